@@ -1,0 +1,1 @@
+//! From a revision to tables, and from a changeset to table operations.

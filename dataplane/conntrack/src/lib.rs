@@ -1,0 +1,1 @@
+//! Connections and NAT: states, time-outs, port allocation.

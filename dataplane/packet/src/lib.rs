@@ -1,0 +1,1 @@
+//! Packet headers: views over bytes, values to build from, checksums.

@@ -1,0 +1,1 @@
+//! The dataplane: graph nodes, ports, workers, telemetry.

@@ -1,0 +1,1 @@
+//! What workers read: one immutable snapshot per generation, under left-right.

@@ -1,0 +1,1 @@
+//! Reversible operations: changesets, their inverse, the hash chain.

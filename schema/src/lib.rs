@@ -1,0 +1,1 @@
+//! The configuration model: its types, its JSON Schema, its SQL migrations. One definition.
