@@ -1,0 +1,12 @@
+DROP TABLE static_nat;
+DROP TABLE port_forward;
+DROP TABLE masquerade_source;
+DROP TABLE masquerade;
+DROP TABLE nat_pool_range;
+DROP TABLE nat_pool;
+DROP TABLE route_next_hop;
+DROP TABLE route;
+DROP TABLE neighbor;
+DROP TABLE interface_address;
+DROP TABLE interface;
+DROP TABLE vpc;

@@ -1,0 +1,215 @@
+//! Changesets: the rows that differ between two states, each with before and after. The currency of the whole system.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use crate::model::{Configuration, Row, Table};
+use crate::value::Value;
+
+/// What identifies a row: its table and the values of its key.
+pub type RowKey = (Table, Vec<Value>);
+
+impl Row {
+    /// The row's table and key.
+    pub fn row_key(&self) -> RowKey {
+        let table = self.table();
+        let mut values = self.values();
+        values.truncate(table.definition().key_len());
+        (table, values)
+    }
+}
+
+/// What happened to one row. Both rows have the same table and key, and they differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The row is new.
+    Insert(Row),
+    /// The row's fields changed.
+    Update {
+        /// The row as it was.
+        before: Row,
+        /// The row as it is.
+        after: Row,
+    },
+    /// The row is gone.
+    Delete(Row),
+}
+
+impl Change {
+    /// The change between two states of one row; none where they are equal.
+    pub fn between(before: Option<Row>, after: Option<Row>) -> Option<Change> {
+        match (before, after) {
+            (None, None) => None,
+            (None, Some(after)) => Some(Change::Insert(after)),
+            (Some(before), None) => Some(Change::Delete(before)),
+            (Some(before), Some(after)) if before == after => None,
+            (Some(before), Some(after)) => Some(Change::Update { before, after }),
+        }
+    }
+    /// The row as it was before, if it was.
+    pub fn before(&self) -> Option<&Row> {
+        match self {
+            Change::Insert(_) => None,
+            Change::Update { before, .. } | Change::Delete(before) => Some(before),
+        }
+    }
+    /// The row as it is after, if it is.
+    pub fn after(&self) -> Option<&Row> {
+        match self {
+            Change::Insert(after) | Change::Update { after, .. } => Some(after),
+            Change::Delete(_) => None,
+        }
+    }
+    /// Either of the two rows: they agree in table and key.
+    pub fn row(&self) -> &Row {
+        match self {
+            Change::Insert(row) | Change::Delete(row) | Change::Update { after: row, .. } => row,
+        }
+    }
+    /// The change that undoes this one.
+    pub fn inverse(&self) -> Change {
+        match self.clone() {
+            Change::Insert(row) => Change::Delete(row),
+            Change::Delete(row) => Change::Insert(row),
+            Change::Update { before, after } => Change::Update {
+                before: after,
+                after: before,
+            },
+        }
+    }
+}
+
+/// A set of changes with at most one a row, ordered by table (parents first) and key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changeset(BTreeMap<RowKey, Change>);
+
+/// Two changes that cannot follow each other: the second expects another row than the first leaves.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a change does not fit: {} is {found:?}, the change expects {expected:?}", expected_path(.expected, .found))]
+pub struct Mismatch {
+    /// The row that the change expects to find.
+    pub expected: Option<Box<Row>>,
+    /// The row that is there.
+    pub found: Option<Box<Row>>,
+}
+
+fn expected_path(expected: &Option<Box<Row>>, found: &Option<Box<Row>>) -> String {
+    expected
+        .as_ref()
+        .or(found.as_ref())
+        .map(|row| row.path().to_string())
+        .unwrap_or_default()
+}
+
+impl Changeset {
+    /// The changeset that leads from one state to another. Cost: both states.
+    pub fn between(before: &Configuration, after: &Configuration) -> Changeset {
+        let mut rows: BTreeMap<RowKey, (Option<Row>, Option<Row>)> = BTreeMap::new();
+        for row in before.rows() {
+            let entry = rows.entry(row.row_key()).or_default();
+            entry.0 = Some(row);
+        }
+        for row in after.rows() {
+            let entry = rows.entry(row.row_key()).or_default();
+            entry.1 = Some(row);
+        }
+        let changes = rows.into_iter();
+        Changeset(
+            changes
+                .filter_map(|(key, (b, a))| Some((key, Change::between(b, a)?)))
+                .collect(),
+        )
+    }
+
+    /// The changes, by table (parents first) and key.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Change> + ExactSizeIterator {
+        self.0.values()
+    }
+    /// The number of changed rows.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+    /// The change of one row.
+    pub fn get(&self, key: &RowKey) -> Option<&Change> {
+        self.0.get(key)
+    }
+    /// The changeset that undoes this one.
+    pub fn inverse(&self) -> Changeset {
+        Changeset(
+            self.0
+                .iter()
+                .map(|(key, change)| (key.clone(), change.inverse()))
+                .collect(),
+        )
+    }
+
+    /// Adds a change that happens after all that are here, merging it with an earlier change of the same row.
+    pub fn push(&mut self, change: Change) -> Result<(), Mismatch> {
+        match self.0.entry(change.row().row_key()) {
+            Entry::Vacant(entry) => {
+                entry.insert(change);
+            }
+            Entry::Occupied(mut entry) => {
+                if entry.get().after() != change.before() {
+                    return Err(Mismatch {
+                        expected: change.before().cloned().map(Box::new),
+                        found: entry.get().after().cloned().map(Box::new),
+                    });
+                }
+                let before = entry.get().before().cloned();
+                match Change::between(before, change.after().cloned()) {
+                    Some(merged) => *entry.get_mut() = merged,
+                    None => {
+                        entry.remove();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a changeset that happens after this one. Cost: the added one.
+    pub fn then(&mut self, later: &Changeset) -> Result<(), Mismatch> {
+        later
+            .iter()
+            .try_for_each(|change| self.push(change.clone()))
+    }
+}
+
+impl FromIterator<Change> for Changeset {
+    /// Gathers changes of different rows. Of several changes of one row the last one stays.
+    fn from_iter<T: IntoIterator<Item = Change>>(changes: T) -> Self {
+        Changeset(
+            changes
+                .into_iter()
+                .map(|c| (c.row().row_key(), c))
+                .collect(),
+        )
+    }
+}
+
+impl Configuration {
+    /// Takes a changeset over, at the cost of the change. Where a row is not as the changeset says, nothing is changed.
+    pub fn apply(&mut self, changeset: &Changeset) -> Result<(), Mismatch> {
+        for change in changeset.iter() {
+            let found = self.get(change.row());
+            if found.as_ref() != change.before() {
+                return Err(Mismatch {
+                    expected: change.before().cloned().map(Box::new),
+                    found: found.map(Box::new),
+                });
+            }
+        }
+        for change in changeset.iter() {
+            match change.after() {
+                Some(after) => drop(self.insert(after.clone())),
+                None => drop(self.remove(change.row())),
+            }
+        }
+        Ok(())
+    }
+}
