@@ -1,1 +1,22 @@
-//! Reversible operations: changesets, their inverse, the hash chain.
+//! Reversible operations: changesets as bytes, the digest of a state, the chain of entries.
+//!
+//! - [`encode`] and [`decode`] turn a [`Changeset`](rewire_schema::Changeset) into bytes and back. The bytes name
+//!   their tables and columns, so that an old entry stays readable after a schema migration that adds columns, and one
+//!   that cannot be read says which table or column is no longer known.
+//! - [`StateDigest`] names a state. It is kept up at the cost of a change and equals a recount of all rows.
+//! - [`Entry`] is one revision's record; each holds the hash of the one before it, so that no entry can be changed,
+//!   dropped or moved without [`verify_chain`] naming the place. Whoever can rewrite the whole file can also build a
+//!   new chain: the chain shows damage and tampering against a hash that was kept elsewhere.
+//!
+//! Nothing here touches a disk; the store is `rewire-configdb`.
+
+mod digest;
+mod encoding;
+mod entry;
+mod error;
+mod wire;
+
+pub use digest::StateDigest;
+pub use encoding::{decode, encode};
+pub use entry::{Chain, Entry, EntryKind, Hash, genesis, verify_chain};
+pub use error::{ChainFault, JournalError};

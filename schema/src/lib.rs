@@ -11,6 +11,8 @@ pub mod model;
 mod object;
 pub mod port;
 pub mod table;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod types;
 pub mod value;
 

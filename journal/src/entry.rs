@@ -1,0 +1,294 @@
+use std::fmt;
+
+use rewire_schema::Changeset;
+
+use crate::digest::StateDigest;
+use crate::error::{ChainFault, JournalError};
+
+/// A BLAKE3 hash: of an entry, or of a store's beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Hash([u8; 32]);
+
+impl Hash {
+    /// The hash with these bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Hash(bytes)
+    }
+    /// The hash's bytes.
+    pub const fn to_bytes(self) -> [u8; 32] {
+        self.0
+    }
+}
+
+impl fmt::Display for Hash {
+    /// All 64 hex digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// How a revision came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// Somebody changed something.
+    Commit,
+    /// The state of an earlier revision was taken again.
+    Rewind {
+        /// The revision whose state this is; 0 is the empty beginning.
+        to: u64,
+    },
+}
+
+/// The journal's record of one revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The revision, from 1.
+    pub revision: u64,
+    /// How it came to be.
+    pub kind: EntryKind,
+    /// Who committed it.
+    pub author: String,
+    /// What they said about it.
+    pub message: String,
+    /// When, in microseconds since the Unix epoch, by the clock of the machine that committed.
+    pub committed_at: i64,
+    /// The number of the last schema migration at that time.
+    pub schema_version: u32,
+    /// The hash of the entry before; for revision 1, of the store's beginning ([`genesis`]).
+    pub parent: Hash,
+    /// The digest of the state after this revision.
+    pub state_digest: StateDigest,
+    /// What changed, as [`encode`](crate::encode) writes it.
+    pub changeset: Vec<u8>,
+    /// The hash of everything above.
+    pub hash: Hash,
+}
+
+impl Entry {
+    /// The hash of all fields but `hash`. Each is preceded by its length, so that none can flow into the next.
+    pub fn compute_hash(&self) -> Hash {
+        // Taken apart by name, so that a field that is added cannot be forgotten here.
+        let Entry {
+            revision,
+            kind,
+            author,
+            message,
+            committed_at,
+            schema_version,
+            parent,
+            state_digest,
+            changeset,
+            hash: _,
+        } = self;
+        let mut hasher = blake3::Hasher::new_derive_key("rewire 2026 journal entry");
+        let mut field = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        field(&revision.to_le_bytes());
+        match kind {
+            EntryKind::Commit => field(b"commit"),
+            EntryKind::Rewind { to } => {
+                field(b"rewind");
+                field(&to.to_le_bytes());
+            }
+        }
+        field(author.as_bytes());
+        field(message.as_bytes());
+        field(&committed_at.to_le_bytes());
+        field(&schema_version.to_le_bytes());
+        field(&parent.to_bytes());
+        field(&state_digest.to_bytes());
+        field(changeset);
+        Hash(*hasher.finalize().as_bytes())
+    }
+
+    /// The entry with its `hash` set to what its fields give.
+    pub fn sealed(mut self) -> Self {
+        self.hash = self.compute_hash();
+        self
+    }
+
+    /// What changed. Cost: the changeset.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](crate::decode).
+    pub fn decode_changeset(&self) -> Result<Changeset, JournalError> {
+        crate::decode(&self.changeset)
+    }
+}
+
+/// The parent of revision 1: made from the store's identity, so that entries of two stores never make one chain.
+pub fn genesis(identity: &[u8; 16]) -> Hash {
+    let mut hasher = blake3::Hasher::new_derive_key("rewire 2026 journal genesis");
+    hasher.update(identity);
+    Hash(*hasher.finalize().as_bytes())
+}
+
+/// A chain that has been followed up to some revision. Checking a journal entry by entry needs no more memory than one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// The last revision that was followed; 0 at the beginning.
+    pub revision: u64,
+    /// Its hash, or [`genesis`].
+    pub hash: Hash,
+}
+
+impl Chain {
+    /// The chain before revision 1.
+    pub fn new(genesis: Hash) -> Self {
+        Chain {
+            revision: 0,
+            hash: genesis,
+        }
+    }
+
+    /// Follows the next entry.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Chain`] where the entry does not continue the chain or is not what its hash says.
+    pub fn follow(&mut self, entry: &Entry) -> Result<(), JournalError> {
+        let broken = |fault| {
+            Err(JournalError::Chain {
+                revision: entry.revision,
+                fault,
+            })
+        };
+        let expected = self.revision + 1;
+        if entry.revision != expected {
+            return broken(ChainFault::Revision { expected });
+        }
+        if entry.parent != self.hash {
+            return broken(ChainFault::Parent);
+        }
+        if entry.compute_hash() != entry.hash {
+            return broken(ChainFault::Hash);
+        }
+        *self = Chain {
+            revision: entry.revision,
+            hash: entry.hash,
+        };
+        Ok(())
+    }
+}
+
+/// Checks that entries follow each other from revision 1 on; gives the end of the chain.
+///
+/// # Errors
+///
+/// [`JournalError::Chain`] with the first revision that does not fit.
+pub fn verify_chain<'a>(
+    genesis: Hash,
+    entries: impl IntoIterator<Item = &'a Entry>,
+) -> Result<Chain, JournalError> {
+    let mut chain = Chain::new(genesis);
+    for entry in entries {
+        chain.follow(entry)?;
+    }
+    Ok(chain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain(length: u64) -> (Hash, Vec<Entry>) {
+        let beginning = genesis(&[7; 16]);
+        let mut parent = beginning;
+        let entries = (1..=length).map(|revision| {
+            let entry = Entry {
+                revision,
+                kind: if revision == 3 {
+                    EntryKind::Rewind { to: 1 }
+                } else {
+                    EntryKind::Commit
+                },
+                author: "ada".into(),
+                message: format!("change {revision}"),
+                committed_at: 1_700_000_000_000_000 + revision as i64,
+                schema_version: 2,
+                parent,
+                state_digest: StateDigest::EMPTY,
+                changeset: crate::encode(&Changeset::default()),
+                hash: Hash([0; 32]),
+            }
+            .sealed();
+            parent = entry.hash;
+            entry
+        });
+        (beginning, entries.collect())
+    }
+
+    #[test]
+    fn a_whole_chain_is_followed_to_its_end() {
+        let (beginning, entries) = chain(5);
+        let end = verify_chain(beginning, &entries).unwrap();
+        assert_eq!(
+            end,
+            Chain {
+                revision: 5,
+                hash: entries[4].hash
+            }
+        );
+    }
+
+    #[test]
+    fn every_field_is_covered() {
+        let edits: [(&str, fn(&mut Entry)); 9] = [
+            ("kind", |e| e.kind = EntryKind::Commit),
+            ("rewind target", |e| e.kind = EntryKind::Rewind { to: 2 }),
+            ("author", |e| e.author.push('x')),
+            // A character moves from one field to the next: only the lengths tell.
+            ("border", |e| {
+                e.author.push('c');
+                e.message.remove(0);
+            }),
+            ("time", |e| e.committed_at += 1),
+            ("schema", |e| e.schema_version += 1),
+            ("digest", |e| {
+                e.state_digest = StateDigest::from_bytes([1; 32])
+            }),
+            ("changeset", |e| e.changeset.push(0)),
+            ("hash", |e| e.hash = Hash([1; 32])),
+        ];
+        for (what, edit) in edits {
+            let (beginning, mut entries) = chain(5);
+            edit(&mut entries[2]);
+            let fault = ChainFault::Hash;
+            assert_eq!(
+                verify_chain(beginning, &entries),
+                Err(JournalError::Chain { revision: 3, fault }),
+                "{what}"
+            );
+        }
+    }
+
+    #[test]
+    fn entries_cannot_be_dropped_moved_or_taken_from_elsewhere() {
+        let (beginning, mut entries) = chain(5);
+        entries.remove(1);
+        let fault = ChainFault::Revision { expected: 2 };
+        assert_eq!(
+            verify_chain(beginning, &entries),
+            Err(JournalError::Chain { revision: 3, fault })
+        );
+
+        let (_, entries) = chain(5);
+        let fault = ChainFault::Parent;
+        assert_eq!(
+            verify_chain(genesis(&[8; 16]), &entries),
+            Err(JournalError::Chain { revision: 1, fault })
+        );
+
+        // An entry that was changed and sealed again no longer leads to the next one.
+        let (beginning, mut entries) = chain(5);
+        entries[2].message.clear();
+        entries[2] = entries[2].clone().sealed();
+        assert_eq!(
+            verify_chain(beginning, &entries),
+            Err(JournalError::Chain { revision: 4, fault })
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! Reading and writing the pieces of the encoding: varints, text and tagged values.
+
+use rewire_schema::Value;
+
+use crate::error::JournalError;
+
+const NULL: u8 = 0;
+const INTEGER: u8 = 1;
+const TEXT: u8 = 2;
+
+/// Appends an unsigned LEB128 varint: seven bits a byte, least significant first.
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_varint(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+pub(crate) fn put_value(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Null => out.push(NULL),
+        Value::Integer(integer) => {
+            out.push(INTEGER);
+            // Zigzag, so that small negative numbers are short too.
+            put_varint(out, ((integer << 1) ^ (integer >> 63)) as u64);
+        }
+        Value::Text(text) => {
+            out.push(TEXT);
+            put_text(out, text);
+        }
+    }
+}
+
+/// Reads from the front of a slice. Never allocates more than what it has read.
+pub(crate) struct Reader<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Reader { bytes, offset: 0 }
+    }
+
+    pub(crate) fn malformed(&self, what: &'static str) -> JournalError {
+        JournalError::Malformed {
+            offset: self.offset,
+            what,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.offset == self.bytes.len()
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8], JournalError> {
+        let rest = &self.bytes[self.offset..];
+        let taken = rest.get(..len).ok_or(JournalError::Truncated {
+            offset: self.bytes.len(),
+        })?;
+        self.offset += len;
+        Ok(taken)
+    }
+
+    pub(crate) fn byte(&mut self) -> Result<u8, JournalError> {
+        Ok(self.take(1)?[0])
+    }
+
+    pub(crate) fn varint(&mut self) -> Result<u64, JournalError> {
+        let mut value = 0u64;
+        for shift in (0..).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            if shift > 63 || (shift == 63 && bits > 1) {
+                return Err(self.malformed("a number does not fit into 64 bits"));
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                if byte == 0 && shift > 0 {
+                    return Err(self.malformed("a number is longer than it needs to be"));
+                }
+                return Ok(value);
+            }
+        }
+        unreachable!("a shift above 63 has returned")
+    }
+
+    /// A varint that counts or numbers things that fit into memory.
+    pub(crate) fn index(&mut self) -> Result<usize, JournalError> {
+        usize::try_from(self.varint()?).map_err(|_| self.malformed("a number is too large"))
+    }
+
+    /// A number of things that take at least one byte each, so that no more can follow than there are bytes.
+    pub(crate) fn count(&mut self) -> Result<usize, JournalError> {
+        let count = self.index()?;
+        if count > self.bytes.len() - self.offset {
+            return Err(JournalError::Truncated {
+                offset: self.bytes.len(),
+            });
+        }
+        Ok(count)
+    }
+
+    pub(crate) fn text(&mut self) -> Result<&'a str, JournalError> {
+        let len = self.index()?;
+        let bytes = self.take(len)?;
+        std::str::from_utf8(bytes).map_err(|_| self.malformed("text is not UTF-8"))
+    }
+
+    pub(crate) fn value(&mut self) -> Result<Value, JournalError> {
+        match self.byte()? {
+            NULL => Ok(Value::Null),
+            INTEGER => {
+                let zigzag = self.varint()?;
+                Ok(Value::Integer(
+                    (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64),
+                ))
+            }
+            TEXT => Ok(Value::Text(self.text()?.to_owned())),
+            _ => Err(self.malformed("a value has an unknown tag")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn numbers_read_back(value: u64, integer: i64) {
+            let mut out = Vec::new();
+            put_varint(&mut out, value);
+            put_value(&mut out, &Value::Integer(integer));
+            let mut reader = Reader::new(&out);
+            prop_assert_eq!(reader.varint().unwrap(), value);
+            prop_assert_eq!(reader.value().unwrap(), Value::Integer(integer));
+            prop_assert!(reader.is_empty());
+        }
+    }
+
+    #[test]
+    fn only_the_shortest_form_of_a_number_is_read() {
+        for bytes in [
+            &[0x80u8, 0x00][..],
+            &[0xff; 11],
+            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02],
+        ] {
+            assert!(
+                matches!(
+                    Reader::new(bytes).varint(),
+                    Err(JournalError::Malformed { .. })
+                ),
+                "{bytes:x?}"
+            );
+        }
+    }
+}

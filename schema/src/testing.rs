@@ -1,0 +1,349 @@
+//! Strategies for property tests (feature `testing`): random configurations, and changesets that fit onto one.
+//!
+//! What they make satisfies every constraint of the database: references lead somewhere, unique keys are unique, numbers
+//! are in their ranges, next hops are numbered from 0 without gaps. It need not make sense as a network. Names and
+//! addresses come from small pools, so that rows meet each other: changesets hold updates and deletions, not only
+//! insertions.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::changeset::{Changeset, RowKey};
+use crate::model::*;
+use crate::types::{RouteType, TransportProtocol};
+use crate::value::Value;
+
+/// A value of a small pool, given as texts.
+fn of<T: std::str::FromStr + Clone + std::fmt::Debug>(
+    pool: &'static [&'static str],
+) -> impl Strategy<Value = T>
+where
+    T::Err: std::fmt::Debug,
+{
+    select(pool).prop_map(|text| text.parse().expect("the pools hold valid texts"))
+}
+
+fn name<T: std::str::FromStr + Clone + std::fmt::Debug>() -> impl Strategy<Value = T>
+where
+    T::Err: std::fmt::Debug,
+{
+    of(&["a", "B", "c-1", "d.e_f"])
+}
+
+fn description() -> impl Strategy<Value = Option<String>> {
+    const TEXTS: &[&str] = &[
+        "",
+        "to the north",
+        "'; DROP TABLE vpc; --",
+        "größer \u{1F980}",
+    ];
+    proptest::option::of(select(TEXTS).prop_map(str::to_owned))
+}
+
+fn address() -> impl Strategy<Value = std::net::IpAddr> {
+    of(&["10.0.0.1", "10.0.0.2", "203.0.113.7", "2001:db8::1"])
+}
+
+fn mac() -> impl Strategy<Value = crate::types::MacAddress> {
+    of(&[
+        "02:00:00:00:00:01",
+        "02:00:00:00:00:02",
+        "0a:bb:cc:dd:ee:ff",
+    ])
+}
+
+fn prefix() -> impl Strategy<Value = crate::types::Prefix> {
+    of(&["0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/24", "2001:db8::/32"])
+}
+
+fn vpc() -> impl Strategy<Value = Row> {
+    (name(), description()).prop_map(|(name, description)| VpcRow { name, description }.into())
+}
+
+fn interface() -> impl Strategy<Value = Row> {
+    let port = of(&[
+        "null:a",
+        "ring:b",
+        "tap:tap0",
+        "af_packet:eth0",
+        "pcap:receive=in.pcap,transmit=out.pcap",
+    ]);
+    let mtu = prop_oneof![Just(SMALLEST_MTU), Just(1500), Just(LARGEST_MTU)];
+    (name(), description(), name(), port, mac(), mtu).prop_map(
+        |(name, description, vpc, port, mac, mtu)| {
+            InterfaceRow {
+                name,
+                description,
+                vpc,
+                port,
+                mac,
+                mtu,
+            }
+            .into()
+        },
+    )
+}
+
+fn interface_part() -> impl Strategy<Value = Row> {
+    let addresses = of(&["10.0.0.1/24", "10.0.1.1/24", "2001:db8::1/64"]);
+    prop_oneof![
+        (name(), addresses).prop_map(|(interface, address)| InterfaceAddressRow {
+            interface,
+            address
+        }
+        .into()),
+        (name(), address(), mac()).prop_map(|(interface, address, mac)| NeighborRow {
+            interface,
+            address,
+            mac
+        }
+        .into()),
+    ]
+}
+
+fn route() -> impl Strategy<Value = Row> {
+    let route_type = select(
+        &[
+            RouteType::Unicast,
+            RouteType::Blackhole,
+            RouteType::Unreachable,
+        ][..],
+    );
+    prop_oneof![
+        (name(), prefix(), description(), route_type).prop_map(
+            |(vpc, prefix, description, route_type)| {
+                RouteRow {
+                    vpc,
+                    prefix,
+                    description,
+                    route_type,
+                }
+                .into()
+            }
+        ),
+        (
+            name(),
+            prefix(),
+            0u16..3,
+            name(),
+            proptest::option::of(address())
+        )
+            .prop_map(|(vpc, prefix, position, interface, via)| NextHopRow {
+                vpc,
+                prefix,
+                position,
+                interface,
+                via
+            }
+            .into()),
+    ]
+}
+
+fn pool() -> impl Strategy<Value = Row> {
+    let range = of(&[
+        "198.51.100.1",
+        "198.51.100.10-198.51.100.20",
+        "2001:db8::1-2001:db8::ff",
+    ]);
+    prop_oneof![
+        (name(), description(), name()).prop_map(|(name, description, vpc)| PoolRow {
+            name,
+            description,
+            vpc
+        }
+        .into()),
+        (name(), range).prop_map(|(pool, range)| PoolRangeRow { pool, range }.into()),
+    ]
+}
+
+fn masquerade() -> impl Strategy<Value = Row> {
+    prop_oneof![
+        (
+            name(),
+            description(),
+            name(),
+            name(),
+            proptest::option::of(name())
+        )
+            .prop_map(|(name, description, vpc, interface, pool)| {
+                MasqueradeRow {
+                    name,
+                    description,
+                    vpc,
+                    interface,
+                    pool,
+                }
+                .into()
+            }),
+        (name(), prefix()).prop_map(|(masquerade, prefix)| MasqueradeSourceRow {
+            masquerade,
+            prefix
+        }
+        .into()),
+    ]
+}
+
+fn port_forward() -> impl Strategy<Value = Row> {
+    let protocol = select(&[TransportProtocol::Tcp, TransportProtocol::Udp][..]);
+    let port = || prop_oneof![Just(1u16), Just(80), Just(65535)];
+    (
+        name(),
+        description(),
+        protocol,
+        (name(), address(), port()),
+        (name(), address(), port()),
+    )
+        .prop_map(|(name, description, protocol, external, internal)| {
+            PortForwardRow {
+                name,
+                description,
+                protocol,
+                external_vpc: external.0,
+                external_address: external.1,
+                external_port: external.2,
+                internal_vpc: internal.0,
+                internal_address: internal.1,
+                internal_port: internal.2,
+            }
+            .into()
+        })
+}
+
+fn static_nat() -> impl Strategy<Value = Row> {
+    (name(), description(), name(), address(), name(), address()).prop_map(
+        |(name, description, external_vpc, external_address, internal_vpc, internal_address)| {
+            StaticNatRow {
+                name,
+                description,
+                external_vpc,
+                external_address,
+                internal_vpc,
+                internal_address,
+            }
+            .into()
+        },
+    )
+}
+
+/// A row of any table; nothing says that what it refers to exists.
+pub fn row() -> impl Strategy<Value = Row> {
+    // Parents are likelier than their share, so that enough of the rest has something to stand on.
+    prop_oneof![
+        4 => vpc(),
+        4 => interface(),
+        2 => interface_part(),
+        4 => route(),
+        3 => pool(),
+        3 => masquerade(),
+        1 => port_forward(),
+        1 => static_nat(),
+    ]
+}
+
+/// The values that must be unique besides the row's key.
+fn unique_keys(row: &Row) -> Vec<(Table, usize, Vec<String>)> {
+    let keys: Vec<Vec<String>> = match row {
+        Row::Interface(r) => vec![vec![r.port.to_string()]],
+        Row::PortForward(r) => vec![vec![
+            r.external_vpc.to_string(),
+            r.external_address.to_string(),
+            r.protocol.to_string(),
+            r.external_port.to_string(),
+        ]],
+        Row::StaticNat(r) => vec![
+            vec![r.external_vpc.to_string(), r.external_address.to_string()],
+            vec![
+                r.internal_vpc.to_string(),
+                r.internal_address.to_string(),
+                r.external_vpc.to_string(),
+            ],
+        ],
+        _ => Vec::new(),
+    };
+    keys.into_iter()
+        .enumerate()
+        .map(|(index, key)| (row.table(), index, key))
+        .collect()
+}
+
+/// The rows that a row needs: what it refers to, and the next hop before it.
+fn needs(row: &Row) -> Vec<RowKey> {
+    let definition = row.table().definition();
+    let values = row.values();
+    let value = |column: &str| {
+        let index = definition.columns.iter().position(|c| c.name == column);
+        values[index.expect("references name columns of their table")].clone()
+    };
+    let mut needs: Vec<RowKey> = Vec::new();
+    for reference in definition.references {
+        let key: Vec<Value> = reference
+            .columns
+            .iter()
+            .map(|column| value(column))
+            .collect();
+        if !key.contains(&Value::Null) {
+            needs.push((
+                Table::named(reference.table).expect("references name tables"),
+                key,
+            ));
+        }
+    }
+    if let Row::NextHop(hop) = row
+        && let Some(position) = hop.position.checked_sub(1)
+    {
+        needs.push(
+            Row::from(NextHopRow {
+                position,
+                ..hop.clone()
+            })
+            .row_key(),
+        );
+    }
+    needs
+}
+
+/// The largest part of `rows` that satisfies the constraints, where of two rows that exclude each other the first stays.
+pub fn consistent(rows: &Configuration) -> Configuration {
+    let mut result = Configuration::default();
+    let mut present: BTreeSet<RowKey> = BTreeSet::new();
+    let mut unique = BTreeSet::new();
+    for row in rows.rows() {
+        let keys = unique_keys(&row);
+        if needs(&row).iter().all(|key| present.contains(key))
+            && !keys.iter().any(|key| unique.contains(key))
+        {
+            unique.extend(keys);
+            present.insert(row.row_key());
+            result.insert(row);
+        }
+    }
+    result
+}
+
+/// A configuration that the database accepts, of up to a few dozen rows.
+pub fn configuration() -> impl Strategy<Value = Configuration> {
+    proptest::collection::vec(row(), 0..60).prop_map(|rows| {
+        let mut all = Configuration::default();
+        rows.into_iter().for_each(|row| drop(all.insert(row)));
+        consistent(&all)
+    })
+}
+
+/// A changeset that leads from `state` to another configuration that the database accepts. It may be empty.
+pub fn changeset_on(state: &Configuration) -> impl Strategy<Value = Changeset> + use<> {
+    let state = state.clone();
+    let removed = proptest::collection::vec(any::<proptest::sample::Index>(), 0..4);
+    (proptest::collection::vec(row(), 0..12), removed).prop_map(move |(added, removed)| {
+        let mut all = state.clone();
+        let rows: Vec<Row> = state.rows().collect();
+        if !rows.is_empty() {
+            removed
+                .iter()
+                .for_each(|index| drop(all.remove(index.get(&rows))));
+        }
+        added.into_iter().for_each(|row| drop(all.insert(row)));
+        Changeset::between(&state, &consistent(&all))
+    })
+}
