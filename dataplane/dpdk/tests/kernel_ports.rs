@@ -1,0 +1,292 @@
+//! Ports over interfaces of the kernel, in a network namespace of the test's own. They need root.
+
+mod common;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::mem;
+use std::os::fd::{AsRawFd, FromRawFd};
+
+use common::{
+    eal, ethernet, ip, open, own_namespace, pool, queues, receive, transmit, try_open, until, veth,
+};
+use rewire_dpdk::{Mempool, PortConfig, VirtualDevice};
+
+fn af_packet(interface: &str) -> VirtualDevice {
+    VirtualDevice::AfPacket {
+        interface: interface.to_owned(),
+        queue_pairs: 1,
+    }
+}
+
+/// A packet socket of the kernel's at an interface: each read and write is one frame.
+fn packet_socket(interface: &str) -> File {
+    let name = std::ffi::CString::new(interface).unwrap();
+    let protocol = 0x88b5_u16.to_be();
+    // SAFETY: a valid string; a struct of the size given; the socket is nobody else's.
+    unsafe {
+        let socket = libc::socket(
+            libc::AF_PACKET,
+            libc::SOCK_RAW | libc::SOCK_NONBLOCK,
+            i32::from(protocol),
+        );
+        assert!(socket >= 0, "{}", io::Error::last_os_error());
+        let mut address: libc::sockaddr_ll = mem::zeroed();
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_protocol = protocol;
+        address.sll_ifindex = libc::if_nametoindex(name.as_ptr()) as i32;
+        let size = mem::size_of_val(&address) as u32;
+        let code = libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size);
+        assert_eq!(code, 0, "{}", io::Error::last_os_error());
+        // Room for all that a test sends before it reads.
+        let room = 16_i32 << 20;
+        let room = (&raw const room).cast();
+        let code = libc::setsockopt(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, room, 4);
+        assert_eq!(code, 0, "{}", io::Error::last_os_error());
+        File::from_raw_fd(socket)
+    }
+}
+
+fn read(socket: &mut File, count: usize) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    until("frames come to the kernel", || {
+        let mut buffer = vec![0; 16_384];
+        if let Ok(length) = socket.read(&mut buffer) {
+            buffer.truncate(length);
+            frames.push(buffer);
+        }
+        (frames.len() >= count).then_some(())
+    });
+    frames
+}
+
+#[test]
+fn af_packet_both_ways() {
+    if !own_namespace() {
+        return;
+    }
+    veth("gateway", "host");
+    let mut host = packet_socket("host");
+    let eal = eal();
+    let pool = pool(&eal);
+    let mut port = open(&eal, "lan", &af_packet("gateway"), &pool);
+    assert_ne!(port.mac_address(), [0; 6]);
+    let (mut from, mut to) = queues(&mut port);
+    let frames: Vec<_> = (0..200).map(|n| ethernet(60 + 7 * n, n as u8)).collect();
+    transmit(&mut to, &pool, &frames);
+    assert_eq!(read(&mut host, frames.len()), frames);
+    for frame in &frames {
+        host.write_all(frame).unwrap();
+    }
+    assert_eq!(receive(&mut from, frames.len()), frames);
+    let statistics = port.statistics();
+    assert_eq!(
+        (statistics.received_packets, statistics.transmitted_packets),
+        (200, 200)
+    );
+    assert_eq!(statistics.transmit_errors, 0);
+    assert_eq!(pool.in_use(), 0);
+
+    assert!(port.link_up());
+    ip("link set host down");
+    until("the port notices", || (!port.link_up()).then_some(()));
+}
+
+#[test]
+fn af_packet_comes_and_goes() {
+    if !own_namespace() {
+        return;
+    }
+    veth("gateway", "host");
+    let mut host = packet_socket("host");
+    let eal = eal();
+    let pool = pool(&eal);
+    for n in 0..20 {
+        let mut port = open(&eal, "lan", &af_packet("gateway"), &pool);
+        let (_, mut to) = queues(&mut port);
+        transmit(&mut to, &pool, &[ethernet(60, n)]);
+        assert_eq!(read(&mut host, 1), [ethernet(60, n)]);
+        let again = eal.attach("other", &af_packet("gateway")).unwrap_err();
+        assert_eq!(
+            again.to_string(),
+            "port other: af_packet: port lan has the interface gateway already"
+        );
+    }
+    ip("link del gateway");
+    let error = try_open(&eal, "lan", &af_packet("gateway"), &pool).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "port lan: af_packet: no interface named gateway"
+    );
+    assert_eq!(pool.in_use(), 0);
+}
+
+#[test]
+fn af_packet_with_large_frames() {
+    if !own_namespace() {
+        return;
+    }
+    veth("gateway", "host");
+    ip("link set gateway mtu 9000");
+    ip("link set host mtu 9000");
+    let mut host = packet_socket("host");
+    let eal = eal();
+    let small = pool(&eal);
+    let error = try_open(&eal, "lan", &af_packet("gateway"), &small).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "port lan: af_packet: cannot configure: for its interface's MTU it needs a mempool with a \
+         data room of 9184 bytes; \"test\" has 2048"
+    );
+    let pool = Mempool::new(&eal, "large", 511, 9216).unwrap();
+    let mut port = open(&eal, "lan", &af_packet("gateway"), &pool);
+    let (mut from, mut to) = queues(&mut port);
+    let frames = vec![ethernet(9014, 1), ethernet(60, 2), ethernet(9014, 3)];
+    transmit(&mut to, &pool, &frames);
+    assert_eq!(read(&mut host, 3), frames);
+    for frame in &frames {
+        host.write_all(frame).unwrap();
+    }
+    assert_eq!(receive(&mut from, 3), frames);
+    assert_eq!(pool.in_use(), 0);
+}
+
+#[test]
+fn af_packet_sets_the_mtu_of_its_interface() {
+    if !own_namespace() {
+        return;
+    }
+    veth("gateway", "host");
+    let eal = eal();
+    let pool = pool(&eal);
+    let configure = |mtu| {
+        let config = PortConfig {
+            mtu: Some(mtu),
+            ..PortConfig::new(pool.clone())
+        };
+        eal.attach("lan", &af_packet("gateway"))
+            .unwrap()
+            .configure(&config)
+    };
+    drop(configure(1400).unwrap());
+    let mtu = |expected: &str| {
+        let output = std::process::Command::new("ip")
+            .args(["link", "show", "gateway"])
+            .output();
+        let text = String::from_utf8(output.unwrap().stdout).unwrap();
+        assert!(text.contains(expected), "{text}");
+    };
+    mtu("mtu 1400");
+    let error = configure(9000).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "port lan: af_packet: cannot set the MTU: 9000 is over 1964, which its rings were made for \
+         when it was attached; raise the MTU of gateway before"
+    );
+    mtu("mtu 1400");
+}
+
+#[test]
+fn af_packet_is_promiscuous_only_while_open() {
+    if !own_namespace() {
+        return;
+    }
+    veth("gateway", "host");
+    let promiscuity = || {
+        let output = std::process::Command::new("ip")
+            .args(["-d", "link", "show", "gateway"])
+            .output();
+        let text = String::from_utf8(output.unwrap().stdout).unwrap();
+        let rest = text.split("promiscuity ").nth(1).unwrap();
+        rest.split(' ').next().unwrap().to_owned()
+    };
+    let eal = eal();
+    let pool = pool(&eal);
+    let port = open(&eal, "lan", &af_packet("gateway"), &pool);
+    assert_eq!(promiscuity(), "1");
+    drop(port);
+    assert_eq!(promiscuity(), "0");
+}
+
+#[test]
+fn af_packet_spreads_over_its_queues() {
+    if !own_namespace() {
+        return;
+    }
+    veth("gateway", "host");
+    let eal = eal();
+    let pool = pool(&eal);
+    let device = VirtualDevice::AfPacket {
+        interface: "gateway".to_owned(),
+        queue_pairs: 2,
+    };
+    let error = try_open(&eal, "lan", &device, &pool).unwrap_err();
+    assert!(
+        error.to_string().contains("attached with 2 queue pairs"),
+        "{error}"
+    );
+    let config = PortConfig {
+        receive_queues: 2,
+        transmit_queues: 2,
+        ..PortConfig::new(pool.clone())
+    };
+    let mut port = eal
+        .attach("lan", &device)
+        .unwrap()
+        .configure(&config)
+        .unwrap()
+        .start()
+        .unwrap();
+    let mut host = packet_socket("host");
+    let mut queues: Vec<_> = (0..2)
+        .map(|n| port.take_receive_queue(n).unwrap())
+        .collect();
+    for n in 0..50 {
+        host.write_all(&ethernet(60 + n, n as u8)).unwrap();
+    }
+    let mut lengths = Vec::new();
+    until("all came by one queue or the other", || {
+        for queue in &mut queues {
+            let mut burst = arrayvec::ArrayVec::<_, 32>::new();
+            queue.receive_burst(&mut burst);
+            lengths.extend(burst.iter().map(|mbuf: &rewire_dpdk::Mbuf| mbuf.len()));
+        }
+        (lengths.len() >= 50).then_some(())
+    });
+    lengths.sort_unstable();
+    assert_eq!(lengths, (60..110).collect::<Vec<_>>());
+}
+
+#[test]
+fn tap_both_ways() {
+    if !own_namespace() {
+        return;
+    }
+    if !std::path::Path::new("/dev/net/tun").exists() {
+        println!("skipped: no /dev/net/tun");
+        return;
+    }
+    let eal = eal();
+    let pool = pool(&eal);
+    for round in 0..3 {
+        let device = VirtualDevice::Tap {
+            interface: "rewire0".to_owned(),
+        };
+        let mut port = open(&eal, "tap", &device, &pool);
+        ip("link set rewire0 up");
+        let mut kernel = packet_socket("rewire0");
+        let (mut from, mut to) = queues(&mut port);
+        let frames: Vec<_> = (0..100)
+            .map(|n| ethernet(60 + n, n as u8 ^ round))
+            .collect();
+        transmit(&mut to, &pool, &frames);
+        assert_eq!(read(&mut kernel, frames.len()), frames);
+        for frame in &frames {
+            kernel.write_all(frame).unwrap();
+        }
+        assert_eq!(receive(&mut from, frames.len()), frames);
+        drop((from, to, port));
+        assert_eq!(pool.in_use(), 0);
+        assert!(!std::path::Path::new("/proc/sys/net/ipv4/conf/rewire0").exists());
+    }
+}
