@@ -1,1 +1,28 @@
 //! What workers read: one immutable snapshot per generation, under left-right.
+//!
+//! [`Tables`] is the one root. It changes by [`TableOperation`]s alone, which the compiler makes from changesets and
+//! the data path from what it learns. The [`Publisher`] makes operations visible as one generation; each worker enters
+//! it once for each burst through its [`Reader`], so that no packet ever sees half a commit.
+//!
+//! Indices ([`VpcIndex`], [`InterfaceIndex`]) are dense: a packet's ingress port gives its interface, and that its VPC,
+//! by one array access each.
+
+pub mod address;
+pub mod digest;
+pub mod index;
+pub mod lpm;
+pub mod nat;
+pub mod operation;
+pub mod publish;
+pub mod route;
+pub mod tables;
+
+pub use address::Address;
+pub use digest::TablesDigest;
+pub use index::{InterfaceIndex, VpcIndex};
+pub use lpm::Lpm;
+pub use nat::{Masquerade, NatPolicy, PortForward, PortForwardKey, StaticNat};
+pub use operation::TableOperation;
+pub use publish::{Guard, PublishLate, Publisher, Reader};
+pub use route::{NextHop, Route};
+pub use tables::{Interface, Tables, Vpc};

@@ -1,0 +1,156 @@
+//! A digest of what the tables say, whatever way they came to say it.
+
+use std::fmt::{self, Write as _};
+use std::net::IpAddr;
+
+use crate::address::Address;
+use crate::lpm::Lpm;
+use crate::nat::Masquerade;
+use crate::route::{NextHop, Route};
+use crate::tables::Tables;
+use crate::{InterfaceIndex, VpcIndex};
+
+/// A digest of tables: BLAKE3 over their canonical lines.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TablesDigest([u8; 32]);
+
+impl fmt::Display for TablesDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for TablesDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Tables {
+    /// The digest of the policy in these tables: not of revision, generation or what was learned, and not of the
+    /// indices that VPCs and interfaces happen to have. Cost: the whole tables.
+    pub fn digest(&self) -> TablesDigest {
+        let mut hasher = blake3::Hasher::new();
+        for line in self.canonical_lines() {
+            hasher.update(line.as_bytes());
+            hasher.update(b"\n");
+        }
+        TablesDigest(*hasher.finalize().as_bytes())
+    }
+
+    /// What the tables say, a line an entry, sorted, with names in place of indices. Equal tables give equal lines.
+    pub fn canonical_lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (_, vpc) in self.vpcs() {
+            lines.push(format!("vpc {}", vpc.name()));
+        }
+        // Every slot, named or not: a route that was left behind by its VPC must show.
+        for (position, vpc) in self.vpcs.iter().enumerate() {
+            let name = self.vpc_name(VpcIndex(position as u16));
+            self.route_lines(&name, &vpc.routes4, &mut lines);
+            self.route_lines(&name, &vpc.routes6, &mut lines);
+        }
+        for (_, interface) in self.interfaces() {
+            lines.push(format!(
+                "interface {} vpc={} mac={} mtu={} addresses={:?}",
+                interface.name,
+                self.vpc_name(interface.vpc),
+                interface.mac,
+                interface.mtu,
+                interface.addresses
+            ));
+        }
+        for ((interface, address), mac) in &self.static_neighbors {
+            lines.push(format!(
+                "neighbor {} {address} {mac}",
+                self.interface_name(*interface)
+            ));
+        }
+        for (key, to) in &self.nat.port_forwards {
+            lines.push(format!(
+                "port_forward {} {}/{}/{}/{} -> {}/{}/{}",
+                to.name,
+                self.vpc_name(key.vpc),
+                key.protocol,
+                key.address,
+                key.port,
+                self.vpc_name(to.vpc),
+                to.address,
+                to.port
+            ));
+        }
+        for (direction, rules) in [
+            (
+                "external",
+                self.nat.static_by_external.values().collect::<Vec<_>>(),
+            ),
+            ("internal", self.nat.static_by_internal.values().collect()),
+        ] {
+            lines.extend(rules.into_iter().map(|rule| {
+                format!(
+                    "static_by_{direction} {} {}/{} = {}/{}",
+                    rule.name,
+                    self.vpc_name(rule.external_vpc),
+                    rule.external,
+                    self.vpc_name(rule.internal_vpc),
+                    rule.internal
+                )
+            }));
+        }
+        for ((vpc, interface), rules) in &self.nat.masquerades {
+            let place = format!(
+                "{} {}",
+                self.vpc_name(*vpc),
+                self.interface_name(*interface)
+            );
+            masquerade_lines(&place, &rules.rules4, &mut lines);
+            masquerade_lines(&place, &rules.rules6, &mut lines);
+        }
+        lines.sort_unstable();
+        lines
+    }
+
+    fn vpc_name(&self, index: VpcIndex) -> String {
+        match &self.vpc(index).name {
+            Some(name) => name.to_string(),
+            None => format!("no-vpc{index}"),
+        }
+    }
+
+    fn interface_name(&self, index: InterfaceIndex) -> String {
+        match self.interface(index) {
+            Some(interface) => interface.name.to_string(),
+            None => format!("no-interface{index}"),
+        }
+    }
+
+    fn route_lines<A: Address>(&self, vpc: &str, routes: &Lpm<A, Route>, lines: &mut Vec<String>) {
+        for (network, length, route) in routes.iter() {
+            let mut line = format!("route {vpc} {network}/{length}");
+            match route {
+                Route::Forward(hops) => {
+                    for NextHop { interface, via } in hops {
+                        let via = via.map(|via: IpAddr| via.to_string()).unwrap_or_default();
+                        write!(line, " {}:{via}", self.interface_name(*interface))
+                            .expect("writing to a String does not fail");
+                    }
+                }
+                other => write!(line, " {other:?}").expect("writing to a String does not fail"),
+            }
+            lines.push(line);
+        }
+    }
+}
+
+fn masquerade_lines<A: Address>(
+    place: &str,
+    rules: &Lpm<A, std::sync::Arc<Masquerade>>,
+    lines: &mut Vec<String>,
+) {
+    for (network, length, rule) in rules.iter() {
+        lines.push(format!(
+            "masquerade {place} {network}/{length} {} {:?}",
+            rule.name, rule.external
+        ));
+    }
+}

@@ -1,0 +1,247 @@
+//! Table operations: the steps from one generation to the next. Small and deterministic, because each runs twice, once
+//! on either half.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use left_right::Absorb;
+use rewire_packet::ethernet::MacAddress;
+
+use crate::index::{InterfaceIndex, VpcIndex};
+use crate::lpm::Lpm;
+use crate::nat::{Masquerade, MasqueradeRules, PortForward, PortForwardKey, StaticNat};
+use crate::route::Route;
+use crate::tables::{Interface, Tables, Vpc};
+
+/// One step. Setting what is there replaces it; removing what is not there does nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum TableOperation {
+    /// The tables are now those of this revision.
+    SetRevision { revision: u64 },
+    /// The tables are now this generation; `policy` tells whether it changed more than what was learned.
+    SetGeneration { generation: u64, policy: bool },
+    /// Makes or renames a VPC.
+    SetVpc { vpc: VpcIndex, name: Arc<str> },
+    /// Removes a VPC with all its routes.
+    RemoveVpc { vpc: VpcIndex },
+    /// Makes or changes an interface.
+    SetInterface {
+        interface: InterfaceIndex,
+        value: Arc<Interface>,
+    },
+    /// Removes an interface with the neighbors that were learned there.
+    RemoveInterface { interface: InterfaceIndex },
+    /// Makes or changes a route.
+    SetRoute {
+        vpc: VpcIndex,
+        prefix: IpNet,
+        route: Route,
+    },
+    /// Removes a route.
+    RemoveRoute { vpc: VpcIndex, prefix: IpNet },
+    /// Sets a neighbor by hand.
+    SetNeighbor {
+        interface: InterfaceIndex,
+        address: IpAddr,
+        mac: MacAddress,
+    },
+    /// Removes a neighbor that was set by hand.
+    RemoveNeighbor {
+        interface: InterfaceIndex,
+        address: IpAddr,
+    },
+    /// A neighbor was learned. Ignored where there is no such interface any more.
+    LearnNeighbor {
+        interface: InterfaceIndex,
+        address: IpAddr,
+        mac: MacAddress,
+    },
+    /// A learned neighbor is forgotten.
+    ForgetNeighbor {
+        interface: InterfaceIndex,
+        address: IpAddr,
+    },
+    /// Makes or changes a port forward.
+    SetPortForward {
+        key: PortForwardKey,
+        value: PortForward,
+    },
+    /// Removes a port forward.
+    RemovePortForward { key: PortForwardKey },
+    /// Makes a static translation. One that shares its external or internal key must have been removed before.
+    SetStaticNat { value: Arc<StaticNat> },
+    /// Removes a static translation.
+    RemoveStaticNat { value: Arc<StaticNat> },
+    /// Makes or changes the masquerade rule of some senders.
+    SetMasquerade {
+        vpc: VpcIndex,
+        interface: InterfaceIndex,
+        source: IpNet,
+        rule: Arc<Masquerade>,
+    },
+    /// Removes the masquerade rule of some senders.
+    RemoveMasquerade {
+        vpc: VpcIndex,
+        interface: InterfaceIndex,
+        source: IpNet,
+    },
+}
+
+/// The slot at `position`, made when it is not there.
+fn slot<T: Default>(slots: &mut Vec<T>, position: usize) -> &mut T {
+    if slots.len() <= position {
+        slots.resize_with(position + 1, T::default);
+    }
+    &mut slots[position]
+}
+
+fn insert<V>(
+    lpm4: &mut Lpm<std::net::Ipv4Addr, V>,
+    lpm6: &mut Lpm<std::net::Ipv6Addr, V>,
+    prefix: IpNet,
+    value: V,
+) {
+    match prefix {
+        IpNet::V4(net) => drop(lpm4.insert(net.network(), net.prefix_len(), value)),
+        IpNet::V6(net) => drop(lpm6.insert(net.network(), net.prefix_len(), value)),
+    }
+}
+
+fn remove<V>(
+    lpm4: &mut Lpm<std::net::Ipv4Addr, V>,
+    lpm6: &mut Lpm<std::net::Ipv6Addr, V>,
+    prefix: IpNet,
+) {
+    match prefix {
+        IpNet::V4(net) => drop(lpm4.remove(net.network(), net.prefix_len())),
+        IpNet::V6(net) => drop(lpm6.remove(net.network(), net.prefix_len())),
+    }
+}
+
+impl Tables {
+    /// Takes one operation over.
+    pub fn apply(&mut self, operation: &TableOperation) {
+        use TableOperation as Op;
+        match operation {
+            Op::SetRevision { revision } => self.revision = *revision,
+            Op::SetGeneration { generation, policy } => {
+                self.generation = *generation;
+                if *policy {
+                    self.policy_generation = *generation;
+                }
+            }
+            Op::SetVpc { vpc, name } => {
+                slot(&mut self.vpcs, vpc.position()).name = Some(Arc::clone(name));
+            }
+            Op::RemoveVpc { vpc } => {
+                *slot(&mut self.vpcs, vpc.position()) = Vpc::default();
+                while self.vpcs.last().is_some_and(|vpc| vpc.name.is_none()) {
+                    self.vpcs.pop();
+                }
+            }
+            Op::SetInterface { interface, value } => {
+                *slot(&mut self.interfaces, interface.position()) = Some(Arc::clone(value));
+            }
+            Op::RemoveInterface { interface } => {
+                *slot(&mut self.interfaces, interface.position()) = None;
+                self.learned_neighbors
+                    .retain(|(owner, _), _| owner != interface);
+                while matches!(self.interfaces.last(), Some(None)) {
+                    self.interfaces.pop();
+                }
+            }
+            Op::SetRoute { vpc, prefix, route } => {
+                let vpc = slot(&mut self.vpcs, vpc.position());
+                insert(&mut vpc.routes4, &mut vpc.routes6, *prefix, route.clone());
+            }
+            Op::RemoveRoute { vpc, prefix } => {
+                if let Some(vpc) = self.vpcs.get_mut(vpc.position()) {
+                    remove(&mut vpc.routes4, &mut vpc.routes6, *prefix);
+                }
+            }
+            Op::SetNeighbor {
+                interface,
+                address,
+                mac,
+            } => {
+                self.static_neighbors.insert((*interface, *address), *mac);
+            }
+            Op::RemoveNeighbor { interface, address } => {
+                self.static_neighbors.remove(&(*interface, *address));
+            }
+            Op::LearnNeighbor {
+                interface,
+                address,
+                mac,
+            } => {
+                if self.interface(*interface).is_some() {
+                    self.learned_neighbors.insert((*interface, *address), *mac);
+                }
+            }
+            Op::ForgetNeighbor { interface, address } => {
+                self.learned_neighbors.remove(&(*interface, *address));
+            }
+            Op::SetPortForward { key, value } => {
+                self.nat.port_forwards.insert(*key, value.clone());
+            }
+            Op::RemovePortForward { key } => {
+                self.nat.port_forwards.remove(key);
+            }
+            Op::SetStaticNat { value } => {
+                let external = (value.external_vpc, value.external);
+                let internal = (value.internal_vpc, value.internal, value.external_vpc);
+                self.nat
+                    .static_by_external
+                    .insert(external, Arc::clone(value));
+                self.nat
+                    .static_by_internal
+                    .insert(internal, Arc::clone(value));
+            }
+            Op::RemoveStaticNat { value } => {
+                let external = (value.external_vpc, value.external);
+                let internal = (value.internal_vpc, value.internal, value.external_vpc);
+                self.nat.static_by_external.remove(&external);
+                self.nat.static_by_internal.remove(&internal);
+            }
+            Op::SetMasquerade {
+                vpc,
+                interface,
+                source,
+                rule,
+            } => {
+                let rules: &mut MasqueradeRules =
+                    self.nat.masquerades.entry((*vpc, *interface)).or_default();
+                insert(
+                    &mut rules.rules4,
+                    &mut rules.rules6,
+                    *source,
+                    Arc::clone(rule),
+                );
+            }
+            Op::RemoveMasquerade {
+                vpc,
+                interface,
+                source,
+            } => {
+                let key = (*vpc, *interface);
+                if let Some(rules) = self.nat.masquerades.get_mut(&key) {
+                    remove(&mut rules.rules4, &mut rules.rules6, *source);
+                    if rules.is_empty() {
+                        self.nat.masquerades.remove(&key);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Absorb<TableOperation> for Tables {
+    fn absorb_first(&mut self, operation: &mut TableOperation, _: &Self) {
+        self.apply(operation);
+    }
+    fn sync_with(&mut self, first: &Self) {
+        *self = first.clone();
+    }
+}

@@ -1,0 +1,156 @@
+//! The root: everything that a worker reads, in one value.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use ipnet::IpNet;
+use rewire_packet::ethernet::MacAddress;
+
+use crate::address::Address;
+use crate::index::{InterfaceIndex, VpcIndex};
+use crate::lpm::Lpm;
+use crate::nat::NatPolicy;
+use crate::route::Route;
+
+/// One VPC: its name and its routes.
+#[derive(Clone, Debug, Default)]
+pub struct Vpc {
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) routes4: Lpm<Ipv4Addr, Route>,
+    pub(crate) routes6: Lpm<Ipv6Addr, Route>,
+}
+
+impl Vpc {
+    /// The VPC's name; empty where no VPC has this index.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
+
+    /// The route of the longest prefix that the destination matches.
+    pub fn route<A: Address>(&self, destination: A) -> Option<&Route> {
+        A::routes(self).lookup(destination)
+    }
+
+    /// The number of routes of both families.
+    pub fn route_count(&self) -> usize {
+        self.routes4.len() + self.routes6.len()
+    }
+}
+
+/// One interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The VPC that frames received here belong to.
+    pub vpc: VpcIndex,
+    /// The gateway's MAC address here.
+    pub mac: MacAddress,
+    /// The largest IP packet, in bytes.
+    pub mtu: u16,
+    /// The gateway's addresses here with their subnets' lengths, in order.
+    pub addresses: Vec<IpNet>,
+}
+
+impl Interface {
+    /// The gateway's own address to speak from to `peer`: the first one whose subnet holds the peer, or else the first
+    /// of the family.
+    pub fn source_for<A: Address>(&self, peer: A) -> Option<A> {
+        let peer: IpAddr = peer.into();
+        let near = self.addresses.iter().find(|net| net.contains(&peer));
+        let own = || {
+            self.addresses
+                .iter()
+                .filter_map(|net| A::from_ip(net.addr()))
+        };
+        near.and_then(|net| A::from_ip(net.addr()))
+            .or_else(|| own().next())
+    }
+
+    /// Whether `address` is one of the interface's own.
+    pub fn owns(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|net| net.addr() == address)
+    }
+
+    /// Whether `address` lies in one of the interface's subnets.
+    pub fn on_link(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|net| net.contains(&address))
+    }
+}
+
+/// Everything that a worker reads: one generation. Built by [`TableOperation`](crate::TableOperation)s alone.
+#[derive(Clone, Debug, Default)]
+pub struct Tables {
+    pub(crate) revision: u64,
+    pub(crate) generation: u64,
+    pub(crate) policy_generation: u64,
+    pub(crate) vpcs: Vec<Vpc>,
+    pub(crate) interfaces: Vec<Option<Arc<Interface>>>,
+    pub(crate) no_vpc: Vpc,
+    /// Set by hand: these win.
+    pub(crate) static_neighbors: HashMap<(InterfaceIndex, IpAddr), MacAddress>,
+    /// Learned: not part of any revision.
+    pub(crate) learned_neighbors: HashMap<(InterfaceIndex, IpAddr), MacAddress>,
+    pub(crate) nat: NatPolicy,
+}
+
+impl Tables {
+    /// The revision of the configuration that these tables were compiled from.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The number of this publication: one more at each.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The generation that last changed policy, as against what was merely learned. Connections that were resolved
+    /// under an older one are resolved again.
+    pub fn policy_generation(&self) -> u64 {
+        self.policy_generation
+    }
+
+    /// The interface of this index.
+    pub fn interface(&self, index: InterfaceIndex) -> Option<&Interface> {
+        self.interfaces.get(index.position())?.as_deref()
+    }
+
+    /// All interfaces with their indices.
+    pub fn interfaces(&self) -> impl Iterator<Item = (InterfaceIndex, &Interface)> {
+        let interfaces = self.interfaces.iter().enumerate();
+        interfaces.filter_map(|(i, entry)| Some((InterfaceIndex(i as u16), entry.as_deref()?)))
+    }
+
+    /// The VPC of this index. There always is one: where none was made, it has no name and no route.
+    pub fn vpc(&self, index: VpcIndex) -> &Vpc {
+        self.vpcs.get(index.position()).unwrap_or(&self.no_vpc)
+    }
+
+    /// All VPCs that have a name, with their indices.
+    pub fn vpcs(&self) -> impl Iterator<Item = (VpcIndex, &Vpc)> {
+        let vpcs = self.vpcs.iter().enumerate();
+        vpcs.filter(|(_, vpc)| vpc.name.is_some())
+            .map(|(i, vpc)| (VpcIndex(i as u16), vpc))
+    }
+
+    /// The MAC address of a neighbor: the one set by hand, or else the one that was learned.
+    pub fn neighbor(&self, interface: InterfaceIndex, address: IpAddr) -> Option<MacAddress> {
+        let key = (interface, address);
+        self.static_neighbors
+            .get(&key)
+            .or_else(|| self.learned_neighbors.get(&key))
+            .copied()
+    }
+
+    /// The number of neighbors set by hand, and of those learned.
+    pub fn neighbor_counts(&self) -> (usize, usize) {
+        (self.static_neighbors.len(), self.learned_neighbors.len())
+    }
+
+    /// The NAT policy.
+    pub fn nat(&self) -> &NatPolicy {
+        &self.nat
+    }
+}
