@@ -4,12 +4,20 @@
 //! Schema ([`json_schema`]), the rows that the database stores ([`Row`], [`Configuration`]) and the descriptions of the
 //! tables ([`Table::definition`]), which the SQL in `migrations/` is tested against. A [`Changeset`] is the difference
 //! of two states.
+//!
+//! [`source::read`] reads a document from text and says everything that is wrong with it, each error at its line and
+//! column; [`meaning::check`] says what neither the JSON Schema nor SQL can.
 
 pub mod changeset;
 pub mod document;
+pub mod format;
+mod json_schema;
+pub mod meaning;
 pub mod model;
 mod object;
 pub mod port;
+pub mod source;
+mod suggestion;
 pub mod table;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -18,11 +26,8 @@ pub mod value;
 
 pub use changeset::{Change, Changeset, Mismatch, RowKey};
 pub use document::Path;
+pub use json_schema::{json_schema, json_schema_text};
+pub use meaning::Problem;
 pub use model::{Configuration, Document, Row, Table};
 pub use table::{ColumnDefinition, Reference, RowError, TableDefinition};
 pub use value::{Column, SqlType, Value};
-
-/// The JSON Schema of documents, in draft 2020-12.
-pub fn json_schema() -> serde_json::Value {
-    schemars::schema_for!(Document).to_value()
-}

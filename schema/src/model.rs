@@ -60,6 +60,7 @@ object! {
         columns {
             /// What it is for, in words.
             #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(length(max = 255))]
             description: Option<String>,
         }
         children {
@@ -70,6 +71,9 @@ object! {
     }
 }
 
+/// The longest description of an object, in characters.
+pub const LONGEST_DESCRIPTION: usize = 255;
+
 object! {
     /// An interface: a port with addresses, in one VPC.
     Interface, InterfaceRow in "interface" {
@@ -77,6 +81,7 @@ object! {
         columns {
             /// What it is for, in words.
             #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(length(max = 255))]
             description: Option<String>,
             /// The VPC that frames received here belong to.
             vpc: Name => "vpc",
@@ -96,6 +101,7 @@ object! {
             addresses: BTreeSet<InterfaceAddress>,
             /// Neighbors whose MAC address is set by hand, by their IP address. All others are resolved by ARP.
             #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+            #[schemars(extend("propertyNames" = { "format": "ip" }))]
             neighbors: BTreeMap<IpAddr, Neighbor>,
         }
     }
@@ -138,6 +144,7 @@ object! {
         columns {
             /// What it is for, in words.
             #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(length(max = 255))]
             description: Option<String>,
             /// What happens to packets that match: unicast (the default), blackhole or unreachable.
             #[serde(default, rename = "type", skip_serializing_if = "is_unicast")]
@@ -182,6 +189,7 @@ object! {
         columns {
             /// What it is for, in words.
             #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(length(max = 255))]
             description: Option<String>,
             /// The VPC that the addresses belong to: the outside.
             vpc: Name => "vpc",
@@ -210,6 +218,7 @@ object! {
         columns {
             /// What it is for, in words.
             #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(length(max = 255))]
             description: Option<String>,
             /// The VPC of the senders.
             vpc: Name => "vpc",
@@ -243,6 +252,7 @@ object! {
         columns {
             /// What it is for, in words.
             #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(length(max = 255))]
             description: Option<String>,
             /// tcp or udp.
             protocol: TransportProtocol,
@@ -272,6 +282,7 @@ object! {
         columns {
             /// What it is for, in words.
             #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(length(max = 255))]
             description: Option<String>,
             /// The VPC of the external address: the outside.
             external_vpc: Name => "vpc",

@@ -94,6 +94,12 @@ impl FromStr for Port {
         let Some((driver, argument)) = text.split_once(':') else {
             return Err(PortError::Driver(text.chars().take(80).collect()));
         };
+        if text.chars().any(char::is_control) {
+            return Err(PortError::Argument {
+                expected: "a port without control characters",
+                found: text.chars().take(80).collect(),
+            });
+        }
         let wrong = |expected| PortError::Argument {
             expected,
             found: argument.chars().take(80).collect(),
@@ -199,6 +205,7 @@ impl JsonSchema for Port {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
+            "format": "port",
             "pattern": "^(af_packet|tap|null|ring|pcap|memif):.+$",
             "description": "Where frames come from and go to: af_packet:eth0, tap:tap0, null:NAME, ring:NAME, \
                 pcap:receive=FILE,transmit=FILE, memif:socket=FILE,id=N,role=server."

@@ -15,18 +15,26 @@ use crate::value::text_column;
 
 /// Why a text is not a value of the type that its field needs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected {expected}, found \"{found}\"{hint}")]
+#[error("expected {expected}, found \"{found}\"{}", in_parentheses(.hint))]
 pub struct ParseError {
     /// What the field takes, in words.
     pub expected: &'static str,
     /// The text that was there.
     pub found: String,
-    /// What to write instead, when that can be told; empty otherwise.
+    /// What is wrong or what to write instead, when that can be told; empty otherwise.
     pub hint: String,
 }
 
+fn in_parentheses(hint: &str) -> String {
+    if hint.is_empty() {
+        String::new()
+    } else {
+        format!(" ({hint})")
+    }
+}
+
 impl ParseError {
-    fn new(expected: &'static str, found: &str) -> Self {
+    pub(crate) fn new(expected: &'static str, found: &str) -> Self {
         let found = found.chars().take(80).collect();
         ParseError {
             expected,
@@ -34,15 +42,16 @@ impl ParseError {
             hint: String::new(),
         }
     }
-    fn hint(mut self, hint: impl fmt::Display) -> Self {
-        self.hint = format!(" ({hint})");
+    pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Self {
+        self.hint = hint.to_string();
         self
     }
 }
 
-/// serde and JSON Schema through `Display` and `FromStr`.
+/// serde and JSON Schema through `Display` and `FromStr`. The pattern lets through all that `FromStr` takes and a little
+/// more; the format is checked by `FromStr` itself, see [`crate::format`].
 macro_rules! text_type {
-    ($type:ident, $pattern:expr, $description:expr) => {
+    ($type:ident, $format:literal, $pattern:expr, $description:expr) => {
         impl Serialize for $type {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -59,7 +68,9 @@ macro_rules! text_type {
                 stringify!($type).into()
             }
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "pattern": $pattern, "description": $description })
+                json_schema!({
+                    "type": "string", "format": $format, "pattern": $pattern, "description": $description
+                })
             }
         }
         text_column!($type);
@@ -105,6 +116,7 @@ impl FromStr for Name {
 
 text_type!(
     Name,
+    "name",
     "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
     "A name: 1 to 63 letters, digits, '.', '_' or '-', the first a letter or a digit."
 );
@@ -136,7 +148,7 @@ impl FromStr for Prefix {
         const EXPECTED: &str = "a prefix like 10.0.0.0/8 or 2001:db8::/32";
         let network: IpNet = text.parse().map_err(|_| ParseError::new(EXPECTED, text))?;
         if network != network.trunc() {
-            let hint = format_args!("host bits are set: write {}", network.trunc()).to_string();
+            let hint = format_args!("host bits are set: write {}", network.trunc());
             return Err(ParseError::new(EXPECTED, text).hint(hint));
         }
         Ok(Prefix(network))
@@ -145,6 +157,7 @@ impl FromStr for Prefix {
 
 text_type!(
     Prefix,
+    "prefix",
     "^[0-9A-Fa-f:.]+/[0-9]{1,3}$",
     "An IPv4 or IPv6 prefix with no host bits set: 10.0.0.0/8, 2001:db8::/32."
 );
@@ -197,6 +210,7 @@ impl FromStr for InterfaceAddress {
 
 text_type!(
     InterfaceAddress,
+    "interface-address",
     "^[0-9A-Fa-f:.]+/[0-9]{1,3}$",
     "An address and the length of its subnet's prefix: 10.0.1.1/24, 2001:db8::1/64."
 );
@@ -245,8 +259,8 @@ impl FromStr for AddressRange {
         const EXPECTED: &str = "an address, or a range like 198.51.100.10-198.51.100.20";
         let error = || ParseError::new(EXPECTED, text);
         let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let first: IpAddr = first.trim().parse().map_err(|_| error())?;
-        let last: IpAddr = last.trim().parse().map_err(|_| error())?;
+        let first: IpAddr = first.trim_end_matches(' ').parse().map_err(|_| error())?;
+        let last: IpAddr = last.trim_start_matches(' ').parse().map_err(|_| error())?;
         if first.is_ipv4() != last.is_ipv4() {
             return Err(error().hint("both ends must be of one family"));
         }
@@ -259,6 +273,7 @@ impl FromStr for AddressRange {
 
 text_type!(
     AddressRange,
+    "address-range",
     "^[0-9A-Fa-f:.]+( *- *[0-9A-Fa-f:.]+)?$",
     "An address, or a range with both ends included: 198.51.100.10-198.51.100.20."
 );
@@ -306,6 +321,7 @@ impl FromStr for MacAddress {
 
 text_type!(
     MacAddress,
+    "mac-address",
     "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$",
     "The MAC address of one station: 02:00:00:00:00:01."
 );

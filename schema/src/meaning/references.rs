@@ -1,0 +1,80 @@
+//! Every reference leads somewhere. Generic over all tables: the model says what refers to what.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::Problem;
+use crate::model::{Configuration, Row, Table};
+use crate::suggestion::did_you_mean;
+use crate::table::Reference;
+use crate::value::Value;
+
+pub(super) fn check(configuration: &Configuration, problems: &mut Vec<Problem>) {
+    let mut keys: HashMap<&str, BTreeSet<Vec<Value>>> = HashMap::new();
+    let referred: BTreeSet<&str> = Table::ALL
+        .iter()
+        .flat_map(|t| t.definition().references)
+        .map(|r| r.table)
+        .collect();
+    for row in configuration.rows() {
+        let (table, key) = row.row_key();
+        let name = table.definition().name;
+        if referred.contains(name) {
+            keys.entry(name).or_default().insert(key);
+        }
+    }
+    let none = BTreeSet::new();
+    for row in configuration.rows() {
+        for reference in row.table().definition().references {
+            let known = keys.get(reference.table).unwrap_or(&none);
+            problems.extend(check_one(&row, reference, known));
+        }
+    }
+}
+
+fn check_one(row: &Row, reference: &Reference, known: &BTreeSet<Vec<Value>>) -> Option<Problem> {
+    let columns = row.table().definition().columns;
+    let values = row.values();
+    let mut key = Vec::with_capacity(reference.columns.len());
+    let mut from_key = false;
+    for name in reference.columns {
+        let index = columns.iter().position(|c| c.name == *name)?;
+        from_key |= columns[index].key;
+        key.push(values[index].clone());
+    }
+    if key.contains(&Value::Null) || known.contains(&key) {
+        return None;
+    }
+    let text = key
+        .iter()
+        .map(Value::to_string)
+        .collect::<Vec<_>>()
+        .join(" ");
+    let path = match reference.columns {
+        [column] if !from_key => row.path().join(column),
+        _ => row.path(),
+    };
+    let what = noun(reference.table);
+    let mut problem = Problem::new(path, format!("no {what} is named \"{text}\""));
+    let names: Vec<&str> = known
+        .iter()
+        .filter_map(|key| match key.as_slice() {
+            [Value::Text(name)] => Some(name.as_str()),
+            _ => None,
+        })
+        .collect();
+    problem.help = did_you_mean(&text, names.iter().copied()).or_else(|| match names.as_slice() {
+        [] => Some(format!("there is no {what} at all")),
+        names if names.len() <= 8 => Some(format!("there is {}", names.join(", "))),
+        _ => None,
+    });
+    Some(problem)
+}
+
+/// What a row of a table is called.
+fn noun(table: &str) -> &str {
+    match table {
+        "vpc" => "VPC",
+        "nat_pool" => "pool",
+        other => other,
+    }
+}

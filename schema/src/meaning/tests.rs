@@ -1,0 +1,153 @@
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{InterfaceAddressRow, InterfaceRow, PoolRangeRow, PoolRow, Row, VpcRow};
+use crate::types::{AddressRange, InterfaceAddress};
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn vpc() -> Row {
+    let row = VpcRow {
+        name: name("blue"),
+        description: None,
+    };
+    row.into()
+}
+
+/// Interfaces of one VPC, each with one address.
+fn interfaces(networks: &[IpNet]) -> Configuration {
+    let mut configuration = Configuration::default();
+    configuration.insert(vpc());
+    for (index, network) in networks.iter().enumerate() {
+        let interface = name(&format!("i{index}"));
+        let row = InterfaceRow {
+            name: interface.clone(),
+            description: None,
+            vpc: name("blue"),
+            port: format!("null:{index}").parse().unwrap(),
+            mac: "02:00:00:00:00:01".parse().unwrap(),
+            mtu: 1500,
+        };
+        configuration.insert(row.into());
+        let address = InterfaceAddress::new(*network);
+        configuration.insert(InterfaceAddressRow { interface, address }.into());
+    }
+    configuration
+}
+
+fn pool(ranges: &BTreeSet<AddressRange>) -> Configuration {
+    let mut configuration = Configuration::default();
+    configuration.insert(vpc());
+    let row = PoolRow {
+        name: name("outside"),
+        description: None,
+        vpc: name("blue"),
+    };
+    configuration.insert(row.into());
+    for range in ranges {
+        let row = PoolRangeRow {
+            pool: name("outside"),
+            range: *range,
+        };
+        configuration.insert(row.into());
+    }
+    configuration
+}
+
+fn says(configuration: &Configuration, word: &str) -> bool {
+    check(configuration)
+        .iter()
+        .any(|problem| problem.message.contains(word))
+}
+
+fn address(last: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 0, 0, last))
+}
+
+fn range(first: u8, length: u8) -> AddressRange {
+    let last = first.saturating_add(length);
+    format!("{}-{}", address(first), address(last))
+        .parse()
+        .unwrap()
+}
+
+proptest! {
+    #[test]
+    fn overlapping_subnets_are_those_of_the_definition(
+        networks in prop::collection::vec(
+            (any::<u8>(), 24u8..=32).prop_map(|(last, length)| IpNet::new(address(last), length).unwrap()),
+            0..6,
+        ),
+    ) {
+        let overlaps = networks.iter().enumerate().any(|(index, a)| {
+            networks[..index].iter().any(|b| a.contains(&b.trunc()) || b.contains(&a.trunc()))
+        });
+        prop_assert_eq!(says(&interfaces(&networks), "overlaps"), overlaps);
+    }
+
+    #[test]
+    fn overlapping_ranges_are_those_of_the_definition(
+        ranges in prop::collection::btree_set((1u8..200, 0u8..40).prop_map(|(f, l)| range(f, l)), 0..6),
+    ) {
+        let list: Vec<_> = ranges.iter().collect();
+        let overlaps = list.iter().enumerate().any(|(index, a)| {
+            list[..index].iter().any(|b| a.overlaps(**b))
+        });
+        prop_assert_eq!(says(&pool(&ranges), "overlaps"), overlaps);
+    }
+
+    #[test]
+    fn an_interface_address_in_a_pool_is_found(
+        ranges in prop::collection::btree_set((1u8..200, 0u8..9).prop_map(|(f, l)| range(f, l)), 1..6),
+        own in 1u8..255,
+    ) {
+        let list: Vec<_> = ranges.iter().collect();
+        let apart = list.windows(2).all(|pair| !pair[0].overlaps(*pair[1]));
+        prop_assume!(apart);
+        let mut configuration = pool(&ranges);
+        for row in interfaces(&[IpNet::new(address(own), 32).unwrap()]).rows() {
+            configuration.insert(row);
+        }
+        let inside = ranges.iter().any(|range| range.contains(address(own)));
+        prop_assert_eq!(says(&configuration, "is the address of interface"), inside);
+    }
+
+    #[test]
+    fn whatever_the_database_takes_gets_an_answer(configuration in crate::testing::configuration()) {
+        // Every constraint of SQL holds in these, so that no reference can be a problem.
+        for problem in check(&configuration) {
+            prop_assert!(!problem.message.contains("is named"), "{}", problem);
+        }
+    }
+}
+
+#[test]
+fn small_subnets_have_hosts_on_all_their_addresses() {
+    for (good, text) in [
+        (true, "10.0.0.0/31"),
+        (true, "10.0.0.1/31"),
+        (true, "10.0.0.0/32"),
+        (true, "2001:db8::/127"),
+        (true, "2001:db8::/128"),
+        (true, "2001:db8::ffff:ffff:ffff:ffff/64"),
+        (false, "10.0.0.0/30"),
+        (false, "10.0.0.3/30"),
+        (false, "2001:db8::/64"),
+        (false, "255.255.255.255/32"),
+    ] {
+        let configuration = interfaces(&[text.parse().unwrap()]);
+        assert_eq!(check(&configuration).is_empty(), good, "{text}");
+    }
+}
+
+#[test]
+fn a_problem_is_one_line_with_its_help() {
+    let problem = Problem::new(Path::new(["vpcs", "blue"]), "is wrong").help("mend it");
+    assert_eq!(problem.to_string(), "vpcs.blue: is wrong; mend it");
+}
