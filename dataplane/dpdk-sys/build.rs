@@ -10,7 +10,7 @@ const PACKAGES: &str = "libdpdk-dev pkgconf clang-14 libclang-14-dev";
 /// structs that Rust cannot express (packed ones that contain aligned ones).
 const FUNCTIONS: &[&str] = &[
     "rewire_.*",
-    "rte_eal_(init|cleanup|hotplug_add|hotplug_remove)",
+    "rte_eal_(init|cleanup|get_runtime_dir|hotplug_add|hotplug_remove)",
     "rte_strerror",
     "rte_thread_(register|unregister)",
     "rte_pktmbuf_(pool_create|free_bulk)",
@@ -42,8 +42,14 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=src/shim.h");
     println!("cargo:rerun-if-changed=src/shim.c");
-    println!("cargo:rerun-if-env-changed=PKG_CONFIG_PATH");
-    println!("cargo:rerun-if-env-changed=LIBCLANG_PATH");
+    for name in [
+        "PKG_CONFIG",
+        "PKG_CONFIG_PATH",
+        "PKG_CONFIG_LIBDIR",
+        "LIBCLANG_PATH",
+    ] {
+        println!("cargo:rerun-if-env-changed={name}");
+    }
 
     let version = pkg_config("--modversion");
     if !version.iter().any(|word| word.starts_with("22.11")) {
@@ -127,9 +133,11 @@ fn choose_libclang() {
         .into_iter()
         .filter(|(_, folder)| has_libclang(folder) && has_headers(folder))
         .max_by_key(|(version, _)| *version);
-    if let Some((_, folder)) = newest {
+    match newest {
         // SAFETY: a build script's main thread is its only one.
-        unsafe { env::set_var("LIBCLANG_PATH", folder) };
+        Some((_, folder)) => unsafe { env::set_var("LIBCLANG_PATH", folder) },
+        // Seen if bindgen finds none either, and panics.
+        None => eprintln!("no libclang in /usr/lib/llvm-*/lib: apt-get install {PACKAGES}"),
     }
 }
 

@@ -5,11 +5,12 @@
 //! through a C shim, with the prefix `rewire_`. A shim call costs about 1.6 ns.
 //!
 //! DPDK is linked dynamically. No driver is linked: in a dynamic build the EAL itself loads every
-//! driver in Debian's plugin folder (`/usr/lib/<arch>/dpdk/pmds-23.0`) when it starts, so the machine that
-//! runs Rewire needs the packages `librte-meta-net` and `librte-meta-mempool` (`libdpdk-dev` brings
-//! them in).
+//! driver in Debian's plugin folder (`/usr/lib/<arch>/dpdk/pmds-23.0`) when it starts, so the
+//! machine that runs Rewire needs the packages `librte-meta-net` and `librte-meta-mempool`
+//! (`libdpdk-dev` brings them in).
 //!
-//! Adding a function: name it in `build.rs`; where DPDK has it `static inline`, wrap it in `shim.c`.
+//! Adding a function: name it in `build.rs`; where DPDK has it `static inline`, wrap it in
+//! `shim.c`.
 
 #[allow(
     missing_docs,

@@ -8,10 +8,12 @@ use crate::netif;
 
 /// A device that DPDK makes in software.
 ///
-/// Measured on one core: ring 288, null 88–146, tap 1.1, memif 0.6, af_packet over veth 0.3–0.4 million packets a second.
+/// Measured on one core: ring 288, null 88–146, tap 1.1, memif 0.6, af_packet over veth 0.3–0.4
+/// million packets a second.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum VirtualDevice {
-    /// A network interface of the kernel, through a packet socket. See the crate's page for how it behaves.
+    /// A network interface of the kernel, through a packet socket. See the crate's page for how it
+    /// behaves.
     AfPacket {
         /// The interface, in the network namespace of the thread that attaches it.
         interface: String,
@@ -29,14 +31,15 @@ pub enum VirtualDevice {
         /// Receives as many 64-byte frames of zeroes as are asked for (for benchmarks), or none.
         generate: bool,
     },
-    /// What is transmitted on its queue *n* is received on its queue *n*. Holds 1023 frames a queue. For tests.
+    /// What is transmitted on its queue *n* is received on its queue *n*. Holds 1023 frames a
+    /// queue. For tests.
     Ring,
     /// Receives what is in one capture file, once, and transmits into another.
     Pcap {
         /// A pcap file, read from its start. Frames longer than a buffer are chained.
         receive: PathBuf,
-        /// Made anew, with nanosecond time stamps of the machine's clock; complete when the port is closed. Frames are
-        /// cut to 16,128 bytes.
+        /// Made anew, with nanosecond time stamps of the machine's clock; complete when the port
+        /// is closed. Frames are cut to 16,128 bytes.
         transmit: PathBuf,
     },
     /// Shared memory with another process (VPP, another DPDK program) on this machine.
@@ -60,7 +63,8 @@ pub enum MemifRole {
 }
 
 impl VirtualDevice {
-    /// The kind of device, as DPDK calls its driver: `af_packet`, `tap`, `null`, `ring`, `pcap`, `memif`.
+    /// The kind of device, as DPDK calls its driver: `af_packet`, `tap`, `null`, `ring`, `pcap`,
+    /// `memif`.
     pub fn driver(&self) -> &'static str {
         match self {
             VirtualDevice::AfPacket { .. } => "af_packet",
@@ -148,7 +152,8 @@ pub(crate) struct FrameSize(u32);
 
 impl FrameSize {
     /// The kernel puts a received frame 66 bytes into the slot (`tpacket2_hdr`, `sockaddr_ll`, and
-    /// padding so that what follows the Ethernet header is aligned), and a tag may have to be put back in.
+    /// padding so that what follows the Ethernet header is aligned), and a tag may have to be put
+    /// back in.
     const OVERHEAD: u32 = 66;
     /// Ethernet header and one VLAN tag.
     const ETHERNET: u32 = 18;

@@ -1,7 +1,8 @@
 //! The environment abstraction layer: DPDK's memory, its drivers, its own threads.
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -204,8 +205,19 @@ fn start(arguments: Vec<CString>) -> io::Result<()> {
     // SAFETY: `count` zero-terminated strings that are never freed. Once in the process: `init`.
     match unsafe { sys::rte_eal_init(count, pointers) } {
         code if code < 0 => Err(crate::error::of_thread()),
-        _ => Ok(()),
+        _ => {
+            remove_runtime_folder();
+            Ok(())
+        }
     }
+}
+
+/// DPDK makes itself a folder, leaves it, and has no use for it: we start no second process. Goes
+/// only if empty.
+fn remove_runtime_folder() {
+    // SAFETY: a zero-terminated string in static memory, which changes only in `rte_eal_init`.
+    let folder = unsafe { CStr::from_ptr(sys::rte_eal_get_runtime_dir()) };
+    let _ = fs::remove_dir(OsStr::from_bytes(folder.to_bytes()));
 }
 
 fn arguments(

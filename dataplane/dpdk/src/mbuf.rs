@@ -14,8 +14,9 @@ pub const HEADROOM: u16 = sys::RTE_PKTMBUF_HEADROOM as u16;
 /// Reads and writes of its length and bytes are plain memory accesses. Dropping one costs a call
 /// of about 6 ns; [`free_bulk`] halves that.
 ///
-/// All methods see the first segment. A packet has more than one only if it came from a device that chains buffers, as
-/// pcap and memif do with frames longer than a buffer: [`is_contiguous`](Mbuf::is_contiguous) tells.
+/// All methods see the first segment. A packet has more than one only if it came from a device
+/// that chains buffers, as pcap and memif do with frames longer than a buffer:
+/// [`is_contiguous`](Mbuf::is_contiguous) tells.
 #[repr(transparent)]
 pub struct Mbuf {
     raw: NonNull<sys::rte_mbuf>,
@@ -71,7 +72,8 @@ impl Mbuf {
         self.header().nb_segs == 1
     }
 
-    /// The number of the port that received it, as in [`Port::id`](crate::Port::id). Meaningless in an mbuf that was allocated.
+    /// The number of the port that received it, as in [`Port::id`](crate::Port::id). Meaningless
+    /// in an mbuf that was allocated.
     #[inline]
     pub fn ingress_port(&self) -> u16 {
         self.header().port
@@ -120,7 +122,8 @@ impl Mbuf {
     }
 
     /// Grows the packet by `n` bytes at its start, and returns those. They hold what was there
-    /// before, maybe another packet's bytes: overwrite all of them. None, and nothing done, without the headroom.
+    /// before, maybe another packet's bytes: overwrite all of them. None, and nothing done,
+    /// without the headroom.
     #[inline]
     pub fn prepend(&mut self, n: usize) -> Option<&mut [u8]> {
         if n > self.headroom() {
@@ -204,7 +207,8 @@ impl fmt::Debug for Mbuf {
     }
 }
 
-/// Drops mbufs, of any pools, at about half the cost of dropping each: `free_bulk(burst.drain(..))`.
+/// Drops mbufs, of any pools, at about half the cost of dropping each:
+/// `free_bulk(burst.drain(..))`.
 pub fn free_bulk(mbufs: impl IntoIterator<Item = Mbuf>) {
     let mut batch = ArrayVec::<*mut sys::rte_mbuf, 64>::new();
     for mbuf in mbufs {

@@ -97,13 +97,15 @@ impl Mempool {
         self.inner.data_room
     }
 
-    /// How many mbufs are in the pool and in the threads' caches. Walks all caches; exact only while nobody allocates or frees.
+    /// How many mbufs are in the pool and in the threads' caches. Walks all caches; exact only
+    /// while nobody allocates or frees.
     pub fn available(&self) -> u32 {
         // SAFETY: the pool lives as long as this handle.
         unsafe { sys::rte_mempool_avail_count(self.as_ptr()) }
     }
 
-    /// How many mbufs are out: held by the program or by a device. As exact as [`available`](Mempool::available).
+    /// How many mbufs are out: held by the program or by a device. As exact as
+    /// [`available`](Mempool::available).
     pub fn in_use(&self) -> u32 {
         in_use(self.inner.pool)
     }

@@ -1,4 +1,5 @@
-//! What is asked of the kernel about a network interface, in the calling thread's network namespace.
+//! What is asked of the kernel about a network interface, in the calling thread's network
+//! namespace.
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

@@ -53,7 +53,8 @@ pub struct PortConfig {
     pub receive_queues: u16,
     /// How many transmit queues.
     pub transmit_queues: u16,
-    /// Slots in each receive queue, adjusted to what the device can. The software devices have their own numbers.
+    /// Slots in each receive queue, adjusted to what the device can. The software devices have
+    /// their own numbers.
     pub receive_descriptors: u16,
     /// Slots in each transmit queue, likewise.
     pub transmit_descriptors: u16,
@@ -61,8 +62,8 @@ pub struct PortConfig {
     pub mempool: Mempool,
     /// Receive frames for any address. Devices that always do (ring, pcap) are content with either.
     pub promiscuous: bool,
-    /// Sets the MTU (without the Ethernet header); none leaves it. Of the kernel's interface, where there is one.
-    /// Devices that know no MTU take any.
+    /// Sets the MTU (without the Ethernet header); none leaves it. Of the kernel's interface,
+    /// where there is one. Devices that know no MTU take any.
     pub mtu: Option<u16>,
 }
 
@@ -244,7 +245,8 @@ impl Port<Configured> {
 }
 
 impl Port<Started> {
-    /// The receive queue with this number, for the worker that owns it from now on. Each can be taken once.
+    /// The receive queue with this number, for the worker that owns it from now on. Each can be
+    /// taken once.
     pub fn take_receive_queue(&mut self, queue: u16) -> Option<ReceiveQueue> {
         self.state.receive.get_mut(usize::from(queue))?.take()
     }
@@ -261,7 +263,8 @@ impl<State> Port<State> {
         &self.inner.name
     }
 
-    /// DPDK's number for it, small and dense, and in every mbuf that it receives. Given to another port after this one is closed.
+    /// DPDK's number for it, small and dense, and in every mbuf that it receives. Given to another
+    /// port after this one is closed.
     pub fn id(&self) -> u16 {
         self.inner.id
     }

@@ -39,7 +39,8 @@ impl ReceiveQueue {
         self.port.id
     }
 
-    /// Fills what is free in `burst` with packets that are there, and returns how many. Never waits.
+    /// Fills what is free in `burst` with packets that are there, and returns how many. Never
+    /// waits.
     ///
     /// Give it place for 32 or so: a call costs some nanoseconds, whatever it brings.
     #[inline]

@@ -9,8 +9,9 @@ use crate::{Eal, Error};
 /// This thread is one of DPDK's, until this is dropped, on the same thread.
 ///
 /// It gives the thread a cache in every mempool. A thread without one may use everything in this
-/// crate as well: only allocating and freeing mbufs costs it more, by an atomic operation on the pool.
-/// The mbufs in a thread's cache (256 at most) are out of the others' reach until the thread's place is taken again.
+/// crate as well: only allocating and freeing mbufs costs it more, by an atomic operation on the
+/// pool. The mbufs in a thread's cache (256 at most) are out of the others' reach until the
+/// thread's place is taken again.
 #[derive(Debug)]
 #[must_use = "the registration ends when this is dropped"]
 pub struct ThreadRegistration {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{mem, thread};
 
 use arrayvec::ArrayVec;
@@ -33,6 +33,12 @@ fn it_starts_once() {
     assert!(matches!(Eal::init(&config), Err(Error::AlreadyInitialised)));
     drop(first);
     assert!(matches!(Eal::init(&config), Err(Error::AlreadyInitialised)));
+    for folder in ["/run/dpdk", "/tmp/dpdk"] {
+        assert!(
+            !Path::new(folder).join(&config.file_prefix).exists(),
+            "it left a folder behind"
+        );
+    }
 }
 
 #[test]
@@ -231,7 +237,7 @@ fn what_cannot_be_opened_says_why() {
     // No capture, though it exists.
     let told = told(VirtualDevice::Pcap {
         receive: "/etc/passwd".into(),
-        transmit: "/tmp/x".into(),
+        transmit: "unused.pcap".into(),
     });
     assert!(
         told.starts_with("port p: pcap: ") && told.contains("/etc/passwd"),

@@ -290,3 +290,166 @@ fn tap_both_ways() {
         assert!(!std::path::Path::new("/proc/sys/net/ipv4/conf/rewire0").exists());
     }
 }
+
+/// A fragment of a UDP datagram, in an Ethernet frame.
+fn fragment(identification: u16, offset: u16, more: bool, length: usize) -> Vec<u8> {
+    let mut header = [
+        0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+    ];
+    header[2..4].copy_from_slice(&(20 + length as u16).to_be_bytes());
+    header[4..6].copy_from_slice(&identification.to_be_bytes());
+    header[6..8].copy_from_slice(&((offset / 8) | (u16::from(more) << 13)).to_be_bytes());
+    let checksum = checksum(&header);
+    header[10..12].copy_from_slice(&checksum.to_be_bytes());
+    let ethernet = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+    ethernet
+        .into_iter()
+        .chain(header)
+        .chain(vec![7; length])
+        .collect()
+}
+
+/// The internet checksum, RFC 1071.
+fn checksum(bytes: &[u8]) -> u16 {
+    let words = bytes
+        .chunks(2)
+        .map(|word| u64::from(word[0]) << 8 | word.get(1).map_or(0, |low| u64::from(*low)));
+    let mut sum: u64 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+/// Not what one would wish, but what the crate's page says: whoever routes must know.
+#[test]
+fn af_packet_puts_fragments_together_and_cuts_what_is_too_long() {
+    if !own_namespace() {
+        return;
+    }
+    veth("gateway", "host");
+    let eal = eal();
+    let pool = pool(&eal);
+    let mut port = open(&eal, "lan", &af_packet("gateway"), &pool);
+    let (mut from, _) = queues(&mut port);
+    let mut host = packet_socket("host");
+    for (first, second) in [(800, 400), (1400, 1000)] {
+        host.write_all(&fragment(first, 0, true, usize::from(first)))
+            .unwrap();
+        host.write_all(&fragment(first, first, false, second))
+            .unwrap();
+    }
+    let lengths: Vec<_> = receive(&mut from, 2).iter().map(Vec::len).collect();
+    assert_eq!(lengths, [14 + 20 + 800 + 400, 2048 - 66]);
+}
+
+/// Likewise.
+#[test]
+fn af_packet_over_veth_gets_partial_checksums_until_the_host_is_told() {
+    if !own_namespace() {
+        return;
+    }
+    if std::process::Command::new("ethtool")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        println!("skipped: no ethtool");
+        return;
+    }
+    veth("gateway", "host");
+    ip("addr add 10.0.0.2/24 dev host");
+    ip("neigh add 10.0.0.1 lladdr 02:00:00:00:00:01 dev host");
+    let eal = eal();
+    let pool = pool(&eal);
+    let mut port = open(&eal, "lan", &af_packet("gateway"), &pool);
+    let (mut from, _) = queues(&mut port);
+    let socket = std::net::UdpSocket::bind("10.0.0.2:1000").unwrap();
+    let mut right = || {
+        socket.send_to(b"payload!", "10.0.0.1:2000").unwrap();
+        let frame = receive(&mut from, 1).remove(0);
+        assert_eq!(frame.len(), 14 + 20 + 8 + 8);
+        assert_eq!(checksum(&frame[14..34]), 0, "IPv4's own is always right");
+        // RFC 768: over addresses, protocol, length, and the datagram with its checksum.
+        let pseudo_header = [&frame[26..34], &[0, 17, 0, 16]].concat();
+        checksum(&[&pseudo_header, &frame[34..]].concat()) == 0
+    };
+    assert!(!right());
+    let arguments = ["-K", "host", "tx", "off"];
+    assert!(
+        std::process::Command::new("ethtool")
+            .args(arguments)
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
+    assert!(right());
+}
+
+#[test]
+fn af_packet_survives_its_interface() {
+    if !own_namespace() {
+        return;
+    }
+    veth("gateway", "host");
+    ip("addr add 10.0.0.1/24 dev gateway");
+    let eal = eal();
+    let pool = pool(&eal);
+    let mut port = open(&eal, "lan", &af_packet("gateway"), &pool);
+    let (mut from, mut to) = queues(&mut port);
+    let mut host = packet_socket("host");
+
+    // What the kernel sends out of the interface comes in at the port.
+    std::net::UdpSocket::bind("10.0.0.1:0")
+        .unwrap()
+        .send_to(b"who has?", "10.0.0.2:9")
+        .unwrap();
+    assert_eq!(receive(&mut from, 1)[0][12..14], [8, 6], "an ARP request");
+
+    // Over the MTU: taken, and gone. The next passes.
+    transmit(&mut to, &pool, &[ethernet(1600, 1), ethernet(60, 2)]);
+    assert_eq!(read(&mut host, 1), [ethernet(60, 2)]);
+
+    // Down: taken and counted until the ring is full; never stuck.
+    ip("link set gateway down");
+    let offer = |to: &mut rewire_dpdk::TransmitQueue| {
+        for _ in 0..100 {
+            let frames = (0..32).map(|_| common::frame(&pool, &ethernet(60, 3)));
+            let mut burst: arrayvec::ArrayVec<_, 32> = frames.collect();
+            to.transmit_burst(&mut burst);
+        }
+    };
+    offer(&mut to);
+    assert_eq!(
+        port.statistics().transmit_errors,
+        512,
+        "the slots of the ring"
+    );
+    ip("link del gateway");
+    offer(&mut to);
+    assert!(!port.link_up());
+    assert_eq!(
+        from.receive_burst(&mut arrayvec::ArrayVec::<rewire_dpdk::Mbuf, 8>::new()),
+        0
+    );
+    drop((from, to, port));
+    assert_eq!(pool.in_use(), 0);
+}
+
+#[test]
+fn af_packet_keeps_vlan_tags() {
+    if !own_namespace() {
+        return;
+    }
+    veth("gateway", "host");
+    let eal = eal();
+    let pool = pool(&eal);
+    let mut port = open(&eal, "lan", &af_packet("gateway"), &pool);
+    let (mut from, _) = queues(&mut port);
+    let mut host = packet_socket("host");
+    let mut tagged = ethernet(100, 1);
+    tagged.splice(12..12, [0x81, 0, 0, 42]);
+    host.write_all(&tagged).unwrap();
+    assert_eq!(receive(&mut from, 1), [tagged.as_slice()]);
+}

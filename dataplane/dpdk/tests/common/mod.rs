@@ -99,8 +99,8 @@ pub(crate) fn until<T>(what: &str, mut event: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Puts this thread, and those that it starts, into a network namespace of its own, which goes away with
-/// them. False, with a word to the reader, where the test may not.
+/// Puts this thread, and those that it starts, into a network namespace of its own, which goes
+/// away with them. False, with a word to the reader, where the test may not.
 pub(crate) fn own_namespace() -> bool {
     // SAFETY: no pointers.
     if unsafe { libc::geteuid() } != 0 {
