@@ -1,0 +1,195 @@
+//! The warm compiler: one state, and the way to the next.
+
+use rewire_schema::model::{Configuration, InterfaceRow};
+use rewire_schema::types::Name;
+use rewire_schema::{Changeset, Row};
+use rewire_tables::{InterfaceIndex, TableOperation, VpcIndex};
+
+use crate::dependencies::{all, dependents};
+use crate::derive::derive;
+use crate::error::Errors;
+use crate::operations::operations;
+use crate::state::State;
+
+/// What a compilation asks of the data path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compiled {
+    /// The operations on the tables, in order. They belong into one generation: in between, the tables mean nothing.
+    pub operations: Vec<TableOperation>,
+    /// The ports to close and to open, in order: those that close come first.
+    pub ports: Vec<PortChange>,
+}
+
+/// What happens to an interface's port. Only an interface that comes or goes, or whose `port` is another one, has any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortChange {
+    /// The interface has no port any more.
+    Close {
+        /// The interface, by the index that it had.
+        interface: InterfaceIndex,
+    },
+    /// The interface gets a port.
+    Open {
+        /// The interface.
+        interface: InterfaceIndex,
+        /// Its row.
+        row: InterfaceRow,
+    },
+}
+
+/// Holds one revision, and compiles what leads to the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compiler {
+    pub(crate) state: State,
+    revision: u64,
+}
+
+impl Compiler {
+    /// The compiler of the empty configuration, which compiles to empty tables; revision 0.
+    pub fn new() -> Self {
+        Compiler::default()
+    }
+
+    /// Compiles a whole configuration. The operations lead from empty tables to it. Cost: the configuration.
+    pub fn compile(
+        configuration: Configuration,
+        revision: u64,
+    ) -> Result<(Compiler, Compiled), Errors> {
+        let state = State::of(configuration)?;
+        let entries = derive(&state, &all(&state))?;
+        let operations = operations(revision, entries.into_iter().map(|after| (None, after)));
+        let compiler = Compiler { state, revision };
+        let ports = compiler.ports();
+        let ports = ports.map(|(interface, row)| PortChange::Open {
+            interface,
+            row: row.clone(),
+        });
+        let compiled = Compiled {
+            operations,
+            ports: ports.collect(),
+        };
+        Ok((compiler, compiled))
+    }
+
+    /// Compiles a changeset, which leads from the state that the compiler holds to that of `revision`. Where it cannot be
+    /// compiled, nothing changes. Cost: the changed rows and what depends on them.
+    pub fn apply(&mut self, revision: u64, changeset: &Changeset) -> Result<Compiled, Errors> {
+        let state = &mut self.state;
+        let step = state.step(changeset)?;
+        let mut entities = dependents(state, changeset);
+        let mut before = before(state, &entities);
+        let mut ports = closed_ports(state, changeset);
+
+        state.forward(&step);
+        let known = entities.len();
+        for entity in dependents(state, changeset) {
+            if entities[..known].binary_search(&entity).is_err() {
+                entities.push(entity);
+            }
+        }
+        if entities.len() > known {
+            // Some are named by the new state alone, as when an interface moves: back, to see what they were.
+            state.backward(&step);
+            before.extend(self::before(state, &entities[known..]));
+            state.forward(&step);
+        }
+        let after = match derive(state, &entities) {
+            Ok(after) => after,
+            Err(errors) => {
+                state.backward(&step);
+                return Err(errors);
+            }
+        };
+        ports.extend(opened_ports(state, changeset));
+        let operations = operations(revision, before.into_iter().zip(after));
+        self.revision = revision;
+        Ok(Compiled { operations, ports })
+    }
+
+    /// Whether [`apply`](Self::apply) would take this changeset. The compiler is the same afterwards. Cost: as there.
+    pub fn check(&mut self, changeset: &Changeset) -> Result<(), Errors> {
+        let state = &mut self.state;
+        let step = state.step(changeset)?;
+        let mut entities = dependents(state, changeset);
+        state.forward(&step);
+        entities.extend(dependents(state, changeset));
+        entities.sort_unstable();
+        entities.dedup();
+        let derived = derive(state, &entities).map(drop);
+        state.backward(&step);
+        derived
+    }
+
+    /// The revision that the compiler holds.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The configuration that the compiler holds.
+    pub fn configuration(&self) -> &Configuration {
+        &self.state.configuration
+    }
+
+    /// The index of a VPC.
+    pub fn vpc_index(&self, name: &Name) -> Option<VpcIndex> {
+        self.state.vpcs.get(name).map(VpcIndex)
+    }
+
+    /// The index of an interface.
+    pub fn interface_index(&self, name: &Name) -> Option<InterfaceIndex> {
+        self.state.interfaces.get(name).map(InterfaceIndex)
+    }
+
+    /// Every interface that has a port, by name.
+    pub fn ports(&self) -> impl Iterator<Item = (InterfaceIndex, &InterfaceRow)> {
+        let rows = self.state.configuration.interface.values();
+        rows.filter_map(|row| Some((self.interface_index(&row.name)?, row)))
+    }
+}
+
+/// What the tables hold for these entities. A state that the compiler holds was compiled, so nothing is wrong with it.
+fn before(state: &State, entities: &[crate::entity::Entity]) -> Vec<Option<TableOperation>> {
+    let before = derive(state, entities);
+    debug_assert!(
+        before.is_ok(),
+        "the state that is held was compiled: {before:?}"
+    );
+    before.unwrap_or_else(|_| vec![None; entities.len()])
+}
+
+/// The rows of interfaces whose port changes, before and after.
+fn moved_ports(
+    changeset: &Changeset,
+) -> impl Iterator<Item = (Option<&InterfaceRow>, Option<&InterfaceRow>)> {
+    fn interface(row: Option<&Row>) -> Option<&InterfaceRow> {
+        match row {
+            Some(Row::Interface(row)) => Some(row),
+            _ => None,
+        }
+    }
+    let rows = changeset
+        .iter()
+        .map(|change| (interface(change.before()), interface(change.after())));
+    rows.filter(|(before, after)| before.map(|row| &row.port) != after.map(|row| &row.port))
+}
+
+/// The ports that close, in the state before.
+fn closed_ports(state: &State, changeset: &Changeset) -> Vec<PortChange> {
+    let rows = moved_ports(changeset).filter_map(|(before, _)| before);
+    let interfaces = rows.filter_map(|row| state.interfaces.get(&row.name).map(InterfaceIndex));
+    interfaces
+        .map(|interface| PortChange::Close { interface })
+        .collect()
+}
+
+/// The ports that open, in the state after.
+fn opened_ports(state: &State, changeset: &Changeset) -> Vec<PortChange> {
+    let rows = moved_ports(changeset).filter_map(|(_, after)| after);
+    let interfaces = rows.filter_map(|row| Some((state.interfaces.get(&row.name)?, row)));
+    interfaces
+        .map(|(index, row)| PortChange::Open {
+            interface: InterfaceIndex(index),
+            row: row.clone(),
+        })
+        .collect()
+}

@@ -1,0 +1,170 @@
+//! Which entities may derive to something else when rows change. The one place that says so.
+//!
+//! An entity is derived by reading rows and reverse indices. If it derives to one thing in the old state and to another in the new
+//! one, then it read something, in one of the two, that a changed row stands behind. So what depends on a change
+//! is what depends on its rows in the old state, and what does in the new one.
+//!
+//! Naming too many entities costs time, and naming too few breaks law 4. What follows names an entity
+//! - for its own row, and the rows below it;
+//! - for each [link](links) that a row makes, which is how a row reaches the slots that it claims and, where only one
+//!   can have something, the others who want it;
+//! - for each name that comes or goes, and for what stands under it: the addresses of an interface, the ranges of a
+//!   pool.
+
+use std::collections::BTreeSet;
+
+use rewire_schema::{Changeset, Row};
+
+use crate::entity::Entity;
+use crate::references::{Key, Link, links};
+use crate::state::{LEAST_ADDRESS, State, least_prefix};
+
+/// The entities that depend on the rows of a changeset in this state, in order.
+pub(crate) fn dependents(state: &State, changeset: &Changeset) -> Vec<Entity> {
+    let mut dependents = Dependents::new(state);
+    for change in changeset.iter() {
+        let comes_or_goes = change.before().is_none() || change.after().is_none();
+        for row in change.before().into_iter().chain(change.after()) {
+            dependents.of_row(row);
+            if comes_or_goes {
+                dependents.of_name(row);
+            }
+        }
+    }
+    dependents.finish()
+}
+
+/// Every entity of a state, in order. Each has a row of its own or is linked to one.
+pub(crate) fn all(state: &State) -> Vec<Entity> {
+    let mut dependents = Dependents::new(state);
+    for row in state.configuration.rows() {
+        dependents.of_row(&row);
+    }
+    dependents.finish()
+}
+
+struct Dependents<'a> {
+    state: &'a State,
+    entities: Vec<Entity>,
+    /// All that depends on these is asked for once, at the end.
+    keys: BTreeSet<Key>,
+}
+
+impl<'a> Dependents<'a> {
+    fn new(state: &'a State) -> Self {
+        Dependents {
+            state,
+            entities: Vec::new(),
+            keys: BTreeSet::new(),
+        }
+    }
+
+    /// What depends on the fields of a row.
+    fn of_row(&mut self, row: &Row) {
+        match row {
+            Row::Vpc(row) => self.entities.push(Entity::Vpc(row.name.clone())),
+            Row::Interface(row) => self.entities.push(Entity::Interface(row.name.clone())),
+            Row::InterfaceAddress(row) => {
+                self.entities.push(Entity::Interface(row.interface.clone()));
+                self.keys.insert(Key::Interface(row.interface.clone()));
+            }
+            Row::Neighbor(row) => {
+                self.entities
+                    .push(Entity::Neighbor(row.interface.clone(), row.address));
+            }
+            Row::Route(row) => self
+                .entities
+                .push(Entity::Route(row.vpc.clone(), row.prefix)),
+            Row::NextHop(row) => self
+                .entities
+                .push(Entity::Route(row.vpc.clone(), row.prefix)),
+            Row::Pool(row) => self.entities.push(Entity::Pool(row.name.clone())),
+            Row::PoolRange(row) => {
+                self.entities.push(Entity::Pool(row.pool.clone()));
+                self.keys.insert(Key::Pool(row.pool.clone()));
+            }
+            // Its sources are linked to it.
+            Row::Masquerade(_) => {}
+            Row::MasqueradeSource(row) => {
+                self.entities
+                    .push(Entity::Masquerade(row.masquerade.clone(), row.prefix));
+            }
+            Row::PortForward(row) => self.entities.push(Entity::PortForward(row.name.clone())),
+            Row::StaticNat(row) => self.entities.push(Entity::StaticNat(row.name.clone())),
+        }
+        for link in links(&self.state.configuration, row) {
+            match link {
+                Link::Claims((vpc, prefix), _) => self.entities.push(Entity::Route(vpc, prefix)),
+                Link::Depends(key, entity) => {
+                    self.entities.push(entity);
+                    if key.is_exclusive() {
+                        self.keys.insert(key);
+                    }
+                }
+                Link::NextHop(_) => {}
+            }
+        }
+    }
+
+    /// What depends on the name of a row being there.
+    fn of_name(&mut self, row: &Row) {
+        let State {
+            configuration,
+            references,
+            ..
+        } = self.state;
+        match row {
+            Row::Vpc(row) => {
+                self.keys.insert(Key::Vpc(row.name.clone()));
+                let start = (row.name.clone(), least_prefix());
+                let routes = configuration
+                    .route
+                    .range(start.clone()..)
+                    .map(|(slot, _)| slot);
+                let claimed = references.claims.from(start).map(|(slot, _)| slot);
+                for slots in [
+                    &mut routes.into_iter() as &mut dyn Iterator<Item = _>,
+                    &mut claimed.into_iter(),
+                ] {
+                    let slots = slots.take_while(|(vpc, _)| *vpc == row.name);
+                    self.entities
+                        .extend(slots.map(|(vpc, prefix)| Entity::Route(vpc.clone(), *prefix)));
+                }
+            }
+            Row::Interface(row) => {
+                self.keys.insert(Key::Interface(row.name.clone()));
+                let neighbors = configuration
+                    .neighbor
+                    .range((row.name.clone(), LEAST_ADDRESS)..);
+                let neighbors = neighbors
+                    .map(|(key, _)| key)
+                    .take_while(|(name, _)| *name == row.name);
+                self.entities
+                    .extend(neighbors.map(|(name, ip)| Entity::Neighbor(name.clone(), *ip)));
+                if !configuration.interface.contains_key(&(row.name.clone(),))
+                    && references.has_next_hop(&row.name)
+                {
+                    // This will be refused. Who still leads there is looked for, to point at it.
+                    let hops = configuration.route_next_hop.values();
+                    let hops = hops.filter(|hop| hop.interface == row.name);
+                    self.entities
+                        .extend(hops.map(|hop| Entity::Route(hop.vpc.clone(), hop.prefix)));
+                }
+            }
+            Row::Pool(row) => {
+                self.keys.insert(Key::Pool(row.name.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(mut self) -> Vec<Entity> {
+        for key in &self.keys {
+            self.entities
+                .extend(self.state.references.dependents.of(key).cloned());
+        }
+        self.entities.sort_unstable();
+        self.entities.dedup();
+        self.entities
+    }
+}

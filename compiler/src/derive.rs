@@ -1,0 +1,432 @@
+//! What the tables must hold for an entity, from the configuration alone.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use rewire_packet::ethernet::MacAddress;
+use rewire_schema::model::*;
+use rewire_schema::types::{self, InterfaceAddress, Name, Prefix, RouteType, TransportProtocol};
+use rewire_schema::{Path, Row};
+use rewire_tables::{
+    Interface, InterfaceIndex, Masquerade, NextHop, PortForward, PortForwardKey, Route, StaticNat,
+    TableOperation, VpcIndex,
+};
+
+use crate::MOST_POOL_ADDRESSES;
+use crate::entity::Entity;
+use crate::error::{CompileError, Errors};
+use crate::references::{Claim, Key, masquerade_key, port_forward_key, static_nat_keys};
+use crate::state::{State, addresses_of, next_hops_of, ranges_of};
+
+/// An entry of the tables, as the operation that sets it.
+pub(crate) type Entry = TableOperation;
+
+/// Derives each entity in turn: the entry that the tables must hold for it, or none. All that is wrong is reported.
+pub(crate) fn derive(state: &State, entities: &[Entity]) -> Result<Vec<Option<Entry>>, Errors> {
+    let mut derivation = Derivation {
+        state,
+        masquerades: BTreeMap::new(),
+    };
+    let mut errors = Vec::new();
+    let mut entries = Vec::with_capacity(entities.len());
+    for entity in entities {
+        match derivation.entry(entity) {
+            Ok(entry) => entries.push(entry),
+            Err(error) => errors.push(error),
+        }
+    }
+    Errors::check(errors)?;
+    Ok(entries)
+}
+
+struct Derivation<'a> {
+    state: &'a State,
+    /// The rules that were derived so far: the sources of a rule share it.
+    masquerades: BTreeMap<Name, Arc<Masquerade>>,
+}
+
+type Derived = Result<Option<Entry>, CompileError>;
+
+impl Derivation<'_> {
+    fn entry(&mut self, entity: &Entity) -> Derived {
+        match entity {
+            Entity::Vpc(name) => Ok(self.vpc(name)),
+            Entity::Interface(name) => self.interface(name),
+            Entity::Neighbor(interface, address) => self.neighbor(interface, *address),
+            Entity::Route(vpc, prefix) => self.route(vpc, *prefix),
+            Entity::Pool(name) => self.pool(name).map(|()| None),
+            Entity::Masquerade(rule, source) => self.masquerade(rule, *source),
+            Entity::PortForward(name) => self.port_forward(name),
+            Entity::StaticNat(name) => self.static_nat(name),
+        }
+    }
+
+    fn configuration(&self) -> &Configuration {
+        &self.state.configuration
+    }
+
+    fn vpc_index(
+        &self,
+        name: &Name,
+        path: impl FnOnce() -> Path,
+    ) -> Result<VpcIndex, CompileError> {
+        self.state
+            .vpcs
+            .get(name)
+            .map(VpcIndex)
+            .ok_or_else(|| unknown(path(), "VPC", name))
+    }
+
+    fn interface_index(
+        &self,
+        name: &Name,
+        path: impl FnOnce() -> Path,
+    ) -> Result<InterfaceIndex, CompileError> {
+        let index = self.state.interfaces.get(name).map(InterfaceIndex);
+        index.ok_or_else(|| unknown(path(), "interface", name))
+    }
+
+    fn vpc(&self, name: &Name) -> Option<Entry> {
+        let vpc = VpcIndex(self.state.vpcs.get(name)?);
+        Some(TableOperation::SetVpc {
+            vpc,
+            name: name.as_str().into(),
+        })
+    }
+
+    fn interface(&self, name: &Name) -> Derived {
+        let mut addresses = addresses_of(self.configuration(), name);
+        let Some(row) = self.configuration().interface.get(&(name.clone(),)) else {
+            return orphan(addresses.next(), "interface", name, |address| {
+                InterfaceAddressRow {
+                    interface: name.clone(),
+                    address,
+                }
+                .into()
+            });
+        };
+        let vpc = self.vpc_index(&row.vpc, || path(row).join("vpc"))?;
+        let interface = self.interface_index(name, || path(row))?;
+        let value = Interface {
+            name: name.as_str().into(),
+            vpc,
+            mac: mac(row.mac),
+            mtu: row.mtu,
+            addresses: addresses.map(network).collect(),
+        };
+        Ok(Some(TableOperation::SetInterface {
+            interface,
+            value: value.into(),
+        }))
+    }
+
+    fn neighbor(&self, interface: &Name, address: IpAddr) -> Derived {
+        let Some(row) = self
+            .configuration()
+            .neighbor
+            .get(&(interface.clone(), address))
+        else {
+            return Ok(None);
+        };
+        let interface = self.interface_index(interface, || path(row))?;
+        Ok(Some(TableOperation::SetNeighbor {
+            interface,
+            address,
+            mac: mac(row.mac),
+        }))
+    }
+
+    /// The strongest claim wins: an interface's address, the ends of its subnet, its subnet, a static route, the
+    /// external addresses of NAT. What is wrong with a static route is reported, win or not.
+    fn route(&self, vpc: &Name, prefix: Prefix) -> Derived {
+        let static_route = self.static_route(vpc, prefix)?;
+        // Where there is no such VPC, those who lay claim to its routes say so.
+        let Some(index) = self.state.vpcs.get(vpc).map(VpcIndex) else {
+            return Ok(None);
+        };
+        let slot = (vpc.clone(), prefix);
+        let route = match self.state.references.claims.of(&slot).next() {
+            Some(Claim::Local(..)) => Some(Route::Local),
+            Some(Claim::SubnetBroadcast(..)) => Some(Route::SubnetBroadcast),
+            Some(Claim::Connected(name, _)) => {
+                let interface = self.state.interfaces.get(name).map(InterfaceIndex);
+                interface.map(|interface| {
+                    Route::Forward(
+                        [NextHop {
+                            interface,
+                            via: None,
+                        }]
+                        .into(),
+                    )
+                })
+            }
+            Some(Claim::NatExternal(_)) => static_route.or(Some(Route::NatExternal)),
+            None => static_route,
+        };
+        let set = |route| TableOperation::SetRoute {
+            vpc: index,
+            prefix: prefix.network(),
+            route,
+        };
+        Ok(route.map(set))
+    }
+
+    fn static_route(&self, vpc: &Name, prefix: Prefix) -> Result<Option<Route>, CompileError> {
+        let mut next_hops = next_hops_of(self.configuration(), vpc, prefix);
+        let Some(row) = self.configuration().route.get(&(vpc.clone(), prefix)) else {
+            return match next_hops.next() {
+                Some(row) => Err(unknown(path(row), "route", prefix)),
+                None => Ok(None),
+            };
+        };
+        self.vpc_index(vpc, || path(row))?;
+        let hop = |row: &NextHopRow| {
+            let interface = self.interface_index(&row.interface, || path(row).join("interface"))?;
+            Ok::<_, CompileError>(NextHop {
+                interface,
+                via: row.via,
+            })
+        };
+        Ok(Some(match row.route_type {
+            RouteType::Blackhole => Route::Blackhole,
+            RouteType::Unreachable => Route::Unreachable,
+            RouteType::Unicast => {
+                let hops: Box<[NextHop]> = next_hops.map(hop).collect::<Result<_, _>>()?;
+                if hops.is_empty() {
+                    return Err(CompileError::NoNextHop { path: path(row) });
+                }
+                Route::Forward(hops)
+            }
+        }))
+    }
+
+    fn pool(&self, name: &Name) -> Result<(), CompileError> {
+        let mut ranges = ranges_of(self.configuration(), name);
+        let Some(row) = self.configuration().nat_pool.get(&(name.clone(),)) else {
+            return orphan(ranges.next(), "pool", name, |range| {
+                PoolRangeRow {
+                    pool: name.clone(),
+                    range,
+                }
+                .into()
+            })
+            .map(|_| ());
+        };
+        self.vpc_index(&row.vpc, || path(row).join("vpc"))?;
+        let size = |range: types::AddressRange| {
+            (number(range.last()) - number(range.first())).saturating_add(1)
+        };
+        let addresses = ranges.map(size).fold(0, u128::saturating_add);
+        if addresses > MOST_POOL_ADDRESSES {
+            return Err(CompileError::PoolTooLarge {
+                path: path(row),
+                addresses,
+            });
+        }
+        Ok(())
+    }
+
+    fn masquerade(&mut self, name: &Name, source: Prefix) -> Derived {
+        let state = self.state;
+        let key = (name.clone(), source);
+        let Some(row) = state.configuration.masquerade_source.get(&key) else {
+            return Ok(None);
+        };
+        let Some(rule) = state.configuration.masquerade.get(&(name.clone(),)) else {
+            return Err(unknown(path(row), "masquerade", name));
+        };
+        let vpc = self.vpc_index(&rule.vpc, || path(rule).join("vpc"))?;
+        let interface = self.interface_index(&rule.interface, || path(rule).join("interface"))?;
+        self.only(
+            &masquerade_key(rule, source),
+            &Entity::Masquerade(name.clone(), source),
+        )?;
+        let rule = match self.masquerades.get(name) {
+            Some(rule) => Arc::clone(rule),
+            None => {
+                let external = self.external(rule)?;
+                let rule = Arc::new(Masquerade {
+                    name: name.as_str().into(),
+                    external,
+                });
+                self.masquerades.insert(name.clone(), Arc::clone(&rule));
+                rule
+            }
+        };
+        let source = source.network();
+        let is_ipv4 = source.addr().is_ipv4();
+        if !rule
+            .external
+            .iter()
+            .any(|range| range.start().is_ipv4() == is_ipv4)
+        {
+            return Err(CompileError::NoExternalAddress {
+                path: path(row),
+                masquerade: name.to_string(),
+                family: if is_ipv4 { "IPv4" } else { "IPv6" },
+            });
+        }
+        Ok(Some(TableOperation::SetMasquerade {
+            vpc,
+            interface,
+            source,
+            rule,
+        }))
+    }
+
+    /// The external addresses of a masquerade rule: the ranges of its pool, or the first address of each family that
+    /// its interface has, in the order of [`addresses_of`].
+    fn external(&self, rule: &MasqueradeRow) -> Result<Vec<RangeInclusive<IpAddr>>, CompileError> {
+        if let Some(pool) = &rule.pool {
+            if !self.configuration().nat_pool.contains_key(&(pool.clone(),)) {
+                return Err(unknown(path(rule).join("pool"), "pool", pool));
+            }
+            let ranges = ranges_of(self.configuration(), pool);
+            return Ok(ranges.map(|range| range.first()..=range.last()).collect());
+        }
+        let addresses =
+            || addresses_of(self.configuration(), &rule.interface).map(InterfaceAddress::address);
+        let first = [
+            addresses().find(IpAddr::is_ipv4),
+            addresses().find(IpAddr::is_ipv6),
+        ];
+        Ok(first
+            .into_iter()
+            .flatten()
+            .map(|address| address..=address)
+            .collect())
+    }
+
+    fn port_forward(&self, name: &Name) -> Derived {
+        let Some(row) = self.configuration().port_forward.get(&(name.clone(),)) else {
+            return Ok(None);
+        };
+        let key = PortForwardKey {
+            vpc: self.vpc_index(&row.external_vpc, || path(row).join("external_vpc"))?,
+            protocol: match row.protocol {
+                TransportProtocol::Tcp => 6,
+                TransportProtocol::Udp => 17,
+            },
+            address: row.external_address,
+            port: row.external_port,
+        };
+        let value = PortForward {
+            name: name.as_str().into(),
+            vpc: self.vpc_index(&row.internal_vpc, || path(row).join("internal_vpc"))?,
+            address: row.internal_address,
+            port: row.internal_port,
+        };
+        one_family(row, row.external_address, row.internal_address)?;
+        self.only(&port_forward_key(row), &Entity::PortForward(name.clone()))?;
+        Ok(Some(TableOperation::SetPortForward { key, value }))
+    }
+
+    fn static_nat(&self, name: &Name) -> Derived {
+        let Some(row) = self.configuration().static_nat.get(&(name.clone(),)) else {
+            return Ok(None);
+        };
+        let value = StaticNat {
+            name: name.as_str().into(),
+            external_vpc: self.vpc_index(&row.external_vpc, || path(row).join("external_vpc"))?,
+            external: row.external_address,
+            internal_vpc: self.vpc_index(&row.internal_vpc, || path(row).join("internal_vpc"))?,
+            internal: row.internal_address,
+        };
+        one_family(row, row.external_address, row.internal_address)?;
+        for key in static_nat_keys(row) {
+            self.only(&key, &Entity::StaticNat(name.clone()))?;
+        }
+        Ok(Some(TableOperation::SetStaticNat {
+            value: value.into(),
+        }))
+    }
+
+    /// Of several entities that want what only one can have, the first one has it.
+    fn only(&self, key: &Key, entity: &Entity) -> Result<(), CompileError> {
+        match self.state.references.dependents.of(key).next() {
+            Some(first) if first != entity => Err(CompileError::Ambiguous {
+                path: rule_path(entity),
+                other: rule_path(first),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn unknown(path: Path, kind: &'static str, name: impl ToString) -> CompileError {
+    CompileError::Unknown {
+        path,
+        kind,
+        name: name.to_string(),
+    }
+}
+
+/// Nothing is derived where there is no parent, and the first child without it is an error.
+fn orphan<T>(
+    child: Option<T>,
+    kind: &'static str,
+    parent: &Name,
+    row: impl FnOnce(T) -> Row,
+) -> Derived {
+    match child {
+        Some(child) => Err(unknown(row(child).path(), kind, parent)),
+        None => Ok(None),
+    }
+}
+
+fn path(row: &(impl Clone + Into<Row>)) -> Path {
+    row.clone().into().path()
+}
+
+/// Where the rule of an entity stands.
+fn rule_path(entity: &Entity) -> Path {
+    match entity {
+        Entity::Vpc(name) => Path::new(["vpcs", name.as_str()]),
+        Entity::Interface(name) => Path::new(["interfaces", name.as_str()]),
+        Entity::Neighbor(name, address) => {
+            Path::new(["interfaces", name.as_str(), "neighbors"]).join(address)
+        }
+        Entity::Route(vpc, prefix) => Path::new(["vpcs", vpc.as_str(), "routes"]).join(prefix),
+        Entity::Pool(name) => Path::new(["nat", "pools", name.as_str()]),
+        Entity::Masquerade(name, source) => {
+            Path::new(["nat", "masquerade", name.as_str(), "sources"]).join(source)
+        }
+        Entity::PortForward(name) => Path::new(["nat", "port_forward", name.as_str()]),
+        Entity::StaticNat(name) => Path::new(["nat", "static", name.as_str()]),
+    }
+}
+
+fn one_family(
+    row: &(impl Clone + Into<Row>),
+    external: IpAddr,
+    internal: IpAddr,
+) -> Result<(), CompileError> {
+    if external.is_ipv4() == internal.is_ipv4() {
+        Ok(())
+    } else {
+        Err(CompileError::MixedFamilies {
+            path: path(row),
+            external,
+            internal,
+        })
+    }
+}
+
+fn mac(address: types::MacAddress) -> MacAddress {
+    MacAddress(address.octets())
+}
+
+fn network(address: InterfaceAddress) -> IpNet {
+    let subnet = address.subnet();
+    IpNet::new(address.address(), subnet.prefix_len()).unwrap_or(subnet)
+}
+
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}

@@ -1,0 +1,28 @@
+//! Entities: the things that tables may hold, each derived by itself.
+
+use std::net::IpAddr;
+
+use rewire_schema::types::{Name, Prefix};
+
+/// One thing that the tables may hold, under the names that the configuration gives it. At most one entry of the
+/// tables comes from an entity. Entities are derived and reported in this order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Entity {
+    /// A VPC.
+    Vpc(Name),
+    /// An interface with its addresses.
+    Interface(Name),
+    /// A neighbor set by hand, by interface and address.
+    Neighbor(Name, IpAddr),
+    /// What a VPC's route table holds for one prefix, whoever lays claim to it: an interface's address or subnet, a
+    /// static route, an external address of NAT.
+    Route(Name, Prefix),
+    /// A pool. It has no entry of its own; what is wrong with it is found here.
+    Pool(Name),
+    /// One of the sources of a masquerade rule, by the rule's name.
+    Masquerade(Name, Prefix),
+    /// A port forward.
+    PortForward(Name),
+    /// A static translation.
+    StaticNat(Name),
+}

@@ -1,0 +1,138 @@
+//! Why a configuration does not compile.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use rewire_schema::{Mismatch, Path};
+
+use crate::{MOST_INDICES, MOST_POOL_ADDRESSES};
+
+/// One thing that cannot be compiled, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    /// The changeset does not follow the state that the compiler holds.
+    #[error(transparent)]
+    Changeset(#[from] Mismatch),
+    /// A row refers to what is not there.
+    #[error("{path}: there is no {kind} \"{name}\"")]
+    Unknown {
+        /// The field that refers, or the row whose parent is missing.
+        path: Path,
+        /// What it refers to: `VPC`, `interface`, `pool`, `route` or `masquerade`.
+        kind: &'static str,
+        /// The name that was not found.
+        name: String,
+    },
+    /// More VPCs or interfaces than there are indices. Those that the same changeset takes away still count.
+    #[error("{path}: there can be at most {MOST_INDICES} {kind}s")]
+    TooMany {
+        /// The row that found no index.
+        path: Path,
+        /// `VPC` or `interface`.
+        kind: &'static str,
+    },
+    /// A unicast route that leads nowhere.
+    #[error("{path}: a unicast route needs at least one next hop")]
+    NoNextHop {
+        /// The route.
+        path: Path,
+    },
+    /// A pool that would take too much memory to keep account of.
+    #[error(
+        "{path}: the pool has {addresses} addresses, at most {MOST_POOL_ADDRESSES} are possible"
+    )]
+    PoolTooLarge {
+        /// The pool.
+        path: Path,
+        /// The number of addresses of all its ranges.
+        addresses: u128,
+    },
+    /// Masquerade of senders that no external address fits.
+    #[error(
+        "{path}: \"{masquerade}\" has no external {family} address to masquerade these senders with"
+    )]
+    NoExternalAddress {
+        /// The source.
+        path: Path,
+        /// The rule.
+        masquerade: String,
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
+    },
+    /// A translation between IPv4 and IPv6.
+    #[error("{path}: {external} and {internal} are not of one family")]
+    MixedFamilies {
+        /// The rule.
+        path: Path,
+        /// Its external address.
+        external: IpAddr,
+        /// Its internal address.
+        internal: IpAddr,
+    },
+    /// Two rules for the same packets.
+    #[error("{path}: {other} is for the same packets")]
+    Ambiguous {
+        /// The rule, the later one by name.
+        path: Path,
+        /// The other rule.
+        other: Path,
+    },
+}
+
+impl CompileError {
+    /// The row or field that the error is about; none where a changeset did not fit.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            CompileError::Changeset(_) => None,
+            CompileError::Unknown { path, .. }
+            | CompileError::TooMany { path, .. }
+            | CompileError::NoNextHop { path }
+            | CompileError::PoolTooLarge { path, .. }
+            | CompileError::NoExternalAddress { path, .. }
+            | CompileError::MixedFamilies { path, .. }
+            | CompileError::Ambiguous { path, .. } => Some(path),
+        }
+    }
+}
+
+/// All that keeps a configuration from being compiled: at least one error, each once.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Errors(Vec<CompileError>);
+
+impl Errors {
+    /// The errors, if there are any.
+    pub(crate) fn check(mut errors: Vec<CompileError>) -> Result<(), Errors> {
+        errors.sort_by(|a, b| a.path().cmp(&b.path()));
+        // What a rule refers to in vain is found for each of its parts.
+        errors.dedup();
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Errors(errors))
+        }
+    }
+
+    /// The errors, in the order of their paths.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &CompileError> {
+        self.0.iter()
+    }
+}
+
+impl From<CompileError> for Errors {
+    fn from(error: CompileError) -> Self {
+        Errors(vec![error])
+    }
+}
+
+impl fmt::Display for Errors {
+    /// A line an error.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{error}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! From entries to the operations that change the tables, in an order that never takes away what was just set.
+
+use std::collections::HashSet;
+
+use rewire_tables::TableOperation::{self, *};
+
+use crate::derive::Entry;
+
+/// The operations that lead from one entry of each entity to another: first the VPCs and interfaces that are set, then
+/// what makes room, then what takes it, and at last the VPCs and interfaces that go.
+pub(crate) fn operations(
+    revision: u64,
+    entries: impl Iterator<Item = (Option<Entry>, Option<Entry>)>,
+) -> Vec<TableOperation> {
+    let mut operations = vec![SetRevision { revision }];
+    let mut removals = Vec::new();
+    let mut settings = Vec::new();
+    let mut last = Vec::new();
+    let mut gone = HashSet::new();
+    for (before, after) in entries.filter(|(before, after)| before != after) {
+        let removal = before.as_ref().and_then(removal);
+        // To set an entry again under its key is to change it.
+        let replaced = after.as_ref().and_then(self::removal) == removal;
+        match removal.filter(|_| !replaced) {
+            Some(removal @ RemoveVpc { vpc }) => {
+                gone.insert(vpc);
+                last.push(removal);
+            }
+            Some(removal @ RemoveInterface { .. }) => last.push(removal),
+            Some(removal) => removals.push(removal),
+            None => {}
+        }
+        match after {
+            Some(set @ (SetVpc { .. } | SetInterface { .. })) => operations.push(set),
+            Some(set) => settings.push(set),
+            None => {}
+        }
+    }
+    // A VPC takes its routes with it.
+    removals.retain(|removal| !matches!(removal, RemoveRoute { vpc, .. } if gone.contains(vpc)));
+    // Interfaces go before the VPCs that they are in, the other way round than they came.
+    last.reverse();
+    operations.extend(removals);
+    operations.extend(settings);
+    operations.extend(last);
+    operations
+}
+
+/// The operation that removes what an operation sets.
+fn removal(set: &Entry) -> Option<TableOperation> {
+    Some(match set {
+        SetVpc { vpc, .. } => RemoveVpc { vpc: *vpc },
+        SetInterface { interface, .. } => RemoveInterface {
+            interface: *interface,
+        },
+        SetRoute { vpc, prefix, .. } => RemoveRoute {
+            vpc: *vpc,
+            prefix: *prefix,
+        },
+        SetNeighbor {
+            interface, address, ..
+        } => RemoveNeighbor {
+            interface: *interface,
+            address: *address,
+        },
+        SetPortForward { key, .. } => RemovePortForward { key: *key },
+        SetStaticNat { value } => RemoveStaticNat {
+            value: value.clone(),
+        },
+        SetMasquerade {
+            vpc,
+            interface,
+            source,
+            ..
+        } => RemoveMasquerade {
+            vpc: *vpc,
+            interface: *interface,
+            source: *source,
+        },
+        _ => return None,
+    })
+}

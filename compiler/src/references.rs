@@ -1,0 +1,310 @@
+//! Reverse indices: who refers to what, and who lays claim to which prefix. Kept up row by row.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::{IpNet, IpSubnets, Ipv4Subnets, Ipv6Subnets};
+use rewire_schema::model::*;
+use rewire_schema::types::{AddressRange, InterfaceAddress, Name, Prefix, TransportProtocol};
+
+use crate::entity::Entity;
+use crate::state::{addresses_of, ranges_of, sources_of};
+
+/// What entities depend on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Key {
+    /// That a VPC of this name is there. Its routes are not kept here: their keys in the configuration begin with it.
+    Vpc(Name),
+    /// That an interface of this name is there, and its addresses. Next hops are counted instead.
+    Interface(Name),
+    /// That a pool of this name is there, and its ranges.
+    Pool(Name),
+    /// The packets of a masquerade rule: VPC, interface, source.
+    MasqueradeOf(Name, Name, Prefix),
+    /// The packets of a port forward.
+    PortForwardOf(Name, TransportProtocol, IpAddr, u16),
+    /// The external address of a static translation.
+    StaticExternal(Name, IpAddr),
+    /// The internal address of a static translation, and the VPC that packets leave into.
+    StaticInternal(Name, IpAddr, Name),
+}
+
+impl Key {
+    /// Whether the key can have but one owner, so that all who want it depend on each other.
+    pub(crate) fn is_exclusive(&self) -> bool {
+        !matches!(self, Key::Vpc(_) | Key::Interface(_) | Key::Pool(_))
+    }
+}
+
+/// A prefix in a VPC's route table.
+pub(crate) type Slot = (Name, Prefix);
+
+/// A claim that a VPC's route table hold something for a prefix, the strongest first. A static route, which is found
+/// by its own key, stands between the subnets and the external addresses.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Claim {
+    /// The address of an interface.
+    Local(Name, InterfaceAddress),
+    /// The first or last address of an IPv4 subnet.
+    SubnetBroadcast(Name, InterfaceAddress),
+    /// The subnet of an interface's address.
+    Connected(Name, InterfaceAddress),
+    /// External addresses of NAT.
+    NatExternal(External),
+}
+
+/// Whose external addresses they are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum External {
+    Pool(Name, AddressRange),
+    PortForward(Name),
+    StaticNat(Name),
+}
+
+/// One entry of the reverse indices.
+#[derive(Debug)]
+pub(crate) enum Link {
+    /// The entity depends on the key.
+    Depends(Key, Entity),
+    /// The slot is claimed.
+    Claims(Slot, Claim),
+    /// A next hop leads to this interface.
+    NextHop(Name),
+}
+
+/// Several values a key, ordered. `None` is never stored: it is where the values of a key begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Multimap<K, V>(BTreeSet<(K, Option<V>)>);
+
+impl<K, V> Default for Multimap<K, V> {
+    fn default() -> Self {
+        Multimap(BTreeSet::new())
+    }
+}
+
+impl<K: Ord + Clone, V: Ord> Multimap<K, V> {
+    fn insert(&mut self, key: K, value: V) {
+        self.0.insert((key, Some(value)));
+    }
+    fn remove(&mut self, key: K, value: V) {
+        self.0.remove(&(key, Some(value)));
+    }
+    /// All from this key on.
+    pub(crate) fn from(&self, key: K) -> impl Iterator<Item = (&K, &V)> {
+        self.0
+            .range((key, None)..)
+            .filter_map(|(key, value)| Some((key, value.as_ref()?)))
+    }
+    /// The values of a key, the least first.
+    pub(crate) fn of<'a>(&'a self, key: &'a K) -> impl Iterator<Item = &'a V> {
+        self.from(key.clone())
+            .take_while(move |(k, _)| *k == key)
+            .map(|(_, value)| value)
+    }
+}
+
+/// The reverse indices of a configuration. They are a function of its rows: see [`links`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct References {
+    /// The entities that depend on a key.
+    pub(crate) dependents: Multimap<Key, Entity>,
+    /// The claims to a slot.
+    pub(crate) claims: Multimap<Slot, Claim>,
+    /// The number of next hops that lead to an interface. A number is enough: an interface that is referred to cannot
+    /// go, and that it came does not matter to routes that could not be before. With millions of routes it counts.
+    next_hops: BTreeMap<Name, usize>,
+}
+
+impl References {
+    /// Adds a link.
+    pub(crate) fn insert(&mut self, link: Link) {
+        match link {
+            Link::Depends(key, entity) => self.dependents.insert(key, entity),
+            Link::Claims(slot, claim) => self.claims.insert(slot, claim),
+            Link::NextHop(interface) => *self.next_hops.entry(interface).or_default() += 1,
+        }
+    }
+
+    /// Takes a link out.
+    pub(crate) fn remove(&mut self, link: Link) {
+        match link {
+            Link::Depends(key, entity) => self.dependents.remove(key, entity),
+            Link::Claims(slot, claim) => self.claims.remove(slot, claim),
+            Link::NextHop(interface) => {
+                if let Some(count) = self.next_hops.get_mut(&interface) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.next_hops.remove(&interface);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a next hop leads to this interface.
+    pub(crate) fn has_next_hop(&self, interface: &Name) -> bool {
+        self.next_hops.contains_key(interface)
+    }
+}
+
+/// The links that are there because of this row, and of the rows that it stands with (an interface with its addresses, a
+/// pool with its ranges, a masquerade rule with its sources). A link that takes two rows is there when both are.
+pub(crate) fn links(configuration: &Configuration, row: &Row) -> Vec<Link> {
+    let mut links = Vec::new();
+    match row {
+        Row::Interface(row) => {
+            let entity = Entity::Interface(row.name.clone());
+            links.push(Link::Depends(Key::Vpc(row.vpc.clone()), entity));
+            for address in addresses_of(configuration, &row.name) {
+                address_links(row, address, &mut links);
+            }
+        }
+        Row::InterfaceAddress(row) => {
+            if let Some(interface) = configuration.interface.get(&(row.interface.clone(),)) {
+                address_links(interface, row.address, &mut links);
+            }
+        }
+        Row::NextHop(row) => links.push(Link::NextHop(row.interface.clone())),
+        Row::Pool(row) => {
+            let entity = Entity::Pool(row.name.clone());
+            links.push(Link::Depends(Key::Vpc(row.vpc.clone()), entity));
+            for range in ranges_of(configuration, &row.name) {
+                range_links(row, range, &mut links);
+            }
+        }
+        Row::PoolRange(row) => {
+            if let Some(pool) = configuration.nat_pool.get(&(row.pool.clone(),)) {
+                range_links(pool, row.range, &mut links);
+            }
+        }
+        Row::Masquerade(row) => {
+            for prefix in sources_of(configuration, &row.name) {
+                source_links(row, prefix, &mut links);
+            }
+        }
+        Row::MasqueradeSource(row) => {
+            if let Some(rule) = configuration.masquerade.get(&(row.masquerade.clone(),)) {
+                source_links(rule, row.prefix, &mut links);
+            }
+        }
+        Row::PortForward(row) => port_forward_links(row, &mut links),
+        Row::StaticNat(row) => static_nat_links(row, &mut links),
+        Row::Vpc(_) | Row::Neighbor(_) | Row::Route(_) => {}
+    }
+    links
+}
+
+/// The prefix of one address alone.
+fn host(address: IpAddr) -> Prefix {
+    Prefix::new(IpNet::from(address))
+}
+
+/// The fewest prefixes that cover a range: at most two a bit of the family's addresses.
+fn cover(range: AddressRange) -> Option<IpSubnets> {
+    match (range.first(), range.last()) {
+        (IpAddr::V4(first), IpAddr::V4(last)) => Some(Ipv4Subnets::new(first, last, 0).into()),
+        (IpAddr::V6(first), IpAddr::V6(last)) => Some(Ipv6Subnets::new(first, last, 0).into()),
+        // Ranges are of one family.
+        _ => None,
+    }
+}
+
+fn address_links(interface: &InterfaceRow, address: InterfaceAddress, links: &mut Vec<Link>) {
+    let name = || interface.name.clone();
+    let mut claim = |prefix, claim| {
+        links.push(Link::Claims((interface.vpc.clone(), prefix), claim));
+    };
+    claim(host(address.address()), Claim::Local(name(), address));
+    let subnet = address.subnet();
+    if subnet.prefix_len() < subnet.max_prefix_len() {
+        claim(Prefix::new(subnet), Claim::Connected(name(), address));
+    }
+    // A subnet of two addresses has no broadcast (RFC 3021), and IPv6 has none at all.
+    if let IpNet::V4(subnet) = subnet
+        && subnet.prefix_len() <= 30
+    {
+        for end in [subnet.network(), subnet.broadcast()] {
+            claim(host(end.into()), Claim::SubnetBroadcast(name(), address));
+        }
+    }
+}
+
+fn range_links(pool: &PoolRow, range: AddressRange, links: &mut Vec<Link>) {
+    for prefix in cover(range).into_iter().flatten() {
+        let slot = (pool.vpc.clone(), Prefix::new(prefix));
+        let external = External::Pool(pool.name.clone(), range);
+        links.push(Link::Claims(slot, Claim::NatExternal(external)));
+    }
+}
+
+fn source_links(rule: &MasqueradeRow, source: Prefix, links: &mut Vec<Link>) {
+    let keys = [
+        Some(Key::Vpc(rule.vpc.clone())),
+        Some(Key::Interface(rule.interface.clone())),
+        rule.pool.clone().map(Key::Pool),
+        Some(masquerade_key(rule, source)),
+    ];
+    for key in keys.into_iter().flatten() {
+        links.push(Link::Depends(
+            key,
+            Entity::Masquerade(rule.name.clone(), source),
+        ));
+    }
+}
+
+fn port_forward_links(rule: &PortForwardRow, links: &mut Vec<Link>) {
+    let keys = [
+        Key::Vpc(rule.external_vpc.clone()),
+        Key::Vpc(rule.internal_vpc.clone()),
+        port_forward_key(rule),
+    ];
+    for key in keys {
+        links.push(Link::Depends(key, Entity::PortForward(rule.name.clone())));
+    }
+    let slot = (rule.external_vpc.clone(), host(rule.external_address));
+    let external = External::PortForward(rule.name.clone());
+    links.push(Link::Claims(slot, Claim::NatExternal(external)));
+}
+
+fn static_nat_links(rule: &StaticNatRow, links: &mut Vec<Link>) {
+    let [external_key, internal_key] = static_nat_keys(rule);
+    let keys = [
+        Key::Vpc(rule.external_vpc.clone()),
+        Key::Vpc(rule.internal_vpc.clone()),
+        external_key,
+        internal_key,
+    ];
+    for key in keys {
+        links.push(Link::Depends(key, Entity::StaticNat(rule.name.clone())));
+    }
+    let slot = (rule.external_vpc.clone(), host(rule.external_address));
+    let external = External::StaticNat(rule.name.clone());
+    links.push(Link::Claims(slot, Claim::NatExternal(external)));
+}
+
+/// What only one masquerade source can have.
+pub(crate) fn masquerade_key(rule: &MasqueradeRow, source: Prefix) -> Key {
+    Key::MasqueradeOf(rule.vpc.clone(), rule.interface.clone(), source)
+}
+
+/// What only one port forward can have.
+pub(crate) fn port_forward_key(rule: &PortForwardRow) -> Key {
+    Key::PortForwardOf(
+        rule.external_vpc.clone(),
+        rule.protocol,
+        rule.external_address,
+        rule.external_port,
+    )
+}
+
+/// What only one static translation can have.
+pub(crate) fn static_nat_keys(rule: &StaticNatRow) -> [Key; 2] {
+    [
+        Key::StaticExternal(rule.external_vpc.clone(), rule.external_address),
+        Key::StaticInternal(
+            rule.internal_vpc.clone(),
+            rule.internal_address,
+            rule.external_vpc.clone(),
+        ),
+    ]
+}

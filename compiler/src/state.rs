@@ -1,0 +1,201 @@
+//! The state at one revision: the configuration, and the indices that go with it. Steps go forward and back.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+use rewire_schema::model::*;
+use rewire_schema::types::{AddressRange, InterfaceAddress, Name, Prefix};
+use rewire_schema::{Change, Changeset, Mismatch, Path};
+
+use crate::error::CompileError;
+use crate::indices::{Allocation, Indices};
+use crate::references::{References, links};
+
+/// A configuration with its indices, dense and reverse.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) configuration: Configuration,
+    pub(crate) references: References,
+    pub(crate) vpcs: Indices,
+    pub(crate) interfaces: Indices,
+}
+
+/// A changeset that fits onto a state, with the indices that it takes there.
+#[derive(Debug)]
+pub(crate) struct Step<'a> {
+    changeset: &'a Changeset,
+    vpcs: Allocation,
+    interfaces: Allocation,
+}
+
+impl State {
+    /// The state of a whole configuration.
+    pub(crate) fn of(configuration: Configuration) -> Result<State, CompileError> {
+        let mut state = State::default();
+        let vpcs = configuration
+            .vpc
+            .values()
+            .map(|row| row.name.clone())
+            .collect();
+        let interfaces = configuration
+            .interface
+            .values()
+            .map(|row| row.name.clone())
+            .collect();
+        let vpcs = allocate(&state.vpcs, VPCS, vpcs, Vec::new())?;
+        let interfaces = allocate(&state.interfaces, INTERFACES, interfaces, Vec::new())?;
+        state.vpcs.forward(&vpcs);
+        state.interfaces.forward(&interfaces);
+        for row in configuration.rows() {
+            // A link that two rows make comes twice, and is there once.
+            for link in links(&configuration, &row) {
+                state.references.insert(link);
+            }
+        }
+        state.configuration = configuration;
+        Ok(state)
+    }
+
+    /// Prepares a step: every row must be as the changeset says, and every new VPC and interface must find an index.
+    pub(crate) fn step<'a>(&self, changeset: &'a Changeset) -> Result<Step<'a>, CompileError> {
+        let (mut vpcs, mut interfaces) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+        for change in changeset.iter() {
+            let found = self.configuration.get(change.row());
+            if found.as_ref() != change.before() {
+                let expected = change.before().cloned().map(Box::new);
+                return Err(Mismatch {
+                    expected,
+                    found: found.map(Box::new),
+                }
+                .into());
+            }
+            match change {
+                Change::Insert(Row::Vpc(row)) => vpcs.0.push(row.name.clone()),
+                Change::Delete(Row::Vpc(row)) => vpcs.1.push(row.name.clone()),
+                Change::Insert(Row::Interface(row)) => interfaces.0.push(row.name.clone()),
+                Change::Delete(Row::Interface(row)) => interfaces.1.push(row.name.clone()),
+                _ => {}
+            }
+        }
+        Ok(Step {
+            changeset,
+            vpcs: allocate(&self.vpcs, VPCS, vpcs.0, vpcs.1)?,
+            interfaces: allocate(&self.interfaces, INTERFACES, interfaces.0, interfaces.1)?,
+        })
+    }
+
+    /// Takes a step that was prepared in this state.
+    pub(crate) fn forward(&mut self, step: &Step<'_>) {
+        self.vpcs.forward(&step.vpcs);
+        self.interfaces.forward(&step.interfaces);
+        for change in step.changeset.iter() {
+            self.replace(change.before(), change.after());
+        }
+    }
+
+    /// Takes the step back: everything is as it was.
+    pub(crate) fn backward(&mut self, step: &Step<'_>) {
+        for change in step.changeset.iter().rev() {
+            self.replace(change.after(), change.before());
+        }
+        self.interfaces.backward(&step.interfaces);
+        self.vpcs.backward(&step.vpcs);
+    }
+
+    fn replace(&mut self, before: Option<&Row>, after: Option<&Row>) {
+        if let Some(before) = before {
+            for link in links(&self.configuration, before) {
+                self.references.remove(link);
+            }
+            self.configuration.remove(before);
+        }
+        if let Some(after) = after {
+            self.configuration.insert(after.clone());
+            for link in links(&self.configuration, after) {
+                self.references.insert(link);
+            }
+        }
+    }
+}
+
+/// Where the rows of one kind stand in documents, and what one of them is called.
+type Kind = (&'static str, &'static str);
+const VPCS: Kind = ("vpcs", "VPC");
+const INTERFACES: Kind = ("interfaces", "interface");
+
+fn allocate(
+    indices: &Indices,
+    (section, kind): Kind,
+    added: Vec<Name>,
+    removed: Vec<Name>,
+) -> Result<Allocation, CompileError> {
+    indices
+        .allocate(added, removed)
+        .map_err(|name| CompileError::TooMany {
+            path: Path::new([section, name.as_str()]),
+            kind,
+        })
+}
+
+/// The least prefix in the order of prefixes, where those of a name begin.
+pub(crate) fn least_prefix() -> Prefix {
+    Prefix::new(IpNet::V4(Ipv4Net::default()))
+}
+
+/// The least address in the order of addresses.
+pub(crate) const LEAST_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// The least range in the order of ranges.
+fn least_range() -> AddressRange {
+    "0.0.0.0".parse().expect("one address is a range")
+}
+
+/// The addresses of an interface in order: IPv4 before IPv6, then as numbers, then by the length of the subnet's prefix.
+pub(crate) fn addresses_of<'a>(
+    configuration: &'a Configuration,
+    interface: &'a Name,
+) -> impl Iterator<Item = InterfaceAddress> + 'a {
+    let least = InterfaceAddress::new(IpNet::V4(Ipv4Net::default()));
+    let rows = configuration
+        .interface_address
+        .range((interface.clone(), least)..);
+    rows.take_while(move |((name, _), _)| name == interface)
+        .map(|((_, address), _)| *address)
+}
+
+/// The ranges of a pool in order.
+pub(crate) fn ranges_of<'a>(
+    configuration: &'a Configuration,
+    pool: &'a Name,
+) -> impl Iterator<Item = AddressRange> + 'a {
+    let rows = configuration
+        .nat_pool_range
+        .range((pool.clone(), least_range())..);
+    rows.take_while(move |((name, _), _)| name == pool)
+        .map(|((_, range), _)| *range)
+}
+
+/// The sources of a masquerade rule in order.
+pub(crate) fn sources_of<'a>(
+    configuration: &'a Configuration,
+    masquerade: &'a Name,
+) -> impl Iterator<Item = Prefix> + 'a {
+    let rows = configuration
+        .masquerade_source
+        .range((masquerade.clone(), least_prefix())..);
+    rows.take_while(move |((name, _), _)| name == masquerade)
+        .map(|((_, prefix), _)| *prefix)
+}
+
+/// The next hops of a route in order.
+pub(crate) fn next_hops_of<'a>(
+    configuration: &'a Configuration,
+    vpc: &Name,
+    prefix: Prefix,
+) -> impl Iterator<Item = &'a NextHopRow> {
+    let key = |position| (vpc.clone(), prefix, position);
+    configuration
+        .route_next_hop
+        .range(key(0)..=key(u16::MAX))
+        .map(|(_, row)| row)
+}

@@ -1,0 +1,190 @@
+//! Law 4: incremental equals full, over random histories.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use rewire_schema::testing::{consistent, row};
+use rewire_schema::{Changeset, Configuration, Row};
+use rewire_tables::{Publisher, Reader, TableOperation};
+
+use super::tables;
+use crate::{Compiler, Errors};
+
+/// One step of a history.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Rows are put in and taken out.
+    Edit { put: Vec<Row>, remove: Vec<Index> },
+    /// Back to a revision of the past, by the inverses of what came since.
+    Rewind(Index),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let put = prop::collection::vec(row(), 0..12);
+    let remove = prop::collection::vec(any::<Index>(), 0..4);
+    prop_oneof![
+        5 => (put, remove).prop_map(|(put, remove)| Step::Edit { put, remove }),
+        1 => any::<Index>().prop_map(Step::Rewind),
+    ]
+}
+
+/// What is left of a configuration when all that errors point at is taken out.
+fn sensible(mut configuration: Configuration) -> Configuration {
+    loop {
+        configuration = consistent(&configuration);
+        let Err(errors) = Compiler::compile(configuration.clone(), 0) else {
+            return configuration;
+        };
+        let rows: Vec<Row> = configuration.rows().collect();
+        for error in errors.iter() {
+            let path = error
+                .path()
+                .expect("a whole configuration's errors point at it")
+                .steps();
+            let at = rows
+                .iter()
+                .filter(|row| path.starts_with(row.path().steps()));
+            let row = at
+                .max_by_key(|row| row.path().steps().len())
+                .expect("the path is a row's");
+            configuration.remove(row);
+        }
+    }
+}
+
+/// A compiler, the history that it went through, and the tables that its operations made.
+struct History {
+    compiler: Compiler,
+    changesets: Vec<Changeset>,
+    publisher: Publisher,
+    readers: Vec<Reader>,
+}
+
+impl History {
+    fn new() -> History {
+        let (publisher, readers) = Publisher::new(1);
+        History {
+            compiler: Compiler::new(),
+            changesets: Vec::new(),
+            publisher,
+            readers,
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.readers[0]
+            .enter()
+            .expect("the publisher is there")
+            .canonical_lines()
+    }
+
+    fn publish(&mut self, operations: impl IntoIterator<Item = TableOperation>) {
+        operations
+            .into_iter()
+            .for_each(|operation| self.publisher.append(operation));
+        self.publisher
+            .publish(Duration::from_secs(10))
+            .expect("no reader stays inside");
+    }
+
+    /// Goes where the changeset leads, or fails to, just as compiling that state whole does.
+    fn go(&mut self, changeset: Changeset) -> Result<(), Errors> {
+        let revision = self.compiler.revision() + 1;
+        let mut state = self.compiler.configuration().clone();
+        state
+            .apply(&changeset)
+            .expect("the changeset follows the state");
+        let whole = Compiler::compile(state.clone(), revision);
+
+        let before = self.compiler.clone();
+        let checked = self.compiler.check(&changeset);
+        assert_eq!(
+            checked.as_ref().err(),
+            whole.as_ref().err(),
+            "check, and a whole compile"
+        );
+        assert_eq!(self.compiler, before, "a check changes nothing");
+
+        let compiled = match self.compiler.apply(revision, &changeset) {
+            Ok(compiled) => compiled,
+            Err(errors) => {
+                assert_eq!(
+                    Some(&errors),
+                    whole.as_ref().err(),
+                    "apply, and a whole compile"
+                );
+                assert_eq!(self.compiler, before, "a failed apply changes nothing");
+                return Err(errors);
+            }
+        };
+        let (fresh, whole) = whole.expect("what apply takes compiles");
+        assert_eq!(self.compiler.configuration(), &state);
+        assert_eq!(self.compiler.state.references, fresh.state.references);
+
+        let whole = tables(&whole.operations);
+        self.publish(compiled.operations);
+        assert_eq!(
+            self.lines(),
+            whole.canonical_lines(),
+            "incremental, and whole"
+        );
+        assert_eq!(self.readers[0].enter().unwrap().digest(), whole.digest());
+        // The next publication shows the other half.
+        self.publish([TableOperation::SetRevision { revision }]);
+        assert_eq!(
+            self.lines(),
+            whole.canonical_lines(),
+            "the other half, and whole"
+        );
+        self.changesets.push(changeset);
+        Ok(())
+    }
+
+    fn edit(&mut self, put: Vec<Row>, remove: Vec<Index>) {
+        let state = self.compiler.configuration().clone();
+        let rows: Vec<Row> = state.rows().collect();
+        let mut edited = state.clone();
+        if !rows.is_empty() {
+            remove
+                .iter()
+                .for_each(|index| drop(edited.remove(index.get(&rows))));
+        }
+        put.into_iter().for_each(|row| drop(edited.insert(row)));
+        // As it is, then as a database would have it, then so that it compiles.
+        let consistent = consistent(&edited);
+        let candidates = [edited, consistent.clone(), sensible(consistent)];
+        let outcomes = candidates
+            .iter()
+            .map(|candidate| self.go(Changeset::between(&state, candidate)));
+        assert!(
+            outcomes.into_iter().any(|outcome| outcome.is_ok()),
+            "what is sensible compiles"
+        );
+    }
+
+    fn rewind(&mut self, to: Index) {
+        let to = to.index(self.changesets.len() + 1);
+        let mut back = Changeset::default();
+        for changeset in self.changesets[to..].iter().rev() {
+            back.then(&changeset.inverse())
+                .expect("inverses follow each other");
+        }
+        self.go(back).expect("what compiled once compiles");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn incremental_equals_full(steps in prop::collection::vec(step(), 1..=20)) {
+        let mut history = History::new();
+        for step in steps {
+            match step {
+                Step::Edit { put, remove } => history.edit(put, remove),
+                Step::Rewind(to) => history.rewind(to),
+            }
+        }
+    }
+}
