@@ -1,1 +1,67 @@
-//! The configuration store: candidates, commits, history, rewind.
+//! The configuration store: candidates, commits, history, rewind. One SQLite file.
+//!
+//! ```no_run
+//! use rewire_configdb::{CommitRequest, EntryKind, Store, Unchecked};
+//! # fn changeset() -> rewire_schema::Changeset { unimplemented!() }
+//! # fn main() -> Result<(), rewire_configdb::Error> {
+//! let mut store = Store::create("gateway.db")?;
+//! let base = store.head()?;
+//! let committed = store.commit(
+//!     CommitRequest {
+//!         base,
+//!         changeset: &changeset(),
+//!         author: "ada",
+//!         message: "the first network",
+//!         kind: EntryKind::Commit,
+//!         clear_candidate: None,
+//!     },
+//!     &mut Unchecked,
+//! )?;
+//! assert_eq!(committed.revision, base + 1);
+//! # Ok(()) }
+//! ```
+//!
+//! # What it promises
+//!
+//! - *Durable*: when [`Store::commit`] returns, the revision is on the disk (write-ahead log, `synchronous=FULL`: one
+//!   fsync a commit). A revision that was not acknowledged is there whole or not at all.
+//! - *All or nothing*: rows, journal entry, state digest and the end of the candidate are one transaction. A commit that
+//!   fails changes nothing, leaves the candidate as it was, and the next one works.
+//! - *Isolated*: one commit at a time, over all processes. A commit is built on a revision and is refused with
+//!   [`Error::StaleCandidate`] when that is no longer the last one. Readers never wait and always see one whole revision.
+//! - *Consistent by itself*: types, references, ranges and unique keys are SQLite's to enforce, whoever writes. What SQL
+//!   cannot say is asked of a [`Checker`] inside the transaction.
+//! - *Never rewritten*: going back is a new revision. Entries are chained by hash; the digest of each state is kept up
+//!   with the change; [`Store::verify`] recounts everything and names the revision where something is wrong.
+//!
+//! # What it costs
+//!
+//! A commit reads and writes the rows that its changeset names, the rows that those refer to, and the last journal
+//! entry's hash and digest: the change, not the configuration. Two things cost more: deleting a row makes SQLite look for
+//! rows that still refer to it (an index look-up for each kind of reference, and one step for each that does), and a
+//! [`Checker`] that asks for the whole configuration reads the whole configuration. [`Store::configuration`] reads
+//! all rows, [`Store::configuration_at`] and [`Store::rewind_changeset`] also the entries in between, [`Store::verify`]
+//! everything.
+//!
+//! # Who reads what
+//!
+//! One rusqlite connection writes, and reads the configuration's rows by the tables' own definitions. The journal is read
+//! through diesel, on a read-only connection of its own.
+
+mod candidate;
+mod commit;
+mod constraint;
+mod error;
+mod file;
+mod history;
+mod rows;
+mod store;
+mod verify;
+
+pub use candidate::Candidate;
+pub use commit::{Checker, CommitRequest, CommitTimes, Committed, StateReader, Unchecked};
+pub use constraint::Dangling;
+pub use error::Error;
+pub use rewire_journal::{Entry, EntryKind, Hash, StateDigest};
+pub use store::{SCHEMA_VERSION, Store};
+pub use verify::Verified;

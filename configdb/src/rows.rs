@@ -1,0 +1,337 @@
+//! The configuration's rows in SQL. Everything here goes by the tables' definitions: there is no second list of columns.
+
+use std::sync::LazyLock;
+
+use rewire_schema::{
+    Change, Changeset, Configuration, Mismatch, Reference, Row, RowKey, Table, Value,
+};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ToSql, params_from_iter};
+
+use crate::constraint;
+use crate::error::{During, Error};
+
+/// The statements of one table. Parameters are numbered by column.
+struct Statements {
+    all: String,
+    /// Parameters: the key.
+    find: String,
+    /// Parameters: the row.
+    insert: String,
+    /// Parameters: the whole row as it must be.
+    delete: String,
+    /// Parameters: the whole row as it must be, then the new values of the columns that are not the key. A table of
+    /// nothing but a key has no updates.
+    update: Option<String>,
+    /// For each reference of this table, the rows that refer to a key. Parameters: that key, and the most rows to give.
+    referring: Vec<(&'static Reference, String)>,
+}
+
+static STATEMENTS: LazyLock<Vec<Statements>> = LazyLock::new(|| {
+    Table::ALL
+        .iter()
+        .map(|table| Statements::new(*table))
+        .collect()
+});
+
+impl Statements {
+    fn new(table: Table) -> Self {
+        let definition = table.definition();
+        let (name, columns, key_len) = (definition.name, definition.columns, definition.key_len());
+        let list = |items: Vec<String>, between: &str| items.join(between);
+        let names = list(columns.iter().map(|c| c.name.to_owned()).collect(), ", ");
+        let equal = |index: usize| format!("{} = ?{}", columns[index].name, index + 1);
+        let key = list((0..key_len).map(equal).collect(), " AND ");
+        // The key by `=`, so that it is looked up; the rest by `IS`, for which NULL equals NULL.
+        let rest = (key_len..columns.len())
+            .map(|index| format!("{} IS ?{}", columns[index].name, index + 1));
+        let whole = list(std::iter::once(key.clone()).chain(rest).collect(), " AND ");
+        let numbers = list((1..=columns.len()).map(|n| format!("?{n}")).collect(), ", ");
+        let order = list(
+            columns[..key_len]
+                .iter()
+                .map(|c| c.name.to_owned())
+                .collect(),
+            ", ",
+        );
+        let set = columns[key_len..]
+            .iter()
+            .zip(columns.len() + 1..)
+            .map(|(column, number)| format!("{} = ?{number}", column.name));
+        let set = list(set.collect(), ", ");
+        let referring = definition.references.iter().map(|reference| {
+            let columns = reference.columns.iter().zip(1..);
+            let condition = list(
+                columns.map(|(c, n)| format!("{c} = ?{n}")).collect(),
+                " AND ",
+            );
+            let limit = reference.columns.len() + 1;
+            (
+                reference,
+                format!(
+                    "SELECT {names} FROM {name} WHERE {condition} ORDER BY {order} LIMIT ?{limit}"
+                ),
+            )
+        });
+        Statements {
+            all: format!("SELECT {names} FROM {name} ORDER BY {order}"),
+            find: format!("SELECT {names} FROM {name} WHERE {key}"),
+            insert: format!("INSERT INTO {name} ({names}) VALUES ({numbers})"),
+            delete: format!("DELETE FROM {name} WHERE {whole}"),
+            update: (!set.is_empty()).then(|| format!("UPDATE {name} SET {set} WHERE {whole}")),
+            referring: referring.collect(),
+        }
+    }
+
+    fn of(table: Table) -> &'static Statements {
+        &STATEMENTS[table as usize]
+    }
+}
+
+/// The number of statements that are worth keeping prepared.
+pub(crate) fn statement_count() -> usize {
+    STATEMENTS.iter().map(|s| 5 + s.referring.len()).sum()
+}
+
+struct Parameter<'a>(&'a Value);
+
+impl ToSql for Parameter<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self.0 {
+            Value::Null => ValueRef::Null,
+            Value::Integer(integer) => ValueRef::Integer(*integer),
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
+        }))
+    }
+}
+
+fn read_row(table: Table, sql: &rusqlite::Row<'_>) -> Result<Row, Error> {
+    let definition = table.definition();
+    let damaged = |why: String| Error::Damaged {
+        why: format!("table {}: {why}", definition.name),
+    };
+    let mut values = Vec::with_capacity(definition.columns.len());
+    for (index, column) in definition.columns.iter().enumerate() {
+        let value = match sql.get_ref(index).during("reading a row")? {
+            ValueRef::Null => Value::Null,
+            ValueRef::Integer(integer) => Value::Integer(integer),
+            ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => Value::Text(text.to_owned()),
+                Err(_) => return Err(damaged(format!("column {} is not UTF-8", column.name))),
+            },
+            other => {
+                return Err(damaged(format!(
+                    "column {} holds a {}",
+                    column.name,
+                    other.data_type()
+                )));
+            }
+        };
+        values.push(value);
+    }
+    Row::from_values(table, &values).map_err(|error| Error::Damaged {
+        why: error.to_string(),
+    })
+}
+
+fn query(
+    connection: &Connection,
+    table: Table,
+    sql: &str,
+    parameters: &[Value],
+    mut each: impl FnMut(Row),
+) -> Result<(), Error> {
+    let during = "reading the configuration's rows";
+    let mut statement = connection.prepare_cached(sql).during(during)?;
+    let parameters = params_from_iter(parameters.iter().map(Parameter));
+    let mut rows = statement.query(parameters).during(during)?;
+    while let Some(row) = rows.next().during(during)? {
+        each(read_row(table, row)?);
+    }
+    Ok(())
+}
+
+/// All rows. Cost: all rows.
+pub(crate) fn configuration(connection: &Connection) -> Result<Configuration, Error> {
+    let mut configuration = Configuration::default();
+    for table in Table::ALL {
+        query(
+            connection,
+            *table,
+            &Statements::of(*table).all,
+            &[],
+            |row| drop(configuration.insert(row)),
+        )?;
+    }
+    Ok(configuration)
+}
+
+/// The row with this key. A key of another length than the table's finds nothing.
+pub(crate) fn find(connection: &Connection, (table, key): &RowKey) -> Result<Option<Row>, Error> {
+    let mut found = None;
+    if key.len() == table.definition().key_len() {
+        query(
+            connection,
+            *table,
+            &Statements::of(*table).find,
+            key,
+            |row| found = Some(row),
+        )?;
+    }
+    Ok(found)
+}
+
+/// The row that has the values of `row` in the columns of this names, if there is one.
+pub(crate) fn find_by(
+    connection: &Connection,
+    row: &Row,
+    names: &[String],
+) -> Result<Option<Row>, Error> {
+    let table = row.table();
+    let (mut condition, mut values) = (Vec::new(), Vec::new());
+    for (column, value) in table.definition().columns.iter().zip(row.values()) {
+        if names.iter().any(|name| name == column.name) {
+            condition.push(format!("{} IS ?", column.name));
+            values.push(value);
+        }
+    }
+    let all: Vec<&str> = table
+        .definition()
+        .columns
+        .iter()
+        .map(|column| column.name)
+        .collect();
+    let sql = format!(
+        "SELECT {} FROM {} WHERE {} LIMIT 1",
+        all.join(", "),
+        table.definition().name,
+        condition.join(" AND ")
+    );
+    let mut found = None;
+    query(connection, table, &sql, &values, |row| found = Some(row))?;
+    Ok(found)
+}
+
+/// Rows that refer to the row with this key, whether or not that exists; at most `most` for each kind of reference. Cost:
+/// those rows, through indices.
+pub(crate) fn referring(
+    connection: &Connection,
+    (target, key): &RowKey,
+    most: usize,
+) -> Result<Vec<(Row, &'static Reference)>, Error> {
+    let mut parameters = key.clone();
+    parameters.push(Value::Integer(i64::try_from(most).unwrap_or(i64::MAX)));
+    let mut found = Vec::new();
+    for table in Table::ALL {
+        for (reference, sql) in &Statements::of(*table).referring {
+            if reference.table == target.definition().name && key.len() == reference.columns.len() {
+                query(connection, *table, sql, &parameters, |row| {
+                    found.push((row, *reference))
+                })?;
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Applies a changeset row by row. Each row must be as the changeset says it was.
+///
+/// The order lets any change through whose end is consistent: rows leave, then fields change, then rows come. An update
+/// that meets a unique value which another update has yet to give up (two interfaces swap their ports) is put off and
+/// done as a deletion and an insertion; all others happen in place, so that SQLite need not look at the rows that refer
+/// to them. References are deferred to the commit.
+pub(crate) fn apply(connection: &Connection, changeset: &Changeset) -> Result<(), Error> {
+    for change in changeset.iter().rev() {
+        if let Change::Delete(before) = change {
+            delete(connection, before)?;
+        }
+    }
+    let mut put_off = Vec::new();
+    for change in changeset.iter() {
+        if let Change::Update { before, after } = change {
+            if before == after || before.row_key() != after.row_key() {
+                return Err(Error::Malformed {
+                    path: before.path(),
+                });
+            }
+            match update(connection, before, after) {
+                Err(Error::Duplicate { .. }) => put_off.push((before, after)),
+                result => result?,
+            }
+        }
+    }
+    for (before, _) in &put_off {
+        delete(connection, before)?;
+    }
+    for (_, after) in &put_off {
+        insert(connection, after)?;
+    }
+    for change in changeset.iter() {
+        if let Change::Insert(after) = change {
+            insert(connection, after)?;
+        }
+    }
+    Ok(())
+}
+
+fn insert(connection: &Connection, row: &Row) -> Result<(), Error> {
+    let values = row.values();
+    execute(
+        connection,
+        &Statements::of(row.table()).insert,
+        &values,
+        row,
+    )
+    .map(drop)
+}
+
+fn delete(connection: &Connection, before: &Row) -> Result<(), Error> {
+    let changed = execute(
+        connection,
+        &Statements::of(before.table()).delete,
+        &before.values(),
+        before,
+    )?;
+    expect_one(connection, changed, before)
+}
+
+fn update(connection: &Connection, before: &Row, after: &Row) -> Result<(), Error> {
+    let definition = before.table().definition();
+    // Two rows of nothing but the same key are equal, and the caller has excluded that.
+    let Some(sql) = &Statements::of(before.table()).update else {
+        return Err(Error::Malformed {
+            path: before.path(),
+        });
+    };
+    let mut values = before.values();
+    values.extend(after.values().drain(definition.key_len()..));
+    let changed = execute(connection, sql, &values, after)?;
+    expect_one(connection, changed, before)
+}
+
+fn execute(
+    connection: &Connection,
+    sql: &str,
+    values: &[Value],
+    row: &Row,
+) -> Result<usize, Error> {
+    let mut statement = connection
+        .prepare_cached(sql)
+        .during("writing the configuration's rows")?;
+    let parameters = params_from_iter(values.iter().map(Parameter));
+    let result = statement.execute(parameters);
+    drop(statement);
+    result.map_err(|error| constraint::explain(connection, error, row))
+}
+
+fn expect_one(connection: &Connection, changed: usize, expected: &Row) -> Result<(), Error> {
+    if changed == 1 {
+        return Ok(());
+    }
+    let found = find(connection, &expected.row_key())?;
+    Err(Mismatch {
+        expected: Some(Box::new(expected.clone())),
+        found: found.map(Box::new),
+    }
+    .into())
+}

@@ -1,0 +1,112 @@
+//! What the tests of the store share.
+#![allow(dead_code, unreachable_pub, missing_docs)] // each test file uses its part
+
+use std::path::PathBuf;
+
+use rewire_configdb::{CommitRequest, Committed, EntryKind, Error, Store, Unchecked};
+use rewire_schema::model::{InterfaceRow, NextHopRow, RouteRow, VpcRow};
+use rewire_schema::types::RouteType;
+use rewire_schema::{Change, Changeset, Configuration, Row};
+use tempfile::TempDir;
+
+pub fn folder() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.db");
+    (folder, path)
+}
+
+pub fn vpc(name: &str, description: Option<&str>) -> Row {
+    VpcRow {
+        name: name.parse().unwrap(),
+        description: description.map(str::to_owned),
+    }
+    .into()
+}
+
+pub fn interface(name: &str, vpc: &str, port: &str) -> Row {
+    InterfaceRow {
+        name: name.parse().unwrap(),
+        description: None,
+        vpc: vpc.parse().unwrap(),
+        port: port.parse().unwrap(),
+        mac: "02:00:00:00:00:01".parse().unwrap(),
+        mtu: 1500,
+    }
+    .into()
+}
+
+pub fn route(vpc: &str, prefix: &str) -> Row {
+    RouteRow {
+        vpc: vpc.parse().unwrap(),
+        prefix: prefix.parse().unwrap(),
+        description: None,
+        route_type: RouteType::Unicast,
+    }
+    .into()
+}
+
+pub fn next_hop(vpc: &str, prefix: &str, interface: &str) -> Row {
+    NextHopRow {
+        vpc: vpc.parse().unwrap(),
+        prefix: prefix.parse().unwrap(),
+        position: 0,
+        interface: interface.parse().unwrap(),
+        via: None,
+    }
+    .into()
+}
+
+pub fn insert(rows: impl IntoIterator<Item = Row>) -> Changeset {
+    rows.into_iter().map(Change::Insert).collect()
+}
+
+pub fn update(before: Row, after: Row) -> Change {
+    Change::Update { before, after }
+}
+
+/// A request by the tests' author on the last revision.
+pub fn request<'a>(store: &Store, changeset: &'a Changeset) -> CommitRequest<'a> {
+    CommitRequest {
+        base: store.head().unwrap(),
+        changeset,
+        author: "ada",
+        message: "a test",
+        kind: EntryKind::Commit,
+        clear_candidate: None,
+    }
+}
+
+pub fn commit(store: &mut Store, changeset: &Changeset) -> Result<Committed, Error> {
+    let request = request(store, changeset);
+    store.commit(request, &mut Unchecked)
+}
+
+pub fn rewind(store: &mut Store, to: u64) -> Result<Committed, Error> {
+    let changeset = store.rewind_changeset(to)?;
+    let request = CommitRequest {
+        kind: EntryKind::Rewind { to },
+        ..request(store, &changeset)
+    };
+    store.commit(request, &mut Unchecked)
+}
+
+/// Commits whatever leads to `target`; where the store is there already, nothing.
+pub fn commit_target(
+    store: &mut Store,
+    target: &Configuration,
+) -> Result<Option<Committed>, Error> {
+    let changeset = Changeset::between(&store.configuration()?, target);
+    match commit(store, &changeset) {
+        Err(Error::NothingToCommit) => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// The error with all its causes, as a person reads it.
+pub fn text(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
