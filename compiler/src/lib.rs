@@ -5,30 +5,30 @@
 //! [`Compiler::check`] says whether it could. All three come from the same three parts, which is why folding `apply`
 //! over any history gives the tables that `compile` gives for its last state:
 //!
-//! - an [entity](mod@entity) names one thing that the tables may hold: a VPC, an interface, a route's slot, a rule;
-//! - [`derive`](mod@derive) says what they must hold for it, from the configuration alone, whatever came before;
-//! - [`dependencies`] says, for a row that changed, which entities may now derive to something else.
+//! - an *entity* (`entity.rs`) names one thing that the tables may hold: a VPC, an interface, a route's slot, a rule;
+//! - `derive.rs` says what they must hold for it, from the configuration alone, whatever came before;
+//! - `dependencies.rs` says, for a row that changed, which entities may now derive to something else.
 //!
 //! Incremental: the entities that depend on the changed rows are derived in the old state and in the new one, and where
-//! the two differ, [`operations`] leads from the one to the other. Whole: every entity, from nothing.
+//! the two differ, `operations.rs` leads from the one to the other. Whole: every entity, from nothing.
 //!
 //! # Cost
 //!
 //! `apply` costs the changed rows and what depends on them, times the logarithm of the configuration; reverse indices
-//! ([`references`]) are kept up row by row, so that nothing is searched for. What depends on a row is small but for these:
+//! (`references.rs`) are kept up row by row, so that nothing is searched for. What depends on a row is small but for these:
 //! the addresses, neighbors and masquerades of an interface that moves, the sources of a masquerade rule or pool that changes,
 //! and everything in a VPC that comes or goes. A changeset that takes away what is still referred to may cost a scan
 //! before it is refused. `compile` costs the configuration.
 
 pub mod compiler;
-pub(crate) mod dependencies;
-pub(crate) mod derive;
-pub(crate) mod entity;
+mod dependencies;
+mod derive;
+mod entity;
 pub mod error;
-pub(crate) mod indices;
-pub(crate) mod operations;
-pub(crate) mod references;
-pub(crate) mod state;
+mod indices;
+mod operations;
+mod references;
+mod state;
 
 pub use compiler::{Compiled, Compiler, PortChange};
 pub use error::{CompileError, Errors};

@@ -308,3 +308,62 @@ pub(crate) fn static_nat_keys(rule: &StaticNatRow) -> [Key; 2] {
         ),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The oracle: as many addresses as the range has, none outside of it, and no two neighbors that make one prefix.
+    fn covers_exactly(first: IpAddr, last: IpAddr) {
+        let range: AddressRange = format!("{first}-{last}").parse().unwrap();
+        let prefixes: Vec<IpNet> = cover(range).into_iter().flatten().collect();
+        assert_eq!(prefixes.first().map(IpNet::network), Some(first));
+        assert_eq!(prefixes.last().map(IpNet::broadcast), Some(last));
+        for pair in prefixes.windows(2) {
+            let next = |address: IpAddr| match address {
+                IpAddr::V4(address) => {
+                    IpAddr::from(std::net::Ipv4Addr::from_bits(address.to_bits() + 1))
+                }
+                IpAddr::V6(address) => {
+                    IpAddr::from(std::net::Ipv6Addr::from_bits(address.to_bits() + 1))
+                }
+            };
+            assert_eq!(next(pair[0].broadcast()), pair[1].network());
+            assert!(
+                pair[0].prefix_len() != pair[1].prefix_len()
+                    || pair[0].supernet() != pair[1].supernet()
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_are_covered_exactly(a: u32, b: u32, c: u128, d: u128, shift in 0u32..128) {
+            let v4 = |bits| IpAddr::from(std::net::Ipv4Addr::from_bits(bits));
+            let v6 = |bits| IpAddr::from(std::net::Ipv6Addr::from_bits(bits));
+            let (a, b) = (a >> (shift / 4), b >> (shift / 4));
+            covers_exactly(v4(a.min(b)), v4(a.max(b)));
+            let (c, d) = (c >> shift, d >> shift);
+            covers_exactly(v6(c.min(d)), v6(c.max(d)));
+            // Up to the last address there is.
+            covers_exactly(v4(a), v4(u32::MAX));
+            covers_exactly(v6(c), v6(u128::MAX));
+        }
+    }
+
+    #[test]
+    fn every_address_there_is_makes_one_prefix() {
+        for text in [
+            "0.0.0.0-255.255.255.255",
+            "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+        ] {
+            let prefixes: Vec<IpNet> = cover(text.parse().unwrap()).into_iter().flatten().collect();
+            assert_eq!(
+                prefixes.iter().map(IpNet::prefix_len).collect::<Vec<_>>(),
+                [0]
+            );
+        }
+    }
+}
