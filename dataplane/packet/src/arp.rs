@@ -93,7 +93,8 @@ impl<T: AsRef<[u8]>> ArpView<T> {
     /// See [`ArpError`].
     pub fn new_checked(bytes: T) -> Result<Self, ArpError> {
         let b = bytes.as_ref();
-        // The fields first that say what this is: "not Ethernet" is a better reason than "too short".
+        // The fields first that say what this is: "not Ethernet" is a better reason than "too
+        // short".
         if b.len() >= OPERATION {
             let hardware = u16_at(b, HARDWARE_TYPE);
             if hardware != HARDWARE_ETHERNET {

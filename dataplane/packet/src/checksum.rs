@@ -1,9 +1,10 @@
 //! The Internet checksum: the sum (RFC 1071), its incremental update (RFC 1624), pseudo headers.
 //!
-//! One's-complement arithmetic has two zeroes, 0x0000 and 0xffff. A sum of bytes that are not all zero is never
-//! 0x0000, so its checksum is never 0xffff; the checksum of all-zero bytes is 0xffff. An update by
-//! [`Delta`] always gives the checksum of bytes that are *not* all zero, which is right for every header
-//! but one: an ICMPv4 echo reply of nothing but zeroes, which [`crate::nat`] takes care of.
+//! One's-complement arithmetic has two zeroes, 0x0000 and 0xffff. A sum of bytes that are not all
+//! zero is never 0x0000, so its checksum is never 0xffff; the checksum of all-zero bytes is 0xffff.
+//! An update by [`Delta`] always gives the checksum of bytes that are *not* all zero, which is
+//! right for every header but one: an ICMPv4 echo reply of nothing but zeroes, which [`crate::nat`]
+//! takes care of.
 
 use crate::ip::{IpAddress, Protocol};
 
@@ -30,7 +31,8 @@ impl Sum {
         Sum(self.0 + (value >> 16) as u64 + (value & 0xffff) as u64)
     }
 
-    /// Adds a 128-bit value: eight words. An IPv4 address with 96 zero bits after it adds what it does alone.
+    /// Adds a 128-bit value: eight words. An IPv4 address with 96 zero bits after it adds what it
+    /// does alone.
     #[inline]
     pub const fn u128(self, value: u128) -> Sum {
         self.u32((value >> 96) as u32)
@@ -39,14 +41,15 @@ impl Sum {
             .u32(value as u32)
     }
 
-    /// Adds bytes, that start at an even offset of what is summed. An odd last byte is the high half of a
-    /// word whose low half is zero, so only the last piece may have one.
+    /// Adds bytes, that start at an even offset of what is summed. An odd last byte is the high
+    /// half of a word whose low half is zero, so only the last piece may have one.
     ///
     /// Eight bytes a step, both halves of a word into one 64-bit sum: no carry to wait for, and
     /// the compiler makes vectors of it.
     #[inline]
     pub fn bytes(self, bytes: &[u8]) -> Sum {
-        // The sum is the same in either byte order but for a swap of the result (RFC 1071 section 2 B).
+        // The sum is the same in either byte order but for a swap of the result (RFC 1071 section 2
+        // B).
         let (words, rest) = bytes.as_chunks::<8>();
         let mut sum: u64 = 0;
         for word in words {
@@ -98,8 +101,8 @@ pub fn checksum(bytes: &[u8]) -> u16 {
     Sum::ZERO.bytes(bytes).checksum()
 }
 
-/// The sum of the pseudo header that TCP, UDP and ICMPv6 put before their bytes (RFC 9293 section 3.1, RFC 8200
-/// section 8.1). `length` is that of the upper-layer packet.
+/// The sum of the pseudo header that TCP, UDP and ICMPv6 put before their bytes (RFC 9293 section
+/// 3.1, RFC 8200 section 8.1). `length` is that of the upper-layer packet.
 #[inline]
 pub fn pseudo_header<A: IpAddress>(
     source: A,
@@ -116,9 +119,9 @@ pub fn pseudo_header<A: IpAddress>(
 
 /// What a change of some words does to a checksum that covers them (RFC 1624 equation 3).
 ///
-/// A delta is made once and may be applied to several checksums: an address change touches both
-/// the IPv4 header's checksum and, through the pseudo header, that of TCP. It never looks at the other bytes covered,
-/// so a packet that was damaged stays recognisably damaged.
+/// A delta is made once and may be applied to several checksums: an address change touches both the
+/// IPv4 header's checksum and, through the pseudo header, that of TCP. It never looks at the other
+/// bytes covered, so a packet that was damaged stays recognisably damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[must_use]
 pub struct Delta(Sum);
@@ -139,7 +142,8 @@ impl Delta {
         Delta(self.0.u32(!old).u32(new))
     }
 
-    /// A 128-bit value at an even offset changes: a 16-byte address, or anything shorter, left-aligned.
+    /// A 128-bit value at an even offset changes: a 16-byte address, or anything shorter,
+    /// left-aligned.
     #[inline]
     pub const fn u128(self, old: u128, new: u128) -> Delta {
         Delta(self.0.u128(!old).u128(new))
@@ -265,8 +269,22 @@ mod tests {
             prop_assert_eq!(checksum(&bytes), reference(&bytes));
         }
 
+        /// Folding is the remainder by 65,535, but that only the sum 0 gives 0.
         #[test]
-        fn pieces_add_up(bytes in prop::collection::vec(any::<u8>(), 0..300), cut: prop::sample::Index) {
+        fn every_carry_comes_back(words in [word(), word(), word(), word()]) {
+            let sum = words.into_iter().fold(0, |sum, word| sum << 16 | u64::from(word));
+            let expected = match sum % 0xffff {
+                0 if sum != 0 => 0xffff,
+                rest => rest as u16,
+            };
+            prop_assert_eq!(fold(sum), expected);
+        }
+
+        #[test]
+        fn pieces_add_up(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            cut: prop::sample::Index,
+        ) {
             let cut = cut.index(bytes.len() + 1) & !1;
             let sum = Sum::ZERO.bytes(&bytes[..cut]).bytes(&bytes[cut..]);
             prop_assert_eq!(sum.checksum(), reference(&bytes));
@@ -302,7 +320,11 @@ mod tests {
 
         #[test]
         fn an_address_update_equals_the_full_sum(
-            old6 in v6(), new6 in v6(), old4 in v4(), new4 in v4(), rest in prop::collection::vec(any::<u8>(), 0..40),
+            old6 in v6(),
+            new6 in v6(),
+            old4 in v4(),
+            new4 in v4(),
+            rest in prop::collection::vec(any::<u8>(), 0..40),
         ) {
             let full = |address: &[u8]| reference(&[address, &rest[..]].concat());
             prop_assert_eq!(
@@ -316,7 +338,11 @@ mod tests {
         }
 
         #[test]
-        fn damage_stays_damage(words in prop::collection::vec(word(), 1..20), bad in 1u16..0xffff, new in word()) {
+        fn damage_stays_damage(
+            words in prop::collection::vec(word(), 1..20),
+            bad in 1u16..0xffff,
+            new in word(),
+        ) {
             let mut bytes = bytes_of(&words);
             let damaged = Sum::ZERO.u16(reference(&bytes)).u16(bad).folded();
             let updated = update_u16(damaged, words[0], new);

@@ -6,6 +6,7 @@ use crate::arp::ArpError;
 use crate::ethernet::EthernetError;
 use crate::icmpv4::Icmpv4ParseError;
 use crate::icmpv6::Icmpv6ParseError;
+use crate::ip::IpError;
 use crate::ipv4::Ipv4Error;
 use crate::ipv6::Ipv6Error;
 use crate::l4::TransportError;
@@ -40,6 +41,15 @@ pub enum PacketError {
     Transport(#[from] TransportError),
     #[error(transparent)]
     Rewrite(#[from] RewriteError),
+}
+
+impl From<IpError> for PacketError {
+    fn from(error: IpError) -> Self {
+        match error {
+            IpError::V4(error) => error.into(),
+            IpError::V6(error) => error.into(),
+        }
+    }
 }
 
 /// Why a value cannot be written into a buffer. The buffer is as it was.

@@ -12,7 +12,8 @@ use crate::error::EmitError;
 /// Length of an Ethernet II header without tags, in bytes.
 pub const HEADER_LEN: usize = 14;
 
-/// Shortest frame on a wire without its check sequence; shorter payloads are padded to it with zeroes.
+/// Shortest frame on a wire without its check sequence; shorter payloads are padded to it with
+/// zeroes.
 pub const MIN_FRAME_LEN: usize = 60;
 
 const DESTINATION: usize = 0;
@@ -59,7 +60,8 @@ impl MacAddress {
         self.0[0] & 2 != 0
     }
 
-    /// Where frames to an IPv6 multicast address go: `33:33` and its last 32 bits (RFC 2464 section 7).
+    /// Where frames to an IPv6 multicast address go: `33:33` and its last 32 bits (RFC 2464 section
+    /// 7).
     pub const fn from_ipv6_multicast(address: Ipv6Addr) -> MacAddress {
         let [.., a, b, c, d] = address.octets();
         MacAddress([0x33, 0x33, a, b, c, d])
@@ -157,7 +159,8 @@ impl EtherType {
     /// Link Layer Discovery Protocol.
     pub const LLDP: EtherType = EtherType(0x88cc);
 
-    /// A VLAN tag of four bytes stands where the payload would: its control word, then another EtherType.
+    /// A VLAN tag of four bytes stands where the payload would: its control word, then another
+    /// EtherType.
     pub const fn is_vlan(self) -> bool {
         matches!(self, EtherType::VLAN | EtherType::QINQ)
     }

@@ -1,7 +1,8 @@
 //! What a router says about a packet that it cannot forward: when it may, and the message.
 //!
-//! RFC 1122 section 3.2.2, RFC 1812 sections 4.3.2 and 5.2.7 for IPv4; RFC 4443 section 2.4 for IPv6. The limit on how many
-//! are sent (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 (f)) is the caller's.
+//! RFC 1122 section 3.2.2, RFC 1812 sections 4.3.2 and 5.2.7 for IPv4; RFC 4443 section 2.4 for
+//! IPv6. The limit on how many are sent (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 (f)) is the
+//! caller's.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -18,7 +19,8 @@ use crate::ipv6::{self, Ipv6Repr};
 /// Longest ICMP error over IPv4 with its IP header, in bytes (RFC 1812 section 4.3.2.3).
 pub const ICMPV4_ERROR_LIMIT: usize = 576;
 
-/// Longest ICMPv6 error with its IP header, in bytes: the least MTU of any link (RFC 4443 section 2.4 (c)).
+/// Longest ICMPv6 error with its IP header, in bytes: the least MTU of any link (RFC 4443 section
+/// 2.4 (c)).
 pub const ICMPV6_ERROR_LIMIT: usize = 1280;
 
 /// Class selector 6, internetwork control: the precedence of errors (RFC 1812 section 4.3.2.5).
@@ -42,7 +44,8 @@ pub enum IcmpErrorKind {
     PortUnreachable,
     /// Too big for the next link.
     TooBig {
-        /// What would fit, in bytes with the IP header. Over IPv4, not more than 65,535 can be said.
+        /// What would fit, in bytes with the IP header. Over IPv4, not more than 65,535 can be
+        /// said.
         mtu: u32,
     },
 }
@@ -98,11 +101,11 @@ pub enum Unanswerable {
     IcmpError,
 }
 
-/// Whether an ICMP error may be sent about the packet `offending`, given from its IP header on, that came to `link_destination`
-/// (RFC 1122 section 3.2.2, RFC 1812 section 4.3.2.7).
+/// Whether an ICMP error may be sent about the packet `offending`, given from its IP header on,
+/// that came to `link_destination` (RFC 1122 section 3.2.2, RFC 1812 section 4.3.2.7).
 ///
-/// Broadcast addresses of subnets cannot be told from others here: the caller, who knows its subnets, looks for
-/// them in source and destination.
+/// Broadcast addresses of subnets cannot be told from others here: the caller, who knows its
+/// subnets, looks for them in source and destination.
 ///
 /// # Errors
 /// The rule that forbids it.
@@ -131,11 +134,11 @@ pub fn may_answer_with_icmpv4_error(
     Ok(())
 }
 
-/// Whether the ICMPv6 error `error` may be sent about the packet `offending`, given from its IP header on, that came to
-/// `link_destination` (RFC 4443 section 2.4 (e)).
+/// Whether the ICMPv6 error `error` may be sent about the packet `offending`, given from its IP
+/// header on, that came to `link_destination` (RFC 4443 section 2.4 (e)).
 ///
-/// "Packet too big", and the parameter problem about an unknown option, may be said about multicast packets; and
-/// "packet too big" about later fragments, since the path's MTU is learned from it.
+/// "Packet too big", and the parameter problem about an unknown option, may be said about multicast
+/// packets; and "packet too big" about later fragments, since the path's MTU is learned from it.
 ///
 /// # Errors
 /// The rule that forbids it.
@@ -177,11 +180,12 @@ fn is_harmless<I: Ip>(header: &IpHeader<I>, packet: &[u8], forbidden: impl Fn(u8
     !message.is_empty() && !forbidden(u8_at(message, 0))
 }
 
-/// Builds the ICMP error about the packet `offending`, given from its IP header on, into `out`: an IPv4 packet from
-/// `source` to the offender's source that quotes as much as fits in 576 bytes and in `out`. Answers its length.
+/// Builds the ICMP error about the packet `offending`, given from its IP header on, into `out`: an
+/// IPv4 packet from `source` to the offender's source that quotes as much as fits in 576 bytes and
+/// in `out`. Answers its length.
 ///
-/// `None`, when `offending` is no IPv4 packet or `out` cannot hold a quote of its header and eight bytes
-/// more. Whether an error may be sent at all is [`may_answer_with_icmpv4_error`]'s question.
+/// `None`, when `offending` is no IPv4 packet or `out` cannot hold a quote of its header and eight
+/// bytes more. Whether an error may be sent at all is [`may_answer_with_icmpv4_error`]'s question.
 pub fn build_icmpv4_error(
     offending: &[u8],
     source: Ipv4Addr,
@@ -203,11 +207,12 @@ pub fn build_icmpv4_error(
     Some(length)
 }
 
-/// Builds the ICMPv6 error about the packet `offending`, given from its IP header on, into `out`: an IPv6 packet from
-/// `source` to the offender's source that quotes as much as fits in 1280 bytes and in `out`. Answers its length.
+/// Builds the ICMPv6 error about the packet `offending`, given from its IP header on, into `out`:
+/// an IPv6 packet from `source` to the offender's source that quotes as much as fits in 1280 bytes
+/// and in `out`. Answers its length.
 ///
-/// `None`, when `offending` is no IPv6 packet or `out` cannot hold a quote of its headers and eight bytes
-/// more. Whether an error may be sent at all is [`may_answer_with_icmpv6_error`]'s question.
+/// `None`, when `offending` is no IPv6 packet or `out` cannot hold a quote of its headers and eight
+/// bytes more. Whether an error may be sent at all is [`may_answer_with_icmpv6_error`]'s question.
 pub fn build_icmpv6_error(
     offending: &[u8],
     source: Ipv6Addr,
@@ -228,7 +233,8 @@ pub fn build_icmpv6_error(
     Some(length)
 }
 
-/// Copies what fits of the packet, without Ethernet padding, behind the headers to come; answers the length of all.
+/// Copies what fits of the packet, without Ethernet padding, behind the headers to come; answers
+/// the length of all.
 fn place_quote<I: Ip>(
     offending: &[u8],
     header: &IpHeader<I>,
@@ -239,7 +245,8 @@ fn place_quote<I: Ip>(
     let packet = between(offending, 0, header.packet_len);
     let room = limit.min(out.len()).checked_sub(headers)?;
     let length = packet.len().min(room);
-    // Options and extension headers may be longer than the limit allows for: then what fits is right.
+    // Options and extension headers may be longer than the limit allows for: then what fits is
+    // right.
     let least = packet
         .len()
         .min(header.header_len + LEAST_QUOTE)

@@ -39,7 +39,8 @@ const NEXT_HOP_MTU: usize = 6;
 
 const FRAGMENTATION_NEEDED: u8 = 4;
 
-/// Whether messages of this type report an error and quote the packet that it is about (RFC 1122 section 3.2.2).
+/// Whether messages of this type report an error and quote the packet that it is about (RFC 1122
+/// section 3.2.2).
 #[inline]
 pub const fn is_error(message_type: u8) -> bool {
     matches!(
@@ -219,12 +220,13 @@ impl<T: AsRef<[u8]>> Icmpv4View<T> {
             .then(|| u16_at(self.bytes.as_ref(), NEXT_HOP_MTU))
     }
 
-    /// The packet that an error is about, from its IP header on, as far as it is quoted; `None` when the message
-    /// is no error. What RFC 4884 appends behind the quote is left out.
+    /// The packet that an error is about, from its IP header on, as far as it is quoted; `None`
+    /// when the message is no error. What RFC 4884 appends behind the quote is left out.
     pub fn quoted_packet(&self) -> Option<&[u8]> {
         let bytes = self.bytes.as_ref();
         let message_type = self.message_type();
-        // 32-bit words of the quote, where something follows it. Other types have other fields here.
+        // 32-bit words of the quote, where something follows it. Other types have other fields
+        // here.
         let words = match message_type {
             t::DESTINATION_UNREACHABLE | t::TIME_EXCEEDED | t::PARAMETER_PROBLEM => {
                 u8_at(bytes, QUOTE_WORDS)
@@ -337,8 +339,8 @@ impl Icmpv4Repr {
         HEADER_LEN
     }
 
-    /// Writes the header to the front of `out`, which is the whole message, its payload already in place, and the
-    /// checksum over all of it; answers the header's length.
+    /// Writes the header to the front of `out`, which is the whole message, its payload already in
+    /// place, and the checksum over all of it; answers the header's length.
     ///
     /// # Errors
     /// [`EmitError::TooShort`].
@@ -378,7 +380,7 @@ mod tests {
 
     use super::*;
 
-    pub(super) fn errors() -> impl Strategy<Value = Icmpv4Error> {
+    fn errors() -> impl Strategy<Value = Icmpv4Error> {
         prop_oneof![
             Just(Icmpv4Error::NetworkUnreachable),
             Just(Icmpv4Error::HostUnreachable),
@@ -473,7 +475,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn build_then_parse(repr in messages(), payload in prop::collection::vec(any::<u8>(), 0..50)) {
+        fn build_then_parse(
+            repr in messages(),
+            payload in prop::collection::vec(any::<u8>(), 0..50),
+        ) {
             let mut bytes = vec![0xaa; HEADER_LEN];
             bytes.extend(&payload);
             prop_assert_eq!(repr.emit(&mut bytes), Ok(repr.buffer_len()));
@@ -490,7 +495,10 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes(bytes in prop::collection::vec(any::<u8>(), 0..64), message_type in 0u8..20) {
+        fn arbitrary_bytes(
+            bytes in prop::collection::vec(any::<u8>(), 0..64),
+            message_type in 0u8..20,
+        ) {
             let mut bytes = bytes;
             if let Some(first) = bytes.first_mut() {
                 *first = message_type;

@@ -1,12 +1,13 @@
 //! ICMPv6 (RFC 4443). Neighbour discovery is in [`crate::ndp`].
 
+use std::net::Ipv6Addr;
+
 use thiserror::Error;
 
 use crate::bytes::{array_at, between, put_at, u8_at, u16_at, u32_at};
 use crate::checksum::pseudo_header;
 use crate::error::EmitError;
 use crate::ip::Protocol;
-use std::net::Ipv6Addr;
 
 /// Length of the header that all messages here have, in bytes.
 pub const HEADER_LEN: usize = 8;
@@ -37,7 +38,8 @@ const QUOTE_WORDS: usize = 4;
 const MTU: usize = 4;
 const SEQUENCE: usize = 6;
 
-/// Whether messages of this type report an error and quote the packet that it is about: those with the top bit clear (section 2.1).
+/// Whether messages of this type report an error and quote the packet that it is about: those with
+/// the top bit clear (section 2.1).
 #[inline]
 pub const fn is_error(message_type: u8) -> bool {
     message_type < 128
@@ -194,12 +196,13 @@ impl<T: AsRef<[u8]>> Icmpv6View<T> {
         (self.message_type() == t::PACKET_TOO_BIG).then(|| u32_at(self.bytes.as_ref(), MTU))
     }
 
-    /// The packet that an error is about, from its IP header on, as far as it is quoted; `None` when the message
-    /// is no error. What RFC 4884 appends behind the quote is left out.
+    /// The packet that an error is about, from its IP header on, as far as it is quoted; `None`
+    /// when the message is no error. What RFC 4884 appends behind the quote is left out.
     pub fn quoted_packet(&self) -> Option<&[u8]> {
         let bytes = self.bytes.as_ref();
         let message_type = self.message_type();
-        // 64-bit words of the quote, where something follows it. Other types have other fields here.
+        // 64-bit words of the quote, where something follows it. Other types have other fields
+        // here.
         let words = match message_type {
             t::DESTINATION_UNREACHABLE | t::TIME_EXCEEDED => u8_at(bytes, QUOTE_WORDS),
             _ => 0,
@@ -311,8 +314,8 @@ impl Icmpv6Repr {
         HEADER_LEN
     }
 
-    /// Writes the header to the front of `out`, which is the whole message, its payload already in place, and the
-    /// checksum over all of it; answers the header's length.
+    /// Writes the header to the front of `out`, which is the whole message, its payload already in
+    /// place, and the checksum over all of it; answers the header's length.
     ///
     /// # Errors
     /// [`EmitError::TooShort`].

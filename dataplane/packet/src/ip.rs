@@ -1,6 +1,7 @@
 //! What IPv4 and IPv6 have in common, so that code for both is written once.
 //!
-//! [`Ipv4`] and [`Ipv6`] are types without values: they only choose, at compile time, what `I: Ip` stands for.
+//! [`Ipv4`] and [`Ipv6`] are types without values: they only choose, at compile time, what `I: Ip`
+//! stands for.
 
 use std::fmt::{self, Debug, Display};
 use std::hash::Hash;
@@ -70,8 +71,8 @@ pub trait Ip:
     /// Whether its ICMP puts a pseudo header before the message in the checksum.
     const ICMP_PSEUDO_HEADER: bool;
 
-    /// Checks the headers before the upper layer and reads what forwarding needs. Not the header checksum: see
-    /// [`Ipv4View::check_checksum`].
+    /// Checks the headers before the upper layer and reads what forwarding needs. Not the header
+    /// checksum: see [`Ipv4View::check_checksum`].
     ///
     /// `bytes` begins with the IP header and may go on behind the packet (Ethernet padding).
     ///
@@ -79,17 +80,19 @@ pub trait Ip:
     /// See [`Ipv4Error`] and [`Ipv6Error`].
     fn parse(bytes: &[u8]) -> Result<IpHeader<Self>, IpError>;
 
-    /// As [`parse`](Self::parse) for the packet that an ICMP error quotes, the end of which may be missing.
+    /// As [`parse`](Self::parse) for the packet that an ICMP error quotes, the end of which may be
+    /// missing.
     ///
     /// # Errors
     /// As [`parse`](Self::parse), but never because the packet says to be longer than it is.
     fn parse_quoted(bytes: &[u8]) -> Result<IpHeader<Self>, IpError>;
 
-    /// Takes one off the time to live or hop limit and keeps the header checksum right. Answers what is left;
-    /// does nothing and answers `None` when it was 0 already or there is no header.
+    /// Takes one off the time to live or hop limit and keeps the header checksum right. Answers
+    /// what is left; does nothing and answers `None` when it was 0 already or there is no header.
     fn decrement_hop_limit(bytes: &mut [u8]) -> Option<u8>;
 
-    /// For an ICMP message of this version that asks or answers and has an identifier: whether it answers.
+    /// For an ICMP message of this version that asks or answers and has an identifier: whether it
+    /// answers.
     fn icmp_query_is_reply(message_type: u8) -> Option<bool>;
 
     /// The packet that an ICMP message of this version quotes, if it reports an error.
@@ -135,8 +138,8 @@ pub trait IpAddress:
     /// `0.0.0.0` or `::`.
     const UNSPECIFIED: Self;
 
-    /// The address left-aligned in 128 bits: its first bit is the top bit, and what an IPv4 address lacks is zero. So prefixes
-    /// and tries work alike for both.
+    /// The address left-aligned in 128 bits: its first bit is the top bit, and what an IPv4 address
+    /// lacks is zero. So prefixes and tries work alike for both.
     fn to_left_aligned(self) -> u128;
 
     /// The address whose left-aligned bits these are; those beyond [`Ip::BITS`] are ignored.
@@ -148,7 +151,8 @@ pub trait IpAddress:
     /// Stores the address at offset `at`, if there is room.
     fn write(self, bytes: &mut [u8], at: usize);
 
-    /// The address, if `address` is of this version. An IPv4-mapped IPv6 address is an IPv6 address.
+    /// The address, if `address` is of this version. An IPv4-mapped IPv6 address is an IPv6
+    /// address.
     fn from_ip(address: IpAddr) -> Option<Self>;
 
     /// Whether it is a multicast address.
@@ -416,8 +420,8 @@ impl<I: Ip> IpHeader<I> {
         between(packet, self.header_len, self.packet_len)
     }
 
-    /// Parses the transport header of the packet that this header was read from. The control protocol of the *other* IP version
-    /// is nothing but an unknown protocol.
+    /// Parses the transport header of the packet that this header was read from. The control
+    /// protocol of the *other* IP version is nothing but an unknown protocol.
     ///
     /// # Errors
     /// See [`TransportError`].

@@ -1,4 +1,5 @@
-//! IPv4 (RFC 791), with the checks that RFC 1812 section 5.2.2 asks of a router, each a reason of its own.
+//! IPv4 (RFC 791), with the checks that RFC 1812 section 5.2.2 asks of a router, each a reason of
+//! its own.
 
 use std::net::Ipv4Addr;
 
@@ -53,7 +54,7 @@ pub enum Ipv4Error {
     },
     /// The packet says that it is shorter than its header, or longer than what is there.
     #[error(
-        "an IPv4 total length of {total_len} bytes, with a header of {header_len}, {available} are there"
+        "an IPv4 total length of {total_len} bytes, its header {header_len}, {available} are there"
     )]
     BadTotalLength {
         /// What it says.
@@ -100,8 +101,8 @@ impl<T: AsRef<[u8]>> Ipv4View<T> {
         Ok(view)
     }
 
-    /// As [`new_checked`](Self::new_checked), but the packet may say that it is longer than what is there: for the
-    /// one that an ICMP error quotes, which is cut.
+    /// As [`new_checked`](Self::new_checked), but the packet may say that it is longer than what is
+    /// there: for the one that an ICMP error quotes, which is cut.
     ///
     /// # Errors
     /// As [`new_checked`](Self::new_checked).
@@ -307,8 +308,8 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4View<T> {
         self.set_checksum(checksum);
     }
 
-    /// Takes one off the time to live and updates the checksum; answers what is left. `None`, and no change,
-    /// when it was 0 already.
+    /// Takes one off the time to live and updates the checksum; answers what is left. `None`, and
+    /// no change, when it was 0 already.
     #[inline]
     pub fn decrement_ttl(&mut self) -> Option<u8> {
         let bytes = self.bytes.as_mut();
@@ -605,8 +606,7 @@ mod tests {
             if plausible && bytes.len() >= 4 {
                 (bytes[0], bytes[2]) = (0x40 | bytes[0] & 0x0f, 0);
             }
-            for view in [Ipv4View::new_checked(&mut bytes[..]), ].into_iter().flatten() {
-                let mut view = view;
+            if let Ok(mut view) = Ipv4View::new_checked(&mut bytes) {
                 let _ = (Ipv4Repr::parse(&view), view.check_checksum(), view.options().count());
                 prop_assert_eq!(view.header_len() + view.payload().len(), view.total_len());
                 let _ = view.decrement_ttl();

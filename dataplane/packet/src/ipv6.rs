@@ -11,8 +11,8 @@ use crate::ip::{Fragment, IpHeader, Ipv6, Protocol};
 /// Length of the fixed header, in bytes.
 pub const HEADER_LEN: usize = 40;
 
-/// Extension headers that are walked before a packet is given up. Honest ones have at most five (RFC 8200
-/// section 4.1).
+/// Extension headers that are walked before a packet is given up. Honest ones have at most five
+/// (RFC 8200 section 4.1).
 pub const MAX_EXTENSION_HEADERS: usize = 8;
 
 const VERSION_CLASS_FLOW: usize = 0;
@@ -47,8 +47,8 @@ pub enum Ipv6Error {
         /// Bytes that are there behind the fixed header.
         available: usize,
     },
-    /// An extension header goes beyond the end. So does that of a jumbogram (RFC 2675), whose payload length
-    /// is 0: they are not supported.
+    /// An extension header goes beyond the end. So does that of a jumbogram (RFC 2675), whose
+    /// payload length is 0: they are not supported.
     #[error("an IPv6 extension header ({header}) needs {needed} bytes, {available} are there")]
     TruncatedExtension {
         /// Which header.
@@ -202,9 +202,9 @@ impl<T: AsRef<[u8]>> Ipv6View<T> {
         between(self.bytes.as_ref(), HEADER_LEN, self.total_len())
     }
 
-    /// Walks hop-by-hop options, routing headers, destination options and the fragment header to what they lead
-    /// to. Everything else counts as upper layer, authentication (AH) too. The walk ends at the header
-    /// of a later fragment, since what follows is from the middle of the packet.
+    /// Walks hop-by-hop options, routing headers, destination options and the fragment header to
+    /// what they lead to. Everything else counts as upper layer, authentication (AH) too. The walk
+    /// ends at the header of a later fragment, since what follows is from the middle of the packet.
     ///
     /// # Errors
     /// `TruncatedExtension`, `TooManyExtensions`, `MisplacedHopByHop`.
@@ -224,7 +224,8 @@ impl<T: AsRef<[u8]>> Ipv6View<T> {
                     return Err(Ipv6Error::MisplacedHopByHop);
                 }
                 Protocol::HOP_BY_HOP | Protocol::ROUTING | Protocol::DESTINATION_OPTIONS => {
-                    // In units of 8 bytes, not counting the first. Absent, it is 0, and the check below fails.
+                    // In units of 8 bytes, not counting the first. Absent, it is 0, and the check
+                    // below fails.
                     (usize::from(u8_at(rest, 1)) + 1) * 8
                 }
                 Protocol::FRAGMENT => FRAGMENT_HEADER_LEN,
@@ -292,7 +293,8 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv6View<T> {
         put_at(self.bytes.as_mut(), HOP_LIMIT, [hop_limit]);
     }
 
-    /// Takes one off the hop limit; answers what is left. `None`, and no change, when it was 0 already.
+    /// Takes one off the hop limit; answers what is left. `None`, and no change, when it was 0
+    /// already.
     #[inline]
     pub fn decrement_hop_limit(&mut self) -> Option<u8> {
         let left = self.hop_limit().checked_sub(1)?;
@@ -448,7 +450,8 @@ mod tests {
     fn a_chain_is_walked() {
         let mut chain = vec![];
         chain.extend([43, 0, 1, 4, 0, 0, 0, 0]); // hop-by-hop → routing
-        chain.extend([60, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]); // routing → destination options
+        // routing → destination options
+        chain.extend([60, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         chain.extend([44, 0, 1, 4, 0, 0, 0, 0]); // destination options → fragment
         chain.extend([17, 0, 0, 1, 0, 0, 0, 7]); // fragment, first of several → UDP
         chain.extend([0; 8]);
@@ -561,7 +564,10 @@ mod tests {
         #[test]
         fn arbitrary_bytes(
             bytes in prop::collection::vec(any::<u8>(), 0..200),
-            chain in prop::collection::vec(prop::sample::select(&[0u8, 6, 43, 44, 60, 255][..]), 0..100),
+            chain in prop::collection::vec(
+                prop::sample::select(&[0u8, 6, 43, 44, 60, 255][..]),
+                0..100,
+            ),
             plausible: bool,
         ) {
             let mut bytes = bytes;

@@ -39,7 +39,8 @@ pub enum Transport {
         /// To which port.
         destination: u16,
     },
-    /// An ICMP message that asks or answers: echo, and for IPv4 timestamp, information, address mask.
+    /// An ICMP message that asks or answers: echo, and for IPv4 timestamp, information, address
+    /// mask.
     IcmpQuery {
         /// The type.
         message_type: u8,
@@ -120,10 +121,12 @@ pub enum TransportError {
 
 /// Parses the header that the upper layer begins with; costs no look at what follows it.
 ///
-/// `l4` is the upper layer and nothing else: no Ethernet padding. See [`crate::ip::IpHeader::transport`].
+/// `l4` is the upper layer and nothing else: no Ethernet padding. See
+/// [`crate::ip::IpHeader::transport`].
 ///
 /// In a first fragment the header must be there, but for TCP options: a smaller one is an attack on
-/// filters (RFC 1858, RFC 3128), and refused. Checks that concern the end of the packet are left out. No checksum is verified.
+/// filters (RFC 1858, RFC 3128), and refused. Checks that concern the end of the packet are left
+/// out. No checksum is verified.
 ///
 /// # Errors
 /// See [`TransportError`]. Unknown protocols are no error.
@@ -404,7 +407,9 @@ mod tests {
         fn arbitrary_bytes(
             protocol: u8,
             bytes in prop::collection::vec(any::<u8>(), 0..64),
-            fragment in prop::sample::select(&[Fragment::Whole, Fragment::First, Fragment::Later][..]),
+            fragment in prop::sample::select(
+                &[Fragment::Whole, Fragment::First, Fragment::Later][..],
+            ),
         ) {
             for protocol in [protocol, 1, 6, 17, 58, 132] {
                 let _ = parse_transport(Protocol(protocol), &bytes, fragment);

@@ -3,14 +3,15 @@
 //!
 //! Bytes and meaning are apart. For each header `X` there are
 //!
-//! - `XView<T>`, a view over bytes. [`new_checked`](ipv4::Ipv4View::new_checked) says once, with a typed reason,
-//!   whether the bytes can be such a header; after it every getter is total. Where `T: AsMut<[u8]>`
-//!   there are setters.
-//! - `XRepr`, a small plain value in host order. `parse(&view)` makes it; `emit(&mut [u8])` writes it
-//!   to the front of a buffer whose remainder is the payload, already there.
+//! - `XView<T>`, a view over bytes. [`new_checked`](ipv4::Ipv4View::new_checked) says once, with a
+//!   typed reason, whether the bytes can be such a header; after it every getter is total. Where
+//!   `T: AsMut<[u8]>` there are setters.
+//! - `XRepr`, a small plain value in host order. `parse(&view)` makes it; `emit(&mut [u8])` writes
+//!   it to the front of a buffer whose remainder is the payload, already there.
 //!
-//! No function of this crate panics, whatever the bytes; none allocates; there is no `unsafe`. Multi-byte
-//! fields are big-endian on the wire and host order in every signature. Lengths are in bytes.
+//! No function of this crate panics, whatever the bytes; none allocates; there is no `unsafe`.
+//! Multi-byte fields are big-endian on the wire and host order in every signature. Lengths are in
+//! bytes.
 //!
 //! Code that does not care about the IP version is generic over [`ip::Ip`] and written once: see
 //! [`ip::IpHeader`] and [`l4`] for the one parse a packet gets, [`nat`] for translation,

@@ -1,8 +1,9 @@
-//! Address and port translation in place, and of the packet that an ICMP error quotes (RFC 3022, RFC 5508).
+//! Address and port translation in place, and of the packet that an ICMP error quotes (RFC 3022,
+//! RFC 5508).
 //!
-//! Written once for both families. Checksums are updated, not recomputed: the cost does not depend on the length of
-//! the packet, and a packet that came damaged leaves damaged. Everything is looked at before
-//! anything is changed, so an error leaves the packet as it was.
+//! Written once for both families. Checksums are updated, not recomputed: the cost does not depend
+//! on the length of the packet, and a packet that came damaged leaves damaged. Everything is looked
+//! at before anything is changed, so an error leaves the packet as it was.
 
 use thiserror::Error;
 
@@ -17,8 +18,8 @@ const DESTINATION_PORT: usize = 2;
 const ICMP_CHECKSUM: usize = 2;
 const ICMP_IDENTIFIER: usize = 4;
 
-/// What one end of a packet becomes: an address, and a port (or ICMP identifier) if that changes, too. `None` leaves the
-/// end as it is.
+/// What one end of a packet becomes: an address, and a port (or ICMP identifier) if that changes,
+/// too. `None` leaves the end as it is.
 pub type NewEndpoint<A> = Option<(A, Option<u16>)>;
 
 /// Why a packet cannot be translated. It is as it was.
@@ -43,7 +44,8 @@ pub enum RewriteError {
         /// The upper layer.
         protocol: Protocol,
     },
-    /// A new port for SCTP, whose CRC32c covers the ports and would have to be computed over the whole packet.
+    /// A new port for SCTP, whose CRC32c covers the ports and would have to be computed over the
+    /// whole packet.
     #[error("the port {old} of SCTP cannot become {new}: its checksum covers it")]
     SctpPort {
         /// The port.
@@ -88,16 +90,19 @@ pub fn nat_rewrite_ipv6(
     nat_rewrite(packet, new_source, new_destination)
 }
 
-/// Translates a packet, given from its IP header on: changes addresses and ports and updates the IPv4 header checksum and that of
-/// TCP, UDP or ICMPv6.
+/// Translates a packet, given from its IP header on: changes addresses and ports and updates the
+/// IPv4 header checksum and that of TCP, UDP or ICMPv6.
 ///
-/// - Of an ICMP query, either port means the identifier. Other ICMP, and other protocols, have addresses only.
+/// - Of an ICMP query, either port means the identifier. Other ICMP, and other protocols, have
+///   addresses only.
 /// - SCTP keeps its ports; its checksum does not cover the addresses.
-/// - A UDP checksum of 0, none, stays 0, over IPv6 too (RFC 6935); one that comes out as 0 is sent as 0xffff.
-/// - A later fragment has addresses only; ports are ignored. A first fragment that is too short for the
-///   checksum is left without the update.
-/// - The checksum is taken to cover the addresses of the IP header. Behind an IPv6 routing header with segments left it covers
-///   the last one's instead (RFC 8200 section 8.1): such a packet should not be translated.
+/// - A UDP checksum of 0, none, stays 0, over IPv6 too (RFC 6935); one that comes out as 0 is sent
+///   as 0xffff.
+/// - A later fragment has addresses only; ports are ignored. A first fragment that is too short for
+///   the checksum is left without the update.
+/// - The checksum is taken to cover the addresses of the IP header. Behind an IPv6 routing header
+///   with segments left it covers the last one's instead (RFC 8200 section 8.1): such a packet
+///   should not be translated.
 ///
 /// # Errors
 /// See [`RewriteError`].
@@ -110,7 +115,8 @@ pub fn nat_rewrite<A: IpAddress>(
     nat_rewrite_parsed(packet, &mut header, new_source, new_destination)
 }
 
-/// As [`nat_rewrite`], for a packet that was parsed already: `header` is that of `packet`, and is kept up to date.
+/// As [`nat_rewrite`], for a packet that was parsed already: `header` is that of `packet`, and is
+/// kept up to date.
 ///
 /// # Errors
 /// See [`RewriteError`].
@@ -210,10 +216,11 @@ impl<I: Ip> Quoted<I> {
 const ICMP_HEADER_LEN: usize = icmpv4::HEADER_LEN;
 const _: () = assert!(icmpv4::HEADER_LEN == icmpv6::HEADER_LEN);
 
-/// Translates the packet that the ICMP error in `packet` quotes, and updates the checksum of the ICMP message. The
-/// addresses of `packet` itself are not touched: [`nat_rewrite`] does that.
+/// Translates the packet that the ICMP error in `packet` quotes, and updates the checksum of the
+/// ICMP message. The addresses of `packet` itself are not touched: [`nat_rewrite`] does that.
 ///
-/// What is updated inside: the IPv4 header checksum, and the upper layer's where the quote reaches that far.
+/// What is updated inside: the IPv4 header checksum, and the upper layer's where the quote reaches
+/// that far.
 ///
 /// # Errors
 /// See [`RewriteError`].
@@ -227,7 +234,8 @@ pub fn nat_rewrite_quoted<A: IpAddress>(
     nat_rewrite_quoted_parsed(packet, &header, &quoted, new_source, new_destination)
 }
 
-/// As [`nat_rewrite_quoted`], for a packet that was parsed already: `header` and `quoted` are those of `packet`.
+/// As [`nat_rewrite_quoted`], for a packet that was parsed already: `header` and `quoted` are those
+/// of `packet`.
 ///
 /// # Errors
 /// See [`RewriteError`].
@@ -240,7 +248,8 @@ pub fn nat_rewrite_quoted_parsed<A: IpAddress>(
 ) -> Result<(), RewriteError> {
     let inner = crate::bytes::between_mut(packet, quoted.offset, quoted.end);
     let delta = rewrite(inner, &quoted.header, true, new_source, new_destination)?;
-    // An error's type is never 0, so the message is not all zeroes, and the zero of the update the right one.
+    // An error's type is never 0, so the message is not all zeroes, and the zero of the update the
+    // right one.
     let at = header.header_len + ICMP_CHECKSUM;
     let checksum = delta.apply(u16_at(packet, at));
     put_at(packet, at, checksum.to_be_bytes());
@@ -347,8 +356,8 @@ impl Fields {
     }
 }
 
-/// Translates the packet that `header` was read from. Answers what that does to a checksum that covers all of
-/// `packet`, from its IP header on.
+/// Translates the packet that `header` was read from. Answers what that does to a checksum that
+/// covers all of `packet`, from its IP header on.
 ///
 /// In a quote, and in a first fragment, the upper layer's checksum may be cut off.
 #[inline]
@@ -424,8 +433,9 @@ fn rewrite<A: IpAddress>(
     Ok(total)
 }
 
-/// The right zero for an ICMPv4 checksum: an echo reply with identifier 0, sequence number 0 and no data but zeroes
-/// sums to 0, so its checksum is 0xffff, which an update cannot know. In a cut packet neither can we.
+/// The right zero for an ICMPv4 checksum: an echo reply with identifier 0, sequence number 0 and no
+/// data but zeroes sums to 0, so its checksum is 0xffff, which an update cannot know. In a cut
+/// packet neither can we.
 #[inline]
 fn icmpv4_zero<I: Ip>(updated: u16, header: &IpHeader<I>, packet: &[u8]) -> u16 {
     if updated != 0 || header.fragment != Fragment::Whole || packet.len() < header.packet_len {

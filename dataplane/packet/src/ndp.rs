@@ -1,4 +1,5 @@
-//! Neighbour discovery (RFC 4861): neighbour solicitation and advertisement, over Ethernet (RFC 2464).
+//! Neighbour discovery (RFC 4861): neighbour solicitation and advertisement, over Ethernet (RFC
+//! 2464).
 
 use std::net::Ipv6Addr;
 
@@ -71,7 +72,8 @@ pub enum NdpError {
         /// Bytes that are there.
         available: usize,
     },
-    /// A probe for duplicates, from `::`, with a link-layer address or not to a solicited-node address.
+    /// A probe for duplicates, from `::`, with a link-layer address or not to a solicited-node
+    /// address.
     #[error("a neighbour solicitation from :: to {destination} that is no duplicate-address probe")]
     BadProbe {
         /// To whom.
@@ -85,7 +87,8 @@ pub enum NdpError {
     },
 }
 
-/// The multicast address that a node with `address` listens on, to be asked for it (RFC 4291 section 2.7.1).
+/// The multicast address that a node with `address` listens on, to be asked for it (RFC 4291
+/// section 2.7.1).
 pub const fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     let [.., g, h] = address.segments();
     Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | g & 0xff, h)
@@ -234,8 +237,8 @@ impl NdpRepr {
         }
     }
 
-    /// Writes the message with its checksum to the front of `out`; answers its length. The packet needs a hop
-    /// limit of 255.
+    /// Writes the message with its checksum to the front of `out`; answers its length. The packet
+    /// needs a hop limit of 255.
     ///
     /// # Errors
     /// [`EmitError::TooShort`].
@@ -264,7 +267,8 @@ impl NdpRepr {
     }
 }
 
-/// The link-layer address in the last option of this kind. All options are checked, as the RFC asks.
+/// The link-layer address in the last option of this kind. All options are checked, as the RFC
+/// asks.
 fn find_link_address(mut options: &[u8], wanted: u8) -> Result<Option<MacAddress>, NdpError> {
     let mut found = None;
     while !options.is_empty() {
@@ -459,14 +463,19 @@ mod tests {
             };
             let ip = ip(Ipv6Addr::LOCALHOST, TARGET_ADDRESS);
             prop_assert_eq!(reparse(repr, &ip, |_| ()), Ok(repr));
+            let needed = repr.buffer_len();
             prop_assert_eq!(
-                repr.emit(ip.source, ip.destination, &mut vec![0; repr.buffer_len() - 1]),
-                Err(EmitError::TooShort { needed: repr.buffer_len(), available: repr.buffer_len() - 1 })
+                repr.emit(ip.source, ip.destination, &mut vec![0; needed - 1]),
+                Err(EmitError::TooShort { needed, available: needed - 1 })
             );
         }
 
         #[test]
-        fn arbitrary_bytes(bytes in prop::collection::vec(any::<u8>(), 8..80), ask: bool, plain: bool) {
+        fn arbitrary_bytes(
+            bytes in prop::collection::vec(any::<u8>(), 8..80),
+            ask: bool,
+            plain: bool,
+        ) {
             let mut bytes = bytes;
             (bytes[0], bytes[1]) = (if ask { 135 } else { 136 }, if plain { 0 } else { bytes[1] });
             let ip = ip(Ipv6Addr::LOCALHOST, TARGET_ADDRESS);

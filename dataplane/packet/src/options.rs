@@ -1,5 +1,5 @@
-//! The options that IPv4 (RFC 791 section 3.1) and TCP (RFC 9293 section 3.1) headers end with: both are
-//! coded alike, a kind, then for most a length and data.
+//! The options that IPv4 (RFC 791 section 3.1) and TCP (RFC 9293 section 3.1) headers end with:
+//! both are coded alike, a kind, then for most a length and data.
 
 use std::iter::FusedIterator;
 
@@ -29,8 +29,8 @@ pub struct OptionError {
     pub available: usize,
 }
 
-/// The options of a header, in order. No-operations are left out; the walk ends at the end-of-list option, at the end of
-/// the header, or after the first option that is malformed.
+/// The options of a header, in order. No-operations are left out; the walk ends at the end-of-list
+/// option, at the end of the header, or after the first option that is malformed.
 #[derive(Debug, Clone)]
 pub struct Options<'a> {
     rest: &'a [u8],

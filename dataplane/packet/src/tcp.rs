@@ -235,7 +235,8 @@ impl<T: AsRef<[u8]>> TcpView<T> {
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> TcpView<T> {
-    /// Sets from which port. The checksum is left stale: see [`fill_checksum`](Self::fill_checksum).
+    /// Sets from which port. The checksum is left stale: see
+    /// [`fill_checksum`](Self::fill_checksum).
     pub fn set_source(&mut self, port: u16) {
         put_at(self.bytes.as_mut(), SOURCE, port.to_be_bytes());
     }
@@ -303,8 +304,8 @@ impl TcpRepr {
         }
     }
 
-    /// Writes the header to the front of `out`, which is the whole segment, its data already in place, and the
-    /// checksum over all of it; answers the header's length.
+    /// Writes the header to the front of `out`, which is the whole segment, its data already in
+    /// place, and the checksum over all of it; answers the header's length.
     ///
     /// # Errors
     /// [`EmitError::TooShort`].

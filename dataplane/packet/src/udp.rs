@@ -88,8 +88,8 @@ impl<T: AsRef<[u8]>> UdpView<T> {
         between(self.bytes.as_ref(), HEADER_LEN, self.length())
     }
 
-    /// Whether the checksum is right, between these addresses. None counts as right; over IPv6, none is
-    /// only allowed to some tunnels (RFC 6935). Costs a pass over the datagram.
+    /// Whether the checksum is right, between these addresses. None counts as right; over IPv6,
+    /// none is only allowed to some tunnels (RFC 6935). Costs a pass over the datagram.
     pub fn verify_checksum<A: IpAddress>(&self, source: A, destination: A) -> bool {
         let bytes = between(self.bytes.as_ref(), 0, self.length());
         self.checksum() == 0
@@ -100,7 +100,8 @@ impl<T: AsRef<[u8]>> UdpView<T> {
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> UdpView<T> {
-    /// Sets from which port. The checksum is left stale: see [`fill_checksum`](Self::fill_checksum).
+    /// Sets from which port. The checksum is left stale: see
+    /// [`fill_checksum`](Self::fill_checksum).
     pub fn set_source(&mut self, port: u16) {
         put_at(self.bytes.as_mut(), SOURCE, port.to_be_bytes());
     }
@@ -153,8 +154,8 @@ impl UdpRepr {
         HEADER_LEN
     }
 
-    /// Writes the header to the front of `out`, which is the whole datagram, its data already in place, and the
-    /// checksum over all of it; answers the header's length.
+    /// Writes the header to the front of `out`, which is the whole datagram, its data already in
+    /// place, and the checksum over all of it; answers the header's length.
     ///
     /// # Errors
     /// [`EmitError`]: no room for the header, or too much data.

@@ -1,7 +1,8 @@
-//! Every frame of real captures, malformed ones among them, through every parser: no panic, and a named answer for each.
+//! Every frame of real captures, malformed ones among them, through every parser: no panic, and a
+//! named answer for each.
 //!
-//! The captures lie beside the project: `REWIRE_DATA`, or `shared/data` beside the repository. Without them the test
-//! says so and passes.
+//! The captures lie beside the project: `REWIRE_DATA`, or `shared/data` beside the repository.
+//! Without them the test says so and passes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -1,5 +1,5 @@
-//! Translation against an oracle: a packet that is rewritten must be, to the byte, the packet that would have been built
-//! with the new addresses and ports, every checksum computed in full.
+//! Translation against an oracle: a packet that is rewritten must be, to the byte, the packet that
+//! would have been built with the new addresses and ports, every checksum computed in full.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,7 +14,7 @@ use rewire_packet::nat::{
 };
 use rewire_packet::tcp::{TcpFlags, TcpRepr};
 use rewire_packet::udp::{UdpRepr, UdpView};
-use rewire_packet::{Fragment, Ip, IpAddress, Ipv4, Ipv6, Protocol};
+use rewire_packet::{Fragment, Ip, IpAddress, Ipv4, Ipv6, Protocol, Transport};
 
 /// What a packet carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,8 @@ enum Upper {
     Gre,
 }
 
-/// What part of the packet it is: bytes of the upper layer from, to; and whether there are more behind.
+/// What part of the packet it is: bytes of the upper layer from, to; and whether there are more
+/// behind.
 #[derive(Debug, Clone, Copy)]
 struct Part {
     from: usize,
@@ -135,7 +136,8 @@ fn emit_echo<A: IpAddress>(from: A, to: A, reply: bool, identifier: u16, bytes: 
     }
 }
 
-/// A packet with this payload; with IPv4 options or IPv6 extension headers if asked for, and where it is a fragment.
+/// A packet with this payload; with IPv4 options or IPv6 extension headers if asked for, and where
+/// it is a fragment.
 fn ip_packet<A: IpAddress>(
     from: A,
     to: A,
@@ -248,7 +250,8 @@ struct Case<A> {
 }
 
 impl<A: IpAddress> Case<A> {
-    /// Ends that the upper layer can have: SCTP and GRE have no ports to change, echo has one identifier.
+    /// Ends that the upper layer can have: SCTP and GRE have no ports to change, echo has one
+    /// identifier.
     fn possible(mut self) -> Self {
         let forget = |end: &mut NewEndpoint<A>| {
             *end = end.map(|(address, _)| (address, None));
@@ -468,12 +471,20 @@ proptest! {
     }
 
     #[test]
-    fn an_ipv4_packet_in_an_error(case in case::<Ipv4Addr>(), cut in cuts(), ends in [address(), address()]) {
+    fn an_ipv4_packet_in_an_error(
+        case in case::<Ipv4Addr>(),
+        cut in cuts(),
+        ends in [address(), address()],
+    ) {
         quoted(case, cut, ends);
     }
 
     #[test]
-    fn an_ipv6_packet_in_an_error(case in case::<Ipv6Addr>(), cut in cuts(), ends in [address(), address()]) {
+    fn an_ipv6_packet_in_an_error(
+        case in case::<Ipv6Addr>(),
+        cut in cuts(),
+        ends in [address(), address()],
+    ) {
         quoted(case, cut, ends);
     }
 
@@ -511,7 +522,8 @@ proptest! {
         packet[index] = value;
         let _ = nat_rewrite_quoted(&mut packet, case.new[0], case.new[1]);
         let inner = six.before(WHOLE);
-        let mut packet = icmp_error(six.old[0].0, six.old[1].0, &inner[..(cut * 2).min(inner.len())]);
+        let quote = &inner[..(cut * 2).min(inner.len())];
+        let mut packet = icmp_error(six.old[0].0, six.old[1].0, quote);
         let index = at.index(packet.len());
         packet[index] = value;
         let _ = nat_rewrite_quoted(&mut packet, six.new[0], six.new[1]);
@@ -618,6 +630,9 @@ fn the_same_port_is_no_change_for_sctp() {
 fn the_control_protocol_of_the_other_version_has_no_fields() {
     let message = [128, 0, 0xab, 0xcd, 0, 1, 0, 1];
     let mut packet = ip_packet(A4, B4, Protocol::ICMPV6, &message, WHOLE, false);
+    let transport = Ipv4::parse(&packet).unwrap().transport(&packet);
+    let protocol = Protocol::ICMPV6;
+    assert_eq!(transport, Ok(Transport::Other { protocol }));
     nat_rewrite(&mut packet, Some((B4, None)), None).unwrap();
     assert_eq!(
         packet,
@@ -654,6 +669,71 @@ fn an_echo_reply_of_zeroes_gets_the_right_zero() {
     // And back from it.
     nat_rewrite(&mut packet, None, Some((B4, Some(7)))).unwrap();
     assert_eq!(packet, reply(7));
+}
+
+#[test]
+fn in_a_first_fragment_zeroes_are_not_all() {
+    // The only data that is not zero is in the second fragment, and makes the checksum 0x0000.
+    let reply = |identifier, part| {
+        let mut message = [0; 40];
+        message[38..].copy_from_slice(&[0xff, 0xff]);
+        Icmpv4Repr::EchoReply {
+            identifier,
+            sequence: 0,
+        }
+        .emit(&mut message)
+        .unwrap();
+        ip_packet(A4, B4, Protocol::ICMP, &message, part, false)
+    };
+    let first = Part {
+        from: 0,
+        to: 24,
+        more: true,
+    };
+    for part in [first, WHOLE] {
+        let mut packet = reply(7, part);
+        nat_rewrite(&mut packet, None, Some((B4, Some(0)))).unwrap();
+        assert_eq!(packet, reply(0, part));
+        assert_eq!(packet[22..24], [0, 0]);
+    }
+}
+
+#[test]
+fn a_udp_checksum_that_comes_out_as_none_is_sent_as_the_other_zero() {
+    fn comes_out<A: IpAddress>(old: A, new: A) {
+        let built =
+            |from, data: [u8; 2]| build(Upper::Udp, (from, 1), (new, 2), &data, WHOLE, false);
+        // With its own checksum as data, the new packet sums to the zero.
+        let l4 = A::Version::parse(&built(new, [0, 0])).unwrap().header_len;
+        let data = built(new, [0, 0])[l4 + 6..l4 + 8].try_into().unwrap();
+        let mut packet = built(old, data);
+        nat_rewrite(&mut packet, Some((new, None)), None).unwrap();
+        assert_eq!(packet[l4 + 6..l4 + 8], [0xff, 0xff]);
+        assert_eq!(packet, built(new, data));
+    }
+    comes_out(A4, B4);
+    comes_out(A6, B6);
+}
+
+#[test]
+fn a_later_fragment_quotes_nothing() {
+    let inner = build(Upper::Udp, (A4, 1), (B4, 2), &[], WHOLE, false);
+    let mut message = vec![0; 8];
+    message.extend(&inner);
+    Icmpv4Repr::Error(Icmpv4Error::TtlExceeded)
+        .emit(&mut message)
+        .unwrap();
+    let behind = [[0; 8].to_vec(), message].concat();
+    let later = Part {
+        from: 8,
+        to: usize::MAX,
+        more: false,
+    };
+    let mut packet = ip_packet(B4, A4, Protocol::ICMP, &behind, later, false);
+    assert_eq!(
+        nat_rewrite_quoted(&mut packet, None, Some((A4, None))),
+        Err(RewriteError::NotAnIcmpError)
+    );
 }
 
 #[test]
