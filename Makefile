@@ -1,0 +1,72 @@
+# What can be done here: `make help`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# rustup puts cargo where only a login shell looks.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+UNITDIR ?= /lib/systemd/system
+CARGO ?= cargo
+# Which profile of .config/nextest.toml, and what else nextest is told: make test TEST="-p rewire-schema".
+NEXTEST_PROFILE ?= $(if $(CI),ci,default)
+TEST ?=
+
+target := $(shell $(CARGO) metadata --no-deps --format-version 1 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+target := $(if $(target),$(target),target)
+
+.PHONY: help
+help: ## This list
+	@echo "Rewire. What can be done here:"
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: deps ## Two VPCs, an internet, real traffic: every step checked, in under a minute (root)
+	@$(CARGO) build --package rewire-cli --quiet
+	@examples/demo/run.sh "$(target)/debug/rewire"
+
+.PHONY: test
+test: deps ## All tests: unit, property, end to end (these take root; without it they are skipped and say so)
+	@$(CARGO) nextest run --workspace --profile $(NEXTEST_PROFILE) $(TEST)
+
+.PHONY: bench
+bench: ## Lists the benchmarks; make bench NAME=x runs one
+	@if [ -e bench/src/main.rs ]; then \
+	    $(CARGO) run --package rewire-bench --release --quiet -- $(NAME); \
+	else \
+	    echo "there is no benchmark yet"; $(if $(NAME),exit 1,true); \
+	fi
+
+.PHONY: lint
+lint: deps ## Format, clippy (with and without DPDK), licences and sources of what we build on
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) clippy --package rewire-cli --no-default-features --all-targets --quiet -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+	    $(CARGO) deny --log-level error check licenses bans sources; \
+	else \
+	    echo "licences, bans and sources not checked: cargo install --locked cargo-deny"; \
+	fi
+
+.PHONY: build
+build: deps ## The release binary, target/release/rewire
+	@$(CARGO) build --package rewire-cli --release
+
+.PHONY: install
+install: build ## The binary and the systemd unit (PREFIX=/usr/local, DESTDIR=)
+	install -D -m 755 "$(target)/release/rewire" "$(DESTDIR)$(PREFIX)/bin/rewire"
+	install -d "$(DESTDIR)$(UNITDIR)"
+	sed 's|/usr/local/bin/|$(PREFIX)/bin/|g' cli/rewire.service > "$(DESTDIR)$(UNITDIR)/rewire.service"
+
+.PHONY: deps
+deps: ## What building and testing need (nothing to do when it is there)
+	@tests/install-dependencies.sh
+
+.PHONY: clean
+clean: ## What was built
+	$(CARGO) clean
