@@ -7,8 +7,9 @@ use proptest::sample::Index;
 use rewire_schema::testing::{consistent, row};
 use rewire_schema::{Changeset, Configuration, Row};
 use rewire_tables::{Publisher, Reader, TableOperation};
+use serde_json::json;
 
-use super::tables;
+use super::{configuration, tables};
 use crate::{Compiler, Errors};
 
 /// One step of a history.
@@ -174,12 +175,64 @@ impl History {
     }
 }
 
+/// Much that stands on each other, under the names and addresses that random rows have, for them to meet.
+fn dense() -> Configuration {
+    let vpc = json!({ "routes": {
+        "0.0.0.0/0": { "next_hops": [{ "interface": "c-1" }, { "interface": "B", "via": "10.0.0.2" }] },
+        "2001:db8::/32": { "type": "blackhole" }
+    } });
+    let interface = |vpc: &str, port: &str| {
+        json!({
+            "vpc": vpc, "port": port, "mac": "02:00:00:00:00:01",
+            "addresses": ["10.0.0.1/24", "2001:db8::1/64"],
+            "neighbors": { "10.0.0.2": { "mac": "02:00:00:00:00:02" } }
+        })
+    };
+    let onto = |vpc: &str, interface: &str, pool: Option<&str>| {
+        let sources = ["10.0.0.0/8", "10.0.0.0/24"];
+        json!({ "vpc": vpc, "interface": interface, "pool": pool, "sources": sources })
+    };
+    configuration(json!({
+        "vpcs": { "a": vpc, "B": vpc, "c-1": {}, "d.e_f": {} },
+        "interfaces": {
+            "a": interface("a", "ring:b"), "B": interface("B", "null:a"),
+            "c-1": interface("c-1", "tap:tap0"), "d.e_f": interface("c-1", "af_packet:eth0")
+        },
+        "nat": {
+            "pools": {
+                "a": { "vpc": "B", "ranges": ["198.51.100.1"] },
+                "c-1": { "vpc": "c-1", "ranges": ["198.51.100.10-198.51.100.20"] }
+            },
+            "masquerade": {
+                "a": onto("a", "c-1", Some("c-1")), "B": onto("B", "c-1", None),
+                "c-1": onto("a", "B", Some("a")), "d.e_f": onto("d.e_f", "a", None)
+            },
+            "port_forward": { "a": {
+                "protocol": "tcp", "external_vpc": "c-1", "external_address": "203.0.113.7",
+                "external_port": 80, "internal_vpc": "a", "internal_address": "10.0.0.2",
+                "internal_port": 80
+            } },
+            "static": { "B": {
+                "external_vpc": "B", "external_address": "203.0.113.7",
+                "internal_vpc": "a", "internal_address": "10.0.0.2"
+            } }
+        }
+    }))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     #[test]
-    fn incremental_equals_full(steps in prop::collection::vec(step(), 1..=20)) {
+    fn incremental_equals_full(
+        from_dense in any::<bool>(),
+        steps in prop::collection::vec(step(), 1..=20),
+    ) {
         let mut history = History::new();
+        if from_dense {
+            let all = Changeset::between(&Configuration::default(), &dense());
+            history.go(all).expect("it is meant to compile");
+        }
         for step in steps {
             match step {
                 Step::Edit { put, remove } => history.edit(put, remove),

@@ -67,6 +67,28 @@ fn an_interface_moves_and_gets_another_address_at_once() {
     gateway.goto(with("blue", "10.0.1.1/24")).unwrap();
 }
 
+#[test]
+fn what_was_so_before_is_not_set_again() {
+    // The subnet is on interface a, before and after; that b has it too is seen in the new state alone.
+    let with = |vpc: &str, address: &str| {
+        json!({
+            "vpcs": { "blue": {}, "red": {} },
+            "interfaces": {
+                "a": interface("red", "null:a", &["10.0.2.1/24"]),
+                "b": interface(vpc, "null:b", &[address])
+            }
+        })
+    };
+    let mut gateway = Gateway::new(with("blue", "10.0.1.1/24"));
+    let compiled = gateway.goto(with("red", "10.0.2.9/24")).unwrap();
+    let sets = |operation: &&TableOperation| matches!(operation, TableOperation::SetRoute { .. });
+    let sets: Vec<TableOperation> = compiled.operations.iter().filter(sets).cloned().collect();
+    let [TableOperation::SetRoute { prefix, .. }] = &sets[..] else {
+        panic!("{sets:?}")
+    };
+    assert_eq!(prefix.to_string(), "10.0.2.9/32");
+}
+
 fn with_pool(ranges: &[&str]) -> serde_json::Value {
     json!({
         "vpcs": { "blue": {}, "internet": {} },
