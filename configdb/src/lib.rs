@@ -2,14 +2,18 @@
 //!
 //! ```no_run
 //! use rewire_configdb::{CommitRequest, EntryKind, Store, Unchecked};
-//! # fn changeset() -> rewire_schema::Changeset { unimplemented!() }
-//! # fn main() -> Result<(), rewire_configdb::Error> {
+//! use rewire_schema::model::VpcRow;
+//! use rewire_schema::{Change, Changeset};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut store = Store::create("gateway.db")?;
 //! let base = store.head()?;
+//! let blue = VpcRow { name: "blue".parse()?, description: None };
+//! let changeset: Changeset = [Change::Insert(blue.into())].into_iter().collect();
 //! let committed = store.commit(
 //!     CommitRequest {
 //!         base,
-//!         changeset: &changeset(),
+//!         changeset: &changeset,
 //!         author: "ada",
 //!         message: "the first network",
 //!         kind: EntryKind::Commit,

@@ -1,5 +1,6 @@
 //! The configuration's rows in SQL. Everything here goes by the tables' definitions: there is no second list of columns.
 
+use std::fmt::Display;
 use std::sync::LazyLock;
 
 use rewire_schema::{
@@ -107,8 +108,8 @@ impl ToSql for Parameter<'_> {
 
 fn read_row(table: Table, sql: &rusqlite::Row<'_>) -> Result<Row, Error> {
     let definition = table.definition();
-    let damaged = |why: String| Error::Damaged {
-        why: format!("table {}: {why}", definition.name),
+    let damaged = |column: &str, found: &dyn Display| Error::Damaged {
+        why: format!("table {}, column {column} holds {found}", definition.name),
     };
     let mut values = Vec::with_capacity(definition.columns.len());
     for (index, column) in definition.columns.iter().enumerate() {
@@ -117,20 +118,20 @@ fn read_row(table: Table, sql: &rusqlite::Row<'_>) -> Result<Row, Error> {
             ValueRef::Integer(integer) => Value::Integer(integer),
             ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
                 Ok(text) => Value::Text(text.to_owned()),
-                Err(_) => return Err(damaged(format!("column {} is not UTF-8", column.name))),
+                Err(_) => return Err(damaged(column.name, &"text that is not UTF-8")),
             },
-            other => {
-                return Err(damaged(format!(
-                    "column {} holds a {}",
-                    column.name,
-                    other.data_type()
-                )));
-            }
+            other => return Err(damaged(column.name, &other.data_type())),
         };
         values.push(value);
     }
-    Row::from_values(table, &values).map_err(|error| Error::Damaged {
-        why: error.to_string(),
+    Row::from_values(table, &values).map_err(|error| {
+        let key: Vec<String> = values[..definition.key_len()]
+            .iter()
+            .map(Value::to_string)
+            .collect();
+        Error::Damaged {
+            why: format!("row \"{}\": {error}", key.join(" ")),
+        }
     })
 }
 

@@ -114,9 +114,15 @@ fn rows_that_the_journal_does_not_know_are_named() {
         text(&damaged("UPDATE vpc SET description = 'onf' WHERE name = 'blue'")),
         @"the state of revision 3 does not match its digest: expected 32bdab6bce63, found 2d48719092c8 (the first row that differs is vpcs.blue)"
     );
-    insta::assert_snapshot!(text(&damaged("INSERT INTO vpc VALUES ('green', NULL)")), @"");
-    insta::assert_snapshot!(text(&damaged("DELETE FROM interface")), @"");
-    insta::assert_snapshot!(text(&damaged("UPDATE interface SET mac = 'nonsense'")), @"");
+    insta::assert_snapshot!(
+        text(&damaged("INSERT INTO vpc VALUES ('green', NULL)")),
+        @"the state of revision 3 does not match its digest: expected 32bdab6bce63, found 2904b0c0c84e (the first row that differs is vpcs.green)"
+    );
+    insta::assert_snapshot!(
+        text(&damaged("DELETE FROM interface")),
+        @"the state of revision 3 does not match its digest: expected 32bdab6bce63, found c57cb4c5b465 (the first row that differs is interfaces.wan)"
+    );
+    insta::assert_snapshot!(text(&damaged("UPDATE interface SET mac = 'nonsense'")), @r#"the store is damaged: row "wan": table interface, column mac: expected a MAC address like 02:00:00:00:00:01, found "nonsense""#);
 }
 
 #[test]

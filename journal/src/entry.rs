@@ -236,7 +236,8 @@ mod tests {
 
     #[test]
     fn every_field_is_covered() {
-        let edits: [(&str, fn(&mut Entry)); 9] = [
+        type Edit = fn(&mut Entry);
+        let edits: [(&str, Edit); 9] = [
             ("kind", |e| e.kind = EntryKind::Commit),
             ("rewind target", |e| e.kind = EntryKind::Rewind { to: 2 }),
             ("author", |e| e.author.push('x')),
