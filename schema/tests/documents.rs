@@ -123,6 +123,14 @@ fn parts_are_found_in_the_text() {
 }
 
 #[test]
+fn a_document_that_is_too_large_is_not_looked_at() {
+    // Zeroed memory that nobody touches costs nothing.
+    let bytes = vec![0; source::LARGEST_DOCUMENT + 1];
+    let errors = source::read("huge.yaml", &bytes).unwrap_err();
+    assert!(errors.to_string().contains("expected at most"), "{errors}");
+}
+
+#[test]
 fn errors_are_counted_where_there_are_too_many_to_show() {
     let fields: String = (0..75).map(|i| format!("x{i}: 1\n")).collect();
     let errors = source::read("many.yaml", fields.as_bytes()).unwrap_err();

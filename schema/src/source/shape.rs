@@ -254,7 +254,7 @@ impl Checker<'_> {
                 format!("\"{shown}\"")
             }
             Kind::List(items) if items.is_empty() => "an empty list".to_owned(),
-            Kind::List(items) => format!("a list of {}", items.len()),
+            Kind::List(items) => format!("a list of {}", plural(items.len() as u64, "item")),
             Kind::Map(_) => "a map".to_owned(),
         }
     }

@@ -1,0 +1,105 @@
+//! Waiting until a gateway's workers use a revision.
+
+use std::time::Duration;
+
+use rewire_configdb::Committed;
+use serde_json::{Value, json};
+
+use crate::Context;
+use crate::failure::{Exit, Failure};
+use crate::gateway::{Gateway, GatewayError};
+use crate::terminal::{note, print};
+use crate::view::milliseconds;
+
+/// The steps of a revision's way into a gateway, in their order, as its answer names them.
+const STEPS: [&str; 4] = ["noticed", "compile", "publish", "live"];
+
+/// How to wait.
+#[derive(clap::Args)]
+pub(crate) struct Wait {
+    /// Do not wait until the gateway is live
+    #[arg(long)]
+    no_wait: bool,
+    /// How long to wait, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    timeout: Duration,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text
+        .parse()
+        .map_err(|_| "expected a number of seconds".to_owned())?;
+    match Duration::try_from_secs_f64(number) {
+        Ok(time) if (0.001..=86_400.0).contains(&number) => Ok(time),
+        _ => Err("expected 0.001 to 86400 seconds".to_owned()),
+    }
+}
+
+/// What made the revision durable: writing its rows and its entry, and syncing them to the disk.
+pub(crate) fn durable_time(committed: &Committed) -> Duration {
+    committed.times.apply + committed.times.durable
+}
+
+impl Wait {
+    /// Waits until the gateway is live with a durable revision, and prints where the time went.
+    pub(crate) fn until_live(
+        &self,
+        context: &Context,
+        revision: u64,
+        durable: Duration,
+    ) -> Result<(), Failure> {
+        if self.no_wait {
+            return Ok(());
+        }
+        let not_live = |error: GatewayError| not_live(revision, &error.to_string());
+        let Some(mut gateway) = Gateway::connect(&context.socket()).map_err(not_live)? else {
+            note("no gateway is running: nothing to wait for");
+            return Ok(());
+        };
+        let request = json!({ "request": "follow", "revision": revision });
+        let answer = gateway.request(&request, self.timeout).map_err(not_live)?;
+        print(&report(revision, durable, &answer)?)
+    }
+}
+
+fn not_live(revision: u64, why: &str) -> Failure {
+    Failure::new(
+        Exit::NotLive,
+        format!("revision {revision} is committed, but not live: {why}"),
+    )
+    .help("the revision stays; `rewire rewind` takes it back")
+}
+
+/// The line about a revision that is live, or what is in the way of it.
+fn report(revision: u64, durable: Duration, answer: &Value) -> Result<String, Failure> {
+    let mut times = vec![format!("durable {}", milliseconds(durable))];
+    let mut late = None;
+    for step in STEPS {
+        let nanoseconds = answer
+            .pointer(&format!("/steps/{step}_ns"))
+            .and_then(Value::as_u64);
+        match nanoseconds {
+            Some(time) => times.push(format!(
+                "{step} {}",
+                milliseconds(Duration::from_nanos(time))
+            )),
+            None => late = late.or(Some(step)),
+        }
+    }
+    let times = times.join(" · ");
+    if let Some(error) = answer.get("error") {
+        let error = error
+            .as_str()
+            .map_or_else(|| error.to_string(), str::to_owned);
+        return Err(not_live(revision, &error));
+    }
+    if answer.get("live") != Some(&Value::Bool(true)) {
+        let why = format!("the step \"{}\" is late ({times})", late.unwrap_or("live"));
+        return Err(not_live(revision, &why));
+    }
+    let generation = match answer.get("generation").and_then(Value::as_u64) {
+        Some(generation) => format!("  generation {generation}"),
+        None => String::new(),
+    };
+    Ok(format!("revision {revision} live{generation}  {times}\n"))
+}

@@ -1,0 +1,172 @@
+//! What goes wrong, what is said about it, and that nothing else happens.
+
+mod session;
+
+use rewire_configdb::Store;
+use rewire_schema::model::{InterfaceRow, VpcRow};
+use rewire_schema::{Change, Changeset};
+use session::{Session, assert_transcript};
+
+#[test]
+fn a_bad_document_is_refused_with_all_its_errors_and_the_store_untouched() {
+    let mut s = Session::with_one_revision();
+    s.quietly(&["load", "net.yaml"]);
+    let before = std::fs::read(s.path("rewire.db")).unwrap();
+    s.write(
+        "shape.yaml",
+        "vpcs:\n  blue: {}\n  blue: {}\ninterfaces:\n  wan:\n    vcp: blue\n    port: eth0\n    mtu: 20000\n",
+    );
+    s.write(
+        "meaning.yaml",
+        "vpcs:\n  blue:\n    routes:\n      0.0.0.0/0:\n        next_hops:\n          - interface: wam\n\
+         interfaces:\n  wan:\n    vpc: blu\n    port: tap:wan\n    mac: 02:00:00:00:00:01\n",
+    );
+    s.write("syntax.yaml", "vpcs:\n  blue: [\n");
+    for file in ["shape.yaml", "meaning.yaml", "syntax.yaml"] {
+        assert_eq!(s.rewire(&["load", file]), 2);
+        assert_eq!(s.rewire(&["check", file]), 2);
+    }
+    assert_eq!(s.rewire_with_input(&["load", "-"], "- a list"), 2);
+    assert_eq!(s.rewire(&["load", "none.yaml"]), 2);
+    assert_eq!(s.rewire(&["load", "."]), 2);
+    assert_eq!(std::fs::read(s.path("rewire.db")).unwrap(), before);
+    assert_transcript!(s);
+}
+
+#[test]
+fn a_document_needs_no_store_to_be_checked() {
+    let mut s = Session::new();
+    s.example("net.yaml");
+    s.rewire(&["check", "net.yaml"]);
+    s.rewire_with_input(&["check", "-"], "{}");
+    assert!(!s.path("rewire.db").exists());
+    assert_transcript!(s);
+}
+
+#[test]
+fn there_must_be_a_store() {
+    let mut s = Session::new();
+    s.example("net.yaml");
+    for args in [
+        &["load", "net.yaml"][..],
+        &["show"],
+        &["diff"],
+        &["check"],
+        &["commit", "-m", "x"],
+        &["log"],
+        &["rewind", "1", "--store", "other.db"],
+    ] {
+        assert_eq!(s.rewire(args), 3);
+    }
+    assert_eq!(std::fs::read_dir(s.path("")).unwrap().count(), 1);
+    assert_transcript!(s);
+}
+
+#[test]
+fn what_is_no_store_of_ours_is_left_alone() {
+    let mut s = Session::new();
+    s.write("notes.txt", "buy milk\n");
+    let foreign = rusqlite::Connection::open(s.path("music.db")).unwrap();
+    foreign
+        .execute_batch("CREATE TABLE song (title TEXT)")
+        .unwrap();
+    drop(foreign);
+    s.quietly(&["init", "future.db"]);
+    let newer = rusqlite::Connection::open(s.path("future.db")).unwrap();
+    newer.execute_batch("PRAGMA user_version = 9999").unwrap();
+    drop(newer);
+    for file in ["notes.txt", "music.db", "future.db", "."] {
+        let before = std::fs::read(s.path(file)).ok();
+        assert_eq!(s.rewire(&["log", "--store", file]), 3);
+        assert_eq!(s.rewire(&["init", file]), 1);
+        assert_eq!(std::fs::read(s.path(file)).ok(), before);
+    }
+    assert_transcript!(s);
+}
+
+#[test]
+fn a_store_that_another_process_writes_to_is_busy() {
+    let mut s = Session::with_one_revision();
+    let other = rusqlite::Connection::open(s.path("rewire.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // Readers do not wait.
+    assert_eq!(s.rewire(&["log", "-n", "0"]), 0);
+    assert_eq!(s.rewire(&["rewind", "0"]), 3);
+    assert_transcript!(s);
+}
+
+#[test]
+fn nothing_to_do_is_said() {
+    let mut s = Session::with_one_revision();
+    for args in [
+        &["commit", "-m", "x"][..],
+        &["check"],
+        &["show", "candidate"],
+        &["diff", "candidate"],
+        &["rewind", "1"],
+    ] {
+        assert_eq!(s.rewire(args), 1);
+    }
+    assert_eq!(s.rewire(&["load", "net.yaml"]), 0);
+    assert_eq!(s.rewire(&["check"]), 0);
+    assert_eq!(s.rewire(&["commit", "-m", "no change"]), 1);
+    assert_transcript!(s);
+}
+
+#[test]
+fn wrong_arguments_are_explained() {
+    let mut s = Session::with_one_revision();
+    for args in [
+        &[][..],
+        &["comit"],
+        &["commit"],
+        &["commit", "-m", "x", "--timeout", "soon"],
+        &["show", "tomorrow"],
+        &["show", "2"],
+        &["diff", "1", "7"],
+        &["rewind", "2"],
+        &["rewind", "-1"],
+        &["show", "--format", "xml"],
+    ] {
+        assert_eq!(s.rewire(args), 2, "{args:?}");
+    }
+    assert_transcript!(s);
+}
+
+/// A candidate that no document can be: made by other means than `load`.
+#[test]
+fn a_bad_candidate_is_never_committed() {
+    let mut s = Session::with_one_revision();
+    let interface = |name: &str, vpc: &str, port: &str| InterfaceRow {
+        name: name.parse().unwrap(),
+        description: None,
+        vpc: vpc.parse().unwrap(),
+        port: port.parse().unwrap(),
+        mac: "02:00:00:00:00:01".parse().unwrap(),
+        mtu: 1500,
+    };
+    let vpc = VpcRow {
+        name: "tests".parse().unwrap(),
+        description: Some("\u{1b}[31mred".into()),
+    };
+    let refused: [Changeset; 2] = [
+        // SQL lets it through, its meaning does not.
+        Changeset::from_iter([
+            Change::Insert(vpc.into()),
+            Change::Insert(interface("a", "tests", "tap:rw-wan").into()),
+        ]),
+        // SQL refuses it, too.
+        Changeset::from_iter([Change::Insert(interface("a", "nowhere", "ring:a").into())]),
+    ];
+    for changeset in refused {
+        let mut store = Store::open(s.path("rewire.db")).unwrap();
+        store
+            .save_candidate("default", 1, &changeset, "ada")
+            .unwrap();
+        drop(store);
+        assert_eq!(s.rewire(&["check"]), 2);
+        assert_eq!(s.rewire(&["commit", "-m", "x"]), 2);
+    }
+    s.rewire(&["log"]);
+    assert_transcript!(s);
+}

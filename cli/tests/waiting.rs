@@ -1,0 +1,106 @@
+//! `commit` and `rewind` beside a gateway: a socket that answers as one would.
+
+mod session;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::thread;
+
+use session::{Session, assert_transcript};
+
+/// Runs `action` beside a gateway that answers one request with `answer`, then hangs up. Without an answer it waits
+/// until the other side hangs up. Gives back the request.
+fn beside_gateway(socket: &Path, answer: Option<&str>, action: impl FnOnce()) -> String {
+    let listener = UnixListener::bind(socket).unwrap();
+    thread::scope(|scope| {
+        let gateway = scope.spawn(|| {
+            let (stream, _) = listener.accept().unwrap();
+            let mut reader = BufReader::new(stream);
+            let mut request = String::new();
+            reader.read_line(&mut request).unwrap();
+            match answer {
+                Some(answer) => reader.get_mut().write_all(answer.as_bytes()).unwrap(),
+                None => assert_eq!(reader.read_to_end(&mut Vec::new()).unwrap(), 0),
+            }
+            request
+        });
+        action();
+        gateway.join().unwrap()
+    })
+}
+
+fn session_with_candidate() -> Session {
+    let mut s = Session::new();
+    s.example("net.yaml");
+    s.quietly(&["init"]);
+    s.quietly(&["load", "net.yaml"]);
+    s
+}
+
+const LIVE: &str = r#"{"revision":1,"live":true,"generation":9,"steps":{"noticed_ns":100000,"compile_ns":300000,"publish_ns":20000,"live_ns":200000},"workers":2}"#;
+
+#[test]
+fn a_commit_waits_until_the_gateway_is_live() {
+    let mut s = session_with_candidate();
+    let socket = s.path("rewire.db.sock");
+    let request = beside_gateway(&socket, Some(&format!("{LIVE}\n")), || {
+        assert_eq!(s.rewire(&["commit", "-m", "x"]), 0);
+    });
+    assert_eq!(request, "{\"request\":\"follow\",\"revision\":1}\n");
+    // The times of the gateway's steps are those of its answer; only the commit's own differ from run to run.
+    assert!(
+        s.transcript()
+            .contains("noticed 0.1 ms · compile 0.3 ms · publish 0.0 ms · live 0.2 ms")
+    );
+    assert_transcript!(s);
+}
+
+#[test]
+fn a_rewind_waits_too_and_the_socket_can_be_named() {
+    let mut s = Session::with_one_revision();
+    let socket = s.path("elsewhere");
+    let answer = LIVE.replace("\"revision\":1", "\"revision\":2");
+    let request = beside_gateway(&socket, Some(&format!("{answer}\n")), || {
+        assert_eq!(s.rewire(&["rewind", "0", "--socket", "elsewhere"]), 0);
+    });
+    assert_eq!(request, "{\"request\":\"follow\",\"revision\":2}\n");
+    assert_transcript!(s);
+}
+
+#[test]
+fn without_a_gateway_there_is_nothing_to_wait_for() {
+    let mut s = session_with_candidate();
+    // What a gateway leaves behind that was killed: a socket that nobody listens on.
+    drop(UnixListener::bind(s.path("rewire.db.sock")).unwrap());
+    assert_eq!(s.rewire(&["commit", "-m", "x"]), 0);
+    assert_eq!(s.rewire(&["rewind", "0", "--no-wait"]), 0);
+    assert_transcript!(s);
+}
+
+#[test]
+fn a_gateway_that_is_not_live_in_time_is_exit_code_4() {
+    let answers = [
+        None,
+        Some(""),
+        Some("{\"revision\":1,\"live\":tr"),
+        Some("[]\n"),
+        Some("{\"error\":\"the tables do not compile: no memory\"}\n"),
+        Some(
+            "{\"revision\":1,\"live\":false,\"steps\":{\"noticed_ns\":100000,\"compile_ns\":300000}}\n",
+        ),
+    ];
+    let mut s = Session::new();
+    s.example("net.yaml");
+    for (index, answer) in answers.into_iter().enumerate() {
+        let store = format!("{index}.db");
+        s.quietly(&["init", &store]);
+        s.quietly(&["load", "net.yaml", "--store", &store]);
+        let socket = s.path(&format!("{store}.sock"));
+        beside_gateway(&socket, answer, || {
+            let args = ["commit", "-m", "x", "--timeout", "0.2", "--store", &store];
+            assert_eq!(s.rewire(&args), 4);
+        });
+    }
+    assert_transcript!(s);
+}
