@@ -336,3 +336,44 @@ fn expect_one(connection: &Connection, changed: usize, expected: &Row) -> Result
     }
     .into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The cost of a change does not grow with the configuration: no statement of one goes through a table.
+    #[test]
+    fn every_statement_of_a_change_goes_through_an_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = crate::Store::create(folder.path().join("gateway.db")).unwrap();
+        for statements in STATEMENTS.iter() {
+            let Statements {
+                all: _,
+                find,
+                insert: _,
+                delete,
+                update,
+                referring,
+            } = statements;
+            let searching = [find, delete]
+                .into_iter()
+                .chain(update)
+                .chain(referring.iter().map(|(_, sql)| sql));
+            for sql in searching {
+                let mut plan = store
+                    .connection
+                    .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+                    .unwrap();
+                let parameters = params_from_iter(vec!["x"; plan.parameter_count()]);
+                let mut steps = plan.query(parameters).unwrap();
+                let mut count = 0;
+                while let Some(step) = steps.next().unwrap() {
+                    let detail: String = step.get("detail").unwrap();
+                    assert!(!detail.starts_with("SCAN"), "{sql}: {detail}");
+                    count += 1;
+                }
+                assert!(count > 0, "{sql}");
+            }
+        }
+    }
+}

@@ -230,3 +230,42 @@ pub(crate) fn head(connection: &Connection) -> Result<Head, Error> {
     };
     Ok(last.optional().during(during)?.unwrap_or(empty))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No test can cut the power: this is what durability stands on instead.
+    #[test]
+    fn connections_are_set_up_as_promised() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.db");
+        let created = Store::create(&path).unwrap();
+        let read_only = Store::open_read_only(&path).unwrap();
+        for store in [&created, &read_only] {
+            let pragma = |name: &str| -> rusqlite::types::Value {
+                store
+                    .connection
+                    .query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
+                    .unwrap()
+            };
+            assert_eq!(pragma("journal_mode"), "wal".to_owned().into());
+            assert_eq!(pragma("synchronous"), 2.into());
+            assert_eq!(pragma("foreign_keys"), 1.into());
+            assert_eq!(pragma("trusted_schema"), 0.into());
+            assert_eq!(pragma("busy_timeout"), 5000.into());
+        }
+    }
+
+    #[test]
+    fn the_version_is_the_number_of_the_last_migration() {
+        use diesel::migration::{Migration, MigrationSource};
+        let migrations: Vec<Box<dyn Migration<diesel::sqlite::Sqlite>>> =
+            file::MIGRATIONS.migrations().unwrap();
+        let last = migrations
+            .iter()
+            .map(|migration| migration.name().version().to_string())
+            .max();
+        assert_eq!(last, Some(format!("{SCHEMA_VERSION:04}")));
+    }
+}
