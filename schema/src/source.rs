@@ -1,7 +1,7 @@
 //! Documents from text, and text from documents: YAML 1.2, of which JSON is a part.
 //!
-//! Reading goes in stages: syntax ([`tree`]), shape (the JSON Schema, [`shape`]), and last what objects mean to each
-//! other ([`meaning`](crate::meaning)). A stage reports all its errors at once, each with its place; syntax alone ends
+//! Reading goes in stages: syntax (`tree`), shape (the JSON Schema, `shape`), and last what objects mean to each
+//! other ([`meaning`]). A stage reports all its errors at once, each with its place; syntax alone ends
 //! at the first. No input panics: text of any kind, size and depth gets a tree or an error.
 
 mod diagnostic;
