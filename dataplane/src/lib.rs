@@ -1,1 +1,26 @@
 //! The dataplane: graph nodes, ports, workers, telemetry.
+//!
+//! [`graph`] is what a packet walks through, one node a file. [`Gateway`] runs it on threads, over the ports of a
+//! [`PortDriver`](port::PortDriver); [`VirtualGateway`] steps the same graph on a clock that the caller owns. Either
+//! is given what the compiler makes of a revision, and publishes it to its workers as one generation.
+//!
+//! Every packet is accounted for: received + generated = transmitted + dropped by reason + consumed + held
+//! ([`Totals::balanced`]).
+
+pub mod buffer;
+pub mod clock;
+pub mod counters;
+pub mod drop_reason;
+pub mod gateway;
+pub mod graph;
+mod neighbors;
+pub mod port;
+pub mod virtual_gateway;
+mod worker;
+
+pub use counters::{InterfaceTotals, Totals};
+pub use drop_reason::DropReason;
+pub use gateway::{Applied, Gateway, GatewayConfig, GatewayError, PortStatus, Shared};
+pub use graph::Node;
+pub use virtual_gateway::{Sent, VirtualGateway};
+pub use worker::Progress;

@@ -63,7 +63,7 @@ pub struct Masquerade {
 
 impl Masquerade {
     /// The external ranges of one family.
-    pub fn ranges<A: Address>(&self) -> impl Iterator<Item = RangeInclusive<A>> + '_ {
+    pub fn ranges<A: Address>(&self) -> impl Iterator<Item = RangeInclusive<A>> + Clone + '_ {
         self.external
             .iter()
             .filter_map(|range| Some(A::from_ip(*range.start())?..=A::from_ip(*range.end())?))

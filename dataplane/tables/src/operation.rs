@@ -18,6 +18,8 @@ use crate::tables::{Interface, Tables, Vpc};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum TableOperation {
+    /// Forgets all policy, to begin anew from nothing. What was learned stays.
+    Clear,
     /// The tables are now those of this revision.
     SetRevision { revision: u64 },
     /// The tables are now this generation; `policy` tells whether it changed more than what was learned.
@@ -125,6 +127,16 @@ impl Tables {
     pub fn apply(&mut self, operation: &TableOperation) {
         use TableOperation as Op;
         match operation {
+            Op::Clear => {
+                let learned = std::mem::take(&mut self.learned_neighbors);
+                *self = Tables {
+                    revision: self.revision,
+                    generation: self.generation,
+                    policy_generation: self.policy_generation,
+                    learned_neighbors: learned,
+                    ..Tables::default()
+                };
+            }
             Op::SetRevision { revision } => self.revision = *revision,
             Op::SetGeneration { generation, policy } => {
                 self.generation = *generation;

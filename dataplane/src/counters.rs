@@ -1,0 +1,253 @@
+//! Counters: a block for each worker, written by that worker alone with a plain load and store, and summed by whoever
+//! reads. Looking costs workers nothing.
+
+use std::ops::AddAssign;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rewire_tables::InterfaceIndex;
+
+use crate::drop_reason::DropReason;
+use crate::graph::Node;
+
+/// The number of interfaces that have counters of their own. Those with a higher index share the last block.
+pub const COUNTED_INTERFACES: usize = 1024;
+
+/// One counter, with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds to the counter. Only its worker calls this: it is a load and a store, not an atomic addition.
+    #[inline]
+    pub fn add(&self, amount: u64) {
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(amount),
+            Ordering::Relaxed,
+        );
+    }
+    /// Sets the value, where it is a level and not a count.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+    /// The value now.
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The counters of one interface.
+#[derive(Debug, Default)]
+pub struct InterfaceCounters {
+    /// Packets received.
+    pub received_packets: Counter,
+    /// Bytes received, Ethernet headers included.
+    pub received_bytes: Counter,
+    /// Packets handed to the port.
+    pub transmitted_packets: Counter,
+    /// Bytes handed to the port, Ethernet headers included.
+    pub transmitted_bytes: Counter,
+    /// Packets that were received here and dropped.
+    pub dropped_packets: Counter,
+}
+
+/// All counters of one worker.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct WorkerCounters {
+    /// Bursts that had at least one packet.
+    pub bursts: Counter,
+    /// Packets received from ports.
+    pub received: Counter,
+    /// Packets handed to ports.
+    pub transmitted: Counter,
+    /// Packets that the gateway made: ARP requests and ICMP errors.
+    pub generated: Counter,
+    /// Packets for the gateway itself that it took in: ARP answers.
+    pub consumed: Counter,
+    /// Packets that are held now, until their next hop is resolved.
+    pub held: Counter,
+    /// ICMP errors that were not sent, because too many were.
+    pub icmp_suppressed: Counter,
+    /// Neighbors that were learned and could not be told to the manager, because it lags.
+    pub learned_lost: Counter,
+    /// Connections now.
+    pub connections: Counter,
+    /// Connections made.
+    pub connections_created: Counter,
+    /// Connections that timed out.
+    pub connections_expired: Counter,
+    /// Connections that a change of policy was checked against, and that stay.
+    pub connections_kept: Counter,
+    /// Connections that a change of policy ended.
+    pub connections_ended_by_policy: Counter,
+    /// NAT port mappings in use now.
+    pub mappings: Counter,
+    drops: Box<[Counter]>,
+    nodes: Box<[Counter]>,
+    interfaces: Box<[InterfaceCounters]>,
+}
+
+fn counters<T: Default>(number: usize) -> Box<[T]> {
+    (0..number).map(|_| T::default()).collect()
+}
+
+impl Default for WorkerCounters {
+    fn default() -> Self {
+        WorkerCounters {
+            bursts: Counter::default(),
+            received: Counter::default(),
+            transmitted: Counter::default(),
+            generated: Counter::default(),
+            consumed: Counter::default(),
+            held: Counter::default(),
+            icmp_suppressed: Counter::default(),
+            learned_lost: Counter::default(),
+            connections: Counter::default(),
+            connections_created: Counter::default(),
+            connections_expired: Counter::default(),
+            connections_kept: Counter::default(),
+            connections_ended_by_policy: Counter::default(),
+            mappings: Counter::default(),
+            drops: counters(DropReason::ALL.len()),
+            nodes: counters(Node::ALL.len()),
+            interfaces: counters(COUNTED_INTERFACES),
+        }
+    }
+}
+
+impl WorkerCounters {
+    /// The counter of a drop reason.
+    #[inline]
+    pub fn dropped(&self, reason: DropReason) -> &Counter {
+        &self.drops[reason as usize]
+    }
+    /// The number of packets that a node saw.
+    #[inline]
+    pub fn node(&self, node: Node) -> &Counter {
+        &self.nodes[node as usize]
+    }
+    /// The counters of an interface.
+    #[inline]
+    pub fn interface(&self, index: InterfaceIndex) -> &InterfaceCounters {
+        &self.interfaces[index.position().min(COUNTED_INTERFACES - 1)]
+    }
+}
+
+/// The sums over all workers at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Totals {
+    pub bursts: u64,
+    pub received: u64,
+    pub transmitted: u64,
+    pub generated: u64,
+    pub consumed: u64,
+    pub held: u64,
+    pub icmp_suppressed: u64,
+    pub learned_lost: u64,
+    pub connections: u64,
+    pub connections_created: u64,
+    pub connections_expired: u64,
+    pub connections_kept: u64,
+    pub connections_ended_by_policy: u64,
+    pub mappings: u64,
+    /// By [`DropReason`], in the order of [`DropReason::ALL`].
+    pub drops: Vec<u64>,
+    /// By [`Node`], in the order of [`Node::ALL`].
+    pub nodes: Vec<u64>,
+    /// By interface index.
+    pub interfaces: Vec<InterfaceTotals>,
+}
+
+/// The sums of one interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct InterfaceTotals {
+    pub received_packets: u64,
+    pub received_bytes: u64,
+    pub transmitted_packets: u64,
+    pub transmitted_bytes: u64,
+    pub dropped_packets: u64,
+}
+
+impl AddAssign<&InterfaceCounters> for InterfaceTotals {
+    fn add_assign(&mut self, counters: &InterfaceCounters) {
+        self.received_packets += counters.received_packets.get();
+        self.received_bytes += counters.received_bytes.get();
+        self.transmitted_packets += counters.transmitted_packets.get();
+        self.transmitted_bytes += counters.transmitted_bytes.get();
+        self.dropped_packets += counters.dropped_packets.get();
+    }
+}
+
+impl Totals {
+    /// Sums the blocks of all workers.
+    pub fn of<'a>(workers: impl IntoIterator<Item = &'a WorkerCounters> + Clone) -> Totals {
+        let sum = |field: fn(&WorkerCounters) -> &Counter| {
+            workers
+                .clone()
+                .into_iter()
+                .map(|worker| field(worker).get())
+                .sum()
+        };
+        let mut totals = Totals {
+            bursts: sum(|w| &w.bursts),
+            received: sum(|w| &w.received),
+            transmitted: sum(|w| &w.transmitted),
+            generated: sum(|w| &w.generated),
+            consumed: sum(|w| &w.consumed),
+            held: sum(|w| &w.held),
+            icmp_suppressed: sum(|w| &w.icmp_suppressed),
+            learned_lost: sum(|w| &w.learned_lost),
+            connections: sum(|w| &w.connections),
+            connections_created: sum(|w| &w.connections_created),
+            connections_expired: sum(|w| &w.connections_expired),
+            connections_kept: sum(|w| &w.connections_kept),
+            connections_ended_by_policy: sum(|w| &w.connections_ended_by_policy),
+            mappings: sum(|w| &w.mappings),
+            drops: vec![0; DropReason::ALL.len()],
+            nodes: vec![0; Node::ALL.len()],
+            interfaces: vec![InterfaceTotals::default(); COUNTED_INTERFACES],
+        };
+        for worker in workers {
+            for (total, counter) in totals.drops.iter_mut().zip(&worker.drops) {
+                *total += counter.get();
+            }
+            for (total, counter) in totals.nodes.iter_mut().zip(&worker.nodes) {
+                *total += counter.get();
+            }
+            for (total, counters) in totals.interfaces.iter_mut().zip(&worker.interfaces) {
+                *total += counters;
+            }
+        }
+        totals
+    }
+
+    /// The packets dropped, over all reasons.
+    pub fn dropped(&self) -> u64 {
+        self.drops.iter().sum()
+    }
+
+    /// The packets dropped for one reason.
+    pub fn dropped_for(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize]
+    }
+
+    /// The reasons that dropped anything, with their counts.
+    pub fn drops(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        DropReason::ALL
+            .iter()
+            .copied()
+            .zip(self.drops.iter().copied())
+            .filter(|(_, n)| *n > 0)
+    }
+
+    /// Whether every packet is accounted for: received + generated = transmitted + dropped + consumed + held. Holds
+    /// between bursts; a reader beside running workers can see a burst half counted.
+    pub fn balanced(&self) -> bool {
+        self.received + self.generated
+            == self.transmitted + self.dropped() + self.consumed + self.held
+    }
+}

@@ -1,0 +1,132 @@
+//! Every reason for which a packet can be dropped. Nothing vanishes: a packet that came in goes out, is held, is taken
+//! in by the gateway, or is counted here.
+
+/// Makes the enum, its names and its descriptions from one list.
+macro_rules! drop_reasons {
+    ($($(#[doc = $doc:literal])+ $reason:ident = $name:literal),+ $(,)?) => {
+        /// Why a packet was dropped.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum DropReason { $($(#[doc = $doc])+ $reason),+ }
+
+        impl DropReason {
+            /// Every reason.
+            pub const ALL: &'static [DropReason] = &[$(DropReason::$reason),+];
+
+            /// The name in metrics, in `rewire status` and in summaries.
+            pub const fn name(self) -> &'static str {
+                match self { $(DropReason::$reason => $name),+ }
+            }
+
+            /// What it means, in words.
+            pub fn description(self) -> String {
+                let text = match self { $(DropReason::$reason => concat!($($doc),+)),+ };
+                text.trim().to_owned()
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    /// The frame is shorter than an Ethernet header.
+    FrameTooShort = "frame_too_short",
+    /// The frame is longer than a buffer or than the interface takes.
+    FrameTooLong = "frame_too_long",
+    /// The frame is for another station's MAC address.
+    OtherStation = "other_station",
+    /// The frame has a VLAN tag, and no interface of the gateway has VLANs.
+    VlanUnknown = "vlan_unknown",
+    /// The frame is of an EtherType that the gateway does not take.
+    EtherTypeUnknown = "ether_type_unknown",
+    /// The frame came by an interface that the tables do not know (any more).
+    InterfaceUnknown = "interface_unknown",
+    /// The ARP packet is not well formed.
+    ArpMalformed = "arp_malformed",
+    /// The ARP packet asks for, or answers, something that is not ours.
+    ArpNotForUs = "arp_not_for_us",
+    /// The packet is too short for an IP header.
+    IpTooShort = "ip_too_short",
+    /// The version in the IP header is not what the EtherType says.
+    IpBadVersion = "ip_bad_version",
+    /// The length in the IP header is impossible.
+    IpBadHeaderLength = "ip_bad_header_length",
+    /// The packet's total length is impossible.
+    IpBadTotalLength = "ip_bad_total_length",
+    /// The IP header's checksum is wrong.
+    IpBadChecksum = "ip_bad_checksum",
+    /// An IPv6 extension header is cut off or there are too many.
+    IpBadExtension = "ip_bad_extension",
+    /// The source address can be no sender's (RFC 1812, section 5.3.7).
+    IpMartianSource = "ip_martian_source",
+    /// The destination address can be no forwarded packet's (RFC 1812, section 5.3.7).
+    IpMartianDestination = "ip_martian_destination",
+    /// The packet has a source route, which the gateway does not follow (RFC 7126).
+    IpSourceRoute = "ip_source_route",
+    /// The packet came to everybody on the link, and is for somebody else (RFC 1812, section 5.3.4).
+    LinkBroadcast = "link_broadcast",
+    /// The packet is for a multicast group, and the gateway does not forward multicast.
+    Multicast = "multicast",
+    /// IPv6 is not forwarded.
+    Ipv6NotForwarded = "ipv6_not_forwarded",
+    /// The transport header is cut off or contradicts itself.
+    TransportMalformed = "transport_malformed",
+    /// The packet belongs to no connection, and can begin none.
+    ConnectionInvalid = "connection_invalid",
+    /// The packet does not fit the state of its connection.
+    ConnectionStateInvalid = "connection_state_invalid",
+    /// The ICMP error speaks of no connection that is known.
+    IcmpErrorUnrelated = "icmp_error_unrelated",
+    /// The table of connections is full.
+    ConnectionTableFull = "connection_table_full",
+    /// The translated connection's addresses and ports are taken by another.
+    ConnectionClash = "connection_clash",
+    /// The masquerade's addresses have no port left.
+    NatPortsExhausted = "nat_ports_exhausted",
+    /// The packet is a fragment, and its translation needs ports.
+    FragmentNeedsPorts = "fragment_needs_ports",
+    /// The packet is for an external address of NAT, and no rule or connection says to whom it goes.
+    NatNoMapping = "nat_no_mapping",
+    /// The translation could not be written into the packet.
+    NatRewriteFailed = "nat_rewrite_failed",
+    /// No route leads to the destination.
+    NoRoute = "no_route",
+    /// The route is a blackhole.
+    RouteBlackhole = "route_blackhole",
+    /// The route says that the destination is unreachable.
+    RouteUnreachable = "route_unreachable",
+    /// The destination is the broadcast address of a subnet (RFC 2644).
+    SubnetBroadcast = "subnet_broadcast",
+    /// The packet is for the gateway itself, which has nothing that takes it.
+    LocalNoService = "local_no_service",
+    /// The packet's time to live is over.
+    TtlExpired = "ttl_expired",
+    /// The next hop does not answer ARP.
+    NeighborUnreachable = "neighbor_unreachable",
+    /// Too many packets wait for the next hop to be resolved.
+    NeighborQueueFull = "neighbor_queue_full",
+    /// The packet is larger than the outgoing interface takes.
+    MtuExceeded = "mtu_exceeded",
+    /// There is no buffer left for a packet of the gateway's own.
+    NoBuffer = "no_buffer",
+    /// The outgoing interface has no port that is open.
+    PortClosed = "port_closed",
+    /// The port's transmit queue is full.
+    TransmitQueueFull = "transmit_queue_full",
+    /// The gateway was stopped while the packet was held.
+    Stopped = "stopped",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_distinct_and_every_reason_is_described() {
+        let names: std::collections::BTreeSet<_> =
+            DropReason::ALL.iter().map(|r| r.name()).collect();
+        assert_eq!(names.len(), DropReason::ALL.len());
+        for (index, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+            assert!(reason.description().ends_with('.'), "{}", reason.name());
+        }
+    }
+}

@@ -1,0 +1,528 @@
+//! The gateway: a manager that owns the tables and the ports, and workers that forward.
+//!
+//! The manager is one thread. It merges three producers into one root: revisions that the caller applies, neighbors
+//! that workers learn, and in time routes that are learned. Workers never wait for it: they speak through bounded
+//! rings. Dropping the [`Gateway`] stops, joins and frees everything.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rewire_compiler::{Compiled, PortChange};
+use rewire_conntrack::{Config as ConnectionConfig, Timeouts};
+use rewire_tables::{InterfaceIndex, PublishLate, Publisher, TableOperation};
+
+use crate::buffer::BufferPool;
+use crate::clock::{Clock, MonotonicClock};
+use crate::counters::{Totals, WorkerCounters};
+use crate::graph::{Graph, GraphConfig, LearnedNeighbor};
+use crate::neighbors::LearnedNeighbors;
+use crate::port::{PortDriver, PortRequest};
+use crate::worker::{BURST, Command, Progress, Worker};
+
+/// How a gateway is made.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// The number of workers, at least 1. Until packets can be steered to the owner of their connection, the first one
+    /// polls all ports, and the others idle.
+    pub workers: u16,
+    /// Connections of one worker, at most.
+    pub connections: usize,
+    /// How long a publication may wait for a worker that stays inside the old tables.
+    pub publish_deadline: Duration,
+    /// How long to wait until every worker has left the old tables.
+    pub live_deadline: Duration,
+    /// How long a learned neighbor is believed.
+    pub neighbor_lifetime: Duration,
+    /// How often a port that could not be opened is tried again.
+    pub port_retry: Duration,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        GatewayConfig {
+            workers: 2,
+            connections: 262_144,
+            publish_deadline: Duration::from_millis(500),
+            live_deadline: Duration::from_secs(2),
+            neighbor_lifetime: Duration::from_secs(20 * 60),
+            port_retry: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What went wrong between the manager and its workers.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// A worker stays inside the old tables; the operations are kept, and published with the next generation.
+    #[error(transparent)]
+    PublishLate(#[from] PublishLate),
+    /// The generation is published, and a worker has not left the one before.
+    #[error(
+        "generation {generation} is published, but worker {worker} has not left the old tables after {waited:?}"
+    )]
+    LiveLate {
+        /// The generation.
+        generation: u64,
+        /// The worker's number, from 0.
+        worker: usize,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The manager has ended.
+    #[error("the gateway is stopping")]
+    Stopping,
+    /// A thread could not be started.
+    #[error("a thread could not be started: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// A revision that is live: the times of its last steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The generation that the revision became.
+    pub generation: u64,
+    /// From handing over to the swap of the halves.
+    pub publish: Duration,
+    /// From the swap until every worker had left the old tables and every new port was open or had failed.
+    pub live: Duration,
+}
+
+/// Where the port of an interface stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortStatus {
+    /// The interface's name.
+    pub interface: String,
+    /// The port, as the configuration says it.
+    pub port: String,
+    /// Why it is not open; none where it is.
+    pub problem: Option<String>,
+}
+
+/// What anybody may read of a running gateway without disturbing it.
+#[derive(Debug, Default)]
+pub struct Shared {
+    counters: Vec<Arc<WorkerCounters>>,
+    generation: AtomicU64,
+    revision: AtomicU64,
+    /// Publications that ran into their deadline.
+    late: AtomicU64,
+    learned: AtomicU64,
+    stuck: AtomicBool,
+    ports: Mutex<BTreeMap<u16, PortStatus>>,
+}
+
+impl Shared {
+    /// The counters of all workers, summed.
+    pub fn totals(&self) -> Totals {
+        Totals::of(self.counters.iter().map(Arc::as_ref))
+    }
+    /// The number of workers.
+    pub fn workers(&self) -> usize {
+        self.counters.len()
+    }
+    /// The generation that was published last.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+    /// The revision that is live.
+    pub fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Relaxed)
+    }
+    /// How often a publication, or a worker leaving the old tables, was late.
+    pub fn late(&self) -> u64 {
+        self.late.load(Ordering::Relaxed)
+    }
+    /// Whether the last publication is late still: an alarm.
+    pub fn stuck(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed)
+    }
+    /// The number of learned neighbors.
+    pub fn learned_neighbors(&self) -> u64 {
+        self.learned.load(Ordering::Relaxed)
+    }
+    /// Every interface's port, by the interface's index.
+    pub fn ports(&self) -> Vec<(InterfaceIndex, PortStatus)> {
+        let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        ports
+            .iter()
+            .map(|(index, status)| (InterfaceIndex(*index), status.clone()))
+            .collect()
+    }
+    fn with_ports<T>(&self, work: impl FnOnce(&mut BTreeMap<u16, PortStatus>) -> T) -> T {
+        work(&mut self.ports.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+struct Apply {
+    revision: u64,
+    compiled: Compiled,
+    reply: SyncSender<Result<Applied, GatewayError>>,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    requests: Option<Sender<Apply>>,
+    manager: Option<JoinHandle<()>>,
+}
+
+impl Gateway {
+    /// Starts the workers and the manager, with empty tables.
+    pub fn start<D: PortDriver>(config: GatewayConfig, driver: D) -> Result<Gateway, GatewayError> {
+        let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::default());
+        let (publisher, readers) = Publisher::new(usize::from(config.workers.max(1)));
+        let mut shared = Shared::default();
+        let mut links = Vec::new();
+        let mut threads = Vec::new();
+        let workers = readers.len() as u16;
+        // The standard library's hasher is keyed anew in each process: nobody outside knows the seed.
+        let hash_seed = RandomState::new().hash_one("rewire");
+        for (number, reader) in (0u16..).zip(readers) {
+            let graph_config = graph_config(&config, (number, workers), hash_seed);
+            let graph = Graph::new(graph_config, driver.pool());
+            let (command_tx, command_rx) = rtrb::RingBuffer::new(64);
+            let (learned_tx, learned_rx) = rtrb::RingBuffer::new(1024);
+            let worker = Worker::new(graph, reader, Arc::clone(&clock), command_rx, learned_tx);
+            shared.counters.push(Arc::clone(&worker.counters));
+            let progress = Arc::clone(&worker.progress);
+            let attach = driver.attach_thread();
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{number}"))
+                .spawn(move || {
+                    let attached = attach();
+                    worker.run();
+                    drop(attached);
+                })?;
+            links.push(WorkerLink {
+                progress,
+                thread: thread.thread().clone(),
+                commands: command_tx,
+                learned: learned_rx,
+            });
+            threads.push(thread);
+        }
+        shared
+            .generation
+            .store(publisher.generation(), Ordering::Relaxed);
+        let shared = Arc::new(shared);
+        let (requests, inbox) = mpsc::channel();
+        let manager = Manager {
+            neighbors: LearnedNeighbors::new(config.neighbor_lifetime),
+            config,
+            driver,
+            publisher,
+            links,
+            threads,
+            shared: Arc::clone(&shared),
+            clock,
+            waiting: BTreeMap::new(),
+            next_retry: None,
+        };
+        let manager = std::thread::Builder::new()
+            .name("manager".to_owned())
+            .spawn(move || manager.run(&inbox))?;
+        Ok(Gateway {
+            shared,
+            requests: Some(requests),
+            manager: Some(manager),
+        })
+    }
+
+    /// Makes what the compiler made of a revision live, and waits until it is: every worker has left the old tables.
+    pub fn apply(&self, revision: u64, compiled: Compiled) -> Result<Applied, GatewayError> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        let requests = self.requests.as_ref().ok_or(GatewayError::Stopping)?;
+        let apply = Apply {
+            revision,
+            compiled,
+            reply,
+        };
+        requests.send(apply).map_err(|_| GatewayError::Stopping)?;
+        answer.recv().map_err(|_| GatewayError::Stopping)?
+    }
+
+    /// What anybody may read while the gateway runs, and after.
+    pub fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Stops: no more packets are taken, what is held is dropped and counted, ports are closed, threads joined.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        drop(self.requests.take());
+        if let Some(manager) = self.manager.take()
+            && manager.join().is_err()
+        {
+            tracing::error!("the manager's thread panicked");
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The graph of one worker among several.
+pub(crate) fn graph_config(
+    config: &GatewayConfig,
+    (worker, workers): (u16, u16),
+    hash_seed: u64,
+) -> GraphConfig {
+    GraphConfig {
+        connections: ConnectionConfig {
+            capacity: config.connections,
+            timeouts: Timeouts::default(),
+            worker,
+            workers,
+            // As Linux does: connections that are older than the gateway go on.
+            tcp_pickup: true,
+            hash_seed,
+        },
+        burst: BURST,
+        icmp_errors_per_second: 1000,
+    }
+}
+
+struct WorkerLink<B> {
+    progress: Arc<Progress>,
+    thread: std::thread::Thread,
+    commands: rtrb::Producer<Command<B>>,
+    learned: rtrb::Consumer<LearnedNeighbor>,
+}
+
+impl<B> WorkerLink<B> {
+    /// Hands a command over. The ring is far longer than what one revision can ask for at once; when it is full all the
+    /// same, the manager waits for the worker, never the other way round.
+    fn command(&mut self, command: Command<B>) {
+        let mut command = Some(command);
+        while let Some(next) = command.take() {
+            if let Err(rtrb::PushError::Full(back)) = self.commands.push(next) {
+                command = Some(back);
+                std::thread::yield_now();
+            }
+        }
+        self.thread.unpark();
+    }
+}
+
+type BufferOf<D> = <<D as PortDriver>::Pool as BufferPool>::Buffer;
+
+struct Manager<D: PortDriver> {
+    config: GatewayConfig,
+    driver: D,
+    publisher: Publisher,
+    links: Vec<WorkerLink<BufferOf<D>>>,
+    threads: Vec<JoinHandle<()>>,
+    shared: Arc<Shared>,
+    clock: Arc<dyn Clock>,
+    neighbors: LearnedNeighbors,
+    /// Ports that could not be opened, to be tried again.
+    waiting: BTreeMap<InterfaceIndex, PortRequest>,
+    next_retry: Option<Instant>,
+}
+
+/// How long the manager sleeps at most, before it looks at what workers have learned.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+impl<D: PortDriver> Manager<D> {
+    fn run(mut self, inbox: &Receiver<Apply>) {
+        loop {
+            match inbox.recv_timeout(LOOK_EVERY) {
+                Ok(Apply {
+                    revision,
+                    compiled,
+                    reply,
+                }) => {
+                    // The caller may have gone away; the revision is live all the same.
+                    let _ = reply.send(self.apply(revision, compiled));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.learn();
+            self.retry_ports();
+        }
+        self.stop();
+    }
+
+    fn apply(&mut self, revision: u64, compiled: Compiled) -> Result<Applied, GatewayError> {
+        let start = Instant::now();
+        let Compiled { operations, ports } = compiled;
+        // A port that goes is taken from its worker before its interface leaves the tables, and one that comes is
+        // opened after its interface is there: so no frame comes from an interface that is unknown.
+        if operations.contains(&TableOperation::Clear) {
+            self.close_all_ports();
+        }
+        for change in &ports {
+            if let PortChange::Close { interface } = change {
+                self.close_port(*interface);
+            }
+        }
+        self.neighbors.forget_removed(&operations);
+        for operation in operations {
+            self.publisher.append(operation);
+        }
+        let generation = self.publish()?;
+        let publish = start.elapsed();
+        self.shared.revision.store(revision, Ordering::Relaxed);
+        for change in ports {
+            if let PortChange::Open { interface, row } = change {
+                let name = row.name.to_string();
+                self.open_port(
+                    interface,
+                    PortRequest {
+                        interface: name,
+                        port: row.port,
+                        mtu: row.mtu,
+                    },
+                );
+            }
+        }
+        self.wait_until_live(generation)?;
+        Ok(Applied {
+            generation,
+            publish,
+            live: start.elapsed() - publish,
+        })
+    }
+
+    fn publish(&mut self) -> Result<u64, PublishLate> {
+        let published = self.publisher.publish(self.config.publish_deadline);
+        self.shared
+            .stuck
+            .store(published.is_err(), Ordering::Relaxed);
+        match &published {
+            Ok(generation) => self.shared.generation.store(*generation, Ordering::Relaxed),
+            Err(late) => {
+                self.shared.late.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%late, "alarm: a worker is stuck");
+            }
+        }
+        published
+    }
+
+    fn wait_until_live(&self, generation: u64) -> Result<(), GatewayError> {
+        let start = Instant::now();
+        for (worker, link) in self.links.iter().enumerate() {
+            while !link.progress.has_left_before(generation) {
+                let waited = start.elapsed();
+                if waited > self.config.live_deadline {
+                    self.shared.late.fetch_add(1, Ordering::Relaxed);
+                    return Err(GatewayError::LiveLate {
+                        generation,
+                        worker,
+                        waited,
+                    });
+                }
+                std::hint::spin_loop();
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over what workers have learned, and forgets what is too old. One publication for all of it.
+    fn learn(&mut self) {
+        let now = self.clock.now();
+        for link in &mut self.links {
+            while let Ok(neighbor) = link.learned.pop() {
+                if let Some(operation) = self.neighbors.learn(neighbor, now) {
+                    self.publisher.append(operation);
+                }
+            }
+        }
+        for operation in self.neighbors.expire(now) {
+            self.publisher.append(operation);
+        }
+        if self.publisher.has_pending() {
+            // When it is late it has raised its alarm, and the next look tries again.
+            let _ = self.publish();
+        }
+        self.shared
+            .learned
+            .store(self.neighbors.len() as u64, Ordering::Relaxed);
+    }
+
+    fn open_port(&mut self, interface: InterfaceIndex, request: PortRequest) {
+        let problem = match self.driver.open(&request) {
+            Ok(queue) => {
+                tracing::info!(interface = request.interface, port = %request.port, "port open");
+                self.links[0].command(Command::AddPort { interface, queue });
+                self.waiting.remove(&interface);
+                None
+            }
+            Err(error) => {
+                if !self.waiting.contains_key(&interface) {
+                    tracing::warn!(%error, "the gateway goes on with its other ports and tries again");
+                }
+                self.waiting.insert(interface, request.clone());
+                self.next_retry = Some(Instant::now() + self.config.port_retry);
+                Some(error.reason)
+            }
+        };
+        let PortRequest {
+            interface: name,
+            port,
+            ..
+        } = request;
+        let status = PortStatus {
+            interface: name,
+            port: port.to_string(),
+            problem,
+        };
+        self.shared
+            .with_ports(|ports| ports.insert(interface.0, status));
+    }
+
+    fn close_port(&mut self, interface: InterfaceIndex) {
+        self.waiting.remove(&interface);
+        self.shared.with_ports(|ports| ports.remove(&interface.0));
+        let (back, returned) = mpsc::sync_channel(1);
+        self.links[0].command(Command::RemovePort { interface, back });
+        match returned.recv_timeout(self.config.live_deadline) {
+            // Closed here, on the manager's thread: closing makes system calls.
+            Ok(queue) => drop(queue),
+            Err(_) => tracing::error!(%interface, "alarm: a worker does not give its port back"),
+        }
+    }
+
+    fn retry_ports(&mut self) {
+        if self.next_retry.is_none_or(|at| Instant::now() < at) {
+            return;
+        }
+        self.next_retry = None;
+        for (interface, request) in std::mem::take(&mut self.waiting) {
+            // Put back first, so that the same failure is not logged again.
+            self.waiting.insert(interface, request.clone());
+            self.open_port(interface, request);
+        }
+    }
+
+    fn close_all_ports(&mut self) {
+        for (interface, _) in self.shared.ports() {
+            self.close_port(interface);
+        }
+    }
+
+    fn stop(mut self) {
+        self.close_all_ports();
+        for link in &self.links {
+            link.progress.stop.store(true, Ordering::Release);
+            link.thread.unpark();
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a worker's thread panicked");
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The packets of one family in one burst, and which node each waits for.
+
+use rewire_packet::ethernet;
+use rewire_tables::Address;
+
+use super::Node;
+use super::packet::{Fate, Packet};
+use crate::buffer::PacketBuffer;
+use crate::counters::WorkerCounters;
+use crate::drop_reason::DropReason;
+
+/// Where a node sends a packet.
+pub(super) enum Next<I> {
+    /// To another node.
+    To(Node),
+    /// Nowhere: its fate is written in the packet.
+    Done,
+    /// It is dropped.
+    Drop(DropReason),
+    /// It is dropped, and its sender is told.
+    Refuse(DropReason, I),
+}
+
+/// What kind of ICMP error a family has.
+pub(super) type IcmpErrorOf<A> =
+    <<A as rewire_packet::IpAddress>::Version as rewire_packet::Ip>::IcmpError;
+
+/// The packets of a burst, and for each node the packets that wait for it, in their order.
+pub(super) struct Burst<B, A: Address> {
+    pub packets: Vec<Packet<B, A>>,
+    inboxes: [Vec<u16>; Node::ALL.len()],
+    /// Packets that were refused, with what their senders are told.
+    pub refused: Vec<(u16, IcmpErrorOf<A>)>,
+    visit: Vec<u16>,
+}
+
+impl<B: PacketBuffer, A: Address> Burst<B, A> {
+    pub(super) fn with_capacity(packets: usize) -> Self {
+        Burst {
+            packets: Vec::with_capacity(2 * packets),
+            inboxes: std::array::from_fn(|_| Vec::with_capacity(2 * packets)),
+            refused: Vec::with_capacity(packets),
+            visit: Vec::with_capacity(2 * packets),
+        }
+    }
+
+    /// Adds a packet, to begin at `node`.
+    pub(super) fn push(&mut self, packet: Packet<B, A>, node: Node) {
+        self.inboxes[node as usize].push(self.packets.len() as u16);
+        self.packets.push(packet);
+    }
+
+    /// The packets that wait for `node`, taken out of its inbox.
+    pub(super) fn take_inbox(&mut self, node: Node, counters: &WorkerCounters) -> Vec<u16> {
+        let mut inbox = std::mem::take(&mut self.visit);
+        std::mem::swap(&mut inbox, &mut self.inboxes[node as usize]);
+        if !inbox.is_empty() {
+            counters.node(node).add(inbox.len() as u64);
+        }
+        inbox
+    }
+
+    /// Gives the storage of an inbox back, so that no burst allocates.
+    pub(super) fn return_inbox(&mut self, mut inbox: Vec<u16>) {
+        inbox.clear();
+        self.visit = inbox;
+    }
+
+    /// Sends a packet on.
+    pub(super) fn dispatch(&mut self, index: u16, next: Next<IcmpErrorOf<A>>) {
+        match next {
+            Next::To(node) => self.inboxes[node as usize].push(index),
+            Next::Done => {}
+            Next::Drop(reason) => self.packets[usize::from(index)].fate = Fate::Drop(reason),
+            Next::Refuse(reason, error) => {
+                self.packets[usize::from(index)].fate = Fate::Drop(reason);
+                self.refused.push((index, error));
+            }
+        }
+    }
+
+    /// Runs a node whose decision about one packet does not depend on the others.
+    pub(super) fn for_each(
+        &mut self,
+        node: Node,
+        counters: &WorkerCounters,
+        mut decide: impl FnMut(&mut Packet<B, A>) -> Next<IcmpErrorOf<A>>,
+    ) {
+        let inbox = self.take_inbox(node, counters);
+        for &index in &inbox {
+            let next = decide(&mut self.packets[usize::from(index)]);
+            self.dispatch(index, next);
+        }
+        self.return_inbox(inbox);
+    }
+}
+
+/// The bytes of a frame from its IP header on.
+pub(super) fn layer3<B: PacketBuffer>(buffer: &B) -> &[u8] {
+    buffer
+        .bytes()
+        .get(ethernet::HEADER_LEN..)
+        .unwrap_or_default()
+}
+
+/// The bytes of a frame from its IP header on, to be changed.
+pub(super) fn layer3_mut<B: PacketBuffer>(buffer: &mut B) -> &mut [u8] {
+    buffer
+        .bytes_mut()
+        .get_mut(ethernet::HEADER_LEN..)
+        .unwrap_or_default()
+}

@@ -1,0 +1,196 @@
+//! Egress NAT: the last to decide. A connection that begins is finalized here, with the port that it is translated to,
+//! and then the packet is rewritten once: destination, source, hop limit, checksums.
+//!
+//! *Uses* the connection, the egress interface. *Sets* the packet's bytes. *Next*: `ethernet_output`.
+
+use rewire_conntrack::{
+    Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, Internal, NewFlow, Rewrite,
+};
+use rewire_packet::nat;
+use rewire_packet::{Ip, Transport};
+use rewire_tables::{Interface, InterfaceIndex};
+
+use super::Node;
+use super::burst::{Burst, Next, layer3, layer3_mut};
+use super::context::Context;
+use super::family::{Family, has_ports};
+use super::ingress_nat::find;
+use super::nat_policy::{self, Egress};
+use super::packet::{Connection, Packet};
+use super::segment::segment;
+use crate::buffer::PacketBuffer;
+use crate::drop_reason::DropReason;
+
+pub(super) fn run<B: PacketBuffer, A: Family>(
+    cx: &Context<'_>,
+    burst: &mut Burst<B, A>,
+    connections: &mut Connections<A>,
+) {
+    burst.for_each(Node::EgressNat, cx.counters, |packet| {
+        match decide(cx, packet, connections).and_then(|()| rewrite(packet)) {
+            Ok(()) => Next::To(Node::EthernetOutput),
+            Err(reason) => Next::Drop(reason),
+        }
+    });
+}
+
+fn decide<B: PacketBuffer, A: Family>(
+    cx: &Context<'_>,
+    packet: &mut Packet<B, A>,
+    connections: &mut Connections<A>,
+) -> Result<(), DropReason> {
+    match packet.connection {
+        Connection::Untracked | Connection::Related(..) => Ok(()),
+        Connection::Established(id, direction) => update(cx, packet, connections, id, direction),
+        // An earlier packet of this burst may have begun the connection since.
+        Connection::New(key) => match find(cx, connections, &key) {
+            Some((id, direction)) => update(cx, packet, connections, id, direction),
+            None => begin(cx, packet, connections, key),
+        },
+    }
+}
+
+fn update<B: PacketBuffer, A: Family>(
+    cx: &Context<'_>,
+    packet: &mut Packet<B, A>,
+    connections: &mut Connections<A>,
+    id: FlowId,
+    direction: Direction,
+) -> Result<(), DropReason> {
+    let segment = segment::<A>(&packet.header, &packet.transport, layer3(&packet.buffer));
+    let bytes = packet.header.packet_len as u32;
+    connections
+        .update(id, direction, &segment, bytes, cx.now)
+        .map_err(|_| DropReason::ConnectionStateInvalid)?;
+    let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
+    packet.rewrite = flow.rewrite(direction);
+    Ok(())
+}
+
+/// Begins a connection: chooses its translation, and puts both of its directions into the table.
+fn begin<B: PacketBuffer, A: Family>(
+    cx: &Context<'_>,
+    packet: &mut Packet<B, A>,
+    connections: &mut Connections<A>,
+    original: FlowKey<A>,
+) -> Result<(), DropReason> {
+    let interface = cx
+        .tables
+        .interface(packet.egress)
+        .ok_or(DropReason::InterfaceUnknown)?;
+    let (destination, destination_port) = packet
+        .rewrite
+        .destination
+        .unwrap_or((original.destination, original.destination_port));
+    let egress = (packet.egress, interface);
+    let ((source, source_port), mapping) =
+        translate_source(cx, packet, connections, &original, egress)?;
+    let reply = FlowKey {
+        vpc: interface.vpc,
+        protocol: original.protocol,
+        source: destination,
+        destination: source,
+        source_port: destination_port,
+        destination_port: source_port,
+    };
+    let reply = match packet.transport {
+        // The identifier of an ICMP query is both of its ports, in either direction.
+        Transport::IcmpQuery { .. } => FlowKey {
+            source_port,
+            ..reply
+        },
+        _ => reply,
+    };
+    let flow = NewFlow {
+        original,
+        reply,
+        route_vpc: packet.rewrite.route_vpc,
+        policy_generation: cx.tables.policy_generation(),
+        mapping,
+    };
+    let segment = segment::<A>(&packet.header, &packet.transport, layer3(&packet.buffer));
+    let bytes = packet.header.packet_len as u32;
+    let id = connections
+        .insert(flow, &segment, bytes, cx.now)
+        .map_err(|error| {
+            if let Some(mapping) = mapping {
+                connections.release_mapping_if_unused(mapping);
+            }
+            match error {
+                InsertError::TableFull => DropReason::ConnectionTableFull,
+                InsertError::Clash => DropReason::ConnectionClash,
+            }
+        })?;
+    cx.counters.connections_created.add(1);
+    let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
+    packet.rewrite = flow.rewrite(Direction::Original);
+    Ok(())
+}
+
+type Source<A> = ((A, u16), Option<rewire_conntrack::MappingId>);
+
+fn translate_source<B, A: Family>(
+    cx: &Context<'_>,
+    packet: &Packet<B, A>,
+    connections: &mut Connections<A>,
+    original: &FlowKey<A>,
+    egress: (InterfaceIndex, &Interface),
+) -> Result<Source<A>, DropReason> {
+    let own = (original.source, original.source_port);
+    match nat_policy::egress(cx.tables, original.vpc, original.source, egress) {
+        Egress::None => Ok((own, None)),
+        Egress::Static(external) => Ok(((external, original.source_port), None)),
+        Egress::Masquerade(_) if !has_ports(packet.header.fragment) => {
+            Err(DropReason::FragmentNeedsPorts)
+        }
+        Egress::Masquerade(rule) => {
+            let internal = Internal {
+                vpc: original.vpc,
+                protocol: original.protocol,
+                address: original.source,
+                port: original.source_port,
+            };
+            let external_vpc = egress.1.vpc;
+            let taken = |address, port| {
+                let external = (address, port);
+                nat_policy::is_port_forward(cx.tables, external_vpc, original.protocol, external)
+            };
+            let mapping = connections
+                .acquire_mapping(internal, external_vpc, rule.ranges(), taken)
+                .map_err(|Exhausted { .. }| DropReason::NatPortsExhausted)?;
+            Ok(((mapping.address, mapping.port), Some(mapping.id)))
+        }
+    }
+}
+
+/// Writes the decisions into the packet.
+fn rewrite<B: PacketBuffer, A: Family>(packet: &mut Packet<B, A>) -> Result<(), DropReason> {
+    let Rewrite {
+        source,
+        destination,
+        ..
+    } = packet.rewrite;
+    let ported = has_ports(packet.header.fragment)
+        && matches!(
+            packet.transport,
+            Transport::Tcp { .. } | Transport::Udp { .. } | Transport::IcmpQuery { .. }
+        );
+    let related = matches!(packet.connection, Connection::Related(..));
+    let failed = DropReason::NatRewriteFailed;
+    let bytes = layer3_mut(&mut packet.buffer);
+    if related {
+        // The quoted packet went the other way: what it was sent to is where the error comes from.
+        let endpoint = |(address, port): (A, u16)| (address, (port != 0).then_some(port));
+        let (source, destination) = (source.map(endpoint), destination.map(endpoint));
+        if source.is_some() || destination.is_some() {
+            nat::nat_rewrite_quoted(bytes, destination, source).map_err(|_| failed)?;
+        }
+    }
+    if source.is_some() || destination.is_some() {
+        let endpoint = |(address, port): (A, u16)| (address, ported.then_some(port));
+        nat::nat_rewrite(bytes, source.map(endpoint), destination.map(endpoint))
+            .map_err(|_| failed)?;
+    }
+    <A::Version as Ip>::decrement_hop_limit(bytes).ok_or(failed)?;
+    Ok(())
+}

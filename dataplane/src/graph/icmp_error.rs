@@ -1,0 +1,148 @@
+//! ICMP errors: what the gateway must say about a packet that it drops (RFC 792, RFC 1812 section 4.3).
+//!
+//! *Uses* the refused packet, which is still as its sender sent it. *Sets* a new packet of the gateway's own. *Next*:
+//! `route`.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use rewire_packet::{EtherType, Ip, IpAddress, ethernet};
+
+use super::Node;
+use super::burst::{Burst, IcmpErrorOf, layer3};
+use super::context::{Context, Received};
+use super::ethernet_input;
+use super::ip_input;
+use super::packet::{Origin, Packet};
+use crate::buffer::{BufferPool, PacketBuffer};
+use crate::clock::Instant;
+use crate::drop_reason::DropReason;
+
+/// Room for the largest ICMP error: 576 bytes of IPv4 packet (RFC 1812, section 4.3.2.3), 1280 of IPv6.
+const LARGEST_ERROR: usize = 1280;
+
+/// A token bucket: so many a second, and as many at once.
+#[derive(Debug)]
+pub(super) struct RateLimit {
+    interval: Duration,
+    burst: Duration,
+    /// The bucket is empty up to this moment.
+    empty_until: Instant,
+}
+
+impl RateLimit {
+    pub(super) fn new(per_second: u32) -> Self {
+        let burst = Duration::from_secs(1);
+        RateLimit {
+            interval: burst / per_second.max(1),
+            burst,
+            empty_until: Instant(0),
+        }
+    }
+
+    fn allows(&mut self, now: Instant) -> bool {
+        let next = self.empty_until.max(now).saturating_add(self.interval);
+        if next > now.saturating_add(self.burst) {
+            return false;
+        }
+        self.empty_until = next;
+        true
+    }
+}
+
+/// Makes an error for each packet that was refused and may be answered; tells whether it made any.
+pub(super) fn run<P: BufferPool>(
+    cx: &Context<'_>,
+    burst: &mut Burst<P::Buffer, Ipv4Addr>,
+    pool: &mut P,
+    limit: &mut RateLimit,
+) -> bool {
+    if burst.refused.is_empty() {
+        return false;
+    }
+    let refused = std::mem::take(&mut burst.refused);
+    cx.counters.node(Node::IcmpError).add(refused.len() as u64);
+    for &(index, error) in &refused {
+        let offending = &burst.packets[usize::from(index)];
+        let Some((source, origin)) = answerable(cx, offending, error) else {
+            continue;
+        };
+        if !limit.allows(cx.now) {
+            cx.counters.icmp_suppressed.add(1);
+            continue;
+        }
+        let Some(buffer) = build(pool, offending, source, error) else {
+            cx.counters.dropped(DropReason::NoBuffer).add(1);
+            cx.counters.generated.add(1);
+            continue;
+        };
+        cx.counters.generated.add(1);
+        let Origin::Own(vpc) = origin else { continue };
+        let own = Received { buffer, origin };
+        let packet = ethernet_input::packet(own, rewire_packet::MacAddress::ZERO, vpc);
+        burst.push(packet, Node::IpInput);
+    }
+    let made = refused.len();
+    burst.refused = refused;
+    burst.refused.clear();
+    ip_input::run(cx, burst);
+    made > 0
+}
+
+/// Whether a packet may be answered with an error, and if so from which address and in which VPC.
+fn answerable<B: PacketBuffer>(
+    cx: &Context<'_>,
+    packet: &Packet<B, Ipv4Addr>,
+    error: IcmpErrorOf<Ipv4Addr>,
+) -> Option<(Ipv4Addr, Origin)> {
+    let Origin::Received(index) = packet.origin else {
+        return None;
+    };
+    let interface = cx.tables.interface(index)?;
+    <Ipv4Addr as IpAddress>::Version::may_answer_with_icmp_error(
+        layer3(&packet.buffer),
+        packet.link_destination,
+        error,
+    )
+    .ok()?;
+    let source = interface.source_for(packet.header.source)?;
+    Some((source, Origin::Own(interface.vpc)))
+}
+
+fn build<P: BufferPool>(
+    pool: &mut P,
+    offending: &Packet<P::Buffer, Ipv4Addr>,
+    source: Ipv4Addr,
+    error: IcmpErrorOf<Ipv4Addr>,
+) -> Option<P::Buffer> {
+    let mut buffer = pool.allocate()?;
+    if !buffer.resize(ethernet::HEADER_LEN + LARGEST_ERROR) {
+        return None;
+    }
+    let (head, packet) = buffer.bytes_mut().split_at_mut(ethernet::HEADER_LEN);
+    let length = <Ipv4Addr as IpAddress>::Version::build_icmp_error(
+        layer3(&offending.buffer),
+        source,
+        error,
+        packet,
+    )?;
+    head[12..].copy_from_slice(&EtherType::IPV4.0.to_be_bytes());
+    buffer.truncate(ethernet::HEADER_LEN + length);
+    Some(buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_lets_a_second_of_errors_through_at_once_and_then_the_rate() {
+        let mut limit = RateLimit::new(10);
+        let start = Instant(5_000_000_000);
+        assert_eq!((0..100).filter(|_| limit.allows(start)).count(), 10);
+        let later = start.saturating_add(Duration::from_millis(250));
+        assert_eq!((0..100).filter(|_| limit.allows(later)).count(), 2);
+        let much_later = start.saturating_add(Duration::from_secs(60));
+        assert_eq!((0..100).filter(|_| limit.allows(much_later)).count(), 10);
+    }
+}

@@ -1,0 +1,100 @@
+//! Ingress NAT: to which connection does the packet belong, and where does that lead its destination?
+//!
+//! *Uses* header, transport, VPC. *Sets* the connection, the rewrite of the destination, the VPC it is routed in.
+//! *Next*: `route`.
+
+use rewire_conntrack::{Connections, Direction, FlowId, FlowKey};
+use rewire_packet::Transport;
+use rewire_packet::nat::Quoted;
+
+use super::Node;
+use super::burst::{Burst, Next, layer3};
+use super::context::Context;
+use super::family::{Family, has_ports};
+use super::nat_policy;
+use super::packet::{Connection, Packet};
+use super::segment::{self, segment};
+use crate::buffer::PacketBuffer;
+use crate::drop_reason::DropReason;
+
+pub(super) fn run<B: PacketBuffer, A: Family>(
+    cx: &Context<'_>,
+    burst: &mut Burst<B, A>,
+    connections: &mut Connections<A>,
+) {
+    burst.for_each(Node::IngressNat, cx.counters, |packet| {
+        match classify(cx, packet, connections) {
+            Ok(()) => Next::To(Node::Route),
+            Err(reason) => Next::Drop(reason),
+        }
+    });
+}
+
+fn classify<B: PacketBuffer, A: Family>(
+    cx: &Context<'_>,
+    packet: &mut Packet<B, A>,
+    connections: &mut Connections<A>,
+) -> Result<(), DropReason> {
+    if let Transport::IcmpError { .. } = packet.transport {
+        return relate(cx, packet, connections);
+    }
+    let key = segment::key(packet.vpc, &packet.header, &packet.transport);
+    if let Some((id, direction)) = find(cx, connections, &key) {
+        let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
+        packet.rewrite = flow.rewrite(direction);
+        packet.connection = Connection::Established(id, direction);
+        packet.vpc = packet.rewrite.route_vpc;
+        return Ok(());
+    }
+    let bytes = layer3(&packet.buffer);
+    connections
+        .admits_new(&segment::<A>(&packet.header, &packet.transport, bytes))
+        .map_err(|_| DropReason::ConnectionInvalid)?;
+    let ingress = nat_policy::ingress(cx.tables, &key, has_ports(packet.header.fragment));
+    packet.rewrite.destination = ingress.destination;
+    packet.rewrite.route_vpc = ingress.vpc;
+    packet.vpc = ingress.vpc;
+    packet.connection = Connection::New(key);
+    Ok(())
+}
+
+/// The connection that a key belongs to, if the policy of this generation still allows it. One that it forbids ends
+/// here.
+pub(super) fn find<A: Family>(
+    cx: &Context<'_>,
+    connections: &mut Connections<A>,
+    key: &FlowKey<A>,
+) -> Option<(FlowId, Direction)> {
+    let (id, direction) = connections.lookup(key, cx.now)?;
+    let flow = connections.flow(id)?;
+    let current = cx.tables.policy_generation();
+    if flow.policy_generation != current {
+        if nat_policy::still_allows(cx.tables, flow) {
+            connections.set_policy_generation(id, current);
+            cx.counters.connections_kept.add(1);
+        } else {
+            connections.remove(id);
+            cx.counters.connections_ended_by_policy.add(1);
+            return None;
+        }
+    }
+    Some((id, direction))
+}
+
+/// An ICMP error is related to the connection whose packet it quotes (RFC 5508, section 4). A quoted packet travelled
+/// one way, so the error travels the other: it is looked up by the quoted packet's key, turned round.
+fn relate<B: PacketBuffer, A: Family>(
+    cx: &Context<'_>,
+    packet: &mut Packet<B, A>,
+    connections: &mut Connections<A>,
+) -> Result<(), DropReason> {
+    let unrelated = DropReason::IcmpErrorUnrelated;
+    let quoted = Quoted::find(layer3(&packet.buffer), &packet.header).map_err(|_| unrelated)?;
+    let key = segment::quoted_key(packet.vpc, &quoted);
+    let (id, direction) = find(cx, connections, &key.reversed(packet.vpc)).ok_or(unrelated)?;
+    let flow = connections.flow(id).ok_or(unrelated)?;
+    packet.rewrite = flow.rewrite(direction);
+    packet.vpc = packet.rewrite.route_vpc;
+    packet.connection = Connection::Related(id, direction);
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! The forwarding graph: one node a file, burst by burst, a copy for each worker.
+//!
+//! ```text
+//!  rx ─ ethernet_input ─┬─ arp
+//!                       └─ ip_input ─ ingress_nat ─ route ─┬─ local ── (echo reply) ─┐
+//!                                                          └─ hop_limit ─ neighbor ──┴─ mtu ─ egress_nat ─ ethernet_output ─ tx
+//!        every node that refuses a packet ─ icmp_error ─ route …            (a packet of the gateway's own)
+//! ```
+//!
+//! Nodes up to `mtu` only *decide*: they write into the packet's metadata, and the packet's bytes stay as the sender
+//! sent them. `egress_nat` finalizes the connection and rewrites the packet once. So a packet that is dropped leaves no
+//! trace in any table, an ICMP error quotes what the sender sent, and a packet that waits for its neighbor can walk
+//! again from the start, under whatever generation is current then.
+
+mod arp;
+mod burst;
+mod context;
+mod egress_nat;
+mod ethernet_input;
+mod ethernet_output;
+mod family;
+mod hop_limit;
+mod icmp_error;
+mod ingress_nat;
+mod ip_input;
+mod local;
+mod mtu;
+mod nat_policy;
+mod neighbor;
+mod packet;
+mod resolver;
+mod route;
+mod segment;
+
+pub use context::{Graph, GraphConfig, LearnedNeighbor, Received, Sinks};
+pub use packet::Origin;
+
+/// The nodes of the graph, in the order in which a burst visits them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)]
+pub enum Node {
+    EthernetInput,
+    Arp,
+    IpInput,
+    IngressNat,
+    Route,
+    Local,
+    HopLimit,
+    Neighbor,
+    Mtu,
+    EgressNat,
+    EthernetOutput,
+    IcmpError,
+}
+
+impl Node {
+    /// Every node.
+    pub const ALL: &'static [Node] = &[
+        Node::EthernetInput,
+        Node::Arp,
+        Node::IpInput,
+        Node::IngressNat,
+        Node::Route,
+        Node::Local,
+        Node::HopLimit,
+        Node::Neighbor,
+        Node::Mtu,
+        Node::EgressNat,
+        Node::EthernetOutput,
+        Node::IcmpError,
+    ];
+
+    /// The name in metrics and in `rewire status`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Node::EthernetInput => "ethernet_input",
+            Node::Arp => "arp",
+            Node::IpInput => "ip_input",
+            Node::IngressNat => "ingress_nat",
+            Node::Route => "route",
+            Node::Local => "local",
+            Node::HopLimit => "hop_limit",
+            Node::Neighbor => "neighbor",
+            Node::Mtu => "mtu",
+            Node::EgressNat => "egress_nat",
+            Node::EthernetOutput => "ethernet_output",
+            Node::IcmpError => "icmp_error",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Node;
+
+    #[test]
+    fn nodes_are_their_own_index() {
+        for (index, node) in Node::ALL.iter().enumerate() {
+            assert_eq!(*node as usize, index);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What the NAT policy of one generation says about a connection: pure questions to the tables, asked when a connection
+//! begins and again when the policy has changed since.
+
+use rewire_conntrack::{Flow, FlowKey};
+use rewire_packet::Ip;
+use rewire_tables::{
+    Address, Interface, InterfaceIndex, Masquerade, NextHop, PortForwardKey, Route, Tables,
+    VpcIndex,
+};
+
+/// Where ingress NAT leads a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ingress<A> {
+    /// The new destination address and port; none where they stay.
+    pub destination: Option<(A, u16)>,
+    /// The VPC in which the packets are routed.
+    pub vpc: VpcIndex,
+}
+
+/// The ingress NAT of a connection whose first packet has this key. A port forward goes before a static translation.
+/// `ports` tells whether the packet has ports at all.
+pub(super) fn ingress<A: Address>(tables: &Tables, key: &FlowKey<A>, ports: bool) -> Ingress<A> {
+    let nat = tables.nat();
+    let address = key.destination.into();
+    let forward = PortForwardKey {
+        vpc: key.vpc,
+        protocol: key.protocol,
+        address,
+        port: key.destination_port,
+    };
+    if let Some(rule) = nat.port_forward(&forward).filter(|_| ports)
+        && let Some(internal) = A::from_ip(rule.address)
+    {
+        return Ingress {
+            destination: Some((internal, rule.port)),
+            vpc: rule.vpc,
+        };
+    }
+    if let Some(rule) = nat.static_by_external(key.vpc, address)
+        && let Some(internal) = A::from_ip(rule.internal)
+    {
+        let port = key.destination_port;
+        return Ingress {
+            destination: Some((internal, port)),
+            vpc: rule.internal_vpc,
+        };
+    }
+    Ingress {
+        destination: None,
+        vpc: key.vpc,
+    }
+}
+
+/// What egress NAT does with a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Egress<'a, A> {
+    /// Its source stays.
+    None,
+    /// Its source address becomes this one.
+    Static(A),
+    /// Its source becomes an address and port of this rule's.
+    Masquerade(&'a Masquerade),
+}
+
+/// The egress NAT of a connection that comes from `source` in `vpc` and leaves by an interface. A static translation
+/// goes before a masquerade.
+pub(super) fn egress<'a, A: Address>(
+    tables: &'a Tables,
+    vpc: VpcIndex,
+    source: A,
+    (index, interface): (InterfaceIndex, &Interface),
+) -> Egress<'a, A> {
+    let nat = tables.nat();
+    if let Some(rule) = nat.static_by_internal(vpc, source.into(), interface.vpc)
+        && let Some(external) = A::from_ip(rule.external)
+    {
+        return Egress::Static(external);
+    }
+    match nat.masquerade(vpc, index, source) {
+        Some(rule) => Egress::Masquerade(rule),
+        None => Egress::None,
+    }
+}
+
+/// A hash of a connection that both of its directions share, to choose among next hops by.
+pub(super) fn flow_hash<A: Address>(key: &FlowKey<A>) -> u64 {
+    let number = key.source.to_number() ^ key.destination.to_number().rotate_left(64);
+    let ports = u64::from(key.source_port) << 32 | u64::from(key.destination_port);
+    (number as u64)
+        ^ ((number >> 64) as u64).rotate_left(23)
+        ^ ports.rotate_left(11)
+        ^ u64::from(key.protocol)
+}
+
+/// Whether the policy of these tables still gives a connection just the path and translation that it has (law 6): such
+/// a connection goes on, any other ends.
+pub(super) fn still_allows<A: Address>(tables: &Tables, flow: &Flow<A>) -> bool {
+    let original = &flow.original;
+    let icmp = <A::Version as Ip>::ICMP.0;
+    let ports = original.source_port != 0 || original.destination_port != 0;
+    let ingress = ingress(tables, original, ports);
+    let destination = match ingress.destination {
+        Some(destination) => destination,
+        // The identifier of an ICMP query stands for both ports, so that a masquerade changes this one, too.
+        None if original.protocol == icmp => (original.destination, flow.reply.source_port),
+        None => (original.destination, original.destination_port),
+    };
+    if destination != (flow.reply.source, flow.reply.source_port) || ingress.vpc != flow.route_vpc {
+        return false;
+    }
+    let Some(Route::Forward(hops)) = tables.vpc(ingress.vpc).route(destination.0) else {
+        return false;
+    };
+    let Some(NextHop {
+        interface: index, ..
+    }) = Route::next_hop(hops, flow_hash(original))
+    else {
+        return false;
+    };
+    let Some(interface) = tables.interface(*index) else {
+        return false;
+    };
+    if interface.vpc != flow.reply.vpc {
+        return false;
+    }
+    let source = (flow.reply.destination, flow.reply.destination_port);
+    match egress(tables, original.vpc, original.source, (*index, interface)) {
+        Egress::None => source == (original.source, original.source_port),
+        Egress::Static(external) => source == (external, original.source_port),
+        Egress::Masquerade(rule) => {
+            flow.mapping.is_some()
+                && rule.owns(source.0)
+                && !is_port_forward(tables, flow.reply.vpc, original.protocol, source)
+        }
+    }
+}
+
+/// Whether an external address and port lead to a port forward, so that no masquerade may use them.
+pub(super) fn is_port_forward<A: Address>(
+    tables: &Tables,
+    vpc: VpcIndex,
+    protocol: u8,
+    (address, port): (A, u16),
+) -> bool {
+    let key = PortForwardKey {
+        vpc,
+        protocol,
+        address: address.into(),
+        port,
+    };
+    tables.nat().port_forward(&key).is_some()
+}

@@ -1,0 +1,262 @@
+//! Next hops that are being resolved, and the packets that wait for them.
+//!
+//! A few packets wait for each next hop (RFC 1122, section 2.3.2.2), in their order. When the answer has reached the
+//! tables they walk through the graph again, from the start, under the generation that is current then.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
+
+use arrayvec::ArrayVec;
+use rewire_packet::arp::ArpRepr;
+use rewire_packet::ethernet::{self, EthernetRepr};
+use rewire_packet::{EtherType, MacAddress};
+use rewire_tables::{Address, InterfaceIndex};
+
+use super::context::{Context, RESOLVE_ATTEMPTS, RESOLVE_INTERVAL, Received, Sinks};
+use crate::buffer::{BufferPool, PacketBuffer};
+use crate::clock::Instant;
+use crate::drop_reason::DropReason;
+
+/// Packets that wait for one next hop, at most.
+const HELD_PER_NEXT_HOP: usize = 32;
+/// Next hops that are being resolved at once, at most: a scan of an empty subnet must not fill the memory.
+const MOST_NEXT_HOPS: usize = 1024;
+/// Frames that one burst can let go, at most; the rest goes with the next burst.
+const RELEASED_PER_BURST: usize = 64;
+
+/// What is known of a next hop that the tables do not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resolution {
+    /// It has been asked for: the packet waits.
+    Wait,
+    /// Too many wait already.
+    Full,
+    /// It did not answer.
+    Failed,
+}
+
+enum Pending<B> {
+    Asked {
+        held: VecDeque<Received<B>>,
+        reserved: usize,
+        attempts: u32,
+        next: Instant,
+    },
+    Failed {
+        until: Instant,
+        held: VecDeque<Received<B>>,
+    },
+}
+
+type NextHopKey<A> = (InterfaceIndex, A);
+
+/// The next hops that one worker waits for.
+pub(super) struct Resolver<B, A> {
+    /// Ordered, so that a replay lets packets go in the same order (law 8).
+    pending: BTreeMap<NextHopKey<A>, Pending<B>>,
+    held: usize,
+    /// Nothing can have changed before this moment, unless the tables changed.
+    next_timer: Instant,
+    generation: u64,
+}
+
+impl<B, A> Default for Resolver<B, A> {
+    fn default() -> Self {
+        Resolver {
+            pending: BTreeMap::new(),
+            held: 0,
+            next_timer: Instant(0),
+            generation: 0,
+        }
+    }
+}
+
+impl<B, A> Resolver<B, A> {
+    /// The number of packets that wait.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+}
+
+impl<B: PacketBuffer> Resolver<B, Ipv4Addr> {
+    /// Whether this next hop is being asked for.
+    pub(super) fn is_asking(&self, key: NextHopKey<Ipv4Addr>) -> bool {
+        self.pending.contains_key(&key)
+    }
+
+    /// Asks for a next hop that the tables do not know, unless it has been asked for already.
+    pub(super) fn resolve<P: BufferPool<Buffer = B>>(
+        &mut self,
+        cx: &Context<'_>,
+        key: NextHopKey<Ipv4Addr>,
+        pool: &mut P,
+        sinks: &mut dyn Sinks<B>,
+    ) -> Resolution {
+        let full = self.pending.len() >= MOST_NEXT_HOPS;
+        match self.pending.get_mut(&key) {
+            Some(Pending::Failed { until, .. }) if cx.now < *until => return Resolution::Failed,
+            Some(Pending::Asked { held, reserved, .. }) => {
+                if held.len() + *reserved >= HELD_PER_NEXT_HOP {
+                    return Resolution::Full;
+                }
+                *reserved += 1;
+                return Resolution::Wait;
+            }
+            Some(Pending::Failed { .. }) => {}
+            None if full => return Resolution::Full,
+            None => {}
+        }
+        let next = cx.now.saturating_add(RESOLVE_INTERVAL);
+        let held = VecDeque::with_capacity(HELD_PER_NEXT_HOP);
+        self.pending.insert(
+            key,
+            Pending::Asked {
+                held,
+                reserved: 1,
+                attempts: 1,
+                next,
+            },
+        );
+        self.next_timer = self.next_timer.min(next);
+        ask(cx, key, pool, sinks);
+        Resolution::Wait
+    }
+
+    /// Keeps a packet that [`resolve`](Self::resolve) told to wait.
+    pub(super) fn hold(
+        &mut self,
+        cx: &Context<'_>,
+        key: NextHopKey<Ipv4Addr>,
+        packet: Received<B>,
+    ) {
+        match self.pending.get_mut(&key) {
+            Some(Pending::Asked { held, reserved, .. }) => {
+                *reserved = reserved.saturating_sub(1);
+                held.push_back(packet);
+                self.held += 1;
+            }
+            _ => super::context::drop_frame(cx, packet.origin, DropReason::NeighborUnreachable),
+        }
+    }
+
+    /// Lets go of packets whose next hop the tables know by now; asks again where the answer is late; gives up after
+    /// the last attempt, and lets the packets go to be refused.
+    pub(super) fn release<P: BufferPool<Buffer = B>>(
+        &mut self,
+        cx: &Context<'_>,
+        pool: &mut P,
+        out: &mut Vec<Received<B>>,
+        sinks: &mut dyn Sinks<B>,
+    ) {
+        let unchanged = self.generation == cx.tables.generation() && cx.now < self.next_timer;
+        if self.pending.is_empty() || unchanged {
+            return;
+        }
+        self.generation = cx.tables.generation();
+        self.next_timer = Instant(u64::MAX);
+        let mut done: ArrayVec<NextHopKey<Ipv4Addr>, RELEASED_PER_BURST> = ArrayVec::new();
+        let mut room = RELEASED_PER_BURST;
+        for (key, pending) in &mut self.pending {
+            let known = cx.tables.neighbor(key.0, key.1.into()).is_some();
+            let gone = cx.tables.interface(key.0).is_none();
+            match pending {
+                Pending::Asked { held, .. } | Pending::Failed { held, .. } if known || gone => {
+                    self.held -= let_go(held, &mut room, out);
+                    if held.is_empty() && done.try_push(*key).is_ok() {
+                        continue;
+                    }
+                    self.next_timer = cx.now;
+                }
+                Pending::Asked {
+                    held,
+                    attempts,
+                    next,
+                    ..
+                } if *next <= cx.now => {
+                    *next = cx.now.saturating_add(RESOLVE_INTERVAL);
+                    self.next_timer = self.next_timer.min(*next);
+                    if *attempts < RESOLVE_ATTEMPTS {
+                        *attempts += 1;
+                        ask(cx, *key, pool, sinks);
+                    } else {
+                        let mut held = std::mem::take(held);
+                        self.held -= let_go(&mut held, &mut room, out);
+                        let until = *next;
+                        *pending = Pending::Failed { until, held };
+                    }
+                }
+                Pending::Asked { next, .. } => self.next_timer = self.next_timer.min(*next),
+                Pending::Failed { until, held } => {
+                    self.held -= let_go(held, &mut room, out);
+                    if held.is_empty() && *until <= cx.now && done.try_push(*key).is_ok() {
+                        continue;
+                    }
+                    self.next_timer = self.next_timer.min(*until);
+                }
+            }
+        }
+        for key in done {
+            self.pending.remove(&key);
+        }
+    }
+}
+
+/// Moves packets out, as many as there is room for; tells how many.
+fn let_go<B>(
+    held: &mut VecDeque<Received<B>>,
+    room: &mut usize,
+    out: &mut Vec<Received<B>>,
+) -> usize {
+    let number = held.len().min(*room);
+    *room -= number;
+    out.extend(held.drain(..number));
+    number
+}
+
+/// Sends an ARP request (RFC 826) for a next hop to everybody on its link.
+fn ask<P: BufferPool>(
+    cx: &Context<'_>,
+    (index, address): NextHopKey<Ipv4Addr>,
+    pool: &mut P,
+    sinks: &mut dyn Sinks<P::Buffer>,
+) {
+    let Some(interface) = cx.tables.interface(index) else {
+        return;
+    };
+    let Some(source) = interface.source_for(address) else {
+        return;
+    };
+    let request = ArpRepr::request(interface.mac, source, address);
+    let Some(mut buffer) = pool.allocate() else {
+        return;
+    };
+    if write_arp(&mut buffer, interface.mac, MacAddress::BROADCAST, &request) {
+        cx.counters.generated.add(1);
+        sinks.transmit(index, buffer);
+    }
+}
+
+/// Writes an ARP frame into a buffer.
+pub(super) fn write_arp<B: PacketBuffer>(
+    buffer: &mut B,
+    source: MacAddress,
+    destination: MacAddress,
+    arp: &ArpRepr,
+) -> bool {
+    let ethernet = EthernetRepr {
+        source,
+        destination,
+        ether_type: EtherType::ARP,
+    };
+    buffer.resize(ethernet::HEADER_LEN + arp.buffer_len())
+        && ethernet.emit(buffer.bytes_mut()).is_ok()
+        && arp
+            .emit(&mut buffer.bytes_mut()[ethernet::HEADER_LEN..])
+            .is_ok()
+}
+
+const _: () = assert!(<Ipv4Addr as Address>::BITS == 32);

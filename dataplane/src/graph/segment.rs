@@ -1,0 +1,86 @@
+//! From a packet's headers to what conntrack knows it by.
+
+use rewire_conntrack::{FlowKey, Segment, TcpSegment};
+use rewire_packet::nat::{Quoted, QuotedTransport};
+use rewire_packet::tcp::TcpView;
+use rewire_packet::{IpAddress, IpHeader, Protocol, Transport};
+use rewire_tables::{Address, VpcIndex};
+
+use super::family::has_ports;
+
+/// The key of a packet. Fragments have no ports, and an ICMP query's identifier stands for both of its ports.
+pub(super) fn key<A: Address>(
+    vpc: VpcIndex,
+    header: &IpHeader<<A as IpAddress>::Version>,
+    transport: &Transport,
+) -> FlowKey<A> {
+    let (source_port, destination_port) = match (has_ports(header.fragment), *transport) {
+        (false, _) => (0, 0),
+        (true, Transport::IcmpQuery { identifier, .. }) => (identifier, identifier),
+        // SCTP is translated by its addresses alone: its ports are under a CRC32c that would have to be made anew.
+        (true, Transport::Sctp { .. }) => (0, 0),
+        (true, transport) => transport.ports().unwrap_or_default(),
+    };
+    FlowKey {
+        vpc,
+        protocol: header.protocol.0,
+        source: header.source,
+        destination: header.destination,
+        source_port,
+        destination_port,
+    }
+}
+
+/// The key of the packet that an ICMP error quotes.
+pub(super) fn quoted_key<A: Address>(
+    vpc: VpcIndex,
+    quoted: &Quoted<<A as IpAddress>::Version>,
+) -> FlowKey<A> {
+    let header = &quoted.header;
+    let (source_port, destination_port) = match quoted.transport {
+        _ if !has_ports(header.fragment) || header.protocol == Protocol::SCTP => (0, 0),
+        QuotedTransport::Ports {
+            source,
+            destination,
+        } => (source, destination),
+        QuotedTransport::IcmpQuery { identifier, .. } => (identifier, identifier),
+        QuotedTransport::Other => (0, 0),
+    };
+    FlowKey {
+        vpc,
+        protocol: header.protocol.0,
+        source: header.source,
+        destination: header.destination,
+        source_port,
+        destination_port,
+    }
+}
+
+/// What a packet says to the state of its connection. `packet` begins with the IP header.
+pub(super) fn segment<A: Address>(
+    header: &IpHeader<<A as IpAddress>::Version>,
+    transport: &Transport,
+    packet: &[u8],
+) -> Segment {
+    if !has_ports(header.fragment) {
+        return Segment::Other;
+    }
+    match *transport {
+        Transport::Tcp {
+            flags, header_len, ..
+        } => {
+            let upper = header.upper_layer(packet);
+            let view = TcpView::new_checked(upper);
+            Segment::Tcp(TcpSegment {
+                flags,
+                sequence: view.as_ref().map_or(0, |tcp| tcp.sequence()),
+                acknowledgment: view.as_ref().map_or(0, |tcp| tcp.acknowledgment()),
+                window: view.as_ref().map_or(0, |tcp| tcp.window()),
+                payload_length: upper.len().saturating_sub(header_len) as u32,
+            })
+        }
+        Transport::Udp { .. } => Segment::Udp,
+        Transport::IcmpQuery { is_reply, .. } => Segment::IcmpQuery { reply: is_reply },
+        _ => Segment::Other,
+    }
+}

@@ -1,0 +1,180 @@
+//! Ports through DPDK.
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use rewire_dpdk::{
+    Eal, Mbuf, MemifRole, Mempool, PortConfig, ReceiveQueue, TransmitQueue, VirtualDevice,
+};
+use rewire_schema::port::Port;
+
+use super::{OpenError, PortDriver, PortQueue, PortRequest};
+use crate::buffer::{BufferPool, LARGEST_FRAME, PacketBuffer};
+
+/// Frames that pass between us and a driver at once.
+const BURST: usize = 64;
+
+impl PacketBuffer for Mbuf {
+    fn bytes(&self) -> &[u8] {
+        self.data()
+    }
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self.data_mut()
+    }
+    fn truncate(&mut self, length: usize) {
+        // False says that the frame is not longer, or not contiguous; `receive` lets none of the latter in.
+        let _ = Mbuf::truncate(self, length);
+    }
+    fn resize(&mut self, length: usize) -> bool {
+        match length.checked_sub(self.len()) {
+            Some(more) => self.append(more).map(|new| new.fill(0)).is_some(),
+            None => Mbuf::truncate(self, length),
+        }
+    }
+}
+
+/// One worker's handle to the mempool.
+pub struct DpdkPool(Mempool);
+
+impl BufferPool for DpdkPool {
+    type Buffer = Mbuf;
+    fn allocate(&mut self) -> Option<Mbuf> {
+        self.0.alloc()
+    }
+}
+
+/// Opens DPDK's virtual devices while the gateway runs.
+pub struct DpdkDriver {
+    eal: Arc<Eal>,
+    mempool: Mempool,
+    opened: u64,
+}
+
+impl DpdkDriver {
+    /// A driver with one mempool of `buffers` buffers, each large enough for the largest frame.
+    pub fn new(eal: Arc<Eal>, buffers: u32) -> Result<Self, rewire_dpdk::Error> {
+        // What the largest slot of an af_packet ring can hold; a frame and headroom for tags fit well inside.
+        let data_room = LARGEST_FRAME.next_multiple_of(1024) as u16;
+        let mempool = Mempool::new(&eal, "rewire", buffers, data_room)?;
+        Ok(DpdkDriver {
+            eal,
+            mempool,
+            opened: 0,
+        })
+    }
+
+    /// The buffers that are in use now, and all there are.
+    pub fn mempool(&self) -> &Mempool {
+        &self.mempool
+    }
+}
+
+fn device(port: &Port) -> VirtualDevice {
+    match port.clone() {
+        Port::AfPacket { interface } => VirtualDevice::AfPacket {
+            interface,
+            queue_pairs: 1,
+        },
+        Port::Tap { interface } => VirtualDevice::Tap { interface },
+        Port::Null { .. } => VirtualDevice::Null { generate: false },
+        Port::Ring { .. } => VirtualDevice::Ring,
+        Port::Pcap { receive, transmit } => VirtualDevice::Pcap { receive, transmit },
+        Port::Memif { socket, id, server } => VirtualDevice::Memif {
+            id,
+            role: if server {
+                MemifRole::Server
+            } else {
+                MemifRole::Client
+            },
+            socket,
+        },
+    }
+}
+
+impl PortDriver for DpdkDriver {
+    type Pool = DpdkPool;
+
+    fn open(&mut self, request: &PortRequest) -> Result<Box<dyn PortQueue<Mbuf>>, OpenError> {
+        let error = |error: rewire_dpdk::Error| OpenError {
+            interface: request.interface.clone(),
+            port: request.port.to_string(),
+            reason: error.to_string(),
+        };
+        let gone = || OpenError {
+            interface: request.interface.clone(),
+            port: request.port.to_string(),
+            reason: "the device has no queue".to_owned(),
+        };
+        // A name of its own for each device: one that is just being closed may still hold the last one.
+        self.opened += 1;
+        let name = format!("port{}", self.opened);
+        let port = self
+            .eal
+            .attach(&name, &device(&request.port))
+            .map_err(error)?;
+        let config = PortConfig::new(self.mempool.clone());
+        let mut port = port
+            .configure(&config)
+            .map_err(error)?
+            .start()
+            .map_err(error)?;
+        let receive = port.take_receive_queue(0).ok_or_else(gone)?;
+        let transmit = port.take_transmit_queue(0).ok_or_else(gone)?;
+        Ok(Box::new(DpdkQueue {
+            receive,
+            transmit,
+            burst: ArrayVec::new(),
+        }))
+    }
+
+    fn pool(&self) -> DpdkPool {
+        DpdkPool(self.mempool.clone())
+    }
+
+    fn attach_thread(&self) -> Box<dyn FnOnce() -> Box<dyn std::any::Any> + Send> {
+        let eal = Arc::clone(&self.eal);
+        Box::new(move || match eal.register_thread() {
+            Ok(registration) => Box::new(registration),
+            Err(error) => {
+                // The thread works all the same; only its mempool cache is missing.
+                tracing::warn!(%error, "a worker could not be registered with DPDK");
+                Box::new(())
+            }
+        })
+    }
+}
+
+/// The two queues of one port. Dropping them closes the port.
+struct DpdkQueue {
+    receive: ReceiveQueue,
+    transmit: TransmitQueue,
+    burst: ArrayVec<Mbuf, BURST>,
+}
+
+impl PortQueue<Mbuf> for DpdkQueue {
+    fn receive(&mut self, frames: &mut Vec<Mbuf>, limit: usize) {
+        let mut received: ArrayVec<Mbuf, 32> = ArrayVec::new();
+        let mut room = limit;
+        while room >= received.capacity() {
+            let number = self.receive.receive_burst(&mut received);
+            frames.extend(received.drain(..));
+            room -= number;
+            if number < received.capacity() {
+                break;
+            }
+        }
+    }
+
+    fn transmit(&mut self, frames: &mut Vec<Mbuf>) {
+        while !frames.is_empty() {
+            let number = frames.len().min(self.burst.capacity());
+            self.burst.extend(frames.drain(..number));
+            self.transmit.transmit_burst(&mut self.burst);
+            if !self.burst.is_empty() {
+                // What was not taken goes back to the front: the order stays.
+                frames.splice(0..0, self.burst.drain(..));
+                return;
+            }
+        }
+    }
+}

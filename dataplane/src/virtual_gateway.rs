@@ -1,0 +1,201 @@
+//! The virtual gateway: the same graph over ports in memory, stepped by its caller, on the caller's clock. The same
+//! journal, packets and clock give the same bytes (law 8).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rewire_compiler::{Compiled, PortChange};
+use rewire_tables::{InterfaceIndex, Publisher, Tables, TablesDigest};
+
+use crate::buffer::{MemoryBuffer, MemoryPool};
+use crate::clock::{Instant, ManualClock};
+use crate::counters::{Totals, WorkerCounters};
+use crate::drop_reason::DropReason;
+use crate::gateway::{GatewayConfig, graph_config};
+use crate::graph::{Graph, LearnedNeighbor, Origin, Received, Sinks};
+use crate::neighbors::LearnedNeighbors;
+
+/// A frame that left the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The interface that it left by.
+    pub interface: InterfaceIndex,
+    /// The frame, from its Ethernet header.
+    pub frame: Vec<u8>,
+}
+
+/// A gateway with one worker and no thread.
+pub struct VirtualGateway {
+    graph: Graph<MemoryPool>,
+    publisher: Publisher,
+    reader: rewire_tables::Reader,
+    counters: Arc<WorkerCounters>,
+    clock: ManualClock,
+    neighbors: LearnedNeighbors,
+    names: BTreeMap<String, InterfaceIndex>,
+    received: Vec<Received<MemoryBuffer>>,
+}
+
+#[derive(Default)]
+struct Collect {
+    sent: Vec<Sent>,
+    learned: Vec<LearnedNeighbor>,
+}
+
+impl Sinks<MemoryBuffer> for Collect {
+    fn transmit(&mut self, interface: InterfaceIndex, buffer: MemoryBuffer) {
+        self.sent.push(Sent {
+            interface,
+            frame: buffer.into_bytes(),
+        });
+    }
+    fn learned(&mut self, neighbor: LearnedNeighbor) -> bool {
+        self.learned.push(neighbor);
+        true
+    }
+}
+
+impl VirtualGateway {
+    /// A gateway with empty tables, at time 0.
+    pub fn new(config: &GatewayConfig) -> Self {
+        let (publisher, mut readers) = Publisher::new(1);
+        VirtualGateway {
+            graph: Graph::new(graph_config(config, (0, 1), 0), MemoryPool),
+            publisher,
+            reader: readers.remove(0),
+            counters: Arc::default(),
+            clock: ManualClock::default(),
+            neighbors: LearnedNeighbors::new(config.neighbor_lifetime),
+            names: BTreeMap::new(),
+            received: Vec::new(),
+        }
+    }
+
+    /// Makes what the compiler made of a revision live.
+    pub fn apply(&mut self, compiled: Compiled) {
+        let Compiled { operations, ports } = compiled;
+        for change in ports {
+            match change {
+                PortChange::Close { interface } => {
+                    self.names.retain(|_, index| *index != interface)
+                }
+                PortChange::Open { interface, row } => {
+                    self.names.insert(row.name.to_string(), interface);
+                }
+            }
+        }
+        self.neighbors.forget_removed(&operations);
+        for operation in operations {
+            self.publisher.append(operation);
+        }
+        self.publish();
+    }
+
+    fn publish(&mut self) {
+        // Nobody is inside between two steps, so that this cannot be late.
+        let published = self.publisher.publish(Duration::ZERO);
+        debug_assert!(published.is_ok());
+    }
+
+    /// The interface of this name.
+    pub fn interface(&self, name: &str) -> Option<InterfaceIndex> {
+        self.names.get(name).copied()
+    }
+
+    /// The interfaces by name.
+    pub fn interfaces(&self) -> impl Iterator<Item = (&str, InterfaceIndex)> {
+        self.names
+            .iter()
+            .map(|(name, index)| (name.as_str(), *index))
+    }
+
+    /// The time on the gateway's clock.
+    pub fn now(&self) -> Instant {
+        crate::clock::Clock::now(&self.clock)
+    }
+
+    /// Moves the clock forward to `to`; never back.
+    pub fn advance_to(&mut self, to: Instant) {
+        self.clock.advance_to(to);
+    }
+
+    /// Moves the clock forward.
+    pub fn advance(&mut self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// Receives a burst of frames, and returns what left because of them, in order. An empty burst lets timers run:
+    /// neighbors that do not answer, connections that end.
+    pub fn step(
+        &mut self,
+        frames: impl IntoIterator<Item = (InterfaceIndex, Vec<u8>)>,
+    ) -> Vec<Sent> {
+        let received = frames.into_iter().map(|(interface, frame)| Received {
+            buffer: MemoryBuffer::new(frame),
+            origin: Origin::Received(interface),
+        });
+        self.received.extend(received);
+        let mut collect = Collect::default();
+        self.run(&mut collect);
+        // What was learned reaches the tables, and packets that waited for it walk in a burst of their own.
+        while !collect.learned.is_empty() {
+            let now = self.now();
+            for neighbor in collect.learned.drain(..) {
+                if let Some(operation) = self.neighbors.learn(neighbor, now) {
+                    self.publisher.append(operation);
+                }
+            }
+            for operation in self.neighbors.expire(now) {
+                self.publisher.append(operation);
+            }
+            if !self.publisher.has_pending() {
+                break;
+            }
+            self.publish();
+            self.run(&mut collect);
+        }
+        collect.sent
+    }
+
+    fn run(&mut self, collect: &mut Collect) {
+        let Some(tables) = self.reader.enter() else {
+            return;
+        };
+        let before = collect.sent.len();
+        let now = crate::clock::Clock::now(&self.clock);
+        self.graph
+            .run(&mut self.received, &tables, now, &self.counters, collect);
+        for sent in &collect.sent[before..] {
+            self.counters.transmitted.add(1);
+            let interface = self.counters.interface(sent.interface);
+            interface.transmitted_packets.add(1);
+            interface.transmitted_bytes.add(sent.frame.len() as u64);
+        }
+    }
+
+    /// All counters.
+    pub fn totals(&self) -> Totals {
+        Totals::of([self.counters.as_ref()])
+    }
+
+    /// The packets dropped for one reason so far.
+    pub fn dropped_for(&self, reason: DropReason) -> u64 {
+        self.counters.dropped(reason).get()
+    }
+
+    /// Looks into the tables as they are now.
+    pub fn with_tables<T>(&self, look: impl FnOnce(&Tables) -> T) -> Option<T> {
+        self.publisher.current().map(|tables| look(&tables))
+    }
+
+    /// The digest of the tables as they are now.
+    pub fn digest(&self) -> Option<TablesDigest> {
+        self.with_tables(Tables::digest)
+    }
+
+    /// The worker's graph, with its connections.
+    pub fn graph(&self) -> &Graph<MemoryPool> {
+        &self.graph
+    }
+}

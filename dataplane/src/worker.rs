@@ -1,0 +1,272 @@
+//! A worker: one thread that runs its copy of the graph over its ports, burst after burst.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use rewire_tables::{InterfaceIndex, Reader};
+
+use crate::buffer::{BufferPool, PacketBuffer};
+use crate::clock::Clock;
+use crate::counters::WorkerCounters;
+use crate::drop_reason::DropReason;
+use crate::graph::{Graph, LearnedNeighbor, Origin, Received, Sinks};
+use crate::port::PortQueue;
+
+/// Frames that a worker takes in one burst, over all of its ports.
+pub(crate) const BURST: usize = 64;
+/// Frames that one port may give to a burst.
+const BURST_PER_PORT: usize = 32;
+
+/// What a manager tells a worker. Queues travel whole, so that a worker never opens or closes anything.
+pub(crate) enum Command<B> {
+    /// Takes a port over.
+    AddPort {
+        interface: InterfaceIndex,
+        queue: Box<dyn PortQueue<B>>,
+    },
+    /// Gives a port back, through a channel that has room for it.
+    RemovePort {
+        interface: InterfaceIndex,
+        back: SyncSender<Option<Box<dyn PortQueue<B>>>>,
+    },
+}
+
+/// Where a worker stands, for a manager that waits until a generation is live.
+#[derive(Debug)]
+pub struct Progress {
+    /// The generation that the current burst runs under, or one of the two marks.
+    generation: AtomicU64,
+    /// The manager asks the worker to end.
+    pub(crate) stop: AtomicBool,
+}
+
+/// The worker is between two bursts.
+const OUTSIDE: u64 = u64::MAX;
+/// The worker is about to enter a generation.
+const ENTERING: u64 = 0;
+
+impl Default for Progress {
+    fn default() -> Self {
+        Progress {
+            generation: AtomicU64::new(OUTSIDE),
+            stop: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Progress {
+    /// Whether the worker has left every generation before `generation`: it is between two bursts, or in one that
+    /// began later.
+    pub fn has_left_before(&self, generation: u64) -> bool {
+        // Pairs with the fence in `left_right`'s enter, between the worker's mark and its choice of a half: either the
+        // mark is seen here, or the worker sees the halves as they were swapped before this call.
+        fence(Ordering::SeqCst);
+        let current = self.generation.load(Ordering::Acquire);
+        current == OUTSIDE || (current != ENTERING && current >= generation)
+    }
+}
+
+/// A port as a worker sees it: its queue, and frames that are about to leave by it.
+struct WorkerPort<B> {
+    queue: Option<Box<dyn PortQueue<B>>>,
+    out: Vec<B>,
+}
+
+impl<B> Default for WorkerPort<B> {
+    fn default() -> Self {
+        WorkerPort {
+            queue: None,
+            out: Vec::with_capacity(2 * BURST),
+        }
+    }
+}
+
+/// A worker's state. It owns its queues, its graph and its counters' block.
+pub(crate) struct Worker<P: BufferPool> {
+    pub graph: Graph<P>,
+    pub reader: Reader,
+    pub counters: Arc<WorkerCounters>,
+    pub progress: Arc<Progress>,
+    pub commands: rtrb::Consumer<Command<P::Buffer>>,
+    pub learned: rtrb::Producer<LearnedNeighbor>,
+    pub clock: Arc<dyn Clock>,
+    ports: Vec<WorkerPort<P::Buffer>>,
+    frames: Vec<P::Buffer>,
+    received: Vec<Received<P::Buffer>>,
+    first_port: usize,
+}
+
+struct WorkerSinks<'a, B> {
+    ports: &'a mut Vec<WorkerPort<B>>,
+    learned: &'a mut rtrb::Producer<LearnedNeighbor>,
+}
+
+impl<B> Sinks<B> for WorkerSinks<'_, B> {
+    fn transmit(&mut self, interface: InterfaceIndex, buffer: B) {
+        let position = interface.position();
+        if self.ports.len() <= position {
+            // Only when an interface is used for the first time.
+            self.ports.resize_with(position + 1, WorkerPort::default);
+        }
+        self.ports[position].out.push(buffer);
+    }
+    fn learned(&mut self, neighbor: LearnedNeighbor) -> bool {
+        self.learned.push(neighbor).is_ok()
+    }
+}
+
+impl<P: BufferPool> Worker<P> {
+    pub(crate) fn new(
+        graph: Graph<P>,
+        reader: Reader,
+        clock: Arc<dyn Clock>,
+        commands: rtrb::Consumer<Command<P::Buffer>>,
+        learned: rtrb::Producer<LearnedNeighbor>,
+    ) -> Self {
+        Worker {
+            graph,
+            reader,
+            counters: Arc::default(),
+            progress: Arc::default(),
+            commands,
+            learned,
+            clock,
+            ports: Vec::new(),
+            frames: Vec::with_capacity(BURST),
+            received: Vec::with_capacity(BURST),
+            first_port: 0,
+        }
+    }
+
+    /// Does what the manager asked for. Not for packets: it may allocate.
+    fn obey(&mut self) {
+        while let Ok(command) = self.commands.pop() {
+            match command {
+                Command::AddPort { interface, queue } => {
+                    let position = interface.position();
+                    if self.ports.len() <= position {
+                        self.ports.resize_with(position + 1, WorkerPort::default);
+                    }
+                    self.ports[position].queue = Some(queue);
+                }
+                Command::RemovePort { interface, back } => {
+                    let port = self.ports.get_mut(interface.position());
+                    // The channel has room for one, and nobody but us sends: this does not wait.
+                    let _ = back.send(port.and_then(|port| port.queue.take()));
+                }
+            }
+        }
+    }
+
+    /// One burst over all ports, under one generation; tells how many frames were received.
+    pub(crate) fn poll(&mut self) -> usize {
+        self.obey();
+        self.receive();
+        let number = self.received.len();
+        if number == 0 && !self.graph.has_timers() {
+            return 0;
+        }
+        self.progress.generation.store(ENTERING, Ordering::Release);
+        if let Some(tables) = self.reader.enter() {
+            self.progress
+                .generation
+                .store(tables.generation(), Ordering::Release);
+            let mut sinks = WorkerSinks {
+                ports: &mut self.ports,
+                learned: &mut self.learned,
+            };
+            let now = self.clock.now();
+            self.graph
+                .run(&mut self.received, &tables, now, &self.counters, &mut sinks);
+        }
+        self.progress.generation.store(OUTSIDE, Ordering::Release);
+        self.transmit();
+        number
+    }
+
+    fn receive(&mut self) {
+        let ports = self.ports.len();
+        for turn in 0..ports {
+            // Another port begins each time, so that a busy one does not starve the rest.
+            let position = (self.first_port + turn) % ports;
+            let room = BURST - self.received.len();
+            if room < BURST_PER_PORT {
+                break;
+            }
+            if let Some(queue) = &mut self.ports[position].queue {
+                queue.receive(&mut self.frames, BURST_PER_PORT);
+                let origin = Origin::Received(InterfaceIndex(position as u16));
+                let frames = self.frames.drain(..);
+                self.received
+                    .extend(frames.map(|buffer| Received { buffer, origin }));
+            }
+        }
+        self.first_port = if ports == 0 {
+            0
+        } else {
+            (self.first_port + 1) % ports
+        };
+    }
+
+    fn transmit(&mut self) {
+        for (position, port) in self.ports.iter_mut().enumerate() {
+            if port.out.is_empty() {
+                continue;
+            }
+            let interface = self.counters.interface(InterfaceIndex(position as u16));
+            let (frames, bytes) = total(&port.out);
+            let reason = match &mut port.queue {
+                Some(queue) => {
+                    queue.transmit(&mut port.out);
+                    DropReason::TransmitQueueFull
+                }
+                None => DropReason::PortClosed,
+            };
+            let (refused, refused_bytes) = total(&port.out);
+            self.counters.transmitted.add(frames - refused);
+            interface.transmitted_packets.add(frames - refused);
+            interface.transmitted_bytes.add(bytes - refused_bytes);
+            self.counters.dropped(reason).add(refused);
+            port.out.clear();
+        }
+    }
+
+    /// Runs until the manager says stop, then drops what is held and gives all ports back to be closed.
+    pub(crate) fn run(mut self) {
+        let mut idle = Idle::default();
+        while !self.progress.stop.load(Ordering::Acquire) {
+            if self.poll() == 0 {
+                idle.wait(self.ports.iter().any(|port| port.queue.is_some()));
+            } else {
+                idle = Idle::default();
+            }
+        }
+        self.graph.stop(&self.counters);
+    }
+}
+
+fn total<B: PacketBuffer>(frames: &[B]) -> (u64, u64) {
+    let bytes = frames.iter().map(|frame| frame.bytes().len() as u64).sum();
+    (frames.len() as u64, bytes)
+}
+
+/// How a worker spends the time in which nothing comes: awake at first, then in short sleeps, so that an idle gateway
+/// leaves the processor to others.
+#[derive(Default)]
+struct Idle {
+    polls: u32,
+}
+
+impl Idle {
+    fn wait(&mut self, has_ports: bool) {
+        self.polls = self.polls.saturating_add(1);
+        match self.polls {
+            ..256 if has_ports => std::hint::spin_loop(),
+            _ if has_ports => std::thread::sleep(Duration::from_micros(50)),
+            // Nothing to poll: the manager wakes us when it has a command.
+            _ => std::thread::park_timeout(Duration::from_millis(100)),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The gateway on threads: the same graph, real workers, commits under traffic.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use rewire_compiler::Compiler;
+use rewire_dataplane::port::memory::{MemoryDriver, MemoryPort};
+use rewire_dataplane::{Gateway, GatewayConfig};
+use rewire_schema::{Changeset, Configuration, Document};
+use support::*;
+
+fn configuration(document: serde_json::Value) -> Configuration {
+    let document: Document = serde_json::from_value(document).expect("a document");
+    Configuration::from(&document)
+}
+
+/// Waits for a frame, for a bounded time.
+fn receive(port: &MemoryPort) -> Vec<u8> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        match port.receive() {
+            Some(frame) => return frame,
+            None => assert!(Instant::now() < deadline, "no frame came"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn commits_are_live_when_apply_returns_and_lose_no_packet() {
+    let driver = MemoryDriver::default();
+    let (blue, wan) = (driver.port("blue0"), driver.port("wan"));
+    let gateway = Gateway::start(GatewayConfig::default(), driver).expect("threads");
+    let (mut compiler, compiled) = Compiler::compile(configuration(two_vpcs()), 1).unwrap();
+    let applied = gateway.apply(1, compiled).expect("live");
+    assert_eq!(applied.generation, gateway.shared().generation());
+
+    let mut with_route = two_vpcs();
+    with_route["vpcs"]["blue"]["routes"]["172.16.0.0/12"] = json!({ "type": "blackhole" });
+    let states = [configuration(two_vpcs()), configuration(with_route)];
+    let mut external = None;
+    for revision in 2..200u64 {
+        assert!(blue.send(udp((HOST, 4000), (SITE, 53), 8).frame()));
+        let next = &states[(revision % 2) as usize];
+        let changeset = Changeset::between(compiler.configuration(), next);
+        gateway
+            .apply(revision, compiler.apply(revision, &changeset).unwrap())
+            .expect("live");
+        let out = Ip::of(&receive(&wan));
+        assert_eq!(
+            *external.get_or_insert(out.ports()),
+            out.ports(),
+            "one mapping throughout"
+        );
+    }
+    let shared = gateway.shared();
+    assert_eq!(shared.revision(), 199);
+    assert_eq!(shared.late(), 0);
+    gateway.stop();
+    let totals = shared.totals();
+    assert!(totals.balanced(), "{totals:?}");
+    assert_eq!(
+        (totals.received, totals.transmitted, totals.dropped()),
+        (198, 198, 0)
+    );
+}
+
+#[test]
+fn ports_come_and_go_with_their_interfaces() {
+    let driver = MemoryDriver::default();
+    let (blue, wan) = (driver.port("blue0"), driver.port("wan"));
+    let gateway = Gateway::start(GatewayConfig::default(), driver).expect("threads");
+    let shared = gateway.shared();
+    let (mut compiler, compiled) = Compiler::compile(configuration(two_vpcs()), 1).unwrap();
+    gateway.apply(1, compiled).unwrap();
+    assert_eq!(shared.ports().len(), 3);
+    let empty = Configuration::default();
+    let changeset = Changeset::between(compiler.configuration(), &empty);
+    gateway
+        .apply(2, compiler.apply(2, &changeset).unwrap())
+        .unwrap();
+    assert_eq!(shared.ports(), []);
+    // Nobody polls the port now: what is sent there waits on the link.
+    blue.send(udp((HOST, 4000), (SITE, 53), 8).frame());
+    let changeset = Changeset::between(&empty, &configuration(two_vpcs()));
+    gateway
+        .apply(3, compiler.apply(3, &changeset).unwrap())
+        .unwrap();
+    Ip::of(&receive(&wan));
+    drop(gateway);
+    assert_eq!(shared.totals().received, 1);
+}
