@@ -29,7 +29,7 @@ macro_rules! drop_reasons {
 drop_reasons! {
     /// The frame is shorter than an Ethernet header.
     FrameTooShort = "frame_too_short",
-    /// The frame is longer than a buffer or than the interface takes.
+    /// The frame is longer than the interface's MTU allows.
     FrameTooLong = "frame_too_long",
     /// The frame is for another station's MAC address.
     OtherStation = "other_station",

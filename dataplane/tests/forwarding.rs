@@ -230,6 +230,11 @@ fn malformed_and_foreign_frames_are_dropped_by_name() {
     for (frame, reason) in cases {
         lab.dropped("blue0", frame, reason);
     }
+    lab.dropped(
+        "wan",
+        udp((SITE, 1), (WAN, 1), 1400).frame(),
+        DropReason::FrameTooLong,
+    );
     let martian = udp(("127.0.0.1".parse().unwrap(), 1), (WAN, 1), 0);
     lab.dropped("wan", martian.frame(), DropReason::IpMartianSource);
 }

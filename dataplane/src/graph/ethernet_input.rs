@@ -5,7 +5,7 @@
 use std::net::Ipv4Addr;
 
 use rewire_conntrack::Rewrite;
-use rewire_packet::ethernet::EthernetView;
+use rewire_packet::ethernet::{self, EthernetView};
 use rewire_packet::{EtherType, Fragment, IpHeader, MacAddress, Protocol, Transport};
 use rewire_tables::InterfaceIndex;
 
@@ -56,6 +56,9 @@ fn classify<B: PacketBuffer>(cx: &Context<'_>, frame: &Received<B>) -> Result<Ca
             .tables
             .interface(index)
             .ok_or(DropReason::InterfaceUnknown)?;
+        if frame.buffer.bytes().len() > ethernet::HEADER_LEN + usize::from(interface.mtu) {
+            return Err(DropReason::FrameTooLong);
+        }
         if link_destination != interface.mac && !link_destination.is_multicast() {
             return Err(DropReason::OtherStation);
         }
