@@ -1,0 +1,643 @@
+use std::net::Ipv4Addr;
+
+use rewire_packet::tcp::TcpFlags;
+
+use super::*;
+use crate::flow::Rewrite;
+use crate::segment::TcpSegment;
+use crate::state::{Exchange, IcmpState};
+use crate::tcp::TcpState;
+use Direction::{Original, Reply};
+
+mod model;
+
+const INSIDE: VpcIndex = VpcIndex(1);
+const OUTSIDE: VpcIndex = VpcIndex(2);
+const START: Instant = Instant(5_000_000_000_000);
+
+fn config(capacity: usize) -> Config {
+    Config {
+        capacity,
+        timeouts: Timeouts::default(),
+        worker: 0,
+        workers: 1,
+        tcp_pickup: false,
+        hash_seed: 42,
+    }
+}
+
+fn connections(capacity: usize) -> Connections<Ipv4Addr> {
+    Connections::new(config(capacity))
+}
+
+fn address(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, last)
+}
+
+fn key(protocol: u8, source_port: u16) -> FlowKey<Ipv4Addr> {
+    FlowKey {
+        vpc: INSIDE,
+        protocol,
+        source: address(1),
+        destination: address(9),
+        source_port,
+        destination_port: 80,
+    }
+}
+
+/// A flow that is routed from one VPC into another, and not translated.
+fn routed(original: FlowKey<Ipv4Addr>) -> NewFlow<Ipv4Addr> {
+    NewFlow {
+        original,
+        reply: original.reversed(OUTSIDE),
+        route_vpc: OUTSIDE,
+        policy_generation: 1,
+        mapping: None,
+    }
+}
+
+fn tcp(flags: TcpFlags) -> Segment {
+    Segment::Tcp(TcpSegment {
+        flags,
+        sequence: 1,
+        acknowledgment: 1,
+        window: 1000,
+        payload_length: 0,
+    })
+}
+
+fn syn() -> Segment {
+    tcp(TcpFlags::SYN)
+}
+
+fn after(at: Instant, seconds: u64) -> Instant {
+    at.saturating_add(Duration::from_secs(seconds))
+}
+
+fn just_before(at: Instant) -> Instant {
+    Instant(at.0 - 1)
+}
+
+#[test]
+fn a_connection_from_its_first_packet_to_its_last() {
+    let mut connections = connections(4);
+    let key = key(6, 5000);
+    assert_eq!(connections.lookup(&key, START), None);
+    assert_eq!(connections.admits_new(&syn()), Ok(()));
+    let id = connections.insert(routed(key), &syn(), 60, START).unwrap();
+    assert_eq!(connections.lookup(&key, START), Some((id, Original)));
+    assert_eq!(
+        connections.lookup(&key.reversed(OUTSIDE), START),
+        Some((id, Reply))
+    );
+    assert_eq!(connections.lookup(&key.reversed(INSIDE), START), None);
+
+    let synack = tcp(TcpFlags::SYN | TcpFlags::ACK);
+    let state = connections.update(id, Reply, &synack, 52, START).unwrap();
+    assert_eq!(state.to_string(), "syn_received");
+    let ack = tcp(TcpFlags::ACK);
+    let state = connections.update(id, Original, &ack, 40, START).unwrap();
+    assert_eq!(state.to_string(), "established");
+    let flow = connections.flow(id).unwrap();
+    assert_eq!(
+        flow.traffic(Original),
+        Traffic {
+            packets: 2,
+            bytes: 100
+        }
+    );
+    assert_eq!(
+        flow.traffic(Reply),
+        Traffic {
+            packets: 1,
+            bytes: 52
+        }
+    );
+    assert_eq!(
+        flow.to_string(),
+        "vpc #1 protocol 6 10.0.0.1 5000 > 10.0.0.9 80 | vpc #2 protocol 6 10.0.0.9 80 > 10.0.0.1 5000 established"
+    );
+    assert_eq!(
+        connections.counts().of(State::Tcp(TcpState::Established)),
+        1
+    );
+    assert_eq!(
+        connections
+            .counts()
+            .iter()
+            .map(|(_, count)| count)
+            .sum::<u32>(),
+        1
+    );
+
+    connections.set_policy_generation(id, 7);
+    let flow = connections.remove(id).unwrap();
+    assert_eq!((flow.policy_generation, flow.created), (7, START));
+    assert_eq!(connections.lookup(&key, START), None);
+    assert!(connections.is_empty() && connections.flow(id).is_none());
+    assert!(connections.remove(id).is_none());
+    assert_eq!(
+        connections.update(id, Original, &ack, 40, START),
+        Err(Invalid::NoFlow)
+    );
+    assert_eq!(connections.counts(), &StateCounts::default());
+}
+
+#[test]
+fn a_refused_packet_changes_nothing() {
+    let mut connections = connections(4);
+    let id = connections
+        .insert(routed(key(6, 5000)), &syn(), 60, START)
+        .unwrap();
+    let later = after(START, 100);
+    let ack = tcp(TcpFlags::ACK);
+    for (segment, reason) in [
+        (&ack, Invalid::TcpNotSynchronized),
+        (&Segment::Udp, Invalid::ProtocolMismatch),
+        (&tcp(TcpFlags::NONE), Invalid::TcpFlags),
+    ] {
+        assert_eq!(
+            connections.update(id, Original, segment, 40, later),
+            Err(reason)
+        );
+    }
+    let flow = connections.flow(id).unwrap();
+    assert_eq!(flow.expires, after(START, 240));
+    assert_eq!(flow.traffic(Original).packets, 1);
+    assert_eq!(flow.state, State::Tcp(TcpState::SynSent));
+}
+
+#[test]
+fn what_may_begin_a_connection() {
+    let strict = connections(1);
+    let loose = Connections::<Ipv4Addr>::new(Config {
+        tcp_pickup: true,
+        ..config(1)
+    });
+    let not = Err(Invalid::TcpNotABeginning);
+    for (segment, by_strict, by_loose) in [
+        (syn(), Ok(()), Ok(())),
+        (tcp(TcpFlags::ACK), not, Ok(())),
+        (tcp(TcpFlags::RST), not, not),
+        (Segment::Udp, Ok(()), Ok(())),
+        (Segment::Other, Ok(()), Ok(())),
+        (Segment::IcmpQuery { reply: false }, Ok(()), Ok(())),
+        (
+            Segment::IcmpQuery { reply: true },
+            Err(Invalid::IcmpReply),
+            Err(Invalid::IcmpReply),
+        ),
+    ] {
+        assert_eq!(strict.admits_new(&segment), by_strict);
+        assert_eq!(loose.admits_new(&segment), by_loose);
+    }
+}
+
+/// Each state lives exactly as long as its time-out says, to the nanosecond.
+#[test]
+fn timeouts_to_the_nanosecond() {
+    let synack = tcp(TcpFlags::SYN | TcpFlags::ACK);
+    let ack = tcp(TcpFlags::ACK);
+    let fin = tcp(TcpFlags::FIN | TcpFlags::ACK);
+    let rst = tcp(TcpFlags::RST);
+    let [query, reply] = [false, true].map(|reply| Segment::IcmpQuery { reply });
+    let open = [(Original, syn()), (Reply, synack), (Original, ack)];
+    let with = |more: &[(Direction, Segment)]| [&open[..], more].concat();
+    let hours = 2 * 3600 + 4 * 60;
+    for (segments, state, seconds) in [
+        (open[..1].to_vec(), "syn_sent", 240),
+        (vec![(Original, syn()), (Reply, syn())], "syn_sent2", 240),
+        (open[..2].to_vec(), "syn_received", 240),
+        (open.to_vec(), "established", hours),
+        (with(&[(Original, fin)]), "fin_wait", hours),
+        (with(&[(Reply, fin)]), "close_wait", hours),
+        (with(&[(Original, fin), (Reply, fin)]), "last_ack", 240),
+        (with(&[(Reply, rst)]), "closed", 240),
+        (vec![(Original, Segment::Udp)], "udp_unreplied", 120),
+        (
+            vec![(Original, Segment::Udp), (Reply, Segment::Udp)],
+            "udp_replied",
+            300,
+        ),
+        (vec![(Original, query)], "icmp_unreplied", 60),
+        (vec![(Original, query), (Reply, reply)], "icmp_replied", 60),
+        (vec![(Original, Segment::Other)], "other_unreplied", 600),
+        (
+            vec![(Original, Segment::Other), (Reply, Segment::Other)],
+            "other_replied",
+            600,
+        ),
+    ] {
+        let mut connections = connections(1);
+        let key = key(0, 1);
+        let mut now = START;
+        let id = connections
+            .insert(routed(key), &segments[0].1, 40, now)
+            .unwrap();
+        for (direction, segment) in &segments[1..] {
+            now = after(now, 30);
+            connections
+                .update(id, *direction, segment, 40, now)
+                .unwrap();
+        }
+        let flow = connections.flow(id).unwrap();
+        assert_eq!(flow.state.to_string(), state);
+        let end = flow.expires;
+        assert_eq!(
+            end.duration_since(now),
+            Duration::from_secs(seconds),
+            "{state}"
+        );
+        assert!(
+            connections.lookup(&key, just_before(end)).is_some(),
+            "{state}"
+        );
+        assert_eq!(connections.expire(just_before(end), 10), 0, "{state}");
+        assert_eq!(connections.lookup(&key, end), None, "{state}");
+        let (direction, segment) = segments.last().unwrap();
+        let too_late = connections.update(id, *direction, segment, 40, end);
+        assert_eq!(too_late, Err(Invalid::NoFlow), "{state}");
+        // It is removed when the tick is over, if not before.
+        let tick_end = Instant((tick(end) + 1) << TICK_BITS);
+        let removed = [end, just_before(tick_end), tick_end].map(|now| connections.expire(now, 10));
+        assert_eq!(removed.iter().sum::<usize>(), 1, "{state}");
+        assert!(connections.is_empty());
+    }
+}
+
+#[test]
+fn rewrites_say_only_what_differs() {
+    let mut connections = connections(4);
+    let mut rewrites = |original, reply, route_vpc| {
+        let new = NewFlow {
+            original,
+            reply,
+            route_vpc,
+            policy_generation: 1,
+            mapping: None,
+        };
+        let id = connections.insert(new, &syn(), 60, START).unwrap();
+        let flow = connections.flow(id).unwrap();
+        (flow.rewrite(Original), flow.rewrite(Reply))
+    };
+    let original = key(6, 5000);
+
+    let plain = original.reversed(OUTSIDE);
+    let none = |route_vpc| Rewrite {
+        destination: None,
+        source: None,
+        route_vpc,
+    };
+    assert_eq!(
+        rewrites(original, plain, OUTSIDE),
+        (none(OUTSIDE), none(INSIDE))
+    );
+
+    // Masquerade: the source changes, and back; here it keeps its port.
+    let original = key(6, 5001);
+    let reply = FlowKey {
+        destination: address(200),
+        ..original.reversed(OUTSIDE)
+    };
+    let (out, back) = rewrites(original, reply, INSIDE);
+    assert_eq!(
+        out,
+        Rewrite {
+            source: Some((address(200), 5001)),
+            ..none(INSIDE)
+        }
+    );
+    assert_eq!(
+        back,
+        Rewrite {
+            destination: Some((address(1), 5001)),
+            ..none(INSIDE)
+        }
+    );
+
+    // Port forward: the destination changes, and back; here only its port.
+    let original = key(6, 5002);
+    let reply = FlowKey {
+        source_port: 8080,
+        ..original.reversed(OUTSIDE)
+    };
+    let (out, back) = rewrites(original, reply, OUTSIDE);
+    assert_eq!(
+        out,
+        Rewrite {
+            destination: Some((address(9), 8080)),
+            ..none(OUTSIDE)
+        }
+    );
+    assert_eq!(
+        back,
+        Rewrite {
+            source: Some((address(9), 80)),
+            ..none(INSIDE)
+        }
+    );
+
+    // Both.
+    let original = key(6, 5003);
+    let reply = FlowKey {
+        source: address(50),
+        source_port: 8080,
+        destination: address(200),
+        destination_port: 1024,
+        ..original.reversed(OUTSIDE)
+    };
+    let (out, back) = rewrites(original, reply, OUTSIDE);
+    let both = (out.destination, out.source, back.destination, back.source);
+    assert_eq!(
+        both,
+        (
+            Some((address(50), 8080)),
+            Some((address(200), 1024)),
+            Some((address(1), 5003)),
+            Some((address(9), 80))
+        )
+    );
+}
+
+#[test]
+fn talking_to_itself() {
+    let mut connections = connections(1);
+    let own = FlowKey {
+        source: address(1),
+        destination: address(1),
+        source_port: 7,
+        destination_port: 7,
+        ..key(17, 7)
+    };
+    let new = NewFlow {
+        reply: own.reversed(INSIDE),
+        route_vpc: INSIDE,
+        ..routed(own)
+    };
+    assert_eq!(new.reply, own);
+    let id = connections.insert(new, &Segment::Udp, 40, START).unwrap();
+    assert_eq!(connections.lookup(&own, START), Some((id, Original)));
+    assert_eq!(
+        connections.insert(new, &Segment::Udp, 40, START),
+        Err(InsertError::Clash)
+    );
+    assert!(connections.remove(id).is_some());
+    assert_eq!(connections.lookup(&own, START), None);
+    assert!(connections.insert(new, &Segment::Udp, 40, START).is_ok());
+}
+
+#[test]
+fn either_key_clashes_and_a_full_table_is_full() {
+    let mut connections = connections(2);
+    let first = routed(key(17, 1));
+    let id = connections.insert(first, &Segment::Udp, 40, START).unwrap();
+    let same_original = NewFlow {
+        reply: key(17, 2).reversed(OUTSIDE),
+        ..first
+    };
+    let same_reply = NewFlow {
+        original: key(17, 2),
+        ..first
+    };
+    let crossed = NewFlow {
+        original: first.reply,
+        reply: key(17, 3),
+        ..first
+    };
+    for new in [first, same_original, same_reply, crossed] {
+        assert_eq!(
+            connections.insert(new, &Segment::Udp, 40, START),
+            Err(InsertError::Clash)
+        );
+    }
+    connections
+        .insert(routed(key(17, 2)), &Segment::Udp, 40, START)
+        .unwrap();
+    let third = routed(key(17, 3));
+    assert_eq!(
+        connections.insert(third, &Segment::Udp, 40, START),
+        Err(InsertError::TableFull)
+    );
+    assert_eq!((connections.len(), connections.capacity()), (2, 2));
+    // One whose time is up makes way for one with its key, and its id is stale.
+    let later = after(START, 120);
+    let again = connections
+        .insert(same_reply, &Segment::Udp, 40, later)
+        .unwrap();
+    assert!(connections.flow(id).is_none());
+    assert_eq!(
+        connections.lookup(&first.reply, later),
+        Some((again, Reply))
+    );
+    assert_eq!(connections.lookup(&first.original, later), None);
+    assert_eq!(connections.len(), 1);
+}
+
+fn acquire(connections: &mut Connections<Ipv4Addr>, port: u16) -> Mapping<Ipv4Addr> {
+    let internal = Internal {
+        vpc: INSIDE,
+        protocol: 17,
+        address: address(1),
+        port,
+    };
+    let range = std::iter::once(address(200)..=address(200));
+    connections
+        .acquire_mapping(internal, OUTSIDE, range, |_, _| false)
+        .unwrap()
+}
+
+fn masqueraded(original: FlowKey<Ipv4Addr>, mapping: Mapping<Ipv4Addr>) -> NewFlow<Ipv4Addr> {
+    let reply = FlowKey {
+        destination: mapping.address,
+        destination_port: mapping.port,
+        ..original.reversed(OUTSIDE)
+    };
+    NewFlow {
+        reply,
+        mapping: Some(mapping.id),
+        ..routed(original)
+    }
+}
+
+#[test]
+fn a_mapping_ends_with_its_last_flow() {
+    let mut connections = connections(4);
+    let mapping = acquire(&mut connections, 5000);
+    let to = |last| FlowKey {
+        destination: address(last),
+        ..key(17, 5000)
+    };
+    let [a, b] = [8, 9].map(|last| {
+        let new = masqueraded(to(last), mapping);
+        connections.insert(new, &Segment::Udp, 40, START).unwrap()
+    });
+    assert_eq!(acquire(&mut connections, 5000), mapping);
+    connections.remove(a);
+    connections.release_mapping_if_unused(mapping.id);
+    assert_eq!(connections.mappings_in_use(), 1);
+    connections.remove(b);
+    assert_eq!(connections.mappings_in_use(), 0);
+    // A flow with a mapping that is gone is none: the port may be another's.
+    let new = masqueraded(to(8), mapping);
+    assert_eq!(
+        connections.insert(new, &Segment::Udp, 40, START),
+        Err(InsertError::Clash)
+    );
+}
+
+#[test]
+fn a_failed_insert_leaves_the_mapping_to_its_owner() {
+    let mut connections = connections(1);
+    connections
+        .insert(routed(key(17, 1)), &Segment::Udp, 40, START)
+        .unwrap();
+    let mapping = acquire(&mut connections, 5000);
+    let new = masqueraded(key(17, 5000), mapping);
+    assert_eq!(
+        connections.insert(new, &Segment::Udp, 40, START),
+        Err(InsertError::TableFull)
+    );
+    assert_eq!(connections.mappings_in_use(), 1);
+    connections.release_mapping_if_unused(mapping.id);
+    assert_eq!(connections.mappings_in_use(), 0);
+}
+
+#[test]
+fn a_mapping_outlives_the_flow_that_makes_way() {
+    let mut connections = connections(4);
+    let mapping = acquire(&mut connections, 5000);
+    let new = masqueraded(key(17, 5000), mapping);
+    connections.insert(new, &Segment::Udp, 40, START).unwrap();
+    let later = after(START, 120);
+    assert_eq!(acquire(&mut connections, 5000), mapping);
+    let id = connections.insert(new, &Segment::Udp, 40, later).unwrap();
+    assert_eq!((connections.len(), connections.mappings_in_use()), (1, 1));
+    connections.remove(id);
+    assert_eq!(connections.mappings_in_use(), 0);
+}
+
+#[test]
+fn expire_works_within_its_budget() {
+    let mut connections = connections(100);
+    for port in 0..100 {
+        let at = after(START, u64::from(port));
+        connections
+            .insert(routed(key(17, port)), &Segment::Udp, 40, at)
+            .unwrap();
+    }
+    let later = after(START, 10_000);
+    for _ in 0..10 {
+        assert_eq!(connections.expire(later, 7), 7);
+    }
+    assert_eq!(connections.len(), 30);
+    // Those that began first went first.
+    assert!(
+        connections
+            .iter()
+            .all(|(_, flow)| flow.original.source_port >= 69)
+    );
+    assert_eq!(connections.expire(later, 1000), 30);
+    assert_eq!(connections.expire(later, 1000), 0);
+}
+
+#[test]
+fn prolonged_connections_stay_and_shortened_ones_go_soon() {
+    let mut connections = connections(2);
+    let udp = connections
+        .insert(routed(key(17, 1)), &Segment::Udp, 40, START)
+        .unwrap();
+    let mut now = START;
+    for _ in 0..50 {
+        now = after(now, 110);
+        connections
+            .update(udp, Original, &Segment::Udp, 40, now)
+            .unwrap();
+        assert_eq!(connections.expire(now, 10), 0);
+    }
+    let tcp_id = connections
+        .insert(routed(key(6, 1)), &syn(), 40, now)
+        .unwrap();
+    for (direction, flags) in [
+        (Reply, TcpFlags::SYN | TcpFlags::ACK),
+        (Original, TcpFlags::ACK),
+        (Reply, TcpFlags::RST),
+    ] {
+        connections
+            .update(tcp_id, direction, &tcp(flags), 40, now)
+            .unwrap();
+    }
+    assert_eq!(connections.expire(after(now, 242), 10), 2);
+}
+
+#[test]
+fn longer_than_a_round_of_the_wheel_and_a_clock_that_starts_late() {
+    let week = Duration::from_secs(7 * 86400);
+    let timeouts = Timeouts {
+        other: week,
+        udp_unreplied: Duration::ZERO,
+        ..Timeouts::default()
+    };
+    let mut connections = Connections::new(Config {
+        timeouts,
+        ..config(2)
+    });
+    let start = Instant(1 << 62);
+    let id = connections
+        .insert(routed(key(47, 0)), &Segment::Other, 40, start)
+        .unwrap();
+    let end = start.saturating_add(week);
+    let mut now = start;
+    while after(now, 3600) < end {
+        now = after(now, 3600);
+        assert_eq!(connections.expire(now, 10), 0);
+    }
+    assert!(connections.lookup(&key(47, 0), just_before(end)).is_some());
+    assert_eq!(connections.expire(after(end, 2), 10), 1);
+    assert!(connections.flow(id).is_none());
+    // No time at all, and the end of time.
+    connections
+        .insert(routed(key(17, 0)), &Segment::Udp, 40, now)
+        .unwrap();
+    assert_eq!(connections.lookup(&key(17, 0), now), None);
+    let last = Instant(u64::MAX);
+    connections
+        .insert(routed(key(47, 0)), &Segment::Other, 40, last)
+        .unwrap();
+    assert_eq!(connections.expire(last, 10), 2);
+}
+
+#[test]
+fn no_room_at_all() {
+    let mut connections = connections(0);
+    assert_eq!(connections.lookup(&key(17, 1), START), None);
+    let result = connections.insert(routed(key(17, 1)), &Segment::Udp, 40, START);
+    assert_eq!(result, Err(InsertError::TableFull));
+    assert_eq!(connections.expire(after(START, 1000), 10), 0);
+}
+
+#[test]
+fn counts_follow_states() {
+    let mut connections = connections(4);
+    let ping = Segment::IcmpQuery { reply: false };
+    let id = connections
+        .insert(routed(key(1, 1)), &ping, 84, START)
+        .unwrap();
+    connections
+        .insert(routed(key(17, 1)), &Segment::Udp, 40, START)
+        .unwrap();
+    connections
+        .update(id, Reply, &Segment::IcmpQuery { reply: true }, 84, START)
+        .unwrap();
+    let nonzero: Vec<_> = connections
+        .counts()
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    assert_eq!(
+        nonzero,
+        [
+            (State::Udp(Exchange::Unreplied), 1),
+            (State::Icmp(IcmpState::Replied), 1)
+        ]
+    );
+}

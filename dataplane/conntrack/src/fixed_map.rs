@@ -1,0 +1,89 @@
+//! A hash map with room for a fixed number of entries, which are known by small ids besides.
+
+use std::hash::{BuildHasher, Hash};
+
+use foldhash::fast::FixedState;
+
+use crate::index::Index;
+use crate::slab::{Id, Slab};
+
+#[derive(Debug)]
+struct Entry<K, V> {
+    key: K,
+    value: V,
+    /// Whether the key leads here.
+    is_listed: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct FixedMap<K, V> {
+    entries: Slab<Entry<K, V>>,
+    index: Index,
+    hash: FixedState,
+}
+
+impl<K: Hash + Eq, V> FixedMap<K, V> {
+    pub(crate) fn new(capacity: usize, hash: &FixedState) -> Self {
+        FixedMap {
+            entries: Slab::new(capacity),
+            index: Index::new(capacity),
+            hash: hash.clone(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries.is_full()
+    }
+
+    pub(crate) fn find(&self, key: &K) -> Option<Id> {
+        let entry = |slot| self.entries.at(slot);
+        let is_it = |slot| entry(slot).is_some_and(|(_, entry)| entry.key == *key);
+        let slot = self.index.find(self.hash.hash_one(key), is_it)?;
+        Some(entry(slot)?.0)
+    }
+
+    pub(crate) fn get(&self, id: Id) -> Option<&V> {
+        self.entries.get(id).map(|entry| &entry.value)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: Id) -> Option<&mut V> {
+        self.entries.get_mut(id).map(|entry| &mut entry.value)
+    }
+
+    /// Adds an entry for a key that leads nowhere yet, unless all room is taken.
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<Id> {
+        let hash = self.hash.hash_one(&key);
+        let id = self.entries.insert(Entry {
+            key,
+            value,
+            is_listed: true,
+        })?;
+        self.index.insert(hash, id.slot);
+        Some(id)
+    }
+
+    /// The entry of a key, made first where there is none. None if all room is taken.
+    pub(crate) fn find_or_insert(&mut self, key: K, value: V) -> Option<Id> {
+        self.find(&key).or_else(|| self.insert(key, value))
+    }
+
+    /// Keeps an entry, but lets its key lead nowhere: to find, it is gone.
+    pub(crate) fn unlist(&mut self, id: Id) {
+        if let Some(entry) = self.entries.get_mut(id)
+            && std::mem::take(&mut entry.is_listed)
+        {
+            self.index.remove(self.hash.hash_one(&entry.key), id.slot);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: Id) -> Option<(K, V)> {
+        self.unlist(id);
+        self.entries
+            .remove(id)
+            .map(|entry| (entry.key, entry.value))
+    }
+}

@@ -1,0 +1,133 @@
+//! One connection, in both directions.
+
+use std::fmt;
+
+use rewire_tables::VpcIndex;
+
+use crate::key::{Direction, FlowKey};
+use crate::mappings::MappingId;
+use crate::slab::Id;
+use crate::state::State;
+use crate::tcp::Fins;
+use crate::time::Instant;
+
+/// A flow's place in the table, with a count of how often the place was used: the id of a flow that is gone is never
+/// taken for another flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowId(pub(crate) Id);
+
+/// What a connection begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct NewFlow<A> {
+    /// The key of its first packet, as it arrived.
+    pub original: FlowKey<A>,
+    /// The key of the replies, as they will arrive.
+    pub reply: FlowKey<A>,
+    /// See [`Flow::route_vpc`].
+    pub route_vpc: VpcIndex,
+    /// See [`Flow::policy_generation`].
+    pub policy_generation: u64,
+    /// The mapping that its source is translated by.
+    pub mapping: Option<MappingId>,
+}
+
+/// Packets and bytes of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, as the caller counts them.
+    pub bytes: u64,
+}
+
+/// One connection.
+#[derive(Clone, Debug)]
+pub struct Flow<A> {
+    /// The key of packets of the original direction, as they arrive.
+    pub original: FlowKey<A>,
+    /// The key of packets of the reply direction, as they arrive.
+    pub reply: FlowKey<A>,
+    /// The VPC in which packets of the original direction are routed, after ingress NAT. Replies are routed in
+    /// `original.vpc`.
+    pub route_vpc: VpcIndex,
+    /// The generation of the policy that last allowed this connection.
+    pub policy_generation: u64,
+    /// The mapping that its source is translated by.
+    pub mapping: Option<MappingId>,
+    /// The state.
+    pub state: State,
+    /// When it began.
+    pub created: Instant,
+    /// When it is gone, if no packet comes before.
+    pub expires: Instant,
+    pub(crate) traffic: [Traffic; 2],
+    pub(crate) fins: Fins,
+}
+
+/// What becomes of a packet's addresses and ports. Ports in host order; of an ICMP query, either port is the identifier,
+/// and where both are given, they are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewrite<A> {
+    /// The new destination.
+    pub destination: Option<(A, u16)>,
+    /// The new source.
+    pub source: Option<(A, u16)>,
+    /// The VPC to route the packet in.
+    pub route_vpc: VpcIndex,
+}
+
+impl<A: Copy + PartialEq> Flow<A> {
+    /// How packets of a direction are translated.
+    #[inline]
+    pub fn rewrite(&self, direction: Direction) -> Rewrite<A> {
+        let (arriving, answered, route_vpc) = match direction {
+            Direction::Original => (&self.original, &self.reply, self.route_vpc),
+            Direction::Reply => (&self.reply, &self.original, self.original.vpc),
+        };
+        let differing = |new: (A, u16), old: (A, u16)| (new != old).then_some(new);
+        Rewrite {
+            destination: differing(
+                (answered.source, answered.source_port),
+                (arriving.destination, arriving.destination_port),
+            ),
+            source: differing(
+                (answered.destination, answered.destination_port),
+                (arriving.source, arriving.source_port),
+            ),
+            route_vpc,
+        }
+    }
+}
+
+impl<A> Flow<A> {
+    /// The key of packets of a direction.
+    #[inline]
+    pub fn key(&self, direction: Direction) -> &FlowKey<A> {
+        match direction {
+            Direction::Original => &self.original,
+            Direction::Reply => &self.reply,
+        }
+    }
+
+    /// What was seen of a direction.
+    pub fn traffic(&self, direction: Direction) -> Traffic {
+        self.traffic[direction as usize]
+    }
+
+    pub(crate) fn count(&mut self, direction: Direction, bytes: u32) {
+        let traffic = &mut self.traffic[direction as usize];
+        traffic.packets = traffic.packets.wrapping_add(1);
+        traffic.bytes = traffic.bytes.wrapping_add(u64::from(bytes));
+    }
+
+    /// Whether its time is up.
+    pub(crate) fn is_expired(&self, now: Instant) -> bool {
+        self.expires <= now
+    }
+}
+
+impl<A: fmt::Display> fmt::Display for Flow<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} | {} {}", self.original, self.reply, self.state)
+    }
+}

@@ -1,0 +1,244 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::*;
+
+const INSIDE: VpcIndex = VpcIndex(1);
+const OUTSIDE: VpcIndex = VpcIndex(2);
+
+fn mappings(capacity: usize) -> Mappings<Ipv4Addr> {
+    Mappings::new(capacity, 0, 1, &FixedState::with_seed(7))
+}
+
+fn internal(host: u8, port: u16) -> Internal<Ipv4Addr> {
+    Internal {
+        vpc: INSIDE,
+        protocol: 17,
+        address: Ipv4Addr::new(10, 0, 0, host),
+        port,
+    }
+}
+
+fn pool(first: u8, last: u8) -> std::iter::Once<RangeInclusive<Ipv4Addr>> {
+    std::iter::once(Ipv4Addr::new(192, 0, 2, first)..=Ipv4Addr::new(192, 0, 2, last))
+}
+
+#[test]
+fn one_endpoint_one_mapping() {
+    let mut mappings = mappings(10);
+    let free = |_, _| false;
+    let first = mappings
+        .acquire(internal(1, 5000), OUTSIDE, pool(1, 1), free)
+        .unwrap();
+    assert_eq!(
+        (first.address, first.port),
+        (Ipv4Addr::new(192, 0, 2, 1), 5000)
+    );
+    assert_eq!(
+        mappings.acquire(internal(1, 5000), OUTSIDE, pool(1, 1), free),
+        Ok(first)
+    );
+    // Another host with the same port, and the same host into another VPC.
+    let second = mappings
+        .acquire(internal(2, 5000), OUTSIDE, pool(1, 1), free)
+        .unwrap();
+    assert_ne!(second.port, 5000);
+    let third = mappings
+        .acquire(internal(1, 5000), VpcIndex(3), pool(1, 1), free)
+        .unwrap();
+    assert_eq!(third.port, 5000);
+    assert_eq!(mappings.len(), 3);
+}
+
+#[test]
+fn a_mapping_lives_while_it_is_held() {
+    let mut mappings = mappings(10);
+    let mapping = mappings
+        .acquire(internal(1, 5000), OUTSIDE, pool(1, 1), |_, _| false)
+        .unwrap();
+    assert!(mappings.hold(mapping.id) && mappings.hold(mapping.id));
+    mappings.let_go(mapping.id);
+    mappings.release_if_unused(mapping.id);
+    assert_eq!(mappings.len(), 1);
+    mappings.let_go(mapping.id);
+    assert_eq!(mappings.len(), 1);
+    mappings.release_if_unused(mapping.id);
+    assert!(mappings.is_empty());
+    // Its id is worth nothing any more, even if its place is used again.
+    let again = mappings
+        .acquire(internal(1, 5000), OUTSIDE, pool(1, 1), |_, _| false)
+        .unwrap();
+    assert_ne!(again.id, mapping.id);
+    assert!(!mappings.hold(mapping.id));
+    mappings.release_if_unused(mapping.id);
+    assert_eq!(mappings.len(), 1);
+}
+
+#[test]
+fn a_host_keeps_to_one_address_and_hosts_spread() {
+    let mut mappings = mappings(2000);
+    let mut used = std::collections::BTreeSet::new();
+    for host in 0..100 {
+        let addresses: Vec<_> = (2000..2010)
+            .map(|port| mappings.acquire(internal(host, port), OUTSIDE, pool(0, 15), |_, _| false))
+            .map(|mapping| mapping.unwrap().address)
+            .collect();
+        assert!(addresses.iter().all(|address| *address == addresses[0]));
+        used.insert(addresses[0]);
+    }
+    // 100 hosts on 16 addresses: it would take bad luck to leave more than a few out.
+    assert!(used.len() > 10, "{used:?}");
+}
+
+#[test]
+fn workers_with_one_seed_choose_one_address_and_different_ports() {
+    let hash = FixedState::with_seed(7);
+    let [mut first, mut second]: [Mappings<Ipv4Addr>; 2] =
+        [0, 1].map(|worker| Mappings::new(200, worker, 2, &hash));
+    for host in 0..100 {
+        let [a, b] = [&mut first, &mut second].map(|mappings| {
+            mappings
+                .acquire(internal(host, 5000), OUTSIDE, pool(0, 15), |_, _| false)
+                .unwrap()
+        });
+        assert_eq!(a.address, b.address);
+        assert_ne!(crate::owner(a.port, 2), crate::owner(b.port, 2));
+    }
+}
+
+#[test]
+fn the_next_address_where_one_is_full() {
+    let mut mappings = mappings(100);
+    let reserved = |_, port| !(1024..1034).contains(&port);
+    let got: Vec<_> = (0..25)
+        .map(|port| mappings.acquire(internal(1, 2000 + port), OUTSIDE, pool(1, 2), reserved))
+        .collect();
+    let count = |last| {
+        let address = Ipv4Addr::new(192, 0, 2, last);
+        got.iter()
+            .flatten()
+            .filter(|mapping| mapping.address == address)
+            .count()
+    };
+    assert_eq!((count(1), count(2)), (10, 10));
+    let exhausted = Exhausted {
+        resource: Resource::Ports,
+        external_vpc: OUTSIDE,
+        protocol: 17,
+    };
+    assert_eq!(got[20..], [Err(exhausted); 5]);
+}
+
+#[test]
+fn what_runs_out_has_a_name() {
+    let mut mappings = mappings(1);
+    let exhausted = |resource| {
+        Err(Exhausted {
+            resource,
+            external_vpc: OUTSIDE,
+            protocol: 17,
+        })
+    };
+    let free = |_, _| false;
+    let none = std::iter::empty();
+    assert_eq!(
+        mappings.acquire(internal(1, 5000), OUTSIDE, none, free),
+        exhausted(Resource::Addresses)
+    );
+    let backwards = pool(2, 1);
+    assert_eq!(
+        mappings.acquire(internal(1, 5000), OUTSIDE, backwards, free),
+        exhausted(Resource::Addresses)
+    );
+    assert_eq!(
+        mappings.acquire(internal(1, 5000), OUTSIDE, pool(1, 1), |_, _| true),
+        exhausted(Resource::Ports)
+    );
+    assert!(mappings.is_empty());
+    mappings
+        .acquire(internal(1, 5000), OUTSIDE, pool(1, 1), free)
+        .unwrap();
+    let error = mappings
+        .acquire(internal(1, 5001), OUTSIDE, pool(1, 1), free)
+        .unwrap_err();
+    assert_eq!(Err(error), exhausted(Resource::Mappings));
+    assert_eq!(
+        error.to_string(),
+        "no room for a mapping left for protocol 17 in VPC #2"
+    );
+}
+
+#[test]
+fn policy_takes_a_mapping_away_from_new_flows_only() {
+    let mut mappings = mappings(10);
+    let free = |_, _| false;
+    let old = mappings
+        .acquire(internal(1, 5000), OUTSIDE, pool(1, 1), free)
+        .unwrap();
+    assert!(mappings.hold(old.id));
+    // The pool has moved.
+    let new = mappings
+        .acquire(internal(1, 5000), OUTSIDE, pool(9, 9), free)
+        .unwrap();
+    assert_eq!((new.address, new.port), (Ipv4Addr::new(192, 0, 2, 9), 5000));
+    assert_eq!(
+        mappings.acquire(internal(1, 5000), OUTSIDE, pool(9, 9), free),
+        Ok(new)
+    );
+    let paired = mappings
+        .acquire(internal(1, 5001), OUTSIDE, pool(1, 9), free)
+        .unwrap();
+    assert_eq!(paired.address, new.address);
+    // A port forward has taken the port.
+    let forwarded = |_, port| port == 5000;
+    let newer = mappings
+        .acquire(internal(1, 5000), OUTSIDE, pool(9, 9), forwarded)
+        .unwrap();
+    assert_ne!(newer.port, 5000);
+    // The old one still holds its port.
+    let other = mappings
+        .acquire(internal(2, 5000), OUTSIDE, pool(1, 1), free)
+        .unwrap();
+    assert_ne!(other.port, 5000);
+    mappings.let_go(old.id);
+    for mapping in [old, new, paired, newer, other] {
+        mappings.release_if_unused(mapping.id);
+    }
+    assert!(mappings.is_empty());
+}
+
+#[test]
+fn places_count_through_ranges() {
+    let ranges = [(10, 12), (5, 4), (20, 20), (11, 13)]
+        .map(|(start, end)| Ipv4Addr::from_bits(start)..=Ipv4Addr::from_bits(end));
+    let ranges = || ranges.iter().cloned();
+    let all: Vec<_> = (0..8)
+        .map_while(|place| nth(ranges(), place))
+        .map(u32::from)
+        .collect();
+    assert_eq!(all, [10, 11, 12, 20, 11, 12, 13]);
+    let places =
+        [10, 12, 20, 13, 4].map(|address| place_of(ranges(), Ipv4Addr::from_bits(address)));
+    assert_eq!(places, [Some(0), Some(2), Some(3), Some(6), None]);
+}
+
+#[test]
+fn all_of_ipv6_is_a_pool_too() {
+    let mut mappings = Mappings::<Ipv6Addr>::new(4, 0, 1, &FixedState::with_seed(7));
+    let all = std::iter::repeat_n(Ipv6Addr::UNSPECIFIED..=Ipv6Addr::from_bits(u128::MAX), 2);
+    let internal = Internal {
+        vpc: INSIDE,
+        protocol: 17,
+        address: Ipv6Addr::LOCALHOST,
+        port: 5000,
+    };
+    let mapping = mappings
+        .acquire(internal, OUTSIDE, all.clone(), |_, _| false)
+        .unwrap();
+    assert_eq!(mapping.port, 5000);
+    let other = Internal {
+        port: 5001,
+        ..internal
+    };
+    let paired = mappings.acquire(other, OUTSIDE, all, |_, _| false).unwrap();
+    assert_eq!(paired.address, mapping.address);
+}

@@ -1,0 +1,34 @@
+//! What a packet says to the state of its connection.
+
+use rewire_packet::tcp::TcpFlags;
+
+/// The part of a packet that states depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segment {
+    /// TCP.
+    Tcp(TcpSegment),
+    /// UDP.
+    Udp,
+    /// An ICMP query (RFC 5508 section 1): an echo, for example.
+    IcmpQuery {
+        /// Whether it answers one.
+        reply: bool,
+    },
+    /// Anything else.
+    Other,
+}
+
+/// What a TCP header says. Numbers in host order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpSegment {
+    /// The control bits.
+    pub flags: TcpFlags,
+    /// The sequence number of the first byte, or of the SYN.
+    pub sequence: u32,
+    /// The next sequence number that the sender expects; meant where the ACK bit is set.
+    pub acknowledgment: u32,
+    /// The window, not scaled. Not looked at yet.
+    pub window: u16,
+    /// Bytes of data.
+    pub payload_length: u32,
+}
