@@ -35,7 +35,7 @@ end_step() {
 # passed WHAT SAW / failed WHAT SAW: one line about something that was looked at.
 passed() {
     done_checks[step]=$((done_checks[step] + 1)) good_checks[step]=$((good_checks[step] + 1))
-    printf '    %s✓%s %s%s\n' "$green" "$plain" "$1" "${2:+ $dim· $2$plain}"
+    printf '    %s✓%s %s%s\n' "$green" "$plain" "$1" "${2:+ $dim· ${2%%$'\n'*}$plain}"
 }
 failed() {
     done_checks[step]=$((done_checks[step] + 1))

@@ -66,6 +66,8 @@ ping_lost() {
     echo "0 of 3 answered, in silence"
 }
 
+ping_unanswered() { on "$1" ping -n -c 1 -W 1 "$2" | grep -o '1 packets transmitted, 0 received'; }
+
 # http_says HOST URL TEXT: the page is fetched and holds the text.
 http_says() {
     local out
@@ -158,14 +160,15 @@ background web blue-host python3 -u -m http.server 80 --bind 10.1.0.10 --directo
 background iperf internet iperf3 --server --bind $site
 check "a web server and iperf3 listen in the internet" within 10 eval "listening internet 80 && listening internet 5201"
 check "a web server listens in blue" within 10 listening blue-host 80
-check "without a gateway, blue reaches nothing" not on blue-host ping -n -q -c 1 -W 1 $site
+check "without a gateway, blue reaches nothing" ping_unanswered blue-host $site
 
 step "An empty store, and a gateway that follows it" \
     "The store is one file. The gateway forwards what its newest revision says: nothing, so far."
 run 0 rewire init
 printf '    %s$ rewire run --metrics 127.0.0.1:9474 &%s\n' "$blue" "$plain"
 background gateway gateway "$binary" run --metrics 127.0.0.1:9474
-if within 10 rewire status; then passed "the gateway is up"; else die "the gateway is up" "$(<"$work/gateway.log")"; fi
+within 10 eval "rewire status || not kill -0 ${pids[gateway]}"
+must rewire status
 run 0 rewire status
 
 step "The first commit: two VPCs behind one address" \
