@@ -2,7 +2,7 @@ use std::io;
 use std::path::PathBuf;
 
 use rewire_journal::{JournalError, StateDigest};
-use rewire_schema::{Mismatch, Path};
+use rewire_schema::{Mismatch, Path, Value};
 
 use crate::constraint::Dangling;
 
@@ -89,8 +89,8 @@ pub enum Error {
         head: u64,
     },
     /// A row is not as the changeset says.
-    #[error(transparent)]
-    Mismatch(#[from] Mismatch),
+    #[error("{}", mismatch_text(.0))]
+    Mismatch(Mismatch),
     /// A change that is none: an update whose two rows are equal or have different keys.
     #[error("{path}: an update must change a row's fields and keep its key")]
     Malformed {
@@ -145,12 +145,12 @@ pub enum Error {
         source: JournalError,
     },
     /// An entry's changeset does not fit onto the state before it.
-    #[error("the journal does not fold at revision {revision}")]
+    #[error("the journal does not fold at revision {revision}: {}", mismatch_text(.mismatch))]
     Fold {
         /// The revision.
         revision: u64,
         /// The row that does not fit.
-        source: Mismatch,
+        mismatch: Mismatch,
     },
     /// A stored changeset cannot be decoded.
     #[error("{what} cannot be read")]
@@ -166,6 +166,46 @@ pub enum Error {
         /// What was found.
         why: String,
     },
+}
+
+impl From<Mismatch> for Error {
+    fn from(mismatch: Mismatch) -> Self {
+        Error::Mismatch(mismatch)
+    }
+}
+
+/// Says it by fields; the rows themselves are in the error.
+fn mismatch_text(mismatch: &Mismatch) -> String {
+    match (&mismatch.expected, &mismatch.found) {
+        (Some(expected), Some(found)) => {
+            let fields = expected.fields().into_iter().zip(found.fields());
+            let differing = fields.filter(|(expected, found)| expected != found);
+            let texts = differing.map(|((name, expected), (_, found))| {
+                format!(
+                    "{name} is {}, the change expects {}",
+                    quoted(&found),
+                    quoted(&expected)
+                )
+            });
+            format!(
+                "{}: {}",
+                expected.path(),
+                texts.collect::<Vec<_>>().join("; ")
+            )
+        }
+        (Some(expected), None) => {
+            format!("{} does not exist, the change expects it", expected.path())
+        }
+        (None, Some(found)) => format!("{} exists already", found.path()),
+        (None, None) => "a row is not as the change expects".to_owned(),
+    }
+}
+
+fn quoted(value: &Value) -> String {
+    match value {
+        Value::Text(text) => format!("{text:?}"),
+        other => other.to_string(),
+    }
 }
 
 fn dangling_text(dangling: &[Dangling]) -> String {

@@ -39,7 +39,7 @@ impl Store {
             let changeset = changeset(&entry)?;
             state
                 .apply(&changeset)
-                .map_err(|source| Error::Fold { revision, source })?;
+                .map_err(|mismatch| Error::Fold { revision, mismatch })?;
             digest.apply(&changeset);
             if digest != entry.state_digest {
                 let (expected, found) = (entry.state_digest, digest);

@@ -163,14 +163,24 @@ fn rows_that_are_not_as_the_changeset_says_are_refused() {
         // It is not there at all.
         [Change::Delete(vpc("green", None))].into_iter().collect(),
     ];
+    let mut texts = Vec::new();
     for changeset in &cases {
         let expected =
             Configuration::apply(&mut store.configuration().unwrap(), changeset).unwrap_err();
-        match refused(&mut store, changeset) {
+        let error = refused(&mut store, changeset);
+        texts.push(text(&error));
+        match error {
             Error::Mismatch(mismatch) => assert_eq!(mismatch, expected),
             other => panic!("{other:?}"),
         }
     }
+    insta::assert_snapshot!(texts.join("\n"), @r#"
+    vpcs.blue exists already
+    vpcs.red exists already
+    vpcs.blue: description is "old", the change expects "other"
+    vpcs.red: description is none, the change expects "x"
+    vpcs.green does not exist, the change expects it
+    "#);
 }
 
 #[test]
@@ -377,6 +387,34 @@ fn of_two_writers_at_once_the_second_is_told_that_the_store_is_busy() {
     store.commit(request, &mut interferes).unwrap();
     assert!(matches!(interferes.outcome, Some(Err(Error::Busy))));
     assert_eq!(interferes.other.head().unwrap(), 1);
+}
+
+/// Writers that meet wait for each other: one of them is late, none is turned away.
+#[test]
+fn writers_take_turns() {
+    let (_folder, path) = folder();
+    drop(Store::create(&path).unwrap());
+    std::thread::scope(|scope| {
+        for writer in 0..3 {
+            let path = &path;
+            scope.spawn(move || {
+                let mut store = Store::open(path).unwrap();
+                store.set_busy_timeout(Duration::from_secs(60)).unwrap();
+                for n in 0..20 {
+                    let changeset = insert([vpc(&format!("w{writer}-{n}"), None)]);
+                    loop {
+                        match commit(&mut store, &changeset) {
+                            Ok(_) => break,
+                            Err(Error::StaleCandidate { base, head }) => assert!(base < head),
+                            Err(error) => panic!("{}", text(&error)),
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let verified = Store::open(&path).unwrap().verify().unwrap();
+    assert_eq!((verified.revisions, verified.rows), (60, 60));
 }
 
 #[test]

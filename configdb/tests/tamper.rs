@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use rewire_configdb::{Error, Store};
+use rewire_configdb::{Entry, Error, StateDigest, Store};
 
 /// A store with three revisions, damaged by SQL behind its back.
 fn damaged(sql: &str) -> Error {
@@ -35,6 +35,45 @@ fn damaged(sql: &str) -> Error {
         .unwrap();
     drop(connection);
     Store::open(&path).unwrap().verify().unwrap_err()
+}
+
+/// Three revisions, of which the last was rewritten and sealed again: the chain holds, and yet it is not true.
+fn forged(forge: impl FnOnce(&mut Entry)) -> Error {
+    let (_folder, path) = folder();
+    let mut store = Store::create(&path).unwrap();
+    for name in ["blue", "red", "green"] {
+        commit(&mut store, &insert([vpc(name, None)])).unwrap();
+    }
+    let mut entry = store.entry(3).unwrap();
+    forge(&mut entry);
+    let entry = entry.sealed();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection
+        .execute_batch("DROP TRIGGER journal_is_never_changed")
+        .unwrap();
+    let sql = "UPDATE journal SET state_digest = ?1, changeset = ?2, hash = ?3 WHERE revision = 3";
+    let (digest, hash) = (entry.state_digest.to_bytes(), entry.hash.to_bytes());
+    connection
+        .execute(sql, (digest, entry.changeset, hash))
+        .unwrap();
+    store.verify().unwrap_err()
+}
+
+#[test]
+fn a_chain_that_was_sealed_again_is_still_found_out() {
+    let error = forged(|entry| entry.state_digest = StateDigest::EMPTY);
+    insta::assert_snapshot!(
+        text(&error),
+        @"the state of revision 3 does not match its digest: expected 000000000000, found 7291124047c4"
+    );
+    let error =
+        forged(|entry| entry.changeset = rewire_journal::encode(&insert([vpc("red", None)])));
+    insta::assert_snapshot!(text(&error), @"the journal does not fold at revision 3: vpcs.red exists already");
+    let error = forged(|entry| entry.changeset.push(0));
+    insta::assert_snapshot!(
+        text(&error),
+        @"revision 3 cannot be read: the changeset is malformed at byte 35: bytes follow after the last change"
+    );
 }
 
 /// SQL that flips the lowest bit of the last byte of a BLOB.
