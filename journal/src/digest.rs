@@ -27,24 +27,12 @@ impl StateDigest {
 
     /// Puts a row in.
     pub fn add(&mut self, row: &Row) {
-        let mut carry = false;
-        for (limb, other) in self.0.iter_mut().zip(row_hash(row)) {
-            let (sum, over) = limb.overflowing_add(other);
-            let (sum, over_again) = sum.overflowing_add(u64::from(carry));
-            *limb = sum;
-            carry = over | over_again;
-        }
+        self.0 = sum(self.0, row_hash(row));
     }
 
     /// Takes a row out that was put in before.
     pub fn remove(&mut self, row: &Row) {
-        let mut borrow = false;
-        for (limb, other) in self.0.iter_mut().zip(row_hash(row)) {
-            let (difference, under) = limb.overflowing_sub(other);
-            let (difference, under_again) = difference.overflowing_sub(u64::from(borrow));
-            *limb = difference;
-            borrow = under | under_again;
-        }
+        self.0 = difference(self.0, row_hash(row));
     }
 
     /// Follows a changeset. Cost: the changeset.
@@ -79,6 +67,28 @@ impl StateDigest {
         text.truncate(12);
         text
     }
+}
+
+/// a + b modulo 2²⁵⁶, least significant limb first.
+fn sum(a: [u64; 4], b: [u64; 4]) -> [u64; 4] {
+    let mut carry = false;
+    std::array::from_fn(|index| {
+        let (sum, over) = a[index].overflowing_add(b[index]);
+        let (sum, over_again) = sum.overflowing_add(u64::from(carry));
+        carry = over | over_again;
+        sum
+    })
+}
+
+/// a − b modulo 2²⁵⁶.
+fn difference(a: [u64; 4], b: [u64; 4]) -> [u64; 4] {
+    let mut borrow = false;
+    std::array::from_fn(|index| {
+        let (difference, under) = a[index].overflowing_sub(b[index]);
+        let (difference, under_again) = difference.overflowing_sub(u64::from(borrow));
+        borrow = under | under_again;
+        difference
+    })
 }
 
 fn limbs(bytes: &[u8; 32]) -> [u64; 4] {
@@ -127,7 +137,26 @@ mod tests {
     use proptest::prelude::*;
     use rewire_schema::testing;
 
+    /// Limbs at the edges, where carries run on.
+    fn number() -> impl Strategy<Value = [u64; 4]> {
+        prop::array::uniform4(prop_oneof![Just(0), Just(1), Just(u64::MAX), any::<u64>()])
+    }
+
     proptest! {
+        #[test]
+        fn sums_are_those_of_school(a in number(), b in number()) {
+            let bytes = |n| StateDigest(n).to_bytes();
+            let mut carry = 0;
+            let mut school = [0u8; 32];
+            for (digit, (a, b)) in school.iter_mut().zip(bytes(a).into_iter().zip(bytes(b))) {
+                let column = u16::from(a) + u16::from(b) + carry;
+                *digit = column as u8;
+                carry = column >> 8;
+            }
+            prop_assert_eq!(bytes(sum(a, b)), school);
+            prop_assert_eq!(difference(sum(a, b), b), a);
+        }
+
         #[test]
         fn following_changes_equals_a_recount(
             (before, changeset) in testing::configuration()
