@@ -22,7 +22,8 @@ use crate::counters::{Totals, WorkerCounters};
 use crate::graph::{Graph, GraphConfig, LearnedNeighbor};
 use crate::neighbors::LearnedNeighbors;
 use crate::port::{PortDriver, PortRequest};
-use crate::worker::{BURST, Command, Progress, Worker};
+use crate::progress::Progress;
+use crate::worker::{BURST, Command, Worker};
 
 /// How a gateway is made.
 #[derive(Clone, Debug)]
@@ -516,7 +517,7 @@ impl<D: PortDriver> Manager<D> {
     fn stop(mut self) {
         self.close_all_ports();
         for link in &self.links {
-            link.progress.stop.store(true, Ordering::Release);
+            link.progress.stop();
             link.thread.unpark();
         }
         for thread in self.threads.drain(..) {

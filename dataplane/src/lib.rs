@@ -15,12 +15,17 @@ pub mod gateway;
 pub mod graph;
 mod neighbors;
 pub mod port;
+mod progress;
 pub mod virtual_gateway;
 mod worker;
+
+/// What `progress.rs` synchronises with: the standard library's here, loom's in its model.
+mod sync {
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+}
 
 pub use counters::{InterfaceTotals, Totals};
 pub use drop_reason::DropReason;
 pub use gateway::{Applied, Gateway, GatewayConfig, GatewayError, PortStatus, Shared};
 pub use graph::Node;
 pub use virtual_gateway::{Sent, VirtualGateway};
-pub use worker::Progress;

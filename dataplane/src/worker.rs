@@ -1,7 +1,6 @@
 //! A worker: one thread that runs its copy of the graph over its ports, burst after burst.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
 use crate::graph::{Graph, LearnedNeighbor, Origin, Received, Sinks};
 use crate::port::PortQueue;
+use crate::progress::Progress;
 
 /// Frames that a worker takes in one burst, over all of its ports.
 pub(crate) const BURST: usize = 64;
@@ -31,41 +31,6 @@ pub(crate) enum Command<B> {
         interface: InterfaceIndex,
         back: SyncSender<Option<Box<dyn PortQueue<B>>>>,
     },
-}
-
-/// Where a worker stands, for a manager that waits until a generation is live.
-#[derive(Debug)]
-pub struct Progress {
-    /// The generation that the current burst runs under, or one of the two marks.
-    generation: AtomicU64,
-    /// The manager asks the worker to end.
-    pub(crate) stop: AtomicBool,
-}
-
-/// The worker is between two bursts.
-const OUTSIDE: u64 = u64::MAX;
-/// The worker is about to enter a generation.
-const ENTERING: u64 = 0;
-
-impl Default for Progress {
-    fn default() -> Self {
-        Progress {
-            generation: AtomicU64::new(OUTSIDE),
-            stop: AtomicBool::new(false),
-        }
-    }
-}
-
-impl Progress {
-    /// Whether the worker has left every generation before `generation`: it is between two bursts, or in one that
-    /// began later.
-    pub fn has_left_before(&self, generation: u64) -> bool {
-        // Pairs with the fence in `left_right`'s enter, between the worker's mark and its choice of a half: either the
-        // mark is seen here, or the worker sees the halves as they were swapped before this call.
-        fence(Ordering::SeqCst);
-        let current = self.generation.load(Ordering::Acquire);
-        current == OUTSIDE || (current != ENTERING && current >= generation)
-    }
 }
 
 /// A port as a worker sees it: its queue, and frames that are about to leave by it.
@@ -168,11 +133,9 @@ impl<P: BufferPool> Worker<P> {
         if number == 0 && !self.graph.has_timers() {
             return 0;
         }
-        self.progress.generation.store(ENTERING, Ordering::Release);
+        self.progress.enter();
         if let Some(tables) = self.reader.enter() {
-            self.progress
-                .generation
-                .store(tables.generation(), Ordering::Release);
+            self.progress.entered(tables.generation());
             let mut sinks = WorkerSinks {
                 ports: &mut self.ports,
                 learned: &mut self.learned,
@@ -181,7 +144,7 @@ impl<P: BufferPool> Worker<P> {
             self.graph
                 .run(&mut self.received, &tables, now, &self.counters, &mut sinks);
         }
-        self.progress.generation.store(OUTSIDE, Ordering::Release);
+        self.progress.leave();
         self.transmit();
         number
     }
@@ -236,7 +199,7 @@ impl<P: BufferPool> Worker<P> {
     /// Runs until the manager says stop, then drops what is held and gives all ports back to be closed.
     pub(crate) fn run(mut self) {
         let mut idle = Idle::default();
-        while !self.progress.stop.load(Ordering::Acquire) {
+        while !self.progress.is_stopped() {
             if self.poll() == 0 {
                 idle.wait(self.ports.iter().any(|port| port.queue.is_some()));
             } else {

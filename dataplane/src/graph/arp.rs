@@ -2,16 +2,19 @@
 //!
 //! *Uses* the frame and its interface. *Next*: the same interface's port, or nowhere.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use rewire_packet::arp::{ArpOperation, ArpRepr, ArpView};
-use rewire_packet::ethernet;
-use rewire_tables::{Interface, InterfaceIndex, Route};
+use rewire_packet::ethernet::{self, EthernetRepr};
+use rewire_packet::{EtherType, MacAddress};
+use rewire_tables::InterfaceIndex;
 
 use super::Node;
-use super::context::{Context, LearnedNeighbor, Received, Sinks, drop_frame};
+use super::burst::layer3;
+use super::context::{Context, Received, Sinks, drop_frame};
+use super::heard::{Heard, answers_for, learn};
 use super::packet::Origin;
-use super::resolver::{Resolver, write_arp};
+use super::resolver::Resolver;
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
@@ -53,14 +56,16 @@ fn handle<B: PacketBuffer>(
         .tables
         .interface(index)
         .ok_or(DropReason::InterfaceUnknown)?;
-    let payload = buffer
-        .bytes()
-        .get(ethernet::HEADER_LEN..)
-        .unwrap_or_default();
-    let view = ArpView::new_checked(payload).map_err(|_| DropReason::ArpMalformed)?;
+    let view = ArpView::new_checked(layer3(buffer)).map_err(|_| DropReason::ArpMalformed)?;
     let arp = ArpRepr::parse(&view);
-    let for_us = owns(cx, interface, arp.target_protocol);
-    let learned = learn(cx, (index, interface), &arp, for_us, resolver, sinks);
+    let for_us = answers_for(cx, interface, arp.target_protocol);
+    let heard = Heard {
+        address: arp.sender_protocol,
+        mac: arp.sender_hardware,
+        to_us: for_us,
+        overrides: true,
+    };
+    let learned = learn(cx, (index, interface), heard, resolver, sinks);
     match arp.operation {
         ArpOperation::REQUEST if for_us => {
             let reply = arp.reply(interface.mac);
@@ -76,47 +81,21 @@ fn handle<B: PacketBuffer>(
     }
 }
 
-/// Whether the gateway answers for an address here: its own, and external addresses of its NAT on this link.
-fn owns(cx: &Context<'_>, interface: &Interface, target: Ipv4Addr) -> bool {
-    let nat_external = || {
-        let route = cx.tables.vpc(interface.vpc).route(target);
-        matches!(route, Some(Route::NatExternal)) && interface.on_link(target.into())
-    };
-    interface.owns(target.into()) || nat_external()
-}
-
-/// Takes the sender over, where RFC 826 says so: it speaks to us, or we know it or ask for it already. Tells whether
-/// the packet told us of somebody that we care about.
-fn learn<B: PacketBuffer>(
-    cx: &Context<'_>,
-    (index, interface): (InterfaceIndex, &Interface),
+/// Writes an ARP frame into a buffer.
+pub(super) fn write_arp<B: PacketBuffer>(
+    buffer: &mut B,
+    source: MacAddress,
+    destination: MacAddress,
     arp: &ArpRepr,
-    for_us: bool,
-    resolver: &Resolver<B, Ipv4Addr>,
-    sinks: &mut dyn Sinks<B>,
 ) -> bool {
-    let address = arp.sender_protocol;
-    let usable = arp.sender_hardware.is_unicast()
-        && !arp.sender_hardware.is_zero()
-        && arp.sender_hardware != interface.mac
-        && interface.on_link(address.into())
-        && !owns(cx, interface, address);
-    if !usable {
-        return false;
-    }
-    let known = cx.tables.neighbor(index, address.into());
-    if !for_us && known.is_none() && !resolver.is_asking((index, address)) {
-        return false;
-    }
-    if known != Some(arp.sender_hardware) {
-        let neighbor = LearnedNeighbor {
-            interface: index,
-            address: IpAddr::V4(address),
-            mac: arp.sender_hardware,
-        };
-        if !sinks.learned(neighbor) {
-            cx.counters.learned_lost.add(1);
-        }
-    }
-    true
+    let ethernet = EthernetRepr {
+        source,
+        destination,
+        ether_type: EtherType::ARP,
+    };
+    buffer.resize(ethernet::HEADER_LEN + arp.buffer_len())
+        && ethernet.emit(buffer.bytes_mut()).is_ok()
+        && arp
+            .emit(&mut buffer.bytes_mut()[ethernet::HEADER_LEN..])
+            .is_ok()
 }

@@ -1,57 +1,54 @@
-//! What differs between the address families on the way through the graph.
+//! What differs between the address families on the way through the graph. Everything else is written once.
 
-use std::net::Ipv4Addr;
+use rewire_packet::{Fragment, IpHeader, Transport};
+use rewire_tables::{Address, Interface};
 
-use rewire_packet::ipv4::{Ipv4Error, Ipv4View};
-use rewire_packet::{Fragment, IpHeader};
-use rewire_tables::Address;
-
+use super::burst::IcmpErrorOf;
+use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
-/// The checks of one address family. IPv4 alone implements it: IPv6 has its headers, routes and connections, and waits
-/// here for neighbor discovery.
+/// An address family, by its addresses: the checks of its headers, and how it speaks to the hosts on a link.
 pub(super) trait Family: Address {
-    /// Reads and checks the header of a packet (RFC 1812, section 5.2.2).
+    /// The ICMP type of an echo request.
+    const ECHO_REQUEST: u8;
+
+    /// Reads and checks the header of a packet (RFC 1812, section 5.2.2; RFC 8200, section 3).
     fn check(packet: &[u8]) -> Result<IpHeader<Self::Version>, DropReason>;
-    /// Whether no sender can have this address (RFC 1812, section 5.3.7).
+
+    /// Whether no sender can have this address (RFC 1812, section 5.3.7; RFC 4291, section 2.5).
     fn is_martian_source(self) -> bool;
-    /// Whether no packet that is routed can be for this address (RFC 1812, section 5.3.7).
+
+    /// Whether no packet that is routed can be for this address (RFC 1812, section 5.3.7; RFC 4291, section 2.5).
     fn is_martian_destination(self) -> bool;
+
+    /// Whether the address means something on its link alone, so that packets with it are never forwarded.
+    fn is_link_local(self) -> bool;
+
+    /// Whether a packet is the link's own business, like neighbor discovery, and goes to a node of its own.
+    fn is_link_control(transport: &Transport) -> bool;
+
+    /// Whether the gateway has this address on an interface.
+    fn is_own(self, interface: &Interface) -> bool;
+
+    /// The gateway's address on an interface to speak from to `peer`.
+    fn source_for(interface: &Interface, peer: Self) -> Option<Self>;
+
+    /// Writes the frame that asks the link for the MAC address of a neighbor; false where that cannot be.
+    fn write_question<B: PacketBuffer>(buffer: &mut B, interface: &Interface, target: Self)
+    -> bool;
+
+    /// Turns an echo request into its answer, in place; the header of the answer. Nothing, where its checksum is wrong.
+    fn answer_echo(
+        packet: &mut [u8],
+        header: &IpHeader<Self::Version>,
+    ) -> Option<IpHeader<Self::Version>>;
+
+    /// What the sender of a packet for the gateway is told, whose protocol the gateway does not speak.
+    fn unknown_protocol(packet: &[u8], header: &IpHeader<Self::Version>) -> IcmpErrorOf<Self>;
 }
 
-/// Loose source and record route (RFC 791, section 3.1).
-const LOOSE_SOURCE_ROUTE: u8 = 131;
-/// Strict source and record route (RFC 791, section 3.1).
-const STRICT_SOURCE_ROUTE: u8 = 137;
-
-impl Family for Ipv4Addr {
-    fn check(packet: &[u8]) -> Result<IpHeader<Self::Version>, DropReason> {
-        let reason = |error| match error {
-            Ipv4Error::TooShort { .. } => DropReason::IpTooShort,
-            Ipv4Error::BadVersion { .. } => DropReason::IpBadVersion,
-            Ipv4Error::BadHeaderLength { .. } => DropReason::IpBadHeaderLength,
-            Ipv4Error::BadTotalLength { .. } => DropReason::IpBadTotalLength,
-            Ipv4Error::BadChecksum { .. } => DropReason::IpBadChecksum,
-        };
-        let view = Ipv4View::new_checked(packet).map_err(reason)?;
-        view.check_checksum().map_err(reason)?;
-        // A malformed option does not stop the packet: it is the hosts' business. A source route is ours.
-        let routed = |kind| matches!(kind, LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE);
-        if view.header_len() > 20 && view.options().flatten().any(|option| routed(option.kind)) {
-            return Err(DropReason::IpSourceRoute);
-        }
-        Ok(view.ip_header())
-    }
-
-    fn is_martian_source(self) -> bool {
-        // 0/8 "this network", 127/8 loopback, 224/4 multicast, 240/4 reserved with the limited broadcast.
-        matches!(self.octets()[0], 0 | 127 | 224..)
-    }
-
-    fn is_martian_destination(self) -> bool {
-        matches!(self.octets()[0], 0 | 127 | 240..)
-    }
-}
+/// The hop limit of packets that the gateway makes (RFC 1700).
+pub(super) const DEFAULT_HOP_LIMIT: u8 = 64;
 
 /// Whether a packet is whole, so that the ports in it are those of all its bytes.
 pub(super) fn has_ports(fragment: Fragment) -> bool {

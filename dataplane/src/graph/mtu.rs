@@ -27,7 +27,7 @@ pub(super) fn run<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &mut Burs
         }
         match packet.origin {
             Origin::Received(_) => Next::To(Node::EgressNat),
-            Origin::Own(_) => Next::To(Node::EthernetOutput),
+            Origin::Own(_) | Origin::OwnOnLink(_) => Next::To(Node::EthernetOutput),
         }
     });
 }

@@ -2,22 +2,21 @@
 //!
 //! *Uses* egress interface and next hop. *Sets* the next hop's MAC address. *Next*: `mtu`.
 
-use std::net::Ipv4Addr;
-
 use rewire_packet::icmp_error::IcmpErrorKind;
 
 use super::Node;
 use super::burst::{Burst, Next};
 use super::context::{Context, Sinks};
+use super::family::Family;
 use super::packet::Fate;
 use super::resolver::{Resolution, Resolver};
 use crate::buffer::BufferPool;
 use crate::drop_reason::DropReason;
 
-pub(super) fn run<P: BufferPool>(
+pub(super) fn run<P: BufferPool, A: Family>(
     cx: &Context<'_>,
-    burst: &mut Burst<P::Buffer, Ipv4Addr>,
-    resolver: &mut Resolver<P::Buffer, Ipv4Addr>,
+    burst: &mut Burst<P::Buffer, A>,
+    resolver: &mut Resolver<P::Buffer, A>,
     pool: &mut P,
     sinks: &mut dyn Sinks<P::Buffer>,
 ) {

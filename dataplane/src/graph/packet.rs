@@ -1,9 +1,12 @@
 //! A packet on its way through the graph: its buffer, and what the nodes have decided about it.
 
 use rewire_conntrack::{Direction, FlowId, FlowKey, Rewrite};
-use rewire_packet::{IpAddress, IpHeader, MacAddress, Transport};
+use rewire_packet::{Fragment, IpAddress, IpHeader, MacAddress, Protocol, Transport};
 use rewire_tables::{Address, InterfaceIndex, VpcIndex};
 
+use super::Node;
+use super::context::Received;
+use super::family::Family;
 use crate::drop_reason::DropReason;
 
 /// Where a packet comes from.
@@ -13,6 +16,8 @@ pub enum Origin {
     Received(InterfaceIndex),
     /// The gateway made it, to be routed in this VPC.
     Own(VpcIndex),
+    /// The gateway made it for a neighbor on this interface's link, which it must not leave (RFC 4291, section 2.5.6).
+    OwnOnLink(InterfaceIndex),
 }
 
 /// What a packet has to do with connections.
@@ -37,6 +42,8 @@ pub(super) enum Fate {
     Transmit(InterfaceIndex),
     /// It waits for the next hop's MAC address.
     Hold,
+    /// It was for the gateway, which has taken in what it says.
+    Consume,
     /// It is dropped.
     Drop(DropReason),
 }
@@ -62,11 +69,73 @@ pub(super) struct Packet<B, A: Address> {
 }
 
 impl<B, A: Address> Packet<B, A> {
+    /// A packet about which nothing is decided yet. `ip_input` reads its header.
+    pub(super) fn new(frame: Received<B>, link_destination: MacAddress, vpc: VpcIndex) -> Self {
+        Packet {
+            buffer: frame.buffer,
+            origin: frame.origin,
+            link_destination,
+            header: IpHeader {
+                source: A::UNSPECIFIED,
+                destination: A::UNSPECIFIED,
+                protocol: Protocol(0),
+                fragment: Fragment::Whole,
+                hop_limit: 0,
+                traffic_class: 0,
+                header_len: 0,
+                packet_len: 0,
+            },
+            transport: Transport::Other {
+                protocol: Protocol(0),
+            },
+            vpc,
+            connection: Connection::Untracked,
+            rewrite: Rewrite {
+                destination: None,
+                source: None,
+                route_vpc: vpc,
+            },
+            egress: InterfaceIndex(0),
+            next_hop: A::UNSPECIFIED,
+            next_hop_mac: MacAddress::ZERO,
+            fate: Fate::Pending,
+        }
+    }
+
     /// The destination that the packet is routed by: the one that ingress NAT gives it, or the one in its header.
     pub(super) fn destination(&self) -> A {
         match self.rewrite.destination {
             Some((address, _)) => address,
             None => self.header.destination,
+        }
+    }
+}
+
+impl<B, A: Family> Packet<B, A> {
+    /// Where a packet of the gateway's own begins its walk. One that stays on its link needs no route.
+    pub(super) fn first_node(&mut self) -> Node {
+        match self.origin {
+            Origin::OwnOnLink(interface) => {
+                self.egress = interface;
+                self.next_hop = self.header.destination;
+                Node::Neighbor
+            }
+            Origin::Received(_) | Origin::Own(_) => Node::Route,
+        }
+    }
+}
+
+impl Origin {
+    /// The origin of a packet with which the gateway answers one that `interface` received.
+    pub(super) fn of_answer<A: Family>(
+        interface: InterfaceIndex,
+        vpc: VpcIndex,
+        (source, destination): (A, A),
+    ) -> Origin {
+        if source.is_link_local() || destination.is_link_local() {
+            Origin::OwnOnLink(interface)
+        } else {
+            Origin::Own(vpc)
         }
     }
 }

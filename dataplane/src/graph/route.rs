@@ -23,7 +23,7 @@ pub(super) fn run<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &mut Burs
             Some(Route::Local) => match packet.origin {
                 Origin::Received(_) => Next::To(Node::Local),
                 // The gateway does not talk to itself.
-                Origin::Own(_) => Next::Drop(DropReason::LocalNoService),
+                Origin::Own(_) | Origin::OwnOnLink(_) => Next::Drop(DropReason::LocalNoService),
             },
             Some(Route::NatExternal) => Next::Drop(DropReason::NatNoMapping),
             Some(Route::SubnetBroadcast) => Next::Drop(DropReason::SubnetBroadcast),
@@ -54,6 +54,6 @@ fn forward<B, A: Family>(
     packet.next_hop = hop.via.and_then(A::from_ip).unwrap_or(destination);
     match packet.origin {
         Origin::Received(_) => Next::To(Node::HopLimit),
-        Origin::Own(_) => Next::To(Node::Neighbor),
+        Origin::Own(_) | Origin::OwnOnLink(_) => Next::To(Node::Neighbor),
     }
 }

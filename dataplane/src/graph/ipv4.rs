@@ -1,0 +1,100 @@
+//! IPv4 as the graph sees it: RFC 791 and what RFC 1812 asks of a router, with ARP on the link.
+
+use std::net::Ipv4Addr;
+
+use rewire_packet::arp::ArpRepr;
+use rewire_packet::icmpv4::{self, Icmpv4Error, Icmpv4View};
+use rewire_packet::ipv4::{Ipv4Error, Ipv4View};
+use rewire_packet::{IpHeader, Ipv4, MacAddress, Transport};
+use rewire_tables::Interface;
+
+use super::arp::write_arp;
+use super::family::{DEFAULT_HOP_LIMIT, Family};
+use crate::buffer::PacketBuffer;
+use crate::drop_reason::DropReason;
+
+/// Loose source and record route (RFC 791, section 3.1).
+const LOOSE_SOURCE_ROUTE: u8 = 131;
+/// Strict source and record route (RFC 791, section 3.1).
+const STRICT_SOURCE_ROUTE: u8 = 137;
+
+impl Family for Ipv4Addr {
+    const ECHO_REQUEST: u8 = icmpv4::message_type::ECHO_REQUEST;
+
+    fn check(packet: &[u8]) -> Result<IpHeader<Ipv4>, DropReason> {
+        let reason = |error| match error {
+            Ipv4Error::TooShort { .. } => DropReason::IpTooShort,
+            Ipv4Error::BadVersion { .. } => DropReason::IpBadVersion,
+            Ipv4Error::BadHeaderLength { .. } => DropReason::IpBadHeaderLength,
+            Ipv4Error::BadTotalLength { .. } => DropReason::IpBadTotalLength,
+            Ipv4Error::BadChecksum { .. } => DropReason::IpBadChecksum,
+        };
+        let view = Ipv4View::new_checked(packet).map_err(reason)?;
+        view.check_checksum().map_err(reason)?;
+        // A malformed option does not stop the packet: it is the hosts' business. A source route is ours.
+        let routed = |kind| matches!(kind, LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE);
+        if view.header_len() > 20 && view.options().flatten().any(|option| routed(option.kind)) {
+            return Err(DropReason::IpSourceRoute);
+        }
+        Ok(view.ip_header())
+    }
+
+    fn is_martian_source(self) -> bool {
+        // 0/8 "this network", 127/8 loopback, 224/4 multicast, 240/4 reserved with the limited broadcast.
+        matches!(self.octets()[0], 0 | 127 | 224..)
+    }
+
+    fn is_martian_destination(self) -> bool {
+        matches!(self.octets()[0], 0 | 127 | 240..)
+    }
+
+    /// 169.254/16 (RFC 3927) is taken for an address like others: some networks route it.
+    fn is_link_local(self) -> bool {
+        false
+    }
+
+    /// ARP has an EtherType of its own.
+    fn is_link_control(_: &Transport) -> bool {
+        false
+    }
+
+    fn is_own(self, interface: &Interface) -> bool {
+        interface.owns(self.into())
+    }
+
+    fn source_for(interface: &Interface, peer: Self) -> Option<Self> {
+        interface.source_for(peer)
+    }
+
+    /// An ARP request (RFC 826) to everybody.
+    fn write_question<B: PacketBuffer>(
+        buffer: &mut B,
+        interface: &Interface,
+        target: Self,
+    ) -> bool {
+        let Some(source) = interface.source_for(target) else {
+            return false;
+        };
+        let request = ArpRepr::request(interface.mac, source, target);
+        write_arp(buffer, interface.mac, MacAddress::BROADCAST, &request)
+    }
+
+    fn answer_echo(packet: &mut [u8], header: &IpHeader<Ipv4>) -> Option<IpHeader<Ipv4>> {
+        let mut icmp = Icmpv4View::new_checked(packet.get_mut(header.header_len..)?).ok()?;
+        if !icmp.verify_checksum() {
+            return None;
+        }
+        icmp.set_message_type(icmpv4::message_type::ECHO_REPLY);
+        icmp.fill_checksum();
+        let mut ip = Ipv4View::new_checked(packet).ok()?;
+        ip.set_source(header.destination);
+        ip.set_destination(header.source);
+        ip.set_ttl(DEFAULT_HOP_LIMIT);
+        ip.fill_checksum();
+        Some(ip.ip_header())
+    }
+
+    fn unknown_protocol(_: &[u8], _: &IpHeader<Ipv4>) -> Icmpv4Error {
+        Icmpv4Error::ProtocolUnreachable
+    }
+}

@@ -1,0 +1,215 @@
+//! IPv6 as the graph sees it: RFC 8200, with neighbor discovery on the link.
+
+use std::net::Ipv6Addr;
+
+use rewire_packet::ethernet::{self, EthernetRepr};
+use rewire_packet::icmpv6::{self, Icmpv6Error, Icmpv6View};
+use rewire_packet::ipv6::{HEADER_LEN, Ipv6Error, Ipv6Repr, Ipv6View};
+use rewire_packet::ndp::{NdpRepr, solicited_node};
+use rewire_packet::{EtherType, IpHeader, Ipv6, MacAddress, Protocol, Transport};
+use rewire_tables::Interface;
+
+use super::family::{DEFAULT_HOP_LIMIT, Family};
+use crate::buffer::PacketBuffer;
+use crate::drop_reason::DropReason;
+
+/// What shows that a packet has crossed no router (RFC 4861, section 3.1).
+const LINK_HOP_LIMIT: u8 = 255;
+/// The type of the routing header that names every hop, which nobody follows any more (RFC 5095).
+const SOURCE_ROUTE: u8 = 0;
+
+impl Family for Ipv6Addr {
+    const ECHO_REQUEST: u8 = icmpv6::message_type::ECHO_REQUEST;
+
+    fn check(packet: &[u8]) -> Result<IpHeader<Ipv6>, DropReason> {
+        let reason = |error| match error {
+            Ipv6Error::TooShort { .. } => DropReason::IpTooShort,
+            Ipv6Error::BadVersion { .. } => DropReason::IpBadVersion,
+            Ipv6Error::BadPayloadLength { .. } => DropReason::IpBadTotalLength,
+            Ipv6Error::TruncatedExtension { .. }
+            | Ipv6Error::TooManyExtensions
+            | Ipv6Error::MisplacedHopByHop => DropReason::IpBadExtension,
+        };
+        let view = Ipv6View::new_checked(packet).map_err(reason)?;
+        let header = view.ip_header().map_err(reason)?;
+        let routed = extensions(packet, &header).any(|(kind, at)| {
+            kind == Protocol::ROUTING && packet.get(at + 2) == Some(&SOURCE_ROUTE)
+        });
+        if routed {
+            return Err(DropReason::IpSourceRoute);
+        }
+        Ok(header)
+    }
+
+    fn is_martian_source(self) -> bool {
+        self.is_multicast() || self.is_martian_destination()
+    }
+
+    fn is_martian_destination(self) -> bool {
+        // IPv4-mapped addresses stand for IPv4 inside a host, and are on no wire.
+        self.is_unspecified() || self.is_loopback() || self.to_ipv4_mapped().is_some()
+    }
+
+    fn is_link_local(self) -> bool {
+        self.is_unicast_link_local()
+    }
+
+    /// Multicast listeners (RFC 2710, RFC 3810), neighbor discovery (RFC 4861) forward, inverse and secured, multicast
+    /// routers (RFC 4286).
+    fn is_link_control(transport: &Transport) -> bool {
+        let Transport::IcmpOther { message_type, .. } = transport else {
+            return false;
+        };
+        matches!(message_type, 130..=137 | 141..=143 | 148..=149 | 151..=153)
+    }
+
+    fn is_own(self, interface: &Interface) -> bool {
+        interface.owns(self.into()) || self == link_local(interface.mac)
+    }
+
+    fn source_for(interface: &Interface, peer: Self) -> Option<Self> {
+        if peer.is_link_local() {
+            Some(link_local(interface.mac))
+        } else {
+            interface.source_for(peer)
+        }
+    }
+
+    /// A neighbor solicitation to the group that the target listens on (RFC 4861, section 7.2.2).
+    fn write_question<B: PacketBuffer>(
+        buffer: &mut B,
+        interface: &Interface,
+        target: Self,
+    ) -> bool {
+        let Some(source) = Self::source_for(interface, target) else {
+            return false;
+        };
+        let group = solicited_node(target);
+        let solicitation = NdpRepr::Solicitation {
+            target,
+            source_link_address: Some(interface.mac),
+        };
+        let link = (interface.mac, MacAddress::from_ipv6_multicast(group));
+        write_ndp(buffer, link, (source, group), &solicitation)
+    }
+
+    /// The answer has no extension header: those were for the way here.
+    fn answer_echo(packet: &mut [u8], header: &IpHeader<Ipv6>) -> Option<IpHeader<Ipv6>> {
+        let message = header.header_len..header.packet_len;
+        let length = message.len();
+        let request = Icmpv6View::new_checked(packet.get(message.clone())?).ok()?;
+        if !request.verify_checksum(header.source, header.destination) {
+            return None;
+        }
+        packet.copy_within(message, HEADER_LEN);
+        let (source, destination) = (header.destination, header.source);
+        let ip = Ipv6Repr {
+            hop_limit: DEFAULT_HOP_LIMIT,
+            traffic_class: header.traffic_class,
+            ..Ipv6Repr::new(source, destination, Protocol::ICMPV6, length)
+        };
+        ip.emit(packet).ok()?;
+        let answer = packet.get_mut(HEADER_LEN..HEADER_LEN + length)?;
+        let mut icmp = Icmpv6View::new_checked(answer).ok()?;
+        icmp.set_message_type(icmpv6::message_type::ECHO_REPLY);
+        icmp.fill_checksum(source, destination);
+        Ipv6View::new_checked(packet).ok()?.ip_header().ok()
+    }
+
+    /// A parameter problem that points at the field that names the protocol (RFC 8200, section 4).
+    fn unknown_protocol(packet: &[u8], header: &IpHeader<Ipv6>) -> Icmpv6Error {
+        const NEXT_HEADER: usize = 6;
+        let last = extensions(packet, header).last();
+        Icmpv6Error::ParameterProblem {
+            code: 1,
+            pointer: last.map_or(NEXT_HEADER, |(_, at)| at) as u32,
+        }
+    }
+}
+
+/// The extension headers of a packet whose header was read, each with its kind and where it begins.
+fn extensions<'a>(
+    packet: &'a [u8],
+    header: &IpHeader<Ipv6>,
+) -> impl Iterator<Item = (Protocol, usize)> + 'a {
+    let byte = |at| packet.get(at).copied().unwrap_or(0);
+    let end = header.header_len;
+    let (mut kind, mut at) = (Protocol(byte(6)), HEADER_LEN);
+    std::iter::from_fn(move || {
+        let this = (kind, at);
+        // All have their length in units of 8 bytes without the first, but the fragment header.
+        let length = match kind {
+            Protocol::FRAGMENT => 8,
+            _ => 8 * (1 + usize::from(byte(at + 1))),
+        };
+        (kind, at) = (Protocol(byte(at)), at + length);
+        (this.1 < end).then_some(this)
+    })
+}
+
+/// The address that an interface has by its MAC address, on its link alone (RFC 4291, sections 2.5.6 and appendix A).
+pub(super) const fn link_local(mac: MacAddress) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.octets();
+    // The bit that tells universal addresses from local ones is turned round.
+    let id = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+    Ipv6Addr::from_bits(0xfe80 << 112 | id as u128)
+}
+
+/// Writes a frame with a message of neighbor discovery into a buffer. Addresses are source, then destination.
+pub(super) fn write_ndp<B: PacketBuffer>(
+    buffer: &mut B,
+    link: (MacAddress, MacAddress),
+    (source, destination): (Ipv6Addr, Ipv6Addr),
+    message: &NdpRepr,
+) -> bool {
+    let ethernet = EthernetRepr {
+        source: link.0,
+        destination: link.1,
+        ether_type: EtherType::IPV6,
+    };
+    let length = message.buffer_len();
+    let ip = Ipv6Repr {
+        hop_limit: LINK_HOP_LIMIT,
+        ..Ipv6Repr::new(source, destination, Protocol::ICMPV6, length)
+    };
+    if !buffer.resize(ethernet::HEADER_LEN + HEADER_LEN + length) {
+        return false;
+    }
+    let frame = buffer.bytes_mut();
+    let (head, rest) = frame.split_at_mut(ethernet::HEADER_LEN);
+    let (ip_header, body) = rest.split_at_mut(HEADER_LEN);
+    ethernet.emit(head).is_ok()
+        && ip.emit(ip_header).is_ok()
+        && message.emit(source, destination, body).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_has_the_link_local_address_of_its_mac() {
+        // The example of RFC 4291, appendix A, made a full address.
+        let mac = MacAddress([0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde]);
+        assert_eq!(
+            link_local(mac),
+            "fe80::3656:78ff:fe9a:bcde".parse::<Ipv6Addr>().unwrap()
+        );
+    }
+
+    #[test]
+    fn martians() {
+        for (address, source, destination) in [
+            ("::", true, true),
+            ("::1", true, true),
+            ("::ffff:192.0.2.1", true, true),
+            ("ff02::1", true, false),
+            ("2001:db8::1", false, false),
+            ("fe80::1", false, false),
+        ] {
+            let address: Ipv6Addr = address.parse().unwrap();
+            assert_eq!(address.is_martian_source(), source, "{address}");
+            assert_eq!(address.is_martian_destination(), destination, "{address}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Law 7: a worker that stalls inside its tables makes an alarm, not a hung commit.
+
+mod support;
+
+use std::any::Any;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use rewire_compiler::{Compiled, Compiler};
+use rewire_dataplane::buffer::{BufferPool, PacketBuffer};
+use rewire_dataplane::port::{OpenError, PortDriver, PortQueue, PortRequest};
+use rewire_dataplane::{Gateway, GatewayConfig, GatewayError};
+use rewire_schema::{Changeset, Configuration, Document};
+use support::*;
+
+/// Whoever looks at a frame waits at this gate while it is shut.
+#[derive(Clone, Default)]
+struct Gate(Arc<(Mutex<State>, Condvar)>);
+
+#[derive(Default)]
+struct State {
+    shut: bool,
+    waiting: bool,
+    frames: usize,
+}
+
+impl Gate {
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.0.0.lock().unwrap());
+        self.0.1.notify_all();
+    }
+    fn wait(&self, until: impl Fn(&State) -> bool) {
+        let state = self.0.0.lock().unwrap();
+        drop(self.0.1.wait_while(state, |state| !until(state)).unwrap());
+    }
+}
+
+struct Gated(Gate, Vec<u8>);
+
+impl PacketBuffer for Gated {
+    fn bytes(&self) -> &[u8] {
+        if self.0.0.0.lock().unwrap().shut {
+            self.0.change(|state| state.waiting = true);
+            self.0.wait(|state| !state.shut);
+            self.0.change(|state| state.waiting = false);
+        }
+        &self.1
+    }
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.1
+    }
+    fn truncate(&mut self, length: usize) {
+        self.1.truncate(length);
+    }
+    fn resize(&mut self, length: usize) -> bool {
+        self.1.resize(length, 0);
+        true
+    }
+}
+
+impl BufferPool for Gate {
+    type Buffer = Gated;
+    fn allocate(&mut self) -> Option<Gated> {
+        Some(Gated(self.clone(), Vec::new()))
+    }
+}
+
+impl PortQueue<Gated> for Gate {
+    fn receive(&mut self, frames: &mut Vec<Gated>, _: usize) {
+        let mut state = self.0.0.lock().unwrap();
+        for _ in 0..std::mem::take(&mut state.frames) {
+            frames.push(Gated(
+                self.clone(),
+                udp((HOST, 4000), (SITE, 53), 8).frame(),
+            ));
+        }
+    }
+    fn transmit(&mut self, frames: &mut Vec<Gated>) {
+        frames.clear();
+    }
+}
+
+struct GateDriver(Gate);
+
+impl PortDriver for GateDriver {
+    type Pool = Gate;
+    fn open(&mut self, request: &PortRequest) -> Result<Box<dyn PortQueue<Gated>>, OpenError> {
+        match request.interface.as_str() {
+            "red0" => Err(OpenError {
+                interface: request.interface.clone(),
+                port: request.port.to_string(),
+                reason: "there is no such port".to_owned(),
+            }),
+            _ => Ok(Box::new(self.0.clone())),
+        }
+    }
+    fn pool(&self) -> Gate {
+        self.0.clone()
+    }
+    fn attach_thread(&self) -> Box<dyn FnOnce() -> Box<dyn Any> + Send> {
+        Box::new(|| Box::new(()))
+    }
+}
+
+fn configuration(document: serde_json::Value) -> Configuration {
+    let document: Document = serde_json::from_value(document).expect("a document");
+    Configuration::from(&document)
+}
+
+fn start() -> (Gate, Gateway, Compiler) {
+    let gate = Gate::default();
+    let config = GatewayConfig {
+        publish_deadline: Duration::from_millis(20),
+        live_deadline: Duration::from_millis(20),
+        ..GatewayConfig::default()
+    };
+    let gateway = Gateway::start(config, GateDriver(gate.clone())).expect("threads");
+    let (compiler, compiled) = Compiler::compile(configuration(two_vpcs()), 1).unwrap();
+    gateway.apply(1, compiled).expect("live");
+    (gate, gateway, compiler)
+}
+
+#[test]
+fn a_stalled_worker_makes_an_alarm_and_the_next_commit_works() {
+    let (gate, gateway, mut compiler) = start();
+    let shared = gateway.shared();
+    let mut next = |revision: u64, route: &str| -> Compiled {
+        let mut document = two_vpcs();
+        document["vpcs"]["blue"]["routes"][route] = json!({ "type": "blackhole" });
+        let changeset = Changeset::between(compiler.configuration(), &configuration(document));
+        compiler.apply(revision, &changeset).unwrap()
+    };
+    gate.change(|state| {
+        state.shut = true;
+        state.frames = 1;
+    });
+    gate.wait(|state| state.waiting);
+    // The halves are swapped, but the worker is still inside the old one.
+    let late = gateway.apply(2, next(2, "172.16.0.0/12")).unwrap_err();
+    assert!(
+        matches!(late, GatewayError::LiveLate { worker: 0, .. }),
+        "{late}"
+    );
+    assert_eq!(
+        (shared.revision(), shared.stuck(), shared.late()),
+        (2, false, 1)
+    );
+    // Now that half is the one to be written.
+    let late = gateway.apply(3, next(3, "172.17.0.0/16")).unwrap_err();
+    assert!(matches!(late, GatewayError::PublishLate(_)), "{late}");
+    assert!(shared.stuck());
+    assert!(
+        late.to_string()
+            .contains("a worker has not left the old tables"),
+        "{late}"
+    );
+    gate.change(|state| state.shut = false);
+    gate.wait(|state| !state.waiting);
+    gateway
+        .apply(4, next(4, "172.18.0.0/16"))
+        .expect("live again");
+    assert_eq!((shared.revision(), shared.stuck()), (4, false));
+}
+
+#[test]
+fn a_port_that_cannot_be_opened_is_named_and_the_others_work() {
+    let (_, gateway, _) = start();
+    let ports: Vec<_> = gateway
+        .shared()
+        .ports()
+        .into_iter()
+        .map(|(_, port)| port)
+        .collect();
+    let problems: Vec<_> = ports
+        .iter()
+        .map(|port| (port.interface.as_str(), port.problem.as_deref()))
+        .collect();
+    assert_eq!(
+        problems,
+        [
+            ("blue0", None),
+            ("red0", Some("there is no such port")),
+            ("wan", None)
+        ]
+    );
+}
