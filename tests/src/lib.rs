@@ -1,1 +1,24 @@
-//! End-to-end tests.
+//! End-to-end tests: the real binary between real kernels, in network namespaces of each test's own.
+//!
+//! A [`Lab`] is the world of a test: hosts in two VPCs and in an internet, cables, a store, and the gateway. It goes away
+//! with everything that it started; if the test fails, it first prints what the gateway has to say.
+//!
+//! The tests take root. Without it they are skipped and say so. They need `target/…/rewire` beside them, which
+//! `cargo nextest run --workspace` builds (`make test`); `-p rewire-tests` alone does not build it anew.
+
+pub mod documents;
+mod exchange;
+mod lab;
+mod metrics;
+mod namespace;
+mod ping;
+mod process;
+mod wait;
+
+pub use exchange::{Exchange, tcp_pair};
+pub use lab::{Answer, Lab};
+pub use metrics::Metrics;
+pub use namespace::Namespace;
+pub use ping::{Ping, RunningPing};
+pub use process::Running;
+pub use wait::{PATIENCE, until};

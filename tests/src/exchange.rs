@@ -1,0 +1,70 @@
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use crate::namespace::Namespace;
+use crate::wait::PATIENCE;
+
+/// Two ends of one TCP connection, as seen by their own hosts.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The end of who connected.
+    pub client: TcpStream,
+    /// The end of who listened.
+    pub server: TcpStream,
+}
+
+/// Connects from one host to `address`, which is to lead to `listen` of another.
+pub fn tcp_pair(
+    client: &Namespace,
+    address: &str,
+    server: &Namespace,
+    listen: &str,
+) -> io::Result<Exchange> {
+    let address: SocketAddr = address.parse().expect("an address and a port");
+    let listener = server.run(|| TcpListener::bind(listen))?;
+    let client = client.run(|| TcpStream::connect_timeout(&address, PATIENCE))?;
+    let (server, _) = listener.accept()?;
+    for end in [&client, &server] {
+        end.set_read_timeout(Some(PATIENCE))?;
+        end.set_write_timeout(Some(PATIENCE))?;
+        end.set_nodelay(true)?;
+    }
+    Ok(Exchange { client, server })
+}
+
+impl Exchange {
+    /// Sends as many bytes each way, at once, and checks that they come whole.
+    #[track_caller]
+    pub fn talk(&mut self, length: usize) {
+        let there: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+        let back: Vec<u8> = there.iter().rev().copied().collect();
+        let (mut client, mut server) = (&self.client, &self.server);
+        let (got_there, got_back) = std::thread::scope(|scope| {
+            let writers = [
+                scope.spawn(|| { &self.client }.write_all(&there)),
+                scope.spawn(|| { &self.server }.write_all(&back)),
+            ];
+            let reader = scope.spawn(move || read(&mut server, length));
+            let got_back = read(&mut client, length);
+            for writer in writers {
+                writer
+                    .join()
+                    .expect("no panic")
+                    .expect("the connection takes what is written");
+            }
+            (reader.join().expect("no panic"), got_back)
+        });
+        let got_there = got_there.expect("the server reads what the client wrote");
+        let got_back = got_back.expect("the client reads what the server wrote");
+        assert!(
+            got_there == there && got_back == back,
+            "the bytes are not those that were sent"
+        );
+    }
+}
+
+fn read(from: &mut impl Read, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    from.read_exact(&mut bytes)?;
+    Ok(bytes)
+}

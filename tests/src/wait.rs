@@ -1,0 +1,16 @@
+use std::time::{Duration, Instant};
+
+/// How long a test waits for anything before it fails: long, because a busy machine is no defect.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asks every 10 ms until there is an answer, and panics with `what` when there is none in time.
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
