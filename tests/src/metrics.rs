@@ -50,3 +50,24 @@ fn sample(line: &str) -> (String, f64) {
     };
     (series.to_owned(), value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_found_by_name_and_label() {
+        let metrics =
+            Metrics::read("# TYPE a counter\na{x=\"1\",y=\"2\"} 3\na{x=\"2\"} 4\nab 5\n# EOF\n");
+        assert_eq!(metrics.sum("a"), 7.0);
+        assert_eq!(metrics.sum("ab"), 5.0);
+        assert_eq!(metrics.labelled("a", "x", "2"), 4.0);
+        assert_eq!(metrics.labelled("a", "y", "1"), 0.0);
+    }
+
+    #[test]
+    #[should_panic(expected = "not a sample")]
+    fn what_is_no_sample_is_noticed() {
+        Metrics::read("a{x=\"1\"} three\n");
+    }
+}

@@ -39,3 +39,17 @@ fn the_gateway_answers_for_its_own_addresses_only() {
         .ping("10.2.0.1", "-c 1 -W 1")
         .assert_refused("10.1.0.1", "Unreachable");
 }
+
+/// What all the other tests stand on: whatever passes, passes through the gateway.
+#[test]
+fn without_a_gateway_nothing_passes() {
+    let Some(lab) = Lab::new() else { return };
+    for (host, address) in [
+        (&lab.blue, "10.1.0.1"),
+        (&lab.blue, "198.51.100.1"),
+        (&lab.internet, "10.1.0.10"),
+    ] {
+        let ping = host.ping(address, "-c 1 -W 1");
+        assert!(ping.answered.is_empty(), "{}", ping.output);
+    }
+}
