@@ -54,8 +54,8 @@ pub struct Config {
 
 /// The connections of one worker, of one address family, and their NAT mappings.
 ///
-/// A look-up costs one hash, and about three cache misses in a large table. Memory is reserved at construction, 200 to 300
-/// bytes a connection of IPv4, and touched as it is first used.
+/// A look-up costs one hash, and about three cache misses in a large table. Memory is reserved at construction, and touched as
+/// it is first used: about 190 bytes a connection of IPv4, 240 of IPv6, and up to as much again for its mapping.
 #[derive(Debug)]
 pub struct Connections<A> {
     flows: Slab<Flow<A>>,
@@ -190,9 +190,10 @@ impl<A: Address> Connections<A> {
 
     /// A mapping for an internal endpoint whose packets leave into `external_vpc`: the one that it has, if it has one
     /// (endpoint-independent mapping, RFC 4787 REQ-1), otherwise a new one on one of the addresses of `ranges`.
+    /// Workers do not know each other's mappings: REQ-1 holds where all packets of an internal endpoint reach one worker.
     ///
-    /// The address is the one that other endpoints of the same internal address have, where that has ports left (paired
-    /// pooling, REQ-2). The port is the internal one, where that is free there and in this worker's share (see
+    /// The address is the one that the same internal address got first, while it has any mapping, where that has ports left
+    /// (paired pooling, REQ-2). The port is the internal one, where that is free there and in this worker's share (see
     /// [`owner`](crate::owner)); otherwise a free one of the share, from 1024 on. Ports below 1024 are only preserved.
     /// Protocols without ports have the one port 0, so one internal address at a time for each external one, and only with
     /// worker 0. A mapping's port is in use for its external VPC, address and protocol. `reserved` says which external

@@ -23,6 +23,8 @@
 //! where it still forwards (see there); port parity (RFC 4787 REQ-4; RFC 7857 section 7 lets a NAT do without); port
 //! randomization beyond a seeded starting point (RFC 7857 section 8, RFC 6056); endpoint-independent filtering.
 
+#![forbid(unsafe_code)]
+
 mod connections;
 mod error;
 mod fixed_map;

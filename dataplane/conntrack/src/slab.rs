@@ -120,6 +120,7 @@ mod tests {
     #[test]
     fn stale_ids_find_nothing() {
         let mut slab = Slab::new(2);
+        let room = (slab.slots.capacity(), slab.free.capacity());
         let [a, b] = ['a', 'b'].map(|value| slab.insert(value).unwrap());
         assert!(slab.is_full());
         assert_eq!(slab.insert('c'), None);
@@ -140,5 +141,7 @@ mod tests {
             (None, Some((c, &'c')), None)
         );
         assert_eq!(slab.len(), 1);
+        assert_eq!(slab.remove(c), Some('c'));
+        assert_eq!((slab.slots.capacity(), slab.free.capacity()), room);
     }
 }

@@ -1,6 +1,6 @@
 //! Random calls against a naive model: lists that are searched from end to end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 
 use proptest::prelude::*;
@@ -140,6 +140,8 @@ struct Run<A> {
     now: Instant,
     flows: Vec<ModelFlow<A>>,
     mappings: Vec<ModelMapping<A>>,
+    /// The external address that an internal one got first, while it has any mapping.
+    homes: BTreeMap<A, A>,
     /// What the calls have answered, in words.
     log: Vec<String>,
 }
@@ -157,6 +159,7 @@ impl<A: Address> Run<A> {
             now: START,
             flows: Vec::new(),
             mappings: Vec::new(),
+            homes: BTreeMap::new(),
             log: Vec::new(),
         }
     }
@@ -310,16 +313,11 @@ impl<A: Address> Run<A> {
                     preserved || !is_free(mapping.address, internal.port),
                     "preservation"
                 );
-                let of_host: Vec<A> = self
-                    .mappings
-                    .iter()
-                    .filter(|known| known.internal.address == internal.address)
-                    .map(|known| known.mapping.address)
-                    .collect();
-                let is_paired = of_host.is_empty()
-                    || of_host.contains(&mapping.address)
-                    || !of_host.iter().any(|&address| has_free(address));
-                assert!(is_paired, "paired pooling");
+                let home = *self
+                    .homes
+                    .entry(internal.address)
+                    .or_insert(mapping.address);
+                assert!(mapping.address == home || !has_free(home), "paired pooling");
                 self.mappings.push(ModelMapping { internal, mapping });
                 Some(mapping)
             }
@@ -344,6 +342,9 @@ impl<A: Address> Run<A> {
         let flows = &self.flows;
         let is_used = |id| flows.iter().any(|entry| entry.flow.mapping == Some(id));
         self.mappings.retain(|known| is_used(known.mapping.id));
+        let mappings = &self.mappings;
+        self.homes
+            .retain(|&host, _| mappings.iter().any(|known| known.internal.address == host));
     }
 
     fn update(&mut self, nth: usize, direction: Direction, kind: u8) {
