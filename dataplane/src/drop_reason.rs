@@ -43,6 +43,10 @@ drop_reasons! {
     ArpMalformed = "arp_malformed",
     /// The ARP packet asks for, or answers, something that is not ours.
     ArpNotForUs = "arp_not_for_us",
+    /// The neighbor discovery message is not well formed, or comes from another link (RFC 4861, section 7.1).
+    NdpMalformed = "ndp_malformed",
+    /// The message is about neighbors, routers or multicast listeners of the link, and concerns nothing that is ours.
+    NdpNotForUs = "ndp_not_for_us",
     /// The packet is too short for an IP header.
     IpTooShort = "ip_too_short",
     /// The version in the IP header is not what the EtherType says.
@@ -55,18 +59,18 @@ drop_reasons! {
     IpBadChecksum = "ip_bad_checksum",
     /// An IPv6 extension header is cut off or there are too many.
     IpBadExtension = "ip_bad_extension",
-    /// The source address can be no sender's (RFC 1812, section 5.3.7).
+    /// The source address can be no sender's (RFC 1812, section 5.3.7; RFC 4291, section 2.5).
     IpMartianSource = "ip_martian_source",
-    /// The destination address can be no forwarded packet's (RFC 1812, section 5.3.7).
+    /// The destination address can be no forwarded packet's (RFC 1812, section 5.3.7; RFC 4291, section 2.5).
     IpMartianDestination = "ip_martian_destination",
-    /// The packet has a source route, which the gateway does not follow (RFC 7126).
+    /// The packet has a source route, which the gateway does not follow (RFC 7126, RFC 5095).
     IpSourceRoute = "ip_source_route",
     /// The packet came to everybody on the link, and is for somebody else (RFC 1812, section 5.3.4).
     LinkBroadcast = "link_broadcast",
     /// The packet is for a multicast group, and the gateway does not forward multicast.
     Multicast = "multicast",
-    /// IPv6 is not forwarded.
-    Ipv6NotForwarded = "ipv6_not_forwarded",
+    /// The packet has a link-local address, and is not for the gateway (RFC 4291, section 2.5.6).
+    LinkLocalNotForwarded = "link_local_not_forwarded",
     /// The transport header is cut off or contradicts itself.
     TransportMalformed = "transport_malformed",
     /// The packet belongs to no connection, and can begin none.
@@ -97,9 +101,9 @@ drop_reasons! {
     SubnetBroadcast = "subnet_broadcast",
     /// The packet is for the gateway itself, which has nothing that takes it.
     LocalNoService = "local_no_service",
-    /// The packet's time to live is over.
+    /// The packet's time to live, or hop limit, is over.
     TtlExpired = "ttl_expired",
-    /// The next hop does not answer ARP.
+    /// The next hop does not answer ARP or neighbor solicitations.
     NeighborUnreachable = "neighbor_unreachable",
     /// Too many packets wait for the next hop to be resolved.
     NeighborQueueFull = "neighbor_queue_full",

@@ -198,7 +198,7 @@ fn malformed_and_foreign_frames_are_dropped_by_name() {
         ),
         (
             with(&|f| f[12..14].copy_from_slice(&[0x86, 0xdd])),
-            DropReason::Ipv6NotForwarded,
+            DropReason::IpTooShort,
         ),
         (with(&|f| f.truncate(14 + 19)), DropReason::IpTooShort),
         (with(&|f| f[14] = 0x65), DropReason::IpBadVersion),

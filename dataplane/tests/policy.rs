@@ -80,8 +80,7 @@ fn a_flow_whose_external_address_goes_ends() {
     let mut lab = Lab::new(two_vpcs());
     let out = lab.through("blue0", udp((HOST, 4000), (SITE, 53), 0).frame(), "wan");
     let mut next = two_vpcs();
-    next["nat"]["pools"]["public"] =
-        json!({ "vpc": "internet", "ranges": ["203.0.113.64-203.0.113.65"] });
+    next["nat"]["pools"]["public"] = json!({ "vpc": "internet", "ranges": ["203.0.113.64-203.0.113.65", "2001:db8:f::40-2001:db8:f::41"] });
     next["nat"]["masquerade"]["blue-out"]["pool"] = json!("public");
     lab.commit(next);
     let moved = lab.through("blue0", udp((HOST, 4000), (SITE, 53), 0).frame(), "wan");

@@ -1,20 +1,17 @@
 //! The graph as a whole: what a worker hands it, and how one burst runs through it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use rewire_conntrack::{Config as ConnectionConfig, Connections};
 use rewire_packet::MacAddress;
 use rewire_tables::{InterfaceIndex, Tables, VpcIndex};
 
-use super::burst::Burst;
+use super::ethernet_input::Outlets;
 use super::icmp_error::RateLimit;
-use super::packet::{Fate, Origin};
-use super::resolver::Resolver;
-use super::{
-    arp, egress_nat, ethernet_input, ethernet_output, hop_limit, icmp_error, ingress_nat, ip_input,
-    local, mtu, neighbor, route,
-};
+use super::packet::Origin;
+use super::pipeline::Pipeline;
+use super::{arp, ethernet_input, ndp};
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Instant;
 use crate::counters::WorkerCounters;
@@ -58,11 +55,12 @@ pub(super) struct Context<'a> {
 /// How a graph is made.
 #[derive(Clone, Debug)]
 pub struct GraphConfig {
-    /// The connections of this worker.
+    /// The connections of this worker, of each address family.
     pub connections: ConnectionConfig,
     /// The largest number of packets in a burst.
     pub burst: usize,
-    /// ICMP errors that this worker sends at most, in a second (RFC 1812, section 4.3.2.8).
+    /// ICMP errors that this worker sends at most, in a second, of both families (RFC 1812, section 4.3.2.8; RFC 4443,
+    /// section 2.4).
     pub icmp_errors_per_second: u32,
 }
 
@@ -70,44 +68,44 @@ pub struct GraphConfig {
 /// wait for their neighbor.
 pub struct Graph<P: BufferPool> {
     pool: P,
-    burst: Burst<P::Buffer, Ipv4Addr>,
+    ipv4: Pipeline<P::Buffer, Ipv4Addr>,
+    ipv6: Pipeline<P::Buffer, Ipv6Addr>,
     arp: Vec<Received<P::Buffer>>,
     reentered: Vec<Received<P::Buffer>>,
-    connections: Connections<Ipv4Addr>,
-    resolver: Resolver<P::Buffer, Ipv4Addr>,
     icmp_limit: RateLimit,
 }
-
-/// Connections whose time-out is looked at in one burst, at most.
-const EXPIRE_BUDGET: usize = 64;
 
 impl<P: BufferPool> Graph<P> {
     /// A graph that takes buffers for packets of its own from `pool`.
     pub fn new(config: GraphConfig, pool: P) -> Self {
         Graph {
             pool,
-            burst: Burst::with_capacity(config.burst),
+            ipv4: Pipeline::new(config.burst, config.connections.clone()),
+            ipv6: Pipeline::new(config.burst, config.connections),
             arp: Vec::with_capacity(config.burst),
             reentered: Vec::with_capacity(config.burst),
-            connections: Connections::new(config.connections),
-            resolver: Resolver::default(),
             icmp_limit: RateLimit::new(config.icmp_errors_per_second),
         }
     }
 
-    /// The connections of this worker.
-    pub fn connections(&self) -> &Connections<Ipv4Addr> {
-        &self.connections
+    /// The IPv4 connections of this worker.
+    pub fn connections4(&self) -> &Connections<Ipv4Addr> {
+        &self.ipv4.connections
+    }
+
+    /// The IPv6 connections of this worker.
+    pub fn connections6(&self) -> &Connections<Ipv6Addr> {
+        &self.ipv6.connections
     }
 
     /// Whether packets wait for their neighbor, or connections for their time-out: whether the graph wants to run
     /// although nothing was received.
     pub fn has_timers(&self) -> bool {
-        !self.resolver.is_empty() || !self.connections.is_empty()
+        self.ipv4.has_timers() || self.ipv6.has_timers()
     }
 
     /// Runs one burst through all nodes under one generation of the tables. `received` is emptied; what leaves goes
-    /// into `sinks` in the order in which it came. Works on its own state alone: no lock, no system call, no log.
+    /// into `sinks` in the order in which it came, within each address family. Works on its own state alone: no lock, no system call, no log.
     pub fn run(
         &mut self,
         received: &mut Vec<Received<P::Buffer>>,
@@ -135,75 +133,43 @@ impl<P: BufferPool> Graph<P> {
             }
         }
         // Packets whose neighbor is known by now walk again, ahead of the new ones.
-        self.resolver
+        self.ipv4
             .release(&cx, &mut self.pool, &mut self.reentered, sinks);
-        ethernet_input::run(&cx, &mut self.reentered, &mut self.arp, &mut self.burst);
-        ethernet_input::run(&cx, received, &mut self.arp, &mut self.burst);
-        arp::run(&cx, &mut self.arp, &self.resolver, sinks);
-
-        ip_input::run(&cx, &mut self.burst);
-        ingress_nat::run(&cx, &mut self.burst, &mut self.connections);
-        self.route_onwards(&cx, sinks);
-        // What was refused makes packets of the gateway's own, which walk from `route` on. An ICMP error is never
-        // refused with another, so once more is enough.
-        if icmp_error::run(&cx, &mut self.burst, &mut self.pool, &mut self.icmp_limit) {
-            self.route_onwards(&cx, sinks);
-            self.burst.refused.clear();
+        self.ipv6
+            .release(&cx, &mut self.pool, &mut self.reentered, sinks);
+        for frames in [&mut self.reentered, received] {
+            let outlets = Outlets {
+                arp: &mut self.arp,
+                ipv4: &mut self.ipv4.burst,
+                ipv6: &mut self.ipv6.burst,
+            };
+            ethernet_input::run(&cx, frames, outlets);
         }
-        self.finish(&cx, sinks);
+        arp::run(&cx, &mut self.arp, &self.ipv4.resolver, sinks);
+        self.ipv4.input(&cx);
+        self.ipv6.input(&cx);
+        ndp::run(&cx, &mut self.ipv6.burst, &self.ipv6.resolver, sinks);
+        self.ipv4
+            .forward(&cx, &mut self.pool, &mut self.icmp_limit, sinks);
+        self.ipv6
+            .forward(&cx, &mut self.pool, &mut self.icmp_limit, sinks);
 
-        let expired = self.connections.expire(now, EXPIRE_BUDGET);
+        let expired = self.ipv4.expire(now) + self.ipv6.expire(now);
         counters.connections_expired.add(expired as u64);
-        counters.connections.set(self.connections.len() as u64);
-        counters
-            .mappings
-            .set(self.connections.mappings_in_use() as u64);
-        counters.held.set(self.resolver.held() as u64);
-    }
-
-    fn route_onwards(&mut self, cx: &Context<'_>, sinks: &mut dyn Sinks<P::Buffer>) {
-        route::run(cx, &mut self.burst);
-        local::run(cx, &mut self.burst);
-        hop_limit::run(cx, &mut self.burst);
-        // `local` answers an echo request by sending it back: its answer is routed like any packet of our own.
-        route::run(cx, &mut self.burst);
-        neighbor::run(
-            cx,
-            &mut self.burst,
-            &mut self.resolver,
-            &mut self.pool,
-            sinks,
-        );
-        mtu::run(cx, &mut self.burst);
-        egress_nat::run(cx, &mut self.burst, &mut self.connections);
-        ethernet_output::run(cx, &mut self.burst);
-    }
-
-    /// Carries every packet's fate out, in the order in which the packets came.
-    fn finish(&mut self, cx: &Context<'_>, sinks: &mut dyn Sinks<P::Buffer>) {
-        for packet in self.burst.packets.drain(..) {
-            match packet.fate {
-                Fate::Transmit(interface) => sinks.transmit(interface, packet.buffer),
-                Fate::Hold => {
-                    let held = Received {
-                        buffer: packet.buffer,
-                        origin: packet.origin,
-                    };
-                    self.resolver
-                        .hold(cx, (packet.egress, packet.next_hop), held);
-                }
-                Fate::Drop(reason) => drop_frame(cx, packet.origin, reason),
-                Fate::Pending => unreachable!("the last node decides about every packet"),
-            }
-        }
+        let connections = (&self.ipv4.connections, &self.ipv6.connections);
+        let number = connections.0.len() + connections.1.len();
+        counters.connections.set(number as u64);
+        let mappings = connections.0.mappings_in_use() + connections.1.mappings_in_use();
+        counters.mappings.set(mappings as u64);
+        let held = self.ipv4.resolver.held() + self.ipv6.resolver.held();
+        counters.held.set(held as u64);
     }
 
     /// Drops what is held: the gateway stops.
     pub fn stop(&mut self, counters: &WorkerCounters) {
-        let held = self.resolver.held() as u64;
-        counters.dropped(DropReason::Stopped).add(held);
+        let held = self.ipv4.stop() + self.ipv6.stop();
+        counters.dropped(DropReason::Stopped).add(held as u64);
         counters.held.set(0);
-        self.resolver = Resolver::default();
     }
 }
 
@@ -215,15 +181,17 @@ pub(super) fn drop_frame(cx: &Context<'_>, origin: Origin, reason: DropReason) {
     }
 }
 
-/// How long an ARP request waits for its answer, and how many are sent.
+/// How long a question for a neighbor waits for its answer (RFC 4861, section 10: RETRANS_TIMER).
 pub(super) const RESOLVE_INTERVAL: Duration = Duration::from_secs(1);
-/// The number of requests before the neighbor counts as unreachable.
+/// The number of questions before the neighbor counts as unreachable (RFC 4861: MAX_MULTICAST_SOLICIT).
 pub(super) const RESOLVE_ATTEMPTS: u32 = 3;
 
 /// The VPC that a packet from there is routed in, if the interface is known.
 pub(super) fn vpc_of(tables: &Tables, origin: Origin) -> Option<VpcIndex> {
     match origin {
-        Origin::Received(interface) => tables.interface(interface).map(|i| i.vpc),
+        Origin::Received(interface) | Origin::OwnOnLink(interface) => {
+            tables.interface(interface).map(|i| i.vpc)
+        }
         Origin::Own(vpc) => Some(vpc),
     }
 }

@@ -2,45 +2,63 @@
 //!
 //! *Uses* the frame and its interface. *Sets* the packet's VPC. *Next*: `arp`, `ip_input`.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use rewire_conntrack::Rewrite;
 use rewire_packet::ethernet::{self, EthernetView};
-use rewire_packet::{EtherType, Fragment, IpHeader, MacAddress, Protocol, Transport};
-use rewire_tables::InterfaceIndex;
+use rewire_packet::{EtherType, IpVersion, MacAddress};
 
 use super::Node;
 use super::burst::Burst;
 use super::context::{Context, Received, drop_frame, vpc_of};
-use super::packet::{Connection, Fate, Origin, Packet};
+use super::packet::{Origin, Packet};
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
 /// What the frame carries, if the gateway takes it.
 enum Carries {
     Arp,
-    Ipv4 { link_destination: MacAddress },
+    Ip {
+        version: IpVersion,
+        link_destination: MacAddress,
+    },
+}
+
+/// Where frames go from here.
+pub(super) struct Outlets<'a, B> {
+    pub arp: &'a mut Vec<Received<B>>,
+    pub ipv4: &'a mut Burst<B, Ipv4Addr>,
+    pub ipv6: &'a mut Burst<B, Ipv6Addr>,
 }
 
 pub(super) fn run<B: PacketBuffer>(
     cx: &Context<'_>,
     received: &mut Vec<Received<B>>,
-    arp: &mut Vec<Received<B>>,
-    burst: &mut Burst<B, Ipv4Addr>,
+    to: Outlets<'_, B>,
 ) {
     cx.counters
         .node(Node::EthernetInput)
         .add(received.len() as u64);
     for frame in received.drain(..) {
         match classify(cx, &frame) {
-            Ok(Carries::Arp) => arp.push(frame),
-            Ok(Carries::Ipv4 { link_destination }) => {
+            Ok(Carries::Arp) => to.arp.push(frame),
+            Ok(Carries::Ip {
+                version,
+                link_destination,
+            }) => {
                 let Some(vpc) = vpc_of(cx.tables, frame.origin) else {
                     drop_frame(cx, frame.origin, DropReason::InterfaceUnknown);
                     continue;
                 };
-                let packet = packet(frame, link_destination, vpc);
-                burst.push(packet, Node::IpInput);
+                match version {
+                    IpVersion::V4 => {
+                        let packet = Packet::new(frame, link_destination, vpc);
+                        to.ipv4.push(packet, Node::IpInput);
+                    }
+                    IpVersion::V6 => {
+                        let packet = Packet::new(frame, link_destination, vpc);
+                        to.ipv6.push(packet, Node::IpInput);
+                    }
+                }
             }
             Err(reason) => drop_frame(cx, frame.origin, reason),
         }
@@ -65,46 +83,15 @@ fn classify<B: PacketBuffer>(cx: &Context<'_>, frame: &Received<B>) -> Result<Ca
     }
     match ethernet.ether_type() {
         EtherType::ARP => Ok(Carries::Arp),
-        EtherType::IPV4 => Ok(Carries::Ipv4 { link_destination }),
-        EtherType::IPV6 => Err(DropReason::Ipv6NotForwarded),
+        EtherType::IPV4 => Ok(Carries::Ip {
+            version: IpVersion::V4,
+            link_destination,
+        }),
+        EtherType::IPV6 => Ok(Carries::Ip {
+            version: IpVersion::V6,
+            link_destination,
+        }),
         other if other.is_vlan() => Err(DropReason::VlanUnknown),
         _ => Err(DropReason::EtherTypeUnknown),
-    }
-}
-
-/// A packet about which nothing is decided yet. `ip_input` reads its header.
-pub(super) fn packet<B>(
-    frame: Received<B>,
-    link_destination: MacAddress,
-    vpc: rewire_tables::VpcIndex,
-) -> Packet<B, Ipv4Addr> {
-    Packet {
-        buffer: frame.buffer,
-        origin: frame.origin,
-        link_destination,
-        header: IpHeader {
-            source: Ipv4Addr::UNSPECIFIED,
-            destination: Ipv4Addr::UNSPECIFIED,
-            protocol: Protocol(0),
-            fragment: Fragment::Whole,
-            hop_limit: 0,
-            traffic_class: 0,
-            header_len: 0,
-            packet_len: 0,
-        },
-        transport: Transport::Other {
-            protocol: Protocol(0),
-        },
-        vpc,
-        connection: Connection::Untracked,
-        rewrite: Rewrite {
-            destination: None,
-            source: None,
-            route_vpc: vpc,
-        },
-        egress: InterfaceIndex(0),
-        next_hop: Ipv4Addr::UNSPECIFIED,
-        next_hop_mac: MacAddress::ZERO,
-        fate: Fate::Pending,
     }
 }

@@ -33,6 +33,9 @@ pub(super) trait Family: Address {
     /// The gateway's address on an interface to speak from to `peer`.
     fn source_for(interface: &Interface, peer: Self) -> Option<Self>;
 
+    /// The source of an ICMP error about a packet that an interface received.
+    fn error_source(interface: &Interface, about: &IpHeader<Self::Version>) -> Option<Self>;
+
     /// Writes the frame that asks the link for the MAC address of a neighbor; false where that cannot be.
     fn write_question<B: PacketBuffer>(buffer: &mut B, interface: &Interface, target: Self)
     -> bool;

@@ -1,17 +1,17 @@
-//! ICMP errors: what the gateway must say about a packet that it drops (RFC 792, RFC 1812 section 4.3).
+//! ICMP errors: what the gateway must say about a packet that it drops (RFC 792, RFC 1812 section 4.3, RFC 4443).
 //!
 //! *Uses* the refused packet, which is still as its sender sent it. *Sets* a new packet of the gateway's own. *Next*:
 //! `route`.
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use rewire_packet::{EtherType, Ip, IpAddress, ethernet};
+use rewire_packet::{Ip, MacAddress, ethernet};
+use rewire_tables::VpcIndex;
 
 use super::Node;
 use super::burst::{Burst, IcmpErrorOf, layer3};
 use super::context::{Context, Received};
-use super::ethernet_input;
+use super::family::Family;
 use super::ip_input;
 use super::packet::{Origin, Packet};
 use crate::buffer::{BufferPool, PacketBuffer};
@@ -51,9 +51,9 @@ impl RateLimit {
 }
 
 /// Makes an error for each packet that was refused and may be answered; tells whether it made any.
-pub(super) fn run<P: BufferPool>(
+pub(super) fn run<P: BufferPool, A: Family>(
     cx: &Context<'_>,
-    burst: &mut Burst<P::Buffer, Ipv4Addr>,
+    burst: &mut Burst<P::Buffer, A>,
     pool: &mut P,
     limit: &mut RateLimit,
 ) -> bool {
@@ -64,7 +64,7 @@ pub(super) fn run<P: BufferPool>(
     cx.counters.node(Node::IcmpError).add(refused.len() as u64);
     for &(index, error) in &refused {
         let offending = &burst.packets[usize::from(index)];
-        let Some((source, origin)) = answerable(cx, offending, error) else {
+        let Some((source, origin, vpc)) = answerable(cx, offending, error) else {
             continue;
         };
         if !limit.allows(cx.now) {
@@ -77,10 +77,8 @@ pub(super) fn run<P: BufferPool>(
             continue;
         };
         cx.counters.generated.add(1);
-        let Origin::Own(vpc) = origin else { continue };
         let own = Received { buffer, origin };
-        let packet = ethernet_input::packet(own, rewire_packet::MacAddress::ZERO, vpc);
-        burst.push(packet, Node::IpInput);
+        burst.push(Packet::new(own, MacAddress::ZERO, vpc), Node::IpInput);
     }
     let made = refused.len();
     burst.refused = refused;
@@ -90,43 +88,37 @@ pub(super) fn run<P: BufferPool>(
 }
 
 /// Whether a packet may be answered with an error, and if so from which address and in which VPC.
-fn answerable<B: PacketBuffer>(
+fn answerable<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
-    packet: &Packet<B, Ipv4Addr>,
-    error: IcmpErrorOf<Ipv4Addr>,
-) -> Option<(Ipv4Addr, Origin)> {
+    packet: &Packet<B, A>,
+    error: IcmpErrorOf<A>,
+) -> Option<(A, Origin, VpcIndex)> {
     let Origin::Received(index) = packet.origin else {
         return None;
     };
     let interface = cx.tables.interface(index)?;
-    <Ipv4Addr as IpAddress>::Version::may_answer_with_icmp_error(
-        layer3(&packet.buffer),
-        packet.link_destination,
-        error,
-    )
-    .ok()?;
-    let source = interface.source_for(packet.header.source)?;
-    Some((source, Origin::Own(interface.vpc)))
+    A::Version::may_answer_with_icmp_error(layer3(&packet.buffer), packet.link_destination, error)
+        .ok()?;
+    let peer = packet.header.source;
+    let source = A::error_source(interface, &packet.header)?;
+    let origin = Origin::of_answer(index, interface.vpc, (source, peer));
+    Some((source, origin, interface.vpc))
 }
 
-fn build<P: BufferPool>(
+fn build<P: BufferPool, A: Family>(
     pool: &mut P,
-    offending: &Packet<P::Buffer, Ipv4Addr>,
-    source: Ipv4Addr,
-    error: IcmpErrorOf<Ipv4Addr>,
+    offending: &Packet<P::Buffer, A>,
+    source: A,
+    error: IcmpErrorOf<A>,
 ) -> Option<P::Buffer> {
     let mut buffer = pool.allocate()?;
     if !buffer.resize(ethernet::HEADER_LEN + LARGEST_ERROR) {
         return None;
     }
     let (head, packet) = buffer.bytes_mut().split_at_mut(ethernet::HEADER_LEN);
-    let length = <Ipv4Addr as IpAddress>::Version::build_icmp_error(
-        layer3(&offending.buffer),
-        source,
-        error,
-        packet,
-    )?;
-    head[12..].copy_from_slice(&EtherType::IPV4.0.to_be_bytes());
+    let offending = layer3(&offending.buffer);
+    let length = A::Version::build_icmp_error(offending, source, error, packet)?;
+    head[12..].copy_from_slice(&A::Version::ETHER_TYPE.0.to_be_bytes());
     buffer.truncate(ethernet::HEADER_LEN + length);
     Some(buffer)
 }

@@ -66,6 +66,10 @@ impl Family for Ipv4Addr {
         interface.source_for(peer)
     }
 
+    fn error_source(interface: &Interface, about: &IpHeader<Ipv4>) -> Option<Self> {
+        interface.source_for(about.source)
+    }
+
     /// An ARP request (RFC 826) to everybody.
     fn write_question<B: PacketBuffer>(
         buffer: &mut B,

@@ -75,6 +75,15 @@ impl Family for Ipv6Addr {
         }
     }
 
+    /// Whom the packet was for, where that is the gateway here (RFC 4443, section 2.2).
+    fn error_source(interface: &Interface, about: &IpHeader<Ipv6>) -> Option<Self> {
+        if about.destination.is_own(interface) {
+            Some(about.destination)
+        } else {
+            Self::source_for(interface, about.source)
+        }
+    }
+
     /// A neighbor solicitation to the group that the target listens on (RFC 4861, section 7.2.2).
     fn write_question<B: PacketBuffer>(
         buffer: &mut B,
@@ -132,7 +141,7 @@ fn extensions<'a>(
     packet: &'a [u8],
     header: &IpHeader<Ipv6>,
 ) -> impl Iterator<Item = (Protocol, usize)> + 'a {
-    let byte = |at| packet.get(at).copied().unwrap_or(0);
+    let byte = move |at: usize| packet.get(at).copied().unwrap_or(0);
     let end = header.header_len;
     let (mut kind, mut at) = (Protocol(byte(6)), HEADER_LEN);
     std::iter::from_fn(move || {

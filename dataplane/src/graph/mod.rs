@@ -2,10 +2,15 @@
 //!
 //! ```text
 //!  rx ─ ethernet_input ─┬─ arp
-//!                       └─ ip_input ─ ingress_nat ─ route ─┬─ local ── (echo reply) ─┐
-//!                                                          └─ hop_limit ─ neighbor ──┴─ mtu ─ egress_nat ─ ethernet_output ─ tx
+//!                       └─ ip_input ─┬─ ndp
+//!                                    ├─ (link-local) ── local
+//!                                    └─ ingress_nat ─ route ─┬─ local ── (echo reply) ─┐
+//!                                                            └─ hop_limit ─ neighbor ──┴─ mtu ─ egress_nat ─ ethernet_output ─ tx
 //!        every node that refuses a packet ─ icmp_error ─ route …            (a packet of the gateway's own)
 //! ```
+//!
+//! From `ip_input` on there is one `pipeline` for IPv4 and one for IPv6, over the same nodes, each generic over the
+//! `Family`. `arp` is IPv4's alone, `ndp` IPv6's.
 //!
 //! Nodes up to `mtu` only *decide*: they write into the packet's metadata, and the packet's bytes stay as the sender
 //! sent them. `egress_nat` finalizes the connection and rewrites the packet once. So a packet that is dropped leaves no
@@ -19,15 +24,20 @@ mod egress_nat;
 mod ethernet_input;
 mod ethernet_output;
 mod family;
+mod heard;
 mod hop_limit;
 mod icmp_error;
 mod ingress_nat;
 mod ip_input;
+mod ipv4;
+mod ipv6;
 mod local;
 mod mtu;
 mod nat_policy;
+mod ndp;
 mod neighbor;
 mod packet;
+mod pipeline;
 mod resolver;
 mod route;
 mod segment;
@@ -42,6 +52,7 @@ pub enum Node {
     EthernetInput,
     Arp,
     IpInput,
+    Ndp,
     IngressNat,
     Route,
     Local,
@@ -59,6 +70,7 @@ impl Node {
         Node::EthernetInput,
         Node::Arp,
         Node::IpInput,
+        Node::Ndp,
         Node::IngressNat,
         Node::Route,
         Node::Local,
@@ -76,6 +88,7 @@ impl Node {
             Node::EthernetInput => "ethernet_input",
             Node::Arp => "arp",
             Node::IpInput => "ip_input",
+            Node::Ndp => "ndp",
             Node::IngressNat => "ingress_nat",
             Node::Route => "route",
             Node::Local => "local",

@@ -57,7 +57,8 @@ fn handle<B: PacketBuffer>(
         .tables
         .interface(index)
         .ok_or(DropReason::InterfaceUnknown)?;
-    let (for_us, heard) = match parse(packet)? {
+    let link = (index, interface);
+    let taken_in = match parse(packet)? {
         NdpRepr::Solicitation {
             target,
             source_link_address,
@@ -69,7 +70,12 @@ fn handle<B: PacketBuffer>(
                 to_us,
                 overrides: true,
             });
-            (to_us.then_some(Some((target, source_link_address))), heard)
+            let learned = heard.is_some_and(|heard| learn(cx, link, heard, resolver, sinks));
+            if to_us {
+                answer(packet, interface, target, source_link_address)?;
+                return Ok(Fate::Transmit(index));
+            }
+            learned
         }
         // Nobody is learned from an advertisement that was not asked for (RFC 4861, section 7.2.5).
         NdpRepr::Advertisement {
@@ -84,30 +90,24 @@ fn handle<B: PacketBuffer>(
                 to_us: false,
                 overrides,
             });
-            let for_us = answers_for(cx, interface, packet.header.destination);
-            (for_us.then_some(None), heard)
+            let learned = heard.is_some_and(|heard| learn(cx, link, heard, resolver, sinks));
+            learned || answers_for(cx, interface, packet.header.destination)
         }
     };
-    let learned =
-        heard.is_some_and(|heard| learn(cx, (index, interface), heard, resolver, sinks));
-    match for_us {
-        Some(Some((target, asker))) => {
-            answer(packet, interface, target, asker)?;
-            Ok(Fate::Transmit(index))
-        }
-        Some(None) => Ok(Fate::Consume),
-        None if learned => Ok(Fate::Consume),
-        None => Err(DropReason::NdpNotForUs),
+    if taken_in {
+        Ok(Fate::Consume)
+    } else {
+        Err(DropReason::NdpNotForUs)
     }
 }
 
 /// Reads a solicitation or an advertisement, with all checks.
 fn parse<B: PacketBuffer>(packet: &Packet<B, Ipv6Addr>) -> Result<NdpRepr, DropReason> {
     let header = &packet.header;
-    let (Transport::IcmpOther {
+    let Transport::IcmpOther {
         message_type: message_type::NEIGHBOR_SOLICITATION | message_type::NEIGHBOR_ADVERTISEMENT,
         ..
-    }) = packet.transport
+    } = packet.transport
     else {
         return Err(DropReason::NdpNotForUs);
     };

@@ -4,15 +4,12 @@
 //! tables they walk through the graph again, from the start, under the generation that is current then.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::Ipv4Addr;
 
 use arrayvec::ArrayVec;
-use rewire_packet::arp::ArpRepr;
-use rewire_packet::ethernet::{self, EthernetRepr};
-use rewire_packet::{EtherType, MacAddress};
-use rewire_tables::{Address, InterfaceIndex};
+use rewire_tables::InterfaceIndex;
 
 use super::context::{Context, RESOLVE_ATTEMPTS, RESOLVE_INTERVAL, Received, Sinks};
+use super::family::Family;
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Instant;
 use crate::drop_reason::DropReason;
@@ -82,9 +79,9 @@ impl<B, A> Resolver<B, A> {
     }
 }
 
-impl<B: PacketBuffer> Resolver<B, Ipv4Addr> {
+impl<B: PacketBuffer, A: Family> Resolver<B, A> {
     /// Whether this next hop is being asked for.
-    pub(super) fn is_asking(&self, key: NextHopKey<Ipv4Addr>) -> bool {
+    pub(super) fn is_asking(&self, key: NextHopKey<A>) -> bool {
         self.pending.contains_key(&key)
     }
 
@@ -92,7 +89,7 @@ impl<B: PacketBuffer> Resolver<B, Ipv4Addr> {
     pub(super) fn resolve<P: BufferPool<Buffer = B>>(
         &mut self,
         cx: &Context<'_>,
-        key: NextHopKey<Ipv4Addr>,
+        key: NextHopKey<A>,
         pool: &mut P,
         sinks: &mut dyn Sinks<B>,
     ) -> Resolution {
@@ -127,12 +124,7 @@ impl<B: PacketBuffer> Resolver<B, Ipv4Addr> {
     }
 
     /// Keeps a packet that [`resolve`](Self::resolve) told to wait.
-    pub(super) fn hold(
-        &mut self,
-        cx: &Context<'_>,
-        key: NextHopKey<Ipv4Addr>,
-        packet: Received<B>,
-    ) {
+    pub(super) fn hold(&mut self, cx: &Context<'_>, key: NextHopKey<A>, packet: Received<B>) {
         match self.pending.get_mut(&key) {
             Some(Pending::Asked { held, reserved, .. }) => {
                 *reserved = reserved.saturating_sub(1);
@@ -158,7 +150,7 @@ impl<B: PacketBuffer> Resolver<B, Ipv4Addr> {
         }
         self.generation = cx.tables.generation();
         self.next_timer = Instant(u64::MAX);
-        let mut done: ArrayVec<NextHopKey<Ipv4Addr>, RELEASED_PER_BURST> = ArrayVec::new();
+        let mut done: ArrayVec<NextHopKey<A>, RELEASED_PER_BURST> = ArrayVec::new();
         let mut room = RELEASED_PER_BURST;
         for (key, pending) in &mut self.pending {
             let known = cx.tables.neighbor(key.0, key.1.into()).is_some();
@@ -217,46 +209,21 @@ fn let_go<B>(
     number
 }
 
-/// Sends an ARP request (RFC 826) for a next hop to everybody on its link.
-fn ask<P: BufferPool>(
+/// Asks everybody on its link for a next hop, once.
+fn ask<P: BufferPool, A: Family>(
     cx: &Context<'_>,
-    (index, address): NextHopKey<Ipv4Addr>,
+    (index, address): NextHopKey<A>,
     pool: &mut P,
     sinks: &mut dyn Sinks<P::Buffer>,
 ) {
     let Some(interface) = cx.tables.interface(index) else {
         return;
     };
-    let Some(source) = interface.source_for(address) else {
-        return;
-    };
-    let request = ArpRepr::request(interface.mac, source, address);
     let Some(mut buffer) = pool.allocate() else {
         return;
     };
-    if write_arp(&mut buffer, interface.mac, MacAddress::BROADCAST, &request) {
+    if A::write_question(&mut buffer, interface, address) {
         cx.counters.generated.add(1);
         sinks.transmit(index, buffer);
     }
 }
-
-/// Writes an ARP frame into a buffer.
-pub(super) fn write_arp<B: PacketBuffer>(
-    buffer: &mut B,
-    source: MacAddress,
-    destination: MacAddress,
-    arp: &ArpRepr,
-) -> bool {
-    let ethernet = EthernetRepr {
-        source,
-        destination,
-        ether_type: EtherType::ARP,
-    };
-    buffer.resize(ethernet::HEADER_LEN + arp.buffer_len())
-        && ethernet.emit(buffer.bytes_mut()).is_ok()
-        && arp
-            .emit(&mut buffer.bytes_mut()[ethernet::HEADER_LEN..])
-            .is_ok()
-}
-
-const _: () = assert!(<Ipv4Addr as Address>::BITS == 32);

@@ -3,6 +3,8 @@
 // Each test file uses its own part.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod v6;
+
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -40,35 +42,47 @@ pub fn two_vpcs() -> serde_json::Value {
                 "0.0.0.0/0": { "next_hops": [{ "interface": "wan", "via": "203.0.113.2" }] },
                 "10.0.0.0/8": { "type": "unreachable" },
                 "192.0.2.0/24": { "type": "blackhole" },
+                "::/0": { "next_hops": [{ "interface": "wan", "via": "2001:db8:f::2" }] },
+                "fd00::/8": { "type": "unreachable" },
+                "2001:db8:dead::/48": { "type": "blackhole" },
             } },
             "red": { "routes": {
                 "0.0.0.0/0": { "next_hops": [{ "interface": "wan", "via": "203.0.113.2" }] },
                 "10.0.0.0/8": { "type": "unreachable" },
+                "::/0": { "next_hops": [{ "interface": "wan", "via": "2001:db8:f::2" }] },
+                "fd00::/8": { "type": "unreachable" },
             } },
             "internet": { "routes": {
                 "198.51.100.0/24": { "next_hops": [{ "interface": "wan", "via": "203.0.113.2" }] },
+                "2001:db8:51::/48": { "next_hops": [{ "interface": "wan", "via": "2001:db8:f::2" }] },
             } },
         },
         "interfaces": {
             "blue0": {
                 "vpc": "blue", "port": "null:blue", "mac": BLUE_MAC.to_string(),
-                "addresses": ["10.1.0.1/24"],
-                "neighbors": { "10.1.0.10": { "mac": HOST_MAC.to_string() } },
+                "addresses": ["10.1.0.1/24", "fd00:1::1/64"],
+                "neighbors": {
+                    "10.1.0.10": { "mac": HOST_MAC.to_string() },
+                    "fd00:1::10": { "mac": HOST_MAC.to_string() },
+                },
             },
             "red0": {
                 "vpc": "red", "port": "null:red", "mac": RED_MAC.to_string(),
-                "addresses": ["10.2.0.1/24"],
+                "addresses": ["10.2.0.1/24", "fd00:2::1/64"],
             },
             "wan": {
                 "vpc": "internet", "port": "null:wan", "mac": WAN_MAC.to_string(), "mtu": 1400,
-                "addresses": ["203.0.113.1/24"],
-                "neighbors": { "203.0.113.2": { "mac": UPSTREAM_MAC.to_string() } },
+                "addresses": ["203.0.113.1/24", "2001:db8:f::1/64"],
+                "neighbors": {
+                    "203.0.113.2": { "mac": UPSTREAM_MAC.to_string() },
+                    "2001:db8:f::2": { "mac": UPSTREAM_MAC.to_string() },
+                },
             },
         },
         "nat": {
             "masquerade": {
-                "blue-out": { "vpc": "blue", "interface": "wan", "sources": ["10.1.0.0/24"] },
-                "red-out": { "vpc": "red", "interface": "wan", "sources": ["10.2.0.0/24"] },
+                "blue-out": { "vpc": "blue", "interface": "wan", "sources": ["10.1.0.0/24", "fd00:1::/64"] },
+                "red-out": { "vpc": "red", "interface": "wan", "sources": ["10.2.0.0/24", "fd00:2::/64"] },
             },
             "port_forward": {
                 "web": {
@@ -76,11 +90,20 @@ pub fn two_vpcs() -> serde_json::Value {
                     "external_vpc": "internet", "external_address": "203.0.113.1", "external_port": 8080,
                     "internal_vpc": "blue", "internal_address": "10.1.0.10", "internal_port": 80,
                 },
+                "web6": {
+                    "protocol": "tcp",
+                    "external_vpc": "internet", "external_address": "2001:db8:f::1", "external_port": 8080,
+                    "internal_vpc": "blue", "internal_address": "fd00:1::10", "internal_port": 80,
+                },
             },
             "static": {
                 "mail": {
                     "external_vpc": "internet", "external_address": "203.0.113.9",
                     "internal_vpc": "blue", "internal_address": "10.1.0.20",
+                },
+                "mail6": {
+                    "external_vpc": "internet", "external_address": "2001:db8:f::9",
+                    "internal_vpc": "blue", "internal_address": "fd00:1::20",
                 },
             },
         },
@@ -151,11 +174,16 @@ impl Lab {
 
     /// Sends one frame, of which exactly one comes out, by the interface that is said.
     pub fn through(&mut self, from: &str, frame: Vec<u8>, to: &str) -> Ip {
+        Ip::of(&self.one(from, frame, to))
+    }
+
+    /// As [`through`](Self::through), for a frame of either family.
+    pub fn one(&mut self, from: &str, frame: Vec<u8>, to: &str) -> Vec<u8> {
         let mut sent = self.send(from, frame);
         assert_eq!(sent.len(), 1, "one packet out; drops: {:?}", self.drops());
         let sent = sent.remove(0);
         assert_eq!(self.name(&sent), to);
-        Ip::of(&sent.frame)
+        sent.frame
     }
 
     /// Sends one frame, which is dropped for this reason, with nothing said about it.

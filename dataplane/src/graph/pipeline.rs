@@ -1,0 +1,128 @@
+//! One address family's way through the graph: its packets of a burst, and the state that no commit touches.
+
+use rewire_conntrack::{Config as ConnectionConfig, Connections};
+
+use super::burst::Burst;
+use super::context::{Context, Received, Sinks, drop_frame};
+use super::family::Family;
+use super::icmp_error::RateLimit;
+use super::packet::Fate;
+use super::resolver::Resolver;
+use super::{
+    egress_nat, ethernet_output, hop_limit, icmp_error, ingress_nat, ip_input, local, mtu,
+    neighbor, route,
+};
+use crate::buffer::{BufferPool, PacketBuffer};
+use crate::clock::Instant;
+
+/// Connections whose time-out is looked at in one burst, at most.
+const EXPIRE_BUDGET: usize = 64;
+
+/// The nodes of one family, and their state. Written once; IPv4 and IPv6 differ in their [`Family`].
+pub(super) struct Pipeline<B, A: Family> {
+    pub burst: Burst<B, A>,
+    pub connections: Connections<A>,
+    pub resolver: Resolver<B, A>,
+}
+
+impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
+    pub(super) fn new(burst: usize, connections: ConnectionConfig) -> Self {
+        Pipeline {
+            burst: Burst::with_capacity(burst),
+            connections: Connections::new(connections),
+            resolver: Resolver::default(),
+        }
+    }
+
+    /// Whether packets wait for their neighbor, or connections for their time-out.
+    pub(super) fn has_timers(&self) -> bool {
+        !self.resolver.is_empty() || !self.connections.is_empty()
+    }
+
+    /// Lets packets whose neighbor is known by now walk again.
+    pub(super) fn release<P: BufferPool<Buffer = B>>(
+        &mut self,
+        cx: &Context<'_>,
+        pool: &mut P,
+        out: &mut Vec<Received<B>>,
+        sinks: &mut dyn Sinks<B>,
+    ) {
+        self.resolver.release(cx, pool, out, sinks);
+    }
+
+    /// Reads the headers, so that what stays on its link can be taken out.
+    pub(super) fn input(&mut self, cx: &Context<'_>) {
+        ip_input::run(cx, &mut self.burst);
+    }
+
+    /// All that follows, until every packet has left the burst.
+    pub(super) fn forward<P: BufferPool<Buffer = B>>(
+        &mut self,
+        cx: &Context<'_>,
+        pool: &mut P,
+        icmp_limit: &mut RateLimit,
+        sinks: &mut dyn Sinks<B>,
+    ) {
+        if self.burst.packets.is_empty() {
+            return;
+        }
+        ingress_nat::run(cx, &mut self.burst, &mut self.connections);
+        self.route_onwards(cx, pool, sinks);
+        // What was refused makes packets of the gateway's own, which walk from `route` on. An ICMP error is never
+        // refused with another, so once more is enough.
+        if icmp_error::run(cx, &mut self.burst, pool, icmp_limit) {
+            self.route_onwards(cx, pool, sinks);
+            self.burst.refused.clear();
+        }
+        self.finish(cx, sinks);
+    }
+
+    fn route_onwards<P: BufferPool<Buffer = B>>(
+        &mut self,
+        cx: &Context<'_>,
+        pool: &mut P,
+        sinks: &mut dyn Sinks<B>,
+    ) {
+        route::run(cx, &mut self.burst);
+        local::run(cx, &mut self.burst);
+        hop_limit::run(cx, &mut self.burst);
+        // `local` answers an echo request by sending it back: its answer is routed like any packet of our own.
+        route::run(cx, &mut self.burst);
+        neighbor::run(cx, &mut self.burst, &mut self.resolver, pool, sinks);
+        mtu::run(cx, &mut self.burst);
+        egress_nat::run(cx, &mut self.burst, &mut self.connections);
+        ethernet_output::run(cx, &mut self.burst);
+    }
+
+    /// Carries every packet's fate out, in the order in which the packets came.
+    fn finish(&mut self, cx: &Context<'_>, sinks: &mut dyn Sinks<B>) {
+        for packet in self.burst.packets.drain(..) {
+            match packet.fate {
+                Fate::Transmit(interface) => sinks.transmit(interface, packet.buffer),
+                Fate::Consume => cx.counters.consumed.add(1),
+                Fate::Hold => {
+                    let key = (packet.egress, packet.next_hop);
+                    let held = Received {
+                        buffer: packet.buffer,
+                        origin: packet.origin,
+                    };
+                    self.resolver.hold(cx, key, held);
+                }
+                Fate::Drop(reason) => drop_frame(cx, packet.origin, reason),
+                Fate::Pending => unreachable!("the last node decides about every packet"),
+            }
+        }
+    }
+
+    /// Ends connections whose time is up; tells how many.
+    pub(super) fn expire(&mut self, now: Instant) -> usize {
+        self.connections.expire(now, EXPIRE_BUDGET)
+    }
+
+    /// Frees what is held; tells how many packets that were.
+    pub(super) fn stop(&mut self) -> usize {
+        let held = self.resolver.held();
+        self.resolver = Resolver::default();
+        held
+    }
+}
