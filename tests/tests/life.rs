@@ -83,3 +83,19 @@ fn a_killed_gateway_is_no_obstacle_to_the_next() {
     });
     lab.blue.ping("198.51.100.1", "-c 2 -i 0.1").assert_all();
 }
+
+#[test]
+fn a_store_has_one_gateway() {
+    let Some(lab) = Lab::with(&two_vpcs()) else {
+        return;
+    };
+    let second = lab.rewire(&["run", "--metrics", "off"]);
+    assert_ne!(second.code, Some(0));
+    assert!(
+        second.stderr.contains("another gateway is running"),
+        "{second:#?}"
+    );
+    // The first has not noticed.
+    lab.blue.ping("198.51.100.1", "-c 1").assert_all();
+    assert_eq!(lab.status()["revision"], 1);
+}

@@ -1,0 +1,101 @@
+//! The same walk for the other family: neighbor discovery, routes, NAT, errors.
+
+use rewire_schema::Document;
+use rewire_tests::documents::{named, two_vpcs};
+use rewire_tests::{Lab, tcp_pair};
+use serde_json::{Value, json};
+
+/// Two VPCs with IPv6 beside IPv4. Blue's addresses are routed, and known outside; red's are masqueraded.
+fn dual_stack() -> Document {
+    let mut document = two_vpcs();
+    for (interface, address) in [
+        ("blue0", "2001:db8:1::1/64"),
+        ("red0", "fd00:2::1/64"),
+        ("wan0", "2001:db8:ff::1/64"),
+    ] {
+        let address = address.parse().expect("an address");
+        named(&mut document.interfaces, interface)
+            .addresses
+            .insert(address);
+    }
+    let out = json!({ "next_hops": [{ "interface": "wan0", "via": "2001:db8:ff::2" }] });
+    route(&mut document, "blue", "::/0", out.clone());
+    route(&mut document, "red", "::/0", out);
+    route(
+        &mut document,
+        "red",
+        "2001:db8:1::/64",
+        json!({ "type": "unreachable" }),
+    );
+    // What blue has is on blue's link.
+    route(
+        &mut document,
+        "internet",
+        "2001:db8:1::/64",
+        json!({ "next_hops": [{ "interface": "blue0" }] }),
+    );
+    let masquerade = json!({ "vpc": "red", "interface": "wan0", "sources": ["fd00:2::/64"] });
+    let masquerade = serde_json::from_value(masquerade).expect("a masquerade");
+    document
+        .nat
+        .masquerade
+        .insert("red-out-6".parse().expect("a name"), masquerade);
+    document
+}
+
+fn route(document: &mut Document, vpc: &str, prefix: &str, route: Value) {
+    let route = serde_json::from_value(route).expect("a route");
+    named(&mut document.vpcs, vpc)
+        .routes
+        .insert(prefix.parse().expect("a prefix"), route);
+}
+
+/// Gives the hosts their addresses.
+fn lab() -> Option<Lab> {
+    let lab = Lab::with(&dual_stack())?;
+    for (host, address, router) in [
+        (&lab.blue, "2001:db8:1::10/64", "2001:db8:1::1"),
+        (&lab.red, "fd00:2::10/64", "fd00:2::1"),
+        (&lab.internet, "2001:db8:ff::2/64", "2001:db8:ff::1"),
+    ] {
+        // Addresses are good at once: nobody else can have them.
+        host.set("ipv6/conf/eth0/accept_dad", "0");
+        host.set("ipv6/conf/eth0/accept_ra", "0");
+        host.set("ipv6/conf/eth0/disable_ipv6", "0");
+        host.ip(&format!("address add {address} dev eth0"));
+        host.ip(&format!("-6 route add default via {router}"));
+    }
+    Some(lab)
+}
+
+#[test]
+fn routed_and_masqueraded_traffic_passes() {
+    let Some(lab) = lab() else { return };
+    lab.blue.ping("2001:db8:1::1", "-c 2 -i 0.1").assert_all();
+    lab.blue.ping("2001:db8:ff::2", "-c 3 -i 0.1").assert_all();
+    lab.internet
+        .ping("2001:db8:1::10", "-c 3 -i 0.1")
+        .assert_all();
+    let site = "[2001:db8:ff::2]:80";
+    for (host, seen) in [(&lab.blue, "2001:db8:1::10"), (&lab.red, "2001:db8:ff::1")] {
+        let mut tcp = tcp_pair(host, site, &lab.internet, site).expect("TCP goes out");
+        assert_eq!(
+            tcp.server
+                .peer_addr()
+                .expect("it is connected")
+                .ip()
+                .to_string(),
+            seen
+        );
+        tcp.talk(100_000);
+    }
+}
+
+#[test]
+fn errors_come_from_the_gateway() {
+    let Some(lab) = lab() else { return };
+    let refused = lab.red.ping("2001:db8:1::10", "-c 2 -i 0.1 -W 1");
+    refused.assert_refused("fd00:2::1", "unreachable");
+    let expired = lab.blue.ping("2001:db8:ff::2", "-c 1 -W 1 -t 1");
+    expired.assert_refused("2001:db8:1::1", "Time exceeded: Hop limit");
+}
