@@ -2,12 +2,15 @@
 
 mod support;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use proptest::prelude::*;
 use rewire_packet::icmpv4::Icmpv4Repr;
+use rewire_packet::icmpv6::{Icmpv6Error, Icmpv6Repr};
+use rewire_packet::ndp::NdpRepr;
 use rewire_packet::tcp::TcpFlags;
+use rewire_packet::{MacAddress, Protocol};
 use support::*;
 
 const INTERFACES: [&str; 3] = ["blue0", "red0", "wan"];
@@ -44,7 +47,80 @@ fn port() -> impl Strategy<Value = u16> {
     prop_oneof![Just(80), Just(8080), 4000..4004u16, any::<u16>()]
 }
 
+fn address6() -> impl Strategy<Value = Ipv6Addr> {
+    let neighbors = (1..4u16, 0..0x30u16)
+        .prop_map(|(link, host)| Ipv6Addr::new(0xfd00, link, 0, 0, 0, 0, 0, host));
+    prop_oneof![
+        Just(v6::HOST),
+        Just(v6::RED_HOST),
+        Just(v6::SITE),
+        Just(v6::WAN),
+        Just(v6::MAIL),
+        Just(v6::BLUE),
+        Just(v6::UPSTREAM),
+        Just(v6::BLUE_LINK_LOCAL),
+        Just(v6::HOST_LINK_LOCAL),
+        neighbors,
+        any::<u128>().prop_map(Ipv6Addr::from),
+    ]
+}
+
+fn good_frame6() -> impl Strategy<Value = Vec<u8>> {
+    let ends = (
+        (address6(), port(), address6(), port()),
+        any::<u8>(),
+        0..7usize,
+        1..5u8,
+        0..4usize,
+    );
+    ends.prop_map(|(ends, flags, kind, hops, extension)| {
+        let (source, sport, destination, dport) = ends;
+        let build = match kind {
+            0 => v6::udp((source, sport), (destination, dport), usize::from(flags)),
+            1 => v6::tcp((source, sport), (destination, dport), TcpFlags(flags)),
+            2 => v6::echo(source, destination, sport),
+            3 => {
+                let reply = Icmpv6Repr::EchoReply {
+                    identifier: sport,
+                    sequence: 1,
+                };
+                v6::icmp(source, destination, reply, b"x")
+            }
+            4 => {
+                let quoted = v6::udp((destination, dport), (source, sport), 9).packet();
+                let error = Icmpv6Repr::Error(Icmpv6Error::HopLimitExceeded);
+                v6::icmp(source, destination, error, &quoted)
+            }
+            5 => v6::solicitation(source, MacAddress([2, 0, 0, 1, 1, flags]), destination),
+            _ => {
+                let message = NdpRepr::Advertisement {
+                    target: source,
+                    router: false,
+                    solicited: !destination.is_multicast(),
+                    overrides: flags & 1 != 0,
+                    target_link_address: Some(MacAddress([2, 0, 0, 1, 2, flags])),
+                };
+                v6::ndp(source, destination, message)
+            }
+        };
+        let mut build = if kind < 5 { build.hops(hops) } else { build };
+        match extension {
+            0 => build = build.extension(Protocol::HOP_BY_HOP, vec![0; 8]),
+            1 => {
+                let fragment = vec![0, 0, 0, flags & 0x19, 0, 0, 0, 1];
+                build = build.extension(Protocol::FRAGMENT, fragment);
+            }
+            _ => {}
+        }
+        build.frame()
+    })
+}
+
 fn good_frame() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![good_frame4(), good_frame6()]
+}
+
+fn good_frame4() -> impl Strategy<Value = Vec<u8>> {
     let ends = (
         address(),
         port(),
@@ -89,12 +165,45 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
             frame
         }),
         1 => prop::collection::vec(any::<u8>(), 0..80),
+        1 => random_ipv6(),
     ]
+}
+
+/// Random bytes that are taken for IPv6, for as long as possible.
+fn random_ipv6() -> impl Strategy<Value = Vec<u8>> {
+    let chain = prop::sample::select(&[0u8, 6, 17, 43, 44, 58, 60][..]);
+    let bytes = prop::collection::vec(any::<u8>(), 40..160);
+    (chain, bytes, address6(), address6()).prop_map(|(next, mut bytes, source, destination)| {
+        let length = bytes.len() as u16 - 40;
+        bytes[0] = 0x60;
+        bytes[4..6].copy_from_slice(&length.to_be_bytes());
+        bytes[6] = next;
+        bytes[8..24].copy_from_slice(&source.octets());
+        bytes[24..40].copy_from_slice(&destination.octets());
+        let mut frame = BLUE_MAC.octets().to_vec();
+        frame.extend([2, 0, 0, 0, 9, 9, 0x86, 0xdd]);
+        frame.extend(bytes);
+        frame
+    })
+}
+
+/// Frames with the interface that they arrive at: most for the station that is there.
+fn arriving(frames: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = (usize, Vec<u8>)> {
+    (0..3usize, frames, 0..8u8).prop_map(|(interface, mut frame, stray)| {
+        let station = [BLUE_MAC, RED_MAC, WAN_MAC][interface].octets();
+        if let Some(destination) = frame.get_mut(..6)
+            && destination[0] & 1 == 0
+            && stray != 0
+        {
+            destination.copy_from_slice(&station);
+        }
+        (interface, frame)
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        20 => (0..3usize, frame()).prop_map(|(interface, frame)| Step::Frame { interface, frame }),
+        20 => arriving(frame()).prop_map(|(interface, frame)| Step::Frame { interface, frame }),
         2 => (0..100_000u64).prop_map(Step::Wait),
         1 => any::<(bool, bool, bool)>().prop_map(|(port_forward, red, broken)| Step::Commit { port_forward, red, broken }),
     ]
@@ -113,6 +222,7 @@ fn document(port_forward: bool, red: bool, broken: bool) -> serde_json::Value {
     }
     if broken {
         document["vpcs"]["blue"]["routes"]["0.0.0.0/0"] = json!({ "type": "blackhole" });
+        document["vpcs"]["blue"]["routes"]["::/0"] = json!({ "type": "blackhole" });
     }
     document
 }
@@ -139,6 +249,19 @@ fn run(steps: &[Step]) -> (Vec<Vec<u8>>, Vec<(rewire_dataplane::DropReason, u64)
     (out, lab.drops())
 }
 
+/// A packet with a link-local address is the gateway's own: none was forwarded.
+fn stays_where_it_may(packet: &v6::Ip) {
+    let MacAddress([.., last]) = packet.link.0;
+    let own = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, last.into());
+    let (source, destination) = packet.endpoints();
+    if source.is_unicast_link_local() {
+        assert_eq!(source, own, "{packet:?}");
+    } else if destination.is_unicast_link_local() {
+        let gateway = [v6::BLUE, v6::RED, v6::WAN, v6::MAIL];
+        assert!(gateway.contains(&source), "{packet:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -152,14 +275,14 @@ proptest! {
 
     /// Packets with good checksums have good checksums when they leave, whatever was rewritten.
     #[test]
-    fn what_goes_out_is_well_formed(frames in prop::collection::vec((0..3usize, good_frame()), 1..40)) {
+    fn what_goes_out_is_well_formed(frames in prop::collection::vec(arriving(good_frame()), 1..40)) {
         let mut lab = Lab::new(two_vpcs());
         for (interface, frame) in frames {
             for sent in lab.send(INTERFACES[interface], frame) {
-                if sent.frame[12..14] == [8, 0] {
-                    Ip::of(&sent.frame);
-                } else {
-                    arp_of(&sent);
+                match sent.frame[12..14] {
+                    [8, 0] => drop(Ip::of(&sent.frame)),
+                    [8, 6] => drop(arp_of(&sent)),
+                    _ => stays_where_it_may(&v6::Ip::of(&sent.frame)),
                 }
             }
         }
