@@ -32,6 +32,8 @@ commands! {
     commit::Commit,
     log::Log,
     rewind::Rewind,
+    run::Run,
+    status::Status,
 }
 
 /// Who makes a change.

@@ -181,7 +181,7 @@ impl From<Error> for Failure {
 }
 
 /// An error with all that caused it, on one line.
-fn with_sources(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     let mut out = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

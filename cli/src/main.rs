@@ -4,10 +4,12 @@
 
 mod checker;
 mod command;
+mod daemon;
 mod difference;
 mod failure;
 mod gateway;
 mod live;
+mod status_text;
 mod terminal;
 mod view;
 

@@ -1,0 +1,66 @@
+use std::net::SocketAddr;
+
+use crate::Context;
+use crate::daemon::{self, Options};
+use crate::failure::Failure;
+
+/// Run the gateway: forward packets as the store's last revision says, and follow it
+///
+/// It stays in the foreground and logs to standard error. Commits are followed as they come; a port that cannot be opened
+/// is tried again, and the others forward meanwhile. SIGTERM and SIGINT end it in order, a second one at once. `rewire
+/// status` shows what it does.
+#[derive(clap::Args)]
+pub(crate) struct Run {
+    /// Where Prometheus may scrape, on loopback alone; "off" for nowhere
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9474", value_parser = metrics_address)]
+    metrics: Metrics,
+    /// Threads that forward packets
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    workers: u16,
+    /// Do without hugepages, even where there are some
+    #[arg(long)]
+    no_huge: bool,
+    /// Packet buffers, of 10 KiB each
+    #[arg(long, value_name = "N", default_value_t = 16384, value_parser = clap::value_parser!(u32).range(1024..=1_048_576))]
+    mempool_buffers: u32,
+    /// Open no port: everything works, and no packet comes in
+    #[arg(long = "virtual")]
+    virtual_ports: bool,
+    /// What to log: a level, or target=level separated by commas
+    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info", hide_env_values = true)]
+    log: String,
+}
+
+/// Where metrics are served, if at all.
+#[derive(Clone, Debug)]
+struct Metrics(Option<SocketAddr>);
+
+fn metrics_address(text: &str) -> Result<Metrics, String> {
+    if text == "off" {
+        return Ok(Metrics(None));
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(Metrics(Some(address))),
+        Ok(address) => Err(format!(
+            "{} is not loopback, and whoever can reach the metrics can read them: \
+             let an agent on this machine scrape 127.0.0.1",
+            address.ip()
+        )),
+        Err(_) => Err("expected a loopback address and a port, like 127.0.0.1:9474, or \"off\"".to_owned()),
+    }
+}
+
+impl Run {
+    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+        daemon::run(&Options {
+            store: context.store.clone(),
+            socket: context.socket(),
+            metrics: self.metrics.0,
+            workers: self.workers,
+            hugepages: !self.no_huge,
+            mempool_buffers: self.mempool_buffers,
+            virtual_ports: self.virtual_ports,
+            log: self.log,
+        })
+    }
+}

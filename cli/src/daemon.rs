@@ -1,0 +1,185 @@
+//! The daemon, `rewire run`: opens the store, starts the gateway, follows the journal, and says what it does on a unix
+//! socket and to Prometheus.
+//!
+//! | thread | does |
+//! |---|---|
+//! | main | starts the others, waits for a signal, ends them in order |
+//! | [`follower`] | reads the journal, compiles, hands over to the gateway's manager |
+//! | [`endpoint`] | takes connections; each has a thread of its own, in a bounded number |
+//! | [`metrics`] | answers scrapes |
+
+mod endpoint;
+mod follower;
+mod lock;
+mod log;
+mod metrics;
+mod platform;
+mod progress;
+mod protocol;
+mod service;
+mod signals;
+pub(crate) mod status;
+
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread::{self, Scope, ScopedJoinHandle};
+use std::time::Instant;
+
+use rewire_configdb::Store;
+use rewire_dataplane::Shared;
+
+use crate::failure::{Exit, Failure};
+
+/// How the daemon is started.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) store: PathBuf,
+    pub(crate) socket: PathBuf,
+    /// Where metrics are served; nowhere if none.
+    pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) workers: u16,
+    /// Whether to use hugepages where there are some.
+    pub(crate) hugepages: bool,
+    pub(crate) mempool_buffers: u32,
+    /// Virtual ports, even where there is DPDK.
+    pub(crate) virtual_ports: bool,
+    /// What to log.
+    pub(crate) log: String,
+}
+
+/// What the daemon's threads share.
+pub(crate) struct Daemon {
+    shared: Arc<Shared>,
+    progress: progress::Progress,
+    step_times: metrics::StepTimes,
+    kicks: SyncSender<()>,
+    started: Instant,
+    /// The same by the wall clock, in seconds since the Unix epoch.
+    start_time: u64,
+    store: PathBuf,
+    driver: &'static str,
+    hugepages: Option<bool>,
+    metrics: Option<SocketAddr>,
+}
+
+impl Daemon {
+    /// Lets the follower look at the store now.
+    fn kick(&self) {
+        // Where a kick waits already, that one will do.
+        let _ = self.kicks.try_send(());
+    }
+}
+
+/// Runs the gateway until a signal, or a fault of its own, ends it.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    log::start(&options.log)?;
+    let store = Store::open(&options.store)?;
+    let path = store.path().to_owned();
+    let _lock = lock::StoreLock::take(&path)?;
+    let (listener, endpoint) = endpoint::bind(&options.socket)?;
+    let metrics = options.metrics.map(metrics::Metrics::bind).transpose()?;
+    let end = signals::End::register().map_err(cannot_start)?;
+    let platform = platform::Platform::start(options)?;
+    let (kicks, kicked) = mpsc::sync_channel(1);
+    let daemon = Arc::new(Daemon {
+        shared: platform.gateway.shared(),
+        progress: progress::Progress::default(),
+        step_times: metrics::StepTimes::default(),
+        kicks,
+        started: Instant::now(),
+        start_time: metrics::unix_time(),
+        store: path,
+        driver: platform.driver,
+        hugepages: platform.hugepages,
+        metrics: metrics.as_ref().map(|metrics| metrics.1),
+    });
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        store = %daemon.store.display(),
+        socket = %options.socket.display(),
+        metrics = %daemon.metrics.map_or("off".to_owned(), |address| address.to_string()),
+        workers = daemon.shared.workers(),
+        driver = daemon.driver,
+        "started"
+    );
+    let connections = endpoint::Connections::default();
+    let outcome = thread::scope(|scope| {
+        let (stop_hears, stop_says) = UnixStream::pair().map_err(cannot_start)?;
+        // Whatever happens below, the threads that were started are told to end before the scope waits for them.
+        let stop = Stop {
+            daemon: &daemon,
+            metrics: metrics.as_ref(),
+            endpoint: stop_says,
+        };
+        let ends = (
+            end.when_dropped().map_err(cannot_start)?,
+            end.when_dropped().map_err(cannot_start)?,
+        );
+        let (follower_ends, endpoint_ends) = ends;
+        let follower = follower::Follower::new(&daemon, &platform.gateway, store);
+        let follower = start(scope, "follower", move || {
+            let _ends = follower_ends;
+            follower.run(&kicked);
+        })?;
+        let (daemon, connections) = (&*daemon, &connections);
+        start(scope, "socket", move || {
+            let _ends = endpoint_ends;
+            endpoint::serve(scope, daemon, connections, listener, &stop_hears);
+        })?;
+        if let Some(metrics) = &metrics {
+            let exposition = metrics::Exposition::new(&stop.daemon);
+            start(scope, "metrics", move || metrics.serve(&exposition))?;
+        }
+        end.wait();
+        drop(stop);
+        match follower.join() {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Failure::new(
+                Exit::Failed,
+                "the follower of the store has failed",
+            )),
+        }
+    });
+    platform.gateway.stop();
+    drop(endpoint);
+    tracing::info!("stopped");
+    outcome
+}
+
+/// Ends the daemon's threads when it is dropped.
+struct Stop<'a> {
+    daemon: &'a Arc<Daemon>,
+    metrics: Option<&'a metrics::Metrics>,
+    /// Closing it is the sign.
+    #[allow(dead_code, reason = "closed by being dropped")]
+    endpoint: UnixStream,
+}
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        tracing::info!("stopping");
+        service::stopping();
+        self.daemon.progress.stop();
+        self.daemon.kick();
+        if let Some(metrics) = self.metrics {
+            metrics.stop();
+        }
+    }
+}
+
+/// Starts a thread of the daemon.
+fn start<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    work: impl FnOnce() + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, ()>, Failure> {
+    let thread = thread::Builder::new().name(name.to_owned());
+    thread.spawn_scoped(scope, work).map_err(cannot_start)
+}
+
+fn cannot_start(error: std::io::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("cannot start the gateway: {error}"))
+}

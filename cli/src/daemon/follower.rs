@@ -1,0 +1,293 @@
+//! The follower: takes every revision of the store's journal to the gateway, in order.
+//!
+//! The journal's last revision is the only cursor. The follower hears of a commit by a kick from the socket, at once, or
+//! by polling the store's data version.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime};
+
+use rewire_compiler::{Compiled, Compiler, Errors};
+use rewire_configdb::{Error, Store};
+use rewire_dataplane::{Applied, Gateway, GatewayError};
+use rewire_tables::TableOperation;
+
+use super::Daemon;
+use super::progress::{Live, Steps};
+use super::service::{self, Watchdog};
+
+/// How often the store is asked whether anything was committed. It costs no disk access.
+const POLL: Duration = Duration::from_millis(25);
+
+/// How long the store is left alone after it could not be read.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub(crate) struct Follower<'a> {
+    daemon: &'a Daemon,
+    gateway: &'a Gateway,
+    store: Store,
+    /// The compiler of the revision that is live; none where nothing has compiled.
+    compiler: Option<Compiler>,
+    /// The store's data version when all of it had been followed.
+    seen: Option<i64>,
+    /// The last revision that did not compile: it is not tried again.
+    failed: Option<u64>,
+    is_ready: bool,
+    watchdog: Watchdog,
+}
+
+impl<'a> Follower<'a> {
+    pub(crate) fn new(daemon: &'a Daemon, gateway: &'a Gateway, store: Store) -> Self {
+        Follower {
+            daemon,
+            gateway,
+            store,
+            compiler: None,
+            seen: None,
+            failed: None,
+            is_ready: false,
+            watchdog: Watchdog::new(),
+        }
+    }
+
+    /// Follows until the gateway stops.
+    pub(crate) fn run(mut self, kicks: &Receiver<()>) {
+        // Opens the journal's own connection now, so that the first commit need not wait for it.
+        if let Err(error) = self.store.log(0) {
+            tracing::debug!(%error, "the journal cannot be read yet");
+        }
+        let mut pause = Duration::ZERO;
+        loop {
+            let kicked = match kicks.recv_timeout(pause) {
+                Ok(()) => true,
+                Err(RecvTimeoutError::Timeout) => false,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if self.daemon.progress.is_stopping() {
+                return;
+            }
+            pause = match self.look(kicked) {
+                Ok(()) => POLL,
+                Err(error) => {
+                    self.alarm(format!(
+                        "the store cannot be followed: {}",
+                        crate::failure::with_sources(&error)
+                    ));
+                    RETRY
+                }
+            };
+            self.beat();
+        }
+    }
+
+    /// Looks for new revisions, and takes them over.
+    fn look(&mut self, kicked: bool) -> Result<(), Error> {
+        // Before the revisions are read: what is committed in between is seen twice rather than not at all.
+        let version = self.store.data_version()?;
+        if !kicked && self.seen == Some(version) {
+            return Ok(());
+        }
+        let head = self.store.head()?;
+        self.daemon.progress.saw_head(head);
+        match self.compiler.as_ref().map(Compiler::revision) {
+            None => self.whole()?,
+            Some(revision) => (revision + 1..=head).try_for_each(|next| self.step(next))?,
+        }
+        let reached = self
+            .compiler
+            .as_ref()
+            .is_some_and(|compiler| compiler.revision() >= head);
+        if reached {
+            self.daemon.progress.clear_alarm();
+        }
+        self.seen = Some(version);
+        Ok(())
+    }
+
+    /// Takes the next revision over, by its changeset.
+    fn step(&mut self, revision: u64) -> Result<(), Error> {
+        // A fallback may have come further already.
+        let Some(compiler) = self
+            .compiler
+            .as_mut()
+            .filter(|compiler| compiler.revision() < revision)
+        else {
+            return Ok(());
+        };
+        let entry = self.store.entry(revision)?;
+        let mut steps = Steps {
+            noticed_ns: Some(since(entry.committed_at)),
+            ..Steps::default()
+        };
+        self.daemon.progress.at(revision, steps);
+        let start = Instant::now();
+        let compiled = match entry.decode_changeset() {
+            Ok(changeset) => compiler
+                .apply(revision, &changeset)
+                .map_err(|errors| one_line(&errors)),
+            Err(error) => Err(error.to_string()),
+        };
+        match compiled {
+            Ok(compiled) => {
+                steps.compile_ns = Some(nanoseconds(start.elapsed()));
+                self.publish(revision, compiled, steps);
+                Ok(())
+            }
+            Err(why) => {
+                if self.failed != Some(revision) {
+                    // The commit was checked: this is a fault of ours, or a damaged journal.
+                    self.alarm(format!(
+                        "revision {revision} does not compile as a change: {why}"
+                    ));
+                }
+                self.whole()
+            }
+        }
+    }
+
+    /// Takes the store's last revision over as a whole.
+    fn whole(&mut self) -> Result<(), Error> {
+        let (head, configuration) = self.store.head_and_configuration()?;
+        if self.failed == Some(head) {
+            return Ok(());
+        }
+        self.daemon.progress.saw_head(head);
+        let mut steps = Steps::default();
+        if head > 0 && self.is_ready {
+            steps.noticed_ns = Some(since(self.store.entry(head)?.committed_at));
+        }
+        self.daemon.progress.at(head, steps);
+        let start = Instant::now();
+        match Compiler::compile(configuration, head) {
+            Ok((compiler, mut compiled)) => {
+                steps.compile_ns = Some(nanoseconds(start.elapsed()));
+                if self.compiler.replace(compiler).is_some() {
+                    // The operations lead from nothing to the revision.
+                    compiled.operations.insert(0, TableOperation::Clear);
+                }
+                self.failed = None;
+                self.publish(head, compiled, steps);
+            }
+            Err(errors) => {
+                self.failed = Some(head);
+                let why = one_line(&errors);
+                self.alarm(format!(
+                    "revision {head} does not compile, the last good tables stay: {why}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a revision live, however long a worker keeps it waiting: each deadline that passes is an alarm, and who
+    /// waits for the revision is told.
+    fn publish(&mut self, revision: u64, mut compiled: Compiled, mut steps: Steps) {
+        let daemon = self.daemon;
+        daemon.progress.at(revision, steps);
+        let start = Instant::now();
+        let applied = loop {
+            let ports = compiled.ports.clone();
+            match self.gateway.apply(revision, compiled) {
+                Ok(applied) => break applied,
+                Err(GatewayError::Stopping | GatewayError::Thread(_)) => return,
+                Err(error) => {
+                    // The gateway keeps the operations; what is left is to publish them, and to open the ports.
+                    compiled = Compiled::default();
+                    if let GatewayError::PublishLate(_) = error {
+                        compiled.ports = ports;
+                    } else {
+                        steps
+                            .publish_ns
+                            .get_or_insert_with(|| nanoseconds(start.elapsed()));
+                        daemon.progress.at(revision, steps);
+                    }
+                    // Waiting times differ from try to try, and are no news.
+                    let alarm = match &error {
+                        GatewayError::LiveLate { worker, .. } => {
+                            format!(
+                                "worker {worker} has not left the tables before revision {revision}"
+                            )
+                        }
+                        _ => format!(
+                            "revision {revision} cannot be published: a worker has not left the old tables"
+                        ),
+                    };
+                    self.alarm(alarm);
+                }
+            }
+            if daemon.progress.is_stopping() {
+                return;
+            }
+        };
+        let Applied {
+            generation,
+            publish,
+            live,
+        } = applied;
+        steps.publish_ns.get_or_insert(nanoseconds(publish));
+        steps.live_ns = Some(nanoseconds(live));
+        if self.is_ready {
+            // What the gateway does at its start is no commit.
+            daemon.step_times.observe(&steps);
+        }
+        daemon.progress.live(Live {
+            revision,
+            generation,
+            steps,
+        });
+        let ports = daemon.shared.ports();
+        let closed = ports
+            .iter()
+            .filter(|(_, port)| port.problem.is_some())
+            .count();
+        tracing::info!(revision, generation, ports = ports.len(), closed, "live");
+        let status = match closed {
+            0 => format!("revision {revision} live"),
+            closed => format!(
+                "revision {revision} live, {closed} of {} ports not open",
+                ports.len()
+            ),
+        };
+        if self.is_ready {
+            service::status(&status);
+        } else {
+            self.is_ready = true;
+            service::ready(&status);
+        }
+    }
+
+    fn alarm(&self, alarm: String) {
+        if self.daemon.progress.raise(alarm.clone()) {
+            tracing::error!("alarm: {alarm}");
+            service::status(&format!("alarm: {alarm}"));
+        }
+    }
+
+    /// The watchdog's beat: an empty change, which says that the manager lives and that no worker is stuck.
+    fn beat(&mut self) {
+        if self.watchdog.is_due() {
+            let revision = self.daemon.shared.revision();
+            match self.gateway.apply(revision, Compiled::default()) {
+                Ok(_) => self.watchdog.beat(),
+                Err(error) => tracing::error!(%error, "the watchdog is not fed"),
+            }
+        }
+    }
+}
+
+/// The time since then, in nanoseconds; 0 where the wall clock has gone back.
+fn since(microseconds: i64) -> u64 {
+    let then = Duration::from_micros(u64::try_from(microseconds).unwrap_or(0));
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    nanoseconds(now.saturating_sub(then))
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn one_line(errors: &Errors) -> String {
+    errors.to_string().replace('\n', "; ")
+}

@@ -1,0 +1,123 @@
+//! What is asked on the socket, and what is answered: one JSON object a line, each way.
+//!
+//! - `{"request":"follow","revision":N,"timeout_ms":T}` is answered when revision N is live, with the times of its steps;
+//!   or says what is late. Without a time-out it waits as long as the peer does. It also is the kick: the gateway looks
+//!   at its store at once.
+//! - `{"request":"status"}` is answered with [`Status`](super::status::Status).
+//! - Whatever else is answered with `{"error":"…"}`.
+
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Daemon;
+use super::progress::Outcome;
+
+/// A request.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Request {
+    Follow {
+        revision: u64,
+        #[serde(default)]
+        timeout_ms: Option<u64>,
+    },
+    Status {},
+}
+
+impl Request {
+    /// Reads a line.
+    pub(crate) fn read(line: &[u8]) -> Result<Request, String> {
+        serde_json::from_slice(line).map_err(|error| format!("the request cannot be read: {error}"))
+    }
+
+    /// Answers; none where the peer has gone away meanwhile, as `is_gone` says.
+    pub(crate) fn answer(self, daemon: &Daemon, is_gone: impl FnMut() -> bool) -> Option<Value> {
+        match self {
+            Request::Follow {
+                revision,
+                timeout_ms,
+            } => follow(daemon, revision, timeout_ms, is_gone),
+            Request::Status {} => {
+                let status = serde_json::to_value(daemon.status());
+                Some(status.unwrap_or_else(|error| refusal(&error.to_string())))
+            }
+        }
+    }
+}
+
+/// What a request gets that is none.
+pub(crate) fn refusal(why: &str) -> Value {
+    json!({ "error": why })
+}
+
+fn follow(
+    daemon: &Daemon,
+    revision: u64,
+    timeout_ms: Option<u64>,
+    is_gone: impl FnMut() -> bool,
+) -> Option<Value> {
+    daemon.kick();
+    // A time-out beyond the clock's end is none.
+    let deadline = timeout_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
+    Some(
+        match daemon.progress.wait_for(revision, deadline, is_gone) {
+            Outcome::Live(live) => json!({
+                "revision": live.revision,
+                "live": true,
+                "generation": live.generation,
+                "steps": live.steps,
+                "workers": daemon.shared.workers(),
+            }),
+            Outcome::Late { steps, late, why } => json!({
+                "revision": revision,
+                "live": false,
+                "steps": steps,
+                "late": late,
+                "error": why,
+            }),
+            Outcome::Gone => return None,
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_read_and_all_else_is_refused() {
+        let follow = Request::read(br#"{"request":"follow","revision":3}"#).unwrap();
+        assert_eq!(
+            follow,
+            Request::Follow {
+                revision: 3,
+                timeout_ms: None
+            }
+        );
+        assert_eq!(
+            Request::read(br#"{"request":"status"}"#).unwrap(),
+            Request::Status {}
+        );
+        for bad in [
+            "",
+            "{",
+            "[]",
+            "3",
+            "{}",
+            r#"{"request":"shutdown"}"#,
+            r#"{"request":"follow"}"#,
+            r#"{"request":"follow","revision":-1}"#,
+            r#"{"request":"follow","revision":1.5}"#,
+            r#"{"request":"follow","revision":1,"extra":1}"#,
+            "\u{0}",
+        ] {
+            let why = Request::read(bad.as_bytes()).unwrap_err();
+            assert!(
+                why.starts_with("the request cannot be read: "),
+                "{bad}: {why}"
+            );
+        }
+    }
+}

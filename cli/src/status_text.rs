@@ -1,0 +1,244 @@
+//! A gateway's status as an operator reads it: what is wrong first, then ports, packets, drops, connections.
+
+use std::fmt::Write as _;
+
+use crate::daemon::status::{Drop, Interface, Status};
+use crate::terminal::{clean, paint};
+
+/// Red and bold: what is wrong.
+const LOUD: &str = "1;31";
+const BOLD: &str = "1";
+
+/// The status in words.
+pub(crate) fn render(status: &Status, colour: bool) -> String {
+    let mut out = String::new();
+    let mut line = |text: &str| {
+        out.push_str(text.trim_end());
+        out.push('\n');
+    };
+    line(&headline(status, colour));
+    for alarm in alarms(status) {
+        line(&paint(&format!("ALARM  {}", clean(&alarm)), LOUD, colour));
+    }
+    line(&runs_on(status));
+    line("");
+    if status.interfaces.is_empty() {
+        line("no interfaces: nothing is configured");
+    } else {
+        table(&interfaces(&status.interfaces))
+            .iter()
+            .for_each(|row| line(row));
+    }
+    for interface in &status.interfaces {
+        if let Some(problem) = &interface.problem {
+            let text = format!(
+                "  DOWN  {}: port {}: {}",
+                interface.name,
+                interface.port,
+                clean(problem)
+            );
+            line(&paint(&text, LOUD, colour));
+        }
+    }
+    line("");
+    line(&account(status));
+    let drops: Vec<&Drop> = status
+        .drops
+        .iter()
+        .filter(|drop| drop.packets > 0)
+        .collect();
+    for row in table(&drops.iter().map(|drop| drop_row(drop)).collect::<Vec<_>>()) {
+        line(&format!("  {row}"));
+    }
+    line(&connections(status));
+    if let Some(commit) = last_live(status) {
+        line(&commit);
+    }
+    out
+}
+
+fn headline(status: &Status, colour: bool) -> String {
+    let revision = match status.revision {
+        Some(revision) => format!("revision {revision} live"),
+        None => "no revision live yet".to_owned(),
+    };
+    let behind = match status.revision {
+        Some(revision) if revision < status.head => format!("  (the store is at {})", status.head),
+        _ => String::new(),
+    };
+    let up = duration(status.uptime_seconds);
+    format!(
+        "{}{behind}  generation {}  up {up}",
+        paint(&revision, BOLD, colour),
+        status.generation
+    )
+}
+
+fn alarms(status: &Status) -> Vec<String> {
+    let mut alarms: Vec<String> = status.alarm.iter().cloned().collect();
+    if status.stuck && status.alarm.is_none() {
+        alarms.push("a worker is stuck: the tables cannot be published".to_owned());
+    }
+    alarms
+}
+
+fn runs_on(status: &Status) -> String {
+    let driver = match (status.driver.as_str(), status.hugepages) {
+        ("dpdk", Some(true)) => "DPDK with hugepages".to_owned(),
+        ("dpdk", _) => "DPDK without hugepages".to_owned(),
+        (other, _) => format!("{other} ports: no packet comes in"),
+    };
+    let metrics = match &status.metrics {
+        Some(address) => format!("metrics on http://{address}/metrics"),
+        None => "no metrics".to_owned(),
+    };
+    let workers = count(status.workers as u64, "worker");
+    format!("{}  {workers}, {driver}, {metrics}", clean(&status.store))
+}
+
+fn interfaces(interfaces: &[Interface]) -> Vec<Vec<Cell>> {
+    let titles = ["interface", "port", "state"].map(Cell::left);
+    let numbers = [
+        "rx packets",
+        "rx bytes",
+        "tx packets",
+        "tx bytes",
+        "dropped",
+    ]
+    .map(Cell::right);
+    let mut rows = vec![titles.into_iter().chain(numbers).collect::<Vec<_>>()];
+    for interface in interfaces {
+        let state = if interface.open { "open" } else { "DOWN" };
+        let mut row = vec![
+            Cell::left(&interface.name),
+            Cell::left(&interface.port),
+            Cell::left(state),
+        ];
+        if let Some(counters) = &interface.counters {
+            let numbers = [
+                counters.received_packets,
+                counters.received_bytes,
+                counters.transmitted_packets,
+                counters.transmitted_bytes,
+                counters.dropped_packets,
+            ];
+            row.extend(numbers.map(|number| Cell::right(&number.to_string())));
+        }
+        rows.push(row);
+    }
+    rows
+}
+
+fn account(status: &Status) -> String {
+    let p = &status.packets;
+    format!(
+        "packets  {} in + {} generated = {} out + {} dropped + {} consumed + {} held",
+        p.received, p.generated, p.transmitted, p.dropped, p.consumed, p.held
+    )
+}
+
+fn drop_row(drop: &Drop) -> Vec<Cell> {
+    vec![
+        Cell::right(&drop.packets.to_string()),
+        Cell::left(&drop.reason),
+        Cell::left(&drop.description),
+    ]
+}
+
+fn connections(status: &Status) -> String {
+    let c = &status.connections;
+    let mut text = format!(
+        "connections  {} now, {} made, {} timed out",
+        c.now, c.created, c.expired
+    );
+    if c.kept_by_policy + c.ended_by_policy > 0 {
+        let _ = write!(
+            text,
+            "; new policy kept {} and ended {}",
+            c.kept_by_policy, c.ended_by_policy
+        );
+    }
+    let _ = write!(text, "  {}", count(c.mappings, "NAT mapping"));
+    let _ = write!(
+        text,
+        "  {}",
+        count(status.learned_neighbors, "learned neighbor")
+    );
+    text
+}
+
+fn last_live(status: &Status) -> Option<String> {
+    let live = status.last_live.filter(|live| live.revision > 0)?;
+    let times: Vec<String> = live
+        .steps
+        .named()
+        .into_iter()
+        .filter_map(|(step, time)| Some(format!("{step} {:.1} ms", time? as f64 / 1e6)))
+        .collect();
+    Some(format!(
+        "last change  revision {}: {}",
+        live.revision,
+        times.join(" · ")
+    ))
+}
+
+/// `1 worker`, `2 workers`.
+fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// `42 s`, `3 min 20 s`, `5 h 1 min`, `12 d 3 h`.
+fn duration(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        ..60 => format!("{seconds} s"),
+        ..3600 => format!("{minutes} min {} s", seconds % 60),
+        ..86_400 => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+/// A cell of a table: numbers stand at its right end.
+struct Cell {
+    text: String,
+    right: bool,
+}
+
+impl Cell {
+    fn left(text: &str) -> Cell {
+        Cell {
+            text: clean(text),
+            right: false,
+        }
+    }
+    fn right(text: &str) -> Cell {
+        Cell {
+            text: clean(text),
+            right: true,
+        }
+    }
+}
+
+/// Columns as wide as they need to be, two spaces apart.
+fn table(rows: &[Vec<Cell>]) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells
+            .map(|cell| cell.text.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &Vec<Cell>| {
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| match cell.right {
+                true => format!("{:>width$}", cell.text),
+                false => format!("{:<width$}", cell.text),
+            });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
