@@ -62,9 +62,9 @@ pub struct WorkerCounters {
     pub received: Counter,
     /// Packets handed to ports.
     pub transmitted: Counter,
-    /// Packets that the gateway made: ARP requests and ICMP errors.
+    /// Packets that the gateway made: ARP requests, neighbor solicitations and ICMP errors.
     pub generated: Counter,
-    /// Packets for the gateway itself that it took in: ARP answers.
+    /// Packets for the gateway itself that it took in: what ARP and neighbor discovery say.
     pub consumed: Counter,
     /// Packets that are held now, until their next hop is resolved.
     pub held: Counter,
@@ -72,7 +72,7 @@ pub struct WorkerCounters {
     pub icmp_suppressed: Counter,
     /// Neighbors that were learned and could not be told to the manager, because it lags.
     pub learned_lost: Counter,
-    /// Connections now.
+    /// Connections now, of both address families.
     pub connections: Counter,
     /// Connections made.
     pub connections_created: Counter,

@@ -31,7 +31,7 @@ pub struct GatewayConfig {
     /// The number of workers, at least 1. Until packets can be steered to the owner of their connection, the first one
     /// polls all ports, and the others idle.
     pub workers: u16,
-    /// Connections of one worker, at most.
+    /// Connections of one worker, at most, of each address family.
     pub connections: usize,
     /// How long a publication may wait for a worker that stays inside the old tables.
     pub publish_deadline: Duration,

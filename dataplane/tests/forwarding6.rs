@@ -139,7 +139,28 @@ fn what_is_link_local_is_answered_on_its_link() {
     let error = lab.through6("blue0", refused.frame(), "blue0");
     assert_eq!(error.error(), Icmpv6Error::PortUnreachable);
     assert_eq!(error.endpoints(), (BLUE_LINK_LOCAL, HOST_LINK_LOCAL));
+    // Whoever was spoken to answers (RFC 4443, section 2.2), on the link.
+    let mut refused = udp((HOST, 1), (BLUE_LINK_LOCAL, 1), 0);
+    refused.link_destination = BLUE_MAC;
+    let error = lab.through6("blue0", refused.frame(), "blue0");
+    assert_eq!(error.endpoints(), (BLUE_LINK_LOCAL, HOST));
+    assert_eq!(error.link, (BLUE_MAC, HOST_MAC));
     assert_eq!(lab.gateway.totals().connections_created, 0);
+}
+
+#[test]
+fn an_interface_without_an_ipv6_address_asks_from_its_link_local_one() {
+    let mut document = two_vpcs();
+    document["interfaces"]["red0"]["addresses"] = support::json!(["10.2.0.1/24"]);
+    document["vpcs"]["red"]["routes"]["fd00:2::/64"] =
+        support::json!({ "next_hops": [{ "interface": "red0" }] });
+    let mut lab = Lab::new(document);
+    let mut ping = echo(UPSTREAM, RED_HOST, 1);
+    ping.link_destination = support::RED_MAC;
+    let question = lab.through6("red0", ping.frame(), "red0");
+    let link_local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 2);
+    assert_eq!(question.source, link_local);
+    assert_eq!(question.ndp().target(), RED_HOST);
 }
 
 #[test]

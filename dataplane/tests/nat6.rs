@@ -187,3 +187,29 @@ fn a_flow_that_the_new_policy_forbids_stops_and_the_others_go_on() {
     let counts = (totals.connections_kept, totals.connections_ended_by_policy);
     assert_eq!(counts, (1, 1));
 }
+
+#[test]
+fn echoes_go_on_under_a_policy_that_allows_them() {
+    let mut lab = Lab::new(two_vpcs());
+    let out = lab.through6("blue0", echo(HOST, SITE, 9).frame(), "wan");
+    let mut next = two_vpcs();
+    next["nat"]["port_forward"] = support::json!({});
+    lab.commit(next);
+    let L4::Icmp(
+        Icmpv6Repr::EchoRequest {
+            identifier,
+            sequence,
+        },
+        _,
+    ) = out.transport
+    else {
+        panic!("{out:?}")
+    };
+    let reply = Icmpv6Repr::EchoReply {
+        identifier,
+        sequence,
+    };
+    let back = icmp(SITE, WAN, reply, b"ping").frame();
+    lab.through6("wan", back, "blue0");
+    assert_eq!(lab.gateway.totals().connections_kept, 1);
+}

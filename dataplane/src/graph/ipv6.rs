@@ -69,10 +69,10 @@ impl Family for Ipv6Addr {
 
     fn source_for(interface: &Interface, peer: Self) -> Option<Self> {
         if peer.is_link_local() {
-            Some(link_local(interface.mac))
-        } else {
-            interface.source_for(peer)
+            return Some(link_local(interface.mac));
         }
+        let source: Option<Self> = interface.source_for(peer);
+        source.filter(|source| !source.is_link_local())
     }
 
     /// Whom the packet was for, where that is the gateway here (RFC 4443, section 2.2).
@@ -84,15 +84,15 @@ impl Family for Ipv6Addr {
         }
     }
 
-    /// A neighbor solicitation to the group that the target listens on (RFC 4861, section 7.2.2).
+    /// A neighbor solicitation to the group that the target listens on (RFC 4861, section 7.2.2). On its link, every
+    /// interface has an address to ask from.
     fn write_question<B: PacketBuffer>(
         buffer: &mut B,
         interface: &Interface,
         target: Self,
     ) -> bool {
-        let Some(source) = Self::source_for(interface, target) else {
-            return false;
-        };
+        let source = Self::source_for(interface, target);
+        let source = source.unwrap_or(link_local(interface.mac));
         let group = solicited_node(target);
         let solicitation = NdpRepr::Solicitation {
             target,

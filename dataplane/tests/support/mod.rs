@@ -119,7 +119,11 @@ pub struct Lab {
 impl Lab {
     pub fn new(document: serde_json::Value) -> Self {
         let mut lab = Lab {
-            gateway: VirtualGateway::new(&GatewayConfig::default()),
+            // Room for few connections: a test makes hundreds of labs.
+            gateway: VirtualGateway::new(&GatewayConfig {
+                connections: 4096,
+                ..GatewayConfig::default()
+            }),
             compiler: Compiler::new(),
             revision: 0,
         };
