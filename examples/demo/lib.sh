@@ -51,11 +51,20 @@ check() {
     if saw=$("$@" 2>&1); then passed "$what" "$saw"; else failed "$what" "${saw:-(no output)}"; fi
 }
 
+# show COMMAND...: as one would type it.
+show() {
+    local word line=''
+    for word in "$@"; do
+        if [[ $word == *[[:space:]]* ]]; then line+=" \"$word\""; else line+=" $word"; fi
+    done
+    printf '    %s$%s%s\n' "$blue" "$line" "$plain"
+}
+
 # run EXIT-CODE COMMAND...: shows the command and its output (which stays in $output), and checks how it ended.
 run() {
     local expected=$1 code=0
     shift
-    printf '    %s$ %s%s\n' "$blue" "$*" "$plain"
+    show "$@"
     output=$("$@" 2>&1) || code=$?
     [[ -z $output ]] || sed "s/^/      $dim│$plain /" <<<"$output"
     if [[ $code -eq $expected ]]; then

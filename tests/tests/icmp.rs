@@ -23,6 +23,7 @@ fn packets_too_large_for_the_way_out_are_answered_and_tcp_learns() {
     let Some(lab) = Lab::with(&document) else {
         return;
     };
+    lab.internet.ip("link set eth0 mtu 1000");
     // 972 bytes and 28 of headers are just 1000.
     lab.blue
         .ping("198.51.100.1", "-c 2 -i 0.1 -M do -s 972")
