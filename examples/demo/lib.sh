@@ -60,13 +60,15 @@ show() {
     printf '    %s$%s%s\n' "$blue" "$line" "$plain"
 }
 
+quote() { sed "s/^/      $dim│$plain /"; }
+
 # run EXIT-CODE COMMAND...: shows the command and its output (which stays in $output), and checks how it ended.
 run() {
     local expected=$1 code=0
     shift
     show "$@"
     output=$("$@" 2>&1) || code=$?
-    [[ -z $output ]] || sed "s/^/      $dim│$plain /" <<<"$output"
+    [[ -z $output ]] || quote <<<"$output"
     if [[ $code -eq $expected ]]; then
         done_checks[step]=$((done_checks[step] + 1)) good_checks[step]=$((good_checks[step] + 1))
     else

@@ -20,14 +20,18 @@ if [[ $EUID -ne 0 ]]; then
         echo "the demo takes root, for network namespaces" >&2
         exit 1
     }
-    [[ -t 0 && -z ${CI:-} ]] || exec sudo -n "$0" "$binary"
-    exec sudo "$0" "$binary"
+    # With nobody there to answer, sudo must not ask.
+    [[ -t 0 && -z ${CI:-} ]] || exec sudo -n "$here/run.sh" "$binary"
+    exec sudo "$here/run.sh" "$binary"
 fi
 exec 9>/run/lock/rewire-demo.lock
 flock --nonblock 9 || {
     echo "the demo is running already" >&2
     exit 1
 }
+
+# What a demo that was killed has left behind: the lock says that it has ended.
+rm -rf "${TMPDIR:-/tmp}"/rewire-demo.??????
 
 # shellcheck source=examples/demo/lib.sh
 source "$here/lib.sh"
@@ -171,7 +175,7 @@ printf '%sRewire%s: a gateway whose whole behaviour is one committed revision of
 
 step "Two private networks, an internet, and a gateway in between" \
     "Four network namespaces, three cables. Behind the gateway's ends is no kernel that could answer for it."
-must "$here/network.sh" down # what a killed demo may have left
+must "$here/network.sh" down # of a demo that was killed
 must "$here/network.sh" up
 mkdir "$work/site" "$work/web"
 echo "hello from the internet" >"$work/site/index.html"
@@ -274,7 +278,8 @@ run 0 rewire log
 check "revisions 2 and 4 have the same digest" \
     awk '$1 == 2 { a = $7 } $1 == 4 { b = $7 } END { print a, b; exit a == "" || a != b }' <<<"$output"
 run 0 rewire status
-run 0 scrape
+show curl http://127.0.0.1:9474/metrics "| grep …"
+scrape | quote
 check "the metrics know revision 4" test "$(metric revision)" -eq 4
 within 5 account
 check "every packet is accounted for" account
