@@ -5,15 +5,33 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
+use rewire_compiler::{CompileError, Compiler};
 use rewire_configdb::{Checker, StateReader};
 use rewire_schema::source::{self, LARGEST_DOCUMENT, Source};
 use rewire_schema::{Changeset, Configuration, Problem, meaning};
 
 use crate::failure::{Exit, Failure};
 
-/// Everything that is wrong with a configuration; none if it can be committed.
+/// Everything that is wrong with a configuration; none if it can be committed. What means something is also compiled, as
+/// a gateway would: a revision that does not compile is never committed. Cost: the configuration.
 fn problems(configuration: &Configuration) -> Vec<Problem> {
-    meaning::check(configuration)
+    let problems = meaning::check(configuration);
+    if !problems.is_empty() {
+        return problems;
+    }
+    match Compiler::compile(configuration.clone(), 0) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.iter().map(problem).collect(),
+    }
+}
+
+/// What keeps a configuration from being compiled, as a problem of its own place.
+fn problem(error: &CompileError) -> Problem {
+    let path = error.path().cloned().unwrap_or_default();
+    let text = error.to_string();
+    // The error begins with its path, and so does a problem.
+    let message = text.strip_prefix(&format!("{path}: ")).unwrap_or(&text);
+    Problem::new(path, message)
 }
 
 /// The checker of a commit.
@@ -89,5 +107,43 @@ pub(crate) fn read_document(file: &Path) -> Result<Source, Failure> {
         Ok(source)
     } else {
         Err(source.diagnose(problems).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_means_something_and_does_not_compile_is_a_problem_at_its_place() {
+        // 65 537 addresses: one more than the gateway keeps account of.
+        let document = "
+vpcs: {inside: {}, outside: {}}
+interfaces:
+  lan: {vpc: inside, port: 'null:lan', mac: '02:00:00:00:00:01', addresses: [10.0.0.1/24]}
+  wan: {vpc: outside, port: 'null:wan', mac: '02:00:00:00:00:02', addresses: [192.0.2.1/24]}
+nat:
+  pools: {large: {vpc: outside, ranges: [198.18.0.0-198.19.0.0]}}
+  masquerade: {out: {vpc: inside, interface: wan, pool: large, sources: [10.0.0.0/24]}}
+";
+        let source = source::read_shape("large.yaml", document.as_bytes()).unwrap();
+        assert_eq!(
+            meaning::check(&source.configuration),
+            [],
+            "it means something"
+        );
+        let problems = problems(&source.configuration);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(problems[0].path.to_string(), "nat.pools.large");
+        assert_eq!(
+            problems[0].message,
+            "the pool has 65537 addresses, at most 65536 are possible"
+        );
+        let text = source.diagnose(problems).render(false);
+        assert!(text.contains("large.yaml:7:"), "{text}");
+        assert!(
+            check(&source.configuration).is_err(),
+            "a commit is refused too"
+        );
     }
 }

@@ -34,6 +34,7 @@ commands! {
     rewind::Rewind,
     run::Run,
     status::Status,
+    replay::Replay,
 }
 
 /// Who makes a change.

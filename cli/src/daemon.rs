@@ -130,7 +130,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             endpoint::serve(scope, daemon, connections, listener, &stop_hears);
         })?;
         if let Some(metrics) = &metrics {
-            let exposition = metrics::Exposition::new(&stop.daemon);
+            let exposition = metrics::Exposition::new(stop.daemon);
             start(scope, "metrics", move || metrics.serve(&exposition))?;
         }
         end.wait();

@@ -3,12 +3,14 @@
 //! One command is one file in `command/`: its arguments with their help, and a short function that calls the libraries.
 
 mod checker;
+mod columns;
 mod command;
 mod daemon;
 mod difference;
 mod failure;
 mod gateway;
 mod live;
+mod replay;
 mod status_text;
 mod terminal;
 mod view;

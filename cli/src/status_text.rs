@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::columns::{Cell, columns};
 use crate::daemon::status::{Drop, Interface, Status};
 use crate::terminal::{clean, paint};
 
@@ -25,7 +26,7 @@ pub(crate) fn render(status: &Status, colour: bool) -> String {
     if status.interfaces.is_empty() {
         line("no interfaces: nothing is configured");
     } else {
-        table(&interfaces(&status.interfaces))
+        columns(&interfaces(&status.interfaces))
             .iter()
             .for_each(|row| line(row));
     }
@@ -41,13 +42,13 @@ pub(crate) fn render(status: &Status, colour: bool) -> String {
         }
     }
     line("");
-    line(&account(status));
+    line(&status.packets.account());
     let drops: Vec<&Drop> = status
         .drops
         .iter()
         .filter(|drop| drop.packets > 0)
         .collect();
-    for row in table(&drops.iter().map(|drop| drop_row(drop)).collect::<Vec<_>>()) {
+    for row in columns(&drops.iter().map(|drop| drop_row(drop)).collect::<Vec<_>>()) {
         line(&format!("  {row}"));
     }
     line(&connections(status));
@@ -97,7 +98,7 @@ fn runs_on(status: &Status) -> String {
 }
 
 fn interfaces(interfaces: &[Interface]) -> Vec<Vec<Cell>> {
-    let titles = ["interface", "port", "state"].map(Cell::left);
+    let titles = ["interface", "port", "state"].map(Cell::word);
     let numbers = [
         "rx packets",
         "rx bytes",
@@ -105,14 +106,14 @@ fn interfaces(interfaces: &[Interface]) -> Vec<Vec<Cell>> {
         "tx bytes",
         "dropped",
     ]
-    .map(Cell::right);
+    .map(Cell::number);
     let mut rows = vec![titles.into_iter().chain(numbers).collect::<Vec<_>>()];
     for interface in interfaces {
         let state = if interface.open { "open" } else { "DOWN" };
         let mut row = vec![
-            Cell::left(&interface.name),
-            Cell::left(&interface.port),
-            Cell::left(state),
+            Cell::word(&interface.name),
+            Cell::word(&interface.port),
+            Cell::word(state),
         ];
         if let Some(counters) = &interface.counters {
             let numbers = [
@@ -122,26 +123,18 @@ fn interfaces(interfaces: &[Interface]) -> Vec<Vec<Cell>> {
                 counters.transmitted_bytes,
                 counters.dropped_packets,
             ];
-            row.extend(numbers.map(|number| Cell::right(&number.to_string())));
+            row.extend(numbers.map(Cell::number));
         }
         rows.push(row);
     }
     rows
 }
 
-fn account(status: &Status) -> String {
-    let p = &status.packets;
-    format!(
-        "packets  {} in + {} generated = {} out + {} dropped + {} consumed + {} held",
-        p.received, p.generated, p.transmitted, p.dropped, p.consumed, p.held
-    )
-}
-
-fn drop_row(drop: &Drop) -> Vec<Cell> {
+pub(crate) fn drop_row(drop: &Drop) -> Vec<Cell> {
     vec![
-        Cell::right(&drop.packets.to_string()),
-        Cell::left(&drop.reason),
-        Cell::left(&drop.description),
+        Cell::number(drop.packets),
+        Cell::word(&drop.reason),
+        Cell::word(&drop.description),
     ]
 }
 
@@ -191,54 +184,9 @@ fn count(number: u64, what: &str) -> String {
 fn duration(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match seconds {
-        ..60 => format!("{seconds} s"),
-        ..3600 => format!("{minutes} min {} s", seconds % 60),
-        ..86_400 => format!("{hours} h {} min", minutes % 60),
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{minutes} min {} s", seconds % 60),
+        3600..86_400 => format!("{hours} h {} min", minutes % 60),
         _ => format!("{days} d {} h", hours % 24),
     }
-}
-
-/// A cell of a table: numbers stand at its right end.
-struct Cell {
-    text: String,
-    right: bool,
-}
-
-impl Cell {
-    fn left(text: &str) -> Cell {
-        Cell {
-            text: clean(text),
-            right: false,
-        }
-    }
-    fn right(text: &str) -> Cell {
-        Cell {
-            text: clean(text),
-            right: true,
-        }
-    }
-}
-
-/// Columns as wide as they need to be, two spaces apart.
-fn table(rows: &[Vec<Cell>]) -> Vec<String> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells
-            .map(|cell| cell.text.chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let line = |row: &Vec<Cell>| {
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| match cell.right {
-                true => format!("{:>width$}", cell.text),
-                false => format!("{:<width$}", cell.text),
-            });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
 }

@@ -26,6 +26,12 @@ impl Platform {
         if !options.virtual_ports {
             return dpdk(options, config);
         }
+        #[cfg(not(feature = "dpdk"))]
+        tracing::debug!(
+            options.hugepages,
+            options.mempool_buffers,
+            "of no use without DPDK"
+        );
         let why = if options.virtual_ports {
             "as asked for"
         } else {

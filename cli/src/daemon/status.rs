@@ -121,6 +121,14 @@ impl Packets {
             held: totals.held,
         }
     }
+
+    /// The account as an equation.
+    pub(crate) fn account(&self) -> String {
+        format!(
+            "accounted: {} in + {} generated = {} out + {} dropped + {} consumed + {} held",
+            self.received, self.generated, self.transmitted, self.dropped, self.consumed, self.held
+        )
+    }
 }
 
 impl Daemon {

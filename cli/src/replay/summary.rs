@@ -1,0 +1,140 @@
+//! What a replay came to.
+
+use rewire_dataplane::InterfaceTotals;
+use serde::Serialize;
+
+use super::Replay;
+use crate::columns::{Cell, columns};
+use crate::daemon::status::{Drop, Packets};
+use crate::status_text::drop_row;
+
+/// The outcome of a replay. Its JSON form is versioned: fields may be added, and are never renamed or removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Summary {
+    version: u32,
+    /// From the first packet to the end of the clock, in nanoseconds.
+    time_ns: u64,
+    bursts: u64,
+    interfaces: Vec<Interface>,
+    packets: Packets,
+    balanced: bool,
+    /// The reasons that dropped anything.
+    drops: Vec<Drop>,
+    connections_created: u64,
+    connections_now: u64,
+    /// Of the tables at the end, learned neighbors included.
+    tables_digest: Option<String>,
+    /// Of every frame that was sent, with its interface and time.
+    output_digest: String,
+}
+
+/// What came in and went out by an interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Interface {
+    name: String,
+    packets_in: u64,
+    bytes_in: u64,
+    packets_out: u64,
+    bytes_out: u64,
+    dropped: u64,
+}
+
+impl Summary {
+    pub(super) fn new(replay: &Replay) -> Summary {
+        let totals = replay.gateway.totals();
+        let interfaces = replay.interfaces.iter().map(|(index, (name, _))| {
+            let counters = totals.interfaces.get(index.position()).copied();
+            let InterfaceTotals {
+                received_packets,
+                received_bytes,
+                transmitted_packets,
+                transmitted_bytes,
+                dropped_packets,
+            } = counters.unwrap_or_default();
+            Interface {
+                name: name.clone(),
+                packets_in: received_packets,
+                bytes_in: received_bytes,
+                packets_out: transmitted_packets,
+                bytes_out: transmitted_bytes,
+                dropped: dropped_packets,
+            }
+        });
+        let mut interfaces: Vec<Interface> = interfaces.collect();
+        interfaces.sort_by(|a, b| a.name.cmp(&b.name));
+        let drops = totals.drops().map(|(reason, packets)| Drop {
+            reason: reason.name().to_owned(),
+            packets,
+            description: reason.description(),
+        });
+        Summary {
+            version: 1,
+            time_ns: replay.gateway.now().0,
+            bursts: replay.bursts,
+            interfaces,
+            packets: Packets::of(&totals),
+            balanced: totals.balanced(),
+            drops: drops.collect(),
+            connections_created: totals.connections_created,
+            connections_now: totals.connections,
+            tables_digest: replay.gateway.digest().map(|digest| digest.to_string()),
+            output_digest: replay.digest.finalize().to_hex().to_string(),
+        }
+    }
+
+    /// Whether every packet is accounted for.
+    pub(crate) fn is_balanced(&self) -> bool {
+        self.balanced
+    }
+
+    /// The summary in words.
+    pub(crate) fn render(&self) -> String {
+        let titles = [
+            "packets in",
+            "bytes in",
+            "packets out",
+            "bytes out",
+            "dropped",
+        ]
+        .map(Cell::number);
+        let mut rows = vec![
+            std::iter::once(Cell::word("interface"))
+                .chain(titles)
+                .collect::<Vec<_>>(),
+        ];
+        for i in &self.interfaces {
+            let numbers = [
+                i.packets_in,
+                i.bytes_in,
+                i.packets_out,
+                i.bytes_out,
+                i.dropped,
+            ];
+            rows.push(
+                std::iter::once(Cell::word(&i.name))
+                    .chain(numbers.map(Cell::number))
+                    .collect(),
+            );
+        }
+        let mut lines = columns(&rows);
+        lines.push(String::new());
+        lines.push(self.packets.account());
+        let drops: Vec<_> = self.drops.iter().map(drop_row).collect();
+        lines.extend(columns(&drops).into_iter().map(|row| format!("  {row}")));
+        lines.push(format!(
+            "connections: {} made, {} at the end",
+            self.connections_created, self.connections_now
+        ));
+        let seconds = self.time_ns as f64 / 1e9;
+        lines.push(format!(
+            "time: {seconds:.3} s on the gateway's clock, {} bursts",
+            self.bursts
+        ));
+        lines.push(format!(
+            "tables digest: {}",
+            self.tables_digest.as_deref().unwrap_or("none")
+        ));
+        lines.push(format!("output digest: {}", self.output_digest));
+        lines.join("\n") + "\n"
+    }
+}
