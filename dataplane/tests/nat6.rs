@@ -126,6 +126,22 @@ fn a_static_translation_works_both_ways_and_for_fragments() {
 }
 
 #[test]
+fn what_has_segments_left_is_routed_and_not_translated() {
+    let mut lab = Lab::new(two_vpcs());
+    let with_segments = |source, left| {
+        let routing = vec![0, 0, 253, left, 0, 0, 0, 0];
+        udp((source, 1), (SITE, 1), 64).extension(Protocol::ROUTING, routing)
+    };
+    let out = lab.through6("wan", with_segments(UPSTREAM, 1).frame(), "wan");
+    assert_eq!(out.endpoints(), (UPSTREAM, SITE));
+    // Its checksum covers a destination that is not in the header.
+    let frame = with_segments(HOST, 1).frame();
+    lab.dropped("blue0", frame, DropReason::NatRewriteFailed);
+    let out = lab.through6("blue0", with_segments(HOST, 0).frame(), "wan");
+    assert_eq!(out.endpoints(), (WAN, SITE));
+}
+
+#[test]
 fn an_icmp_error_is_translated_with_what_it_quotes() {
     let mut lab = Lab::new(two_vpcs());
     let out = udp((HOST, 4000), (SITE, 33434), 12);

@@ -69,7 +69,7 @@ fn commits_are_live_when_apply_returns_and_lose_no_packet() {
 #[test]
 fn ports_come_and_go_with_their_interfaces() {
     let driver = MemoryDriver::default();
-    let (blue, wan) = (driver.port("blue0"), driver.port("wan"));
+    let blue = driver.port("blue0");
     let gateway = Gateway::start(GatewayConfig::default(), driver).expect("threads");
     let shared = gateway.shared();
     let (mut compiler, compiled) = Compiler::compile(configuration(two_vpcs()), 1).unwrap();
@@ -81,13 +81,15 @@ fn ports_come_and_go_with_their_interfaces() {
         .apply(2, compiler.apply(2, &changeset).unwrap())
         .unwrap();
     assert_eq!(shared.ports(), []);
-    // Nobody polls the port now: what is sent there waits on the link.
-    blue.send(udp((HOST, 4000), (SITE, 53), 8).frame());
+    // Nobody polls the port now: what is sent there waits on the link. It asks for no other port, since those open one
+    // after the other.
+    let own = "10.1.0.1".parse().expect("an address");
+    blue.send(echo(HOST, own, 1).frame());
     let changeset = Changeset::between(&empty, &configuration(two_vpcs()));
     gateway
         .apply(3, compiler.apply(3, &changeset).unwrap())
         .unwrap();
-    Ip::of(&receive(&wan));
+    Ip::of(&receive(&blue));
     drop(gateway);
     assert_eq!(shared.totals().received, 1);
 }

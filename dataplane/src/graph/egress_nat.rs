@@ -178,15 +178,19 @@ fn rewrite<B: PacketBuffer, A: Family>(packet: &mut Packet<B, A>) -> Result<(), 
     let related = matches!(packet.connection, Connection::Related(..));
     let failed = DropReason::NatRewriteFailed;
     let bytes = layer3_mut(&mut packet.buffer);
+    let translated = source.is_some() || destination.is_some();
+    if translated && !A::has_both_ends(bytes, &packet.header) {
+        return Err(failed);
+    }
     if related {
         // The quoted packet went the other way: what it was sent to is where the error comes from.
         let endpoint = |(address, port): (A, u16)| (address, (port != 0).then_some(port));
         let (source, destination) = (source.map(endpoint), destination.map(endpoint));
-        if source.is_some() || destination.is_some() {
+        if translated {
             nat::nat_rewrite_quoted(bytes, destination, source).map_err(|_| failed)?;
         }
     }
-    if source.is_some() || destination.is_some() {
+    if translated {
         let endpoint = |(address, port): (A, u16)| (address, ported.then_some(port));
         nat::nat_rewrite(bytes, source.map(endpoint), destination.map(endpoint))
             .map_err(|_| failed)?;

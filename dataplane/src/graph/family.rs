@@ -40,6 +40,10 @@ pub(super) trait Family: Address {
     fn write_question<B: PacketBuffer>(buffer: &mut B, interface: &Interface, target: Self)
     -> bool;
 
+    /// Whether the addresses in a packet's header are those of its ends, so that its checksum can be kept up when NAT
+    /// changes them.
+    fn has_both_ends(packet: &[u8], header: &IpHeader<Self::Version>) -> bool;
+
     /// Turns an echo request into its answer, in place; the header of the answer. Nothing, where its checksum is wrong.
     fn answer_echo(
         packet: &mut [u8],

@@ -83,6 +83,11 @@ impl Family for Ipv4Addr {
         write_arp(buffer, interface.mac, MacAddress::BROADCAST, &request)
     }
 
+    /// Packets with a source route are dropped.
+    fn has_both_ends(_: &[u8], _: &IpHeader<Ipv4>) -> bool {
+        true
+    }
+
     fn answer_echo(packet: &mut [u8], header: &IpHeader<Ipv4>) -> Option<IpHeader<Ipv4>> {
         let mut icmp = Icmpv4View::new_checked(packet.get_mut(header.header_len..)?).ok()?;
         if !icmp.verify_checksum() {

@@ -15,6 +15,9 @@ use crate::drop_reason::DropReason;
 
 /// What shows that a packet has crossed no router (RFC 4861, section 3.1).
 const LINK_HOP_LIMIT: u8 = 255;
+/// Where a routing header has its type, and the number of segments left (RFC 8200, section 4.4).
+const ROUTING_TYPE: usize = 2;
+const SEGMENTS_LEFT: usize = 3;
 /// The type of the routing header that names every hop, which nobody follows any more (RFC 5095).
 const SOURCE_ROUTE: u8 = 0;
 
@@ -33,7 +36,7 @@ impl Family for Ipv6Addr {
         let view = Ipv6View::new_checked(packet).map_err(reason)?;
         let header = view.ip_header().map_err(reason)?;
         let routed = extensions(packet, &header).any(|(kind, at)| {
-            kind == Protocol::ROUTING && packet.get(at + 2) == Some(&SOURCE_ROUTE)
+            kind == Protocol::ROUTING && packet.get(at + ROUTING_TYPE) == Some(&SOURCE_ROUTE)
         });
         if routed {
             return Err(DropReason::IpSourceRoute);
@@ -100,6 +103,13 @@ impl Family for Ipv6Addr {
         };
         let link = (interface.mac, MacAddress::from_ipv6_multicast(group));
         write_ndp(buffer, link, (source, group), &solicitation)
+    }
+
+    /// Behind a routing header with segments left, the checksum covers the last of them (RFC 8200, section 8.1).
+    fn has_both_ends(packet: &[u8], header: &IpHeader<Ipv6>) -> bool {
+        extensions(packet, header).all(|(kind, at)| {
+            kind != Protocol::ROUTING || packet.get(at + SEGMENTS_LEFT) == Some(&0)
+        })
     }
 
     /// The answer has no extension header: those were for the way here.
