@@ -190,3 +190,71 @@ fn duration(seconds: u64) -> String {
         _ => format!("{days} d {} h", hours % 24),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a gateway says: one port down, drops, one revision behind its store.
+    const STATUS: &str = r#"{
+        "version": 1, "program": "0.1.0", "pid": 4711, "uptime_seconds": 4980, "store": "/var/lib/rewire/rewire.db",
+        "revision": 41, "head": 42, "generation": 97,
+        "last_live": {"revision": 41, "generation": 96,
+            "steps": {"noticed_ns": 1234567, "compile_ns": 310000, "publish_ns": 20400, "live_ns": 187000}},
+        "alarm": "revision 42 cannot be published: a worker has not left the old tables", "stuck": true, "late": 3,
+        "workers": 2, "driver": "dpdk", "hugepages": true, "metrics": "127.0.0.1:9474",
+        "interfaces": [
+            {"name": "blue0", "port": "af_packet:rw-blue", "open": true, "problem": null, "counters":
+                {"received_packets": 1234567, "received_bytes": 987654321, "transmitted_packets": 7,
+                 "transmitted_bytes": 420, "dropped_packets": 12}},
+            {"name": "wan0", "port": "tap:wan", "open": false, "problem": "no such \u001b device", "counters":
+                {"received_packets": 0, "received_bytes": 0, "transmitted_packets": 0, "transmitted_bytes": 0,
+                 "dropped_packets": 0}},
+            {"name": "zone9", "port": "null:z", "open": true, "problem": null, "counters": null}],
+        "packets": {"received": 1234567, "generated": 7, "transmitted": 7, "dropped": 1234565, "consumed": 1, "held": 1},
+        "drops": [
+            {"reason": "frame_too_short", "packets": 0, "description": "The frame is shorter than an Ethernet header."},
+            {"reason": "no_route", "packets": 1234550, "description": "No route leads to the destination."},
+            {"reason": "ttl_expired", "packets": 15, "description": "The packet's time to live is over."}],
+        "connections": {"now": 12, "created": 345, "expired": 300, "kept_by_policy": 11, "ended_by_policy": 33,
+            "mappings": 1},
+        "nodes": {"route": 1234000}, "learned_neighbors": 3, "icmp_suppressed": 2, "added_later": true
+    }"#;
+
+    #[test]
+    fn what_is_wrong_is_seen_first() {
+        let status: Status = serde_json::from_str(STATUS).unwrap();
+        insta::assert_snapshot!(render(&status, false));
+        assert!(render(&status, true).contains("\u{1b}[1;31mALARM"));
+    }
+
+    #[test]
+    fn a_gateway_that_has_nothing_to_do() {
+        let mut status: Status = serde_json::from_str(STATUS).unwrap();
+        status.revision = None;
+        status.last_live = None;
+        status.alarm = None;
+        status.interfaces.clear();
+        status.drops.clear();
+        status.driver = "virtual".to_owned();
+        status.hugepages = None;
+        status.metrics = None;
+        insta::assert_snapshot!(render(&status, false));
+    }
+
+    #[test]
+    fn times_are_short() {
+        let said = [0, 59, 60, 3599, 3600, 86_399, 86_400, 1_000_000].map(duration);
+        let expected = [
+            "0 s",
+            "59 s",
+            "1 min 0 s",
+            "59 min 59 s",
+            "1 h 0 min",
+            "23 h 59 min",
+            "1 d 0 h",
+            "11 d 13 h",
+        ];
+        assert_eq!(said, expected);
+    }
+}

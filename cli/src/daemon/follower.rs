@@ -135,10 +135,12 @@ impl<'a> Follower<'a> {
             }
             Err(why) => {
                 if self.failed != Some(revision) {
-                    // The commit was checked: this is a fault of ours, or a damaged journal.
-                    self.alarm(format!(
-                        "revision {revision} does not compile as a change: {why}"
-                    ));
+                    // The commit was checked: this is a fault of ours, or a damaged journal. Nobody who waits is told,
+                    // because the whole revision is about to take its place.
+                    self.daemon.progress.count_alarm();
+                    tracing::error!(
+                        "alarm: revision {revision} does not compile as a change: {why}"
+                    );
                 }
                 self.whole()
             }

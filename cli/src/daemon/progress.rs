@@ -132,6 +132,11 @@ impl Progress {
         news
     }
 
+    /// Something was wrong, and is dealt with.
+    pub(crate) fn count_alarm(&self) {
+        self.change(|state| state.alarms += 1);
+    }
+
     /// What was wrong is over.
     pub(crate) fn clear_alarm(&self) {
         if self.alarm().is_some() {
