@@ -58,11 +58,10 @@ fn lab() -> Option<Lab> {
         (&lab.red, "fd00:2::10/64", "fd00:2::1"),
         (&lab.internet, "2001:db8:ff::2/64", "2001:db8:ff::1"),
     ] {
-        // Addresses are good at once: nobody else can have them.
-        host.set("ipv6/conf/eth0/accept_dad", "0");
         host.set("ipv6/conf/eth0/accept_ra", "0");
         host.set("ipv6/conf/eth0/disable_ipv6", "0");
-        host.ip(&format!("address add {address} dev eth0"));
+        // Good at once: nobody else can have it.
+        host.ip(&format!("address add {address} dev eth0 nodad"));
         host.ip(&format!("-6 route add default via {router}"));
     }
     Some(lab)
