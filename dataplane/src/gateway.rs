@@ -21,7 +21,7 @@ use crate::clock::{Clock, MonotonicClock};
 use crate::counters::{Totals, WorkerCounters};
 use crate::graph::{Graph, GraphConfig, LearnedNeighbor};
 use crate::neighbors::LearnedNeighbors;
-use crate::port::{PortDriver, PortRequest};
+use crate::port::{PortDriver, PortQueue, PortRequest};
 use crate::progress::Progress;
 use crate::worker::{BURST, Command, Worker};
 
@@ -376,19 +376,18 @@ impl<D: PortDriver> Manager<D> {
         let generation = self.publish()?;
         let publish = start.elapsed();
         self.shared.revision.store(revision, Ordering::Relaxed);
-        for change in ports {
-            if let PortChange::Open { interface, row } = change {
-                let name = row.name.to_string();
-                self.open_port(
-                    interface,
-                    PortRequest {
-                        interface: name,
-                        port: row.port,
-                        mtu: row.mtu,
-                    },
-                );
+        let to_open = ports.into_iter().filter_map(|change| match change {
+            PortChange::Close { .. } => None,
+            PortChange::Open { interface, row } => {
+                let request = PortRequest {
+                    interface: row.name.to_string(),
+                    port: row.port,
+                    mtu: row.mtu,
+                };
+                Some((interface, request))
             }
-        }
+        });
+        self.open_ports(to_open);
         self.wait_until_live(generation)?;
         Ok(Applied {
             generation,
@@ -453,12 +452,31 @@ impl<D: PortDriver> Manager<D> {
             .store(self.neighbors.len() as u64, Ordering::Relaxed);
     }
 
-    fn open_port(&mut self, interface: InterfaceIndex, request: PortRequest) {
+    /// Opens ports, and hands over to the first worker those that could be opened.
+    fn open_ports(&mut self, requests: impl IntoIterator<Item = (InterfaceIndex, PortRequest)>) {
+        let mut opened = Vec::new();
+        for (interface, request) in requests {
+            opened.extend(
+                self.open_port(interface, request)
+                    .map(|queue| (interface, queue)),
+            );
+        }
+        if !opened.is_empty() {
+            self.links[0].command(Command::AddPorts(opened));
+        }
+    }
+
+    fn open_port(
+        &mut self,
+        interface: InterfaceIndex,
+        request: PortRequest,
+    ) -> Option<Box<dyn PortQueue<BufferOf<D>>>> {
+        let mut queue = None;
         let problem = match self.driver.open(&request) {
-            Ok(queue) => {
+            Ok(opened) => {
                 tracing::info!(interface = request.interface, port = %request.port, "port open");
-                self.links[0].command(Command::AddPort { interface, queue });
                 self.waiting.remove(&interface);
+                queue = Some(opened);
                 None
             }
             Err(error) => {
@@ -482,6 +500,7 @@ impl<D: PortDriver> Manager<D> {
         };
         self.shared
             .with_ports(|ports| ports.insert(interface.0, status));
+        queue
     }
 
     fn close_port(&mut self, interface: InterfaceIndex) {
@@ -501,11 +520,8 @@ impl<D: PortDriver> Manager<D> {
             return;
         }
         self.next_retry = None;
-        for (interface, request) in std::mem::take(&mut self.waiting) {
-            // Put back first, so that the same failure is not logged again.
-            self.waiting.insert(interface, request.clone());
-            self.open_port(interface, request);
-        }
+        // They stay in the list while they are tried, so that the same failure is not logged again.
+        self.open_ports(self.waiting.clone());
     }
 
     fn close_all_ports(&mut self) {

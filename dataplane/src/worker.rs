@@ -21,11 +21,8 @@ const BURST_PER_PORT: usize = 32;
 
 /// What a manager tells a worker. Queues travel whole, so that a worker never opens or closes anything.
 pub(crate) enum Command<B> {
-    /// Takes a port over.
-    AddPort {
-        interface: InterfaceIndex,
-        queue: Box<dyn PortQueue<B>>,
-    },
+    /// Takes ports over, all at once: a packet that one of them receives may leave by any other.
+    AddPorts(Vec<(InterfaceIndex, Box<dyn PortQueue<B>>)>),
     /// Gives a port back, through a channel that has room for it.
     RemovePort {
         interface: InterfaceIndex,
@@ -109,12 +106,14 @@ impl<P: BufferPool> Worker<P> {
     fn obey(&mut self) {
         while let Ok(command) = self.commands.pop() {
             match command {
-                Command::AddPort { interface, queue } => {
-                    let position = interface.position();
-                    if self.ports.len() <= position {
-                        self.ports.resize_with(position + 1, WorkerPort::default);
+                Command::AddPorts(ports) => {
+                    for (interface, queue) in ports {
+                        let position = interface.position();
+                        if self.ports.len() <= position {
+                            self.ports.resize_with(position + 1, WorkerPort::default);
+                        }
+                        self.ports[position].queue = Some(queue);
                     }
-                    self.ports[position].queue = Some(queue);
                 }
                 Command::RemovePort { interface, back } => {
                     let port = self.ports.get_mut(interface.position());

@@ -211,3 +211,21 @@ fn packets_of_one_connection_in_one_burst_make_one_connection() {
     assert!(ports.iter().all(|port| *port == ports[0]));
     assert_eq!(lab.gateway.totals().connections_created, 1);
 }
+
+#[test]
+fn a_connection_that_is_over_gives_way_to_one_the_other_way_round() {
+    let mut lab = Lab::new(two_vpcs());
+    let outside = |flags| tcp((SITE, 5000), (WAN, 8080), flags).frame();
+    let inside = |flags| tcp((HOST, 80), (SITE, 5000), flags).frame();
+    lab.through("wan", outside(TcpFlags::SYN), "blue0");
+    lab.through("blue0", inside(TcpFlags::SYN | TcpFlags::ACK), "wan");
+    lab.through("wan", outside(TcpFlags::RST | TcpFlags::ACK), "blue0");
+    let again = lab.through("blue0", inside(TcpFlags::SYN), "wan");
+    assert_eq!(again.endpoints(), (WAN, SITE));
+    assert_ne!(
+        again.ports().0,
+        8080,
+        "masqueraded, as any connection from inside"
+    );
+    assert_eq!(lab.gateway.totals().connections_created, 2);
+}

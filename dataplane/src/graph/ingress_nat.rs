@@ -3,9 +3,10 @@
 //! *Uses* header, transport, VPC. *Sets* the connection, the rewrite of the destination, the VPC it is routed in.
 //! *Next*: `route`.
 
-use rewire_conntrack::{Connections, Direction, FlowId, FlowKey};
+use rewire_conntrack::{Connections, Direction, FlowId, FlowKey, State, TcpState};
 use rewire_packet::Transport;
 use rewire_packet::nat::Quoted;
+use rewire_packet::tcp::TcpFlags;
 
 use super::Node;
 use super::burst::{Burst, Next, layer3};
@@ -39,7 +40,9 @@ fn classify<B: PacketBuffer, A: Family>(
         return relate(cx, packet, connections);
     }
     let key = segment::key(packet.vpc, &packet.header, &packet.transport);
-    if let Some((id, direction)) = find(cx, connections, &key) {
+    let found = find(cx, connections, &key)
+        .filter(|found| !ends_before(connections, *found, &packet.transport));
+    if let Some((id, direction)) = found {
         let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
         packet.rewrite = flow.rewrite(direction);
         packet.connection = Connection::Established(id, direction);
@@ -56,6 +59,32 @@ fn classify<B: PacketBuffer, A: Family>(
     packet.vpc = ingress.vpc;
     packet.connection = Connection::New(key);
     Ok(())
+}
+
+/// Whether a SYN begins another connection in place of one that is over: one that the end which answered the old one
+/// opens, with the same addresses and ports. The old one is removed then.
+fn ends_before<A: Family>(
+    connections: &mut Connections<A>,
+    (id, direction): (FlowId, Direction),
+    transport: &Transport,
+) -> bool {
+    let Transport::Tcp { flags, .. } = transport else {
+        return false;
+    };
+    let opens = flags.contains(TcpFlags::SYN) && !flags.contains(TcpFlags::ACK);
+    let is_over = |state| {
+        matches!(
+            state,
+            State::Tcp(TcpState::LastAck | TcpState::TimeWait | TcpState::Closed)
+        )
+    };
+    let ends = opens
+        && direction == Direction::Reply
+        && connections.flow(id).is_some_and(|flow| is_over(flow.state));
+    if ends {
+        connections.remove(id);
+    }
+    ends
 }
 
 /// The connection that a key belongs to, if the policy of this generation still allows it. One that it forbids ends
