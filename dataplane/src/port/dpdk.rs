@@ -69,6 +69,15 @@ impl DpdkDriver {
     }
 }
 
+/// What went wrong, without the name and the driver that DPDK knows the port by: those are not the administrator's.
+fn reason(error: rewire_dpdk::Error) -> String {
+    match error {
+        rewire_dpdk::Error::Attach { reason, .. } => reason,
+        rewire_dpdk::Error::Configure { step, reason, .. } => format!("cannot {step}: {reason}"),
+        other => other.to_string(),
+    }
+}
+
 fn device(port: &Port) -> VirtualDevice {
     match port.clone() {
         Port::AfPacket { interface } => VirtualDevice::AfPacket {
@@ -98,7 +107,7 @@ impl PortDriver for DpdkDriver {
         let error = |error: rewire_dpdk::Error| OpenError {
             interface: request.interface.clone(),
             port: request.port.to_string(),
-            reason: error.to_string(),
+            reason: reason(error),
         };
         let gone = || OpenError {
             interface: request.interface.clone(),
