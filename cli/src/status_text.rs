@@ -176,7 +176,7 @@ fn last_live(status: &Status) -> Option<String> {
 }
 
 /// `1 worker`, `2 workers`.
-fn count(number: u64, what: &str) -> String {
+pub(crate) fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 

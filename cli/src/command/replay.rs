@@ -123,7 +123,7 @@ impl Replay {
 
 fn find(player: &Player, name: &str) -> Result<InterfaceIndex, Failure> {
     player.interface(name).ok_or_else(|| {
-        let failure = Failure::new(Exit::Input, format!("there is no interface \"{name}\""));
+        let failure = Failure::new(Exit::Input, format!("the configuration has no interface \"{name}\""));
         let distance = |known: &&str| strsim::osa_distance(known, name);
         match player.interface_names().min_by_key(distance) {
             Some(nearest) if distance(&nearest) <= name.chars().count() / 2 => {
@@ -131,9 +131,9 @@ fn find(player: &Player, name: &str) -> Result<InterfaceIndex, Failure> {
             }
             Some(_) => {
                 let names: Vec<&str> = player.interface_names().take(20).collect();
-                failure.help(format!("there are {}", names.join(", ")))
+                failure.help(format!("its interfaces are {}", names.join(", ")))
             }
-            None => failure.help("the configuration has no interfaces"),
+            None => failure.help("it has none at all"),
         }
     })
 }

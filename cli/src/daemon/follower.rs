@@ -6,7 +6,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
-use rewire_compiler::{Compiled, Compiler, Errors};
+use rewire_compiler::{Compiled, Compiler, Errors, PortChange};
 use rewire_configdb::{Error, Store};
 use rewire_dataplane::{Applied, Gateway, GatewayError};
 use rewire_tables::TableOperation;
@@ -196,7 +196,11 @@ impl<'a> Follower<'a> {
                     // The gateway keeps the operations; what is left is to publish them, and to open the ports.
                     compiled = Compiled::default();
                     if let GatewayError::PublishLate(_) = error {
+                        // Those that close are closed.
                         compiled.ports = ports;
+                        compiled
+                            .ports
+                            .retain(|change| matches!(change, PortChange::Open { .. }));
                     } else {
                         steps
                             .publish_ns
@@ -293,3 +297,6 @@ fn nanoseconds(time: Duration) -> u64 {
 fn one_line(errors: &Errors) -> String {
     errors.to_string().replace('\n', "; ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,6 +145,7 @@ fn why(error: &PcapError) -> String {
             "the file is cut off".to_owned()
         }
         PcapError::IoError(source) => source.to_string(),
+        PcapError::InvalidField(what) => (*what).to_owned(),
         other => other.to_string(),
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::Replay;
 use crate::columns::{Cell, columns};
 use crate::daemon::status::{Drop, Packets};
-use crate::status_text::drop_row;
+use crate::status_text::{count, drop_row};
 
 /// The outcome of a replay. Its JSON form is versioned: fields may be added, and are never renamed or removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -22,7 +22,7 @@ pub(crate) struct Summary {
     drops: Vec<Drop>,
     connections_created: u64,
     connections_now: u64,
-    /// Of the tables at the end, learned neighbors included.
+    /// Of the tables: what was learned is not part of it.
     tables_digest: Option<String>,
     /// Of every frame that was sent, with its interface and time.
     output_digest: String,
@@ -127,8 +127,8 @@ impl Summary {
         ));
         let seconds = self.time_ns as f64 / 1e9;
         lines.push(format!(
-            "time: {seconds:.3} s on the gateway's clock, {} bursts",
-            self.bursts
+            "time: {seconds:.3} s on the gateway's clock, {}",
+            count(self.bursts, "burst")
         ));
         lines.push(format!(
             "tables digest: {}",

@@ -137,8 +137,15 @@ pub(crate) fn ask(stream: &mut UnixStream, request: &Value) -> Value {
 /// The next answer; byte by byte, so that nothing of the one after is taken.
 #[track_caller]
 pub(crate) fn answer(stream: &mut UnixStream) -> Value {
-    let bytes = stream.bytes().map(|byte| byte.expect("an answer"));
-    let line: Vec<u8> = bytes.take_while(|byte| *byte != b'\n').collect();
+    let mut line = Vec::new();
+    let mut byte = [0];
+    loop {
+        stream.read_exact(&mut byte).expect("an answer");
+        match byte[0] {
+            b'\n' => break,
+            other => line.push(other),
+        }
+    }
     serde_json::from_slice(&line)
         .unwrap_or_else(|error| panic!("{error}: {:?}", String::from_utf8_lossy(&line)))
 }
