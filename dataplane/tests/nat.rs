@@ -173,6 +173,23 @@ fn an_icmp_error_is_translated_with_what_it_quotes() {
 }
 
 #[test]
+fn an_error_about_an_echo_comes_from_who_sent_it() {
+    let mut lab = Lab::new(two_vpcs());
+    let router = "203.0.113.2".parse().unwrap();
+    // Red's echo has the identifier first, so that blue's gets another.
+    lab.through("red0", echo(RED_HOST, SITE, 7).frame(), "wan");
+    let sent = lab.send("blue0", echo(HOST, SITE, 7).frame());
+    let error = Icmpv4Repr::Error(Icmpv4Error::TtlExceeded);
+    let quoted = &sent[0].frame[14..];
+    let back = lab.through("wan", icmp(router, WAN, error, quoted).frame(), "blue0");
+    assert_eq!(back.endpoints(), (router, HOST));
+    let L4::Icmp(_, quote) = &back.transport else {
+        panic!("{back:?}")
+    };
+    assert_eq!(quote[..], echo(HOST, SITE, 7).ttl(63).packet()[..]);
+}
+
+#[test]
 fn an_error_from_inside_hides_the_inside() {
     let mut lab = Lab::new(two_vpcs());
     let syn = lab.send("wan", tcp((SITE, 5000), (WAN, 8080), TcpFlags::SYN).frame());

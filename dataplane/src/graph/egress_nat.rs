@@ -6,7 +6,7 @@
 use rewire_conntrack::{
     Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, Internal, NewFlow, Rewrite,
 };
-use rewire_packet::nat;
+use rewire_packet::nat::{self, Quoted};
 use rewire_packet::{Ip, Transport};
 use rewire_tables::{Interface, InterfaceIndex};
 
@@ -166,7 +166,7 @@ fn translate_source<B, A: Family>(
 /// Writes the decisions into the packet.
 fn rewrite<B: PacketBuffer, A: Family>(packet: &mut Packet<B, A>) -> Result<(), DropReason> {
     let Rewrite {
-        source,
+        mut source,
         destination,
         ..
     } = packet.rewrite;
@@ -175,20 +175,22 @@ fn rewrite<B: PacketBuffer, A: Family>(packet: &mut Packet<B, A>) -> Result<(), 
             packet.transport,
             Transport::Tcp { .. } | Transport::Udp { .. } | Transport::IcmpQuery { .. }
         );
-    let related = matches!(packet.connection, Connection::Related(..));
     let failed = DropReason::NatRewriteFailed;
     let bytes = layer3_mut(&mut packet.buffer);
     let translated = source.is_some() || destination.is_some();
     if translated && !A::has_both_ends(bytes, &packet.header) {
         return Err(failed);
     }
-    if related {
-        // The quoted packet went the other way: what it was sent to is where the error comes from.
+    if translated && let Connection::Related(..) = packet.connection {
+        let quoted = Quoted::find(bytes, &packet.header).map_err(|_| failed)?;
+        let quoted_to: A = quoted.header.destination;
+        // The quoted packet went the other way: its source is where this goes, its destination whence it comes.
         let endpoint = |(address, port): (A, u16)| (address, (port != 0).then_some(port));
-        let (source, destination) = (source.map(endpoint), destination.map(endpoint));
-        if translated {
-            nat::nat_rewrite_quoted(bytes, destination, source).map_err(|_| failed)?;
-        }
+        nat::nat_rewrite_quoted(bytes, destination.map(endpoint), source.map(endpoint))
+            .map_err(|_| failed)?;
+        // Whoever reports is hidden where the connection's end is; a router in between has its own address. That only a
+        // port or an identifier differs is no reason to change who speaks.
+        source = source.filter(|(address, _)| *address != quoted_to);
     }
     if translated {
         let endpoint = |(address, port): (A, u16)| (address, ported.then_some(port));
