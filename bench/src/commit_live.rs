@@ -25,7 +25,7 @@ impl Live {
     fn start(routes: u32) -> Result<Self, Failure> {
         let (compiler, compiled) = Compiler::compile(with_routes(routes), 1)?;
         let gateway = Gateway::start(GatewayConfig::default(), MemoryDriver::default())?;
-        gateway.apply(1, compiled)?;
+        gateway.apply(1, compiled.into_parts())?;
         Ok(Live {
             compiler,
             gateway,
@@ -42,7 +42,7 @@ impl Live {
             let revision = self.compiler.revision() + 1;
             let start = Instant::now();
             let compiled = self.compiler.apply(revision, &changeset)?;
-            self.gateway.apply(revision, compiled)?;
+            self.gateway.apply(revision, compiled.into_parts())?;
             *time = start.elapsed().as_nanos() as f64;
         }
         Ok(times)

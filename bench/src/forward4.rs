@@ -45,7 +45,7 @@ pub(crate) fn run() -> Result<Report, Failure> {
     };
     configuration.insert(neighbor.into());
     let (_, compiled) = Compiler::compile(configuration, 1)?;
-    gateway.apply(compiled);
+    gateway.apply(compiled.into_parts());
     let blue = gateway.interface("blue0").ok_or("there is no blue0")?;
     let frames: Vec<Vec<u8>> = (0..FLOWS).map(frame).collect();
     for frame in &frames {

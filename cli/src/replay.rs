@@ -48,7 +48,7 @@ impl Replay {
     /// A gateway with a compiled configuration.
     pub(crate) fn new(compiled: Compiled, any_mac: bool) -> Replay {
         let mut gateway = VirtualGateway::new(&GatewayConfig::default());
-        gateway.apply(compiled);
+        gateway.apply(compiled.into_parts());
         let names: Vec<_> = gateway
             .interfaces()
             .map(|(name, index)| (index, name.to_owned()))

@@ -20,6 +20,23 @@ pub struct Compiled {
     pub ports: Vec<PortChange>,
 }
 
+impl Compiled {
+    /// The operations, and the ports that change: an interface whose port closes comes without a row, one whose port opens
+    /// with its row.
+    pub fn into_parts(
+        self,
+    ) -> (
+        Vec<TableOperation>,
+        Vec<(InterfaceIndex, Option<InterfaceRow>)>,
+    ) {
+        let ports = self.ports.into_iter().map(|change| match change {
+            PortChange::Close { interface } => (interface, None),
+            PortChange::Open { interface, row } => (interface, Some(row)),
+        });
+        (self.operations, ports.collect())
+    }
+}
+
 /// What happens to an interface's port. Only an interface that comes or goes, or whose `port` is another one, has any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortChange {

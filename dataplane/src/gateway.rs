@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rewire_compiler::{Compiled, PortChange};
 use rewire_conntrack::{Config as ConnectionConfig, Timeouts};
 use rewire_tables::{InterfaceIndex, PublishLate, Publisher, TableOperation};
 
 use crate::buffer::BufferPool;
+use crate::change::Change;
 use crate::clock::{Clock, MonotonicClock};
 use crate::counters::{Totals, WorkerCounters};
 use crate::graph::{Graph, GraphConfig, LearnedNeighbor};
@@ -161,7 +161,7 @@ impl Shared {
 
 struct Apply {
     revision: u64,
-    compiled: Compiled,
+    change: Change,
     reply: SyncSender<Result<Applied, GatewayError>>,
 }
 
@@ -221,6 +221,8 @@ impl Gateway {
             threads,
             shared: Arc::clone(&shared),
             clock,
+            revision: 0,
+            to_open: Vec::new(),
             waiting: BTreeMap::new(),
             next_retry: None,
         };
@@ -234,13 +236,16 @@ impl Gateway {
         })
     }
 
-    /// Makes what the compiler made of a revision live, and waits until it is: every worker has left the old tables.
-    pub fn apply(&self, revision: u64, compiled: Compiled) -> Result<Applied, GatewayError> {
+    /// Makes the change that leads to a revision live, and waits until it is: every worker has left the old tables, and
+    /// every new port is open or has failed. After [`GatewayError::PublishLate`] or [`GatewayError::LiveLate`] the
+    /// gateway goes on with the change by itself; an empty change waits for it.
+    pub fn apply(&self, revision: u64, change: impl Into<Change>) -> Result<Applied, GatewayError> {
         let (reply, answer) = mpsc::sync_channel(1);
         let requests = self.requests.as_ref().ok_or(GatewayError::Stopping)?;
+        let change = change.into();
         let apply = Apply {
             revision,
-            compiled,
+            change,
             reply,
         };
         requests.send(apply).map_err(|_| GatewayError::Stopping)?;
@@ -327,6 +332,10 @@ struct Manager<D: PortDriver> {
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
     neighbors: LearnedNeighbors,
+    /// The revision that the operations so far lead to.
+    revision: u64,
+    /// Ports to be opened once their interfaces are published.
+    to_open: Vec<(InterfaceIndex, PortRequest)>,
     /// Ports that could not be opened, to be tried again.
     waiting: BTreeMap<InterfaceIndex, PortRequest>,
     next_retry: Option<Instant>,
@@ -341,11 +350,11 @@ impl<D: PortDriver> Manager<D> {
             match inbox.recv_timeout(LOOK_EVERY) {
                 Ok(Apply {
                     revision,
-                    compiled,
+                    change,
                     reply,
                 }) => {
                     // The caller may have gone away; the revision is live all the same.
-                    let _ = reply.send(self.apply(revision, compiled));
+                    let _ = reply.send(self.apply(revision, change));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -356,38 +365,28 @@ impl<D: PortDriver> Manager<D> {
         self.stop();
     }
 
-    fn apply(&mut self, revision: u64, compiled: Compiled) -> Result<Applied, GatewayError> {
+    fn apply(&mut self, revision: u64, change: Change) -> Result<Applied, GatewayError> {
         let start = Instant::now();
-        let Compiled { operations, ports } = compiled;
+        let Change { operations, ports } = change;
         // A port that goes is taken from its worker before its interface leaves the tables, and one that comes is
         // opened after its interface is there: so no frame comes from an interface that is unknown.
         if operations.contains(&TableOperation::Clear) {
             self.close_all_ports();
         }
-        for change in &ports {
-            if let PortChange::Close { interface } = change {
-                self.close_port(*interface);
+        for (interface, request) in ports {
+            match request {
+                None => self.close_port(interface),
+                Some(request) => self.to_open.push((interface, request)),
             }
         }
         self.neighbors.forget_removed(&operations);
         for operation in operations {
             self.publisher.append(operation);
         }
+        self.revision = revision;
         let generation = self.publish()?;
         let publish = start.elapsed();
-        self.shared.revision.store(revision, Ordering::Relaxed);
-        let to_open = ports.into_iter().filter_map(|change| match change {
-            PortChange::Close { .. } => None,
-            PortChange::Open { interface, row } => {
-                let request = PortRequest {
-                    interface: row.name.to_string(),
-                    port: row.port,
-                    mtu: row.mtu,
-                };
-                Some((interface, request))
-            }
-        });
-        self.open_ports(to_open);
+        self.open_new_ports();
         self.wait_until_live(generation)?;
         Ok(Applied {
             generation,
@@ -402,7 +401,10 @@ impl<D: PortDriver> Manager<D> {
             .stuck
             .store(published.is_err(), Ordering::Relaxed);
         match &published {
-            Ok(generation) => self.shared.generation.store(*generation, Ordering::Relaxed),
+            Ok(generation) => {
+                self.shared.generation.store(*generation, Ordering::Relaxed);
+                self.shared.revision.store(self.revision, Ordering::Relaxed);
+            }
             Err(late) => {
                 self.shared.late.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(%late, "alarm: a worker is stuck");
@@ -445,11 +447,19 @@ impl<D: PortDriver> Manager<D> {
         }
         if self.publisher.has_pending() {
             // When it is late it has raised its alarm, and the next look tries again.
-            let _ = self.publish();
+            if self.publish().is_ok() {
+                self.open_new_ports();
+            }
         }
         self.shared
             .learned
             .store(self.neighbors.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Opens the ports of interfaces that are in the tables by now.
+    fn open_new_ports(&mut self) {
+        let requests = std::mem::take(&mut self.to_open);
+        self.open_ports(requests);
     }
 
     /// Opens ports, and hands over to the first worker those that could be opened.
@@ -505,6 +515,7 @@ impl<D: PortDriver> Manager<D> {
 
     fn close_port(&mut self, interface: InterfaceIndex) {
         self.waiting.remove(&interface);
+        self.to_open.retain(|(owner, _)| *owner != interface);
         self.shared.with_ports(|ports| ports.remove(&interface.0));
         let (back, returned) = mpsc::sync_channel(1);
         self.links[0].command(Command::RemovePort { interface, back });

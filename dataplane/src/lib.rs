@@ -2,12 +2,13 @@
 //!
 //! [`graph`] is what a packet walks through, one node a file. [`Gateway`] runs it on threads, over the ports of a
 //! [`PortDriver`](port::PortDriver); [`VirtualGateway`] steps the same graph on a clock that the caller owns. Either
-//! is given what the compiler makes of a revision, and publishes it to its workers as one generation.
+//! is given the [`Change`] that leads to a revision, and publishes it to its workers as one generation.
 //!
 //! Every packet is accounted for: received + generated = transmitted + dropped by reason + consumed + held
 //! ([`Totals::balanced`]).
 
 pub mod buffer;
+pub mod change;
 pub mod clock;
 pub mod counters;
 pub mod drop_reason;
@@ -24,6 +25,7 @@ mod sync {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 }
 
+pub use change::Change;
 pub use counters::{InterfaceTotals, Totals};
 pub use drop_reason::DropReason;
 pub use gateway::{Applied, Gateway, GatewayConfig, GatewayError, PortStatus, Shared};

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rewire_compiler::{Compiled, PortChange};
 use rewire_tables::{InterfaceIndex, Publisher, Tables, TablesDigest};
 
 use crate::buffer::{MemoryBuffer, MemoryPool};
+use crate::change::Change;
 use crate::clock::{Instant, ManualClock};
 use crate::counters::{Totals, WorkerCounters};
 use crate::drop_reason::DropReason;
@@ -72,16 +72,14 @@ impl VirtualGateway {
         }
     }
 
-    /// Makes what the compiler made of a revision live.
-    pub fn apply(&mut self, compiled: Compiled) {
-        let Compiled { operations, ports } = compiled;
-        for change in ports {
-            match change {
-                PortChange::Close { interface } => {
-                    self.names.retain(|_, index| *index != interface)
-                }
-                PortChange::Open { interface, row } => {
-                    self.names.insert(row.name.to_string(), interface);
+    /// Makes a change live.
+    pub fn apply(&mut self, change: impl Into<Change>) {
+        let Change { operations, ports } = change.into();
+        for (interface, request) in ports {
+            match request {
+                None => self.names.retain(|_, index| *index != interface),
+                Some(request) => {
+                    self.names.insert(request.interface, interface);
                 }
             }
         }

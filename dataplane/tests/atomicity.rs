@@ -42,7 +42,7 @@ fn no_packet_mixes_two_generations_and_none_is_lost_or_reordered() {
     let gateway = Gateway::start(GatewayConfig::default(), driver).expect("threads");
     let policies = [policy(false), policy(true)];
     let (mut compiler, compiled) = Compiler::compile(policies[0].clone(), 1).unwrap();
-    gateway.apply(1, compiled).unwrap();
+    gateway.apply(1, compiled.into_parts()).unwrap();
 
     let done = AtomicBool::new(false);
     let (sent, seen) = std::thread::scope(|scope| {
@@ -92,7 +92,9 @@ fn no_packet_mixes_two_generations_and_none_is_lost_or_reordered() {
             let next = &policies[(revision % 2) as usize];
             let changeset = Changeset::between(compiler.configuration(), next);
             let compiled = compiler.apply(revision, &changeset).unwrap();
-            gateway.apply(revision, compiled).expect("live");
+            gateway
+                .apply(revision, compiled.into_parts())
+                .expect("live");
         }
         done.store(true, Ordering::Relaxed);
         (

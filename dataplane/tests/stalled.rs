@@ -116,7 +116,7 @@ fn start() -> (Gate, Gateway, Compiler) {
     };
     let gateway = Gateway::start(config, GateDriver(gate.clone())).expect("threads");
     let (compiler, compiled) = Compiler::compile(configuration(two_vpcs()), 1).unwrap();
-    gateway.apply(1, compiled).expect("live");
+    gateway.apply(1, compiled.into_parts()).expect("live");
     (gate, gateway, compiler)
 }
 
@@ -127,6 +127,11 @@ fn a_stalled_worker_makes_an_alarm_and_the_next_commit_works() {
     let mut next = |revision: u64, route: &str| -> Compiled {
         let mut document = two_vpcs();
         document["vpcs"]["blue"]["routes"][route] = json!({ "type": "blackhole" });
+        if revision > 2 {
+            document["interfaces"]["late0"] = json!({
+                "vpc": "red", "port": "null:late", "mac": "02:00:00:00:00:07",
+            });
+        }
         let changeset = Changeset::between(compiler.configuration(), &configuration(document));
         compiler.apply(revision, &changeset).unwrap()
     };
@@ -136,7 +141,9 @@ fn a_stalled_worker_makes_an_alarm_and_the_next_commit_works() {
     });
     gate.wait(|state| state.waiting);
     // The halves are swapped, but the worker is still inside the old one.
-    let late = gateway.apply(2, next(2, "172.16.0.0/12")).unwrap_err();
+    let late = gateway
+        .apply(2, next(2, "172.16.0.0/12").into_parts())
+        .unwrap_err();
     assert!(
         matches!(late, GatewayError::LiveLate { worker: 0, .. }),
         "{late}"
@@ -146,7 +153,9 @@ fn a_stalled_worker_makes_an_alarm_and_the_next_commit_works() {
         (2, false, 1)
     );
     // Now that half is the one to be written.
-    let late = gateway.apply(3, next(3, "172.17.0.0/16")).unwrap_err();
+    let late = gateway
+        .apply(3, next(3, "172.17.0.0/16").into_parts())
+        .unwrap_err();
     assert!(matches!(late, GatewayError::PublishLate(_)), "{late}");
     assert!(shared.stuck());
     assert!(
@@ -157,9 +166,13 @@ fn a_stalled_worker_makes_an_alarm_and_the_next_commit_works() {
     gate.change(|state| state.shut = false);
     gate.wait(|state| !state.waiting);
     gateway
-        .apply(4, next(4, "172.18.0.0/16"))
+        .apply(4, next(4, "172.18.0.0/16").into_parts())
         .expect("live again");
     assert_eq!((shared.revision(), shared.stuck()), (4, false));
+    // The port that came with the late revision is not forgotten.
+    let ports = shared.ports();
+    let late = ports.iter().find(|(_, port)| port.interface == "late0");
+    assert_eq!(late.map(|(_, port)| port.problem.clone()), Some(None));
 }
 
 #[test]

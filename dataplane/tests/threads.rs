@@ -33,7 +33,7 @@ fn commits_are_live_when_apply_returns_and_lose_no_packet() {
     let (blue, wan) = (driver.port("blue0"), driver.port("wan"));
     let gateway = Gateway::start(GatewayConfig::default(), driver).expect("threads");
     let (mut compiler, compiled) = Compiler::compile(configuration(two_vpcs()), 1).unwrap();
-    let applied = gateway.apply(1, compiled).expect("live");
+    let applied = gateway.apply(1, compiled.into_parts()).expect("live");
     assert_eq!(applied.generation, gateway.shared().generation());
 
     let mut with_route = two_vpcs();
@@ -45,7 +45,10 @@ fn commits_are_live_when_apply_returns_and_lose_no_packet() {
         let next = &states[(revision % 2) as usize];
         let changeset = Changeset::between(compiler.configuration(), next);
         gateway
-            .apply(revision, compiler.apply(revision, &changeset).unwrap())
+            .apply(
+                revision,
+                compiler.apply(revision, &changeset).unwrap().into_parts(),
+            )
             .expect("live");
         let out = Ip::of(&receive(&wan));
         assert_eq!(
@@ -73,12 +76,12 @@ fn ports_come_and_go_with_their_interfaces() {
     let gateway = Gateway::start(GatewayConfig::default(), driver).expect("threads");
     let shared = gateway.shared();
     let (mut compiler, compiled) = Compiler::compile(configuration(two_vpcs()), 1).unwrap();
-    gateway.apply(1, compiled).unwrap();
+    gateway.apply(1, compiled.into_parts()).unwrap();
     assert_eq!(shared.ports().len(), 3);
     let empty = Configuration::default();
     let changeset = Changeset::between(compiler.configuration(), &empty);
     gateway
-        .apply(2, compiler.apply(2, &changeset).unwrap())
+        .apply(2, compiler.apply(2, &changeset).unwrap().into_parts())
         .unwrap();
     assert_eq!(shared.ports(), []);
     // Nobody polls the port now: what is sent there waits on the link. It asks for no other port, since those open one
@@ -87,7 +90,7 @@ fn ports_come_and_go_with_their_interfaces() {
     blue.send(echo(HOST, own, 1).frame());
     let changeset = Changeset::between(&empty, &configuration(two_vpcs()));
     gateway
-        .apply(3, compiler.apply(3, &changeset).unwrap())
+        .apply(3, compiler.apply(3, &changeset).unwrap().into_parts())
         .unwrap();
     Ip::of(&receive(&blue));
     drop(gateway);

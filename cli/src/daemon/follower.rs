@@ -6,9 +6,9 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
-use rewire_compiler::{Compiled, Compiler, Errors, PortChange};
+use rewire_compiler::{Compiled, Compiler, Errors};
 use rewire_configdb::{Error, Store};
-use rewire_dataplane::{Applied, Gateway, GatewayError};
+use rewire_dataplane::{Applied, Change, Gateway, GatewayError};
 use rewire_tables::TableOperation;
 
 use super::Daemon;
@@ -183,25 +183,19 @@ impl<'a> Follower<'a> {
 
     /// Makes a revision live, however long a worker keeps it waiting: each deadline that passes is an alarm, and who
     /// waits for the revision is told.
-    fn publish(&mut self, revision: u64, mut compiled: Compiled, mut steps: Steps) {
+    fn publish(&mut self, revision: u64, compiled: Compiled, mut steps: Steps) {
         let daemon = self.daemon;
         daemon.progress.at(revision, steps);
         let start = Instant::now();
+        let mut change = Change::from(compiled.into_parts());
         let applied = loop {
-            let ports = compiled.ports.clone();
-            match self.gateway.apply(revision, compiled) {
+            match self.gateway.apply(revision, change) {
                 Ok(applied) => break applied,
                 Err(GatewayError::Stopping | GatewayError::Thread(_)) => return,
                 Err(error) => {
-                    // The gateway keeps the operations; what is left is to publish them, and to open the ports.
-                    compiled = Compiled::default();
-                    if let GatewayError::PublishLate(_) = error {
-                        // Those that close are closed.
-                        compiled.ports = ports;
-                        compiled
-                            .ports
-                            .retain(|change| matches!(change, PortChange::Open { .. }));
-                    } else {
+                    // The gateway goes on with the change; what is left is to wait for it.
+                    change = Change::default();
+                    if let GatewayError::LiveLate { .. } = error {
                         steps
                             .publish_ns
                             .get_or_insert_with(|| nanoseconds(start.elapsed()));
@@ -273,7 +267,7 @@ impl<'a> Follower<'a> {
     fn beat(&mut self) {
         if self.watchdog.is_due() {
             let revision = self.daemon.shared.revision();
-            match self.gateway.apply(revision, Compiled::default()) {
+            match self.gateway.apply(revision, Change::default()) {
                 Ok(_) => self.watchdog.beat(),
                 Err(error) => tracing::error!(%error, "the watchdog is not fed"),
             }

@@ -141,7 +141,7 @@ impl Lab {
             .compiler
             .apply(self.revision, &changeset)
             .expect("it compiles");
-        self.gateway.apply(compiled);
+        self.gateway.apply(compiled.into_parts());
     }
 
     pub fn send(&mut self, interface: &str, frame: Vec<u8>) -> Vec<Sent> {
