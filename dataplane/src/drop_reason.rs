@@ -115,6 +115,8 @@ drop_reasons! {
     PortClosed = "port_closed",
     /// The port's transmit queue is full.
     TransmitQueueFull = "transmit_queue_full",
+    /// No node decided about the packet: a fault of the gateway's, to be reported.
+    GraphFault = "graph_fault",
     /// The gateway was stopped while the packet was held.
     Stopped = "stopped",
 }

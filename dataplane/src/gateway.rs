@@ -114,6 +114,7 @@ pub struct Shared {
     late: AtomicU64,
     learned: AtomicU64,
     stuck: AtomicBool,
+    dead_worker: AtomicBool,
     ports: Mutex<BTreeMap<u16, PortStatus>>,
 }
 
@@ -138,9 +139,9 @@ impl Shared {
     pub fn late(&self) -> u64 {
         self.late.load(Ordering::Relaxed)
     }
-    /// Whether the last publication is late still: an alarm.
+    /// Whether the last publication is late still, or a worker has died: an alarm.
     pub fn stuck(&self) -> bool {
-        self.stuck.load(Ordering::Relaxed)
+        self.stuck.load(Ordering::Relaxed) || self.dead_worker.load(Ordering::Relaxed)
     }
     /// The number of learned neighbors.
     pub fn learned_neighbors(&self) -> u64 {
@@ -361,6 +362,7 @@ impl<D: PortDriver> Manager<D> {
             }
             self.learn();
             self.retry_ports();
+            self.look_after_workers();
         }
         self.stop();
     }
@@ -533,6 +535,14 @@ impl<D: PortDriver> Manager<D> {
         self.next_retry = None;
         // They stay in the list while they are tried, so that the same failure is not logged again.
         self.open_ports(self.waiting.clone());
+    }
+
+    /// A worker ends only when it is told to. One that has ended by itself has panicked: an alarm that stays.
+    fn look_after_workers(&self) {
+        let dead = self.threads.iter().any(JoinHandle::is_finished);
+        if dead && !self.shared.dead_worker.swap(true, Ordering::Relaxed) {
+            tracing::error!("alarm: a worker has died, and its ports with it; restart the gateway");
+        }
     }
 
     fn close_all_ports(&mut self) {

@@ -21,6 +21,7 @@ struct Gate(Arc<(Mutex<State>, Condvar)>);
 struct State {
     shut: bool,
     waiting: bool,
+    poisoned: bool,
     frames: usize,
 }
 
@@ -39,6 +40,8 @@ struct Gated(Gate, Vec<u8>);
 
 impl PacketBuffer for Gated {
     fn bytes(&self) -> &[u8] {
+        let poisoned = self.0.0.0.lock().unwrap().poisoned;
+        assert!(!poisoned, "this frame kills who looks at it");
         if self.0.0.0.lock().unwrap().shut {
             self.0.change(|state| state.waiting = true);
             self.0.wait(|state| !state.shut);
@@ -196,4 +199,21 @@ fn a_port_that_cannot_be_opened_is_named_and_the_others_work() {
             ("wan", None)
         ]
     );
+}
+
+#[test]
+fn a_worker_that_dies_is_an_alarm_that_stays() {
+    let (gate, gateway, _) = start();
+    let shared = gateway.shared();
+    gate.change(|state| {
+        state.poisoned = true;
+        state.frames = 1;
+    });
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !shared.stuck() {
+        assert!(std::time::Instant::now() < deadline, "nobody noticed");
+        std::thread::yield_now();
+    }
+    drop(gateway);
+    assert!(shared.stuck());
 }

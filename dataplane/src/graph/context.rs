@@ -105,7 +105,8 @@ impl<P: BufferPool> Graph<P> {
     }
 
     /// Runs one burst through all nodes under one generation of the tables. `received` is emptied; what leaves goes
-    /// into `sinks` in the order in which it came, within each address family. Works on its own state alone: no lock, no system call, no log.
+    /// into `sinks` in the order in which it came, within each address family. Works on its own state alone: no lock, no
+    /// system call, no log.
     pub fn run(
         &mut self,
         received: &mut Vec<Received<P::Buffer>>,

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Instant;
+use crate::drop_reason::DropReason;
 
 /// Connections whose time-out is looked at in one burst, at most.
 const EXPIRE_BUDGET: usize = 64;
@@ -109,7 +110,10 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
                     self.resolver.hold(cx, key, held);
                 }
                 Fate::Drop(reason) => drop_frame(cx, packet.origin, reason),
-                Fate::Pending => unreachable!("the last node decides about every packet"),
+                Fate::Pending => {
+                    debug_assert!(false, "the last node decides about every packet");
+                    drop_frame(cx, packet.origin, DropReason::GraphFault);
+                }
             }
         }
     }
