@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,12 +15,12 @@ use proptest::test_runner::TestRunner;
 use rewire_configdb::Store;
 use rewire_schema::testing;
 
+/// Set in the processes that the test starts of itself, to be killed: the store that they write to.
 const STORE: &str = "REWIRE_TEST_STORE";
 
-#[test]
-#[ignore = "the process that the test below kills"]
-fn writer() {
-    let mut store = Store::open(std::env::var_os(STORE).unwrap()).unwrap();
+/// Commits one configuration after the other, and says so, until it is killed.
+fn write(path: &OsStr) -> ! {
+    let mut store = Store::open(path).unwrap();
     let mut runner = TestRunner::default();
     let mut out = std::io::stdout();
     loop {
@@ -30,7 +31,7 @@ fn writer() {
         if let Some(committed) = commit_target(&mut store, &target).unwrap() {
             // One write, so that a line is there whole or not at all.
             let line = format!(
-                "acknowledged {} {}\n",
+                "COMMITTED {} {}\n",
                 committed.revision, committed.state_digest
             );
             out.write_all(line.as_bytes()).unwrap();
@@ -41,6 +42,9 @@ fn writer() {
 
 #[test]
 fn a_killed_writer_leaves_whole_revisions_and_all_that_it_acknowledged() {
+    if let Some(path) = std::env::var_os(STORE) {
+        write(&path);
+    }
     let (_folder, path) = folder();
     drop(Store::create(&path).unwrap());
     let mut acknowledged: Vec<(u64, String)> = Vec::new();
@@ -48,8 +52,7 @@ fn a_killed_writer_leaves_whole_revisions_and_all_that_it_acknowledged() {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
-                "writer",
-                "--ignored",
+                "a_killed_writer_leaves_whole_revisions_and_all_that_it_acknowledged",
                 "--nocapture",
                 "--test-threads=1",
             ])
@@ -62,7 +65,7 @@ fn a_killed_writer_leaves_whole_revisions_and_all_that_it_acknowledged() {
             .map_while(Result::ok);
         let mut take = |line: String| {
             // The harness may have written before us on the same line.
-            let Some((_, rest)) = line.split_once("acknowledged ") else {
+            let Some((_, rest)) = line.split_once("COMMITTED ") else {
                 return false;
             };
             let (revision, digest) = rest.split_once(' ').unwrap();
