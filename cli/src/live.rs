@@ -8,11 +8,14 @@ use serde_json::{Value, json};
 use crate::Context;
 use crate::failure::{Exit, Failure};
 use crate::gateway::{Gateway, GatewayError};
-use crate::terminal::{note, print};
+use crate::terminal::{clean, note, print};
 use crate::view::milliseconds;
 
 /// The steps of a revision's way into a gateway, in their order, as its answer names them.
 const STEPS: [&str; 4] = ["noticed", "compile", "publish", "live"];
+
+/// How much longer than the gateway was told we wait for its answer.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// How to wait.
 #[derive(clap::Args)]
@@ -56,9 +59,21 @@ impl Wait {
             note("no gateway is running: nothing to wait for");
             return Ok(());
         };
-        let request = json!({ "request": "follow", "revision": revision });
-        let answer = gateway.request(&request, self.timeout).map_err(not_live)?;
-        print(&report(revision, durable, &answer)?)
+        // The gateway is told when to give up, so that it can say what is late; who does not answer at all is given a
+        // moment more.
+        let request = json!({
+            "request": "follow",
+            "revision": revision,
+            "timeout_ms": u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
+        });
+        let answer = gateway
+            .request(&request, self.timeout + GRACE)
+            .map_err(not_live)?;
+        print(&report(revision, durable, &answer)?)?;
+        closed_ports(&answer)
+            .iter()
+            .for_each(|warning| note(warning));
+        Ok(())
     }
 }
 
@@ -68,6 +83,19 @@ fn not_live(revision: u64, why: &str) -> Failure {
         format!("revision {revision} is committed, but not live: {why}"),
     )
     .help("the revision stays; `rewire rewind` takes it back")
+}
+
+/// A warning for each port that the gateway could not open.
+fn closed_ports(answer: &Value) -> Vec<String> {
+    let ports = answer.get("closed_ports").and_then(Value::as_array);
+    let text =
+        |port: &Value, key: &str| clean(port.get(key).and_then(Value::as_str).unwrap_or_default());
+    let warning = |port| {
+        let [interface, name, problem] =
+            ["interface", "port", "problem"].map(|key| text(port, key));
+        format!("warning: interface {interface}: port {name} is not open: {problem}")
+    };
+    ports.into_iter().flatten().map(warning).collect()
 }
 
 /// The line about a revision that is live, or what is in the way of it.

@@ -47,7 +47,10 @@ fn a_commit_waits_until_the_gateway_is_live() {
     let request = beside_gateway(&socket, Some(&format!("{LIVE}\n")), || {
         assert_eq!(s.rewire(&["commit", "-m", "x"]), 0);
     });
-    assert_eq!(request, "{\"request\":\"follow\",\"revision\":1}\n");
+    assert_eq!(
+        request,
+        "{\"request\":\"follow\",\"revision\":1,\"timeout_ms\":10000}\n"
+    );
     // The times of the gateway's steps are those of its answer; only the commit's own differ from run to run.
     assert!(
         s.transcript()
@@ -64,8 +67,25 @@ fn a_rewind_waits_too_and_the_socket_can_be_named() {
     let request = beside_gateway(&socket, Some(&format!("{answer}\n")), || {
         assert_eq!(s.rewire(&["rewind", "0", "--socket", "elsewhere"]), 0);
     });
-    assert_eq!(request, "{\"request\":\"follow\",\"revision\":2}\n");
+    assert_eq!(
+        request,
+        "{\"request\":\"follow\",\"revision\":2,\"timeout_ms\":10000}\n"
+    );
     assert_transcript!(s);
+}
+
+#[test]
+fn a_port_that_is_not_open_is_said() {
+    let mut s = session_with_candidate();
+    let socket = s.path("rewire.db.sock");
+    let closed = r#""closed_ports":[{"interface":"wan0","port":"af_packet:eth9","problem":"no interface named eth9"}]}"#;
+    let answer = LIVE.replace("\"workers\":2}", &format!("\"workers\":2,{closed}"));
+    beside_gateway(&socket, Some(&format!("{answer}\n")), || {
+        assert_eq!(s.rewire(&["commit", "-m", "x"]), 0);
+    });
+    assert!(s.transcript().contains(
+        "warning: interface wan0: port af_packet:eth9 is not open: no interface named eth9"
+    ));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What is asked on the socket, and what is answered: one JSON object a line, each way.
 //!
-//! - `{"request":"follow","revision":N,"timeout_ms":T}` is answered when revision N is live, with the times of its steps;
-//!   or says what is late. Without a time-out it waits as long as the peer does. It also is the kick: the gateway looks
+//! - `{"request":"follow","revision":N,"timeout_ms":T}` is answered when revision N is live, with the times of its steps
+//!   and the ports that could not be opened; or says what is late. Without a time-out it waits as long as the peer does. It also is the kick: the gateway looks
 //!   at its store at once.
 //! - `{"request":"status"}` is answered with [`Status`](super::status::Status).
 //! - Whatever else is answered with `{"error":"…"}`.
@@ -69,6 +69,7 @@ fn follow(
                 "generation": live.generation,
                 "steps": live.steps,
                 "workers": daemon.shared.workers(),
+                "closed_ports": closed_ports(daemon),
             }),
             Outcome::Late { steps, late, why } => json!({
                 "revision": revision,
@@ -80,6 +81,16 @@ fn follow(
             Outcome::Gone => return None,
         },
     )
+}
+
+/// The ports that are not open, and why: what a commit should not leave unsaid.
+fn closed_ports(daemon: &Daemon) -> Vec<Value> {
+    let ports = daemon.shared.ports().into_iter().map(|(_, port)| port);
+    let closed = ports.filter_map(|port| {
+        let problem = port.problem?;
+        Some(json!({ "interface": port.interface, "port": port.port, "problem": problem }))
+    });
+    closed.collect()
 }
 
 #[cfg(test)]
