@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection as _, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{During, Error};
@@ -132,6 +133,10 @@ fn header(path: &Path) -> rusqlite::Result<(i32, i64)> {
         | OpenFlags::SQLITE_OPEN_URI
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(uri(path, "mode=ro&immutable=1"), flags)?;
+    // Where the log was on its way into the file when the power failed (or is, by another process, right now), the header
+    // counts pages that the file does not have yet. SQLite takes that for damage, unless its tables may be written to,
+    // which nobody does here. The log makes up for it as soon as the store is really opened.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, true)?;
     let number = |sql| connection.query_row(sql, [], |row| row.get(0));
     Ok((
         number("PRAGMA application_id")? as i32,

@@ -1,6 +1,6 @@
 //! A writer that is killed at any moment leaves whole revisions, and all that it acknowledged.
 //!
-//! What the kernel had been given survives a killed process; a power failure is another matter, and not tried here.
+//! What the kernel had been given survives a killed process; a power failure is another matter: see `power.rs`.
 
 mod common;
 

@@ -1,0 +1,70 @@
+//! A power failure at any moment leaves whole revisions, and all that was acknowledged.
+//!
+//! Random histories run on a VFS that notes every write, truncation, sync, creation and deletion. For each prefix of
+//! that, the disk is built as a power failure at this moment may have left it, and opened as a store on the real VFS.
+//!
+//! `REWIRE_SEED` sets the first history's seed, `REWIRE_HISTORIES` how many there are; each has the seed after the last.
+
+#[path = "power/check.rs"]
+mod check;
+mod common;
+#[path = "power/disk.rs"]
+mod disk;
+#[path = "power/history.rs"]
+mod history;
+#[path = "power/random.rs"]
+mod random;
+#[path = "power/record.rs"]
+mod record;
+
+use check::{Promise, check};
+use history::history;
+use record::Syncs;
+
+fn setting(name: &str, otherwise: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} is no number: {text}")),
+        Err(_) => otherwise,
+    }
+}
+
+#[test]
+fn power_failures_leave_whole_revisions_and_all_that_were_acknowledged() {
+    let first = setting("REWIRE_SEED", 1);
+    let (mut failures, mut disks, mut revisions) = (0, 0, 0);
+    for seed in first..first + setting("REWIRE_HISTORIES", 3) {
+        let history = history(seed, 24, Syncs::All);
+        let report = check(&history, seed);
+        let broken: Vec<String> = report.broken.iter().map(ToString::to_string).collect();
+        assert!(
+            broken.is_empty(),
+            "REWIRE_SEED={seed} REWIRE_HISTORIES=1: {} promises broken in {} power failures:\n{}",
+            broken.len(),
+            report.failures,
+            broken[..broken.len().min(5)].join("\n")
+        );
+        failures += report.failures;
+        disks += report.disks;
+        revisions += history.worlds.last().unwrap().revisions.len();
+    }
+    println!(
+        "{failures} power failures, which left {disks} different disks, while {revisions} revisions were made"
+    );
+}
+
+/// The test above would see it.
+#[test]
+fn a_disk_that_lies_about_syncs_loses_acknowledged_revisions() {
+    for syncs in [Syncs::None, Syncs::NotOfLogs, Syncs::NotOfTheFolder] {
+        let seed = 1;
+        let report = check(&history(seed, 8, syncs), seed);
+        let lost = report
+            .broken
+            .iter()
+            .find(|broken| matches!(broken.promise, Promise::Lost { .. }));
+        let lost = lost.unwrap_or_else(|| panic!("syncs {syncs:?}, and nothing was lost"));
+        println!("syncs {syncs:?}: {lost}");
+    }
+}

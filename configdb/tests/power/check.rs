@@ -1,0 +1,158 @@
+//! Cuts the power after every operation of a history, in every way, and looks at what the store makes of it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use rewire_configdb::{Error, Store};
+
+use crate::common::text;
+use crate::disk::{Disk, Fate, Files, Operation};
+use crate::history::{History, NAME, World};
+use crate::random::Random;
+
+/// What came out.
+#[derive(Default)]
+pub(crate) struct Report {
+    /// How many power failures there were: after each operation, one of each fate.
+    pub(crate) failures: usize,
+    /// How many different disks they left; each was opened once.
+    pub(crate) disks: usize,
+    pub(crate) broken: Vec<Broken>,
+}
+
+/// A promise that was not kept.
+pub(crate) struct Broken {
+    /// After so many operations.
+    at: usize,
+    fate: Fate,
+    pub(crate) promise: Promise,
+}
+
+pub(crate) enum Promise {
+    /// A revision was acknowledged, and is not there.
+    Lost { acknowledged: usize, head: usize },
+    /// The revisions are right, the candidates are not.
+    Candidates,
+    /// What is there was never committed.
+    Invented,
+    /// The store does not open, or is damaged.
+    Damaged(String),
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Broken { at, fate, .. } = self;
+        write!(
+            f,
+            "power failure after operation {at}, what was not synced is {fate:?}: "
+        )?;
+        match &self.promise {
+            Promise::Lost { acknowledged, head } => write!(
+                f,
+                "revision {acknowledged} was acknowledged, the last one is {head}"
+            ),
+            Promise::Candidates => write!(f, "the candidates are not what was saved"),
+            Promise::Invented => write!(f, "there is a revision that was never committed"),
+            Promise::Damaged(why) => write!(f, "{why}"),
+        }
+    }
+}
+
+/// Checks all power failures of a history, on two threads.
+pub(crate) fn check(history: &History, seed: u64) -> Report {
+    const THREADS: usize = 2;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|nth| scope.spawn(move || check_every(THREADS, nth, history, seed)))
+            .collect();
+        let mut all = Report::default();
+        for thread in threads {
+            let part = thread.join().unwrap();
+            all.failures += part.failures;
+            all.disks += part.disks;
+            all.broken.extend(part.broken);
+        }
+        all.broken.sort_by_key(|broken| broken.at);
+        all
+    })
+}
+
+/// Does the `nth` of every `step` operations.
+fn check_every(step: usize, nth: usize, history: &History, seed: u64) -> Report {
+    let mut report = Report::default();
+    let mut disk = Disk::new(&history.start);
+    let mut acknowledged = 0;
+    let mut seen: HashMap<u64, Result<World, String>> = HashMap::new();
+    for (at, operation) in history.operations.iter().enumerate() {
+        disk.apply(operation);
+        if let Operation::Mark(steps) = operation {
+            acknowledged = *steps;
+        }
+        if at % step != nth {
+            continue;
+        }
+        for fate in Fate::ALL {
+            let mut random = Random(seed ^ ((at as u64) << 8 | fate as u64));
+            let files = disk.after_power_failure(fate, &mut random);
+            report.failures += 1;
+            // Many failures leave the same disk; what may be expected of it differs.
+            let found = seen.entry(hash(&files)).or_insert_with(|| {
+                report.disks += 1;
+                observe(&files).map_err(|error| text(&error))
+            });
+            if let Err(promise) = judge(found, &history.worlds[acknowledged..]) {
+                report.broken.push(Broken { at, fate, promise });
+            }
+        }
+    }
+    report
+}
+
+fn hash(files: &Files) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    files.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Opens a store on these files and reads everything in it.
+fn observe(files: &Files) -> Result<World, Error> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let store = Store::open(folder.path().join(NAME))?;
+    store.verify()?;
+    let entries = store.log(usize::MAX)?.into_iter().rev();
+    let mut world = World {
+        revisions: entries
+            .map(|entry| (entry.state_digest, entry.hash))
+            .collect(),
+        ..World::default()
+    };
+    assert_eq!(store.head()?, world.revisions.len() as u64);
+    for name in store.candidates()? {
+        let candidate = store.candidate(&name)?.expect("it is in the list");
+        world.candidates.insert(name, candidate);
+    }
+    Ok(world)
+}
+
+/// The first of `worlds` was acknowledged, the second one is on its way.
+fn judge(found: &Result<World, String>, worlds: &[World]) -> Result<(), Promise> {
+    let found = found
+        .as_ref()
+        .map_err(|why| Promise::Damaged(why.clone()))?;
+    let mut allowed = worlds.iter().take(2);
+    if allowed.clone().any(|world| world == found) {
+        return Ok(());
+    }
+    let (acknowledged, head) = (worlds[0].revisions.len(), found.revisions.len());
+    Err(if head < acknowledged {
+        Promise::Lost { acknowledged, head }
+    } else if allowed.any(|world| world.revisions == found.revisions) {
+        Promise::Candidates
+    } else {
+        Promise::Invented
+    })
+}
