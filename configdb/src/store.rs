@@ -235,7 +235,7 @@ pub(crate) fn head(connection: &Connection) -> Result<Head, Error> {
 mod tests {
     use super::*;
 
-    /// No test can cut the power: this is what durability stands on instead.
+    /// What durability stands on; `tests/power.rs` cuts the power to see that it holds.
     #[test]
     fn connections_are_set_up_as_promised() {
         let folder = tempfile::tempdir().unwrap();

@@ -34,7 +34,7 @@ fn setting(name: &str, otherwise: u64) -> u64 {
 fn power_failures_leave_whole_revisions_and_all_that_were_acknowledged() {
     let first = setting("REWIRE_SEED", 1);
     let (mut failures, mut disks, mut revisions) = (0, 0, 0);
-    for seed in first..first + setting("REWIRE_HISTORIES", 3) {
+    for seed in first..first + setting("REWIRE_HISTORIES", 6) {
         let history = history(seed, 24, Syncs::All);
         let report = check(&history, seed);
         let broken: Vec<String> = report.broken.iter().map(ToString::to_string).collect();

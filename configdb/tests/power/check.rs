@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use rewire_configdb::{Error, Store};
+use tempfile::TempDir;
 
 use crate::common::text;
 use crate::disk::{Disk, Fate, Files, Operation};
@@ -83,7 +83,7 @@ fn check_every(step: usize, nth: usize, history: &History, seed: u64) -> Report 
     let mut report = Report::default();
     let mut disk = Disk::new(&history.start);
     let mut acknowledged = 0;
-    let mut seen: HashMap<u64, Result<World, String>> = HashMap::new();
+    let mut seen: HashMap<blake3::Hash, Result<World, String>> = HashMap::new();
     for (at, operation) in history.operations.iter().enumerate() {
         disk.apply(operation);
         if let Operation::Mark(steps) = operation {
@@ -109,15 +109,25 @@ fn check_every(step: usize, nth: usize, history: &History, seed: u64) -> Report 
     report
 }
 
-fn hash(files: &Files) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    files.hash(&mut hasher);
-    hasher.finish()
+fn hash(files: &Files) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for (name, bytes) in files {
+        for part in [name.as_bytes(), bytes] {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+    }
+    hasher.finalize()
+}
+
+/// A folder in memory, where there is one: thousands of real syncs would only take time.
+pub(crate) fn scratch() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
 /// Opens a store on these files and reads everything in it.
 fn observe(files: &Files) -> Result<World, Error> {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     for (name, bytes) in files {
         std::fs::write(folder.path().join(name), bytes).unwrap();
     }
