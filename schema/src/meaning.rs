@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use ipnet::IpNet;
+pub(crate) use references::unknown;
 
 use crate::document::Path;
 use crate::model::{Configuration, LONGEST_DESCRIPTION};

@@ -2,8 +2,10 @@
 //!
 //! Reading goes in stages: syntax (`tree`), shape (the JSON Schema, `shape`), and last what objects mean to each
 //! other ([`meaning`]). A stage reports all its errors at once, each with its place; syntax alone ends
-//! at the first. No input panics: text of any kind, size and depth gets a tree or an error.
+//! at the first. Names that lead nowhere are reported beside errors of shape (`dangling`); what else a document means is
+//! asked when its shape is right. No input panics: text of any kind, size and depth gets a tree or an error.
 
+mod dangling;
 mod diagnostic;
 mod shape;
 mod tree;
@@ -83,6 +85,7 @@ pub fn read_shape(name: &str, bytes: &[u8]) -> Result<Source, Diagnostics> {
     list.extend(shape::check(text, &root, &value));
     repetitions(&root, None, &mut list);
     if !list.is_empty() {
+        list.extend(dangling::check(&root));
         return Err(fail(text.to_owned(), list));
     }
     // What the schema lets through, the types take; were it otherwise, this is still an error and no panic.

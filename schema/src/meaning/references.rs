@@ -53,8 +53,6 @@ fn check_one(row: &Row, reference: &Reference, known: &BTreeSet<Vec<Value>>) -> 
         [column] if !from_key => row.path().join(column),
         _ => row.path(),
     };
-    let what = noun(reference.table);
-    let mut problem = Problem::new(path, format!("no {what} is named \"{text}\""));
     let names: Vec<&str> = known
         .iter()
         .filter_map(|key| match key.as_slice() {
@@ -62,12 +60,21 @@ fn check_one(row: &Row, reference: &Reference, known: &BTreeSet<Vec<Value>>) -> 
             _ => None,
         })
         .collect();
-    problem.help = did_you_mean(&text, names.iter().copied()).or_else(|| match names.as_slice() {
+    let (message, help) = unknown(reference.table, &text, &names);
+    let mut problem = Problem::new(path, message);
+    problem.help = help;
+    Some(problem)
+}
+
+/// What is said of a name that is none of a table's, and what helps.
+pub(crate) fn unknown(table: &str, text: &str, names: &[&str]) -> (String, Option<String>) {
+    let what = noun(table);
+    let help = did_you_mean(text, names.iter().copied()).or_else(|| match names {
         [] => Some(format!("there is no {what} at all")),
         names if names.len() <= 8 => Some(format!("there is {}", names.join(", "))),
         _ => None,
     });
-    Some(problem)
+    (format!("no {what} is named \"{text}\""), help)
 }
 
 /// What a row of a table is called.
