@@ -36,8 +36,8 @@ fn section(table: &str) -> &'static [&'static str] {
     }
 }
 
-/// Finds the references that lead nowhere. A section that is not there, or is no map, has names that nobody knows: what
-/// refers there is let be.
+/// Finds the references that lead nowhere. A section that is no map has names that nobody knows: what refers there is let
+/// be.
 pub(super) fn check(root: &Node) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for (pattern, table) in REFERENCES {
@@ -59,13 +59,17 @@ pub(super) fn check(root: &Node) -> Vec<Diagnostic> {
     found
 }
 
+/// The keys of a section; none where it is not there.
 fn names<'a>(root: &'a Node, section: &[&str]) -> Option<Vec<&'a str>> {
     let mut node = root;
     for step in section {
         let Kind::Map(entries) = &node.kind else {
             return None;
         };
-        node = &entries.get(*step)?.value;
+        match entries.get(*step) {
+            Some(entry) => node = &entry.value,
+            None => return Some(Vec::new()),
+        }
     }
     match &node.kind {
         Kind::Map(entries) => Some(entries.keys().map(String::as_str).collect()),
