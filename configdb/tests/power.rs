@@ -1,7 +1,7 @@
 //! A power failure at any moment leaves whole revisions, and all that was acknowledged.
 //!
-//! Random histories run on a VFS that notes every write, truncation, sync, creation and deletion. For each prefix of
-//! that, the disk is built as a power failure at this moment may have left it, and opened as a store on the real VFS.
+//! Random histories, and the creation of a store, run on a VFS that notes every write, truncation, sync, creation and
+//! deletion. For each prefix of that, the disk is built as a power failure at this moment may have left it, and opened as a store on the real VFS.
 //!
 //! `REWIRE_SEED` sets the first history's seed, `REWIRE_HISTORIES` how many there are; each has the seed after the last.
 
@@ -18,7 +18,7 @@ mod random;
 mod record;
 
 use check::{Promise, check};
-use history::history;
+use history::{History, creation, history};
 use record::Syncs;
 
 fn setting(name: &str, otherwise: u64) -> u64 {
@@ -30,41 +30,71 @@ fn setting(name: &str, otherwise: u64) -> u64 {
     }
 }
 
+/// Checks all power failures of a history; gives their number and that of the disks they left.
+fn expect_no_broken_promise(history: &History, seed: u64, repeat: &str) -> (usize, usize) {
+    let report = check(history, seed);
+    let broken: Vec<String> = report.broken.iter().map(ToString::to_string).collect();
+    assert!(
+        broken.is_empty(),
+        "{repeat}: {} promises broken in {} power failures:\n{}",
+        broken.len(),
+        report.failures,
+        broken[..broken.len().min(5)].join("\n")
+    );
+    (report.failures, report.disks)
+}
+
 #[test]
 fn power_failures_leave_whole_revisions_and_all_that_were_acknowledged() {
     let first = setting("REWIRE_SEED", 1);
     let (mut failures, mut disks, mut revisions) = (0, 0, 0);
     for seed in first..first + setting("REWIRE_HISTORIES", 6) {
         let history = history(seed, 24, Syncs::All);
-        let report = check(&history, seed);
-        let broken: Vec<String> = report.broken.iter().map(ToString::to_string).collect();
-        assert!(
-            broken.is_empty(),
-            "REWIRE_SEED={seed} REWIRE_HISTORIES=1: {} promises broken in {} power failures:\n{}",
-            broken.len(),
-            report.failures,
-            broken[..broken.len().min(5)].join("\n")
-        );
-        failures += report.failures;
-        disks += report.disks;
-        revisions += history.worlds.last().unwrap().revisions.len();
+        let repeat = format!("REWIRE_SEED={seed} REWIRE_HISTORIES=1");
+        let (more_failures, more_disks) = expect_no_broken_promise(&history, seed, &repeat);
+        failures += more_failures;
+        disks += more_disks;
+        let last = history.worlds.last().unwrap().as_ref();
+        revisions += last.unwrap().revisions.len();
     }
     println!(
         "{failures} power failures, which left {disks} different disks, while {revisions} revisions were made"
     );
 }
 
-/// The test above would see it.
+#[test]
+fn power_failures_while_a_store_is_created_leave_none_or_a_whole_one() {
+    let first = setting("REWIRE_SEED", 1);
+    let history = creation(Syncs::All);
+    for seed in first..first + setting("REWIRE_HISTORIES", 2) {
+        let repeat = format!("REWIRE_SEED={seed} REWIRE_HISTORIES=1");
+        let (failures, disks) = expect_no_broken_promise(&history, seed, &repeat);
+        println!("{failures} power failures, which left {disks} different disks");
+    }
+}
+
+/// The tests above would see it.
 #[test]
 fn a_disk_that_lies_about_syncs_loses_acknowledged_revisions() {
     for syncs in [Syncs::None, Syncs::NotOfLogs, Syncs::NotOfTheFolder] {
         let seed = 1;
-        let report = check(&history(seed, 8, syncs), seed);
-        let lost = report
-            .broken
+        let broken = check(&history(seed, 8, syncs), seed).broken;
+        let lost = broken
             .iter()
             .find(|broken| matches!(broken.promise, Promise::Lost { .. }));
         let lost = lost.unwrap_or_else(|| panic!("syncs {syncs:?}, and nothing was lost"));
         println!("syncs {syncs:?}: {lost}");
+    }
+}
+
+#[test]
+fn a_disk_that_lies_about_syncs_loses_a_store_that_was_just_created() {
+    for syncs in [Syncs::None, Syncs::NotOfTheFolder] {
+        let broken = check(&creation(syncs), 1).broken;
+        let gone = broken
+            .iter()
+            .find(|broken| matches!(broken.promise, Promise::Gone));
+        let gone = gone.unwrap_or_else(|| panic!("syncs {syncs:?}, and nothing was lost"));
+        println!("syncs {syncs:?}: {gone}");
     }
 }

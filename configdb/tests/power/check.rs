@@ -30,6 +30,8 @@ pub(crate) struct Broken {
 }
 
 pub(crate) enum Promise {
+    /// The store was acknowledged, and is not there.
+    Gone,
     /// A revision was acknowledged, and is not there.
     Lost { acknowledged: usize, head: usize },
     /// The revisions are right, the candidates are not.
@@ -48,6 +50,7 @@ impl fmt::Display for Broken {
             "power failure after operation {at}, what was not synced is {fate:?}: "
         )?;
         match &self.promise {
+            Promise::Gone => write!(f, "there is no store any more"),
             Promise::Lost { acknowledged, head } => write!(
                 f,
                 "revision {acknowledged} was acknowledged, the last one is {head}"
@@ -83,7 +86,7 @@ fn check_every(step: usize, nth: usize, history: &History, seed: u64) -> Report 
     let mut report = Report::default();
     let mut disk = Disk::new(&history.start);
     let mut acknowledged = 0;
-    let mut seen: HashMap<blake3::Hash, Result<World, String>> = HashMap::new();
+    let mut seen: HashMap<blake3::Hash, Result<Option<World>, String>> = HashMap::new();
     for (at, operation) in history.operations.iter().enumerate() {
         disk.apply(operation);
         if let Operation::Mark(steps) = operation {
@@ -125,13 +128,17 @@ pub(crate) fn scratch() -> TempDir {
     tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
-/// Opens a store on these files and reads everything in it.
-fn observe(files: &Files) -> Result<World, Error> {
+/// Opens a store on these files and reads everything in it. Where there is none, one can be made.
+fn observe(files: &Files) -> Result<Option<World>, Error> {
     let folder = scratch();
     for (name, bytes) in files {
         std::fs::write(folder.path().join(name), bytes).unwrap();
     }
-    let store = Store::open(folder.path().join(NAME))?;
+    let path = folder.path().join(NAME);
+    let store = match Store::open(&path) {
+        Err(Error::Missing { .. }) => return Store::create(path).map(|_| None),
+        result => result?,
+    };
     store.verify()?;
     let entries = store.log(usize::MAX)?.into_iter().rev();
     let mut world = World {
@@ -145,11 +152,11 @@ fn observe(files: &Files) -> Result<World, Error> {
         let candidate = store.candidate(&name)?.expect("it is in the list");
         world.candidates.insert(name, candidate);
     }
-    Ok(world)
+    Ok(Some(world))
 }
 
 /// The first of `worlds` was acknowledged, the second one is on its way.
-fn judge(found: &Result<World, String>, worlds: &[World]) -> Result<(), Promise> {
+fn judge(found: &Result<Option<World>, String>, worlds: &[Option<World>]) -> Result<(), Promise> {
     let found = found
         .as_ref()
         .map_err(|why| Promise::Damaged(why.clone()))?;
@@ -157,10 +164,14 @@ fn judge(found: &Result<World, String>, worlds: &[World]) -> Result<(), Promise>
     if allowed.clone().any(|world| world == found) {
         return Ok(());
     }
-    let (acknowledged, head) = (worlds[0].revisions.len(), found.revisions.len());
-    Err(if head < acknowledged {
+    let revisions = |world: &Option<World>| world.as_ref().map(|world| world.revisions.clone());
+    let count = |world| revisions(world).unwrap_or_default().len();
+    let (acknowledged, head) = (count(&worlds[0]), count(found));
+    Err(if found.is_none() {
+        Promise::Gone
+    } else if head < acknowledged {
         Promise::Lost { acknowledged, head }
-    } else if allowed.any(|world| world.revisions == found.revisions) {
+    } else if allowed.any(|world| revisions(world) == revisions(found)) {
         Promise::Candidates
     } else {
         Promise::Invented

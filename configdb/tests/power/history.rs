@@ -33,14 +33,29 @@ pub(crate) struct History {
     pub(crate) start: Files,
     /// [`Operation::Mark`]s count the steps that were acknowledged.
     pub(crate) operations: Vec<Operation>,
-    /// What is there after so many steps.
-    pub(crate) worlds: Vec<World>,
+    /// What is there after so many steps; none where there is no store yet.
+    pub(crate) worlds: Vec<Option<World>>,
 }
 
 /// All commits and candidates are of this moment, so that what is expected can be told.
 const NOW: i64 = 1_700_000_000_000_000;
 
 const CANDIDATES: [&str; 3] = ["ada", "grace", "linus"];
+
+/// The creation of a store, in one step.
+pub(crate) fn creation(syncs: Syncs) -> History {
+    let folder = tempfile::tempdir().unwrap();
+    let (recording, start) = Recording::start(folder.path(), syncs);
+    recording.mark(0);
+    let store = Store::create(folder.path().join(NAME)).unwrap();
+    recording.mark(1);
+    drop(store);
+    History {
+        start,
+        operations: recording.finish(),
+        worlds: vec![None, Some(World::default())],
+    }
+}
 
 /// Makes the history of a seed, of so many steps, on a store that was just created. The creation is not part of it.
 pub(crate) fn history(seed: u64, steps: usize, syncs: Syncs) -> History {
@@ -49,11 +64,11 @@ pub(crate) fn history(seed: u64, steps: usize, syncs: Syncs) -> History {
     drop(Store::create(&path).unwrap());
     let (recording, start) = Recording::start(folder.path(), syncs);
     let mut writer = Writer::new(seed, path);
-    let mut worlds = vec![World::default()];
+    let mut worlds = vec![Some(World::default())];
     for step in 0..steps {
         recording.mark(step);
         writer.step();
-        worlds.push(writer.world.clone());
+        worlds.push(Some(writer.world.clone()));
     }
     recording.mark(steps);
     drop(writer);

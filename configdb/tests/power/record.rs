@@ -1,15 +1,18 @@
-//! A VFS under SQLite that notes, in order, everything that reaches the files of one folder.
+//! Notes, in order, everything that reaches the files of one folder.
 //!
-//! The real one still does the work; this one stands in front of it as the process's default, so that the store under
-//! test, all of its connections included, needs to know nothing. The log's index (`-shm`) is shared memory, of no use
-//! after a power failure, and not noted.
+//! A VFS under SQLite notes writes, truncations, creations and deletions. The real one still does the work; this one
+//! stands in front of it as the process's default, so that the store under test, all of its connections included, needs
+//! to know nothing. The log's index (`-shm`) is shared memory, of no use after a power failure, and not noted.
+//!
+//! Syncs are noted where they leave the process, whoever asks for them: SQLite, for a file or for the folder that a name
+//! is new in, or the store itself, which creates and links files without SQLite.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use rusqlite::ffi::{self, sqlite3_file, sqlite3_int64, sqlite3_io_methods, sqlite3_vfs};
 
@@ -33,6 +36,8 @@ struct Recorder {
     /// Which file each name stands for. A file's number is its own for ever, whatever becomes of its name.
     names: BTreeMap<String, usize>,
     files: usize,
+    /// The inodes of files that have a name.
+    inodes: BTreeMap<usize, u64>,
     operations: Vec<Operation>,
 }
 
@@ -57,10 +62,15 @@ impl Recording {
             .map(|path| (name_of(&path), std::fs::read(&path).unwrap()))
             .collect();
         *lock(&RECORDER) = Some(Recorder {
-            folder,
             syncs,
             names: files.keys().cloned().zip(0..).collect(),
             files: files.len(),
+            inodes: files
+                .keys()
+                .map(|name| inode(&folder.join(name)))
+                .enumerate()
+                .collect(),
+            folder,
             operations: Vec::new(),
         });
         make_default(recording_vfs());
@@ -106,46 +116,93 @@ impl Recorder {
     fn name(&self, path: &Path) -> Option<String> {
         (path.parent() == Some(&self.folder)).then(|| name_of(path))
     }
-}
 
-/// Whether the disk only pretends to sync files of this name.
-fn pretends(file: Option<usize>) -> bool {
-    let recorder = lock(&RECORDER);
-    let (Some(recorder), Some(file)) = (&*recorder, file) else {
-        return false;
-    };
-    let is_log = || {
-        let mut names = recorder.names.iter();
-        names.any(|(name, number)| *number == file && name.ends_with("-wal"))
-    };
-    recorder.syncs == Syncs::None || recorder.syncs == Syncs::NotOfLogs && is_log()
-}
+    fn rename(&mut self, name: String, file: Option<usize>) {
+        match file {
+            Some(file) => drop(self.names.insert(name.clone(), file)),
+            None => drop(self.names.remove(&name)),
+        }
+        let names = &self.names;
+        self.inodes
+            .retain(|number, _| names.values().any(|named| named == number));
+        self.operations.push(Operation::Name { name, file });
+    }
 
-/// Notes that the folder was synced, if that was seen and the disk does it.
-fn note_folder_sync() {
-    if FOLDER_SYNCED.take()
-        && let Some(recorder) = &mut *lock(&RECORDER)
-        && !matches!(recorder.syncs, Syncs::None | Syncs::NotOfTheFolder)
-    {
-        recorder.operations.push(Operation::SyncFolder);
+    /// Notes what was linked and removed without SQLite. That a file is new shows when SQLite opens it.
+    fn look_around(&mut self) {
+        let listing = std::fs::read_dir(&self.folder).unwrap();
+        let there: BTreeMap<String, u64> = listing
+            .map(|entry| entry.unwrap())
+            .map(|entry| (name_of(&entry.path()), entry.ino()))
+            .collect();
+        for (name, inode) in &there {
+            let known = self.inodes.iter().find(|(_, known)| *known == inode);
+            let file = known.map(|(number, _)| *number);
+            if file.is_some() && !self.names.contains_key(name) {
+                self.rename(name.clone(), file);
+            }
+        }
+        let gone = self.names.keys().filter(|name| !there.contains_key(*name));
+        for name in gone.cloned().collect::<Vec<String>>() {
+            self.rename(name, None);
+        }
+    }
+
+    /// Notes that a file or the folder was synced. Says whether the disk does it.
+    fn sync(&mut self, path: &Path) -> bool {
+        if path == self.folder {
+            self.look_around();
+            let does = matches!(self.syncs, Syncs::All | Syncs::NotOfLogs);
+            if does {
+                self.operations.push(Operation::SyncFolder);
+            }
+            return does;
+        }
+        let name = self.name(path);
+        let Some((name, file)) = name.and_then(|name| self.names.get_key_value(&name)) else {
+            return true;
+        };
+        let does = match self.syncs {
+            Syncs::All | Syncs::NotOfTheFolder => true,
+            Syncs::None => false,
+            Syncs::NotOfLogs => !name.ends_with("-wal"),
+        };
+        if does {
+            self.operations.push(Operation::Sync { file: *file });
+        }
+        does
     }
 }
 
-thread_local! {
-    /// Set where the real VFS opens a folder: it does so only to sync it, at once.
-    static FOLDER_SYNCED: Cell<bool> = const { Cell::new(false) };
+fn inode(path: &Path) -> u64 {
+    std::fs::metadata(path).unwrap().ino()
 }
 
-type OpenDirectory = unsafe extern "C" fn(*const c_char, *mut c_int) -> c_int;
+/// Syncs a file or a folder, whose path is that of the descriptor, unless the disk only pretends to.
+fn sync(descriptor: c_int) -> c_int {
+    if let Some(recorder) = &mut *lock(&RECORDER) {
+        let path = std::fs::read_link(format!("/proc/self/fd/{descriptor}"));
+        if path.is_ok_and(|path| !recorder.sync(&path)) {
+            return 0;
+        }
+    }
+    // SAFETY: a system call that takes one number, whatever that is.
+    let result = unsafe { libc::syscall(libc::SYS_fsync, descriptor) };
+    c_int::try_from(result).unwrap()
+}
 
-static OPEN_DIRECTORY: OnceLock<OpenDirectory> = OnceLock::new();
+/// Stands for the C library's function of this name in this process, for SQLite and for Rust's `File::sync_all`.
+// SAFETY: it has the type, and does the work, of the function that it stands for.
+#[unsafe(no_mangle)]
+extern "C" fn fsync(descriptor: c_int) -> c_int {
+    sync(descriptor)
+}
 
-/// SAFETY: as the function of the real VFS that it stands for.
-unsafe extern "C" fn open_directory(path: *const c_char, descriptor: *mut c_int) -> c_int {
-    FOLDER_SYNCED.set(true);
-    let real = OPEN_DIRECTORY.get().expect("set before this is");
-    // SAFETY: the arguments are those that the real VFS gives to its own function.
-    unsafe { real(path, descriptor) }
+/// As [`fsync`], for `File::sync_data`.
+// SAFETY: it has the type, and does the work, of the function that it stands for.
+#[unsafe(no_mangle)]
+extern "C" fn fdatasync(descriptor: c_int) -> c_int {
+    sync(descriptor)
 }
 
 fn real_vfs() -> *mut sqlite3_vfs {
@@ -166,20 +223,8 @@ fn recording_vfs() -> *mut sqlite3_vfs {
     static MADE: Once = Once::new();
     const NAME: &CStr = c"power";
     MADE.call_once(|| {
-        let real = real_vfs();
-        // SAFETY: the real VFS is valid for ever, has version 3, and its `openDirectory` has the type in question.
-        let vfs = unsafe {
-            let get = (*real).xGetSystemCall.unwrap();
-            let original = get(real, c"openDirectory".as_ptr()).unwrap();
-            let original = std::mem::transmute::<unsafe extern "C" fn(), OpenDirectory>(original);
-            OPEN_DIRECTORY.set(original).unwrap();
-            let hook = open_directory as OpenDirectory;
-            let hook = std::mem::transmute::<OpenDirectory, unsafe extern "C" fn()>(hook);
-            let set = (*real).xSetSystemCall.unwrap();
-            let name = c"openDirectory".as_ptr();
-            assert_eq!(set(real, name, Some(hook)), ffi::SQLITE_OK);
-            *real
-        };
+        // SAFETY: the real VFS is valid for ever.
+        let vfs = unsafe { *real_vfs() };
         let vfs = Box::leak(Box::new(sqlite3_vfs {
             szOsFile: vfs.szOsFile + c_int::try_from(size_of::<Handle>()).unwrap(),
             pNext: std::ptr::null_mut(),
@@ -254,11 +299,9 @@ unsafe extern "C" fn open(
         let number = recorder.names.get(&name).copied().unwrap_or_else(|| {
             let number = recorder.files;
             recorder.files += 1;
-            recorder.names.insert(name.clone(), number);
-            recorder.operations.push(Operation::Name {
-                name,
-                file: Some(number),
-            });
+            recorder.rename(name, Some(number));
+            let path = Path::new(OsStr::from_bytes(path));
+            recorder.inodes.insert(number, inode(path));
             number
         });
         // SAFETY: the handle was written above.
@@ -270,21 +313,16 @@ unsafe extern "C" fn open(
 /// SAFETY: as SQLite calls `xDelete`.
 unsafe extern "C" fn delete(_: *mut sqlite3_vfs, path: *const c_char, sync: c_int) -> c_int {
     let vfs = real_vfs();
-    FOLDER_SYNCED.set(false);
     // SAFETY: the arguments are SQLite's.
     let (result, path) = unsafe {
         let result = ((*vfs).xDelete.unwrap())(vfs, path, sync);
         (result, CStr::from_ptr(path).to_bytes())
     };
-    if result == ffi::SQLITE_OK {
-        if let Some(recorder) = &mut *lock(&RECORDER)
-            && let Some(name) = recorder.name(Path::new(OsStr::from_bytes(path)))
-        {
-            recorder.names.remove(&name);
-            let operation = Operation::Name { name, file: None };
-            recorder.operations.push(operation);
-        }
-        note_folder_sync();
+    if result == ffi::SQLITE_OK
+        && let Some(recorder) = &mut *lock(&RECORDER)
+        && let Some(name) = recorder.name(Path::new(OsStr::from_bytes(path)))
+    {
+        recorder.rename(name, None);
     }
     result
 }
@@ -329,26 +367,6 @@ unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c
     result
 }
 
-/// SAFETY: as SQLite calls `xSync`.
-unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
-    // SAFETY: SQLite's argument.
-    let number = unsafe { number(file) };
-    if pretends(number) {
-        return ffi::SQLITE_OK;
-    }
-    FOLDER_SYNCED.set(false);
-    // SAFETY: the arguments are SQLite's.
-    let result = unsafe {
-        let real = real(file);
-        ((*(*real).pMethods).xSync.unwrap())(real, flags)
-    };
-    if let (ffi::SQLITE_OK, Some(file)) = (result, number) {
-        note(|_| Operation::Sync { file });
-        note_folder_sync();
-    }
-    result
-}
-
 /// What needs no note goes to the real file as it comes.
 macro_rules! forward {
     ($(fn $name:ident = $method:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*) => {$(
@@ -366,6 +384,7 @@ macro_rules! forward {
 forward! {
     fn close = xClose() -> c_int;
     fn read = xRead(to: *mut c_void, length: c_int, offset: sqlite3_int64) -> c_int;
+    fn sync_file = xSync(flags: c_int) -> c_int;
     fn file_size = xFileSize(size: *mut sqlite3_int64) -> c_int;
     fn lock_file = xLock(level: c_int) -> c_int;
     fn unlock_file = xUnlock(level: c_int) -> c_int;
@@ -386,7 +405,7 @@ static METHODS: sqlite3_io_methods = sqlite3_io_methods {
     xRead: Some(read),
     xWrite: Some(write),
     xTruncate: Some(truncate),
-    xSync: Some(sync),
+    xSync: Some(sync_file),
     xFileSize: Some(file_size),
     xLock: Some(lock_file),
     xUnlock: Some(unlock_file),
