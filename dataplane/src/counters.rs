@@ -62,7 +62,8 @@ pub struct WorkerCounters {
     pub received: Counter,
     /// Packets handed to ports.
     pub transmitted: Counter,
-    /// Packets that the gateway made: ARP requests, neighbor solicitations and ICMP errors.
+    /// Packets that the gateway made: ARP requests, neighbor solicitations, ICMP errors, and the fragments after the first
+    /// of a packet that it cut.
     pub generated: Counter,
     /// Packets for the gateway itself that it took in: what ARP and neighbor discovery say.
     pub consumed: Counter,

@@ -107,9 +107,9 @@ drop_reasons! {
     NeighborUnreachable = "neighbor_unreachable",
     /// Too many packets wait for the next hop to be resolved.
     NeighborQueueFull = "neighbor_queue_full",
-    /// The packet is larger than the outgoing interface takes.
+    /// The packet is larger than the outgoing interface takes, and must not be fragmented.
     MtuExceeded = "mtu_exceeded",
-    /// There is no buffer left for a packet of the gateway's own.
+    /// There is no buffer left for a packet of the gateway's own, or for a fragment of this one.
     NoBuffer = "no_buffer",
     /// The outgoing interface has no port that is open.
     PortClosed = "port_closed",

@@ -117,7 +117,21 @@ fn good_frame6() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn good_frame() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![good_frame4(), good_frame6()]
+    // Boxed: by value, what proptest keeps of them would be too much for a stack.
+    prop_oneof![3 => good_frame4().boxed(), 3 => good_frame6().boxed(), 1 => large_frame().boxed()]
+}
+
+/// Larger than the MTU of the link that it leaves by; some with another part of their datagram behind them.
+fn large_frame() -> impl Strategy<Value = Vec<u8>> {
+    let inside = prop_oneof![Just(HOST), Just(Ipv4Addr::new(10, 1, 0, 20))];
+    let ends = (inside, port(), 1373..1473usize);
+    (ends, any::<bool>(), 0..8u8).prop_map(|(ends, more_fragments, ttl)| {
+        let (source, port, size) = ends;
+        let mut build = udp((source, port), (SITE, port), size);
+        build.ip.dont_fragment = ttl == 0;
+        build.ip.more_fragments = more_fragments;
+        build.ttl(ttl.max(1)).frame()
+    })
 }
 
 fn good_frame4() -> impl Strategy<Value = Vec<u8>> {
@@ -130,11 +144,24 @@ fn good_frame4() -> impl Strategy<Value = Vec<u8>> {
         0..4usize,
         1..5u8,
     );
-    ends.prop_map(|(source, sport, destination, dport, flags, kind, ttl)| {
-        let build = match kind {
-            0 => udp((source, sport), (destination, dport), usize::from(flags)),
+    // Some may be larger than the MTU of the link that they leave by, and some are fragments already.
+    let size = prop_oneof![2 => 0..256usize, 1 => 1300..1472usize];
+    let fragment = prop_oneof![
+        6 => Just((false, 0)),
+        1 => (any::<bool>(), prop_oneof![0..185u16, 0..8192u16]),
+    ];
+    (ends, size, any::<bool>(), fragment).prop_map(|(ends, size, dont_fragment, fragment)| {
+        let (source, sport, destination, dport, flags, kind, ttl) = ends;
+        let mut build = match kind {
+            0 => udp((source, sport), (destination, dport), size),
             1 => tcp((source, sport), (destination, dport), TcpFlags(flags)),
-            2 => echo(source, destination, sport),
+            2 => {
+                let request = Icmpv4Repr::EchoRequest {
+                    identifier: sport,
+                    sequence: 1,
+                };
+                icmp(source, destination, request, &vec![flags; size])
+            }
             _ => {
                 let reply = Icmpv4Repr::EchoReply {
                     identifier: sport,
@@ -143,6 +170,8 @@ fn good_frame4() -> impl Strategy<Value = Vec<u8>> {
                 icmp(source, destination, reply, b"x")
             }
         };
+        build.ip.dont_fragment = dont_fragment;
+        (build.ip.more_fragments, build.ip.fragment_offset) = fragment;
         build.ttl(ttl).frame()
     })
 }
@@ -279,6 +308,8 @@ proptest! {
         let mut lab = Lab::new(two_vpcs());
         for (interface, frame) in frames {
             for sent in lab.send(INTERFACES[interface], frame) {
+                let mtu = if lab.name(&sent) == "wan" { 1400 } else { 1500 };
+                prop_assert!(sent.frame.len() <= 14 + mtu);
                 match sent.frame[12..14] {
                     [8, 0] => drop(Ip::of(&sent.frame)),
                     [8, 6] => drop(arp_of(&sent)),

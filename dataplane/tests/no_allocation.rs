@@ -5,14 +5,11 @@ mod support;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use rewire_compiler::Compiler;
-use rewire_conntrack::{Config, Timeouts};
-use rewire_dataplane::buffer::{MemoryBuffer, MemoryPool};
+use rewire_dataplane::buffer::{BufferPool, LARGEST_FRAME, MemoryBuffer};
 use rewire_dataplane::clock::Instant;
 use rewire_dataplane::counters::WorkerCounters;
-use rewire_dataplane::graph::{Graph, GraphConfig, LearnedNeighbor, Origin, Received, Sinks};
-use rewire_schema::{Configuration, Document};
-use rewire_tables::{InterfaceIndex, Tables};
+use rewire_dataplane::graph::{LearnedNeighbor, Origin, Received, Sinks};
+use rewire_tables::InterfaceIndex;
 use support::*;
 
 thread_local! {
@@ -53,51 +50,59 @@ impl Sinks<MemoryBuffer> for Kept {
     }
 }
 
-#[test]
-fn neither_new_nor_established_connections_allocate() {
-    let document: Document = serde_json::from_value(two_vpcs()).expect("a document");
-    let (compiler, compiled) = Compiler::compile(Configuration::from(&document), 1).unwrap();
-    let mut tables = Tables::default();
-    compiled
-        .operations
-        .iter()
-        .for_each(|operation| tables.apply(operation));
-    let connections = Config {
-        capacity: 4096,
-        timeouts: Timeouts::default(),
-        worker: 0,
-        workers: 1,
-        tcp_pickup: true,
-        hash_seed: 0,
-    };
-    let config = GraphConfig {
-        connections,
-        burst: 64,
-        icmp_errors_per_second: 1000,
-    };
-    let mut graph = Graph::new(config, MemoryPool);
+/// Buffers that were made before, as a pool of a card's has them.
+struct Shelf(Vec<MemoryBuffer>);
+
+impl BufferPool for Shelf {
+    type Buffer = MemoryBuffer;
+    fn allocate(&mut self) -> Option<MemoryBuffer> {
+        self.0.pop()
+    }
+}
+
+/// Runs bursts of 64 datagrams of so many bytes, with source ports from `first_port` on; each makes `frames` frames.
+/// Tells how often something was allocated for each.
+fn allocations(data: usize, frames: usize, first_ports: &[u16]) -> Vec<u64> {
+    let bursts = first_ports.len();
+    let empty = || MemoryBuffer::new(Vec::with_capacity(LARGEST_FRAME));
+    let shelf = Shelf((0..bursts * 64 * (frames - 1)).map(|_| empty()).collect());
+    let (mut graph, tables, compiler) = bare_graph(two_vpcs(), shelf);
     let counters = WorkerCounters::default();
     let blue = compiler.interface_index(&"blue0".parse().unwrap()).unwrap();
     let mut received = Vec::with_capacity(64);
-    let mut sinks = Kept(Vec::with_capacity(64));
+    let mut sinks = Kept(Vec::with_capacity(64 * frames));
     let mut now = Instant(0);
     let mut run = |first_port: u16| {
-        received.extend((0..64).map(|n| Received {
-            buffer: MemoryBuffer::new(udp((HOST, first_port + n), (SITE, 53), 8).frame()),
-            origin: Origin::Received(blue),
+        received.extend((0..64).map(|n| {
+            let datagram = udp((HOST, first_port + n), (SITE, 53), data).may_fragment();
+            Received {
+                buffer: MemoryBuffer::new(datagram.frame()),
+                origin: Origin::Received(blue),
+            }
         }));
         now = Instant(now.0 + 1_000_000);
         let before = ALLOCATIONS.with(Cell::get);
         graph.run(&mut received, &tables, now, &counters, &mut sinks);
         let during = ALLOCATIONS.with(Cell::get) - before;
-        assert_eq!(sinks.0.len(), 64, "all of them leave");
+        assert_eq!(sinks.0.len(), 64 * frames, "all of them leave");
         sinks.0.clear();
         during
     };
+    first_ports.iter().map(|port| run(*port)).collect()
+}
+
+#[test]
+fn neither_new_nor_established_connections_allocate() {
     // The first bursts may still grow what is reused from then on.
-    run(1000);
-    run(1000);
-    assert_eq!(run(1000), 0, "established");
-    let new: u64 = (1..32).map(|burst| run(1000 + 64 * burst)).sum();
-    assert_eq!(new, 0, "new");
+    let mut ports = vec![1000, 1000, 1000];
+    ports.extend((1..32).map(|burst| 1000 + 64 * burst));
+    let allocations = allocations(8, 1, &ports);
+    assert_eq!(allocations[2], 0, "established");
+    assert_eq!(allocations[3..].iter().sum::<u64>(), 0, "new");
+}
+
+#[test]
+fn fragments_take_buffers_and_nothing_else() {
+    let allocations = allocations(1460, 2, &[1000, 1000, 1000]);
+    assert_eq!(allocations[1..], [0, 0]);
 }

@@ -1,6 +1,8 @@
 //! IPv4 (RFC 791), with the checks that RFC 1812 section 5.2.2 asks of a router, each a reason of
 //! its own.
 
+pub mod fragment;
+
 use std::net::Ipv4Addr;
 
 use thiserror::Error;

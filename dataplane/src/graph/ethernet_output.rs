@@ -1,6 +1,7 @@
 //! Ethernet out: the frame gets the MAC addresses of the link that it leaves by.
 //!
-//! *Uses* the egress interface and the next hop's MAC address. *Next*: the interface's port.
+//! *Uses* the egress interface and the next hop's MAC address. *Next*: the interface's port, or `fragment`
+//! for what is too large.
 
 use rewire_packet::ethernet::EthernetView;
 
@@ -22,6 +23,9 @@ pub(super) fn run<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &mut Burs
         };
         ethernet.set_source(interface.mac);
         ethernet.set_destination(packet.next_hop_mac);
+        if packet.too_large {
+            return Next::To(Node::Fragment);
+        }
         packet.fate = Fate::Transmit(packet.egress);
         Next::Done
     });

@@ -1,5 +1,6 @@
 //! What differs between the address families on the way through the graph. Everything else is written once.
 
+use rewire_packet::ipv4::fragment::Fragmentation;
 use rewire_packet::{Fragment, IpHeader, Transport};
 use rewire_tables::{Address, Interface};
 
@@ -43,6 +44,9 @@ pub(super) trait Family: Address {
     /// Whether the addresses in a packet's header are those of its ends, so that its checksum can be kept up when NAT
     /// changes them.
     fn has_both_ends(packet: &[u8], header: &IpHeader<Self::Version>) -> bool;
+
+    /// How the gateway cuts a packet for a link that takes `mtu` bytes; nothing, where it may not.
+    fn fragmentation(packet: &[u8], mtu: usize) -> Option<Fragmentation>;
 
     /// Turns an echo request into its answer, in place; the header of the answer. Nothing, where its checksum is wrong.
     fn answer_echo(

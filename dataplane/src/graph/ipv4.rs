@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use rewire_packet::arp::ArpRepr;
 use rewire_packet::icmpv4::{self, Icmpv4Error, Icmpv4View};
+use rewire_packet::ipv4::fragment::Fragmentation;
 use rewire_packet::ipv4::{Ipv4Error, Ipv4View};
 use rewire_packet::{IpHeader, Ipv4, MacAddress, Transport};
 use rewire_tables::Interface;
@@ -86,6 +87,11 @@ impl Family for Ipv4Addr {
     /// Packets with a source route are dropped.
     fn has_both_ends(_: &[u8], _: &IpHeader<Ipv4>) -> bool {
         true
+    }
+
+    /// What its sender allows. A fragment that reaches beyond the end of any datagram is not helped on its way.
+    fn fragmentation(packet: &[u8], mtu: usize) -> Option<Fragmentation> {
+        Fragmentation::new(&Ipv4View::new_checked(packet).ok()?, mtu).ok()
     }
 
     fn answer_echo(packet: &mut [u8], header: &IpHeader<Ipv4>) -> Option<IpHeader<Ipv4>> {

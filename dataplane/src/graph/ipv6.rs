@@ -4,6 +4,7 @@ use std::net::Ipv6Addr;
 
 use rewire_packet::ethernet::{self, EthernetRepr};
 use rewire_packet::icmpv6::{self, Icmpv6Error, Icmpv6View};
+use rewire_packet::ipv4::fragment::Fragmentation;
 use rewire_packet::ipv6::{HEADER_LEN, Ipv6Error, Ipv6Repr, Ipv6View};
 use rewire_packet::ndp::{NdpRepr, solicited_node};
 use rewire_packet::{EtherType, IpHeader, Ipv6, MacAddress, Protocol, Transport};
@@ -110,6 +111,11 @@ impl Family for Ipv6Addr {
         extensions(packet, header).all(|(kind, at)| {
             kind != Protocol::ROUTING || packet.get(at + SEGMENTS_LEFT) == Some(&0)
         })
+    }
+
+    /// Only who sends a packet fragments it (RFC 8200, section 5).
+    fn fragmentation(_: &[u8], _: usize) -> Option<Fragmentation> {
+        None
     }
 
     /// The answer has no extension header: those were for the way here.

@@ -5,7 +5,8 @@
 //!                       └─ ip_input ─┬─ ndp
 //!                                    ├─ (link-local) ── local
 //!                                    └─ ingress_nat ─ route ─┬─ local ── (echo reply) ─┐
-//!                                                            └─ hop_limit ─ neighbor ──┴─ mtu ─ egress_nat ─ ethernet_output ─ tx
+//!                                                            └─ hop_limit ─ neighbor ──┴─ mtu ─ egress_nat ─ ethernet_output ─┬─ tx
+//!                                                                                                     (too large) ─ fragment ─┘
 //!        every node that refuses a packet ─ icmp_error ─ route …            (a packet of the gateway's own)
 //! ```
 //!
@@ -13,9 +14,9 @@
 //! `Family`. `arp` is IPv4's alone, `ndp` IPv6's.
 //!
 //! Nodes up to `mtu` only *decide*: they write into the packet's metadata, and the packet's bytes stay as the sender
-//! sent them. `egress_nat` finalizes the connection and rewrites the packet once. So a packet that is dropped leaves no
-//! trace in any table, an ICMP error quotes what the sender sent, and a packet that waits for its neighbor can walk
-//! again from the start, under whatever generation is current then.
+//! sent them. `egress_nat` finalizes the connection and rewrites the packet once, and `fragment` cuts it then, where it
+//! must. So a packet that is refused leaves no trace in any table, an ICMP error quotes what the sender sent, and a
+//! packet that waits for its neighbor can walk again from the start, under whatever generation is current then.
 
 mod arp;
 mod burst;
@@ -24,6 +25,7 @@ mod egress_nat;
 mod ethernet_input;
 mod ethernet_output;
 mod family;
+mod fragment;
 mod heard;
 mod hop_limit;
 mod icmp_error;
@@ -61,6 +63,7 @@ pub enum Node {
     Mtu,
     EgressNat,
     EthernetOutput,
+    Fragment,
     IcmpError,
 }
 
@@ -79,6 +82,7 @@ impl Node {
         Node::Mtu,
         Node::EgressNat,
         Node::EthernetOutput,
+        Node::Fragment,
         Node::IcmpError,
     ];
 
@@ -97,6 +101,7 @@ impl Node {
             Node::Mtu => "mtu",
             Node::EgressNat => "egress_nat",
             Node::EthernetOutput => "ethernet_output",
+            Node::Fragment => "fragment",
             Node::IcmpError => "icmp_error",
         }
     }

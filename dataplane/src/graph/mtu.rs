@@ -1,13 +1,13 @@
-//! MTU: does the packet fit the outgoing interface? The gateway does not fragment: the sender is told, whether it
-//! allowed fragments or not.
+//! MTU: does the packet fit the outgoing interface? One that does not is fragmented at the end of its walk, where its
+//! sender allows it: an IPv4 packet without "don't fragment". Else the sender is told.
 //!
-//! *Uses* the packet's length and the egress interface. *Next*: `egress_nat`, or for the gateway's own packets
+//! *Uses* the packet's length and the egress interface. *Sets* whether it is too large. *Next*: `egress_nat`, or for the gateway's own packets
 //! `ethernet_output`.
 
 use rewire_packet::icmp_error::IcmpErrorKind;
 
 use super::Node;
-use super::burst::{Burst, Next};
+use super::burst::{Burst, Next, layer3};
 use super::context::Context;
 use super::family::Family;
 use super::packet::Origin;
@@ -19,7 +19,9 @@ pub(super) fn run<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &mut Burs
         let Some(interface) = cx.tables.interface(packet.egress) else {
             return Next::Drop(DropReason::InterfaceUnknown);
         };
-        if packet.header.packet_len > usize::from(interface.mtu) {
+        let mtu = usize::from(interface.mtu);
+        packet.too_large = packet.header.packet_len > mtu;
+        if packet.too_large && A::fragmentation(layer3(&packet.buffer), mtu).is_none() {
             let error = IcmpErrorKind::TooBig {
                 mtu: interface.mtu.into(),
             };

@@ -1,5 +1,7 @@
 //! A packet on its way through the graph: its buffer, and what the nodes have decided about it.
 
+use std::ops::Range;
+
 use rewire_conntrack::{Direction, FlowId, FlowKey, Rewrite};
 use rewire_packet::{Fragment, IpAddress, IpHeader, MacAddress, Protocol, Transport};
 use rewire_tables::{Address, InterfaceIndex, VpcIndex};
@@ -65,6 +67,10 @@ pub(super) struct Packet<B, A: Address> {
     pub egress: InterfaceIndex,
     pub next_hop: A,
     pub next_hop_mac: MacAddress,
+    /// Whether the packet is larger than its link takes, and may be cut.
+    pub too_large: bool,
+    /// The fragments behind the first, once it is cut: where they are among those of the burst.
+    pub fragments: Range<usize>,
     pub fate: Fate,
 }
 
@@ -98,6 +104,8 @@ impl<B, A: Address> Packet<B, A> {
             egress: InterfaceIndex(0),
             next_hop: A::UNSPECIFIED,
             next_hop_mac: MacAddress::ZERO,
+            too_large: false,
+            fragments: 0..0,
             fate: Fate::Pending,
         }
     }

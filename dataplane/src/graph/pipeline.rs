@@ -5,6 +5,7 @@ use rewire_conntrack::{Config as ConnectionConfig, Connections};
 use super::burst::Burst;
 use super::context::{Context, Received, Sinks, drop_frame};
 use super::family::Family;
+use super::fragment::{self, LaterFragments};
 use super::icmp_error::RateLimit;
 use super::packet::Fate;
 use super::resolver::Resolver;
@@ -24,6 +25,7 @@ pub(super) struct Pipeline<B, A: Family> {
     pub burst: Burst<B, A>,
     pub connections: Connections<A>,
     pub resolver: Resolver<B, A>,
+    fragments: LaterFragments<B>,
 }
 
 impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
@@ -32,6 +34,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
             burst: Burst::with_capacity(burst),
             connections: Connections::new(connections),
             resolver: Resolver::default(),
+            fragments: LaterFragments::with_capacity(2 * burst),
         }
     }
 
@@ -93,13 +96,19 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         mtu::run(cx, &mut self.burst);
         egress_nat::run(cx, &mut self.burst, &mut self.connections);
         ethernet_output::run(cx, &mut self.burst);
+        fragment::run(cx, &mut self.burst, pool, &mut self.fragments);
     }
 
     /// Carries every packet's fate out, in the order in which the packets came.
     fn finish(&mut self, cx: &Context<'_>, sinks: &mut dyn Sinks<B>) {
         for packet in self.burst.packets.drain(..) {
             match packet.fate {
-                Fate::Transmit(interface) => sinks.transmit(interface, packet.buffer),
+                Fate::Transmit(interface) => {
+                    sinks.transmit(interface, packet.buffer);
+                    for fragment in self.fragments.take(packet.fragments) {
+                        sinks.transmit(interface, fragment);
+                    }
+                }
                 Fate::Consume => cx.counters.consumed.add(1),
                 Fate::Hold => {
                     let key = (packet.egress, packet.next_hop);
@@ -116,6 +125,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
                 }
             }
         }
+        self.fragments.clear();
     }
 
     /// Ends connections whose time is up; tells how many.

@@ -9,6 +9,9 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use rewire_compiler::Compiler;
+use rewire_conntrack::{Config, Timeouts};
+use rewire_dataplane::buffer::BufferPool;
+use rewire_dataplane::graph::{Graph, GraphConfig};
 use rewire_dataplane::{DropReason, GatewayConfig, Sent, VirtualGateway};
 use rewire_packet::arp::{ArpOperation, ArpRepr, ArpView};
 use rewire_packet::ethernet::{self, EthernetRepr, EthernetView};
@@ -18,6 +21,7 @@ use rewire_packet::tcp::{TcpFlags, TcpRepr, TcpView};
 use rewire_packet::udp::{UdpRepr, UdpView};
 use rewire_packet::{EtherType, MacAddress, Protocol};
 use rewire_schema::{Changeset, Configuration, Document};
+use rewire_tables::Tables;
 
 pub use serde_json::json;
 
@@ -208,6 +212,34 @@ impl Lab {
     }
 }
 
+/// A graph without a gateway around it, with room for bursts of 64, and the tables of a document.
+pub fn bare_graph<P: BufferPool>(
+    document: serde_json::Value,
+    pool: P,
+) -> (Graph<P>, Tables, Compiler) {
+    let document: Document = serde_json::from_value(document).expect("a document");
+    let (compiler, compiled) = Compiler::compile(Configuration::from(&document), 1).unwrap();
+    let mut tables = Tables::default();
+    compiled
+        .operations
+        .iter()
+        .for_each(|operation| tables.apply(operation));
+    let connections = Config {
+        capacity: 4096,
+        timeouts: Timeouts::default(),
+        worker: 0,
+        workers: 1,
+        tcp_pickup: true,
+        hash_seed: 0,
+    };
+    let config = GraphConfig {
+        connections,
+        burst: 64,
+        icmp_errors_per_second: 1000,
+    };
+    (Graph::new(config, pool), tables, compiler)
+}
+
 /// What a test sees of an IPv4 packet. Making one checks every checksum in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ip {
@@ -308,6 +340,12 @@ impl Build {
 
     pub fn ttl(mut self, ttl: u8) -> Self {
         self.ip.ttl = ttl;
+        self
+    }
+
+    /// Allows routers to fragment the packet.
+    pub fn may_fragment(mut self) -> Self {
+        self.ip.dont_fragment = false;
         self
     }
 
