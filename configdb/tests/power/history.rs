@@ -221,8 +221,8 @@ impl Writer {
         assert_eq!(there, self.world.candidates.remove(name).is_some());
     }
 
-    /// The log goes into the file, and begins anew, by the hand of a connection other than the store's: as SQLite would
-    /// at every thousandth page, or another process.
+    /// The log goes into the file, and begins anew, by the hand of a connection other than the store's: as SQLite does by itself
+    /// after a thousand pages.
     fn checkpoint(&mut self) {
         let mode = ["PASSIVE", "FULL", "RESTART", "TRUNCATE"][self.random.below(4)];
         let connection = rusqlite::Connection::open(&self.path).unwrap();

@@ -79,7 +79,7 @@ impl Recording {
 
     /// Notes that something was acknowledged to the outside.
     pub(crate) fn mark(&self, number: usize) {
-        note(|_| Operation::Mark(number));
+        note(Operation::Mark(number));
     }
 
     pub(crate) fn finish(self) -> Vec<Operation> {
@@ -104,9 +104,8 @@ fn name_of(path: &Path) -> String {
     path.file_name().unwrap().to_str().unwrap().to_owned()
 }
 
-fn note(operation: impl FnOnce(&mut Recorder) -> Operation) {
+fn note(operation: Operation) {
     if let Some(recorder) = &mut *lock(&RECORDER) {
-        let operation = operation(recorder);
         recorder.operations.push(operation);
     }
 }
@@ -296,6 +295,9 @@ unsafe extern "C" fn open(
     if let (Some(recorder), Some(path)) = (&mut *recorder, path)
         && let Some(name) = recorder.name(Path::new(OsStr::from_bytes(path)))
     {
+        if !recorder.names.contains_key(&name) {
+            recorder.look_around();
+        }
         let number = recorder.names.get(&name).copied().unwrap_or_else(|| {
             let number = recorder.files;
             recorder.files += 1;
@@ -321,6 +323,8 @@ unsafe extern "C" fn delete(_: *mut sqlite3_vfs, path: *const c_char, sync: c_in
     if result == ffi::SQLITE_OK
         && let Some(recorder) = &mut *lock(&RECORDER)
         && let Some(name) = recorder.name(Path::new(OsStr::from_bytes(path)))
+        // Where the folder was synced at once, it has been noted then.
+        && recorder.names.contains_key(&name)
     {
         recorder.rename(name, None);
     }
@@ -347,7 +351,7 @@ unsafe extern "C" fn write(
         let offset = usize::try_from(offset).unwrap();
         let bytes = bytes.to_vec();
         let change = Change::Write { offset, bytes };
-        note(|_| Operation::Change { file, change });
+        note(Operation::Change { file, change });
     }
     result
 }
@@ -362,7 +366,7 @@ unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c
     };
     if let (ffi::SQLITE_OK, Some(file)) = (result, number) {
         let change = Change::Truncate(usize::try_from(size).unwrap());
-        note(|_| Operation::Change { file, change });
+        note(Operation::Change { file, change });
     }
     result
 }
