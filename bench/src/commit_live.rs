@@ -1,5 +1,7 @@
 //! A one-route commit from changeset to live on all workers: compiled, published, and every worker out of the old tables.
 //! Without the disk. Beside itself at a tenth of the routes: the cost of a change is the change.
+//!
+//! Most of it is waking the manager's thread, which costs 1 to 40 µs as the scheduler likes: run it under `chrt -f 5`.
 
 use std::time::Instant;
 
