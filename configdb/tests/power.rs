@@ -16,6 +16,9 @@ mod history;
 mod random;
 #[path = "power/record.rs"]
 mod record;
+mod vfs;
+#[path = "power/world.rs"]
+mod world;
 
 use check::{Promise, check};
 use history::{History, creation, history};

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::fmt;
 
 use rewire_configdb::{Error, Store};
-use tempfile::TempDir;
 
 use crate::common::text;
-use crate::disk::{Disk, Fate, Files, Operation};
-use crate::history::{History, NAME, World};
+use crate::disk::{Disk, Fate, Operation};
+use crate::history::{History, NAME};
 use crate::random::Random;
+use crate::world::{Files, World, scratch, write_files};
 
 /// What came out.
 #[derive(Default)]
@@ -123,36 +123,15 @@ fn hash(files: &Files) -> blake3::Hash {
     hasher.finalize()
 }
 
-/// A folder in memory, where there is one: thousands of real syncs would only take time.
-pub(crate) fn scratch() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
-}
-
 /// Opens a store on these files and reads everything in it. Where there is none, one can be made.
 fn observe(files: &Files) -> Result<Option<World>, Error> {
     let folder = scratch();
-    for (name, bytes) in files {
-        std::fs::write(folder.path().join(name), bytes).unwrap();
-    }
+    write_files(folder.path(), files);
     let path = folder.path().join(NAME);
-    let store = match Store::open(&path) {
-        Err(Error::Missing { .. }) => return Store::create(path).map(|_| None),
-        result => result?,
-    };
-    store.verify()?;
-    let entries = store.log(usize::MAX)?.into_iter().rev();
-    let mut world = World {
-        revisions: entries
-            .map(|entry| (entry.state_digest, entry.hash))
-            .collect(),
-        ..World::default()
-    };
-    assert_eq!(store.head()?, world.revisions.len() as u64);
-    for name in store.candidates()? {
-        let candidate = store.candidate(&name)?.expect("it is in the list");
-        world.candidates.insert(name, candidate);
+    match World::of(&path) {
+        Err(Error::Missing { .. }) => Store::create(path).map(|_| None),
+        result => result.map(Some),
     }
-    Ok(Some(world))
 }
 
 /// The first of `worlds` was acknowledged, the second one is on its way.

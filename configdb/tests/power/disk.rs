@@ -7,12 +7,10 @@
 use std::collections::BTreeMap;
 
 use crate::random::Random;
+use crate::world::Files;
 
 /// The unit that a disk writes at once, in bytes.
 const SECTOR: usize = 512;
-
-/// The files of a folder by name.
-pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
 /// A change of a file's contents.
 #[derive(Debug)]

@@ -1,31 +1,22 @@
 //! A random history of a store: what it wrote, and what it had acknowledged when.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use rewire_configdb::{
-    Candidate, Checker, CommitRequest, Committed, EntryKind, Error, Hash, StateDigest, StateReader,
-    Store, Unchecked,
+    Candidate, Checker, CommitRequest, Committed, EntryKind, Error, StateReader, Store, Unchecked,
 };
 use rewire_schema::{Change, Changeset, Configuration, testing};
 
 use crate::common::{insert, interface, request, rewind};
-use crate::disk::{Files, Operation};
+use crate::disk::Operation;
 use crate::random::Random;
 use crate::record::{Recording, Syncs};
+use crate::world::{Files, World};
 
 /// The store's name in its folder.
 pub(crate) const NAME: &str = "gateway.db";
-
-/// All that a store promises to keep.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct World {
-    /// The revisions, from the first.
-    pub(crate) revisions: Vec<(StateDigest, Hash)>,
-    pub(crate) candidates: BTreeMap<String, Candidate>,
-}
 
 /// What happened, in the words of the disk.
 pub(crate) struct History {
