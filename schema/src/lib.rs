@@ -13,6 +13,7 @@ pub mod document;
 pub mod format;
 mod json_schema;
 pub mod meaning;
+pub mod merge;
 pub mod model;
 mod object;
 pub mod port;
