@@ -3,21 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use crate::model::{Configuration, Row, Table};
-use crate::value::Value;
-
-/// What identifies a row: its table and the values of its key.
-pub type RowKey = (Table, Vec<Value>);
-
-impl Row {
-    /// The row's table and key.
-    pub fn row_key(&self) -> RowKey {
-        let table = self.table();
-        let mut values = self.values();
-        values.truncate(table.definition().key_len());
-        (table, values)
-    }
-}
+use crate::model::{Configuration, Row, RowKey};
 
 /// What happened to one row. Both rows have the same table and key, and they differ.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,15 @@
-//! From documents to rows and back: the tree that people write, and the flat tables that the database keeps.
+//! From documents to rows and back: the tree that people write, and the flat tables that the database keeps. Both ways go
+//! along the [outline](crate::outline).
 
 use std::fmt;
 
-use crate::model::*;
-use crate::value::Value;
+use serde_json::{Map, Value as Json};
+
+use crate::meaning::Problem;
+use crate::model::{Configuration, Row, RowKey, Table};
+use crate::outline::{Collection, Object, Part, outline};
+use crate::table::Step;
+use crate::value::{FieldError, Value};
 
 /// Where in a document an object or a field stands, like `interfaces.wan.neighbors.203.0.113.1.mac`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,35 +52,20 @@ impl fmt::Display for Path {
     }
 }
 
+fn path_of(table: Table, key: &[Value]) -> Path {
+    Path::new(table.definition().steps().map(|step| match step {
+        Step::Field(name) => name.to_owned(),
+        Step::Key(column) | Step::Position(column) | Step::Member(column) => {
+            key.get(column).map(Value::to_string).unwrap_or_default()
+        }
+    }))
+}
+
 impl Row {
     /// Where the object of this row stands in a document. The members of a set (addresses, ranges, sources) stand
     /// under their own text.
     pub fn path(&self) -> Path {
-        match self {
-            Row::Vpc(r) => Path::new(["vpcs", r.name.as_str()]),
-            Row::Interface(r) => Path::new(["interfaces", r.name.as_str()]),
-            Row::InterfaceAddress(r) => {
-                Path::new(["interfaces", r.interface.as_str(), "addresses"]).join(r.address)
-            }
-            Row::Neighbor(r) => {
-                Path::new(["interfaces", r.interface.as_str(), "neighbors"]).join(r.address)
-            }
-            Row::Route(r) => Path::new(["vpcs", r.vpc.as_str(), "routes"]).join(r.prefix),
-            Row::NextHop(r) => Path::new(["vpcs", r.vpc.as_str(), "routes"])
-                .join(r.prefix)
-                .join("next_hops")
-                .join(r.position),
-            Row::Pool(r) => Path::new(["nat", "pools", r.name.as_str()]),
-            Row::PoolRange(r) => {
-                Path::new(["nat", "pools", r.pool.as_str(), "ranges"]).join(r.range)
-            }
-            Row::Masquerade(r) => Path::new(["nat", "masquerade", r.name.as_str()]),
-            Row::MasqueradeSource(r) => {
-                Path::new(["nat", "masquerade", r.masquerade.as_str(), "sources"]).join(r.prefix)
-            }
-            Row::PortForward(r) => Path::new(["nat", "port_forward", r.name.as_str()]),
-            Row::StaticNat(r) => Path::new(["nat", "static", r.name.as_str()]),
-        }
+        path_of(self.table(), &self.values())
     }
 
     /// The row's own fields (those that are not its key) by name, as a diff shows them.
@@ -83,184 +74,269 @@ impl Row {
         let columns = definition.columns.iter().zip(self.values());
         columns
             .filter(|(c, _)| !c.key)
-            .map(|(c, value)| (field_name(c.name), value))
+            .map(|(c, value)| (c.field, value))
             .collect()
     }
 }
 
-/// The name that a column has in documents.
-pub fn field_name(column: &'static str) -> &'static str {
-    match column {
-        "route_type" => "type",
-        other => other,
+impl RowKey {
+    /// Where the object of the row with this key stands in a document.
+    pub fn path(&self) -> Path {
+        path_of(self.table(), &self.values())
     }
 }
 
-impl From<&Document> for Configuration {
-    fn from(document: &Document) -> Self {
-        // Every struct is taken apart by name, so that a field added to the model cannot be forgotten here.
-        let mut configuration = Configuration::default();
-        let mut put = |row: Row| {
-            configuration.insert(row);
+/// A configuration as a document: a tree of maps and lists with nothing in it but what is not as it would be anyway.
+///
+/// Rows whose parent is missing are left out; a store's foreign keys do not let that happen. Cost: the configuration.
+pub fn to_document(configuration: &Configuration) -> Json {
+    let mut root = Map::new();
+    for table in Table::ALL {
+        let steps: Vec<Step> = table.definition().steps().collect();
+        for row in configuration.rows_of(*table) {
+            put(&mut root, &steps, &row.values(), *table);
+        }
+    }
+    Json::Object(root)
+}
+
+/// One object without what is below it, as a document shows it.
+pub fn object_of(row: &Row) -> Json {
+    Json::Object(own_fields(row.table(), &row.values()))
+}
+
+fn own_fields(table: Table, values: &[Value]) -> Map<String, Json> {
+    let mut object = Map::new();
+    for (column, value) in table.definition().columns.iter().zip(values) {
+        if !column.key && column.absent().as_ref() != Some(value) {
+            object.insert(column.field.to_owned(), column.show(value));
+        }
+    }
+    object
+}
+
+fn put(root: &mut Map<String, Json>, steps: &[Step], values: &[Value], table: Table) {
+    let mut above = root;
+    let mut rest = steps;
+    loop {
+        let (name, key, after) = match rest {
+            [Step::Field(name), after @ ..] => match after {
+                [Step::Field(_), ..] | [] => (*name, None, after),
+                [key, after @ ..] => (*name, Some(*key), after),
+            },
+            _ => return,
         };
-        let Document {
-            vpcs,
-            interfaces,
-            nat,
-        } = document;
-        for (name, vpc) in vpcs {
-            put(VpcRow::new(name.clone(), vpc).into());
-            let Vpc {
-                description: _,
-                routes,
-            } = vpc;
-            for (prefix, route) in routes {
-                put(RouteRow::new(name.clone(), *prefix, route).into());
-                let Route {
-                    description: _,
-                    route_type: _,
-                    next_hops,
-                } = route;
-                for (position, hop) in (0u16..).zip(next_hops) {
-                    put(NextHopRow::new(name.clone(), *prefix, position, hop).into());
+        rest = after;
+        let last = rest.is_empty();
+        let empty = match key {
+            Some(Step::Position(_) | Step::Member(_)) => Json::Array(Vec::new()),
+            _ => Json::Object(Map::new()),
+        };
+        let own = || own_fields(table, values);
+        let inner = above.entry(name).or_insert(empty);
+        above = match (key, inner) {
+            (None, Json::Object(object)) => {
+                if last {
+                    object.extend(own());
+                    return;
+                }
+                object
+            }
+            (Some(Step::Key(column)), Json::Object(map)) => {
+                let key = values[column].to_string();
+                if last {
+                    map.insert(key, Json::Object(own()));
+                    return;
+                }
+                match map.get_mut(&key) {
+                    Some(Json::Object(object)) => object,
+                    _ => return,
                 }
             }
-        }
-        for (name, interface) in interfaces {
-            put(InterfaceRow::new(name.clone(), interface).into());
-            let Interface {
-                description: _,
-                vpc: _,
-                port: _,
-                mac: _,
-                mtu: _,
-                addresses,
-                neighbors,
-            } = interface;
-            for address in addresses {
-                put(InterfaceAddressRow {
-                    interface: name.clone(),
-                    address: *address,
+            (Some(Step::Position(column)), Json::Array(list)) => {
+                if last {
+                    // Rows come in the order of their position.
+                    list.push(Json::Object(own()));
+                    return;
                 }
-                .into());
-            }
-            for (address, neighbor) in neighbors {
-                put(NeighborRow::new(name.clone(), *address, neighbor).into());
-            }
-        }
-        let Nat {
-            pools,
-            masquerade,
-            port_forward,
-            static_nat,
-        } = nat;
-        for (name, pool) in pools {
-            put(PoolRow::new(name.clone(), pool).into());
-            let Pool {
-                description: _,
-                vpc: _,
-                ranges,
-            } = pool;
-            for range in ranges {
-                put(PoolRangeRow {
-                    pool: name.clone(),
-                    range: *range,
+                let index = match &values[column] {
+                    Value::Integer(index) => usize::try_from(*index).unwrap_or(usize::MAX),
+                    _ => return,
+                };
+                match list.get_mut(index) {
+                    Some(Json::Object(object)) => object,
+                    _ => return,
                 }
-                .into());
             }
-        }
-        for (name, rule) in masquerade {
-            put(MasqueradeRow::new(name.clone(), rule).into());
-            let Masquerade {
-                description: _,
-                vpc: _,
-                interface: _,
-                pool: _,
-                sources,
-            } = rule;
-            for prefix in sources {
-                put(MasqueradeSourceRow {
-                    masquerade: name.clone(),
-                    prefix: *prefix,
-                }
-                .into());
+            (Some(Step::Member(column)), Json::Array(list)) => {
+                let definition = &table.definition().columns[column];
+                let value = definition.show(&values[column]);
+                let mut marks = own();
+                list.push(if marks.is_empty() {
+                    value
+                } else {
+                    let mut object = Map::new();
+                    object.insert(definition.field.to_owned(), value);
+                    object.append(&mut marks);
+                    Json::Object(object)
+                });
+                return;
             }
-        }
-        for (name, rule) in port_forward {
-            put(PortForwardRow::new(name.clone(), rule).into());
-        }
-        for (name, rule) in static_nat {
-            put(StaticNatRow::new(name.clone(), rule).into());
-        }
-        configuration
+            _ => return,
+        };
     }
 }
 
-impl From<&Configuration> for Document {
-    /// Rows whose parent is missing are left out; a store's foreign keys do not let that happen.
-    fn from(configuration: &Configuration) -> Self {
-        let mut document = Document::default();
-        let Document {
-            vpcs,
-            interfaces,
-            nat,
-        } = &mut document;
-        for row in configuration.rows() {
-            match row {
-                Row::Vpc(r) => {
-                    vpcs.insert(r.name.clone(), r.to_object());
+/// Reads a document. All that is wrong with its shape is reported; what it means is not asked. Cost: the document.
+///
+/// # Errors
+///
+/// A problem for each field that is unknown, missing, of the wrong type or out of its bounds.
+pub fn from_document(document: &Json) -> Result<Configuration, Vec<Problem>> {
+    let mut reader = Reader {
+        configuration: Configuration::default(),
+        problems: Vec::new(),
+        path: Vec::new(),
+    };
+    reader.object(outline(), document, &[]);
+    if reader.problems.is_empty() {
+        Ok(reader.configuration)
+    } else {
+        Err(reader.problems)
+    }
+}
+
+struct Reader {
+    configuration: Configuration,
+    problems: Vec<Problem>,
+    path: Vec<String>,
+}
+
+impl Reader {
+    fn problem(&mut self, error: FieldError) {
+        let mut problem = Problem::new(Path(self.path.clone()), error.message);
+        problem.help = error.help;
+        self.problems.push(problem);
+    }
+
+    fn at(&mut self, step: impl fmt::Display, inner: impl FnOnce(&mut Self)) {
+        self.path.push(step.to_string());
+        inner(self);
+        self.path.pop();
+    }
+
+    /// An object or a section whose row, if it has one, has this key.
+    fn object(&mut self, object: &Object, json: &Json, key: &[Value]) {
+        let Json::Object(fields) = json else {
+            return self.problem(FieldError::new("expected a map"));
+        };
+        if let Some(table) = object.table {
+            self.row(table, object, fields, key);
+        }
+        for (name, json) in fields {
+            match object.field(name).map(|field| &field.part) {
+                None => {
+                    let at = |r: &mut Self| r.problem(FieldError::new("no such field"));
+                    self.at(name, at);
                 }
-                Row::Interface(r) => {
-                    interfaces.insert(r.name.clone(), r.to_object());
-                }
-                Row::InterfaceAddress(r) => {
-                    if let Some(interface) = interfaces.get_mut(&r.interface) {
-                        interface.addresses.insert(r.address);
-                    }
-                }
-                Row::Neighbor(r) => {
-                    if let Some(interface) = interfaces.get_mut(&r.interface) {
-                        interface.neighbors.insert(r.address, r.to_object());
-                    }
-                }
-                Row::Route(r) => {
-                    if let Some(vpc) = vpcs.get_mut(&r.vpc) {
-                        vpc.routes.insert(r.prefix, r.to_object());
-                    }
-                }
-                Row::NextHop(r) => {
-                    let route = vpcs
-                        .get_mut(&r.vpc)
-                        .and_then(|v| v.routes.get_mut(&r.prefix));
-                    if let Some(route) = route {
-                        // Rows come in the order of their position.
-                        route.next_hops.push(r.to_object());
-                    }
-                }
-                Row::Pool(r) => {
-                    nat.pools.insert(r.name.clone(), r.to_object());
-                }
-                Row::PoolRange(r) => {
-                    if let Some(pool) = nat.pools.get_mut(&r.pool) {
-                        pool.ranges.insert(r.range);
-                    }
-                }
-                Row::Masquerade(r) => {
-                    nat.masquerade.insert(r.name.clone(), r.to_object());
-                }
-                Row::MasqueradeSource(r) => {
-                    if let Some(rule) = nat.masquerade.get_mut(&r.masquerade) {
-                        rule.sources.insert(r.prefix);
-                    }
-                }
-                Row::PortForward(r) => {
-                    nat.port_forward.insert(r.name.clone(), r.to_object());
-                }
-                Row::StaticNat(r) => {
-                    nat.static_nat.insert(r.name.clone(), r.to_object());
-                }
+                Some(Part::Value(_)) => {}
+                Some(Part::Object(inner)) => self.at(name, |r| r.object(inner, json, key)),
+                Some(Part::Map(inner)) => self.at(name, |r| r.map(inner, json, key)),
+                Some(Part::List(inner)) => self.at(name, |r| r.list(inner, json, key)),
+                Some(Part::Set(inner)) => self.at(name, |r| r.set(inner, json, key)),
             }
         }
-        document
     }
+
+    fn row(&mut self, table: Table, object: &Object, fields: &Map<String, Json>, key: &[Value]) {
+        let columns = table.definition().columns;
+        let mut values = key.to_vec();
+        let before = self.problems.len();
+        for column in &columns[key.len()..] {
+            let value = match fields.get(column.field).filter(|json| !json.is_null()) {
+                Some(json) => match column.read(json) {
+                    Ok(value) => value,
+                    Err(error) => {
+                        self.at(column.field, |r| r.problem(error));
+                        continue;
+                    }
+                },
+                None => match column.absent() {
+                    Some(value) => value,
+                    None => {
+                        let message = format!("the field \"{}\" is missing", column.field);
+                        self.problem(FieldError::new(message));
+                        continue;
+                    }
+                },
+            };
+            values.push(value);
+        }
+        if self.problems.len() > before {
+            return;
+        }
+        debug_assert_eq!(object.table, Some(table));
+        match Row::from_values(table, &values) {
+            Ok(row) => drop(self.configuration.insert(row)),
+            Err(error) => self.problem(FieldError::new(error.to_string())),
+        }
+    }
+
+    fn map(&mut self, collection: &Collection, json: &Json, key: &[Value]) {
+        let Json::Object(entries) = json else {
+            return self.problem(FieldError::new("expected a map"));
+        };
+        for (text, json) in entries {
+            self.at(text, |r| match collection.key_column().parse(text) {
+                Ok(last) => r.object(&collection.object, json, &below(key, last)),
+                Err(error) => r.problem(error),
+            });
+        }
+    }
+
+    fn list(&mut self, collection: &Collection, json: &Json, key: &[Value]) {
+        let Json::Array(items) = json else {
+            return self.problem(FieldError::new("expected a list"));
+        };
+        for (index, json) in (0i64..).zip(items) {
+            let key = below(key, Value::Integer(index));
+            self.at(index, |r| r.object(&collection.object, json, &key));
+        }
+    }
+
+    fn set(&mut self, collection: &Collection, json: &Json, key: &[Value]) {
+        let Json::Array(items) = json else {
+            return self.problem(FieldError::new("expected a list"));
+        };
+        let column = collection.key_column();
+        for (index, json) in items.iter().enumerate() {
+            self.at(index, |r| {
+                let mut marks = Map::new();
+                let value = match json {
+                    Json::Object(object) => {
+                        marks = object.clone();
+                        marks.shift_remove(column.field).unwrap_or_default()
+                    }
+                    other => other.clone(),
+                };
+                match column.read(&value) {
+                    Ok(Value::Null) => {
+                        let message = format!("the field \"{}\" is missing", column.field);
+                        r.problem(FieldError::new(message));
+                    }
+                    Ok(last) => {
+                        let key = below(key, last);
+                        r.object(&collection.object, &Json::Object(marks), &key);
+                    }
+                    Err(error) => r.problem(error),
+                }
+            });
+        }
+    }
+}
+
+fn below(key: &[Value], last: Value) -> Vec<Value> {
+    let mut key = key.to_vec();
+    key.push(last);
+    key
 }

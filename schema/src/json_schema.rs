@@ -1,24 +1,19 @@
-//! The JSON Schema of documents, made from the model.
+//! The JSON Schema of documents, made from the outline.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::Document;
-use crate::format::FORMATS;
+use crate::outline::{Collection, Object, Part, outline};
+use crate::table::ColumnDefinition;
+use crate::value::Kind;
 
 /// The JSON Schema of documents, in draft 2020-12. Text of the types of this crate has a `format` of its own, which
 /// other programs may leave unchecked: a `pattern` beside it says nearly the same.
 pub fn json_schema() -> Value {
-    let mut schema = schemars::schema_for!(Document).to_value();
-    let patterns: Vec<(String, &str)> = definitions(&schema)
-        .filter_map(|definition| {
-            let format = definition.get("format")?.as_str()?;
-            let format = FORMATS.iter().find(|f| f.name == format)?;
-            Some((definition.get("pattern")?.as_str()?.to_owned(), format.name))
-        })
-        // Several formats may share a pattern; keys are names or prefixes, never interface addresses.
-        .filter(|(_, format)| ["name", "prefix"].contains(format))
-        .collect();
-    give_keys_a_format(&mut schema, &patterns);
+    let mut definitions = Map::new();
+    let mut schema = object(outline(), &mut definitions);
+    schema["title"] = "Document".into();
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema["$defs"] = Value::Object(definitions);
     schema
 }
 
@@ -28,48 +23,151 @@ pub fn json_schema_text() -> String {
     format!("{:#}\n", json_schema())
 }
 
-fn definitions(schema: &Value) -> impl Iterator<Item = &Value> {
+fn object(object: &Object, definitions: &mut Map<String, Value>) -> Value {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    for field in &object.fields {
+        let mut schema = match &field.part {
+            Part::Value(_) => match object.column(field) {
+                Some(column) => {
+                    if column.required() {
+                        required.push(Value::from(field.name));
+                    }
+                    value(column)
+                }
+                None => continue,
+            },
+            Part::Object(inner) => self::object(inner, definitions),
+            Part::Map(inner) => json!({
+                "type": "object",
+                "propertyNames": key(inner.key_column()),
+                "additionalProperties": reference(inner, definitions),
+            }),
+            Part::List(inner) => array(reference(inner, definitions), inner),
+            Part::Set(inner) => array(member(inner), inner),
+        };
+        schema["description"] = field.doc.as_str().into();
+        properties.insert(field.name.to_owned(), schema);
+        // What must not be empty must be there.
+        if let Part::List(inner) | Part::Set(inner) = &field.part
+            && inner.table.definition().least > 0
+        {
+            required.push(field.name.into());
+        }
+    }
+    let mut schema = json!({
+        "type": "object",
+        "description": object.doc,
+        "additionalProperties": false,
+        "properties": properties,
+    });
+    if !required.is_empty() {
+        schema["required"] = Value::Array(required);
+    }
     schema
-        .get("$defs")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flat_map(|map| map.values())
 }
 
-/// The generator says of a map with text keys: what matches this pattern is an object, anything else is forbidden. This
-/// turns it into: every key is of this format, and every value is an object. So a bad key is an error of the key.
-fn give_keys_a_format(schema: &mut Value, patterns: &[(String, &str)]) {
-    match schema {
-        Value::Object(map) => {
-            let pattern = map
-                .get("patternProperties")
-                .and_then(Value::as_object)
-                .and_then(|p| p.iter().next())
-                .map(|(pattern, value)| (pattern.clone(), value.clone()));
-            let format = pattern
-                .as_ref()
-                .and_then(|(pattern, _)| patterns.iter().find(|(p, _)| p == pattern));
-            if let (Some((pattern, value)), Some((_, format))) = (&pattern, format) {
-                map.shift_remove("patternProperties");
-                map.insert(
-                    "propertyNames".into(),
-                    json!({ "format": format, "pattern": pattern }),
-                );
-                map.insert("additionalProperties".into(), value.clone());
-            }
-            map.values_mut()
-                .for_each(|v| give_keys_a_format(v, patterns));
-        }
-        Value::Array(list) => list
-            .iter_mut()
-            .for_each(|v| give_keys_a_format(v, patterns)),
-        _ => {}
+/// The objects of a collection, defined once under the name of their table.
+fn reference(collection: &Collection, definitions: &mut Map<String, Value>) -> Value {
+    let name = collection.table.definition().name;
+    if !definitions.contains_key(name) {
+        // Holds the place, so that definitions come in the order of the outline.
+        definitions.insert(name.to_owned(), Value::Null);
+        let schema = object(&collection.object, definitions);
+        definitions.insert(name.to_owned(), schema);
     }
+    json!({ "$ref": format!("#/$defs/{name}") })
+}
+
+fn array(items: Value, collection: &Collection) -> Value {
+    let definition = collection.table.definition();
+    let mut schema = json!({ "type": "array", "items": items });
+    if definition.least > 0 {
+        schema["minItems"] = definition.least.into();
+    }
+    if let Some(most) = definition.most {
+        schema["maxItems"] = most.into();
+    }
+    schema
+}
+
+/// A member of a set: the value alone, or an object with the value and marks.
+fn member(collection: &Collection) -> Value {
+    let column = collection.key_column();
+    let mut properties = Map::new();
+    properties.insert(column.field.to_owned(), value(column));
+    for field in &collection.object.fields {
+        if let Some(column) = collection.object.column(field) {
+            let mut schema = value(column);
+            schema["description"] = field.doc.as_str().into();
+            properties.insert(field.name.to_owned(), schema);
+        }
+    }
+    json!({
+        "if": { "type": "object" },
+        "then": {
+            "type": "object",
+            "additionalProperties": false,
+            "properties": properties,
+            "required": [column.field],
+        },
+        "else": value(column),
+    })
+}
+
+fn key(column: &ColumnDefinition) -> Value {
+    match column.kind {
+        Kind::Integer { .. } => json!({ "type": "string", "pattern": "^(0|[1-9][0-9]*)$" }),
+        _ => value(&ColumnDefinition {
+            nullable: false,
+            ..*column
+        }),
+    }
+}
+
+fn value(column: &ColumnDefinition) -> Value {
+    let or_null = |kind: &str| match column.nullable && !column.key {
+        true => json!([kind, "null"]),
+        false => kind.into(),
+    };
+    let mut schema = match column.kind {
+        Kind::Line { longest } => json!({ "type": or_null("string"), "maxLength": longest }),
+        Kind::Text(format) => json!({
+            "type": or_null("string"), "format": format.name, "pattern": format.pattern,
+        }),
+        Kind::Words(words) => json!({
+            "type": or_null("string"),
+            "oneOf": words.iter().map(|(word, doc)| json!({ "const": word, "description": doc.trim() })).collect::<Value>(),
+        }),
+        Kind::Integer { .. } => {
+            let (least, most) = column.bounds().unwrap_or((i64::MIN, i64::MAX));
+            json!({ "type": or_null("integer"), "minimum": least, "maximum": most })
+        }
+        Kind::Flag => json!({ "type": or_null("boolean") }),
+        Kind::List(format) => {
+            let item = json!({ "type": ["integer", "string"], "format": format.name, "pattern": format.pattern });
+            json!({
+                "type": if column.nullable { json!(["integer", "string", "array", "null"]) } else { json!(["integer", "string", "array"]) },
+                "format": format.name, "pattern": format.pattern, "items": item,
+            })
+        }
+    };
+    if matches!(column.kind, Kind::Words(_)) && column.nullable && !column.key {
+        // A word or nothing.
+        if let Some(Value::Array(words)) = schema.get_mut("oneOf") {
+            words.push(json!({ "type": "null" }));
+        }
+    }
+    if let Some(default) = column.default {
+        schema["default"] = column.show(&default());
+    }
+    schema
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::FORMATS;
 
     #[test]
     fn the_schema_that_is_checked_in_is_the_one_of_the_model() {
@@ -87,14 +185,9 @@ mod tests {
     }
 
     #[test]
-    fn every_map_has_keys_of_a_format() {
+    fn every_format_is_known() {
         fn walk(schema: &Value) {
-            assert!(schema.get("patternProperties").is_none(), "{schema}");
-            let open = schema
-                .get("additionalProperties")
-                .is_some_and(Value::is_object);
-            if open {
-                let format = schema["propertyNames"]["format"].as_str().unwrap();
+            if let Some(format) = schema.get("format").and_then(Value::as_str) {
                 assert!(FORMATS.iter().any(|f| f.name == format), "{format}");
             }
             match schema {

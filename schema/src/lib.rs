@@ -1,9 +1,9 @@
 //! The configuration model: its types, its JSON Schema, its SQL migrations. One definition.
 //!
-//! [`model`] defines every object once. From it come the types that documents are read into ([`Document`]), their JSON
-//! Schema ([`json_schema`]), the rows that the database stores ([`Row`], [`Configuration`]) and the descriptions of the
-//! tables ([`Table::definition`]), which the SQL in `migrations/` is tested against. A [`Changeset`] is the difference
-//! of two states.
+//! [`model`] defines every object once. From it come the rows that the database stores ([`Row`], [`Configuration`]), the
+//! descriptions of the tables ([`Table::definition`]), which the SQL in `migrations/` is tested against, and from those the
+//! [`outline`] of documents, along which they are read and written, and their JSON Schema ([`json_schema`]). A
+//! [`Changeset`] is the difference of two states.
 //!
 //! [`source::read`] reads a document from text and says everything that is wrong with it, each error at its line and
 //! column; [`meaning::check`] says what neither the JSON Schema nor SQL can.
@@ -12,10 +12,12 @@ pub mod changeset;
 pub mod document;
 pub mod format;
 mod json_schema;
+pub mod marks;
 pub mod meaning;
 pub mod merge;
 pub mod model;
 mod object;
+pub mod outline;
 pub mod port;
 pub mod source;
 mod suggestion;
@@ -25,10 +27,11 @@ pub mod testing;
 pub mod types;
 pub mod value;
 
-pub use changeset::{Change, Changeset, Mismatch, RowKey};
-pub use document::Path;
+pub use changeset::{Change, Changeset, Mismatch};
+pub use document::{Path, from_document, to_document};
 pub use json_schema::{json_schema, json_schema_text};
+pub use marks::Marks;
 pub use meaning::Problem;
-pub use model::{Configuration, Document, Row, Table};
-pub use table::{ColumnDefinition, Reference, RowError, TableDefinition};
-pub use value::{Column, SqlType, Value};
+pub use model::{Configuration, Row, RowKey, Table, TableRow};
+pub use table::{ColumnDefinition, Reference, RowError, Step, TableDefinition};
+pub use value::{Column, FieldError, Kind, SqlType, Value};

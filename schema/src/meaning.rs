@@ -17,9 +17,8 @@ use ipnet::IpNet;
 pub(crate) use references::unknown;
 
 use crate::document::Path;
-use crate::model::{Configuration, LONGEST_DESCRIPTION};
+use crate::model::Configuration;
 use crate::types::Name;
-use crate::value::Value;
 
 /// One thing that keeps a configuration from meaning anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +61,6 @@ impl fmt::Display for Problem {
 pub fn check(configuration: &Configuration) -> Vec<Problem> {
     let facts = Facts::new(configuration);
     let mut problems = Vec::new();
-    descriptions(configuration, &mut problems);
     references::check(configuration, &mut problems);
     interfaces::check(&facts, &mut problems);
     routes::check(&facts, &mut problems);
@@ -103,33 +101,6 @@ impl<'a> Facts<'a> {
     fn vpc_of(&self, interface: &Name) -> Option<&'a Name> {
         let key = (interface.clone(),);
         self.configuration.interface.get(&key).map(|i| &i.vpc)
-    }
-}
-
-fn descriptions(configuration: &Configuration, problems: &mut Vec<Problem>) {
-    for row in configuration.rows() {
-        for (field, value) in row.fields() {
-            let Value::Text(text) = value else { continue };
-            if field != "description" {
-                continue;
-            }
-            let length = text.chars().count();
-            if length > LONGEST_DESCRIPTION {
-                problems.push(Problem::new(
-                    row.path().join(field),
-                    format!("expected at most {LONGEST_DESCRIPTION} characters, found {length}"),
-                ));
-            }
-            if let Some(bad) = text.chars().find(|c| c.is_control()) {
-                problems.push(Problem::new(
-                    row.path().join(field),
-                    format!(
-                        "expected one line of text, found the control character {}",
-                        bad.escape_unicode()
-                    ),
-                ));
-            }
-        }
     }
 }
 

@@ -1,44 +1,65 @@
-//! The macros behind the one definition: from an object as it is written in a document they make the serde type, its
-//! JSON Schema, the row that the database stores and the description of its table.
+//! The macros behind the one definition: from an object as the model says it they make the row that the database stores and
+//! the description of its table, which everything generic goes by.
 
 /// Defines one kind of object.
 ///
-/// `key` columns come from where the object stands in the document (the name in a map, the parent's key), `columns` are
-/// its own fields, `children` are the lists and maps below it, whose objects are rows of their own tables. `=> table`
-/// behind a column is a reference; `parent table(columns)` is the reference to the object above.
+/// `at` says where its objects stand in documents (see [`TableDefinition::place`](crate::TableDefinition)), and what they
+/// are together. `key` columns come from that place, in its order; `columns` are the object's own fields: `name: Type`, with
+/// `as "field"` where documents call it otherwise, `[range]` for a number's bounds, `=> "table"` for a reference and
+/// `= value` for what it is where a document says nothing. `parent table(columns)` is the reference to an object above
+/// whose key has several columns; `least` and `most` bound how many there are below one parent; `unique (columns)` says
+/// what no two active rows share. Marks come by themselves.
 macro_rules! object {
     (
-        $(#[$meta:meta])*
-        $object:ident, $row:ident in $table:literal {
+        $(#[doc = $doc:literal])*
+        $row:ident in $table:literal at $place:literal: $section:literal {
             key { $($key:ident: $key_type:ty $(=> $key_target:literal)?),+ $(,)? }
             $(parent $parent:literal ($($parent_column:ident),+);)?
-            columns { $( $(#[$column_meta:meta])* $column:ident: $column_type:ty $(=> $target:literal)? ),* $(,)? }
-            children { $( $(#[$child_meta:meta])* $child:ident: $child_type:ty ),* $(,)? }
+            $(least $least:literal;)?
+            $(most $most:expr;)?
+            $(unique ($($unique:ident),+);)*
+            columns { $(
+                $(#[doc = $column_doc:literal])*
+                $column:ident $(as $field:literal)? : $column_type:ty $([$range:expr])? $(=> $target:literal)? $(= $default:expr)?
+            ),* $(,)? }
         }
     ) => {
-        $(#[$meta])*
-        #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-        #[serde(deny_unknown_fields)]
-        pub struct $object {
-            $( $(#[$column_meta])* pub $column: $column_type, )*
-            $( $(#[$child_meta])* pub $child: $child_type, )*
-        }
-
-        #[doc = concat!("A row of table `", $table, "`.")]
+        $(#[doc = $doc])*
+        #[doc = ""]
+        #[doc = concat!("A row of table `", $table, "`; in documents at `", $place, "`.")]
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[allow(missing_docs)]
         pub struct $row {
-            $( pub $key: $key_type, )+
-            $( pub $column: $column_type, )*
+            $( #[allow(missing_docs)] pub $key: $key_type, )+
+            $( $(#[doc = $column_doc])* pub $column: $column_type, )*
+            /// Whether the object is deactivated, and what somebody noted about it.
+            pub marks: $crate::marks::Marks,
         }
 
         impl $row {
             /// The table that such rows are stored in.
             pub const TABLE: $crate::table::TableDefinition = $crate::table::TableDefinition {
                 name: $table,
+                doc: concat!($($doc, "\n"),*),
+                place: $place,
+                section: $section,
+                least: 0 $(+ $least)?,
+                most: { #[allow(unused_mut, unused_assignments)] let mut most = None; $( most = Some($most); )? most },
                 columns: &[
-                    $( $crate::table::ColumnDefinition::new::<$key_type>(stringify!($key), true), )+
-                    $( $crate::table::ColumnDefinition::new::<$column_type>(stringify!($column), false), )*
+                    $( $crate::table::ColumnDefinition {
+                        key: true,
+                        target: { #[allow(unused_mut, unused_assignments)] let mut target = None; $( target = Some($key_target); )? target },
+                        ..$crate::table::ColumnDefinition::of::<$key_type>(stringify!($key))
+                    }, )+
+                    $( $crate::table::ColumnDefinition {
+                        field: { #[allow(unused_mut, unused_assignments)] let mut field = stringify!($column); $( field = $field; )? field },
+                        doc: concat!($($column_doc, "\n"),*),
+                        range: { #[allow(unused_mut, unused_assignments)] let mut range = None; $( range = Some((*$range.start() as i64, *$range.end() as i64)); )? range },
+                        default: { #[allow(unused_mut, unused_assignments)] let mut default: Option<fn() -> $crate::value::Value> = None; $( default = Some(|| $crate::value::Column::to_value(&($default as $column_type))); )? default },
+                        target: { #[allow(unused_mut, unused_assignments)] let mut target = None; $( target = Some($target); )? target },
+                        ..$crate::table::ColumnDefinition::of::<$column_type>(stringify!($column))
+                    }, )*
+                    $crate::table::ColumnDefinition::DEACTIVATED,
+                    $crate::table::ColumnDefinition::ANNOTATION,
                 ],
                 references: &[
                     $( $crate::table::Reference {
@@ -51,21 +72,8 @@ macro_rules! object {
                         columns: &[stringify!($column)], table: $target,
                     }, )? )*
                 ],
+                unique: &[$( &[$(stringify!($unique)),+], )*],
             };
-
-            /// The row of an object that stands under the given key.
-            #[allow(unused_variables)]
-            pub fn new($($key: $key_type,)+ object: &$object) -> Self {
-                $row { $($key,)+ $($column: object.$column.clone(),)* }
-            }
-
-            /// The object without its children.
-            pub fn to_object(&self) -> $object {
-                $object {
-                    $($column: self.$column.clone(),)*
-                    $($child: Default::default(),)*
-                }
-            }
 
             /// The key alone.
             pub fn key(&self) -> ($($key_type,)+) {
@@ -75,13 +83,27 @@ macro_rules! object {
             /// The values in the order of the table's columns.
             pub fn values(&self) -> Vec<$crate::value::Value> {
                 use $crate::value::Column as _;
-                vec![$(self.$key.to_value(),)+ $(self.$column.to_value(),)*]
+                let [deactivated, annotation] = self.marks.values();
+                vec![$(self.$key.to_value(),)+ $(self.$column.to_value(),)* deactivated, annotation]
             }
 
             /// Reads a row from its values, given in the order of the table's columns.
+            ///
+            /// # Errors
+            ///
+            /// Where their number is another, or one is not what its column takes.
             pub fn from_values(values: &[$crate::value::Value]) -> Result<Self, $crate::table::RowError> {
                 let mut values = $crate::table::Values::new(&Self::TABLE, values)?;
-                Ok($row { $($key: values.next()?,)+ $($column: values.next()?,)* })
+                Ok($row {
+                    $($key: values.next()?,)+
+                    $($column: values.next()?,)*
+                    marks: $crate::marks::Marks::new(values.next()?, values.next()?),
+                })
+            }
+
+            pub(crate) fn key_from_values(values: &[$crate::value::Value]) -> Result<($($key_type,)+), $crate::table::RowError> {
+                let mut values = $crate::table::Values::of_key(&Self::TABLE, values)?;
+                Ok(($(values.next::<$key_type>()?,)+))
             }
         }
     };
@@ -122,12 +144,31 @@ macro_rules! tables {
                 match self { $(Row::$variant(_) => Table::$variant),+ }
             }
 
+            /// The row's table and key.
+            pub fn row_key(&self) -> RowKey {
+                match self { $(Row::$variant(row) => RowKey::$variant(row.key())),+ }
+            }
+
             /// The values in the order of the table's columns, the key first.
             pub fn values(&self) -> Vec<Value> {
                 match self { $(Row::$variant(row) => row.values()),+ }
             }
 
+            /// The row's marks.
+            pub fn marks(&self) -> &Marks {
+                match self { $(Row::$variant(row) => &row.marks),+ }
+            }
+
+            /// The row's marks, to be changed.
+            pub fn marks_mut(&mut self) -> &mut Marks {
+                match self { $(Row::$variant(row) => &mut row.marks),+ }
+            }
+
             /// Reads a row of `table` from its values, given in the order of the table's columns.
+            ///
+            /// # Errors
+            ///
+            /// Where their number is another, or one is not what its column takes.
             pub fn from_values(table: Table, values: &[Value]) -> Result<Row, RowError> {
                 match table { $(Table::$variant => $row::from_values(values).map(Row::$variant)),+ }
             }
@@ -136,6 +177,45 @@ macro_rules! tables {
         $(impl From<$row> for Row {
             fn from(row: $row) -> Row { Row::$variant(row) }
         })+
+
+        $(impl TableRow for $row {
+            type Key = $key;
+            const OF: Table = Table::$variant;
+            fn row_key(key: $key) -> RowKey { RowKey::$variant(key) }
+            fn rows(configuration: &Configuration) -> &BTreeMap<$key, $row> { &configuration.$field }
+            fn from_row(row: Row) -> Option<$row> {
+                match row { Row::$variant(row) => Some(row), _ => None }
+            }
+            fn borrowed(row: &Row) -> Option<&$row> {
+                match row { Row::$variant(row) => Some(row), _ => None }
+            }
+        })+
+
+        /// What identifies a row: its table and its key. Ordered by table (parents first) and key.
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[allow(missing_docs)]
+        pub enum RowKey { $($variant($key)),+ }
+
+        impl RowKey {
+            /// The row's table.
+            pub fn table(&self) -> Table {
+                match self { $(RowKey::$variant(_) => Table::$variant),+ }
+            }
+
+            /// The values of the key's columns.
+            pub fn values(&self) -> Vec<Value> {
+                match self { $(RowKey::$variant(key) => key.to_values()),+ }
+            }
+
+            /// The key of a row of `table` with these values.
+            ///
+            /// # Errors
+            ///
+            /// Where their number is another, or one is not what its column takes.
+            pub fn from_values(table: Table, values: &[Value]) -> Result<RowKey, RowError> {
+                match table { $(Table::$variant => $row::key_from_values(values).map(RowKey::$variant)),+ }
+            }
+        }
 
         /// A whole configuration as rows, each table ordered by its key: what a revision's state is, in memory.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -158,9 +238,19 @@ macro_rules! tables {
                 match row { $(Row::$variant(row) => self.$field.get(&row.key()).cloned().map(Row::$variant)),+ }
             }
 
+            /// The row of this key.
+            pub fn find(&self, key: &RowKey) -> Option<Row> {
+                match key { $(RowKey::$variant(key) => self.$field.get(key).cloned().map(Row::$variant)),+ }
+            }
+
             /// All rows, parents before children, each table in the order of its key.
             pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
                 std::iter::empty()$(.chain(self.$field.values().cloned().map(Row::$variant)))+
+            }
+
+            /// The rows of one table, in the order of its key.
+            pub fn rows_of(&self, table: Table) -> Box<dyn Iterator<Item = Row> + '_> {
+                match table { $(Table::$variant => Box::new(self.$field.values().cloned().map(Row::$variant))),+ }
             }
 
             /// The number of rows.

@@ -1,15 +1,10 @@
 //! Where an interface's frames come from and go to.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-use crate::value::text_column;
+use crate::value::{Kind, text_column};
 
 /// A port, written `DRIVER:ARGUMENT`. The virtual dataplane puts a port of its own in place of each of these.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -184,36 +179,7 @@ impl fmt::Display for Port {
     }
 }
 
-impl Serialize for Port {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Port {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Cow::<'de, str>::deserialize(deserializer)?
-            .parse()
-            .map_err(D::Error::custom)
-    }
-}
-
-impl JsonSchema for Port {
-    fn schema_name() -> Cow<'static, str> {
-        "Port".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "format": "port",
-            "pattern": "^(af_packet|tap|null|ring|pcap|memif):.+$",
-            "description": "Where frames come from and go to: af_packet:eth0, tap:tap0, null:NAME, ring:NAME, \
-                pcap:receive=FILE,transmit=FILE, memif:socket=FILE,id=N,role=server."
-        })
-    }
-}
-
-text_column!(Port);
+text_column!(Port, Kind::Text(&crate::format::PORT));
 
 #[cfg(test)]
 mod tests {

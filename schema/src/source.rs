@@ -20,9 +20,9 @@ use ipnet::IpNet;
 pub use diagnostic::{Diagnostic, Diagnostics, Related};
 pub use tree::DEEPEST_NESTING;
 
-use crate::document::Path;
+use crate::document::{Path, from_document};
 use crate::meaning::{self, Problem};
-use crate::model::{Configuration, Document};
+use crate::model::Configuration;
 use crate::types::AddressRange;
 use diagnostic::Text;
 use tree::{Kind, Node, Span};
@@ -33,9 +33,7 @@ pub const LARGEST_DOCUMENT: usize = 256 << 20;
 /// A document that was read without errors, and where each of its parts stands in the text.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The document as it was written.
-    pub document: Document,
-    /// The same as rows.
+    /// What the document says, as rows.
     pub configuration: Configuration,
     text: Arc<Text>,
     root: Node,
@@ -88,17 +86,16 @@ pub fn read_shape(name: &str, bytes: &[u8]) -> Result<Source, Diagnostics> {
         list.extend(dangling::check(&root));
         return Err(fail(text.to_owned(), list));
     }
-    // What the schema lets through, the types take; were it otherwise, this is still an error and no panic.
-    let document: Document = match serde_json::from_value(value) {
-        Ok(document) => document,
-        Err(error) => {
-            let error = Diagnostic::new(0..0, error.to_string());
-            return Err(fail(text.to_owned(), vec![error]));
+    // What the schema lets through, the types take; were it otherwise, these are still errors and no panic.
+    let configuration = match from_document(&value) {
+        Ok(configuration) => configuration,
+        Err(problems) => {
+            let list = problems.into_iter().map(|problem| located(&root, problem));
+            return Err(fail(text.to_owned(), list.collect()));
         }
     };
     Ok(Source {
-        configuration: Configuration::from(&document),
-        document,
+        configuration,
         text: Arc::new(Text::new(name, text.to_owned())),
         root,
     })
@@ -116,17 +113,7 @@ impl Source {
 
     /// The problems of a configuration that came from this document, with their places.
     pub fn diagnose(&self, problems: Vec<Problem>) -> Diagnostics {
-        let list = problems.into_iter().map(|problem| {
-            let Problem {
-                path,
-                message,
-                help,
-            } = problem;
-            let span = locate(&self.root, &path, Place::Value);
-            let mut diagnostic = Diagnostic::new(span, message).at(path);
-            diagnostic.help = help;
-            diagnostic
-        });
+        let list = problems.into_iter().map(|p| located(&self.root, p));
         Diagnostics::new(self.text.clone(), list.collect())
     }
 
@@ -137,7 +124,7 @@ impl Source {
 }
 
 /// A document as YAML, in the order of its names; [`read`] gives it back.
-pub fn to_yaml(document: &Document) -> Result<String, serde_saphyr::ser::Error> {
+pub fn to_yaml(document: &serde_json::Value) -> Result<String, serde_saphyr::ser::Error> {
     let options = serde_saphyr::ser_options! {
         yaml_12: true,
         no_lang_directive: true,
@@ -148,8 +135,21 @@ pub fn to_yaml(document: &Document) -> Result<String, serde_saphyr::ser::Error> 
 }
 
 /// A document as indented JSON, in the order of its names; [`read`] gives it back.
-pub fn to_json(document: &Document) -> Result<String, serde_json::Error> {
+pub fn to_json(document: &serde_json::Value) -> Result<String, serde_json::Error> {
     serde_json::to_string_pretty(document)
+}
+
+/// A problem with its place.
+fn located(root: &Node, problem: Problem) -> Diagnostic {
+    let Problem {
+        path,
+        message,
+        help,
+    } = problem;
+    let span = locate(root, &path, Place::Value);
+    let mut diagnostic = Diagnostic::new(span, message).at(path);
+    diagnostic.help = help;
+    diagnostic
 }
 
 /// What of an entry is meant.

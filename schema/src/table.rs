@@ -1,17 +1,31 @@
 //! Descriptions of tables: what the macros of `object.rs` make, what SQL is checked against, and what generic code
-//! over all tables (the store, the journal's encoding) goes by.
+//! over all tables (the store, the journal's encoding, documents, the editor) goes by.
 
-use crate::value::{Column, SqlType, Value};
+use crate::types::Line;
+use crate::value::{Column, FieldError, Kind, SqlType, Value};
 
 /// A table: its name, its columns (the key first) and what they refer to.
 #[derive(Clone, Copy, Debug)]
 pub struct TableDefinition {
     /// The table's name in SQL.
     pub name: &'static str,
-    /// All columns, those of the key first.
+    /// What one of its objects is, in words.
+    pub doc: &'static str,
+    /// Where its objects stand in documents: names of fields, and between them `{column}` for the key of a map,
+    /// `[column]` for the index in a list and `<column>` for a member of a set.
+    pub place: &'static str,
+    /// What the map, list or set of its objects is, in words.
+    pub section: &'static str,
+    /// The fewest objects below one parent.
+    pub least: usize,
+    /// The most objects below one parent.
+    pub most: Option<usize>,
+    /// All columns: those of the key first, then the fields, then the marks.
     pub columns: &'static [ColumnDefinition],
     /// The foreign keys.
     pub references: &'static [Reference],
+    /// Columns whose values no two active rows share. NULL equals nothing.
+    pub unique: &'static [&'static [&'static str]],
 }
 
 impl TableDefinition {
@@ -19,31 +33,171 @@ impl TableDefinition {
     pub fn key_len(&self) -> usize {
         self.columns.iter().take_while(|c| c.key).count()
     }
+
+    /// The place of a column.
+    pub fn position(&self, column: &str) -> Option<usize> {
+        self.columns.iter().position(|c| c.name == column)
+    }
+
+    /// What an object of the table is called: `VPC`, `route next hop`.
+    pub fn noun(&self) -> String {
+        match self.name {
+            "vpc" => "VPC".to_owned(),
+            "nat_pool" => "pool".to_owned(),
+            "acl" => "ACL".to_owned(),
+            other => other.replace('_', " "),
+        }
+    }
+
+    /// The steps of [`TableDefinition::place`].
+    pub fn steps(&self) -> impl Iterator<Item = Step> + '_ {
+        self.place.split('/').map(|step| {
+            let inner = |open, close| step.strip_prefix(open)?.strip_suffix(close);
+            let column = |name: &str| {
+                // A test goes through all tables.
+                self.position(name).unwrap_or_default()
+            };
+            if let Some(name) = inner('{', '}') {
+                Step::Key(column(name))
+            } else if let Some(name) = inner('[', ']') {
+                Step::Position(column(name))
+            } else if let Some(name) = inner('<', '>') {
+                Step::Member(column(name))
+            } else {
+                Step::Field(step)
+            }
+        })
+    }
+}
+
+/// One step of the place of a table's objects. Numbers are those of columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A field of this name.
+    Field(&'static str),
+    /// The key of a map.
+    Key(usize),
+    /// The index in a list.
+    Position(usize),
+    /// A member of a set.
+    Member(usize),
 }
 
 /// One column.
 #[derive(Clone, Copy, Debug)]
 pub struct ColumnDefinition {
-    /// The column's name, the same as its field's name in documents.
+    /// The column's name in SQL.
     pub name: &'static str,
+    /// Its field's name in documents.
+    pub field: &'static str,
+    /// What it is for, as the model says it; see [`ColumnDefinition::description`].
+    pub doc: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// The bounds of a number, where they are closer than those of its type.
+    pub range: Option<(i64, i64)>,
+    /// What it is where a document says nothing; NULL if it may be, otherwise the field is required.
+    pub default: Option<fn() -> Value>,
     /// Its declared type.
     pub sql_type: SqlType,
     /// Whether it may be NULL.
     pub nullable: bool,
     /// Whether it belongs to the key.
     pub key: bool,
+    /// The table whose object it names.
+    pub target: Option<&'static str>,
 }
 
 impl ColumnDefinition {
     /// The column of a field of type `T`.
-    pub const fn new<T: Column>(name: &'static str, key: bool) -> Self {
+    pub const fn of<T: Column>(name: &'static str) -> Self {
         ColumnDefinition {
             name,
+            field: name,
+            doc: "",
+            kind: T::KIND,
+            range: None,
+            default: None,
             sql_type: T::SQL_TYPE,
             nullable: T::NULLABLE,
-            key,
+            key: false,
+            target: None,
         }
     }
+
+    pub(crate) const DEACTIVATED: ColumnDefinition = ColumnDefinition {
+        doc: "Whether this is kept, but ignored with all below it, as if it were not there.",
+        ..ColumnDefinition::of::<bool>("deactivated")
+    };
+    pub(crate) const ANNOTATION: ColumnDefinition = ColumnDefinition {
+        doc: "A note about this, for people.",
+        ..ColumnDefinition::of::<Option<Line>>("annotation")
+    };
+
+    /// Whether a document must say it.
+    pub fn required(&self) -> bool {
+        !self.key && !self.nullable && self.default.is_none()
+    }
+
+    /// The value where a document says nothing, if that can be.
+    pub fn absent(&self) -> Option<Value> {
+        match self.default {
+            Some(default) => Some(default()),
+            None => self.nullable.then_some(Value::Null),
+        }
+    }
+
+    /// What it is for, on one line.
+    pub fn description(&self) -> String {
+        one_line(self.doc)
+    }
+
+    /// Reads a value as it stands in a document.
+    ///
+    /// # Errors
+    ///
+    /// What was expected and what was found.
+    pub fn read(&self, json: &serde_json::Value) -> Result<Value, FieldError> {
+        self.within(self.kind.read(json)?)
+    }
+
+    /// Reads a value as somebody types it.
+    ///
+    /// # Errors
+    ///
+    /// What was expected and what was found.
+    pub fn parse(&self, text: &str) -> Result<Value, FieldError> {
+        self.within(self.kind.parse(text)?)
+    }
+
+    /// The value as it stands in a document. NULL is null; a document leaves it out.
+    pub fn show(&self, value: &Value) -> serde_json::Value {
+        self.kind.show(value)
+    }
+
+    /// The bounds of a number.
+    pub fn bounds(&self) -> Option<(i64, i64)> {
+        match self.kind {
+            Kind::Integer { least, most } => Some(self.range.unwrap_or((least, most))),
+            _ => None,
+        }
+    }
+
+    fn within(&self, value: Value) -> Result<Value, FieldError> {
+        if let (Some((least, most)), Value::Integer(number)) = (self.bounds(), &value)
+            && !(least..=most).contains(number)
+        {
+            return Err(FieldError::new(format!(
+                "expected a whole number from {least} to {most}, found {number}"
+            )));
+        }
+        Ok(value)
+    }
+}
+
+/// The text of a doc comment on one line.
+pub(crate) fn one_line(doc: &str) -> String {
+    doc.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A foreign key: `columns` name a row of `table` by its whole key.
@@ -88,11 +242,27 @@ pub(crate) struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
+    /// The values of a whole row.
     pub(crate) fn new(
         table: &'static TableDefinition,
         values: &'a [Value],
     ) -> Result<Self, RowError> {
-        let expected = table.columns.len();
+        Values::expecting(table, values, table.columns.len())
+    }
+
+    /// The values of a row's key.
+    pub(crate) fn of_key(
+        table: &'static TableDefinition,
+        values: &'a [Value],
+    ) -> Result<Self, RowError> {
+        Values::expecting(table, values, table.key_len())
+    }
+
+    fn expecting(
+        table: &'static TableDefinition,
+        values: &'a [Value],
+        expected: usize,
+    ) -> Result<Self, RowError> {
         if values.len() != expected {
             return Err(RowError::Count {
                 table: table.name,

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::changeset::{Changeset, RowKey};
+use crate::changeset::Changeset;
 use crate::model::*;
 use crate::types::{RouteType, TransportProtocol};
 use crate::value::Value;

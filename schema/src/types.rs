@@ -1,17 +1,15 @@
 //! The small types that fields are made of. Each has one canonical text form, which is what documents show and the
 //! database stores; parsing accepts the usual spellings and the error says what was expected.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use compact_str::CompactString;
 use ipnet::IpNet;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::value::text_column;
+use crate::format;
+use crate::value::{Kind, SqlType, Value, text_column};
 
 /// Why a text is not a value of the type that its field needs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,39 +46,10 @@ impl ParseError {
     }
 }
 
-/// serde and JSON Schema through `Display` and `FromStr`. The pattern lets through all that `FromStr` takes and a little
-/// more; the format is checked by `FromStr` itself, see [`crate::format`].
-macro_rules! text_type {
-    ($type:ident, $format:literal, $pattern:expr, $description:expr) => {
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = Cow::<'de, str>::deserialize(deserializer)?;
-                text.parse().map_err(D::Error::custom)
-            }
-        }
-        impl JsonSchema for $type {
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($type).into()
-            }
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({
-                    "type": "string", "format": $format, "pattern": $pattern, "description": $description
-                })
-            }
-        }
-        text_column!($type);
-    };
-}
-
 /// A name that a person chose: the key of most objects. 1 to 63 of the characters `A-Z a-z 0-9 . _ -`, the first one a
 /// letter or a digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(Box<str>);
+pub struct Name(CompactString);
 
 impl Name {
     /// The name as text.
@@ -114,12 +83,7 @@ impl FromStr for Name {
     }
 }
 
-text_type!(
-    Name,
-    "name",
-    "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
-    "A name: 1 to 63 letters, digits, '.', '_' or '-', the first a letter or a digit."
-);
+text_column!(Name, Kind::Text(&format::NAME));
 
 /// An IPv4 or IPv6 prefix with no host bits set, like `10.0.0.0/8` or `2001:db8::/32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,12 +119,7 @@ impl FromStr for Prefix {
     }
 }
 
-text_type!(
-    Prefix,
-    "prefix",
-    "^[0-9A-Fa-f:.]+/[0-9]{1,3}$",
-    "An IPv4 or IPv6 prefix with no host bits set: 10.0.0.0/8, 2001:db8::/32."
-);
+text_column!(Prefix, Kind::Text(&format::PREFIX));
 
 /// The address of an interface together with the length of its subnet's prefix, like `10.0.1.1/24`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -208,12 +167,7 @@ impl FromStr for InterfaceAddress {
     }
 }
 
-text_type!(
-    InterfaceAddress,
-    "interface-address",
-    "^[0-9A-Fa-f:.]+/[0-9]{1,3}$",
-    "An address and the length of its subnet's prefix: 10.0.1.1/24, 2001:db8::1/64."
-);
+text_column!(InterfaceAddress, Kind::Text(&format::INTERFACE_ADDRESS));
 
 /// A range of addresses of one family, both ends included: `198.51.100.10-198.51.100.20`, or one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -271,12 +225,7 @@ impl FromStr for AddressRange {
     }
 }
 
-text_type!(
-    AddressRange,
-    "address-range",
-    "^[0-9A-Fa-f:.]+( *- *[0-9A-Fa-f:.]+)?$",
-    "An address, or a range with both ends included: 198.51.100.10-198.51.100.20."
-);
+text_column!(AddressRange, Kind::Text(&format::ADDRESS_RANGE));
 
 /// An IEEE 802 MAC address of one station (not a group), written `02:00:00:00:00:01`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -319,73 +268,219 @@ impl FromStr for MacAddress {
     }
 }
 
-text_type!(
-    MacAddress,
-    "mac-address",
-    "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$",
-    "The MAC address of one station: 02:00:00:00:00:01."
+text_column!(MacAddress, Kind::Text(&format::MAC_ADDRESS));
+
+/// One line of text for people: at most [`Line::LONGEST`] characters, no control character among them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Line(Box<str>);
+
+impl Line {
+    /// The most characters of a line.
+    pub const LONGEST: usize = 255;
+
+    /// The line as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl FromStr for Line {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        line(text, Line::LONGEST)?;
+        Ok(Line(text.into()))
+    }
+}
+
+/// Checks that a text is one line of at most so many characters.
+pub(crate) fn line(text: &str, longest: usize) -> Result<(), String> {
+    if let Some(bad) = text.chars().find(|c| c.is_control()) {
+        return Err(format!(
+            "expected one line of text, found the control character {}",
+            bad.escape_unicode()
+        ));
+    }
+    let length = text.chars().count();
+    if length > longest {
+        return Err(format!(
+            "expected at most {longest} characters, found {length}"
+        ));
+    }
+    Ok(())
+}
+
+text_column!(
+    Line,
+    Kind::Line {
+        longest: Line::LONGEST
+    }
 );
 
-/// What happens to packets that match a route.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum RouteType {
-    /// Forwarded to one of the next hops.
-    #[default]
-    Unicast,
-    /// Dropped in silence.
-    Blackhole,
-    /// Dropped, and the sender is told by an ICMP destination unreachable (RFC 792).
-    Unreachable,
+/// Transport ports: single ones and ranges with both ends included, like `80`, `8000-8100` or `80,443,8000-8100`.
+///
+/// Kept in order, without overlaps; ranges that touch are one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ports(Box<[(u16, u16)]>);
+
+impl Ports {
+    /// One port.
+    pub fn single(port: u16) -> Self {
+        Ports([(port, port)].into())
+    }
+    /// The ranges, first and last included, in order.
+    pub fn ranges(&self) -> &[(u16, u16)] {
+        &self.0
+    }
+    /// The port, where it is a single one.
+    pub fn only(&self) -> Option<u16> {
+        match *self.0 {
+            [(first, last)] if first == last => Some(first),
+            _ => None,
+        }
+    }
+    /// The number of ports.
+    pub fn count(&self) -> u32 {
+        let count = |(first, last): &(u16, u16)| u32::from(last - first) + 1;
+        self.0.iter().map(count).sum()
+    }
+    /// Whether `port` is among them.
+    pub fn contains(&self, port: u16) -> bool {
+        self.0
+            .iter()
+            .any(|(first, last)| (*first..=*last).contains(&port))
+    }
+    /// Whether the two have a port in common.
+    pub fn overlaps(&self, other: &Ports) -> bool {
+        let meet = |a: &(u16, u16), b: &(u16, u16)| a.0 <= b.1 && b.0 <= a.1;
+        self.0.iter().any(|a| other.0.iter().any(|b| meet(a, b)))
+    }
 }
 
-/// A transport protocol with ports.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum TransportProtocol {
-    /// TCP (RFC 9293).
-    Tcp,
-    /// UDP (RFC 768).
-    Udp,
-}
-
-/// `Display` and `FromStr` of a plain enum, in the words that its documents use.
-macro_rules! word_enum {
-    ($type:ident, $expected:expr, { $($variant:ident = $word:expr),* $(,)? }) => {
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $($type::$variant => $word),* })
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (first, last)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            if first == last {
+                write!(f, "{comma}{first}")?;
+            } else {
+                write!(f, "{comma}{first}-{last}")?;
             }
         }
+        Ok(())
+    }
+}
+
+impl FromStr for Ports {
+    type Err = ParseError;
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        const EXPECTED: &str = "ports from 1 to 65535, like 80, 8000-8100 or 80,443";
+        let error = || ParseError::new(EXPECTED, text);
+        let mut ranges = Vec::new();
+        for part in text.split(',') {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let port = |text: &str| {
+                let port = text.trim().parse::<u16>().map_err(|_| error())?;
+                if port == 0 { Err(error()) } else { Ok(port) }
+            };
+            let (first, last) = (port(first)?, port(last)?);
+            if first > last {
+                return Err(error().hint(format_args!("{first} is after {last}")));
+            }
+            ranges.push((first, last));
+        }
+        ranges.sort_unstable();
+        let mut merged: Vec<(u16, u16)> = Vec::with_capacity(ranges.len());
+        for (first, last) in ranges {
+            match merged.last_mut() {
+                Some(before) if u32::from(first) <= u32::from(before.1) + 1 => {
+                    before.1 = before.1.max(last);
+                }
+                _ => merged.push((first, last)),
+            }
+        }
+        Ok(Ports(merged.into()))
+    }
+}
+
+impl crate::value::Column for Ports {
+    const SQL_TYPE: SqlType = SqlType::Any;
+    const KIND: Kind = Kind::List(&format::PORTS);
+    /// A single port is a number, as it was before there were lists.
+    fn to_value(&self) -> Value {
+        match self.only() {
+            Some(port) => Value::Integer(i64::from(port)),
+            None => Value::Text(self.to_string()),
+        }
+    }
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Null => Err("expected ports, found none".to_owned()),
+            value => value.to_string().parse().map_err(|e| format!("{e}")),
+        }
+    }
+}
+
+/// Defines an enum of words: how documents and the database write each, and what it means.
+macro_rules! words {
+    (
+        $(#[$meta:meta])*
+        $type:ident { $( $(#[doc = $doc:literal])+ $(#[$mark:ident])? $variant:ident = $word:literal ),+ $(,)? }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $type { $( $(#[doc = $doc])+ $(#[$mark])? $variant ),+ }
+
+        impl $type {
+            /// Every word, with what it means.
+            pub const WORDS: &'static [(&'static str, &'static str)] = &[$(($word, concat!($($doc),+))),+];
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(match self { $($type::$variant => $word),+ })
+            }
+        }
+
         impl FromStr for $type {
             type Err = ParseError;
             fn from_str(text: &str) -> Result<Self, ParseError> {
                 match text {
-                    $($word => Ok($type::$variant),)*
-                    other => Err(ParseError::new($expected, other)),
+                    $($word => Ok($type::$variant),)+
+                    other => Err(ParseError::new(stringify!($type), other)),
                 }
             }
         }
-        text_column!($type);
+
+        text_column!($type, Kind::Words($type::WORDS));
     };
 }
 
-word_enum!(RouteType, "unicast, blackhole or unreachable", {
-    Unicast = "unicast", Blackhole = "blackhole", Unreachable = "unreachable",
-});
-word_enum!(TransportProtocol, "tcp or udp", { Tcp = "tcp", Udp = "udp" });
+words! {
+    /// What happens to packets that match a route.
+    #[derive(Default)]
+    RouteType {
+        /// Forwarded to one of the next hops.
+        #[default]
+        Unicast = "unicast",
+        /// Dropped in silence.
+        Blackhole = "blackhole",
+        /// Dropped, and the sender is told by an ICMP destination unreachable (RFC 792).
+        Unreachable = "unreachable",
+    }
+}
+
+words! {
+    /// A transport protocol with ports.
+    TransportProtocol {
+        /// TCP (RFC 9293).
+        Tcp = "tcp",
+        /// UDP (RFC 768).
+        Udp = "udp",
+    }
+}

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::Format;
+
 /// One value of one column, as SQLite stores it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -33,12 +35,195 @@ pub enum SqlType {
     Integer,
     /// TEXT.
     Text,
+    /// ANY: an integer or text, as it comes.
+    Any,
+}
+
+/// What a field takes, and how documents and people write it.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// One line of text for people, of at most so many characters.
+    Line {
+        /// The most characters.
+        longest: usize,
+    },
+    /// Text of a format.
+    Text(&'static Format),
+    /// One of several words, each with what it means.
+    Words(&'static [(&'static str, &'static str)]),
+    /// A whole number with its bounds.
+    Integer {
+        /// The least.
+        least: i64,
+        /// The most.
+        most: i64,
+    },
+    /// Yes or no; no is the absence of it.
+    Flag,
+    /// A list of texts of a format, stored as one text with commas, or as a number where it is a single one.
+    List(&'static Format),
+}
+
+/// Why something is not what a field takes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct FieldError {
+    /// What was expected and what was found.
+    pub message: String,
+    /// What to do about it, when that can be told.
+    pub help: Option<String>,
+}
+
+impl FieldError {
+    /// An error without help.
+    pub fn new(message: impl Into<String>) -> Self {
+        FieldError {
+            message: message.into(),
+            help: None,
+        }
+    }
+}
+
+impl Kind {
+    /// Reads a value as somebody types it.
+    ///
+    /// # Errors
+    ///
+    /// What was expected and what was found.
+    pub fn parse(self, text: &str) -> Result<Value, FieldError> {
+        match self {
+            Kind::Line { longest } => {
+                crate::types::line(text, longest).map_err(FieldError::new)?;
+                Ok(Value::Text(text.to_owned()))
+            }
+            Kind::Text(format) => (format.canonical)(text).map(Value::Text),
+            Kind::List(format) => {
+                let canonical = (format.canonical)(text)?;
+                Ok(match canonical.parse::<i64>() {
+                    Ok(number) => Value::Integer(number),
+                    Err(_) => Value::Text(canonical),
+                })
+            }
+            Kind::Words(words) => match words.iter().find(|(word, _)| *word == text) {
+                Some((word, _)) => Ok(Value::Text((*word).to_owned())),
+                None => {
+                    let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+                    let mut error = FieldError::new(format!(
+                        "expected {}, found \"{}\"",
+                        or(&names),
+                        shortened(text)
+                    ));
+                    error.help = crate::suggestion::did_you_mean(text, names.into_iter());
+                    Err(error)
+                }
+            },
+            Kind::Integer { least, most } => match text.parse::<i64>() {
+                Ok(number) => Ok(Value::Integer(number)),
+                Err(_) => Err(FieldError::new(format!(
+                    "expected a whole number from {least} to {most}, found \"{}\"",
+                    shortened(text)
+                ))),
+            },
+            Kind::Flag => match text {
+                "true" => Ok(Value::Integer(1)),
+                "false" => Ok(Value::Null),
+                _ => Err(FieldError::new(format!(
+                    "expected true or false, found \"{}\"",
+                    shortened(text)
+                ))),
+            },
+        }
+    }
+
+    /// Reads a value as it stands in a document.
+    ///
+    /// # Errors
+    ///
+    /// What was expected and what was found.
+    pub fn read(self, json: &serde_json::Value) -> Result<Value, FieldError> {
+        use serde_json::Value as Json;
+        match (self, json) {
+            (_, Json::Null) => Ok(Value::Null),
+            (Kind::Integer { .. }, Json::Number(number)) if number.is_i64() => {
+                Ok(Value::Integer(number.as_i64().unwrap_or_default()))
+            }
+            (Kind::Flag, Json::Bool(flag)) => Ok(flag_value(*flag)),
+            (Kind::List(_), Json::Number(number)) => self.parse(&number.to_string()),
+            (Kind::List(_), Json::Array(items)) => {
+                let mut texts = Vec::with_capacity(items.len());
+                for item in items {
+                    match item {
+                        Json::Number(number) => texts.push(number.to_string()),
+                        Json::String(text) => texts.push(text.clone()),
+                        other => return Err(self.unexpected(other)),
+                    }
+                }
+                self.parse(&texts.join(","))
+            }
+            (
+                Kind::Line { .. } | Kind::Text(_) | Kind::Words(_) | Kind::List(_),
+                Json::String(text),
+            ) => self.parse(text),
+            (_, other) => Err(self.unexpected(other)),
+        }
+    }
+
+    fn unexpected(self, found: &serde_json::Value) -> FieldError {
+        let expected = match self {
+            Kind::Line { .. } | Kind::Text(_) => "text",
+            Kind::Words(_) => "a word",
+            Kind::Integer { .. } => "a whole number",
+            Kind::Flag => "true or false",
+            Kind::List(_) => "a number, text or a list of them",
+        };
+        let found = match found {
+            serde_json::Value::Array(_) => "a list".to_owned(),
+            serde_json::Value::Object(_) => "a map".to_owned(),
+            other => shortened(&other.to_string()),
+        };
+        FieldError::new(format!("expected {expected}, found {found}"))
+    }
+
+    /// A value as it stands in a document.
+    pub fn show(self, value: &Value) -> serde_json::Value {
+        match (self, value) {
+            (_, Value::Null) => serde_json::Value::Null,
+            (Kind::Flag, Value::Integer(number)) => (*number != 0).into(),
+            (_, Value::Integer(number)) => (*number).into(),
+            (Kind::List(_), Value::Text(text)) if text.contains(',') => text
+                .split(',')
+                .map(|item| match item.parse::<i64>() {
+                    Ok(number) => number.into(),
+                    Err(_) => serde_json::Value::from(item),
+                })
+                .collect(),
+            (_, Value::Text(text)) => text.as_str().into(),
+        }
+    }
+}
+
+pub(crate) fn or(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+fn flag_value(flag: bool) -> Value {
+    if flag { Value::Integer(1) } else { Value::Null }
 }
 
 /// A Rust type that is stored in one column.
 pub trait Column: Sized {
     /// The column's declared type.
     const SQL_TYPE: SqlType;
+    /// What documents write.
+    const KIND: Kind;
     /// Whether the column may be NULL.
     const NULLABLE: bool = false;
     /// The value that is stored.
@@ -49,6 +234,7 @@ pub trait Column: Sized {
 
 impl<T: Column> Column for Option<T> {
     const SQL_TYPE: SqlType = T::SQL_TYPE;
+    const KIND: Kind = T::KIND;
     const NULLABLE: bool = true;
     fn to_value(&self) -> Value {
         self.as_ref().map_or(Value::Null, Column::to_value)
@@ -61,38 +247,53 @@ impl<T: Column> Column for Option<T> {
     }
 }
 
-impl Column for String {
-    const SQL_TYPE: SqlType = SqlType::Text;
+impl Column for bool {
+    const SQL_TYPE: SqlType = SqlType::Integer;
+    const KIND: Kind = Kind::Flag;
+    const NULLABLE: bool = true;
     fn to_value(&self) -> Value {
-        Value::Text(self.clone())
+        flag_value(*self)
     }
     fn from_value(value: &Value) -> Result<Self, String> {
         match value {
-            Value::Text(text) => Ok(text.clone()),
-            other => Err(format!("expected text, found {other}")),
+            Value::Null => Ok(false),
+            Value::Integer(1) => Ok(true),
+            other => Err(format!("expected 1 or NULL, found {other}")),
         }
     }
 }
 
-impl Column for u16 {
-    const SQL_TYPE: SqlType = SqlType::Integer;
-    fn to_value(&self) -> Value {
-        Value::Integer(i64::from(*self))
-    }
-    fn from_value(value: &Value) -> Result<Self, String> {
-        match value {
-            Value::Integer(integer) => u16::try_from(*integer)
-                .map_err(|_| format!("expected a number from 0 to 65535, found {integer}")),
-            other => Err(format!("expected a number, found {other}")),
+macro_rules! integer_column {
+    ($($type:ty),*) => {$(
+        impl Column for $type {
+            const SQL_TYPE: SqlType = SqlType::Integer;
+            const KIND: Kind = Kind::Integer {
+                least: <$type>::MIN as i64,
+                most: if <$type>::MAX as u128 > i64::MAX as u128 { i64::MAX } else { <$type>::MAX as i64 },
+            };
+            fn to_value(&self) -> Value {
+                Value::Integer(i64::try_from(*self).unwrap_or(i64::MAX))
+            }
+            fn from_value(value: &Value) -> Result<Self, String> {
+                match value {
+                    Value::Integer(integer) => <$type>::try_from(*integer).map_err(|_| {
+                        format!("expected a number from {} to {}, found {integer}", <$type>::MIN, <$type>::MAX)
+                    }),
+                    other => Err(format!("expected a number, found {other}")),
+                }
+            }
         }
-    }
+    )*};
 }
+
+integer_column!(u8, u16, u32);
 
 /// Stores a type through its `Display` and `FromStr`.
 macro_rules! text_column {
-    ($($type:ty),* $(,)?) => {$(
+    ($type:ty, $kind:expr) => {
         impl $crate::value::Column for $type {
             const SQL_TYPE: $crate::value::SqlType = $crate::value::SqlType::Text;
+            const KIND: $crate::value::Kind = $kind;
             fn to_value(&self) -> $crate::value::Value {
                 $crate::value::Value::Text(self.to_string())
             }
@@ -103,8 +304,26 @@ macro_rules! text_column {
                 }
             }
         }
-    )*};
+    };
 }
 pub(crate) use text_column;
 
-text_column!(std::net::IpAddr);
+text_column!(std::net::IpAddr, Kind::Text(&crate::format::IP));
+
+/// The key of a row: a tuple of columns.
+pub trait Key {
+    /// The values of the columns.
+    fn to_values(&self) -> Vec<Value>;
+}
+
+macro_rules! key_tuples {
+    ($(($($type:ident $index:tt),+)),+) => {$(
+        impl<$($type: Column),+> Key for ($($type,)+) {
+            fn to_values(&self) -> Vec<Value> {
+                vec![$(self.$index.to_value()),+]
+            }
+        }
+    )+};
+}
+
+key_tuples!((A 0), (A 0, B 1), (A 0, B 1, C 2), (A 0, B 1, C 2, D 3));

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::addresses::{family, unusable};
 use super::{Facts, Problem};
 use crate::document::Path;
-use crate::model::{Configuration, MasqueradeRow, Row};
+use crate::model::{Configuration, MasqueradeRow, PortForwardRow, Row};
 use crate::types::{AddressRange, Name, Prefix};
 
 pub(super) fn check(facts: &Facts<'_>, problems: &mut Vec<Problem>) {
@@ -218,17 +218,6 @@ fn translations(configuration: &Configuration, problems: &mut Vec<Problem>) {
             ));
         }
     }
-    for rule in configuration.port_forward.values() {
-        for (field, port) in [
-            ("external_port", rule.external_port),
-            ("internal_port", rule.internal_port),
-        ] {
-            if port == 0 {
-                let path = Row::from(rule.clone()).path().join(field);
-                problems.push(Problem::new(path, "expected 1 to 65535, found 0"));
-            }
-        }
-    }
 }
 
 /// An external address is that of one static translation, or of port forwards, or of a pool, or of an interface.
@@ -251,28 +240,29 @@ fn external_roles(facts: &Facts<'_>, pools: &Pools<'_>, problems: &mut Vec<Probl
             ));
         }
     }
-    let mut forwards = HashMap::new();
+    let mut forwards: HashMap<_, Vec<&PortForwardRow>> = HashMap::new();
     let mut forwarded: HashMap<(&Name, IpAddr), &Name> = HashMap::new();
     for rule in configuration.port_forward.values() {
         forwarded
             .entry((&rule.external_vpc, rule.external_address))
             .or_insert(&rule.name);
-        let key = (
-            &rule.external_vpc,
-            rule.external_address,
-            rule.protocol,
-            rule.external_port,
-        );
-        let first: &Name = forwards.entry(key).or_insert(&rule.name);
-        if first != &rule.name {
+        let key = (&rule.external_vpc, rule.external_address, rule.protocol);
+        let others = forwards.entry(key).or_default();
+        let taken = |other: &&&PortForwardRow| other.external_port.overlaps(&rule.external_port);
+        if let Some(first) = others.iter().find(taken) {
             problems.push(Problem::new(
                 Row::from(rule.clone()).path(),
                 format!(
-                    "{} port {} of {} in VPC \"{}\" is forwarded by \"{first}\" already",
-                    rule.protocol, rule.external_port, rule.external_address, rule.external_vpc
+                    "{} port {} of {} in VPC \"{}\" is forwarded by \"{}\" already",
+                    rule.protocol,
+                    rule.external_port,
+                    rule.external_address,
+                    rule.external_vpc,
+                    first.name
                 ),
             ));
         }
+        others.push(rule);
     }
     let mut externals: HashMap<(&Name, IpAddr), &Name> = HashMap::new();
     let mut internals: HashMap<(&Name, IpAddr, &Name), &Name> = HashMap::new();

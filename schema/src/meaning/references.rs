@@ -16,10 +16,9 @@ pub(super) fn check(configuration: &Configuration, problems: &mut Vec<Problem>) 
         .map(|r| r.table)
         .collect();
     for row in configuration.rows() {
-        let (table, key) = row.row_key();
-        let name = table.definition().name;
+        let name = row.table().definition().name;
         if referred.contains(name) {
-            keys.entry(name).or_default().insert(key);
+            keys.entry(name).or_default().insert(row.row_key().values());
         }
     }
     let none = BTreeSet::new();
@@ -68,20 +67,11 @@ fn check_one(row: &Row, reference: &Reference, known: &BTreeSet<Vec<Value>>) -> 
 
 /// What is said of a name that is none of a table's, and what helps.
 pub(crate) fn unknown(table: &str, text: &str, names: &[&str]) -> (String, Option<String>) {
-    let what = noun(table);
+    let what = Table::named(table).map_or_else(|| table.to_owned(), |t| t.definition().noun());
     let help = did_you_mean(text, names.iter().copied()).or_else(|| match names {
         [] => Some(format!("there is no {what} at all")),
         names if names.len() <= 8 => Some(format!("there is {}", names.join(", "))),
         _ => None,
     });
     (format!("no {what} is named \"{text}\""), help)
-}
-
-/// What a row of a table is called.
-fn noun(table: &str) -> &str {
-    match table {
-        "vpc" => "VPC",
-        "nat_pool" => "pool",
-        other => other,
-    }
 }

@@ -10,8 +10,9 @@ use super::diagnostic::Diagnostic;
 use super::tree::{Kind, Node};
 use super::{Place, locate};
 use crate::document::Path;
-use crate::format::{self, FORMATS, FormatError};
+use crate::format::{self, FORMATS};
 use crate::suggestion::did_you_mean;
+use crate::value::FieldError;
 
 struct Shape {
     schema: Value,
@@ -22,7 +23,7 @@ static SHAPE: LazyLock<Shape> = LazyLock::new(|| {
     let schema = crate::json_schema();
     let mut options = jsonschema::options().should_validate_formats(true);
     for format in FORMATS {
-        options = options.with_format(format.name, |text: &str| (format.check)(text).is_ok());
+        options = options.with_format(format.name, |text: &str| (format.canonical)(text).is_ok());
     }
     let validator = options
         .build(&schema)
@@ -101,9 +102,9 @@ impl Checker<'_> {
             }
             E::Format { format } => {
                 let found = error.instance().as_str().unwrap_or_default();
-                let error = match format::named(format).map(|f| (f.check)(found)) {
+                let error = match format::named(format).map(|f| (f.canonical)(found)) {
                     Some(Err(error)) => error,
-                    _ => FormatError {
+                    _ => FieldError {
                         message: format!("expected text of the format {format}, found \"{found}\""),
                         help: None,
                     },
@@ -116,7 +117,7 @@ impl Checker<'_> {
                     .and_then(Value::as_str)
                     .and_then(format::named);
                 let text = error.instance().as_str().unwrap_or_default();
-                let (message, help) = match format.map(|f| (f.check)(text)) {
+                let (message, help) = match format.map(|f| (f.canonical)(text)) {
                     Some(Err(error)) => (error.message, error.help),
                     _ => (format!("expected text like {pattern}, found {found}"), None),
                 };
