@@ -37,6 +37,7 @@ pub(crate) fn run() -> Result<Report, Failure> {
             let row = VpcRow {
                 name: format!("vpc-{number}").parse()?,
                 description: None,
+                marks: Default::default(),
             };
             let changeset = insertion([row.into()]);
             let start = Instant::now();

@@ -17,6 +17,7 @@ pub(crate) fn route(number: u32) -> [Row; 2] {
         prefix,
         description: None,
         route_type: RouteType::Unicast,
+        marks: Default::default(),
     };
     let hop = NextHopRow {
         vpc: name("blue"),
@@ -24,6 +25,7 @@ pub(crate) fn route(number: u32) -> [Row; 2] {
         position: 0,
         interface: name("wan0"),
         via: Some("203.0.113.2".parse().expect("an address")),
+        marks: Default::default(),
     };
     [route.into(), hop.into()]
 }
@@ -36,6 +38,7 @@ pub(crate) fn with_routes(routes: u32) -> Configuration {
             VpcRow {
                 name: name(vpc),
                 description: None,
+                marks: Default::default(),
             }
             .into(),
         );
@@ -53,6 +56,7 @@ pub(crate) fn with_routes(routes: u32) -> Configuration {
                 .parse()
                 .expect("a MAC address"),
             mtu: 1500,
+            marks: Default::default(),
         };
         configuration.insert(row.into());
         let address = address.parse().expect("an address");
@@ -60,6 +64,7 @@ pub(crate) fn with_routes(routes: u32) -> Configuration {
             InterfaceAddressRow {
                 interface: name(interface),
                 address,
+                marks: Default::default(),
             }
             .into(),
         );

@@ -31,17 +31,20 @@ pub(crate) fn run() -> Result<Report, Failure> {
         vpc: "blue".parse()?,
         interface: "wan0".parse()?,
         pool: None,
+        marks: Default::default(),
     };
     configuration.insert(masquerade.into());
     let source = MasqueradeSourceRow {
         masquerade: "out".parse()?,
         prefix: "10.1.0.0/24".parse()?,
+        marks: Default::default(),
     };
     configuration.insert(source.into());
     let neighbor = NeighborRow {
         interface: "wan0".parse()?,
         address: "203.0.113.2".parse()?,
         mac: "02:00:00:00:09:09".parse()?,
+        marks: Default::default(),
     };
     configuration.insert(neighbor.into());
     let (_, compiled) = Compiler::compile(configuration, 1)?;

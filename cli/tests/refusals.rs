@@ -144,10 +144,12 @@ fn a_bad_candidate_is_never_committed() {
         port: port.parse().unwrap(),
         mac: "02:00:00:00:00:01".parse().unwrap(),
         mtu: 1500,
+        marks: Default::default(),
     };
     let vpc = VpcRow {
         name: "tests".parse().unwrap(),
         description: Some("\u{1b}[31mred".into()),
+        marks: Default::default(),
     };
     let refused: [Changeset; 2] = [
         // SQL lets it through, its meaning does not.

@@ -104,6 +104,7 @@ impl Derivation<'_> {
                 InterfaceAddressRow {
                     interface: name.clone(),
                     address,
+                    marks: Default::default(),
                 }
                 .into()
             });
@@ -210,6 +211,7 @@ impl Derivation<'_> {
                 PoolRangeRow {
                     pool: name.clone(),
                     range,
+                    marks: Default::default(),
                 }
                 .into()
             })

@@ -5,7 +5,7 @@ mod histories;
 mod incremental;
 mod snapshots;
 
-use rewire_schema::{Changeset, Configuration, Document};
+use rewire_schema::{Changeset, Configuration, from_document};
 use rewire_tables::{TableOperation, Tables};
 use serde_json::Value;
 
@@ -13,8 +13,7 @@ use crate::{Compiled, Compiler, Errors};
 
 /// The configuration of a document.
 fn configuration(document: Value) -> Configuration {
-    let document: Document = serde_json::from_value(document).expect("the document is one");
-    Configuration::from(&document)
+    from_document(&document).expect("the document is one")
 }
 
 /// Tables that operations lead to from empty ones.

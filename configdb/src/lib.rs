@@ -8,7 +8,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut store = Store::create("gateway.db")?;
 //! let base = store.head()?;
-//! let blue = VpcRow { name: "blue".parse()?, description: None };
+//! let blue = VpcRow { name: "blue".parse()?, description: None, marks: Default::default() };
 //! let changeset: Changeset = [Change::Insert(blue.into())].into_iter().collect();
 //! let committed = store.commit(
 //!     CommitRequest {

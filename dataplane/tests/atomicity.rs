@@ -9,7 +9,7 @@ use rewire_compiler::Compiler;
 use rewire_dataplane::port::memory::MemoryDriver;
 use rewire_dataplane::{Gateway, GatewayConfig};
 use rewire_packet::MacAddress;
-use rewire_schema::{Changeset, Configuration, Document};
+use rewire_schema::{Changeset, Configuration, from_document};
 use support::*;
 
 const COMMITS: u64 = 400;
@@ -29,8 +29,7 @@ fn policy(second: bool) -> Configuration {
         document["vpcs"][vpc]["routes"]["0.0.0.0/0"] =
             json!({ "next_hops": [{ "interface": "wan", "via": router }] });
     }
-    let document: Document = serde_json::from_value(document).expect("a document");
-    Configuration::from(&document)
+    from_document(&document).expect("a document")
 }
 
 const OTHER_MAC: MacAddress = MacAddress([2, 0, 0, 0, 1, 4]);

@@ -10,7 +10,7 @@ use rewire_compiler::{Compiled, Compiler};
 use rewire_dataplane::buffer::{BufferPool, PacketBuffer};
 use rewire_dataplane::port::{OpenError, PortDriver, PortQueue, PortRequest};
 use rewire_dataplane::{Gateway, GatewayConfig, GatewayError};
-use rewire_schema::{Changeset, Configuration, Document};
+use rewire_schema::{Changeset, Configuration, from_document};
 use support::*;
 
 /// Whoever looks at a frame waits at this gate while it is shut.
@@ -106,8 +106,7 @@ impl PortDriver for GateDriver {
 }
 
 fn configuration(document: serde_json::Value) -> Configuration {
-    let document: Document = serde_json::from_value(document).expect("a document");
-    Configuration::from(&document)
+    from_document(&document).expect("a document")
 }
 
 fn start() -> (Gate, Gateway, Compiler) {

@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 use rewire_compiler::Compiler;
 use rewire_dataplane::port::memory::{MemoryDriver, MemoryPort};
 use rewire_dataplane::{Gateway, GatewayConfig};
-use rewire_schema::{Changeset, Configuration, Document};
+use rewire_schema::{Changeset, Configuration, from_document};
 use support::*;
 
 fn configuration(document: serde_json::Value) -> Configuration {
-    let document: Document = serde_json::from_value(document).expect("a document");
-    Configuration::from(&document)
+    from_document(&document).expect("a document")
 }
 
 /// Waits for a frame, for a bounded time.

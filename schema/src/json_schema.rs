@@ -145,11 +145,19 @@ fn value(column: &ColumnDefinition) -> Value {
         }
         Kind::Flag => json!({ "type": or_null("boolean") }),
         Kind::List(format) => {
-            let item = json!({ "type": ["integer", "string"], "format": format.name, "pattern": format.pattern });
-            json!({
-                "type": if column.nullable { json!(["integer", "string", "array", "null"]) } else { json!(["integer", "string", "array"]) },
-                "format": format.name, "pattern": format.pattern, "items": item,
-            })
+            let one = |types: &[&str]| {
+                json!({
+                    "type": types, "minimum": 1, "maximum": u16::MAX,
+                    "format": format.name, "pattern": format.pattern,
+                })
+            };
+            let mut schema = match column.nullable {
+                true => one(&["integer", "string", "array", "null"]),
+                false => one(&["integer", "string", "array"]),
+            };
+            schema["items"] = one(&["integer", "string"]);
+            schema["minItems"] = 1.into();
+            schema
         }
     };
     if matches!(column.kind, Kind::Words(_)) && column.nullable && !column.key {

@@ -18,9 +18,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::changeset::{Change, Changeset, RowKey};
-use crate::document::{Path, field_name};
-use crate::model::{Row, Table};
+use crate::changeset::{Change, Changeset};
+use crate::document::Path;
+use crate::model::{Row, RowKey, Table};
 use crate::value::Value;
 
 /// A row, or a field of it, that both sides changed, and not in the same way.
@@ -30,7 +30,7 @@ pub struct Conflict {
     pub key: RowKey,
     /// Where the row stands in a document.
     pub path: Path,
-    /// The column of the field; none where the whole row conflicts. [`field_name`] is its name in documents.
+    /// The column of the field; none where the whole row conflicts. [`Conflict::place`] has its name in documents.
     pub field: Option<&'static str>,
     /// What it was in the state that both started at.
     pub base: Side,
@@ -256,7 +256,11 @@ impl Conflict {
     /// Where in a document the conflict stands: the field, or the row where it conflicts as a whole.
     pub fn place(&self) -> Path {
         match self.field {
-            Some(column) => self.path.join(field_name(column)),
+            Some(column) => {
+                let definition = self.key.table().definition();
+                let column = definition.columns.iter().find(|c| c.name == column);
+                self.path.join(column.map_or("", |column| column.field))
+            }
             None => self.path.clone(),
         }
     }

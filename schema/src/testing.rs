@@ -11,8 +11,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::changeset::Changeset;
+use crate::marks::Marks;
 use crate::model::*;
-use crate::types::{RouteType, TransportProtocol};
+use crate::types::{Line, Ports, RouteType, TransportProtocol};
 use crate::value::Value;
 
 /// A value of a small pool, given as texts.
@@ -32,14 +33,14 @@ where
     of(&["a", "B", "c-1", "d.e_f"])
 }
 
-fn description() -> impl Strategy<Value = Option<String>> {
+fn description() -> impl Strategy<Value = Option<Line>> {
     const TEXTS: &[&str] = &[
         "",
         "to the north",
         "'; DROP TABLE vpc; --",
         "größer \u{1F980}",
     ];
-    proptest::option::of(select(TEXTS).prop_map(str::to_owned))
+    proptest::option::of(of(TEXTS))
 }
 
 fn address() -> impl Strategy<Value = std::net::IpAddr> {
@@ -59,7 +60,14 @@ fn prefix() -> impl Strategy<Value = crate::types::Prefix> {
 }
 
 fn vpc() -> impl Strategy<Value = Row> {
-    (name(), description()).prop_map(|(name, description)| VpcRow { name, description }.into())
+    (name(), description()).prop_map(|(name, description)| {
+        VpcRow {
+            name,
+            description,
+            marks: Marks::default(),
+        }
+        .into()
+    })
 }
 
 fn interface() -> impl Strategy<Value = Row> {
@@ -80,6 +88,7 @@ fn interface() -> impl Strategy<Value = Row> {
                 port,
                 mac,
                 mtu,
+                marks: Marks::default(),
             }
             .into()
         },
@@ -91,13 +100,15 @@ fn interface_part() -> impl Strategy<Value = Row> {
     prop_oneof![
         (name(), addresses).prop_map(|(interface, address)| InterfaceAddressRow {
             interface,
-            address
+            address,
+            marks: Marks::default()
         }
         .into()),
         (name(), address(), mac()).prop_map(|(interface, address, mac)| NeighborRow {
             interface,
             address,
-            mac
+            mac,
+            marks: Marks::default()
         }
         .into()),
     ]
@@ -119,6 +130,7 @@ fn route() -> impl Strategy<Value = Row> {
                     prefix,
                     description,
                     route_type,
+                    marks: Marks::default(),
                 }
                 .into()
             }
@@ -135,7 +147,8 @@ fn route() -> impl Strategy<Value = Row> {
                 prefix,
                 position,
                 interface,
-                via
+                via,
+                marks: Marks::default()
             }
             .into()),
     ]
@@ -151,10 +164,16 @@ fn pool() -> impl Strategy<Value = Row> {
         (name(), description(), name()).prop_map(|(name, description, vpc)| PoolRow {
             name,
             description,
-            vpc
+            vpc,
+            marks: Marks::default()
         }
         .into()),
-        (name(), range).prop_map(|(pool, range)| PoolRangeRow { pool, range }.into()),
+        (name(), range).prop_map(|(pool, range)| PoolRangeRow {
+            pool,
+            range,
+            marks: Marks::default()
+        }
+        .into()),
     ]
 }
 
@@ -174,12 +193,14 @@ fn masquerade() -> impl Strategy<Value = Row> {
                     vpc,
                     interface,
                     pool,
+                    marks: Marks::default(),
                 }
                 .into()
             }),
         (name(), prefix()).prop_map(|(masquerade, prefix)| MasqueradeSourceRow {
             masquerade,
-            prefix
+            prefix,
+            marks: Marks::default()
         }
         .into()),
     ]
@@ -187,7 +208,7 @@ fn masquerade() -> impl Strategy<Value = Row> {
 
 fn port_forward() -> impl Strategy<Value = Row> {
     let protocol = select(&[TransportProtocol::Tcp, TransportProtocol::Udp][..]);
-    let port = || prop_oneof![Just(1u16), Just(80), Just(65535)];
+    let port = || of::<Ports>(&["1", "80", "65535"]);
     (
         name(),
         description(),
@@ -206,6 +227,7 @@ fn port_forward() -> impl Strategy<Value = Row> {
                 internal_vpc: internal.0,
                 internal_address: internal.1,
                 internal_port: internal.2,
+                marks: Marks::default(),
             }
             .into()
         })
@@ -221,6 +243,7 @@ fn static_nat() -> impl Strategy<Value = Row> {
                 external_address,
                 internal_vpc,
                 internal_address,
+                marks: Marks::default(),
             }
             .into()
         },
@@ -243,28 +266,23 @@ pub fn row() -> impl Strategy<Value = Row> {
 }
 
 /// The values that must be unique besides the row's key.
-fn unique_keys(row: &Row) -> Vec<(Table, usize, Vec<String>)> {
-    let keys: Vec<Vec<String>> = match row {
-        Row::Interface(r) => vec![vec![r.port.to_string()]],
-        Row::PortForward(r) => vec![vec![
-            r.external_vpc.to_string(),
-            r.external_address.to_string(),
-            r.protocol.to_string(),
-            r.external_port.to_string(),
-        ]],
-        Row::StaticNat(r) => vec![
-            vec![r.external_vpc.to_string(), r.external_address.to_string()],
-            vec![
-                r.internal_vpc.to_string(),
-                r.internal_address.to_string(),
-                r.external_vpc.to_string(),
-            ],
-        ],
-        _ => Vec::new(),
-    };
-    keys.into_iter()
+fn unique_keys(row: &Row) -> Vec<(Table, usize, Vec<Value>)> {
+    let definition = row.table().definition();
+    let values = row.values();
+    let keys = definition
+        .unique
+        .iter()
         .enumerate()
-        .map(|(index, key)| (row.table(), index, key))
+        .map(|(index, columns)| {
+            let position =
+                |column: &&str| definition.position(column).expect("a column of the table");
+            let key: Vec<Value> = columns
+                .iter()
+                .map(|c| values[position(c)].clone())
+                .collect();
+            (row.table(), index, key)
+        });
+    keys.filter(|(_, _, key)| !key.contains(&Value::Null))
         .collect()
 }
 
@@ -284,10 +302,8 @@ fn needs(row: &Row) -> Vec<RowKey> {
             .map(|column| value(column))
             .collect();
         if !key.contains(&Value::Null) {
-            needs.push((
-                Table::named(reference.table).expect("references name tables"),
-                key,
-            ));
+            let table = Table::named(reference.table).expect("references name tables");
+            needs.push(RowKey::from_values(table, &key).expect("references name keys"));
         }
     }
     if let Row::NextHop(hop) = row

@@ -60,7 +60,8 @@ pub enum Kind {
     },
     /// Yes or no; no is the absence of it.
     Flag,
-    /// A list of texts of a format, stored as one text with commas, or as a number where it is a single one.
+    /// A list of ports and their like, texts of a format: stored as one text with commas, or as a number where it is a
+    /// single one.
     List(&'static Format),
 }
 

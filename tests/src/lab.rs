@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Output};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rewire_schema::{Document, source};
+use rewire_schema::source;
 use rustix::process::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::metrics::Metrics;
@@ -124,7 +125,7 @@ impl Lab {
     }
 
     /// The world with a running gateway, live with revision 1: this document.
-    pub fn with(document: &Document) -> Option<Self> {
+    pub fn with(document: &Value) -> Option<Self> {
         let mut lab = Lab::new()?;
         lab.start_gateway();
         lab.commit(document);
@@ -148,7 +149,7 @@ impl Lab {
 
     /// Makes a document the candidate.
     #[track_caller]
-    pub fn load(&self, document: &Document) {
+    pub fn load(&self, document: &Value) {
         let number = self.documents.fetch_add(1, Ordering::Relaxed);
         let path = self.directory.path().join(format!("{number}.yaml"));
         fs::write(
@@ -161,7 +162,7 @@ impl Lab {
 
     /// Commits a document and returns what the commit printed; where a gateway runs, it is live then.
     #[track_caller]
-    pub fn commit(&self, document: &Document) -> String {
+    pub fn commit(&self, document: &Value) -> String {
         self.load(document);
         self.rewire(&["commit", "-m", "test"]).good()
     }

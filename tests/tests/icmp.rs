@@ -1,6 +1,6 @@
 //! What routers say to senders, seen by the senders' kernels.
 
-use rewire_tests::documents::{named, two_vpcs};
+use rewire_tests::documents::two_vpcs;
 use rewire_tests::{Lab, tcp_pair};
 
 #[test]
@@ -19,7 +19,7 @@ fn the_gateway_is_a_hop_on_the_way() {
 #[test]
 fn packets_too_large_for_the_way_out_are_answered_and_tcp_learns() {
     let mut document = two_vpcs();
-    named(&mut document.interfaces, "wan0").mtu = 1000;
+    document["interfaces"]["wan0"]["mtu"] = 1000.into();
     let Some(lab) = Lab::with(&document) else {
         return;
     };

@@ -1,22 +1,18 @@
 //! The same walk for the other family: neighbor discovery, routes, NAT, errors.
 
-use rewire_schema::Document;
-use rewire_tests::documents::{named, two_vpcs};
+use rewire_tests::documents::{push, two_vpcs};
 use rewire_tests::{Lab, tcp_pair};
 use serde_json::{Value, json};
 
 /// Two VPCs with IPv6 beside IPv4. Blue's addresses are routed, and known outside; red's are masqueraded.
-fn dual_stack() -> Document {
+fn dual_stack() -> Value {
     let mut document = two_vpcs();
     for (interface, address) in [
         ("blue0", "2001:db8:1::1/64"),
         ("red0", "fd00:2::1/64"),
         ("wan0", "2001:db8:ff::1/64"),
     ] {
-        let address = address.parse().expect("an address");
-        named(&mut document.interfaces, interface)
-            .addresses
-            .insert(address);
+        push(&mut document["interfaces"][interface]["addresses"], address);
     }
     let out = json!({ "next_hops": [{ "interface": "wan0", "via": "2001:db8:ff::2" }] });
     route(&mut document, "blue", "::/0", out.clone());
@@ -34,20 +30,13 @@ fn dual_stack() -> Document {
         "2001:db8:1::/64",
         json!({ "next_hops": [{ "interface": "blue0" }] }),
     );
-    let masquerade = json!({ "vpc": "red", "interface": "wan0", "sources": ["fd00:2::/64"] });
-    let masquerade = serde_json::from_value(masquerade).expect("a masquerade");
-    document
-        .nat
-        .masquerade
-        .insert("red-out-6".parse().expect("a name"), masquerade);
+    document["nat"]["masquerade"]["red-out-6"] =
+        json!({ "vpc": "red", "interface": "wan0", "sources": ["fd00:2::/64"] });
     document
 }
 
-fn route(document: &mut Document, vpc: &str, prefix: &str, route: Value) {
-    let route = serde_json::from_value(route).expect("a route");
-    named(&mut document.vpcs, vpc)
-        .routes
-        .insert(prefix.parse().expect("a prefix"), route);
+fn route(document: &mut Value, vpc: &str, prefix: &str, route: Value) {
+    document["vpcs"][vpc]["routes"][prefix] = route;
 }
 
 /// Gives the hosts their addresses.

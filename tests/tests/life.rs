@@ -1,6 +1,6 @@
 //! The gateway's own life: starts, stops, what it cannot open, what it follows.
 
-use rewire_tests::documents::two_vpcs;
+use rewire_tests::documents::{remove, two_vpcs};
 use rewire_tests::{Lab, tcp_pair, until};
 use rustix::process::Signal;
 
@@ -10,7 +10,7 @@ fn a_commit_is_live_when_it_says_so() {
         return;
     };
     let mut closed = two_vpcs();
-    closed.nat.port_forward.clear();
+    remove(&mut closed["nat"], "port_forward");
     for round in 1..=5 {
         let (shut, open) = (2 * round, 2 * round + 1);
         for (revision, document) in [(shut, &closed), (open, &two_vpcs())] {
@@ -41,7 +41,7 @@ fn a_gateway_that_comes_back_does_what_the_newest_revision_says() {
     assert!(ping.answered.is_empty(), "{}", ping.output);
     // A commit needs no gateway.
     let mut document = two_vpcs();
-    document.nat.port_forward.clear();
+    remove(&mut document["nat"], "port_forward");
     lab.commit(&document);
     lab.start_gateway();
     until("revision 2 is live", || {

@@ -2,9 +2,9 @@
 
 use std::net::UdpSocket;
 
-use rewire_schema::Document;
 use rewire_tests::documents::two_vpcs;
 use rewire_tests::{Lab, PATIENCE, tcp_pair};
+use serde_json::{Value, json};
 
 #[test]
 fn masquerade_shows_one_address_to_the_internet() {
@@ -122,13 +122,8 @@ fn a_static_translation_works_both_ways() {
     outward.talk(10_000);
 }
 
-fn static_translation(document: &mut Document, external: &str, internal: &str) {
-    let text = serde_json::json!({
+fn static_translation(document: &mut Value, external: &str, internal: &str) {
+    document["nat"]["static"]["mail"] = json!({
         "external_vpc": "internet", "external_address": external, "internal_vpc": "red", "internal_address": internal,
     });
-    let rule = serde_json::from_value(text).expect("a static translation");
-    document
-        .nat
-        .static_nat
-        .insert("mail".parse().expect("a name"), rule);
 }

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
-use rewire_tests::documents::{dead_end, named, red_stays_inside, two_vpcs};
+use rewire_tests::documents::{dead_end, red_stays_inside, two_vpcs};
 use rewire_tests::{Lab, RunningPing, tcp_pair, until};
 
 #[test]
@@ -132,7 +132,7 @@ fn many_commits_cost_no_ping() {
     }
     let mut document = two_vpcs();
     for port in 0..20 {
-        named(&mut document.nat.port_forward, "web").internal_port = 1000 + port;
+        document["nat"]["port_forward"]["web"]["internal_port"] = (1000 + port).into();
         lab.commit(&document);
     }
     for ping in pings {

@@ -1,6 +1,6 @@
 //! Ports that are not there, come late, or go.
 
-use rewire_tests::documents::{named, two_vpcs};
+use rewire_tests::documents::two_vpcs;
 use rewire_tests::{Lab, until};
 use serde_json::Value;
 
@@ -75,9 +75,9 @@ fn an_interface_may_change_its_mac_and_address() {
     };
     lab.blue.ping("10.1.0.1", "-c 1").assert_all();
     let mut document = two_vpcs();
-    let blue = named(&mut document.interfaces, "blue0");
-    blue.mac = "02:00:00:00:09:09".parse().expect("a MAC address");
-    blue.addresses = ["10.1.0.254/24".parse().expect("an address")].into();
+    let blue = &mut document["interfaces"]["blue0"];
+    blue["mac"] = "02:00:00:00:09:09".into();
+    blue["addresses"] = vec!["10.1.0.254/24"].into();
     lab.commit(&document);
     lab.blue.ping("10.1.0.254", "-c 2 -i 0.1").assert_all();
     let gone = lab.blue.ping("10.1.0.1", "-c 1 -W 1");

@@ -1,5 +1,5 @@
 use rewire_configdb::Store;
-use rewire_schema::{Document, source};
+use rewire_schema::{source, to_document};
 
 use crate::Context;
 use crate::failure::{Exit, Failure};
@@ -28,7 +28,7 @@ enum Format {
 impl Show {
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
         let store = Store::open(&context.store)?;
-        let document = Document::from(&self.state.configuration(&store)?);
+        let document = to_document(&self.state.configuration(&store)?);
         let text = match self.format {
             Format::Yaml => source::to_yaml(&document).map_err(|e| e.to_string()),
             Format::Json => source::to_json(&document).map_err(|e| e.to_string()),

@@ -128,6 +128,7 @@ fn a_changeset_that_does_not_follow_is_refused() {
     let blue = VpcRow {
         name: "blue".parse().unwrap(),
         description: Some("other".into()),
+        marks: Default::default(),
     };
     let changeset = Changeset::from_iter([Change::Delete(blue.into())]);
     let errors = gateway.compiler.apply(2, &changeset).unwrap_err();
@@ -148,6 +149,7 @@ fn there_is_an_end_of_indices() {
             VpcRow {
                 name,
                 description: None,
+                marks: Default::default(),
             }
             .into(),
         );
@@ -157,6 +159,7 @@ fn there_is_an_end_of_indices() {
     let one_more = VpcRow {
         name: "w".parse().unwrap(),
         description: None,
+        marks: Default::default(),
     };
     let changeset = Changeset::from_iter([Change::Insert(one_more.clone().into())]);
     let incremental = compiler.apply(2, &changeset).unwrap_err();

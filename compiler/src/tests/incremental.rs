@@ -169,6 +169,7 @@ fn one_route_of_ten_thousand_is_one_operation() {
             prefix,
             description: None,
             route_type,
+            marks: Default::default(),
         }
     };
     for number in 0..10_000 {

@@ -19,6 +19,7 @@ pub fn vpc(name: &str, description: Option<&str>) -> Row {
     VpcRow {
         name: name.parse().unwrap(),
         description: description.map(str::to_owned),
+        marks: Default::default(),
     }
     .into()
 }
@@ -31,6 +32,7 @@ pub fn interface(name: &str, vpc: &str, port: &str) -> Row {
         port: port.parse().unwrap(),
         mac: "02:00:00:00:00:01".parse().unwrap(),
         mtu: 1500,
+        marks: Default::default(),
     }
     .into()
 }
@@ -41,6 +43,7 @@ pub fn route(vpc: &str, prefix: &str) -> Row {
         prefix: prefix.parse().unwrap(),
         description: None,
         route_type: RouteType::Unicast,
+        marks: Default::default(),
     }
     .into()
 }
@@ -52,6 +55,7 @@ pub fn next_hop(vpc: &str, prefix: &str, interface: &str) -> Row {
         position: 0,
         interface: interface.parse().unwrap(),
         via: None,
+        marks: Default::default(),
     }
     .into()
 }

@@ -20,7 +20,7 @@ use rewire_packet::ipv4::{Ipv4Repr, Ipv4View};
 use rewire_packet::tcp::{TcpFlags, TcpRepr, TcpView};
 use rewire_packet::udp::{UdpRepr, UdpView};
 use rewire_packet::{EtherType, MacAddress, Protocol};
-use rewire_schema::{Changeset, Configuration, Document};
+use rewire_schema::{Changeset, from_document};
 use rewire_tables::Tables;
 
 pub use serde_json::json;
@@ -137,8 +137,7 @@ impl Lab {
 
     /// Makes a document the next revision, incrementally, as the daemon does.
     pub fn commit(&mut self, document: serde_json::Value) {
-        let document: Document = serde_json::from_value(document).expect("a document");
-        let next = Configuration::from(&document);
+        let next = from_document(&document).expect("a document");
         let changeset = Changeset::between(self.compiler.configuration(), &next);
         self.revision += 1;
         let compiled = self
@@ -217,8 +216,8 @@ pub fn bare_graph<P: BufferPool>(
     document: serde_json::Value,
     pool: P,
 ) -> (Graph<P>, Tables, Compiler) {
-    let document: Document = serde_json::from_value(document).expect("a document");
-    let (compiler, compiled) = Compiler::compile(Configuration::from(&document), 1).unwrap();
+    let configuration = from_document(&document).expect("a document");
+    let (compiler, compiled) = Compiler::compile(configuration, 1).unwrap();
     let mut tables = Tables::default();
     compiled
         .operations

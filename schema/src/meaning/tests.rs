@@ -16,6 +16,7 @@ fn vpc() -> Row {
     let row = VpcRow {
         name: name("blue"),
         description: None,
+        marks: Default::default(),
     };
     row.into()
 }
@@ -33,10 +34,18 @@ fn interfaces(networks: &[IpNet]) -> Configuration {
             port: format!("null:{index}").parse().unwrap(),
             mac: "02:00:00:00:00:01".parse().unwrap(),
             mtu: 1500,
+            marks: Default::default(),
         };
         configuration.insert(row.into());
         let address = InterfaceAddress::new(*network);
-        configuration.insert(InterfaceAddressRow { interface, address }.into());
+        configuration.insert(
+            InterfaceAddressRow {
+                interface,
+                address,
+                marks: Default::default(),
+            }
+            .into(),
+        );
     }
     configuration
 }
@@ -48,12 +57,14 @@ fn pool(ranges: &BTreeSet<AddressRange>) -> Configuration {
         name: name("outside"),
         description: None,
         vpc: name("blue"),
+        marks: Default::default(),
     };
     configuration.insert(row.into());
     for range in ranges {
         let row = PoolRangeRow {
             pool: name("outside"),
             range: *range,
+            marks: Default::default(),
         };
         configuration.insert(row.into());
     }
