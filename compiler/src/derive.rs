@@ -313,13 +313,13 @@ impl Derivation<'_> {
                 TransportProtocol::Udp => 17,
             },
             address: row.external_address,
-            port: row.external_port,
+            port: one_port(row, "external_port", &row.external_port)?,
         };
         let value = PortForward {
             name: name.as_str().into(),
             vpc: self.vpc_index(&row.internal_vpc, || path(row).join("internal_vpc"))?,
             address: row.internal_address,
-            port: row.internal_port,
+            port: one_port(row, "internal_port", &row.internal_port)?,
         };
         one_family(row, row.external_address, row.internal_address)?;
         self.only(&port_forward_key(row), &Entity::PortForward(name.clone()))?;
@@ -399,6 +399,14 @@ fn rule_path(entity: &Entity) -> Path {
         Entity::PortForward(name) => Path::new(["nat", "port_forward", name.as_str()]),
         Entity::StaticNat(name) => Path::new(["nat", "static", name.as_str()]),
     }
+}
+
+/// The one port that a field says.
+fn one_port(row: &PortForwardRow, field: &str, ports: &types::Ports) -> Result<u16, CompileError> {
+    ports.only().ok_or_else(|| CompileError::Unsupported {
+        path: path(row).join(field),
+        what: "port forwards of several ports are",
+    })
 }
 
 fn one_family(

@@ -69,6 +69,14 @@ pub enum CompileError {
         /// Its internal address.
         internal: IpAddr,
     },
+    /// Something that the model can say and the dataplane cannot do.
+    #[error("{path}: {what} not in this dataplane yet")]
+    Unsupported {
+        /// The object or the field.
+        path: Path,
+        /// What it is, with its verb: `shapers are`.
+        what: &'static str,
+    },
     /// Two rules for the same packets.
     #[error("{path}: {other} is for the same packets")]
     Ambiguous {
@@ -90,6 +98,7 @@ impl CompileError {
             | CompileError::PoolTooLarge { path, .. }
             | CompileError::NoExternalAddress { path, .. }
             | CompileError::MixedFamilies { path, .. }
+            | CompileError::Unsupported { path, .. }
             | CompileError::Ambiguous { path, .. } => Some(path),
         }
     }

@@ -293,7 +293,8 @@ pub(crate) fn port_forward_key(rule: &PortForwardRow) -> Key {
         rule.external_vpc.clone(),
         rule.protocol,
         rule.external_address,
-        rule.external_port,
+        // A rule with several ports does not compile.
+        rule.external_port.only().unwrap_or_default(),
     )
 }
 

@@ -127,7 +127,7 @@ fn a_changeset_that_does_not_follow_is_refused() {
     let before = gateway.compiler.clone();
     let blue = VpcRow {
         name: "blue".parse().unwrap(),
-        description: Some("other".into()),
+        description: Some("other".parse().unwrap()),
         marks: Default::default(),
     };
     let changeset = Changeset::from_iter([Change::Delete(blue.into())]);
