@@ -292,4 +292,23 @@ mod tests {
             Err(JournalError::Chain { revision: 4, fault })
         );
     }
+
+    /// Hashes are stored: these values may never change.
+    #[test]
+    fn known_entries_have_their_known_hashes() {
+        let (beginning, entries) = chain(3);
+        let hashes: Vec<String> = entries.iter().map(|e| e.hash.to_string()).collect();
+        assert_eq!(
+            beginning.to_string(),
+            "7703752efaea981d7208a0ae922c1291362f3f50ee2fa8ce7591a5136e3ae4d1"
+        );
+        assert_eq!(
+            hashes,
+            [
+                "9fa7c9d5f1d0cf3efdc1fc378c99230e97b30f338e63944aecae3454d4c6c33e",
+                "3ab8de6932cd15d9a0116c2792babc4b0f8d9e31fbdc73ee0039f0c18f913a1a",
+                "29d02f7f91557e1e5ac75af9b9ae19af78e383fb71db72a041a4cf7cffa49638",
+            ]
+        );
+    }
 }
