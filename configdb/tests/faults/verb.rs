@@ -59,11 +59,13 @@ const fn verb(name: &'static str, on: On, act: Act) -> Verb {
     Verb { name, on, act }
 }
 
+/// What begins with nothing.
+pub(crate) const CREATING: &[Verb] = &[verb("create", On::Nothing, |desk| {
+    Store::create(&desk.path).map(|_| String::new())
+})];
+
 /// What writes.
 pub(crate) const WRITING: &[Verb] = &[
-    verb("create", On::Nothing, |desk| {
-        Store::create(&desk.path).map(|_| String::new())
-    }),
     verb("open", On::File, |desk| said(desk.open()?.head()?)),
     verb("commit", On::Store, |desk| {
         let changeset = insert([vpc("green", None)]);
@@ -85,14 +87,15 @@ pub(crate) const WRITING: &[Verb] = &[
         said(rewind(desk.open()?, 1)?.hash)
     }),
     verb("save of a candidate", On::Store, |desk| {
-        let store = desk.open()?;
-        let base = store.head()?;
-        said(store.save_candidate("grace", base, &many_routes(), "grace")?)
+        said(save(desk.open()?, "grace", &many_routes())?)
     }),
     verb("discard of a candidate", On::Store, |desk| {
         said(desk.open()?.discard_candidate("ada")?)
     }),
-    verb("close", On::Store, |desk| said(drop(desk.store.take()))),
+    verb("close", On::Store, |desk| {
+        desk.store = None;
+        Ok(String::new())
+    }),
 ];
 
 /// What reads, or leaves everything as it was.
@@ -148,7 +151,7 @@ pub(crate) fn commit(store: &mut Store, changeset: &Changeset) -> Result<Committ
     store.commit(request(base, changeset), &mut Unchecked)
 }
 
-fn rewind(store: &mut Store, to: u64) -> Result<Committed, Error> {
+pub(crate) fn rewind(store: &mut Store, to: u64) -> Result<Committed, Error> {
     let base = store.head()?;
     let changeset = store.rewind_changeset(to)?;
     let request = CommitRequest {
@@ -158,12 +161,17 @@ fn rewind(store: &mut Store, to: u64) -> Result<Committed, Error> {
     store.commit(request, &mut Unchecked)
 }
 
+pub(crate) fn save(store: &mut Store, name: &str, changeset: &Changeset) -> Result<(), Error> {
+    let base = store.head()?;
+    store.save_candidate(name, base, changeset, name)
+}
+
 fn said(what: impl std::fmt::Debug) -> Result<String, Error> {
     Ok(format!("{what:?}"))
 }
 
 /// Rows on several pages.
-fn many_routes() -> Changeset {
+pub(crate) fn many_routes() -> Changeset {
     insert((0..120).map(|n| route("blue", &format!("10.0.{n}.0/24"))))
 }
 
@@ -187,8 +195,7 @@ pub(crate) fn furnish(folder: &Path) -> Desk {
     )
     .unwrap();
     commit(store, &insert([vpc("red", None)])).unwrap();
-    let base = store.head().unwrap();
     let red = insert([interface("lan", "red", "null:b")]);
-    store.save_candidate("ada", base, &red, "ada").unwrap();
+    save(store, "ada", &red).unwrap();
     desk
 }
