@@ -6,7 +6,7 @@
 //! time goes on working as soon as the disk does.
 //!
 //! Then random histories: one connection that lives through many failures. `REWIRE_SEED` sets the first one's seed,
-//! `REWIRE_HISTORIES` how many there are. With `REWIRE_THOROUGH=1`, no call is left out anywhere.
+//! `REWIRE_HISTORIES` how many there are.
 
 mod common;
 #[path = "faults/full.rs"]

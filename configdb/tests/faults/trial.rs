@@ -6,7 +6,6 @@ use rewire_configdb::Error;
 
 use crate::common::{insert, text, vpc};
 use crate::layer::{Faults, Lasting, What};
-use crate::setting;
 use crate::verb::{Desk, On, Verb, commit, furnish};
 use crate::vfs::Call;
 use crate::world::{Files, World, read_files, scratch, write_files};
@@ -83,12 +82,7 @@ pub(crate) fn every_call(
 ) -> Struck {
     let expected = start.expected(verb);
     let mut struck = Struck::new();
-    // What fails for good fails in much the same way wherever it begins.
-    let step = match lasting {
-        Lasting::ForGood if setting("REWIRE_THOROUGH", 0) == 0 => 3,
-        _ => 1,
-    };
-    for calls in (0..).step_by(step) {
+    for calls in 0.. {
         let place = format!("{}, {what:?} after {calls} calls, {lasting:?}", verb.name);
         let folder = scratch();
         write_files(folder.path(), &start.files(verb.on));
