@@ -10,7 +10,7 @@ use rewire_configdb::{Checker, StateReader};
 use rewire_schema::source::{self, LARGEST_DOCUMENT, Source};
 use rewire_schema::{Changeset, Configuration, Problem, meaning};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Code, Failure};
 
 /// Everything that is wrong with a configuration; none if it can be committed. What means something is also compiled, as
 /// a gateway would: a revision that does not compile is never committed. Cost: the configuration.
@@ -100,7 +100,9 @@ pub(crate) fn read_document(file: &Path) -> Result<Source, Failure> {
     } else {
         std::fs::File::open(file).and_then(|f| f.take(limit).read_to_end(&mut bytes))
     };
-    read.map_err(|error| Failure::new(Exit::Input, format!("cannot read {name}: {error}")))?;
+    read.map_err(|error| {
+        Failure::new(Code::UnreadableFile, format!("cannot read {name}: {error}"))
+    })?;
     let source = source::read_shape(&name, &bytes)?;
     let problems = problems(&source.configuration);
     if problems.is_empty() {

@@ -1,6 +1,7 @@
-//! The commands. Each is a module with a struct of its arguments and `fn run(self, &Context) -> Result<(), Failure>`.
+//! The commands. Each is a module with a struct of its arguments and `fn run(self, &Context) -> Result<Answer, Failure>`.
 
-use crate::Context;
+use crate::answer::Answer;
+use crate::context::{Context, login_name};
 use crate::failure::Failure;
 
 macro_rules! commands {
@@ -15,7 +16,7 @@ macro_rules! commands {
 
         impl Command {
             /// Does it.
-            pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+            pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
                 match self { $(Command::$name(command) => command.run(context)),+ }
             }
         }
@@ -35,6 +36,9 @@ commands! {
     run::Run,
     status::Status,
     replay::Replay,
+    schema::Schema,
+    completions::Completions,
+    man::Man,
 }
 
 /// Who makes a change.
@@ -51,14 +55,9 @@ struct Author {
 }
 
 impl Author {
-    fn name(self) -> String {
-        let login = || {
-            std::env::var("SUDO_USER")
-                .or_else(|_| std::env::var("USER"))
-                .ok()
-        };
-        let known = self.author.or_else(login).filter(|name| !name.is_empty());
-        known.unwrap_or_else(|| {
+    fn name(&self) -> String {
+        let given = self.author.clone().filter(|name| !name.is_empty());
+        given.or_else(login_name).unwrap_or_else(|| {
             // No name in the environment: services and containers. The number says at least who it was.
             use std::os::unix::fs::MetadataExt;
             match std::fs::metadata("/proc/self") {

@@ -31,7 +31,7 @@ use std::time::Instant;
 use rewire_configdb::Store;
 use rewire_dataplane::Shared;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Code, Failure};
 
 /// How the daemon is started.
 #[derive(Debug)]
@@ -48,6 +48,8 @@ pub(crate) struct Options {
     pub(crate) virtual_ports: bool,
     /// What to log.
     pub(crate) log: String,
+    /// Whether the log gets colours.
+    pub(crate) colour: bool,
 }
 
 /// What the daemon's threads share.
@@ -75,7 +77,7 @@ impl Daemon {
 
 /// Runs the gateway until a signal, or a fault of its own, ends it.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    log::start(&options.log)?;
+    log::start(&options.log, options.colour)?;
     let store = Store::open(&options.store)?;
     let path = store.path().to_owned();
     let _lock = lock::StoreLock::take(&path)?;
@@ -138,7 +140,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         match follower.join() {
             Ok(()) => Ok(()),
             Err(_) => Err(Failure::new(
-                Exit::Failed,
+                Code::Failed,
                 "the follower of the store has failed",
             )),
         }
@@ -181,5 +183,5 @@ fn start<'scope>(
 }
 
 fn cannot_start(error: std::io::Error) -> Failure {
-    Failure::new(Exit::Failed, format!("cannot start the gateway: {error}"))
+    Failure::new(Code::Failed, format!("cannot start the gateway: {error}"))
 }

@@ -3,19 +3,19 @@
 use std::fmt::Write;
 
 use rewire_schema::{Change, Changeset, Path, Row, Value};
+use serde_json::{Value as Json, json};
 
+use crate::selection::Selection;
 use crate::terminal::{clean, paint};
 
 /// One line for each object that is new or gone, the fields under those that are new; one line for each changed field.
-pub(crate) fn render(changeset: &Changeset, colour: bool) -> String {
-    let mut changes: Vec<(Path, &Change)> = changeset.iter().map(|c| (c.row().path(), c)).collect();
-    changes.sort_by(|(a, _), (b, _)| (rank(a), a).cmp(&(rank(b), b)));
+pub(crate) fn render(changeset: &Changeset, selection: &Selection, colour: bool) -> String {
     let mut out = String::new();
-    for (path, change) in changes {
+    for (path, change) in sorted(changeset) {
         match change {
             Change::Insert(row) => {
                 line(&mut out, '+', &path.to_string(), colour);
-                for (field, value) in row.fields() {
+                for (field, value) in selected(row, &path, selection) {
                     if value != Value::Null {
                         line(
                             &mut out,
@@ -28,8 +28,13 @@ pub(crate) fn render(changeset: &Changeset, colour: bool) -> String {
             }
             Change::Delete(_) => line(&mut out, '-', &path.to_string(), colour),
             Change::Update { before, after } => {
-                for (field, old, new) in changed_fields(before, after) {
-                    let text = format!("{}: {} -> {}", path.join(field), clean(&old), clean(&new));
+                for (field, old, new) in differing(before, after, &path, selection) {
+                    let text = format!(
+                        "{}: {} -> {}",
+                        path.join(field),
+                        clean(&old.to_string()),
+                        clean(&new.to_string())
+                    );
                     line(&mut out, '~', &text, colour);
                 }
             }
@@ -38,20 +43,72 @@ pub(crate) fn render(changeset: &Changeset, colour: bool) -> String {
     out
 }
 
+/// The same for machines: one object for each row that differs, with the fields that do.
+pub(crate) fn to_json(changeset: &Changeset, selection: &Selection) -> Json {
+    let rows = sorted(changeset).into_iter().map(|(path, change)| {
+        let (word, fields) = match change {
+            Change::Insert(row) => ("insert", all_fields(row, &path, selection, "after")),
+            Change::Delete(row) => ("delete", all_fields(row, &path, selection, "before")),
+            Change::Update { before, after } => {
+                ("update", both_fields(before, after, &path, selection))
+            }
+        };
+        json!({ "path": path.steps(), "change": word, "fields": fields })
+    });
+    rows.collect()
+}
+
+/// The fields of a row that are wanted.
+fn selected(row: &Row, path: &Path, selection: &Selection) -> Vec<(&'static str, Value)> {
+    let mut fields = row.fields();
+    fields.retain(|(field, _)| selection.covers_field(path, field));
+    fields
+}
+
+/// The fields that differ and are wanted, with both values.
+fn differing(
+    before: &Row,
+    after: &Row,
+    path: &Path,
+    selection: &Selection,
+) -> Vec<(&'static str, Value, Value)> {
+    let pairs = selected(before, path, selection)
+        .into_iter()
+        .zip(selected(after, path, selection));
+    let differing = pairs.filter(|((_, old), (_, new))| old != new);
+    differing
+        .map(|((field, old), (_, new))| (field, old, new))
+        .collect()
+}
+
+fn all_fields(row: &Row, path: &Path, selection: &Selection, side: &str) -> Json {
+    let fields = selected(row, path, selection)
+        .into_iter()
+        .filter(|(_, value)| *value != Value::Null);
+    let fields = fields.map(|(field, value)| (field.to_owned(), json!({ side: value })));
+    Json::Object(fields.collect())
+}
+
+fn both_fields(before: &Row, after: &Row, path: &Path, selection: &Selection) -> Json {
+    let fields = differing(before, after, path, selection).into_iter();
+    let fields =
+        fields.map(|(field, old, new)| (field.to_owned(), json!({ "before": old, "after": new })));
+    Json::Object(fields.collect())
+}
+
+/// The changes in the order of a document.
+fn sorted(changeset: &Changeset) -> Vec<(Path, &Change)> {
+    let mut changes: Vec<(Path, &Change)> = changeset.iter().map(|c| (c.row().path(), c)).collect();
+    changes.sort_by(|(a, _), (b, _)| (rank(a), a).cmp(&(rank(b), b)));
+    changes
+}
+
 /// The order of a document's sections.
 fn rank(path: &Path) -> usize {
     const SECTIONS: [&str; 3] = ["vpcs", "interfaces", "nat"];
     let first = path.steps().first();
     let position = first.and_then(|step| SECTIONS.iter().position(|s| s == step));
     position.unwrap_or(SECTIONS.len())
-}
-
-fn changed_fields(before: &Row, after: &Row) -> Vec<(&'static str, String, String)> {
-    let pairs = before.fields().into_iter().zip(after.fields());
-    pairs
-        .filter(|((_, old), (_, new))| old != new)
-        .map(|((field, old), (_, new))| (field, old.to_string(), new.to_string()))
-        .collect()
 }
 
 fn line(out: &mut String, sign: char, text: &str, colour: bool) {
@@ -83,8 +140,9 @@ mod tests {
             "{vpcs: {blue: {routes: {10.0.0.0/8: {type: blackhole}}}, green: {description: x}}}",
         );
         let changeset = Changeset::between(&before, &after);
+        let all = Selection::default();
         assert_eq!(
-            render(&changeset, false),
+            render(&changeset, &all, false),
             "~ vpcs.blue.description: old -> none\n\
              + vpcs.blue.routes.10.0.0.0/8\n\
              +   type: blackhole\n\
@@ -92,7 +150,7 @@ mod tests {
              +   description: x\n\
              - vpcs.red\n"
         );
-        assert!(render(&changeset, true).starts_with("\u{1b}[33m~ vpcs.blue"));
-        assert_eq!(render(&Changeset::default(), true), "");
+        assert!(render(&changeset, &all, true).starts_with("\u{1b}[33m~ vpcs.blue"));
+        assert_eq!(render(&Changeset::default(), &all, true), "");
     }
 }

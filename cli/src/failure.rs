@@ -1,29 +1,93 @@
-//! How a command fails: what is said, and the exit code.
+//! How a command fails: what is said to people and to machines, and the exit code.
 
 use std::process::ExitCode;
 
 use rewire_configdb::Error;
-use rewire_schema::Problem;
 use rewire_schema::source::Diagnostics;
+use rewire_schema::{Path, Problem};
+use serde_json::{Map, Value, json};
 
 use crate::checker::Refusal;
 use crate::terminal::{clean, paint};
 
-/// The largest number of problems that are shown; the rest is counted.
+/// The largest number of problems that people are shown; the rest is counted.
 const MOST_SHOWN: usize = 50;
 
-/// The exit codes; `--help` explains them to people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Exit {
-    /// The operation failed, or there is nothing to do.
-    Failed = 1,
-    /// The input is wrong: a document or the arguments.
-    Input = 2,
-    /// The store cannot be used: missing, foreign, newer or busy.
-    Store = 3,
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $code:ident = $word:literal, $exit:literal;)+) => {
+        /// What went wrong, in one word that never changes. Each has one exit code.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Code { $($(#[doc = $doc])+ $code),+ }
+
+        impl Code {
+            /// All of them.
+            #[cfg(test)]
+            pub(crate) const ALL: &[Code] = &[$(Code::$code),+];
+
+            /// What machines read.
+            pub(crate) fn word(self) -> &'static str {
+                match self { $(Code::$code => $word),+ }
+            }
+
+            /// The process's exit code; `--help` explains them to people.
+            pub(crate) fn exit(self) -> u8 {
+                match self { $(Code::$code => $exit),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// What no other code names.
+    Failed = "failed", 1;
+    /// The output could not be written.
+    Output = "output_failed", 1;
+    /// The change is empty.
+    NothingToCommit = "nothing_to_commit", 1;
+    /// There is no candidate of this name.
+    NoCandidate = "no_candidate", 1;
+    /// Something is there already, and is left alone.
+    Exists = "exists", 1;
+    /// The arguments are wrong.
+    WrongArguments = "wrong_arguments", 2;
+    /// A file cannot be read.
+    UnreadableFile = "unreadable_file", 2;
+    /// A document is wrong.
+    BadDocument = "bad_document", 2;
+    /// The check refuses the configuration.
+    Refused = "refused", 2;
+    /// A reference would lead nowhere.
+    DanglingReference = "dangling_reference", 2;
+    /// Two rows would have the same value where it must be unique.
+    DuplicateValue = "duplicate_value", 2;
+    /// The database refuses a value.
+    BadValue = "bad_value", 2;
+    /// The change does not fit onto the rows that are there.
+    DoesNotFit = "does_not_fit", 2;
+    /// There is no such revision.
+    NoSuchRevision = "no_such_revision", 2;
+    /// There is nothing of this name: an interface, an object, a tag, a scheduled commit.
+    NoSuchName = "no_such_name", 2;
+    /// There is no store.
+    NoStore = "no_store", 3;
+    /// The file is no store.
+    NotAStore = "not_a_store", 3;
+    /// The store was made by a newer program.
+    NewerStore = "newer_store", 3;
+    /// Another process writes to the store.
+    Busy = "busy", 3;
+    /// What is stored is not what was written.
+    Damaged = "damaged", 3;
+    /// Reading or writing the store failed.
+    StoreFailed = "store_failed", 3;
+    /// A gateway follows the store already, or listens on the socket.
+    AlreadyRunning = "already_running", 3;
+    /// No gateway runs, or none that can be asked.
+    NoGateway = "no_gateway", 3;
     /// Committed, but not live in time.
-    NotLive = 4,
+    NotLive = "not_live", 4;
+    /// Somebody committed since the candidate was made.
+    StaleCandidate = "stale_candidate", 5;
 }
 
 /// Why a command failed.
@@ -31,9 +95,11 @@ pub(crate) enum Exit {
 pub(crate) enum Failure {
     /// One thing went wrong.
     Plain {
-        exit: Exit,
+        code: Code,
         message: String,
         help: Option<String>,
+        /// What machines are told besides.
+        details: Map<String, Value>,
     },
     /// A document is wrong.
     Document(Diagnostics),
@@ -42,11 +108,12 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
         Failure::Plain {
-            exit,
+            code,
             message: message.into(),
             help: None,
+            details: Map::new(),
         }
     }
 
@@ -57,11 +124,24 @@ impl Failure {
         self
     }
 
+    /// Something that machines want to know, and people read in the message.
+    pub(crate) fn detail(mut self, name: &str, value: impl Into<Value>) -> Self {
+        if let Failure::Plain { details, .. } = &mut self {
+            details.insert(name.to_owned(), value.into());
+        }
+        self
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Failure::Plain { code, .. } => *code,
+            Failure::Document(_) => Code::BadDocument,
+            Failure::Problems(_) => Code::Refused,
+        }
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
-            Failure::Plain { exit, .. } => *exit as u8,
-            Failure::Document(_) | Failure::Problems(_) => Exit::Input as u8,
-        })
+        ExitCode::from(self.code().exit())
     }
 
     /// What people read: `error: …` and `help: …`.
@@ -70,12 +150,7 @@ impl Failure {
             Failure::Plain { message, help, .. } => one(message, help.as_deref(), colour),
             Failure::Document(diagnostics) => {
                 let mut out = diagnostics.render(colour);
-                let count = count_errors(diagnostics.len());
-                let tail = format!(
-                    "\n\n{count} in {}: nothing was changed\n",
-                    clean(diagnostics.name())
-                );
-                out.push_str(&tail);
+                out.push_str(&format!("\n\n{}\n", document_summary(diagnostics)));
                 out
             }
             Failure::Problems(problems) => {
@@ -88,14 +163,74 @@ impl Failure {
                 {
                     out.push_str(&one(&format!("{path}: {message}"), help.as_deref(), colour));
                 }
-                let count = count_errors(problems.len());
-                out.push_str(&format!(
-                    "\n{count} in the configuration: nothing was changed\n"
-                ));
+                out.push_str(&format!("\n{}\n", problems_summary(problems)));
                 out
             }
         }
     }
+
+    /// What machines read: `code`, `message`, and what there is to say besides.
+    pub(crate) fn to_json(&self) -> Value {
+        let mut error = Map::new();
+        error.insert("code".to_owned(), json!(self.code().word()));
+        match self {
+            Failure::Plain {
+                message,
+                help,
+                details,
+                ..
+            } => {
+                error.insert("message".to_owned(), json!(message));
+                if let Some(help) = help {
+                    error.insert("help".to_owned(), json!(help));
+                }
+                error.extend(details.clone());
+            }
+            Failure::Document(diagnostics) => {
+                error.insert("message".to_owned(), json!(document_summary(diagnostics)));
+                let problems = diagnostics.iter().map(|diagnostic| {
+                    let (line, column) = diagnostics.position(diagnostic);
+                    let place = json!({ "line": line, "column": column });
+                    problem(
+                        &diagnostic.path,
+                        &diagnostic.message,
+                        &diagnostic.help,
+                        place,
+                    )
+                });
+                error.insert("problems".to_owned(), problems.collect());
+            }
+            Failure::Problems(problems) => {
+                error.insert("message".to_owned(), json!(problems_summary(problems)));
+                let problems = problems.iter();
+                let problems = problems.map(|p| problem(&p.path, &p.message, &p.help, json!({})));
+                error.insert("problems".to_owned(), problems.collect());
+            }
+        }
+        Value::Object(error)
+    }
+}
+
+fn problem(path: &Path, message: &str, help: &Option<String>, place: Value) -> Value {
+    let mut problem = json!({ "path": path.steps(), "message": message });
+    if let (Some(problem), Value::Object(place)) = (problem.as_object_mut(), place) {
+        problem.extend(place);
+        if let Some(help) = help {
+            problem.insert("help".to_owned(), json!(help));
+        }
+    }
+    problem
+}
+
+fn document_summary(diagnostics: &Diagnostics) -> String {
+    let count = count_errors(diagnostics.len());
+    let name = clean(diagnostics.name());
+    format!("{count} in {name}: nothing was changed")
+}
+
+fn problems_summary(problems: &[Problem]) -> String {
+    let count = count_errors(problems.len());
+    format!("{count} in the configuration: nothing was changed")
 }
 
 fn count_errors(count: usize) -> String {
@@ -105,11 +240,8 @@ fn count_errors(count: usize) -> String {
 fn one(message: &str, help: Option<&str>, colour: bool) -> String {
     let mut out = format!("{}: {}\n", paint("error", "1;31", colour), clean(message));
     if let Some(help) = help {
-        out.push_str(&format!(
-            "{}: {}\n",
-            paint("help", "1;36", colour),
-            clean(help)
-        ));
+        let title = paint("help", "1;36", colour);
+        out.push_str(&format!("{title}: {}\n", clean(help)));
     }
     out
 }
@@ -135,48 +267,66 @@ impl From<Error> for Failure {
             },
             other => other,
         };
-        let (exit, help) = match &error {
-            Error::Missing { .. } => (
-                Exit::Store,
-                Some("make one with `rewire init`, or name another with --store"),
-            ),
-            Error::Exists { .. } => (
-                Exit::Failed,
-                Some("a store is never made over something: take another name"),
-            ),
-            Error::NotAStore { .. } => (
-                Exit::Store,
-                Some("the file was not touched; name the store with --store"),
-            ),
-            Error::Newer { .. } => (
-                Exit::Store,
-                Some("the file was not touched; use the newer rewire"),
-            ),
-            Error::Busy => (Exit::Store, Some("try again")),
-            Error::StaleCandidate { .. } => (
-                Exit::Failed,
-                Some(
-                    "somebody committed since: load the document again, look at `rewire diff`, then commit",
-                ),
-            ),
-            Error::NothingToCommit => (
-                Exit::Failed,
-                Some("the candidate does not differ from the running revision"),
-            ),
-            Error::NoSuchRevision { .. } => (Exit::Input, Some("`rewire log` lists them")),
-            Error::Mismatch(_)
-            | Error::Malformed { .. }
-            | Error::Dangling(_)
-            | Error::Duplicate { .. }
-            | Error::Check { .. }
-            | Error::Refused(_) => (Exit::Input, None),
-            _ => (Exit::Store, None),
-        };
-        let failure = Failure::new(exit, with_sources(&error));
-        match help {
+        let code = code_of(&error);
+        let failure = details(Failure::new(code, with_sources(&error)), &error);
+        match help_for(&error) {
             Some(help) => failure.help(help),
             None => failure,
         }
+    }
+}
+
+fn code_of(error: &Error) -> Code {
+    match error {
+        Error::Missing { .. } => Code::NoStore,
+        Error::Exists { .. } => Code::Exists,
+        Error::NotAStore { .. } => Code::NotAStore,
+        Error::Newer { .. } => Code::NewerStore,
+        Error::Busy => Code::Busy,
+        Error::StaleCandidate { .. } => Code::StaleCandidate,
+        Error::NothingToCommit => Code::NothingToCommit,
+        Error::NoSuchRevision { .. } => Code::NoSuchRevision,
+        Error::Mismatch(_) | Error::Malformed { .. } => Code::DoesNotFit,
+        Error::Dangling(_) => Code::DanglingReference,
+        Error::Duplicate { .. } => Code::DuplicateValue,
+        Error::Check { .. } => Code::BadValue,
+        Error::Refused(_) => Code::Refused,
+        Error::DigestMismatch { .. }
+        | Error::BrokenChain { .. }
+        | Error::Fold { .. }
+        | Error::Journal { .. }
+        | Error::Damaged { .. } => Code::Damaged,
+        _ => Code::StoreFailed,
+    }
+}
+
+fn help_for(error: &Error) -> Option<&'static str> {
+    Some(match error {
+        Error::Missing { .. } => "make one with `rewire init`, or name another with --store",
+        Error::Exists { .. } => "a store is never made over something: take another name",
+        Error::NotAStore { .. } => "the file was not touched; name the store with --store",
+        Error::Newer { .. } => "the file was not touched; use the newer rewire",
+        Error::Busy => "try again",
+        Error::StaleCandidate { .. } => {
+            "somebody committed since: load the document again, look at `rewire diff`, then commit"
+        }
+        Error::NothingToCommit => "the candidate does not differ from the running revision",
+        Error::NoSuchRevision { .. } => "`rewire log` lists them",
+        _ => return None,
+    })
+}
+
+/// The operands that machines may want to use.
+fn details(failure: Failure, error: &Error) -> Failure {
+    match error {
+        Error::StaleCandidate { base, head } => failure.detail("base", *base).detail("head", *head),
+        Error::NoSuchRevision { revision, head } => {
+            failure.detail("revision", *revision).detail("head", *head)
+        }
+        Error::DigestMismatch { revision, .. }
+        | Error::BrokenChain { revision, .. }
+        | Error::Fold { revision, .. } => failure.detail("revision", *revision),
+        _ => failure,
     }
 }
 
@@ -194,4 +344,25 @@ pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Words and exit codes are promises: the page that makes them is held to the code.
+    #[test]
+    fn every_code_is_documented_with_its_exit_code() {
+        let page = include_str!("../../docs/json.md");
+        let documented: Vec<&str> = page
+            .lines()
+            .skip_while(|line| *line != "## Errors")
+            .filter(|line| line.starts_with("| `"))
+            .collect();
+        assert_eq!(documented.len(), Code::ALL.len());
+        for (line, code) in documented.iter().zip(Code::ALL) {
+            let begin = format!("| `{}` | {} | ", code.word(), code.exit());
+            assert!(line.starts_with(&begin), "expected {begin} found {line}");
+        }
+    }
 }

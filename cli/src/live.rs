@@ -5,10 +5,10 @@ use std::time::Duration;
 use rewire_configdb::Committed;
 use serde_json::{Value, json};
 
-use crate::Context;
-use crate::failure::{Exit, Failure};
+use crate::context::Context;
+use crate::failure::{Code, Failure};
 use crate::gateway::{Gateway, GatewayError};
-use crate::terminal::{clean, note, print};
+use crate::terminal::clean;
 use crate::view::milliseconds;
 
 /// The steps of a revision's way into a gateway, in their order, as its answer names them.
@@ -43,21 +43,33 @@ pub(crate) fn durable_time(committed: &Committed) -> Duration {
     committed.times.apply + committed.times.durable
 }
 
+/// A revision that every worker uses, or that nobody waits for.
+pub(crate) struct Live {
+    /// The line for people; empty where nobody waited.
+    pub(crate) text: String,
+    /// What the gateway says; null where nobody waited.
+    pub(crate) answer: Value,
+}
+
 impl Wait {
-    /// Waits until the gateway is live with a durable revision, and prints where the time went.
+    /// Waits until the gateway is live with a durable revision, and says where the time went.
     pub(crate) fn until_live(
         &self,
         context: &Context,
         revision: u64,
         durable: Duration,
-    ) -> Result<(), Failure> {
+    ) -> Result<Live, Failure> {
+        let nobody = Live {
+            text: String::new(),
+            answer: Value::Null,
+        };
         if self.no_wait {
-            return Ok(());
+            return Ok(nobody);
         }
         let not_live = |error: GatewayError| not_live(revision, &error.to_string());
         let Some(mut gateway) = Gateway::connect(&context.socket()).map_err(not_live)? else {
-            note("no gateway is running: nothing to wait for");
-            return Ok(());
+            context.note("no gateway is running: nothing to wait for");
+            return Ok(nobody);
         };
         // The gateway is told when to give up, so that it can say what is late; who does not answer at all is given a
         // moment more.
@@ -66,23 +78,27 @@ impl Wait {
             "revision": revision,
             "timeout_ms": u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
         });
+        let waiting = context.waiting(0);
+        waiting.step(&format!("revision {revision}: waiting for the gateway"));
         let answer = gateway
             .request(&request, self.timeout + GRACE)
             .map_err(not_live)?;
-        print(&report(revision, durable, &answer)?)?;
+        drop(waiting);
+        let text = report(revision, durable, &answer)?;
         closed_ports(&answer)
             .iter()
-            .for_each(|warning| note(warning));
-        Ok(())
+            .for_each(|warning| context.note(warning));
+        Ok(Live { text, answer })
     }
 }
 
 fn not_live(revision: u64, why: &str) -> Failure {
     Failure::new(
-        Exit::NotLive,
+        Code::NotLive,
         format!("revision {revision} is committed, but not live: {why}"),
     )
     .help("the revision stays; `rewire rewind` takes it back")
+    .detail("revision", revision)
 }
 
 /// A warning for each port that the gateway could not open.

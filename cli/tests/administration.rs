@@ -43,6 +43,9 @@ fn a_change_its_diff_and_the_way_back() {
         "red is green now\n\nand there is more to say",
     ]);
     s.rewire(&["diff", "1", "2"]);
+    s.rewire(&["diff", "-1", "running", "interfaces.wan0.mtu"]);
+    s.rewire(&["diff", "-1", "-0", "vpcs", "green", "routes", "0.0.0.0/0"]);
+    s.rewire(&["diff", "1", "2", "vpcs.nobody"]);
     s.rewire(&["rewind", "1"]);
     s.rewire(&["diff", "1", "running"]);
     s.rewire(&["rewind", "0", "-m", "away with it"]);

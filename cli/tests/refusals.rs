@@ -119,13 +119,17 @@ fn wrong_arguments_are_explained() {
     for args in [
         &[][..],
         &["comit"],
-        &["commit"],
         &["commit", "-m", "x", "--timeout", "soon"],
+        &["commit", "--candidate", "not a name"],
         &["show", "tomorrow"],
         &["show", "2"],
         &["diff", "1", "7"],
         &["rewind", "2"],
-        &["rewind", "-1"],
+        &["rewind", "-2"],
+        &["rewind", "candidate"],
+        &["show", "~2"],
+        &["show", "--2"],
+        &["completions", "tcsh"],
         &["show", "--format", "xml"],
     ] {
         assert_eq!(s.rewire(args), 2, "{args:?}");

@@ -150,7 +150,7 @@ fn the_same_in_is_the_same_out() {
     // The digest sees a change of one bit, and of one nanosecond.
     let digest = |said: &str| {
         let json: serde_json::Value = serde_json::from_str(said).unwrap();
-        json["output_digest"].as_str().unwrap().to_owned()
+        json["result"]["output_digest"].as_str().unwrap().to_owned()
     };
     let mut all = vec![digest(&first.2)];
     let mut left = frames(&s.path("left.pcap"));

@@ -149,7 +149,8 @@ fn every_packet_of_every_capture_is_accounted_for() {
                 path.display(),
                 output.status
             );
-            let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let summary = &answer["result"];
             let account = TERMS.map(|term| terms.add(term, &summary["packets"][term]));
             let [received, generated, transmitted, dropped, consumed, held] = account;
             let what = format!("{}, {name}: {account:?}", path.display());

@@ -21,7 +21,7 @@ pub struct Dangling {
 
 impl fmt::Display for Dangling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (table, key) = &self.target;
+        let (table, key) = (self.target.table(), self.target.values());
         let key: Vec<String> = key.iter().map(Value::to_string).collect();
         write!(
             f,
@@ -120,7 +120,12 @@ fn references(row: &Row) -> Vec<(&'static [&'static str], RowKey)> {
                 .map(|column| value(column))
                 .collect();
             let table = Table::named(reference.table)?;
-            (!key.contains(&Value::Null)).then_some((reference.columns, (table, key)))
+            if key.contains(&Value::Null) {
+                return None;
+            }
+            // A column that refers takes what the key of the other takes.
+            let key = RowKey::from_values(table, &key).ok()?;
+            Some((reference.columns, key))
         })
         .collect()
 }

@@ -167,18 +167,11 @@ pub(crate) fn configuration(connection: &Connection) -> Result<Configuration, Er
     Ok(configuration)
 }
 
-/// The row with this key. A key of another length than the table's finds nothing.
-pub(crate) fn find(connection: &Connection, (table, key): &RowKey) -> Result<Option<Row>, Error> {
+/// The row with this key.
+pub(crate) fn find(connection: &Connection, key: &RowKey) -> Result<Option<Row>, Error> {
     let mut found = None;
-    if key.len() == table.definition().key_len() {
-        query(
-            connection,
-            *table,
-            &Statements::of(*table).find,
-            key,
-            |row| found = Some(row),
-        )?;
-    }
+    let sql = &Statements::of(key.table()).find;
+    query(connection, key.table(), sql, &key.values(), |row| found = Some(row))?;
     Ok(found)
 }
 
@@ -217,15 +210,15 @@ pub(crate) fn find_by(
 /// those rows, through indices.
 pub(crate) fn referring(
     connection: &Connection,
-    (target, key): &RowKey,
+    key: &RowKey,
     most: usize,
 ) -> Result<Vec<(Row, &'static Reference)>, Error> {
-    let mut parameters = key.clone();
+    let mut parameters = key.values();
     parameters.push(Value::Integer(i64::try_from(most).unwrap_or(i64::MAX)));
     let mut found = Vec::new();
     for table in Table::ALL {
         for (reference, sql) in &Statements::of(*table).referring {
-            if reference.table == target.definition().name && key.len() == reference.columns.len() {
+            if reference.table == key.table().definition().name {
                 query(connection, *table, sql, &parameters, |row| {
                     found.push((row, *reference))
                 })?;

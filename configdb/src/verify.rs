@@ -70,11 +70,23 @@ impl Store {
             .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
             .during(during)?;
         if verdict != "ok" {
-            return Err(Error::Damaged { why: verdict });
+            return match failed_read(&verdict) {
+                Some(source) => Err(source).during(during),
+                None => Err(Error::Damaged { why: verdict }),
+            };
         }
         Ok(Verified {
             revisions: head,
             rows: rows.len(),
         })
     }
+}
+
+/// SQLite's check notes a page that could not be read among its findings. That is the disk's fault, not damage.
+fn failed_read(verdict: &str) -> Option<rusqlite::Error> {
+    let (_, code) = verdict.rsplit_once("error code=")?;
+    let code: i32 = code.trim_end().parse().ok()?;
+    let primary = code & 0xff;
+    (primary == rusqlite::ffi::SQLITE_IOERR)
+        .then(|| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None))
 }

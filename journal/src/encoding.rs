@@ -90,11 +90,11 @@ pub fn encode(changeset: &Changeset) -> Vec<u8> {
 }
 
 /// A table as an encoded changeset names it, found in the model.
-struct RecordedTable {
-    table: Table,
+pub(crate) struct RecordedTable {
+    pub(crate) table: Table,
     definition: &'static TableDefinition,
     /// For each recorded column, its place in the model's table.
-    columns: Vec<usize>,
+    pub(crate) columns: Vec<usize>,
 }
 
 impl RecordedTable {
@@ -149,7 +149,7 @@ impl RecordedTable {
         Ok(Row::from_values(self.table, values)?)
     }
 
-    fn read_change(&self, reader: &mut Reader<'_>) -> Result<Change, JournalError> {
+    pub(crate) fn read_change(&self, reader: &mut Reader<'_>) -> Result<Change, JournalError> {
         let tag = reader.byte()?;
         let mut values = self.read_values(reader)?;
         let row = self.row(&values)?;
@@ -179,9 +179,60 @@ impl RecordedTable {
                 }
                 Ok(Change::Update { before: row, after })
             }
-            _ => Err(reader.malformed("a change has an unknown tag")),
+            _ => Err(reader.malformed(UNKNOWN_TAG)),
         }
     }
+
+    /// Passes over a change without reading its values. Gives those of the key as they are encoded, in the order in which
+    /// they are recorded, one after the other.
+    pub(crate) fn skip_change(
+        &self,
+        reader: &mut Reader<'_>,
+        key: &mut Vec<u8>,
+    ) -> Result<(), JournalError> {
+        let tag = reader.byte()?;
+        key.clear();
+        for place in &self.columns {
+            let start = *reader;
+            reader.skip_value()?;
+            if self.definition.columns[*place].key {
+                key.extend_from_slice(reader.since(start));
+            }
+        }
+        match tag {
+            INSERT | DELETE => Ok(()),
+            UPDATE => {
+                for _ in 0..reader.count()? {
+                    reader.index()?;
+                    reader.skip_value()?;
+                }
+                Ok(())
+            }
+            _ => Err(reader.malformed(UNKNOWN_TAG)),
+        }
+    }
+}
+
+const UNKNOWN_TAG: &str = "a change has an unknown tag";
+
+/// Reads what comes before the changes: the format and the tables that occur.
+pub(crate) fn read_tables(reader: &mut Reader<'_>) -> Result<Vec<RecordedTable>, JournalError> {
+    let format = reader.byte()?;
+    if format != FORMAT {
+        return Err(JournalError::Format {
+            found: format,
+            ours: FORMAT,
+        });
+    }
+    let mut tables: Vec<RecordedTable> = Vec::new();
+    for _ in 0..reader.count()? {
+        let table = RecordedTable::read(reader)?;
+        if tables.iter().any(|t| t.table == table.table) {
+            return Err(reader.malformed("a table occurs twice"));
+        }
+        tables.push(table);
+    }
+    Ok(tables)
 }
 
 /// Reads a changeset from its bytes. Any bytes may be given; memory stays within a constant factor of their length.
@@ -193,21 +244,7 @@ impl RecordedTable {
 /// Every variant of [`JournalError`] but [`JournalError::Chain`].
 pub fn decode(bytes: &[u8]) -> Result<Changeset, JournalError> {
     let mut reader = Reader::new(bytes);
-    let format = reader.byte()?;
-    if format != FORMAT {
-        return Err(JournalError::Format {
-            found: format,
-            ours: FORMAT,
-        });
-    }
-    let mut tables: Vec<RecordedTable> = Vec::new();
-    for _ in 0..reader.count()? {
-        let table = RecordedTable::read(&mut reader)?;
-        if tables.iter().any(|t| t.table == table.table) {
-            return Err(reader.malformed("a table occurs twice"));
-        }
-        tables.push(table);
-    }
+    let tables = read_tables(&mut reader)?;
     let count = reader.count()?;
     let mut changes = Vec::new();
     for _ in 0..count {

@@ -37,6 +37,11 @@ pub enum EntryKind {
         /// The revision whose state this is; 0 is the empty beginning.
         to: u64,
     },
+    /// What one earlier revision did was undone, and everything after it kept.
+    Revert {
+        /// The revision that was undone, from 1.
+        of: u64,
+    },
 }
 
 /// The journal's record of one revision.
@@ -91,6 +96,10 @@ impl Entry {
             EntryKind::Rewind { to } => {
                 field(b"rewind");
                 field(&to.to_le_bytes());
+            }
+            EntryKind::Revert { of } => {
+                field(b"revert");
+                field(&of.to_le_bytes());
             }
         }
         field(author.as_bytes());
@@ -237,8 +246,10 @@ mod tests {
     #[test]
     fn every_field_is_covered() {
         type Edit = fn(&mut Entry);
-        let edits: [(&str, Edit); 9] = [
+        let edits: [(&str, Edit); 10] = [
             ("kind", |e| e.kind = EntryKind::Commit),
+            // The same number, but another word before it.
+            ("revert", |e| e.kind = EntryKind::Revert { of: 1 }),
             ("rewind target", |e| e.kind = EntryKind::Rewind { to: 2 }),
             ("author", |e| e.author.push('x')),
             // A character moves from one field to the next: only the lengths tell.
@@ -290,6 +301,33 @@ mod tests {
         assert_eq!(
             verify_chain(beginning, &entries),
             Err(JournalError::Chain { revision: 4, fault })
+        );
+    }
+
+    /// Hashes are stored: these values may never change.
+    #[test]
+    fn known_entries_have_their_known_hashes() {
+        let (beginning, entries) = chain(3);
+        let hashes: Vec<String> = entries.iter().map(|e| e.hash.to_string()).collect();
+        assert_eq!(
+            beginning.to_string(),
+            "7703752efaea981d7208a0ae922c1291362f3f50ee2fa8ce7591a5136e3ae4d1"
+        );
+        assert_eq!(
+            hashes,
+            [
+                "9fa7c9d5f1d0cf3efdc1fc378c99230e97b30f338e63944aecae3454d4c6c33e",
+                "3ab8de6932cd15d9a0116c2792babc4b0f8d9e31fbdc73ee0039f0c18f913a1a",
+                "29d02f7f91557e1e5ac75af9b9ae19af78e383fb71db72a041a4cf7cffa49638",
+            ]
+        );
+        let revert = Entry {
+            kind: EntryKind::Revert { of: 1 },
+            ..entries[2].clone()
+        };
+        assert_eq!(
+            revert.compute_hash().to_string(),
+            "b948aa32ad3b984ccbad68e8534b1a22e8f2e1ce7f0ac62572d5404148ce9e38"
         );
     }
 }

@@ -53,6 +53,17 @@ pub enum JournalError {
         /// The column.
         column: &'static str,
     },
+    /// Bytes are not a filter of rows.
+    #[error("the filter of rows is {}; this program reads format {ours}", match .found {
+        Some(format) => format!("of format {format}"),
+        None => "empty".to_owned(),
+    })]
+    Filter {
+        /// The version found; none where there is no byte.
+        found: Option<u8>,
+        /// The version that is read and written here.
+        ours: u8,
+    },
     /// The values of a row are not what its columns take.
     #[error(transparent)]
     Row(#[from] RowError),

@@ -3,6 +3,8 @@
 //! - [`encode`] and [`decode`] turn a [`Changeset`](rewire_schema::Changeset) into bytes and back. The bytes name
 //!   their tables and columns, so that an old entry stays readable after a schema migration that adds columns, and one
 //!   that cannot be read says which table or column is no longer known.
+//! - [`find`] takes the changes of a few rows out of the bytes without reading the rest, and a [`RowFilter`], ten bits a
+//!   row, tells which entries need not be looked into at all.
 //! - [`StateDigest`] names a state. It is kept up at the cost of a change and equals a recount of all rows.
 //! - [`Entry`] is one revision's record; each holds the hash of the one before it, so that no entry can be changed,
 //!   dropped or moved without [`verify_chain`] naming the place. Whoever can rewrite the whole file can also build a
@@ -14,9 +16,13 @@ mod digest;
 mod encoding;
 mod entry;
 mod error;
+pub mod filter;
+mod find;
 mod wire;
 
 pub use digest::StateDigest;
 pub use encoding::{decode, encode};
 pub use entry::{Chain, Entry, EntryKind, Hash, genesis, verify_chain};
 pub use error::{ChainFault, JournalError};
+pub use filter::RowFilter;
+pub use find::{WantedRows, find};

@@ -1,6 +1,6 @@
 //! Reading and writing the pieces of the encoding: varints, text and tagged values.
 
-use rewire_schema::Value;
+use rewire_schema::{RowKey, Value};
 
 use crate::error::JournalError;
 
@@ -37,7 +37,15 @@ pub(crate) fn put_value(out: &mut Vec<u8>, value: &Value) {
     }
 }
 
+/// Appends what names a row: its table and the values of its key. What filters hash; stable for ever.
+pub(crate) fn put_key(out: &mut Vec<u8>, key: &RowKey) {
+    let (table, values) = (key.table(), key.values());
+    put_text(out, table.definition().name);
+    values.iter().for_each(|value| put_value(out, value));
+}
+
 /// Reads from the front of a slice. Never allocates more than what it has read.
+#[derive(Clone, Copy)]
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     offset: usize,
@@ -57,6 +65,11 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.offset == self.bytes.len()
+    }
+
+    /// The bytes that were read since this reader was at `start`.
+    pub(crate) fn since(&self, start: Reader<'a>) -> &'a [u8] {
+        &self.bytes[start.offset..self.offset]
     }
 
     fn take(&mut self, len: usize) -> Result<&'a [u8], JournalError> {
@@ -123,6 +136,19 @@ impl<'a> Reader<'a> {
                 ))
             }
             TEXT => Ok(Value::Text(self.text()?.to_owned())),
+            _ => Err(self.malformed("a value has an unknown tag")),
+        }
+    }
+
+    /// Passes over a value: as [`Reader::value`], but text is not read.
+    pub(crate) fn skip_value(&mut self) -> Result<(), JournalError> {
+        match self.byte()? {
+            NULL => Ok(()),
+            INTEGER => self.varint().map(drop),
+            TEXT => {
+                let len = self.index()?;
+                self.take(len).map(drop)
+            }
             _ => Err(self.malformed("a value has an unknown tag")),
         }
     }

@@ -194,11 +194,12 @@ impl Lab {
         self.log.iter().cloned().chain(now).collect()
     }
 
-    /// `rewire status --json`.
+    /// The result of `rewire status --json`.
     #[track_caller]
     pub fn status(&self) -> serde_json::Value {
         let text = self.rewire(&["status", "--json"]).good();
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+        let answer: Result<serde_json::Value, _> = serde_json::from_str(&text);
+        answer.unwrap_or_else(|error| panic!("{error}: {text}"))["result"].take()
     }
 
     /// Scrapes the gateway's metrics.

@@ -1,12 +1,12 @@
 use std::path::PathBuf;
 
-use rewire_configdb::Store;
+use serde_json::json;
 
-use crate::Context;
+use crate::answer::Answer;
 use crate::checker;
+use crate::context::Context;
 use crate::failure::Failure;
-use crate::terminal::print;
-use crate::view::{self, State, summary};
+use crate::view::{self, Counts, State};
 
 /// Check the candidate or a document, and change nothing
 ///
@@ -15,25 +15,37 @@ use crate::view::{self, State, summary};
 #[derive(clap::Args)]
 pub(crate) struct Check {
     /// The document; - for standard input [default: the candidate]
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     file: Option<PathBuf>,
 }
 
 impl Check {
-    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+    pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
+        let waiting = context.waiting(0);
+        waiting.step("checking");
         if let Some(file) = self.file {
             let source = checker::read_document(&file)?;
             let rows = source.configuration.len();
-            return print(&format!("{} is good: {rows} rows\n", checker::document_name(&file)));
+            let name = checker::document_name(&file);
+            drop(waiting);
+            return Ok(context.done(
+                || format!("{name} is good: {rows} rows\n"),
+                || json!({ "document": name, "rows": rows }),
+            ));
         }
-        let mut store = Store::open(&context.store)?;
-        let candidate = view::candidate(&store)?;
+        let mut store = context.open_to_write()?;
+        let name = context.candidate();
+        let candidate = view::candidate(&name, &store)?;
         if !candidate.changeset.is_empty() {
             // All that is wrong at once, before the store stops at the first.
-            checker::check(&State::Candidate.configuration(&store)?)?;
+            checker::check(&State::Candidate(None).configuration(context, &store)?)?;
             store.check(candidate.base, &candidate.changeset, &mut checker::checker())?;
         }
-        let changes = summary(&candidate.changeset);
-        print(&format!("the candidate is good: {changes} against revision {}\n", candidate.base))
+        drop(waiting);
+        let (base, counts) = (candidate.base, Counts::of(&candidate.changeset));
+        Ok(context.done(
+            || format!("the candidate is good: {} against revision {base}\n", counts.sentence()),
+            || json!({ "candidate": name, "base": base, "rows": counts.to_json() }),
+        ))
     }
 }

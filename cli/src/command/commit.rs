@@ -1,12 +1,13 @@
-use rewire_configdb::{CommitRequest, EntryKind, Store};
+use rewire_configdb::{CommitRequest, EntryKind};
+use serde_json::json;
 
 use super::Author;
-use crate::Context;
+use crate::answer::Answer;
 use crate::checker;
-use crate::failure::{Exit, Failure};
+use crate::context::Context;
+use crate::failure::Failure;
 use crate::live::{self, Wait};
-use crate::terminal::print;
-use crate::view::{self, CANDIDATE, milliseconds};
+use crate::view::{self, milliseconds, nanoseconds};
 
 /// Commit the candidate as the next revision
 ///
@@ -15,7 +16,7 @@ use crate::view::{self, CANDIDATE, milliseconds};
 #[derive(clap::Args)]
 pub(crate) struct Commit {
     /// What the change is for
-    #[arg(short, long, value_name = "TEXT")]
+    #[arg(short, long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     message: String,
     #[command(flatten)]
     wait: Wait,
@@ -24,29 +25,36 @@ pub(crate) struct Commit {
 }
 
 impl Commit {
-    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
-        let mut store = Store::open(&context.store)?;
-        let Some(candidate) = store.candidate(CANDIDATE)? else {
+    pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
+        let mut store = context.open_to_write()?;
+        let name = context.candidate();
+        let Some(candidate) = store.candidate(&name)? else {
             let message = "nothing to commit: there is no candidate";
-            return Err(Failure::new(Exit::Failed, message).help(view::MAKE_A_CANDIDATE));
+            return Err(view::no_candidate(&name, &store, message));
         };
+        let waiting = context.waiting(0);
+        waiting.step("committing");
         let request = CommitRequest {
             base: candidate.base,
             changeset: &candidate.changeset,
             author: &self.author.name(),
             message: &self.message,
             kind: EntryKind::Commit,
-            clear_candidate: Some(CANDIDATE),
+            clear_candidate: Some(&name),
         };
         let committed = store.commit(request, &mut checker::checker())?;
-        let durable = live::durable_time(&committed);
-        print(&format!(
-            "revision {} committed  durable in {}\n",
-            committed.revision,
+        drop(waiting);
+        let (revision, durable) = (committed.revision, live::durable_time(&committed));
+        context.say(&format!(
+            "revision {revision} committed  durable in {}\n",
             milliseconds(durable)
         ))?;
         // A gateway need not wait for this process to let go of the store.
         drop(store);
-        self.wait.until_live(context, committed.revision, durable)
+        let live = self.wait.until_live(context, revision, durable)?;
+        Ok(context.done(
+            || live.text,
+            || json!({ "revision": revision, "durable_ns": nanoseconds(durable), "live": live.answer }),
+        ))
     }
 }

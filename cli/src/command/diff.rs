@@ -1,41 +1,52 @@
-use rewire_configdb::Store;
 use rewire_schema::Changeset;
+use serde_json::json;
 
-use crate::Context;
+use crate::answer::Answer;
+use crate::completion;
+use crate::context::Context;
 use crate::difference;
 use crate::failure::Failure;
-use crate::terminal::{colour_output, note, print};
-use crate::view::{CANDIDATE, State};
+use crate::selection::PathWords;
+use crate::view::State;
 
 /// Show what differs between two states
 ///
-/// Each object that differs is a line: + is new, - is gone, ~ is a field with its old and new value.
+/// Each object that differs is a line: + is new, - is gone, ~ is a field with its old and new value. A state is
+/// candidate, candidate:NAME, running, a revision's number, -N for the Nth before the last one, or a tag.
 #[derive(clap::Args)]
 pub(crate) struct Diff {
-    /// From: candidate, running or the number of a revision
-    #[arg(value_name = "FROM", default_value = "running")]
+    /// From which state
+    #[arg(value_name = "FROM", default_value = "running", allow_negative_numbers = true, add = completion::states())]
     from: State,
-    /// To: the same [default: candidate, or running where there is none]
-    #[arg(value_name = "TO")]
+    /// To which state [default: the candidate, or running where there is none]
+    #[arg(value_name = "TO", allow_negative_numbers = true, add = completion::states())]
     to: Option<State>,
+    #[command(flatten)]
+    path: PathWords,
 }
 
 impl Diff {
-    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
-        let store = Store::open(&context.store)?;
-        let from = self.from.configuration(&store)?;
+    pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
+        let store = context.open()?;
+        let from = self.from.configuration(context, &store)?;
         let to = match self.to {
             Some(to) => to,
-            None if store.candidate(CANDIDATE)?.is_some() => State::Candidate,
+            None if store.candidate(&context.candidate())?.is_some() => State::Candidate(None),
             None => {
-                note("there is no candidate: comparing with running");
-                State::Running
+                context.note("there is no candidate: comparing with running");
+                State::RUNNING
             }
         };
-        let changeset = Changeset::between(&from, &to.configuration(&store)?);
+        let changeset = Changeset::between(&from, &to.configuration(context, &store)?);
+        let selection = self.path.selection();
+        let changeset = selection.of(changeset);
         if changeset.is_empty() {
-            note("no difference");
+            context.note("no difference");
         }
-        print(&difference::render(&changeset, colour_output()))
+        let (from, to) = (self.from.to_json(context, &store)?, to.to_json(context, &store)?);
+        Ok(context.shown(
+            |colour| difference::render(&changeset, &selection, colour),
+            || json!({ "from": from, "to": to, "changes": difference::to_json(&changeset, &selection) }),
+        ))
     }
 }

@@ -1,10 +1,11 @@
 use std::path::PathBuf;
 
 use rewire_configdb::Store;
+use serde_json::json;
 
-use crate::Context;
+use crate::answer::Answer;
+use crate::context::Context;
 use crate::failure::Failure;
-use crate::terminal::print;
 
 /// Make an empty store
 ///
@@ -12,14 +13,15 @@ use crate::terminal::print;
 #[derive(clap::Args)]
 pub(crate) struct Init {
     /// Where to make it, instead of --store
-    #[arg(value_name = "STORE")]
+    #[arg(value_name = "STORE", value_hint = clap::ValueHint::FilePath)]
     path: Option<PathBuf>,
 }
 
 impl Init {
-    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+    pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         let path = self.path.as_ref().unwrap_or(&context.store);
         Store::create(path)?;
-        print(&format!("made the store {}\n", path.display()))
+        let store = path.display().to_string();
+        Ok(context.done(|| format!("made the store {store}\n"), || json!({ "store": store })))
     }
 }

@@ -1,14 +1,14 @@
 use std::path::PathBuf;
 
-use rewire_configdb::Store;
 use rewire_schema::Changeset;
+use serde_json::json;
 
 use super::Author;
-use crate::Context;
+use crate::answer::Answer;
 use crate::checker;
+use crate::context::Context;
 use crate::failure::Failure;
-use crate::terminal::print;
-use crate::view::{CANDIDATE, summary};
+use crate::view::Counts;
 
 /// Make a document the whole candidate
 ///
@@ -17,19 +17,29 @@ use crate::view::{CANDIDATE, summary};
 #[derive(clap::Args)]
 pub(crate) struct Load {
     /// The document; - for standard input
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     file: PathBuf,
     #[command(flatten)]
     author: Author,
 }
 
 impl Load {
-    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+    pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
+        let waiting = context.waiting(3);
+        waiting.step("reading and checking the document");
         let source = checker::read_document(&self.file)?;
-        let mut store = Store::open(&context.store)?;
-        let (head, running) = store.head_and_configuration()?;
+        waiting.step("comparing it with the running configuration");
+        let mut store = context.open_to_write()?;
+        let (base, running) = store.head_and_configuration()?;
         let changeset = Changeset::between(&running, &source.configuration);
-        store.save_candidate(CANDIDATE, head, &changeset, &self.author.name())?;
-        print(&format!("candidate: {} against revision {head}\n", summary(&changeset)))
+        waiting.step("saving the candidate");
+        let candidate = context.candidate();
+        store.save_candidate(&candidate, base, &changeset, &self.author.name())?;
+        drop(waiting);
+        let counts = Counts::of(&changeset);
+        Ok(context.done(
+            || format!("candidate: {} against revision {base}\n", counts.sentence()),
+            || json!({ "candidate": candidate, "base": base, "rows": counts.to_json() }),
+        ))
     }
 }

@@ -1,11 +1,13 @@
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use rewire_configdb::{Entry, EntryKind, Store};
+use rewire_configdb::{Entry, EntryKind};
+use serde_json::{Value, json};
 
-use crate::Context;
-use crate::failure::{Exit, Failure};
-use crate::terminal::{clean, note, print};
-use crate::view::counts;
+use crate::answer::Answer;
+use crate::columns::{Cell, columns};
+use crate::context::Context;
+use crate::failure::{Code, Failure};
+use crate::terminal::clean;
+use crate::view::Counts;
+use crate::when;
 
 /// List the revisions, the newest first
 ///
@@ -17,43 +19,78 @@ pub(crate) struct Log {
     number: usize,
 }
 
+/// An entry, and how many rows it changed.
+struct Listed(Entry, Counts);
+
 impl Log {
-    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
-        let store = Store::open(&context.store)?;
-        let entries = store.log(self.number)?;
+    pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
+        let store = context.open()?;
+        let entries: Vec<Listed> = store.log(self.number)?.into_iter().map(listed).collect::<Result<_, _>>()?;
         if entries.is_empty() && self.number > 0 {
-            note("nothing is committed yet");
-            return Ok(());
+            context.note("nothing is committed yet");
         }
-        let header = ["revision", "time", "author", "rows", "digest", "message"];
-        let mut lines = vec![header.map(str::to_owned)];
-        for entry in &entries {
-            lines.push(line(entry)?);
-        }
-        print(&table(&lines))
+        Ok(context.shown(
+            |_| if entries.is_empty() && self.number > 0 { String::new() } else { table(&entries) },
+            || json!({ "revisions": entries.iter().map(Listed::to_json).collect::<Value>() }),
+        ))
     }
 }
 
-fn line(entry: &Entry) -> Result<[String; 6], Failure> {
+fn listed(entry: Entry) -> Result<Listed, Failure> {
     let changeset = entry.decode_changeset().map_err(|error| {
         let message = format!("revision {} cannot be read: {error}", entry.revision);
-        Failure::new(Exit::Store, message)
+        Failure::new(Code::Damaged, message)
     })?;
-    let mut message = first_line(&entry.message);
-    if let EntryKind::Rewind { to } = entry.kind {
-        let rewound = format!("rewind to revision {to}");
-        if message != rewound {
-            message = format!("{message} ({rewound})");
+    Ok(Listed(entry, Counts::of(&changeset)))
+}
+
+impl Listed {
+    fn cells(&self) -> Vec<Cell> {
+        let Listed(entry, counts) = self;
+        let words = [
+            entry.revision.to_string(),
+            when::local(entry.committed_at),
+            entry.author.clone(),
+            counts.cell(),
+            entry.state_digest.short(),
+            message(entry),
+        ];
+        words.iter().map(|word| Cell::word(word)).collect()
+    }
+
+    fn to_json(&self) -> Value {
+        let Listed(entry, counts) = self;
+        let (kind, to) = match entry.kind {
+            EntryKind::Commit => ("commit", None),
+            EntryKind::Rewind { to } => ("rewind", Some(to)),
+        };
+        json!({
+            "revision": entry.revision,
+            "time": when::utc(entry.committed_at),
+            "author": entry.author,
+            "message": entry.message,
+            "kind": kind,
+            "to": to,
+            "rows": counts.to_json(),
+            "digest": entry.state_digest.to_string(),
+            "hash": entry.hash.to_string(),
+        })
+    }
+}
+
+/// The message's first line, and what the entry is where that does not say it.
+fn message(entry: &Entry) -> String {
+    let message = first_line(&entry.message);
+    match entry.kind {
+        EntryKind::Commit => message,
+        EntryKind::Rewind { to } => {
+            let rewound = format!("rewind to revision {to}");
+            match message == rewound {
+                true => message,
+                false => format!("{message} ({rewound})"),
+            }
         }
     }
-    Ok([
-        entry.revision.to_string(),
-        local_time(entry.committed_at),
-        clean(&entry.author),
-        counts(&changeset),
-        entry.state_digest.short(),
-        message,
-    ])
 }
 
 fn first_line(message: &str) -> String {
@@ -63,26 +100,9 @@ fn first_line(message: &str) -> String {
     }
 }
 
-/// RFC 3339 to the second, in the local time zone.
-fn local_time(microseconds: i64) -> String {
-    match Timestamp::from_microsecond(microseconds) {
-        Ok(time) => {
-            let local = time.to_zoned(TimeZone::system());
-            local.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
-        }
-        Err(_) => format!("{microseconds} µs"),
-    }
-}
-
-/// Columns as wide as they need to be, two spaces apart.
-fn table(lines: &[[String; 6]]) -> String {
-    let width = |column: usize| lines.iter().map(|l| l[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 6] = std::array::from_fn(width);
-    let mut out = String::new();
-    for line in lines {
-        let cells = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        out.push('\n');
-    }
-    out
+fn table(entries: &[Listed]) -> String {
+    let header = ["revision", "time", "author", "rows", "digest", "message"];
+    let mut rows = vec![header.map(Cell::word).into_iter().collect()];
+    rows.extend(entries.iter().map(Listed::cells));
+    columns(&rows).into_iter().map(|line| format!("{line}\n")).collect()
 }

@@ -5,13 +5,14 @@ use rewire_compiler::Compiler;
 use rewire_configdb::Store;
 use rewire_schema::Configuration;
 use rewire_tables::InterfaceIndex;
+use serde_json::json;
 
-use crate::Context;
+use crate::answer::Answer;
 use crate::checker;
-use crate::failure::{Exit, Failure};
+use crate::context::Context;
+use crate::failure::{Code, Failure};
 use crate::replay::Replay as Player;
 use crate::replay::capture::{CaptureError, Merged, Output};
-use crate::terminal::print;
 
 /// Play captures through a configuration, without a gateway
 ///
@@ -34,9 +35,6 @@ pub(crate) struct Replay {
     /// Take frames for other stations too: their destination becomes the interface's own MAC address
     #[arg(long)]
     any_mac: bool,
-    /// For machines: one JSON object, whose form is versioned
-    #[arg(long)]
-    json: bool,
 }
 
 /// A capture, and the interface that it belongs to.
@@ -59,10 +57,10 @@ impl FromStr for Capture {
 }
 
 impl Replay {
-    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+    pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         let (revision, configuration) = self.configuration(&context.store)?;
         let (_, compiled) = Compiler::compile(configuration, revision)
-            .map_err(|errors| Failure::new(Exit::Failed, format!("revision {revision} does not compile: {errors}")))?;
+            .map_err(|errors| Failure::new(Code::Refused, format!("revision {revision} does not compile: {errors}")))?;
         let mut player = Player::new(compiled, self.any_mac);
         let interfaces = |captures: &[Capture], player: &Player| -> Result<Vec<InterfaceIndex>, Failure> {
             captures.iter().map(|capture| find(player, &capture.interface)).collect()
@@ -76,18 +74,11 @@ impl Replay {
             player.write_to(interface, Output::create(&capture.path)?);
         }
         let summary = player.play(captures)?;
-        if self.json {
-            let json = serde_json::to_string_pretty(&summary);
-            let json = json.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-            print(&format!("{json}\n"))?;
-        } else {
-            print(&summary.render())?;
+        if !summary.is_balanced() {
+            return Err(Failure::new(Code::Failed, "packets are not accounted for: this is a fault of rewire")
+                .detail("summary", json!(summary)));
         }
-        if summary.is_balanced() {
-            Ok(())
-        } else {
-            Err(Failure::new(Exit::Failed, "packets are not accounted for: this is a fault of rewire"))
-        }
+        Ok(context.shown(|_| summary.render(), || json!(summary)))
     }
 
     fn configuration(&self, store: &Path) -> Result<(u64, Configuration), Failure> {
@@ -110,11 +101,11 @@ impl Replay {
             let same_interface = self.outputs[..index].iter().any(|other| other.interface == output.interface);
             if same_interface {
                 let message = format!("--out names the interface {} twice", output.interface);
-                return Err(Failure::new(Exit::Input, message));
+                return Err(Failure::new(Code::WrongArguments, message));
             }
             if others.into_iter().any(|other| real(&other.path) == path) {
                 let message = format!("--out would write over {}, which is named twice", output.path.display());
-                return Err(Failure::new(Exit::Input, message));
+                return Err(Failure::new(Code::WrongArguments, message));
             }
         }
         Ok(())
@@ -123,7 +114,7 @@ impl Replay {
 
 fn find(player: &Player, name: &str) -> Result<InterfaceIndex, Failure> {
     player.interface(name).ok_or_else(|| {
-        let failure = Failure::new(Exit::Input, format!("the configuration has no interface \"{name}\""));
+        let failure = Failure::new(Code::NoSuchName, format!("the configuration has no interface \"{name}\""));
         let distance = |known: &&str| strsim::osa_distance(known, name);
         match player.interface_names().min_by_key(distance) {
             Some(nearest) if distance(&nearest) <= name.chars().count() / 2 => {
@@ -140,15 +131,15 @@ fn find(player: &Player, name: &str) -> Result<InterfaceIndex, Failure> {
 
 impl From<CaptureError> for Failure {
     fn from(error: CaptureError) -> Self {
-        let exit = match error {
-            CaptureError::Write { .. } => Exit::Failed,
-            _ => Exit::Input,
+        let code = match error {
+            CaptureError::Write { .. } => Code::Output,
+            _ => Code::UnreadableFile,
         };
         let help = match error {
             CaptureError::PcapNg { .. } => Some("`tcpdump -r FILE -w OUT.pcap` turns it into one"),
             _ => None,
         };
-        let failure = Failure::new(exit, error.to_string());
+        let failure = Failure::new(code, error.to_string());
         match help {
             Some(help) => failure.help(help),
             None => failure,

@@ -1,22 +1,25 @@
-use rewire_configdb::{CommitRequest, EntryKind, Store};
+use rewire_configdb::{CommitRequest, EntryKind};
+use serde_json::json;
 
 use super::Author;
-use crate::Context;
+use crate::answer::Answer;
 use crate::checker;
-use crate::failure::{Exit, Failure};
+use crate::completion;
+use crate::context::Context;
+use crate::failure::{Code, Failure};
 use crate::live::{self, Wait};
-use crate::terminal::print;
-use crate::view::milliseconds;
+use crate::view::{Revision, milliseconds, nanoseconds};
 
 /// Go back to the state of an earlier revision, as a new revision
 ///
-/// History stays as it is: the way back is a revision of its own, whose state equals the earlier one. The candidate is
+/// History stays as it is: the way back is a revision of its own, whose state equals the earlier one. Candidates are
 /// left alone.
 #[derive(clap::Args)]
 pub(crate) struct Rewind {
-    /// The revision whose state to take; 0 is the empty beginning
-    #[arg(value_name = "N")]
-    to: u64,
+    /// The revision whose state to take: its number (0 is the empty beginning), -N for the Nth before the last one, or a
+    /// tag
+    #[arg(value_name = "N", allow_negative_numbers = true, add = completion::revisions())]
+    to: Revision,
     /// What it is for [default: "rewind to revision N"]
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
@@ -27,10 +30,10 @@ pub(crate) struct Rewind {
 }
 
 impl Rewind {
-    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
-        let mut store = Store::open(&context.store)?;
+    pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
+        let mut store = context.open_to_write()?;
         let base = store.head()?;
-        let to = self.to;
+        let to = self.to.number(&store)?;
         let changeset = store.rewind_changeset(to)?;
         if changeset.is_empty() {
             let same = if base == to {
@@ -39,9 +42,11 @@ impl Rewind {
                 format!("revision {base}, the running one, has the state of revision {to}")
             };
             let message = format!("nothing to commit: {same}");
-            return Err(Failure::new(Exit::Failed, message));
+            return Err(Failure::new(Code::NothingToCommit, message));
         }
         let message = self.message.unwrap_or_else(|| format!("rewind to revision {to}"));
+        let waiting = context.waiting(0);
+        waiting.step("committing");
         let request = CommitRequest {
             base,
             changeset: &changeset,
@@ -51,13 +56,19 @@ impl Rewind {
             clear_candidate: None,
         };
         let committed = store.commit(request, &mut checker::checker())?;
-        let durable = live::durable_time(&committed);
-        print(&format!(
-            "revision {} committed: rewound to revision {to}  durable in {}\n",
-            committed.revision,
+        drop(waiting);
+        let (revision, durable) = (committed.revision, live::durable_time(&committed));
+        context.say(&format!(
+            "revision {revision} committed: rewound to revision {to}  durable in {}\n",
             milliseconds(durable)
         ))?;
         drop(store);
-        self.wait.until_live(context, committed.revision, durable)
+        let live = self.wait.until_live(context, revision, durable)?;
+        Ok(context.done(
+            || live.text,
+            || {
+                json!({ "revision": revision, "to": to, "durable_ns": nanoseconds(durable), "live": live.answer })
+            },
+        ))
     }
 }

@@ -1,6 +1,9 @@
 use std::net::SocketAddr;
 
-use crate::Context;
+use serde_json::json;
+
+use crate::answer::Answer;
+use crate::context::Context;
 use crate::daemon::{self, Options};
 use crate::failure::Failure;
 
@@ -51,7 +54,7 @@ fn metrics_address(text: &str) -> Result<Metrics, String> {
 }
 
 impl Run {
-    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+    pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         daemon::run(&Options {
             store: context.store.clone(),
             socket: context.socket(),
@@ -61,6 +64,8 @@ impl Run {
             mempool_buffers: self.mempool_buffers,
             virtual_ports: self.virtual_ports,
             log: self.log,
-        })
+            colour: context.colour_errors(),
+        })?;
+        Ok(context.done(String::new, || json!({})))
     }
 }

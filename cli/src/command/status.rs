@@ -2,12 +2,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::Context;
+use crate::answer::Answer;
+use crate::context::Context;
 use crate::daemon::status::{self, Status as State};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Code, Failure};
 use crate::gateway::Gateway;
 use crate::status_text;
-use crate::terminal::{colour_output, print};
 
 /// How long a gateway may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -16,20 +16,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// The revision that is live, ports, packets, what was dropped and why. Exit code 3 where no gateway runs.
 #[derive(clap::Args)]
-pub(crate) struct Status {
-    /// For machines: one JSON object, whose form is versioned
-    #[arg(long)]
-    json: bool,
-}
+pub(crate) struct Status {}
 
 impl Status {
-    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+    pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         let socket = context.socket();
-        let failed = |why: &dyn std::fmt::Display| Failure::new(Exit::Failed, why.to_string());
+        let failed = |why: &dyn std::fmt::Display| Failure::new(Code::Failed, why.to_string());
         let gateway = Gateway::connect(&socket).map_err(|error| failed(&error))?;
         let Some(mut gateway) = gateway else {
             let message = format!("no gateway is running on {}", socket.display());
-            return Err(Failure::new(Exit::Store, message)
+            return Err(Failure::new(Code::NoGateway, message)
                 .help("start one with `rewire run`, or name its socket with --socket"));
         };
         let answer = gateway.request(&json!({ "request": "status" }), PATIENCE);
@@ -37,14 +33,14 @@ impl Status {
         if let Some(error) = answer.get("error") {
             return Err(failed(&format!("the gateway refuses: {error}")));
         }
-        if self.json {
-            return print(&format!("{answer:#}\n"));
+        if context.json {
+            return Ok(context.shown(|_| String::new(), || answer));
         }
         if answer.get("version") != Some(&json!(status::VERSION)) {
             return Err(failed(&"the gateway is of another version").help("--json shows what it says"));
         }
         let state: State = serde_json::from_value(answer)
             .map_err(|error| failed(&format!("the gateway's status cannot be read: {error}")))?;
-        print(&status_text::render(&state, colour_output()))
+        Ok(context.shown(|colour| status_text::render(&state, colour), || json!(state)))
     }
 }

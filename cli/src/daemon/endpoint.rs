@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::Daemon;
 use super::protocol::{Request, refusal};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Code, Failure};
 
 /// Connections at a time; who comes on top is told so and let go.
 const MOST_CONNECTIONS: usize = 64;
@@ -40,7 +40,7 @@ pub(crate) fn bind(path: &Path) -> Result<(UnixListener, Endpoint), Failure> {
     make_room(path)?;
     let cannot = |error: io::Error| {
         Failure::new(
-            Exit::Failed,
+            Code::Failed,
             format!("cannot listen on {}: {error}", path.display()),
         )
     };
@@ -115,20 +115,21 @@ fn make_room(path: &Path) -> Result<(), Failure> {
     let shown = path.display();
     if !found.file_type().is_socket() {
         let message = format!("cannot listen on {shown}: there is something else than a socket");
-        return Err(Failure::new(Exit::Failed, message)
+        return Err(Failure::new(Code::Failed, message)
             .help("it was not touched; name another place with --socket"));
     }
     match UnixStream::connect(path) {
         Ok(_) => {
             let message = format!("another gateway is listening on {shown}");
-            Err(Failure::new(Exit::Store, message).help("`rewire status` shows what it does"))
+            Err(Failure::new(Code::AlreadyRunning, message)
+                .help("`rewire status` shows what it does"))
         }
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
             tracing::info!("replacing the socket that a gateway has left behind at {shown}");
             Ok(())
         }
         Err(error) => Err(Failure::new(
-            Exit::Failed,
+            Code::Failed,
             format!("cannot listen on {shown}: {error}"),
         )),
     }

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Code, Failure};
 
 /// Held as long as the gateway runs. The kernel lets go of it when the process ends, however it ends.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl StoreLock {
         let mut options = OpenOptions::new();
         let cannot = |error: &dyn std::fmt::Display| {
             Failure::new(
-                Exit::Store,
+                Code::StoreFailed,
                 format!("cannot lock {}: {error}", path.display()),
             )
         };
@@ -34,7 +34,8 @@ impl StoreLock {
                     "another gateway is running on the store {}",
                     store.display()
                 );
-                Err(Failure::new(Exit::Store, message).help("`rewire status` shows what it does"))
+                Err(Failure::new(Code::AlreadyRunning, message)
+                    .help("`rewire status` shows what it does"))
             }
             Err(TryLockError::Error(error)) => Err(cannot(&error)),
         }

@@ -4,14 +4,13 @@ use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::failure::{Exit, Failure};
-use crate::terminal::colour_errors;
+use crate::failure::{Code, Failure};
 
 /// Starts the log. `filter` is in the form of tracing's directives: `info`, or `warn,dpdk=debug`.
-pub(crate) fn start(filter: &str) -> Result<(), Failure> {
+pub(crate) fn start(filter: &str, colour: bool) -> Result<(), Failure> {
     let filter = EnvFilter::from_str(filter).map_err(|error| {
         Failure::new(
-            Exit::Input,
+            Code::WrongArguments,
             format!("cannot use the log filter \"{filter}\": {error}"),
         )
         .help("a level (error, warn, info, debug, trace), or target=level separated by commas")
@@ -19,8 +18,8 @@ pub(crate) fn start(filter: &str) -> Result<(), Failure> {
     let log = tracing_subscriber::fmt()
         .compact()
         .with_env_filter(filter)
-        .with_ansi(colour_errors())
+        .with_ansi(colour)
         .with_writer(std::io::stderr);
     log.try_init()
-        .map_err(|error| Failure::new(Exit::Failed, format!("cannot start the log: {error}")))
+        .map_err(|error| Failure::new(Code::Failed, format!("cannot start the log: {error}")))
 }

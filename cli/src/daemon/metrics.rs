@@ -21,7 +21,7 @@ use tiny_http::{Header, Method, Response, Server};
 
 use super::Daemon;
 use super::progress::Steps;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Code, Failure};
 
 /// The labels of a sample: names and values.
 type Labels<'a> = [(&'static str, &'a str)];
@@ -345,7 +345,7 @@ impl Metrics {
     pub(crate) fn bind(address: SocketAddr) -> Result<Metrics, Failure> {
         let cannot = |error: &dyn fmt::Display| {
             Failure::new(
-                Exit::Failed,
+                Code::Failed,
                 format!("cannot serve metrics on {address}: {error}"),
             )
             .help("take another address with --metrics, or turn them off with --metrics off")

@@ -4,7 +4,7 @@ use rewire_dataplane::port::memory::MemoryDriver;
 use rewire_dataplane::{Gateway, GatewayConfig, GatewayError};
 
 use super::Options;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Code, Failure};
 
 /// A running gateway, and what there is to say about it.
 pub(crate) struct Platform {
@@ -49,7 +49,7 @@ impl Platform {
 }
 
 fn cannot_start(error: &GatewayError) -> Failure {
-    Failure::new(Exit::Failed, format!("cannot start the gateway: {error}"))
+    Failure::new(Code::Failed, format!("cannot start the gateway: {error}"))
 }
 
 #[cfg(feature = "dpdk")]
@@ -65,7 +65,7 @@ fn dpdk(options: &Options, config: GatewayConfig) -> Result<Platform, Failure> {
     const BESIDE: u32 = 64;
 
     let failed = |error: rewire_dpdk::Error| {
-        Failure::new(Exit::Failed, format!("cannot start DPDK: {error}"))
+        Failure::new(Code::Failed, format!("cannot start DPDK: {error}"))
             .help("--virtual runs without, for everything but packets")
     };
     let buffers_mib = (u64::from(options.mempool_buffers) * u64::from(BUFFER_KIB)).div_ceil(1024);

@@ -1,5 +1,5 @@
 //! A person at a shell: runs the real binary in a folder of its own and keeps what the person sees.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unused_macros, unused_imports, reason = "each test file uses a part")]
 
 use std::fmt::Write as _;
 use std::io::Write as _;

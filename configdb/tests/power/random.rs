@@ -1,4 +1,5 @@
 //! Choices that a seed repeats.
+#![allow(dead_code)] // each test file uses its part
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
 pub(crate) struct Random(pub(crate) u64);

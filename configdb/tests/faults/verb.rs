@@ -1,0 +1,201 @@
+//! What an administrator does with a store, and what it answers.
+
+use std::path::{Path, PathBuf};
+
+use rewire_configdb::{CommitRequest, Committed, EntryKind, Error, Store, Unchecked};
+use rewire_schema::{Changeset, Row};
+
+use crate::common::{insert, interface, next_hop, route, update, vpc};
+
+/// The store's name in its folder.
+pub(crate) const NAME: &str = "gateway.db";
+
+/// All commits and candidates are of this moment, so that one disk's store can be compared with another's.
+const NOW: i64 = 1_700_000_000_000_000;
+
+/// Somebody at work on the store of a folder, or about to.
+pub(crate) struct Desk {
+    pub(crate) path: PathBuf,
+    pub(crate) store: Option<Store>,
+}
+
+impl Desk {
+    pub(crate) fn new(folder: &Path) -> Desk {
+        Desk {
+            path: folder.join(NAME),
+            store: None,
+        }
+    }
+
+    pub(crate) fn open(&mut self) -> Result<&mut Store, Error> {
+        if self.store.is_none() {
+            self.store = Some(Store::open(&self.path)?.with_clock(|| NOW));
+        }
+        Ok(self.store.as_mut().unwrap())
+    }
+}
+
+/// What a verb is done on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum On {
+    /// An empty folder.
+    Nothing,
+    /// A store that nobody has open, with a log that its last writer left behind.
+    File,
+    /// An open store.
+    Store,
+}
+
+/// Gives what it says, in words, to be compared with what it says on a disk that works.
+type Act = fn(&mut Desk) -> Result<String, Error>;
+
+pub(crate) struct Verb {
+    pub(crate) name: &'static str,
+    pub(crate) on: On,
+    pub(crate) act: Act,
+}
+
+const fn verb(name: &'static str, on: On, act: Act) -> Verb {
+    Verb { name, on, act }
+}
+
+/// What begins with nothing.
+pub(crate) const CREATING: &[Verb] = &[verb("create", On::Nothing, |desk| {
+    Store::create(&desk.path).map(|_| String::new())
+})];
+
+/// What writes.
+pub(crate) const WRITING: &[Verb] = &[
+    verb("open", On::File, |desk| said(desk.open()?.head()?)),
+    verb("commit", On::Store, |desk| {
+        let changeset = insert([vpc("green", None)]);
+        said(commit(desk.open()?, &changeset)?.hash)
+    }),
+    verb("commit of a large change", On::Store, |desk| {
+        said(commit(desk.open()?, &many_routes())?.hash)
+    }),
+    verb("commit of a candidate", On::Store, |desk| {
+        let changeset = insert([vpc("green", None)]);
+        let store = desk.open()?;
+        let request = CommitRequest {
+            clear_candidate: Some("ada"),
+            ..request(store.head()?, &changeset)
+        };
+        said(store.commit(request, &mut Unchecked)?.hash)
+    }),
+    verb("rewind", On::Store, |desk| {
+        said(rewind(desk.open()?, 1)?.hash)
+    }),
+    verb("save of a candidate", On::Store, |desk| {
+        said(save(desk.open()?, "grace", &many_routes())?)
+    }),
+    verb("discard of a candidate", On::Store, |desk| {
+        said(desk.open()?.discard_candidate("ada")?)
+    }),
+    verb("close", On::Store, |desk| {
+        desk.store = None;
+        Ok(String::new())
+    }),
+];
+
+/// What reads, or leaves everything as it was.
+pub(crate) const READING: &[Verb] = &[
+    verb("open for reading", On::File, |desk| {
+        said(Store::open_read_only(&desk.path)?.head()?)
+    }),
+    verb("check", On::Store, |desk| {
+        let store = desk.open()?;
+        let base = store.head()?;
+        let changeset = insert([vpc("green", None)]);
+        store.check(base, &changeset, &mut Unchecked)?;
+        Ok(String::new())
+    }),
+    verb("refused commit", On::Store, |desk| {
+        let dangling = insert([interface("lost", "nowhere", "null:lost")]);
+        match commit(desk.open()?, &dangling) {
+            Err(Error::Dangling(rows)) => said(rows),
+            result => said(result?),
+        }
+    }),
+    verb("configuration", On::Store, |desk| {
+        said(desk.open()?.head_and_configuration()?)
+    }),
+    verb("configuration of a revision", On::Store, |desk| {
+        said(desk.open()?.configuration_at(1)?)
+    }),
+    verb("log", On::Store, |desk| said(desk.open()?.log(10)?)),
+    verb("entry", On::Store, |desk| said(desk.open()?.entry(2)?)),
+    verb("changesets since", On::Store, |desk| {
+        said(desk.open()?.changesets_since(1)?)
+    }),
+    verb("candidate", On::Store, |desk| {
+        let store = desk.open()?;
+        said((store.candidates()?, store.candidate("ada")?))
+    }),
+    verb("verify", On::Store, |desk| said(desk.open()?.verify()?)),
+];
+
+fn request(base: u64, changeset: &Changeset) -> CommitRequest<'_> {
+    CommitRequest {
+        base,
+        changeset,
+        author: "ada",
+        message: "a test",
+        kind: EntryKind::Commit,
+        clear_candidate: None,
+    }
+}
+
+pub(crate) fn commit(store: &mut Store, changeset: &Changeset) -> Result<Committed, Error> {
+    let base = store.head()?;
+    store.commit(request(base, changeset), &mut Unchecked)
+}
+
+pub(crate) fn rewind(store: &mut Store, to: u64) -> Result<Committed, Error> {
+    let base = store.head()?;
+    let changeset = store.rewind_changeset(to)?;
+    let request = CommitRequest {
+        kind: EntryKind::Rewind { to },
+        ..request(base, &changeset)
+    };
+    store.commit(request, &mut Unchecked)
+}
+
+pub(crate) fn save(store: &mut Store, name: &str, changeset: &Changeset) -> Result<(), Error> {
+    let base = store.head()?;
+    store.save_candidate(name, base, changeset, name)
+}
+
+fn said(what: impl std::fmt::Debug) -> Result<String, Error> {
+    Ok(format!("{what:?}"))
+}
+
+/// Rows on several pages.
+pub(crate) fn many_routes() -> Changeset {
+    insert((0..120).map(|n| route("blue", &format!("10.0.{n}.0/24"))))
+}
+
+/// A store with a few revisions and a candidate, still open.
+pub(crate) fn furnish(folder: &Path) -> Desk {
+    drop(Store::create(folder.join(NAME)).unwrap());
+    let mut desk = Desk::new(folder);
+    let store = desk.open().unwrap();
+    let blue = |text| vpc("blue", Some(text));
+    let wan = || interface("wan", "blue", "null:a");
+    let rows: [Row; 4] = [
+        blue("one"),
+        wan(),
+        route("blue", "0.0.0.0/0"),
+        next_hop("blue", "0.0.0.0/0", "wan"),
+    ];
+    commit(store, &insert(rows)).unwrap();
+    commit(
+        store,
+        &[update(blue("one"), blue("two"))].into_iter().collect(),
+    )
+    .unwrap();
+    commit(store, &insert([vpc("red", None)])).unwrap();
+    let red = insert([interface("lan", "red", "null:b")]);
+    save(store, "ada", &red).unwrap();
+    desk
+}
