@@ -384,7 +384,9 @@ mod tests {
         let mut bytes = vpc_header("vpc", &["name"]);
         bytes.extend([1, 0, INSERT]);
         put_value(&mut bytes, &Value::Text("blue".into()));
-        let row = Row::from_values(Table::Vpc, &[Value::Text("blue".into()), Value::Null]).unwrap();
+        let mut values = vec![Value::Null; Table::Vpc.definition().columns.len()];
+        values[0] = Value::Text("blue".into());
+        let row = Row::from_values(Table::Vpc, &values).unwrap();
         assert_eq!(
             decode(&bytes),
             Ok([Change::Insert(row)].into_iter().collect())

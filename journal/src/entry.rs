@@ -159,27 +159,29 @@ impl Chain {
     ///
     /// [`JournalError::Chain`] where the entry does not continue the chain or is not what its hash says.
     pub fn follow(&mut self, entry: &Entry) -> Result<(), JournalError> {
-        let broken = |fault| {
-            Err(JournalError::Chain {
-                revision: entry.revision,
-                fault,
-            })
-        };
-        let expected = self.revision + 1;
-        if entry.revision != expected {
-            return broken(ChainFault::Revision { expected });
+        *self = self.next(entry).map_err(|fault| JournalError::Chain {
+            revision: entry.revision,
+            fault,
+        })?;
+        Ok(())
+    }
+
+    /// The chain up to `entry`, or what about it does not continue this one.
+    pub(crate) fn next(self, entry: &Entry) -> Result<Chain, ChainFault> {
+        let expected = self.revision.saturating_add(1);
+        if entry.revision != expected || expected == self.revision {
+            return Err(ChainFault::Revision { expected });
         }
         if entry.parent != self.hash {
-            return broken(ChainFault::Parent);
+            return Err(ChainFault::Parent);
         }
         if entry.compute_hash() != entry.hash {
-            return broken(ChainFault::Hash);
+            return Err(ChainFault::Hash);
         }
-        *self = Chain {
+        Ok(Chain {
             revision: entry.revision,
             hash: entry.hash,
-        };
-        Ok(())
+        })
     }
 }
 

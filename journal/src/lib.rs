@@ -9,6 +9,7 @@
 //! - [`Entry`] is one revision's record; each holds the hash of the one before it, so that no entry can be changed,
 //!   dropped or moved without [`verify_chain`] naming the place. Whoever can rewrite the whole file can also build a
 //!   new chain: the chain shows damage and tampering against a hash that was kept elsewhere.
+//! - [`export`] writes entries to a file and reads them back, each checked on the way.
 //!
 //! Nothing here touches a disk; the store is `rewire-configdb`.
 
@@ -16,6 +17,7 @@ mod digest;
 mod encoding;
 mod entry;
 mod error;
+pub mod export;
 pub mod filter;
 mod find;
 mod wire;

@@ -17,9 +17,18 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// Appends a signed number: zigzag, so that small negative ones are short too.
+pub(crate) fn put_integer(out: &mut Vec<u8>, integer: i64) {
+    put_varint(out, ((integer << 1) ^ (integer >> 63)) as u64);
+}
+
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
 pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
-    put_varint(out, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
+    put_bytes(out, text.as_bytes());
 }
 
 pub(crate) fn put_value(out: &mut Vec<u8>, value: &Value) {
@@ -27,8 +36,7 @@ pub(crate) fn put_value(out: &mut Vec<u8>, value: &Value) {
         Value::Null => out.push(NULL),
         Value::Integer(integer) => {
             out.push(INTEGER);
-            // Zigzag, so that small negative numbers are short too.
-            put_varint(out, ((integer << 1) ^ (integer >> 63)) as u64);
+            put_integer(out, *integer);
         }
         Value::Text(text) => {
             out.push(TEXT);
@@ -104,6 +112,11 @@ impl<'a> Reader<'a> {
         unreachable!("a shift above 63 has returned")
     }
 
+    pub(crate) fn integer(&mut self) -> Result<i64, JournalError> {
+        let zigzag = self.varint()?;
+        Ok((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64))
+    }
+
     /// A varint that counts or numbers things that fit into memory.
     pub(crate) fn index(&mut self) -> Result<usize, JournalError> {
         usize::try_from(self.varint()?).map_err(|_| self.malformed("a number is too large"))
@@ -120,21 +133,27 @@ impl<'a> Reader<'a> {
         Ok(count)
     }
 
-    pub(crate) fn text(&mut self) -> Result<&'a str, JournalError> {
+    pub(crate) fn array<const LENGTH: usize>(&mut self) -> Result<[u8; LENGTH], JournalError> {
+        let mut array = [0; LENGTH];
+        array.copy_from_slice(self.take(LENGTH)?);
+        Ok(array)
+    }
+
+    /// As many bytes as the varint before them says.
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], JournalError> {
         let len = self.index()?;
-        let bytes = self.take(len)?;
+        self.take(len)
+    }
+
+    pub(crate) fn text(&mut self) -> Result<&'a str, JournalError> {
+        let bytes = self.bytes()?;
         std::str::from_utf8(bytes).map_err(|_| self.malformed("text is not UTF-8"))
     }
 
     pub(crate) fn value(&mut self) -> Result<Value, JournalError> {
         match self.byte()? {
             NULL => Ok(Value::Null),
-            INTEGER => {
-                let zigzag = self.varint()?;
-                Ok(Value::Integer(
-                    (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64),
-                ))
-            }
+            INTEGER => Ok(Value::Integer(self.integer()?)),
             TEXT => Ok(Value::Text(self.text()?.to_owned())),
             _ => Err(self.malformed("a value has an unknown tag")),
         }
@@ -145,10 +164,7 @@ impl<'a> Reader<'a> {
         match self.byte()? {
             NULL => Ok(()),
             INTEGER => self.varint().map(drop),
-            TEXT => {
-                let len = self.index()?;
-                self.take(len).map(drop)
-            }
+            TEXT => self.bytes().map(drop),
             _ => Err(self.malformed("a value has an unknown tag")),
         }
     }
