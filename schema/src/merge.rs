@@ -13,7 +13,7 @@
 //! Next hops of a route have no name but their position. An insertion in the middle moves all that follow, so that the
 //! same position means another next hop on each side, and a merge by position would mix up two of them or leave a gap.
 //! Therefore **a list is one value**: where both sides changed the same list, and not in the same way, all of its
-//! positions that differ are conflicts. A table is such a list when the last column of its key is `position`.
+//! positions that differ are conflicts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -187,11 +187,9 @@ fn merge_row(
 /// A list by position: its table, and the key without the position.
 type List = (Table, Vec<Value>);
 
+/// Whether a table's objects stand in a list: the last step of their place is an index.
 fn is_list(table: Table) -> bool {
-    let definition = table.definition();
-    definition.columns[..definition.key_len()]
-        .last()
-        .is_some_and(|column| column.name == "position")
+    table.definition().place.ends_with(']')
 }
 
 /// The list that a row is a position of.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use rewire_schema::merge::{Conflict, Side, rebase};
 use rewire_schema::model::NextHopRow;
-use rewire_schema::{Changeset, Configuration, Row, RowKey, Table, Value, testing};
+use rewire_schema::{Changeset, Configuration, Row, RowKey, Step, Table, Value, testing};
 
 /// A state and two changesets that start at it.
 fn fork() -> impl Strategy<Value = (Configuration, Changeset, Changeset)> {
@@ -256,6 +256,21 @@ fn random_forks_merge_and_conflict() {
         merged > 20 && field > 20 && row > 20 && list > 20,
         "merged {merged}, conflicts of fields {field}, of rows {row}, of lists {list}"
     );
+}
+
+/// Merging takes a list for the rows of one table that share all of their key but its last column.
+#[test]
+fn nothing_stands_below_a_position() {
+    for table in Table::ALL {
+        let definition = table.definition();
+        let steps: Vec<Step> = definition.steps().collect();
+        for (index, step) in steps.iter().enumerate() {
+            if let Step::Position(column) = step {
+                assert_eq!(index + 1, steps.len(), "{}", definition.name);
+                assert_eq!(column + 1, definition.key_len(), "{}", definition.name);
+            }
+        }
+    }
 }
 
 mod by_hand {
