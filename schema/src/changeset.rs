@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use crate::model::{Configuration, Row, RowKey};
+use crate::model::{Configuration, Row, RowKey, Table};
+use crate::value::Value;
 
 /// What happened to one row. Both rows have the same table and key, and they differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,6 +123,21 @@ impl Changeset {
     /// The change of one row.
     pub fn get(&self, key: &RowKey) -> Option<&Change> {
         self.0.get(key)
+    }
+    /// The changes of rows of a table whose keys begin with these values, in the order of their keys.
+    pub fn below<'a>(
+        &'a self,
+        table: Table,
+        key_prefix: &'a [Value],
+    ) -> impl Iterator<Item = &'a Change> {
+        let start = RowKey::starting(table, key_prefix);
+        let from = start.map(|start| self.0.range(start..));
+        from.into_iter()
+            .flatten()
+            .take_while(move |(key, _)| {
+                key.table() == table && key.values().starts_with(key_prefix)
+            })
+            .map(|(_, change)| change)
     }
     /// The changeset that undoes this one.
     pub fn inverse(&self) -> Changeset {

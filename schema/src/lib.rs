@@ -20,6 +20,7 @@ mod object;
 pub mod outline;
 pub mod port;
 pub mod source;
+pub mod state;
 mod suggestion;
 pub mod table;
 #[cfg(feature = "testing")]
@@ -33,5 +34,6 @@ pub use json_schema::{json_schema, json_schema_text};
 pub use marks::Marks;
 pub use meaning::Problem;
 pub use model::{Configuration, Row, RowKey, Table, TableRow};
+pub use state::{Overlay, Rows, StateError};
 pub use table::{ColumnDefinition, Reference, RowError, Step, TableDefinition};
 pub use value::{Column, FieldError, Kind, SqlType, Value};

@@ -16,7 +16,7 @@ use crate::value::{Key as _, Value};
 /// The rows of one table, as generic code takes them.
 pub trait TableRow: Clone + Into<Row> + 'static {
     /// What identifies a row of the table.
-    type Key: crate::value::Key + Clone + Ord;
+    type Key: crate::state::KeyRange + Clone;
     /// The table.
     const OF: Table;
     /// The key with its table.

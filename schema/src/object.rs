@@ -217,6 +217,13 @@ macro_rules! tables {
             }
         }
 
+        impl RowKey {
+            /// The least key of `table` that begins with these values; none where no key of the table can.
+            pub(crate) fn starting(table: Table, prefix: &[Value]) -> Option<RowKey> {
+                match table { $(Table::$variant => <$key as $crate::state::KeyRange>::starting(prefix).map(RowKey::$variant)),+ }
+            }
+        }
+
         /// A whole configuration as rows, each table ordered by its key: what a revision's state is, in memory.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         #[allow(missing_docs)]
@@ -251,6 +258,11 @@ macro_rules! tables {
             /// The rows of one table, in the order of its key.
             pub fn rows_of(&self, table: Table) -> Box<dyn Iterator<Item = Row> + '_> {
                 match table { $(Table::$variant => Box::new(self.$field.values().cloned().map(Row::$variant))),+ }
+            }
+
+            /// The rows of one table whose keys begin with these values, in the order of their keys.
+            pub fn below(&self, table: Table, key_prefix: &[Value]) -> Vec<Row> {
+                match table { $(Table::$variant => $crate::state::rows_below(&self.$field, key_prefix)),+ }
             }
 
             /// The number of rows.

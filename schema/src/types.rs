@@ -52,6 +52,9 @@ impl ParseError {
 pub struct Name(CompactString);
 
 impl Name {
+    /// What comes before every name: none that anybody can choose.
+    pub(crate) const LEAST: Name = Name(CompactString::const_new(""));
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -194,6 +197,16 @@ impl AddressRange {
         self.first.is_ipv4() == other.first.is_ipv4()
             && self.first <= other.last
             && other.first <= self.last
+    }
+}
+
+impl From<IpAddr> for AddressRange {
+    /// The range of one address.
+    fn from(address: IpAddr) -> Self {
+        AddressRange {
+            first: address,
+            last: address,
+        }
     }
 }
 

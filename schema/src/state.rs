@@ -1,0 +1,347 @@
+//! Look-ups in one state of the configuration, wherever that is: in memory, in a store's transaction, or in one of these
+//! under edits that are not committed yet.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::changeset::Changeset;
+use crate::model::{Configuration, Row, RowKey, Table, TableRow};
+use crate::types::{AddressRange, InterfaceAddress, Name, Prefix};
+use crate::value::{Column, Key, Value};
+
+/// A state could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct StateError(pub Box<dyn std::error::Error + Send + Sync>);
+
+/// Look-ups in one state. Object-safe.
+pub trait Rows {
+    /// The row of this key.
+    ///
+    /// # Errors
+    ///
+    /// Where the state cannot be read.
+    fn find(&self, key: &RowKey) -> Result<Option<Row>, StateError>;
+
+    /// The rows of a table whose keys begin with these values, in the order of their keys. An empty prefix gives all.
+    ///
+    /// # Errors
+    ///
+    /// Where the state cannot be read.
+    fn below(&self, table: Table, key_prefix: &[Value]) -> Result<Vec<Row>, StateError>;
+
+    /// The rows of a table that have these values in these columns, in the order of their keys.
+    ///
+    /// # Errors
+    ///
+    /// Where the state cannot be read.
+    fn by(
+        &self,
+        table: Table,
+        columns: &[&'static str],
+        values: &[Value],
+    ) -> Result<Vec<Row>, StateError>;
+}
+
+/// Look-ups by other columns than the key go through all rows of the table.
+impl Rows for Configuration {
+    fn find(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
+        Ok(Configuration::find(self, key))
+    }
+
+    fn below(&self, table: Table, key_prefix: &[Value]) -> Result<Vec<Row>, StateError> {
+        Ok(Configuration::below(self, table, key_prefix))
+    }
+
+    fn by(
+        &self,
+        table: Table,
+        columns: &[&'static str],
+        values: &[Value],
+    ) -> Result<Vec<Row>, StateError> {
+        let rows = self.rows_of(table);
+        Ok(rows
+            .filter(|row| columns_of(row, columns) == values)
+            .collect())
+    }
+}
+
+/// The values of a row in these columns. A column that the table does not have is NULL.
+fn columns_of(row: &Row, columns: &[&'static str]) -> Vec<Value> {
+    let definition = row.table().definition();
+    let mut values = row.values();
+    let value = |name: &&str| match definition.position(name) {
+        Some(place) => std::mem::replace(&mut values[place], Value::Null),
+        None => Value::Null,
+    };
+    columns.iter().map(value).collect()
+}
+
+/// A state with edits on top. A look-up costs that of the state below, and the edits that it meets.
+pub struct Overlay<'a> {
+    base: &'a dyn Rows,
+    edits: &'a Changeset,
+    /// The edits by what they leave in these columns, made when it is asked for.
+    indices: RefCell<HashMap<(Table, Vec<&'static str>), Index>>,
+}
+
+/// The keys of rows by the values of some of their columns.
+type Index = HashMap<Vec<Value>, Vec<RowKey>>;
+
+impl<'a> Overlay<'a> {
+    /// The state that the edits lead to from `base`. That they fit onto it is not checked.
+    pub fn new(base: &'a dyn Rows, edits: &'a Changeset) -> Self {
+        Overlay {
+            base,
+            edits,
+            indices: RefCell::default(),
+        }
+    }
+
+    /// Rows of the state below where no edit touches them, together with rows that the edits leave.
+    fn merged(&self, base: Vec<Row>, edited: impl Iterator<Item = Row>) -> Vec<Row> {
+        let untouched = base.into_iter().map(|row| (row.row_key(), row));
+        let mut rows: BTreeMap<RowKey, Row> = untouched
+            .filter(|(key, _)| self.edits.get(key).is_none())
+            .collect();
+        rows.extend(edited.map(|row| (row.row_key(), row)));
+        rows.into_values().collect()
+    }
+}
+
+impl Rows for Overlay<'_> {
+    fn find(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
+        match self.edits.get(key) {
+            Some(change) => Ok(change.after().cloned()),
+            None => self.base.find(key),
+        }
+    }
+
+    fn below(&self, table: Table, key_prefix: &[Value]) -> Result<Vec<Row>, StateError> {
+        let base = self.base.below(table, key_prefix)?;
+        let edited = self.edits.below(table, key_prefix);
+        Ok(self.merged(base, edited.filter_map(|change| change.after().cloned())))
+    }
+
+    fn by(
+        &self,
+        table: Table,
+        columns: &[&'static str],
+        values: &[Value],
+    ) -> Result<Vec<Row>, StateError> {
+        let base = self.base.by(table, columns, values)?;
+        let mut indices = self.indices.borrow_mut();
+        let index = indices
+            .entry((table, columns.to_vec()))
+            .or_insert_with(|| index_of(self.edits, table, columns));
+        let keys = index.get(values).into_iter().flatten();
+        let edited = keys.filter_map(|key| self.edits.get(key)?.after().cloned());
+        Ok(self.merged(base, edited))
+    }
+}
+
+fn index_of(edits: &Changeset, table: Table, columns: &[&'static str]) -> Index {
+    let mut index = Index::new();
+    for row in edits.below(table, &[]).filter_map(|change| change.after()) {
+        let keys = index.entry(columns_of(row, columns)).or_default();
+        keys.push(row.row_key());
+    }
+    index
+}
+
+/// Every row that names the row of this key, and the parts right below it, whether or not the row itself exists. Ordered
+/// by table and key; a row that refers twice is there once. Cost: those rows, through indices.
+///
+/// # Errors
+///
+/// Where the state cannot be read.
+pub fn referring(rows: &dyn Rows, key: &RowKey) -> Result<Vec<Row>, StateError> {
+    let target = key.table().definition().name;
+    let values = key.values();
+    let mut found = BTreeMap::new();
+    for table in Table::ALL {
+        let definition = table.definition();
+        for reference in definition.references.iter().filter(|r| r.table == target) {
+            let part = reference.columns.iter().zip(definition.columns);
+            let referring = if part.clone().all(|(name, column)| *name == column.name) {
+                rows.below(*table, &values)?
+            } else {
+                rows.by(*table, reference.columns, &values)?
+            };
+            found.extend(referring.into_iter().map(|row| (row.row_key(), row)));
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+/// The objects that the object of this key stands in, outermost first. They need not exist. Cost: constant.
+pub fn ancestors(key: &RowKey) -> impl Iterator<Item = RowKey> {
+    let values = key.values();
+    let tables = ANCESTORS.get(key.table() as usize);
+    tables.into_iter().flatten().filter_map(move |table| {
+        let above = values.get(..table.definition().key_len())?;
+        RowKey::from_values(*table, above).ok()
+    })
+}
+
+/// For each table those whose place is a beginning of its own, the shortest first.
+static ANCESTORS: std::sync::LazyLock<Vec<Vec<Table>>> = std::sync::LazyLock::new(|| {
+    let steps = |table: &Table| table.definition().steps().collect::<Vec<_>>();
+    let above = |table: &Table| {
+        let own = steps(table);
+        let is_above = |other: &&Table| {
+            let place = steps(other);
+            place.len() < own.len() && own.starts_with(&place)
+        };
+        let mut tables: Vec<Table> = Table::ALL.iter().filter(is_above).copied().collect();
+        tables.sort_by_key(|table| steps(table).len());
+        tables
+    };
+    Table::ALL.iter().map(above).collect()
+});
+
+/// A state without the objects that are deactivated and all below them. A look-up costs that of the state, and one for each
+/// object that a found row stands in.
+pub struct Effective<'a>(pub &'a dyn Rows);
+
+impl Effective<'_> {
+    /// Whether an object of this key would be ignored because one that it stands in is deactivated.
+    ///
+    /// # Errors
+    ///
+    /// Where the state cannot be read.
+    pub fn is_hidden(&self, key: &RowKey) -> Result<bool, StateError> {
+        for above in ancestors(key) {
+            if let Some(row) = self.0.find(&above)?
+                && row.marks().deactivated()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn visible(&self, row: &Row) -> Result<bool, StateError> {
+        Ok(!row.marks().deactivated() && !self.is_hidden(&row.row_key())?)
+    }
+
+    fn all_visible(&self, rows: Vec<Row>) -> Result<Vec<Row>, StateError> {
+        let mut visible = Vec::with_capacity(rows.len());
+        for row in rows {
+            if self.visible(&row)? {
+                visible.push(row);
+            }
+        }
+        Ok(visible)
+    }
+}
+
+impl Rows for Effective<'_> {
+    fn find(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
+        match self.0.find(key)? {
+            Some(row) if self.visible(&row)? => Ok(Some(row)),
+            _ => Ok(None),
+        }
+    }
+
+    fn below(&self, table: Table, key_prefix: &[Value]) -> Result<Vec<Row>, StateError> {
+        self.all_visible(self.0.below(table, key_prefix)?)
+    }
+
+    fn by(
+        &self,
+        table: Table,
+        columns: &[&'static str],
+        values: &[Value],
+    ) -> Result<Vec<Row>, StateError> {
+        self.all_visible(self.0.by(table, columns, values)?)
+    }
+}
+
+/// A type that keys are made of.
+pub trait KeyColumn: Column + Ord + Clone {
+    /// A value that no other comes before, so that a range of keys can begin there.
+    fn least() -> Self;
+}
+
+/// The keys of a table as ordered ranges.
+pub trait KeyRange: Key + Ord + Sized {
+    /// The least key that begins with these values; none where one is not what its column takes, or there are too many.
+    fn starting(prefix: &[Value]) -> Option<Self>;
+}
+
+/// A key of which `P` is the beginning.
+pub trait Below<P>: Ord + Sized {
+    /// The least key that begins so.
+    fn first_below(above: &P) -> Self;
+    /// Whether the key begins so.
+    fn is_below(&self, above: &P) -> bool;
+}
+
+macro_rules! key_ranges {
+    ($(($($type:ident $index:tt),+)),+) => {$(
+        impl<$($type: KeyColumn),+> KeyRange for ($($type,)+) {
+            fn starting(prefix: &[Value]) -> Option<Self> {
+                let most = [$(stringify!($type)),+].len();
+                (prefix.len() <= most).then_some(())?;
+                Some(($(match prefix.get($index) {
+                    Some(value) => $type::from_value(value).ok()?,
+                    None => $type::least(),
+                },)+))
+            }
+        }
+    )+};
+}
+
+key_ranges!((A 0), (A 0, B 1), (A 0, B 1, C 2), (A 0, B 1, C 2, D 3));
+
+macro_rules! below {
+    ($(($($type:ident $index:tt),+; $($rest:ident),+)),+) => {$(
+        impl<$($type: KeyColumn,)+ $($rest: KeyColumn),+> Below<($($type,)+)> for ($($type,)+ $($rest,)+) {
+            fn first_below(above: &($($type,)+)) -> Self {
+                ($(above.$index.clone(),)+ $($rest::least(),)+)
+            }
+            fn is_below(&self, above: &($($type,)+)) -> bool {
+                $(self.$index == above.$index)&&+
+            }
+        }
+    )+};
+}
+
+below!((A 0; B), (A 0; B, C), (A 0, B 1; C), (A 0; B, C, D), (A 0, B 1; C, D), (A 0, B 1, C 2; D));
+
+macro_rules! least {
+    ($($type:ty = $least:expr),+ $(,)?) => {$(
+        impl KeyColumn for $type {
+            fn least() -> Self { $least }
+        }
+    )+};
+}
+
+const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
+
+least! {
+    u8 = 0,
+    u16 = 0,
+    u32 = 0,
+    Name = Name::LEAST,
+    IpAddr = IpAddr::V4(FIRST_ADDRESS),
+    Prefix = Prefix::new(IpNet::V4(Ipv4Net::default())),
+    InterfaceAddress = InterfaceAddress::new(IpNet::V4(Ipv4Net::default())),
+    AddressRange = AddressRange::from(IpAddr::V4(FIRST_ADDRESS)),
+}
+
+/// The rows of one table whose keys begin with these values.
+pub(crate) fn rows_below<R: TableRow>(rows: &BTreeMap<R::Key, R>, prefix: &[Value]) -> Vec<Row> {
+    let Some(start) = R::Key::starting(prefix) else {
+        return Vec::new();
+    };
+    let below = rows.range(start..);
+    below
+        .take_while(|(key, _)| key.to_values().starts_with(prefix))
+        .map(|(_, row)| row.clone().into())
+        .collect()
+}
