@@ -133,10 +133,10 @@ macro_rules! tables {
             }
         }
 
-        /// One row of any table.
+        /// One row of any table. Boxed, so that the largest kind of row does not make all others as large.
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[allow(missing_docs)]
-        pub enum Row { $($variant($row)),+ }
+        pub enum Row { $($variant(Box<$row>)),+ }
 
         impl Row {
             /// The table that the row belongs to.
@@ -170,12 +170,12 @@ macro_rules! tables {
             ///
             /// Where their number is another, or one is not what its column takes.
             pub fn from_values(table: Table, values: &[Value]) -> Result<Row, RowError> {
-                match table { $(Table::$variant => $row::from_values(values).map(Row::$variant)),+ }
+                match table { $(Table::$variant => $row::from_values(values).map(Row::from)),+ }
             }
         }
 
         $(impl From<$row> for Row {
-            fn from(row: $row) -> Row { Row::$variant(row) }
+            fn from(row: $row) -> Row { Row::$variant(Box::new(row)) }
         })+
 
         $(impl TableRow for $row {
@@ -184,7 +184,7 @@ macro_rules! tables {
             fn row_key(key: $key) -> RowKey { RowKey::$variant(key) }
             fn rows(configuration: &Configuration) -> &BTreeMap<$key, $row> { &configuration.$field }
             fn from_row(row: Row) -> Option<$row> {
-                match row { Row::$variant(row) => Some(row), _ => None }
+                match row { Row::$variant(row) => Some(*row), _ => None }
             }
             fn borrowed(row: &Row) -> Option<&$row> {
                 match row { Row::$variant(row) => Some(row), _ => None }
@@ -232,32 +232,32 @@ macro_rules! tables {
         impl Configuration {
             /// Puts a row in; gives back the row of the same key that it replaces.
             pub fn insert(&mut self, row: Row) -> Option<Row> {
-                match row { $(Row::$variant(row) => self.$field.insert(row.key(), row).map(Row::$variant)),+ }
+                match row { $(Row::$variant(row) => self.$field.insert(row.key(), *row).map(Row::from)),+ }
             }
 
             /// Takes the row with the key of `row` out.
             pub fn remove(&mut self, row: &Row) -> Option<Row> {
-                match row { $(Row::$variant(row) => self.$field.remove(&row.key()).map(Row::$variant)),+ }
+                match row { $(Row::$variant(row) => self.$field.remove(&row.key()).map(Row::from)),+ }
             }
 
             /// The stored row that has the key of `row`.
             pub fn get(&self, row: &Row) -> Option<Row> {
-                match row { $(Row::$variant(row) => self.$field.get(&row.key()).cloned().map(Row::$variant)),+ }
+                match row { $(Row::$variant(row) => self.$field.get(&row.key()).cloned().map(Row::from)),+ }
             }
 
             /// The row of this key.
             pub fn find(&self, key: &RowKey) -> Option<Row> {
-                match key { $(RowKey::$variant(key) => self.$field.get(key).cloned().map(Row::$variant)),+ }
+                match key { $(RowKey::$variant(key) => self.$field.get(key).cloned().map(Row::from)),+ }
             }
 
             /// All rows, parents before children, each table in the order of its key.
             pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
-                std::iter::empty()$(.chain(self.$field.values().cloned().map(Row::$variant)))+
+                Table::ALL.iter().flat_map(|table| self.rows_of(*table))
             }
 
             /// The rows of one table, in the order of its key.
             pub fn rows_of(&self, table: Table) -> Box<dyn Iterator<Item = Row> + '_> {
-                match table { $(Table::$variant => Box::new(self.$field.values().cloned().map(Row::$variant))),+ }
+                match table { $(Table::$variant => Box::new(self.$field.values().cloned().map(Row::from))),+ }
             }
 
             /// The rows of one table whose keys begin with these values, in the order of their keys.

@@ -312,7 +312,7 @@ fn needs(row: &Row) -> Vec<RowKey> {
         needs.push(
             Row::from(NextHopRow {
                 position,
-                ..hop.clone()
+                ..(**hop).clone()
             })
             .row_key(),
         );
