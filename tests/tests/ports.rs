@@ -1,6 +1,6 @@
 //! Ports that are not there, come late, or go.
 
-use rewire_tests::documents::two_vpcs;
+use rewire_tests::documents::{remove, two_vpcs};
 use rewire_tests::{Lab, until};
 use serde_json::Value;
 
@@ -46,14 +46,9 @@ fn commits_open_and_close_ports_under_traffic_of_others() {
         return;
     };
     let mut without_red = two_vpcs();
-    without_red.vpcs.retain(|name, _| name.as_str() != "red");
-    without_red
-        .interfaces
-        .retain(|name, _| name.as_str() != "red0");
-    without_red
-        .nat
-        .masquerade
-        .retain(|name, _| name.as_str() != "red-out");
+    remove(&mut without_red["vpcs"], "red");
+    remove(&mut without_red["interfaces"], "red0");
+    remove(&mut without_red["nat"]["masquerade"], "red-out");
     let ping = lab.blue.keep_pinging("198.51.100.1");
     for _ in 0..2 {
         ping.wait_for(5);
