@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use rewire_configdb::{CommitRequest, EntryKind, Store, Unchecked};
+use rewire_configdb::{CommitRequest, Store, Unchecked};
 use rewire_schema::Changeset;
 use rewire_schema::model::VpcRow;
 use rusqlite::Connection;
@@ -66,14 +66,7 @@ pub(crate) fn run() -> Result<Report, Failure> {
 
 fn commit(store: &mut Store, changeset: &Changeset) -> Result<(), Failure> {
     let base = store.head()?;
-    let request = CommitRequest {
-        base,
-        changeset,
-        author: "bench",
-        message: "one row",
-        kind: EntryKind::Commit,
-        clear_candidate: None,
-    };
+    let request = CommitRequest::new(base, changeset, "bench", "one row");
     store.commit(request, &mut Unchecked)?;
     Ok(())
 }

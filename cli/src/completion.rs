@@ -84,13 +84,16 @@ fn candidate_names() -> Vec<String> {
     store()
         .and_then(|store| store.candidates().ok())
         .unwrap_or_default()
+        .into_iter()
+        .map(|candidate| candidate.name)
+        .collect()
 }
 
 fn revision_candidates() -> Vec<CompletionCandidate> {
     let entries = store()
-        .and_then(|store| store.log(MOST).ok())
+        .and_then(|store| store.log(rewire_configdb::LogQuery::last(MOST)).ok())
         .unwrap_or_default();
-    let candidate = |entry: rewire_configdb::Entry| {
+    let candidate = |entry: rewire_configdb::LogEntry| {
         let message = entry.message.lines().next().unwrap_or_default().to_owned();
         CompletionCandidate::new(entry.revision.to_string()).help(Some(message.into()))
     };

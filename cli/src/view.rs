@@ -181,7 +181,7 @@ pub(crate) fn no_candidate(name: &str, store: &Store, message: &str) -> Failure 
     if others.is_empty() {
         return failure.help(MAKE_A_CANDIDATE);
     }
-    let others: Vec<&str> = others.iter().take(10).map(String::as_str).collect();
+    let others: Vec<&str> = others.iter().take(10).map(|other| other.name.as_str()).collect();
     failure.help(format!(
         "{MAKE_A_CANDIDATE}, or take another with --candidate: {}",
         others.join(", ")
@@ -207,6 +207,15 @@ impl Counts {
             }
         }
         counts
+    }
+
+    /// As the store counts them.
+    pub(crate) fn from(counts: rewire_configdb::Counts) -> Counts {
+        Counts {
+            inserted: counts.inserted,
+            updated: counts.updated,
+            deleted: counts.deleted,
+        }
     }
 
     /// As a sentence has it: `+12 rows, ~1, -0`.

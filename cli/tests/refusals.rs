@@ -152,7 +152,7 @@ fn a_bad_candidate_is_never_committed() {
     };
     let vpc = VpcRow {
         name: "tests".parse().unwrap(),
-        description: Some("\u{1b}[31mred".into()),
+        description: Some("\u{1b}[31mred".parse().unwrap()),
         marks: Default::default(),
     };
     let refused: [Changeset; 2] = [
@@ -166,9 +166,14 @@ fn a_bad_candidate_is_never_committed() {
     ];
     for changeset in refused {
         let mut store = Store::open(s.path("rewire.db")).unwrap();
-        store
-            .save_candidate("default", 1, &changeset, "ada")
-            .unwrap();
+        let edit = rewire_configdb::CandidateEdit {
+            base: 1,
+            changeset: &changeset,
+            drafts: "",
+            author: "ada",
+            expected_version: None,
+        };
+        store.save_candidate("default", edit).unwrap();
         drop(store);
         assert_eq!(s.rewire(&["check"]), 2);
         assert_eq!(s.rewire(&["commit", "-m", "x"]), 2);

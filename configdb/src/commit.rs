@@ -1,12 +1,15 @@
+use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use rewire_journal::{Entry, EntryKind, Hash, StateDigest};
-use rewire_schema::{Changeset, Configuration, Row, RowKey};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rewire_schema::{Changeset, Configuration, Row, RowKey, Table, Value};
+use rusqlite::Connection;
 
 use crate::error::{During, Error};
-use crate::store::{self, Head, SCHEMA_VERSION, Store};
-use crate::{candidate, constraint, rows};
+use crate::journal::{self, Head};
+use crate::store::{SCHEMA_VERSION, Store};
+use crate::{candidate, confirmation, constraint, lock, merge, rows};
 
 /// Looks at the state that a commit would lead to, before it is durable.
 pub trait Checker {
@@ -46,6 +49,22 @@ pub trait StateReader {
     ///
     /// [`Error::Sqlite`], [`Error::Damaged`].
     fn referring(&self, key: &RowKey) -> Result<Vec<Row>, Error>;
+
+    /// The rows of a table whose key begins with these values, in the order of their keys: the parts of one object. Cost:
+    /// those rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sqlite`], [`Error::Damaged`].
+    fn below(&self, table: Table, key_prefix: &[Value]) -> Result<Vec<Row>, Error>;
+
+    /// The rows of a table that have these values in these columns, in the order of their keys; NULL equals NULL. Cost:
+    /// those rows, where an index of the table begins with the columns; otherwise the table.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchColumns`] where a column is not one of the table's; [`Error::Sqlite`], [`Error::Damaged`].
+    fn by(&self, table: Table, columns: &[&str], values: &[Value]) -> Result<Vec<Row>, Error>;
 }
 
 /// A checker that lets everything through that the database does.
@@ -76,12 +95,18 @@ impl StateReader for InTransaction<'_> {
         let found = rows::referring(self.0, key, usize::MAX)?;
         Ok(found.into_iter().map(|(row, _)| row).collect())
     }
+    fn below(&self, table: Table, key_prefix: &[Value]) -> Result<Vec<Row>, Error> {
+        rows::below(self.0, table, key_prefix)
+    }
+    fn by(&self, table: Table, columns: &[&str], values: &[Value]) -> Result<Vec<Row>, Error> {
+        rows::by(self.0, table, columns, values)
+    }
 }
 
 /// What to commit.
 #[derive(Clone, Copy, Debug)]
 pub struct CommitRequest<'a> {
-    /// The revision that the changeset was made on. It must still be the last one.
+    /// The revision that the changeset was made on.
     pub base: u64,
     /// What changes.
     pub changeset: &'a Changeset,
@@ -89,14 +114,41 @@ pub struct CommitRequest<'a> {
     pub author: &'a str,
     /// What they say about it.
     pub message: &'a str,
-    /// Whether this goes back to an earlier revision. If it does, the state must come out as that revision's.
+    /// Whether this goes back to an earlier revision, or undoes one. If it goes back, the state must come out as that
+    /// revision's.
     pub kind: EntryKind,
     /// The candidate that this commit uses up: it is removed with the commit, and only with it.
     pub clear_candidate: Option<&'a str>,
+    /// The version of that candidate which the changeset is of: where somebody saved it since, the commit is refused. None
+    /// takes any.
+    pub candidate_version: Option<u64>,
+    /// What to do where others committed since `base`: merge the changeset with theirs, field by field, or refuse it. A
+    /// rewind is never merged.
+    pub merge: bool,
+    /// Go back by itself after so long, unless this is confirmed: by [`Store::confirm`], or by any later commit without
+    /// this.
+    pub confirm: Option<Duration>,
+}
+
+impl<'a> CommitRequest<'a> {
+    /// A plain commit on `base`, which must still be the last revision.
+    pub fn new(base: u64, changeset: &'a Changeset, author: &'a str, message: &'a str) -> Self {
+        CommitRequest {
+            base,
+            changeset,
+            author,
+            message,
+            kind: EntryKind::Commit,
+            clear_candidate: None,
+            candidate_version: None,
+            merge: false,
+            confirm: None,
+        }
+    }
 }
 
 /// A durable revision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
     /// Its number.
     pub revision: u64,
@@ -104,6 +156,23 @@ pub struct Committed {
     pub state_digest: StateDigest,
     /// The hash of its journal entry.
     pub hash: Hash,
+    /// The revisions of others that the changeset was merged with.
+    pub merged: Option<RangeInclusive<u64>>,
+    /// What was really committed, where merging made it another changeset than the request's.
+    pub rebased: Option<Changeset>,
+    /// When it goes back by itself, where it must be confirmed: microseconds since the Unix epoch.
+    pub deadline: Option<i64>,
+    /// Where the time went.
+    pub times: CommitTimes,
+}
+
+/// A change that would be let through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// The revisions of others that the changeset would be merged with.
+    pub merged: Option<RangeInclusive<u64>>,
+    /// What would really be committed, where merging makes it another changeset than the request's.
+    pub rebased: Option<Changeset>,
     /// Where the time went.
     pub times: CommitTimes,
 }
@@ -113,7 +182,7 @@ pub struct Committed {
 pub struct CommitTimes {
     /// Waiting for the write lock.
     pub lock: Duration,
-    /// Writing the rows, with the database's own constraints.
+    /// Merging, and writing the rows, with the database's own constraints.
     pub apply: Duration,
     /// The checker.
     pub check: Duration,
@@ -127,163 +196,218 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::StaleCandidate`], [`Error::NothingToCommit`], [`Error::Busy`]; where the change does not fit,
+    /// [`Error::StaleCandidate`], or with merging [`Error::Conflicts`] and [`Error::Pruned`]; [`Error::NothingToCommit`];
+    /// [`Error::Locked`], [`Error::CandidateChanged`], [`Error::Busy`]; where the change does not fit,
     /// [`Error::Mismatch`] and [`Error::Malformed`]; where the database refuses the outcome, [`Error::Dangling`],
-    /// [`Error::Duplicate`] and [`Error::Check`]; where the checker does, [`Error::Refused`]; for a rewind,
-    /// [`Error::NoSuchRevision`] and [`Error::DigestMismatch`].
+    /// [`Error::Duplicate`] and [`Error::Check`]; where the checker does, [`Error::Refused`]; for a rewind and a revert,
+    /// [`Error::NoSuchRevision`], [`Error::Pruned`] and [`Error::DigestMismatch`].
     pub fn commit(
         &mut self,
         request: CommitRequest<'_>,
         checker: &mut dyn Checker,
     ) -> Result<Committed, Error> {
-        let (transaction, head, mut times) =
-            self.attempt(request.base, request.changeset, checker)?;
         let started = Instant::now();
-        let mut state_digest = head.digest;
-        state_digest.apply(request.changeset);
-        if let EntryKind::Rewind { to } = request.kind {
-            expect_state_of(&transaction, to, head.revision, state_digest)?;
+        let transaction = self.begin()?;
+        let lock = started.elapsed();
+        lock::expect_free(&transaction, &self.sessions)?;
+        if let (Some(name), Some(version)) = (request.clear_candidate, request.candidate_version) {
+            candidate::expect_version(&transaction, name, version)?;
         }
-        let entry = Entry {
-            revision: head.revision + 1,
-            kind: request.kind,
-            author: request.author.to_owned(),
-            message: request.message.to_owned(),
-            committed_at: (self.clock)(),
-            schema_version: SCHEMA_VERSION,
-            parent: head
-                .hash
-                .unwrap_or_else(|| rewire_journal::genesis(&self.identity())),
-            state_digest,
-            changeset: rewire_journal::encode(request.changeset),
-            hash: Hash::from_bytes([0; 32]),
-        }
-        .sealed();
-        insert_entry(&transaction, &entry)?;
-        if let Some(name) = request.clear_candidate {
-            candidate::discard(&transaction, name)?;
-        }
+        let attempt = attempt(&transaction, &request, checker)?;
+        let started = Instant::now();
+        let mut committed = self.record(&transaction, &request, attempt)?;
         transaction.commit().during("committing")?;
-        times.durable = started.elapsed();
-        Ok(Committed {
-            revision: entry.revision,
-            state_digest,
-            hash: entry.hash,
-            times,
-        })
+        committed.times.lock = lock;
+        committed.times.durable = started.elapsed();
+        Ok(committed)
     }
 
     /// Does everything that a commit does but the commit: whoever passes here would have been let through. Nothing is
-    /// written to the disk; the write lock is held meanwhile.
+    /// written to the disk; the write lock is held meanwhile. An exclusive lock of somebody else is no hindrance.
     ///
     /// # Errors
     ///
     /// As [`Store::commit`].
     pub fn check(
         &mut self,
-        base: u64,
-        changeset: &Changeset,
+        request: CommitRequest<'_>,
         checker: &mut dyn Checker,
-    ) -> Result<CommitTimes, Error> {
-        let (transaction, _, times) = self.attempt(base, changeset, checker)?;
+    ) -> Result<Checked, Error> {
+        let started = Instant::now();
+        let transaction = self.begin()?;
+        let lock = started.elapsed();
+        let attempt = attempt(&transaction, &request, checker)?;
+        let mut times = attempt.times;
+        times.lock = lock;
+        let (merged, rebased) = (attempt.merged(), attempt.rebased());
         transaction.rollback().during("taking the check back")?;
-        Ok(times)
+        Ok(Checked {
+            merged,
+            rebased,
+            times,
+        })
     }
 
-    /// Applies and checks a changeset in a transaction that is still open. Dropping that takes everything back.
-    fn attempt(
+    /// Writes the journal entry of an attempt that was let through, and all that goes with it, into the transaction that is
+    /// open.
+    pub(crate) fn record(
         &self,
-        base: u64,
-        changeset: &Changeset,
-        checker: &mut dyn Checker,
-    ) -> Result<(Transaction<'_>, Head, CommitTimes), Error> {
-        if changeset.is_empty() {
-            return Err(Error::NothingToCommit);
+        connection: &Connection,
+        request: &CommitRequest<'_>,
+        attempt: Attempt<'_>,
+    ) -> Result<Committed, Error> {
+        let head = attempt.head;
+        let mut state_digest = head.digest;
+        state_digest.apply(&attempt.changeset);
+        expect_kind(connection, request.kind, head.revision, state_digest)?;
+        let now = (self.clock)();
+        let entry = Entry {
+            revision: head.revision + 1,
+            kind: request.kind,
+            author: request.author.to_owned(),
+            message: request.message.to_owned(),
+            committed_at: now,
+            schema_version: SCHEMA_VERSION,
+            parent: head
+                .hash
+                .unwrap_or_else(|| rewire_journal::genesis(&self.identity())),
+            state_digest,
+            changeset: rewire_journal::encode(&attempt.changeset),
+            hash: Hash::from_bytes([0; 32]),
         }
-        let mut times = CommitTimes::default();
-        let mut started = Instant::now();
-        let mut lap = || {
-            let now = Instant::now();
-            now.duration_since(std::mem::replace(&mut started, now))
+        .sealed();
+        journal::insert(connection, &entry, &attempt.changeset)?;
+        if let Some(name) = request.clear_candidate {
+            candidate::discard(connection, name)?;
+        }
+        let deadline = match request.confirm {
+            Some(time) => {
+                let deadline = confirmation::after(now, time);
+                confirmation::arm(connection, &entry, deadline)?;
+                Some(deadline)
+            }
+            None => {
+                confirmation::clear(connection)?;
+                None
+            }
         };
-        let transaction = self.begin()?;
-        let head = store::head(&transaction)?;
-        if head.revision != base {
+        Ok(Committed {
+            revision: entry.revision,
+            state_digest,
+            hash: entry.hash,
+            merged: attempt.merged(),
+            rebased: attempt.rebased(),
+            deadline,
+            times: attempt.times,
+        })
+    }
+}
+
+/// A changeset that is applied and checked in a transaction that is still open. Ending that without a commit takes
+/// everything back.
+pub(crate) struct Attempt<'a> {
+    base: u64,
+    head: Head,
+    changeset: Cow<'a, Changeset>,
+    times: CommitTimes,
+}
+
+impl Attempt<'_> {
+    fn merged(&self) -> Option<RangeInclusive<u64>> {
+        (self.base < self.head.revision).then_some(self.base + 1..=self.head.revision)
+    }
+
+    fn rebased(&self) -> Option<Changeset> {
+        match &self.changeset {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(changeset) => Some(changeset.clone()),
+        }
+    }
+}
+
+/// Merges, applies and checks what a request asks for.
+pub(crate) fn attempt<'a>(
+    connection: &Connection,
+    request: &CommitRequest<'a>,
+    checker: &mut dyn Checker,
+) -> Result<Attempt<'a>, Error> {
+    let mut times = CommitTimes::default();
+    let started = Instant::now();
+    if request.changeset.is_empty() {
+        return Err(Error::NothingToCommit);
+    }
+    let head = journal::head(connection)?;
+    let changeset = match request.base {
+        base if base == head.revision => Cow::Borrowed(request.changeset),
+        base if base > head.revision => {
+            return Err(Error::NoSuchRevision {
+                revision: base,
+                head: head.revision,
+            });
+        }
+        base if request.merge && !matches!(request.kind, EntryKind::Rewind { .. }) => {
+            let changeset = merge::onto_head(connection, base, head.revision, request.changeset)?;
+            if changeset.is_empty() {
+                return Err(Error::NothingToCommit);
+            }
+            match changeset == *request.changeset {
+                true => Cow::Borrowed(request.changeset),
+                false => Cow::Owned(changeset),
+            }
+        }
+        base => {
             return Err(Error::StaleCandidate {
                 base,
                 head: head.revision,
             });
         }
-        times.lock = lap();
-        rows::apply(&transaction, changeset)?;
-        if constraint::has_dangling(&transaction)? {
-            return Err(Error::Dangling(constraint::find_dangling(
-                &transaction,
-                changeset,
-            )?));
+    };
+    rows::apply(connection, &changeset)?;
+    if constraint::has_dangling(connection)? {
+        let mut dangling = constraint::find_dangling(connection, &changeset)?;
+        if matches!(request.kind, EntryKind::Revert { .. }) {
+            constraint::blame_dangling(connection, &mut dangling)?;
         }
-        times.apply = lap();
-        let next = head.revision + 1;
-        checker
-            .check(next, &InTransaction(&transaction), changeset)
-            .map_err(Error::Refused)?;
-        times.check = lap();
-        Ok((transaction, head, times))
+        return Err(Error::Dangling(dangling));
     }
+    times.apply = started.elapsed();
+    let started = Instant::now();
+    checker
+        .check(head.revision + 1, &InTransaction(connection), &changeset)
+        .map_err(Error::Refused)?;
+    times.check = started.elapsed();
+    Ok(Attempt {
+        base: request.base,
+        head,
+        changeset,
+        times,
+    })
 }
 
-/// Checks that a rewind has come out where it says.
-fn expect_state_of(
+/// Checks that what a commit says about earlier revisions is true.
+fn expect_kind(
     connection: &Connection,
-    to: u64,
+    kind: EntryKind,
     head: u64,
     found: StateDigest,
 ) -> Result<(), Error> {
-    let during = "reading the digest of a revision";
-    let expected = match to {
-        0 => Some(StateDigest::EMPTY),
-        to => connection
-            .prepare_cached("SELECT state_digest FROM journal WHERE revision = ?1")
-            .and_then(|mut statement| statement.query_row([to], |row| row.get(0)).optional())
-            .during(during)?
-            .map(StateDigest::from_bytes),
-    };
-    match expected {
-        None => Err(Error::NoSuchRevision { revision: to, head }),
-        Some(expected) if expected != found => Err(Error::DigestMismatch {
-            revision: to,
-            expected,
-            found,
-            row: None,
-        }),
-        Some(_) => Ok(()),
+    match kind {
+        EntryKind::Commit => Ok(()),
+        EntryKind::Rewind { to } => {
+            let expected = journal::state_digest(connection, to)?;
+            if expected == found {
+                return Ok(());
+            }
+            Err(Error::DigestMismatch {
+                revision: to,
+                expected,
+                found,
+                row: None,
+            })
+        }
+        EntryKind::Revert { of } if of == 0 || of > head => {
+            Err(Error::NoSuchRevision { revision: of, head })
+        }
+        EntryKind::Revert { .. } => Ok(()),
     }
-}
-
-fn insert_entry(connection: &Connection, entry: &Entry) -> Result<(), Error> {
-    let rewind_to = match entry.kind {
-        EntryKind::Commit => None,
-        EntryKind::Rewind { to } => Some(to),
-    };
-    connection
-        .prepare_cached(
-            "INSERT INTO journal (revision, rewind_to, author, message, committed_at, schema_version, parent,
-             state_digest, hash, changeset) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-        )
-        .and_then(|mut statement| {
-            statement.execute(params![
-                entry.revision,
-                rewind_to,
-                entry.author,
-                entry.message,
-                entry.committed_at,
-                entry.schema_version,
-                entry.parent.to_bytes(),
-                entry.state_digest.to_bytes(),
-                entry.hash.to_bytes(),
-                entry.changeset,
-            ])
-        })
-        .during("writing the journal entry")
-        .map(drop)
 }

@@ -6,7 +6,7 @@ use rewire_schema::{Change, Changeset, Mismatch, Row, RowKey, Table, Value};
 use rusqlite::{Connection, ffi};
 
 use crate::error::{During, Error};
-use crate::rows;
+use crate::{blame, rows};
 
 /// A reference that would lead nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,12 +17,14 @@ pub struct Dangling {
     pub columns: &'static [&'static str],
     /// The row that does not exist.
     pub target: RowKey,
+    /// The revision that inserted the referring row, where undoing an old revision would leave it dangling.
+    pub since: Option<u64>,
 }
 
 impl fmt::Display for Dangling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (table, key) = (self.target.table(), self.target.values());
-        let key: Vec<String> = key.iter().map(Value::to_string).collect();
+        let table = self.target.table();
+        let key: Vec<String> = self.target.values().iter().map(Value::to_string).collect();
         write!(
             f,
             "{}: {} refers to {} \"{}\", which does not exist",
@@ -30,7 +32,11 @@ impl fmt::Display for Dangling {
             self.columns.join(", "),
             table.definition().name,
             key.join(" ")
-        )
+        )?;
+        match self.since {
+            Some(revision) => write!(f, " (the row is of revision {revision})"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -73,6 +79,7 @@ pub(crate) fn find_dangling(
                         row: row.clone(),
                         columns,
                         target,
+                        since: None,
                     });
                 }
             }
@@ -84,6 +91,7 @@ pub(crate) fn find_dangling(
                     row,
                     columns: reference.columns,
                     target: target.clone(),
+                    since: None,
                 };
                 if !dangling.contains(&found) {
                     dangling.push(found);
@@ -98,6 +106,21 @@ pub(crate) fn find_dangling(
         }
     }
     Ok(dangling)
+}
+
+/// Says which revision inserted each referring row.
+pub(crate) fn blame_dangling(
+    connection: &Connection,
+    dangling: &mut [Dangling],
+) -> Result<(), Error> {
+    let keys: Vec<RowKey> = dangling.iter().map(|one| one.row.row_key()).collect();
+    for blame in blame::of_rows(connection, &keys)? {
+        let ours = dangling
+            .iter_mut()
+            .filter(|one| one.row.row_key() == blame.key);
+        ours.for_each(|one| one.since = blame.created);
+    }
+    Ok(())
 }
 
 /// What a row refers to: the referring columns, and the key of the other row. A reference with a NULL refers to nothing.

@@ -2,9 +2,13 @@ use std::io;
 use std::path::PathBuf;
 
 use rewire_journal::{JournalError, StateDigest};
+use rewire_schema::types::ParseError;
 use rewire_schema::{Mismatch, Path, Value};
 
 use crate::constraint::Dangling;
+use crate::lock::LockHolder;
+use crate::merge::Conflict;
+use crate::prune::Needed;
 
 /// Everything that can go wrong with a store.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +44,19 @@ pub enum Error {
         /// The last version that is known here.
         ours: u32,
     },
+    /// The store was made by an earlier version of this program, and cannot be migrated because it was opened for reading.
+    #[error(
+        "{} is a store of schema version {store}; this program reads version {ours}: open it for writing once, which migrates it",
+        .path.display()
+    )]
+    Older {
+        /// The path that was given.
+        path: PathBuf,
+        /// The store's version.
+        store: u32,
+        /// The version that is read here.
+        ours: u32,
+    },
     /// Another process held the store's lock for longer than the busy time-out. Trying again is right.
     #[error("the store is busy: another process is writing to it")]
     Busy,
@@ -61,14 +78,6 @@ pub enum Error {
         /// What SQLite says.
         source: rusqlite::Error,
     },
-    /// Reading the journal or migrating the schema failed.
-    #[error("{during} failed")]
-    Diesel {
-        /// What was being done.
-        during: &'static str,
-        /// What diesel says.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
     /// Somebody else committed since: the changeset is on an older revision than the last one.
     #[error("the change is based on revision {base}, but the last revision is now {head}")]
     StaleCandidate {
@@ -88,6 +97,99 @@ pub enum Error {
         /// The last revision.
         head: u64,
     },
+    /// Others changed the same since, and not in the same way.
+    #[error("{}", lines(.0))]
+    Conflicts(Vec<Conflict>),
+    /// Undoing an old revision would undo what later ones made of it.
+    #[error("revision {revision} cannot be undone: {}", depends_text(.depends))]
+    RevertConflict {
+        /// The revision that was to be undone.
+        revision: u64,
+        /// What later revisions changed again: theirs, where ours is the undoing.
+        depends: Vec<Conflict>,
+    },
+    /// Somebody else holds the exclusive lock.
+    #[error("{}", locked_text(.0))]
+    Locked(Box<LockHolder>),
+    /// Nothing waits for a confirmation.
+    #[error("no commit waits for its confirmation")]
+    NothingToConfirm,
+    /// A rewind cannot be put off.
+    #[error(
+        "a rewind to revision {to} cannot be scheduled: what it takes back is only known when it happens"
+    )]
+    RewindScheduled {
+        /// Where it was to go.
+        to: u64,
+    },
+    /// There is no scheduled commit of this number.
+    #[error("there is no scheduled commit {id}")]
+    NoSuchSchedule {
+        /// The number.
+        id: u64,
+    },
+    /// The name of a candidate or a tag is none.
+    #[error("{source}")]
+    BadName {
+        /// What was expected and what was found.
+        source: ParseError,
+    },
+    /// There is no candidate of this name.
+    #[error("there is no candidate \"{name}\"")]
+    NoSuchCandidate {
+        /// The name.
+        name: String,
+    },
+    /// The new name of a candidate is taken.
+    #[error("there is a candidate \"{name}\" already")]
+    CandidateExists {
+        /// The name.
+        name: String,
+    },
+    /// Somebody else saved, renamed or removed the candidate in between.
+    #[error("{}", changed_text(.name, *.found, .author))]
+    CandidateChanged {
+        /// The candidate's name.
+        name: String,
+        /// The version that was expected; 0 for none.
+        expected: u64,
+        /// The version that it has; 0 where it is gone.
+        found: u64,
+        /// Who saved it last, where it is there.
+        author: Option<String>,
+    },
+    /// The name of a tag is taken.
+    #[error("tag \"{name}\" is taken: it names revision {revision}")]
+    TagExists {
+        /// The name.
+        name: String,
+        /// The revision that has it.
+        revision: u64,
+    },
+    /// Entries of the journal cannot be pruned.
+    #[error("the journal cannot be pruned up to revision {up_to}: {why}")]
+    StillNeeded {
+        /// How far it was to be pruned.
+        up_to: u64,
+        /// What needs them.
+        why: Needed,
+    },
+    /// The table has no such columns, or there are not as many values as columns.
+    #[error("table {table} cannot be searched by ({})", .columns.join(", "))]
+    NoSuchColumns {
+        /// The table.
+        table: &'static str,
+        /// The columns that were asked for.
+        columns: Vec<String>,
+    },
+    /// The revision is older than the journal, which was shortened since.
+    #[error("revision {revision} was pruned; the oldest one that is left is {floor}")]
+    Pruned {
+        /// The revision that was asked for.
+        revision: u64,
+        /// The oldest revision whose state can be told.
+        floor: u64,
+    },
     /// A row is not as the changeset says.
     #[error("{}", mismatch_text(.0))]
     Mismatch(Mismatch),
@@ -98,7 +200,7 @@ pub enum Error {
         path: Path,
     },
     /// References would lead nowhere.
-    #[error("{}", dangling_text(.0))]
+    #[error("{}", lines(.0))]
     Dangling(Vec<Dangling>),
     /// Two rows would have the same value in columns that must be unique.
     #[error("{path}: {} is already taken by {other}", .columns.join(", "))]
@@ -168,6 +270,28 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether a change was refused for what it is: another one, or this one at another time, may be let through. All
+    /// other errors are about the store, or about what was asked of it.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Error::StaleCandidate { .. }
+                | Error::NothingToCommit
+                | Error::Conflicts(_)
+                | Error::RevertConflict { .. }
+                | Error::Pruned { .. }
+                | Error::NoSuchRevision { .. }
+                | Error::Mismatch(_)
+                | Error::Malformed { .. }
+                | Error::Dangling(_)
+                | Error::Duplicate { .. }
+                | Error::Check { .. }
+                | Error::Refused(_)
+        )
+    }
+}
+
 impl From<Mismatch> for Error {
     fn from(mismatch: Mismatch) -> Self {
         Error::Mismatch(mismatch)
@@ -208,12 +332,40 @@ fn quoted(value: &Value) -> String {
     }
 }
 
-fn dangling_text(dangling: &[Dangling]) -> String {
-    dangling
-        .iter()
-        .map(Dangling::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
+fn lines(items: &[impl ToString]) -> String {
+    let texts: Vec<String> = items.iter().map(ToString::to_string).collect();
+    texts.join("; ")
+}
+
+fn depends_text(depends: &[Conflict]) -> String {
+    let texts = depends.iter().map(|one| {
+        let place = one.conflict.place();
+        match one.revision {
+            Some(revision) => format!("{place} was changed again by revision {revision}"),
+            None => format!("{place} was changed again"),
+        }
+    });
+    texts.collect::<Vec<_>>().join("; ")
+}
+
+fn locked_text(lock: &LockHolder) -> String {
+    let why = match lock.message.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", lock.message),
+    };
+    format!(
+        "the configuration is locked by {}{why}, process {}",
+        lock.holder, lock.session.pid
+    )
+}
+
+fn changed_text(name: &str, found: u64, author: &Option<String>) -> String {
+    match author {
+        Some(author) if found > 0 => {
+            format!("candidate \"{name}\" was changed in between, last by {author}")
+        }
+        _ => format!("candidate \"{name}\" was removed in between"),
+    }
 }
 
 fn first_row(row: &Option<Path>) -> String {
@@ -222,30 +374,31 @@ fn first_row(row: &Option<Path>) -> String {
         .unwrap_or_default()
 }
 
-/// Says what was being done when SQLite failed; a lock that was not given is [`Error::Busy`].
+/// Says what was being done when SQLite failed; a lock that was not given is [`Error::Busy`], and values that no column of
+/// ours can hold are [`Error::Damaged`].
 pub(crate) trait During<T> {
     fn during(self, what: &'static str) -> Result<T, Error>;
 }
 
 impl<T> During<T> for Result<T, rusqlite::Error> {
     fn during(self, what: &'static str) -> Result<T, Error> {
-        self.map_err(|source| match source.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
+        self.map_err(|source| match (source.sqlite_error_code(), &source) {
+            (Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked), _) => {
                 Error::Busy
             }
+            // Columns hold what the tables' own rules do not let in.
+            (
+                _,
+                rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..),
+            ) => Error::Damaged {
+                why: format!("{what}: {source}"),
+            },
             _ => Error::Sqlite {
                 during: what,
                 source,
             },
-        })
-    }
-}
-
-impl<T> During<T> for Result<T, diesel::result::Error> {
-    fn during(self, what: &'static str) -> Result<T, Error> {
-        self.map_err(|source| Error::Diesel {
-            during: what,
-            source: source.into(),
         })
     }
 }

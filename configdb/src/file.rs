@@ -4,16 +4,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use diesel::connection::SimpleConnection;
-use diesel::{Connection as _, SqliteConnection};
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{During, Error};
+use crate::migrate;
 use crate::store::SCHEMA_VERSION;
 
-pub(crate) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../schema/migrations");
+/// The oldest version that a store was ever written with.
+const OLDEST: u32 = 2;
 
 /// What the header of a store's file says: "Rewi".
 pub(crate) const APPLICATION_ID: i32 = 0x5265_7769;
@@ -108,10 +107,10 @@ pub(crate) fn recognise(path: &Path) -> Result<PathBuf, Error> {
     Ok(canonical)
 }
 
-/// Checks the number of the last migration. Stores begin at today's version: there is no older one to migrate from.
+/// Checks that the number of the last migration is one that this program can open or migrate.
 pub(crate) fn check_version(path: &Path, version: i64) -> Result<(), Error> {
     match u32::try_from(version) {
-        Ok(SCHEMA_VERSION) => Ok(()),
+        Ok(OLDEST..=SCHEMA_VERSION) => Ok(()),
         Ok(store) if store > SCHEMA_VERSION => Err(Error::Newer {
             path: path.to_owned(),
             store,
@@ -182,9 +181,12 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Makes an empty store at `path`, durable as a whole or not at all: it is built under another name in the same folder,
+/// Makes a store at `path` and fills it, durable as a whole or not at all: it is built under another name in the same folder,
 /// synced, and linked to its own name, which fails if that is taken.
-pub(crate) fn create(path: &Path) -> Result<(), Error> {
+pub(crate) fn create(
+    path: &Path,
+    fill: impl FnOnce(&Connection) -> Result<(), Error>,
+) -> Result<(), Error> {
     // A log left behind by a database of this name would be played into the new one.
     for suffix in ["", "-journal", "-wal"] {
         let path = beside(path, suffix);
@@ -193,11 +195,12 @@ pub(crate) fn create(path: &Path) -> Result<(), Error> {
         }
     }
     let scratch = scratch(path)?;
-    migrate(&scratch.0)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
         Connection::open_with_flags(&scratch.0, flags).during("opening the new store")?;
+    migrate::migrate(&connection)?;
     use_write_ahead_log(&connection)?;
+    fill(&connection)?;
     connection
         .close()
         .map_err(|(_, error)| error)
@@ -258,31 +261,4 @@ fn scratch(path: &Path) -> Result<Scratch, Error> {
     Err(Error::Exists {
         path: path.to_owned(),
     })
-}
-
-fn migrate(path: &Path) -> Result<(), Error> {
-    let during = "making the tables";
-    let mut connection = connect(path, "mode=rw", during)?;
-    let run = connection.run_pending_migrations(MIGRATIONS);
-    run.map(drop)
-        .map_err(|source| Error::Diesel { during, source })
-}
-
-/// A diesel connection. It never creates a file, whatever diesel's own flags say: the mode in the URI rules.
-pub(crate) fn connect(
-    path: &Path,
-    options: &str,
-    during: &'static str,
-) -> Result<SqliteConnection, Error> {
-    let connection = SqliteConnection::establish(&uri(path, options));
-    let mut connection = connection.map_err(|source| Error::Diesel {
-        during,
-        source: source.into(),
-    })?;
-    let timeout = format!(
-        "PRAGMA busy_timeout = {}; PRAGMA trusted_schema = OFF",
-        BUSY_TIMEOUT.as_millis()
-    );
-    connection.batch_execute(&timeout).during(during)?;
-    Ok(connection)
 }

@@ -1,131 +1,22 @@
-//! The journal, read through diesel on a connection of its own. Entries only ever come after each other, so that a
-//! revision that one connection has seen is there for the other, as it was and ever will be.
+//! Looking back, and ways back.
 
-use std::ops::RangeInclusive;
-
-use diesel::prelude::*;
-use rewire_journal::{Entry, EntryKind, Hash, StateDigest};
+use rewire_journal::{Entry, StateDigest};
 use rewire_schema::{Changeset, Configuration};
+use rusqlite::Connection;
 
-use crate::error::{During, Error};
-use crate::file;
+use crate::error::Error;
 use crate::store::Store;
-
-diesel::table! {
-    journal (revision) {
-        revision -> BigInt,
-        rewind_to -> Nullable<BigInt>,
-        author -> Text,
-        message -> Text,
-        committed_at -> BigInt,
-        schema_version -> BigInt,
-        parent -> Binary,
-        state_digest -> Binary,
-        hash -> Binary,
-        changeset -> Binary,
-    }
-}
-
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = journal)]
-#[diesel(check_for_backend(diesel::sqlite::Sqlite))]
-struct Record {
-    revision: i64,
-    rewind_to: Option<i64>,
-    author: String,
-    message: String,
-    committed_at: i64,
-    schema_version: i64,
-    parent: Vec<u8>,
-    state_digest: Vec<u8>,
-    hash: Vec<u8>,
-    changeset: Vec<u8>,
-}
-
-impl TryFrom<Record> for Entry {
-    type Error = Error;
-    fn try_from(record: Record) -> Result<Self, Error> {
-        let number = record.revision;
-        let damaged = |column: &str| Error::Damaged {
-            why: format!("journal entry {number}: column {column} is not what it should be"),
-        };
-        let bytes =
-            |column: &str, bytes: Vec<u8>| <[u8; 32]>::try_from(bytes).map_err(|_| damaged(column));
-        let kind = match record.rewind_to {
-            None => EntryKind::Commit,
-            Some(to) => EntryKind::Rewind {
-                to: u64::try_from(to).map_err(|_| damaged("rewind_to"))?,
-            },
-        };
-        Ok(Entry {
-            revision: u64::try_from(record.revision).map_err(|_| damaged("revision"))?,
-            kind,
-            author: record.author,
-            message: record.message,
-            committed_at: record.committed_at,
-            schema_version: u32::try_from(record.schema_version)
-                .map_err(|_| damaged("schema_version"))?,
-            parent: Hash::from_bytes(bytes("parent", record.parent)?),
-            state_digest: StateDigest::from_bytes(bytes("state_digest", record.state_digest)?),
-            changeset: record.changeset,
-            hash: Hash::from_bytes(bytes("hash", record.hash)?),
-        })
-    }
-}
-
-/// How many entries are held in memory at once while many are gone through.
-const PAGE: u64 = 64;
+use crate::{journal, rows};
 
 impl Store {
-    /// Reads through the connection for reading, which is made when it is first needed.
-    fn read<T>(
-        &self,
-        read: impl FnOnce(&mut SqliteConnection) -> QueryResult<T>,
-    ) -> Result<T, Error> {
-        let during = "reading the journal";
-        let mut reader = self.reader.borrow_mut();
-        let connection = match &mut *reader {
-            Some(connection) => connection,
-            none => none.insert(file::connect(self.path(), "mode=ro", during)?),
-        };
-        read(connection).during(during)
-    }
-
     /// The journal entry of a revision.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchRevision`], [`Error::Diesel`], [`Error::Damaged`].
+    /// [`Error::NoSuchRevision`], [`Error::Pruned`], [`Error::Sqlite`], [`Error::Damaged`].
     pub fn entry(&self, revision: u64) -> Result<Entry, Error> {
-        let number = i64::try_from(revision).unwrap_or(i64::MAX);
-        let found = self.read(|connection| {
-            journal::table
-                .find(number)
-                .select(Record::as_select())
-                .first(connection)
-                .optional()
-        })?;
-        match found {
-            Some(record) => record.try_into(),
-            None => Err(Error::NoSuchRevision {
-                revision,
-                head: self.head()?,
-            }),
-        }
-    }
-
-    /// The last entries, the newest first; at most `limit`. Their changesets come with them.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Diesel`], [`Error::Damaged`].
-    pub fn log(&self, limit: usize) -> Result<Vec<Entry>, Error> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let records: Vec<Record> = self.read(|connection| {
-            let newest = journal::table.order(journal::revision.desc()).limit(limit);
-            newest.select(Record::as_select()).load(connection)
-        })?;
-        records.into_iter().map(Entry::try_from).collect()
+        let snapshot = self.snapshot()?;
+        journal::entry(&snapshot, revision)
     }
 
     /// What changed after `revision`, oldest first: all that a follower who has that revision needs. Empty where it is
@@ -133,13 +24,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchRevision`], [`Error::Diesel`]; [`Error::Journal`] where a changeset cannot be decoded.
+    /// [`Error::NoSuchRevision`], [`Error::Pruned`]; [`Error::Journal`] where a changeset cannot be decoded;
+    /// [`Error::Sqlite`], [`Error::Damaged`].
     pub fn changesets_since(&self, revision: u64) -> Result<Vec<(u64, Changeset)>, Error> {
-        let head = self.head()?;
-        expect_revision(revision, head)?;
+        let snapshot = self.snapshot()?;
+        journal::expect_state(&snapshot, revision)?;
         let mut changesets = Vec::new();
-        self.for_each_entry(revision + 1..=head, |entry| {
-            changesets.push((entry.revision, changeset(&entry)?));
+        journal::for_each_entry(&snapshot, revision + 1..=u64::MAX, |entry| {
+            changesets.push((entry.revision, journal::changeset(&entry)?));
             Ok(())
         })?;
         Ok(changesets)
@@ -149,17 +41,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchRevision`]; [`Error::DigestMismatch`] where the outcome is not what the journal says;
-    /// [`Error::Sqlite`], [`Error::Diesel`], [`Error::Journal`], [`Error::Mismatch`], [`Error::Damaged`].
+    /// [`Error::NoSuchRevision`], [`Error::Pruned`]; [`Error::DigestMismatch`] where the outcome is not what the journal
+    /// says; [`Error::Sqlite`], [`Error::Journal`], [`Error::Fold`], [`Error::Mismatch`], [`Error::Damaged`].
     pub fn configuration_at(&self, revision: u64) -> Result<Configuration, Error> {
-        let (head, mut configuration) = self.head_and_configuration()?;
-        expect_revision(revision, head)?;
-        let back = self.way_back(head, revision)?;
-        configuration.apply(&back)?;
-        let expected = match revision {
-            0 => StateDigest::EMPTY,
-            revision => self.entry(revision)?.state_digest,
-        };
+        let snapshot = self.snapshot()?;
+        let expected = journal::state_digest(&snapshot, revision)?;
+        let mut configuration = rows::configuration(&snapshot)?;
+        configuration.apply(&way_back(&snapshot, revision)?)?;
         let found = StateDigest::of(&configuration);
         if found != expected {
             return Err(Error::DigestMismatch {
@@ -173,66 +61,21 @@ impl Store {
     }
 
     /// The changeset that leads from the last revision back to the state of `to`, to be committed as
-    /// [`EntryKind::Rewind`]. Empty where the states are equal. Revision 0 is the empty configuration. Cost: the
-    /// changesets since, not the configuration.
+    /// [`EntryKind::Rewind`](rewire_journal::EntryKind::Rewind). Empty where the states are equal. Revision 0 is the empty
+    /// configuration. Cost: the changesets since, not the configuration.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchRevision`], [`Error::Diesel`], [`Error::Journal`], [`Error::Mismatch`].
+    /// [`Error::NoSuchRevision`], [`Error::Pruned`], [`Error::Journal`], [`Error::Fold`], [`Error::Sqlite`].
     pub fn rewind_changeset(&self, to: u64) -> Result<Changeset, Error> {
-        let head = self.head()?;
-        expect_revision(to, head)?;
-        self.way_back(head, to)
-    }
-
-    /// The inverses of the changesets after `to` up to `from`, newest first, in one.
-    fn way_back(&self, from: u64, to: u64) -> Result<Changeset, Error> {
-        // Gathered forwards, as entries are read, and turned round at the end: (ab)⁻¹ = b⁻¹a⁻¹.
-        let mut forwards = Changeset::default();
-        self.for_each_entry(to + 1..=from, |entry| {
-            Ok(forwards.then(&changeset(&entry)?)?)
-        })?;
-        Ok(forwards.inverse())
-    }
-
-    /// Goes through the entries of a range in order, a page at a time.
-    pub(crate) fn for_each_entry(
-        &self,
-        revisions: RangeInclusive<u64>,
-        mut each: impl FnMut(Entry) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let mut next = *revisions.start();
-        while next <= *revisions.end() {
-            let last = revisions.end().min(&(next + PAGE - 1)).to_owned();
-            let bound = |revision: u64| i64::try_from(revision).unwrap_or(i64::MAX);
-            let page: Vec<Record> = self.read(|connection| {
-                let page =
-                    journal::table.filter(journal::revision.between(bound(next), bound(last)));
-                page.order(journal::revision)
-                    .select(Record::as_select())
-                    .load(connection)
-            })?;
-            for record in page {
-                each(record.try_into()?)?;
-            }
-            next = last + 1;
-        }
-        Ok(())
+        let snapshot = self.snapshot()?;
+        way_back(&snapshot, to)
     }
 }
 
-fn expect_revision(revision: u64, head: u64) -> Result<(), Error> {
-    if revision > head {
-        Err(Error::NoSuchRevision { revision, head })
-    } else {
-        Ok(())
-    }
-}
-
-/// What an entry changed.
-pub(crate) fn changeset(entry: &Entry) -> Result<Changeset, Error> {
-    entry.decode_changeset().map_err(|source| Error::Journal {
-        what: format!("revision {}", entry.revision),
-        source,
-    })
+/// The inverses of the changesets after `to`, newest first, in one.
+pub(crate) fn way_back(connection: &Connection, to: u64) -> Result<Changeset, Error> {
+    journal::expect_state(connection, to)?;
+    // Gathered forwards, as entries are read, and turned round at the end: (ab)⁻¹ = b⁻¹a⁻¹.
+    Ok(journal::fold(connection, to + 1..=u64::MAX)?.inverse())
 }

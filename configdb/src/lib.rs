@@ -1,7 +1,7 @@
 //! The configuration store: candidates, commits, history, rewind. One SQLite file.
 //!
 //! ```no_run
-//! use rewire_configdb::{CommitRequest, EntryKind, Store, Unchecked};
+//! use rewire_configdb::{CommitRequest, Store, Unchecked};
 //! use rewire_schema::model::VpcRow;
 //! use rewire_schema::{Change, Changeset};
 //!
@@ -10,17 +10,8 @@
 //! let base = store.head()?;
 //! let blue = VpcRow { name: "blue".parse()?, description: None, marks: Default::default() };
 //! let changeset: Changeset = [Change::Insert(blue.into())].into_iter().collect();
-//! let committed = store.commit(
-//!     CommitRequest {
-//!         base,
-//!         changeset: &changeset,
-//!         author: "ada",
-//!         message: "the first network",
-//!         kind: EntryKind::Commit,
-//!         clear_candidate: None,
-//!     },
-//!     &mut Unchecked,
-//! )?;
+//! let request = CommitRequest::new(base, &changeset, "ada", "the first network");
+//! let committed = store.commit(request, &mut Unchecked)?;
 //! assert_eq!(committed.revision, base + 1);
 //! # Ok(()) }
 //! ```
@@ -49,23 +40,47 @@
 //!
 //! # Who reads what
 //!
-//! One rusqlite connection writes, and reads the configuration's rows by the tables' own definitions. The journal is read
-//! through diesel, on a read-only connection of its own.
+//! One connection reads and writes everything. The configuration's rows go by the tables' own definitions; whatever takes
+//! several statements runs inside one snapshot or one transaction, so that rows, journal and checkpoint are of one moment.
 
+mod blame;
 mod candidate;
 mod commit;
+mod confirmation;
 mod constraint;
 mod error;
 mod file;
 mod history;
+mod journal;
+mod lock;
+mod log;
+mod merge;
+mod migrate;
+mod prune;
+mod revert;
 mod rows;
+mod schedule;
+mod session;
+mod settle;
 mod store;
+mod tag;
 mod verify;
 
-pub use candidate::Candidate;
-pub use commit::{Checker, CommitRequest, CommitTimes, Committed, StateReader, Unchecked};
+pub use blame::Blame;
+pub use candidate::{Candidate, CandidateEdit, CandidateSummary};
+pub use commit::{Checked, Checker, CommitRequest, CommitTimes, Committed, StateReader, Unchecked};
+pub use confirmation::PendingConfirmation;
 pub use constraint::Dangling;
 pub use error::Error;
+pub use journal::Counts;
+pub use lock::LockHolder;
+pub use log::{LogEntry, LogQuery};
+pub use merge::Conflict;
+pub use prune::{Needed, Pruned};
 pub use rewire_journal::{Entry, EntryKind, Hash, StateDigest};
+pub use schedule::Scheduled;
+pub use session::Session;
+pub use settle::{AUTOMATIC_AUTHOR, Settled};
 pub use store::{SCHEMA_VERSION, Store};
+pub use tag::Tag;
 pub use verify::Verified;

@@ -156,54 +156,113 @@ fn query(
 pub(crate) fn configuration(connection: &Connection) -> Result<Configuration, Error> {
     let mut configuration = Configuration::default();
     for table in Table::ALL {
-        query(
-            connection,
-            *table,
-            &Statements::of(*table).all,
-            &[],
-            |row| drop(configuration.insert(row)),
-        )?;
+        for_each(connection, *table, |row| drop(configuration.insert(row)))?;
     }
     Ok(configuration)
 }
 
+/// Goes through all rows of a table, in the order of their keys. Cost: the table, a row at a time.
+pub(crate) fn for_each(
+    connection: &Connection,
+    table: Table,
+    each: impl FnMut(Row),
+) -> Result<(), Error> {
+    query(connection, table, &Statements::of(table).all, &[], each)
+}
+
 /// The row with this key.
 pub(crate) fn find(connection: &Connection, key: &RowKey) -> Result<Option<Row>, Error> {
+    let (table, values) = (key.table(), key.values());
     let mut found = None;
-    let sql = &Statements::of(key.table()).find;
-    query(connection, key.table(), sql, &key.values(), |row| found = Some(row))?;
+    let sql = &Statements::of(table).find;
+    query(connection, table, sql, &values, |row| found = Some(row))?;
     Ok(found)
 }
 
-/// The row that has the values of `row` in the columns of this names, if there is one.
+/// The row that has the values of `row` in the columns of these names, if there is one.
 pub(crate) fn find_by(
     connection: &Connection,
     row: &Row,
     names: &[String],
 ) -> Result<Option<Row>, Error> {
     let table = row.table();
-    let (mut condition, mut values) = (Vec::new(), Vec::new());
+    let (mut columns, mut values) = (Vec::new(), Vec::new());
     for (column, value) in table.definition().columns.iter().zip(row.values()) {
         if names.iter().any(|name| name == column.name) {
-            condition.push(format!("{} IS ?", column.name));
+            columns.push(column.name);
             values.push(value);
         }
     }
-    let all: Vec<&str> = table
-        .definition()
-        .columns
-        .iter()
-        .map(|column| column.name)
-        .collect();
-    let sql = format!(
-        "SELECT {} FROM {} WHERE {} LIMIT 1",
-        all.join(", "),
-        table.definition().name,
-        condition.join(" AND ")
-    );
-    let mut found = None;
-    query(connection, table, &sql, &values, |row| found = Some(row))?;
+    if columns.is_empty() {
+        return Ok(None);
+    }
+    Ok(by(connection, table, &columns, &values)?.into_iter().next())
+}
+
+/// The rows whose key begins with these values, in the order of their keys. Cost: those rows; the key is the table's own
+/// index.
+pub(crate) fn below(
+    connection: &Connection,
+    table: Table,
+    key_prefix: &[Value],
+) -> Result<Vec<Row>, Error> {
+    let definition = table.definition();
+    let columns = &definition.columns[..key_prefix.len().min(definition.key_len())];
+    if columns.len() < key_prefix.len() {
+        return Ok(Vec::new());
+    }
+    let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+    by(connection, table, &names, key_prefix)
+}
+
+/// The rows that have these values in these columns, in the order of their keys; NULL equals NULL. Cost: those rows, where
+/// an index begins with the columns; otherwise the table.
+pub(crate) fn by(
+    connection: &Connection,
+    table: Table,
+    columns: &[&str],
+    values: &[Value],
+) -> Result<Vec<Row>, Error> {
+    let sql = by_sql(table, columns, values)?;
+    let mut found = Vec::new();
+    query(connection, table, &sql, values, |row| found.push(row))?;
     Ok(found)
+}
+
+/// The statement of [`by`]. Columns are compared by `=` where they can be, so that they are looked up.
+pub(crate) fn by_sql(table: Table, columns: &[&str], values: &[Value]) -> Result<String, Error> {
+    let definition = table.definition();
+    let known = |name: &str| definition.columns.iter().any(|column| column.name == name);
+    if columns.len() != values.len() || !columns.iter().all(|name| known(name)) {
+        return Err(Error::NoSuchColumns {
+            table: definition.name,
+            columns: columns.iter().map(|name| (*name).to_owned()).collect(),
+        });
+    }
+    let names = |columns: &mut dyn Iterator<Item = &str>| columns.collect::<Vec<_>>().join(", ");
+    let all = names(&mut definition.columns.iter().map(|column| column.name));
+    let order = names(
+        &mut definition.columns[..definition.key_len()]
+            .iter()
+            .map(|c| c.name),
+    );
+    let conditions = columns
+        .iter()
+        .zip(values)
+        .zip(1..)
+        .map(|((name, value), number)| {
+            let operator = if *value == Value::Null { "IS" } else { "=" };
+            format!("{name} {operator} ?{number}")
+        });
+    let conditions: Vec<String> = conditions.collect();
+    let condition = match conditions.is_empty() {
+        true => String::new(),
+        false => format!(" WHERE {}", conditions.join(" AND ")),
+    };
+    Ok(format!(
+        "SELECT {all} FROM {}{condition} ORDER BY {order}",
+        definition.name
+    ))
 }
 
 /// Rows that refer to the row with this key, whether or not that exists; at most `most` for each kind of reference. Cost:
@@ -213,12 +272,13 @@ pub(crate) fn referring(
     key: &RowKey,
     most: usize,
 ) -> Result<Vec<(Row, &'static Reference)>, Error> {
-    let mut parameters = key.values();
+    let (target, mut parameters) = (key.table(), key.values());
+    let len = parameters.len();
     parameters.push(Value::Integer(i64::try_from(most).unwrap_or(i64::MAX)));
     let mut found = Vec::new();
     for table in Table::ALL {
         for (reference, sql) in &Statements::of(*table).referring {
-            if reference.table == key.table().definition().name {
+            if reference.table == target.definition().name && len == reference.columns.len() {
                 query(connection, *table, sql, &parameters, |row| {
                     found.push((row, *reference))
                 })?;

@@ -1,25 +1,23 @@
-use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use diesel::SqliteConnection;
-use rewire_journal::{Hash, StateDigest};
+use rewire_journal::StateDigest;
 use rewire_schema::Configuration;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::error::{During, Error};
-use crate::{file, rows};
+use crate::session::Session;
+use crate::{file, journal, migrate, rows};
 
 /// The version of the tables: the number of the last migration in `schema/migrations`.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 4;
 
 /// An open store. It can move between threads; threads that use it at the same time open one each.
 pub struct Store {
-    // Dropped before the writer, which then is the last one to leave and folds the log into the file.
-    pub(crate) reader: RefCell<Option<SqliteConnection>>,
     pub(crate) connection: Connection,
     pub(crate) clock: Box<dyn Fn() -> i64 + Send>,
+    pub(crate) sessions: Vec<Session>,
     path: PathBuf,
     identity: [u8; 16],
 }
@@ -32,15 +30,6 @@ impl fmt::Debug for Store {
     }
 }
 
-/// The end of the journal.
-#[derive(Clone, Copy)]
-pub(crate) struct Head {
-    pub(crate) revision: u64,
-    /// The hash of the last entry; none before the first.
-    pub(crate) hash: Option<Hash>,
-    pub(crate) digest: StateDigest,
-}
-
 impl Store {
     /// Makes an empty store, at revision 0, and opens it. When this returns, the store is durable; if it fails or the
     /// power does, there is none.
@@ -49,15 +38,19 @@ impl Store {
     ///
     /// [`Error::Exists`] where there is a file already, or the write-ahead log of one that was removed.
     pub fn create(path: impl AsRef<Path>) -> Result<Store, Error> {
-        file::create(path.as_ref())?;
+        file::create(path.as_ref(), |_| Ok(()))?;
         Store::open(path)
     }
 
-    /// Opens a store for reading and writing.
+    /// Opens a store for reading and writing. One that an earlier version of this program wrote is migrated first, in one
+    /// transaction: whatever happens, it is at its old version or at today's. A migration costs all rows and the whole
+    /// journal.
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`], [`Error::NotAStore`] and [`Error::Newer`], none of which touches anything.
+    /// [`Error::Missing`], [`Error::NotAStore`] and [`Error::Newer`], none of which touches anything; where a migration
+    /// is not possible, [`Error::Journal`], [`Error::DigestMismatch`] and [`Error::Damaged`], which leave the store as it
+    /// was; [`Error::Busy`], [`Error::Sqlite`].
     pub fn open(path: impl AsRef<Path>) -> Result<Store, Error> {
         Store::open_with(path.as_ref(), OpenFlags::SQLITE_OPEN_READ_WRITE)
     }
@@ -67,7 +60,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`Store::open`].
+    /// As [`Store::open`]; [`Error::Older`] where the store would have to be migrated.
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Store, Error> {
         Store::open_with(path.as_ref(), OpenFlags::SQLITE_OPEN_READ_ONLY)
     }
@@ -78,14 +71,13 @@ impl Store {
         let connection =
             Connection::open_with_flags(&canonical, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)
                 .during(during)?;
-        connection.set_prepared_statement_cache_capacity(rows::statement_count() + 16);
+        connection.set_prepared_statement_cache_capacity(rows::statement_count() + 48);
         connection.busy_timeout(file::BUSY_TIMEOUT).during(during)?;
         // A migration may still stand in the log, where the look at the file's header did not see it.
-        let version = connection
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .during(during)?;
+        let version = migrate::version(&connection)?;
         file::check_version(path, version)?;
-        if mode == OpenFlags::SQLITE_OPEN_READ_WRITE {
+        let writable = mode == OpenFlags::SQLITE_OPEN_READ_WRITE;
+        if writable {
             file::use_write_ahead_log(&connection)?;
         }
         connection
@@ -93,13 +85,24 @@ impl Store {
                 "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;",
             )
             .during(during)?;
+        match u32::try_from(version) {
+            Ok(SCHEMA_VERSION) => {}
+            _ if writable => migrate::migrate(&connection)?,
+            store => {
+                return Err(Error::Older {
+                    path: path.to_owned(),
+                    store: store.unwrap_or(0),
+                    ours: SCHEMA_VERSION,
+                });
+            }
+        }
         let identity = connection
             .query_row("SELECT identity FROM meta", [], |row| row.get(0))
             .during("reading the store's identity")?;
         Ok(Store {
-            reader: RefCell::new(None),
             connection,
             clock: Box::new(system_clock),
+            sessions: Vec::new(),
             path: canonical,
             identity,
         })
@@ -138,7 +141,7 @@ impl Store {
     ///
     /// [`Error::Sqlite`].
     pub fn head(&self) -> Result<u64, Error> {
-        revision(&self.connection)
+        journal::revision(&self.connection)
     }
 
     /// The running state: that of the last revision. Cost: all rows.
@@ -157,7 +160,10 @@ impl Store {
     /// [`Error::Sqlite`], [`Error::Damaged`].
     pub fn head_and_configuration(&self) -> Result<(u64, Configuration), Error> {
         let snapshot = self.snapshot()?;
-        Ok((revision(&snapshot)?, rows::configuration(&snapshot)?))
+        Ok((
+            journal::revision(&snapshot)?,
+            rows::configuration(&snapshot)?,
+        ))
     }
 
     /// The digest of the running state, as the journal has it. Constant cost.
@@ -166,7 +172,7 @@ impl Store {
     ///
     /// [`Error::Sqlite`].
     pub fn state_digest(&self) -> Result<StateDigest, Error> {
-        Ok(head(&self.connection)?.digest)
+        Ok(journal::head(&self.connection)?.digest)
     }
 
     /// A number that changes when another connection, of this process or another, has committed anything: a revision, or a
@@ -202,35 +208,6 @@ fn system_clock() -> i64 {
     i64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(i64::MAX)
 }
 
-/// The last revision.
-pub(crate) fn revision(connection: &Connection) -> Result<u64, Error> {
-    let during = "reading the last revision";
-    let mut statement = connection
-        .prepare_cached("SELECT coalesce(max(revision), 0) FROM journal")
-        .during(during)?;
-    statement.query_row([], |row| row.get(0)).during(during)
-}
-
-/// The end of the journal.
-pub(crate) fn head(connection: &Connection) -> Result<Head, Error> {
-    let during = "reading the end of the journal";
-    let sql = "SELECT revision, hash, state_digest FROM journal ORDER BY revision DESC LIMIT 1";
-    let mut statement = connection.prepare_cached(sql).during(during)?;
-    let last = statement.query_row([], |row| {
-        Ok(Head {
-            revision: row.get(0)?,
-            hash: Some(Hash::from_bytes(row.get(1)?)),
-            digest: StateDigest::from_bytes(row.get(2)?),
-        })
-    });
-    let empty = Head {
-        revision: 0,
-        hash: None,
-        digest: StateDigest::EMPTY,
-    };
-    Ok(last.optional().during(during)?.unwrap_or(empty))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,17 +232,5 @@ mod tests {
             assert_eq!(pragma("trusted_schema"), 0.into());
             assert_eq!(pragma("busy_timeout"), 5000.into());
         }
-    }
-
-    #[test]
-    fn the_version_is_the_number_of_the_last_migration() {
-        use diesel::migration::{Migration, MigrationSource};
-        let migrations: Vec<Box<dyn Migration<diesel::sqlite::Sqlite>>> =
-            file::MIGRATIONS.migrations().unwrap();
-        let last = migrations
-            .iter()
-            .map(|migration| migration.name().version().to_string())
-            .max();
-        assert_eq!(last, Some(format!("{SCHEMA_VERSION:04}")));
     }
 }

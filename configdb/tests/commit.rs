@@ -5,7 +5,9 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use rewire_configdb::{Checker, CommitRequest, EntryKind, Error, StateReader, Store, Unchecked};
+use rewire_configdb::{
+    Checked, Checker, CommitRequest, EntryKind, Error, LogQuery, StateReader, Store, Unchecked,
+};
 use rewire_schema::{Change, Changeset, Configuration, Row, Table, Value};
 
 fn store_with(rows: impl IntoIterator<Item = Row>) -> (tempfile::TempDir, Store) {
@@ -15,6 +17,11 @@ fn store_with(rows: impl IntoIterator<Item = Row>) -> (tempfile::TempDir, Store)
         .with_clock(|| 1_700_000_000_000_000);
     commit(&mut store, &insert(rows)).unwrap();
     (folder, store)
+}
+
+fn check(store: &mut Store, base: u64, changeset: &Changeset) -> Result<Checked, Error> {
+    let request = CommitRequest::new(base, changeset, "ada", "a test");
+    store.check(request, &mut Unchecked)
 }
 
 /// Expects that `changeset` is refused and changes nothing; gives the error.
@@ -29,7 +36,7 @@ fn refused(store: &mut Store, changeset: &Changeset) -> Error {
     // A check says the same, and the next commit works.
     let base = before.0;
     assert_eq!(
-        text(&store.check(base, changeset, &mut Unchecked).unwrap_err()),
+        text(&check(store, base, changeset).unwrap_err()),
         text(&error)
     );
     commit(store, &insert([vpc("next", None)])).unwrap();
@@ -42,7 +49,7 @@ fn a_commit_is_there_after_reopening() {
     let (_folder, path) = folder();
     let mut store = Store::create(&path).unwrap().with_clock(|| 42);
     let rows = [
-        vpc("blue", Some("a\0b")),
+        vpc("blue", Some("a b")),
         interface("wan", "blue", "null:a"),
         route("blue", "10.0.0.0/8"),
     ];
@@ -56,7 +63,12 @@ fn a_commit_is_there_after_reopening() {
     assert_eq!(store.head().unwrap(), 1);
     assert_eq!(store.configuration().unwrap(), expected);
     let entry = store.entry(1).unwrap();
-    assert_eq!(store.log(5).unwrap(), std::slice::from_ref(&entry));
+    let log = store.log(LogQuery::last(5)).unwrap();
+    assert_eq!(log.len(), 1);
+    assert_eq!(
+        (log[0].hash, log[0].counts.inserted, log[0].counts.total()),
+        (entry.hash, 3, 3)
+    );
     assert_eq!(entry.hash, committed.hash);
     assert_eq!(entry.hash, entry.compute_hash());
     assert_eq!(entry.state_digest, committed.state_digest);
@@ -142,7 +154,7 @@ fn values_out_of_range_are_named() {
         unreachable!()
     };
     row.mtu = 9001;
-    let error = refused(&mut store, &insert([row.into()]));
+    let error = refused(&mut store, &insert([Row::Interface(row)]));
     insta::assert_snapshot!(text(&error), @"interfaces.wan: the database refuses the value: mtu BETWEEN 576 AND 9000");
 }
 
@@ -244,13 +256,35 @@ impl Checker for Looks {
         for row in self.expected.rows() {
             assert_eq!(state.row(&row.row_key())?, Some(row));
         }
-        let blue = (Table::Vpc, vec![Value::Text("blue".into())]);
+        let blue = vpc("blue", None).row_key();
         let referring = [
             interface("wan", "blue", "null:a"),
             route("blue", "10.0.0.0/8"),
         ];
         assert_eq!(state.referring(&blue)?, referring);
-        assert_eq!(state.row(&(Table::Vpc, Vec::new()))?, None);
+        assert_eq!(state.row(&vpc("red", None).row_key())?, None);
+        let routes = state.below(Table::Route, &[Value::Text("blue".into())])?;
+        assert_eq!(routes, [route("blue", "10.0.0.0/8")]);
+        assert_eq!(state.below(Table::Route, &[])?, routes);
+        assert!(
+            state
+                .below(Table::Vpc, &[Value::Null, Value::Null])?
+                .is_empty()
+        );
+        let of_blue = state.by(Table::Interface, &["vpc"], &[Value::Text("blue".into())])?;
+        assert_eq!(of_blue, [interface("wan", "blue", "null:a")]);
+        let unnoted = state.by(Table::Vpc, &["description"], &[Value::Null])?;
+        assert_eq!(unnoted, [vpc("blue", None)]);
+        for (columns, values) in [(&["colour"][..], &[Value::Null][..]), (&["vpc"], &[])] {
+            let error = state.by(Table::Interface, columns, values).unwrap_err();
+            assert!(matches!(
+                error,
+                Error::NoSuchColumns {
+                    table: "interface",
+                    ..
+                }
+            ));
+        }
         assert_eq!(changeset.len(), 1);
         self.seen = revision;
         Err(std::fmt::Error.into())
@@ -264,7 +298,7 @@ fn the_checker_sees_the_next_state_and_its_refusal_comes_back_whole() {
     let changeset = insert([route("blue", "10.0.0.0/8")]);
     let mut expected = store.configuration().unwrap();
     expected.apply(&changeset).unwrap();
-    store.save_candidate("ada", 1, &changeset, "ada").unwrap();
+    save_candidate(&mut store, "ada", 1, &changeset, "ada").unwrap();
     let candidate = store.candidate("ada").unwrap();
 
     let mut looks = Looks {
@@ -282,49 +316,12 @@ fn the_checker_sees_the_next_state_and_its_refusal_comes_back_whole() {
     assert_eq!(looks.seen, 2);
     assert_eq!(store.head().unwrap(), 1);
     assert_eq!(store.candidate("ada").unwrap(), candidate);
-    store.check(1, &changeset, &mut Unchecked).unwrap();
+    check(&mut store, 1, &changeset).unwrap();
     assert_eq!(store.head().unwrap(), 1);
     // The same request goes through, and uses the candidate up.
     store.commit(request, &mut Unchecked).unwrap();
     assert_eq!(store.candidate("ada").unwrap(), None);
     assert_eq!(store.configuration().unwrap(), expected);
-}
-
-#[test]
-fn candidates_are_kept_replaced_and_discarded() {
-    let (_folder, path) = folder();
-    let mut store = Store::create(&path).unwrap().with_clock(|| 7);
-    // A candidate need not be consistent.
-    let first = insert([interface("wan", "nowhere", "null:a")]);
-    store.save_candidate("ada", 0, &first, "ada").unwrap();
-    store
-        .save_candidate("bob", 0, &Changeset::default(), "bob")
-        .unwrap();
-    assert!(matches!(
-        store.save_candidate("ada", 1, &first, "ada"),
-        Err(Error::NoSuchRevision {
-            revision: 1,
-            head: 0
-        })
-    ));
-    drop(store);
-    let mut store = Store::open(&path).unwrap();
-    assert_eq!(store.candidates().unwrap(), ["ada", "bob"]);
-    let candidate = store.candidate("ada").unwrap().unwrap();
-    assert_eq!(
-        (candidate.base, &candidate.changeset, candidate.updated_at),
-        (0, &first, 7)
-    );
-    let second = insert([vpc("blue", None)]);
-    store.save_candidate("ada", 0, &second, "eve").unwrap();
-    let candidate = store.candidate("ada").unwrap().unwrap();
-    assert_eq!(
-        (candidate.changeset, candidate.author.as_str()),
-        (second, "eve")
-    );
-    assert!(store.discard_candidate("ada").unwrap());
-    assert!(!store.discard_candidate("ada").unwrap());
-    assert_eq!(store.candidates().unwrap(), ["bob"]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use random::Random;
-use rewire_configdb::{Error, Store};
+use rewire_configdb::{Error, LogQuery, Store};
 use rewire_schema::Changeset;
 
 /// Set in the processes that the test starts of itself, to be killed: the store that they write to, who they are, and what
@@ -41,9 +41,7 @@ fn candidate(nth: u64) -> Changeset {
 
 fn save(store: &mut Store, name: &str, nth: u64) {
     let base = store.head().unwrap();
-    store
-        .save_candidate(name, base, &candidate(nth), &nth.to_string())
-        .unwrap();
+    save_candidate(store, name, base, &candidate(nth), &nth.to_string()).unwrap();
 }
 
 /// Says something in one write, so that it is there whole or not at all.
@@ -197,7 +195,7 @@ fn expect_all(path: &Path, killed: u64, acknowledged: &mut Acknowledged, place: 
         (known..=known + killed).contains(&head),
         "{place}: {known} revisions acknowledged, the last one is {head}"
     );
-    for entry in store.log(usize::MAX).unwrap() {
+    for entry in store.log(LogQuery::last(usize::MAX)).unwrap() {
         let digest = entry.state_digest.to_string();
         let revisions = &mut acknowledged.revisions;
         let known = revisions.entry(entry.revision).or_insert(digest.clone());

@@ -6,7 +6,8 @@ use common::*;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use rewire_configdb::{
-    Checker, CommitRequest, EntryKind, Error, StateDigest, StateReader, Store, Unchecked, Verified,
+    Checker, CommitRequest, EntryKind, Error, LogQuery, StateDigest, StateReader, Store, Unchecked,
+    Verified,
 };
 use rewire_schema::{Change, Changeset, Configuration, testing};
 
@@ -148,7 +149,7 @@ proptest! {
             follower.apply(&changeset).unwrap();
         }
         prop_assert_eq!(&follower, &model[head]);
-        let verified = Verified { revisions: head as u64, rows: model[head].len() };
+        let verified = Verified { revisions: head as u64, floor: 0, rows: model[head].len() };
         prop_assert_eq!(store.verify().unwrap(), verified);
     }
 }
@@ -172,7 +173,7 @@ fn a_long_history_is_gone_through_whole() {
     assert_eq!(store.verify().unwrap().revisions, 150);
     assert_eq!(store.changesets_since(3).unwrap().len(), 147);
     let revisions: Vec<u64> = store
-        .log(3)
+        .log(LogQuery::last(3))
         .unwrap()
         .iter()
         .map(|entry| entry.revision)

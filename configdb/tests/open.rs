@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use common::*;
-use rewire_configdb::{Error, SCHEMA_VERSION, Store};
+use rewire_configdb::{Error, LogQuery, SCHEMA_VERSION, Store};
 
 /// Everything in a folder: names and contents.
 fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
@@ -41,7 +41,7 @@ fn a_new_store_is_empty_and_opens_again() {
     let store = Store::create(&path).unwrap();
     assert_eq!(store.head().unwrap(), 0);
     assert!(store.configuration().unwrap().is_empty());
-    assert!(store.log(10).unwrap().is_empty());
+    assert!(store.log(LogQuery::last(10)).unwrap().is_empty());
     store.verify().unwrap();
     let identity = store.identity();
     drop(store);
@@ -91,7 +91,7 @@ fn names_may_hold_what_uris_give_meaning_to() {
     let path = folder.path().join("100% a?b#c 'd' é.db");
     let mut store = Store::create(&path).unwrap();
     commit(&mut store, &insert([vpc("blue", None)])).unwrap();
-    assert_eq!(store.log(1).unwrap().len(), 1);
+    assert_eq!(store.log(LogQuery::last(1)).unwrap().len(), 1);
     assert!(path.is_file());
 }
 
@@ -149,12 +149,12 @@ fn a_newer_store_is_left_alone() {
         newer.close().unwrap();
     };
     version(SCHEMA_VERSION + 7);
-    insta::assert_snapshot!(refusal(&path), @"PATH is a store of schema version 9; this program knows versions up to 2");
+    insta::assert_snapshot!(refusal(&path), @"PATH is a store of schema version 11; this program knows versions up to 4");
     assert!(matches!(
         Store::open(&path),
         Err(Error::Newer {
-            store: 9,
-            ours: 2,
+            store: 11,
+            ours: SCHEMA_VERSION,
             ..
         })
     ));

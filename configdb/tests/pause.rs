@@ -15,7 +15,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::*;
-use rewire_configdb::{Checker, CommitRequest, Error, StateDigest, StateReader, Store, Unchecked};
+use rewire_configdb::{
+    Checker, CommitRequest, Error, LogQuery, StateDigest, StateReader, Store, Unchecked,
+};
 use rewire_schema::{Changeset, Configuration};
 use vfs::{Call, Layer};
 
@@ -169,7 +171,7 @@ fn with_store(test: impl FnOnce(Store)) {
     let mut store = Store::create(&path).unwrap();
     commit(&mut store, &insert([vpc("blue", None)])).unwrap();
     let edits = insert([vpc("child", None)]);
-    store.save_candidate("child", 1, &edits, "child").unwrap();
+    save_candidate(&mut store, "child", 1, &edits, "child").unwrap();
     test(store);
     Store::open(&path).unwrap().verify().unwrap();
 }
@@ -180,8 +182,10 @@ fn expect_busy(store: &mut Store) {
     let results = [
         commit(store, &changeset).map(drop),
         rewind(store, 0).map(drop),
-        store.check(1, &changeset, &mut Unchecked).map(drop),
-        store.save_candidate("ada", 1, &changeset, "ada"),
+        store
+            .check(request(store, &changeset), &mut Unchecked)
+            .map(drop),
+        save_candidate(store, "ada", 1, &changeset, "ada").map(drop),
         store.discard_candidate("child").map(drop),
     ];
     for (nth, result) in results.into_iter().enumerate() {
@@ -197,7 +201,7 @@ fn expect_readable(store: &Store, head: u64, configuration: &Configuration) {
         let (found, rows) = store.head_and_configuration().unwrap();
         assert_eq!((found, &rows), (head, configuration));
         assert_eq!(store.verify().unwrap().revisions, head);
-        assert_eq!(store.log(10).unwrap().len() as u64, head);
+        assert_eq!(store.log(LogQuery::last(10)).unwrap().len() as u64, head);
         assert_eq!(store.candidates().unwrap().len(), 1);
     }
 }

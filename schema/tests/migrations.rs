@@ -11,7 +11,16 @@ use rewire_schema::{Kind, Row, SqlType, Table, Value, testing};
 use rusqlite::{Connection, params_from_iter};
 
 /// The tables that are the store's own, not the configuration's.
-const STORE_TABLES: [&str; 3] = ["candidate", "journal", "meta"];
+const STORE_TABLES: [&str; 8] = [
+    "candidate",
+    "checkpoint",
+    "confirmation",
+    "exclusive_lock",
+    "journal",
+    "meta",
+    "scheduled",
+    "tag",
+];
 
 /// The folders of all migrations, in order.
 fn migrations() -> Vec<PathBuf> {

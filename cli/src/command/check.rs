@@ -39,7 +39,8 @@ impl Check {
         if !candidate.changeset.is_empty() {
             // All that is wrong at once, before the store stops at the first.
             checker::check(&State::Candidate(None).configuration(context, &store)?)?;
-            store.check(candidate.base, &candidate.changeset, &mut checker::checker())?;
+            let request = rewire_configdb::CommitRequest::new(candidate.base, &candidate.changeset, "", "");
+            store.check(request, &mut checker::checker())?;
         }
         drop(waiting);
         let (base, counts) = (candidate.base, Counts::of(&candidate.changeset));

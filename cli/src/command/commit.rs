@@ -41,6 +41,9 @@ impl Commit {
             message: &self.message,
             kind: EntryKind::Commit,
             clear_candidate: Some(&name),
+            candidate_version: Some(candidate.version),
+            merge: false,
+            confirm: None,
         };
         let committed = store.commit(request, &mut checker::checker())?;
         drop(waiting);

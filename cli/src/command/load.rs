@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use rewire_configdb::CandidateEdit;
 use rewire_schema::Changeset;
 use serde_json::json;
 
@@ -34,7 +35,14 @@ impl Load {
         let changeset = Changeset::between(&running, &source.configuration);
         waiting.step("saving the candidate");
         let candidate = context.candidate();
-        store.save_candidate(&candidate, base, &changeset, &self.author.name())?;
+        let edit = CandidateEdit {
+            base,
+            changeset: &changeset,
+            drafts: "",
+            author: &self.author.name(),
+            expected_version: None,
+        };
+        store.save_candidate(&candidate, edit)?;
         drop(waiting);
         let counts = Counts::of(&changeset);
         Ok(context.done(

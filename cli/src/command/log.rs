@@ -1,10 +1,10 @@
-use rewire_configdb::{Entry, EntryKind};
+use rewire_configdb::{EntryKind, LogEntry, LogQuery};
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::columns::{Cell, columns};
 use crate::context::Context;
-use crate::failure::{Code, Failure};
+use crate::failure::Failure;
 use crate::terminal::clean;
 use crate::view::Counts;
 use crate::when;
@@ -20,12 +20,12 @@ pub(crate) struct Log {
 }
 
 /// An entry, and how many rows it changed.
-struct Listed(Entry, Counts);
+struct Listed(LogEntry, Counts);
 
 impl Log {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         let store = context.open()?;
-        let entries: Vec<Listed> = store.log(self.number)?.into_iter().map(listed).collect::<Result<_, _>>()?;
+        let entries: Vec<Listed> = store.log(LogQuery::last(self.number))?.into_iter().map(listed).collect();
         if entries.is_empty() && self.number > 0 {
             context.note("nothing is committed yet");
         }
@@ -36,12 +36,9 @@ impl Log {
     }
 }
 
-fn listed(entry: Entry) -> Result<Listed, Failure> {
-    let changeset = entry.decode_changeset().map_err(|error| {
-        let message = format!("revision {} cannot be read: {error}", entry.revision);
-        Failure::new(Code::Damaged, message)
-    })?;
-    Ok(Listed(entry, Counts::of(&changeset)))
+fn listed(entry: LogEntry) -> Listed {
+    let counts = Counts::from(entry.counts);
+    Listed(entry, counts)
 }
 
 impl Listed {
@@ -63,6 +60,7 @@ impl Listed {
         let (kind, to) = match entry.kind {
             EntryKind::Commit => ("commit", None),
             EntryKind::Rewind { to } => ("rewind", Some(to)),
+            EntryKind::Revert { of } => ("revert", Some(of)),
         };
         json!({
             "revision": entry.revision,
@@ -79,7 +77,7 @@ impl Listed {
 }
 
 /// The message's first line, and what the entry is where that does not say it.
-fn message(entry: &Entry) -> String {
+fn message(entry: &LogEntry) -> String {
     let message = first_line(&entry.message);
     match entry.kind {
         EntryKind::Commit => message,
@@ -90,6 +88,7 @@ fn message(entry: &Entry) -> String {
                 false => format!("{message} ({rewound})"),
             }
         }
+        EntryKind::Revert { of } => format!("{message} (undoes revision {of})"),
     }
 }
 

@@ -47,13 +47,10 @@ impl Rewind {
         let message = self.message.unwrap_or_else(|| format!("rewind to revision {to}"));
         let waiting = context.waiting(0);
         waiting.step("committing");
+        let author = self.author.name();
         let request = CommitRequest {
-            base,
-            changeset: &changeset,
-            author: &self.author.name(),
-            message: &message,
             kind: EntryKind::Rewind { to },
-            clear_candidate: None,
+            ..CommitRequest::new(base, &changeset, &author, &message)
         };
         let committed = store.commit(request, &mut checker::checker())?;
         drop(waiting);

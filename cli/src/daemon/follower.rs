@@ -52,10 +52,6 @@ impl<'a> Follower<'a> {
 
     /// Follows until the gateway stops.
     pub(crate) fn run(mut self, kicks: &Receiver<()>) {
-        // Opens the journal's own connection now, so that the first commit need not wait for it.
-        if let Err(error) = self.store.log(0) {
-            tracing::debug!(%error, "the journal cannot be read yet");
-        }
         let mut pause = Duration::ZERO;
         loop {
             let kicked = match kicks.recv_timeout(pause) {

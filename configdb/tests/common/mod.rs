@@ -3,7 +3,9 @@
 
 use std::path::PathBuf;
 
-use rewire_configdb::{CommitRequest, Committed, EntryKind, Error, Store, Unchecked};
+use rewire_configdb::{
+    CandidateEdit, CommitRequest, Committed, EntryKind, Error, Store, Unchecked,
+};
 use rewire_schema::model::{InterfaceRow, NextHopRow, RouteRow, VpcRow};
 use rewire_schema::types::RouteType;
 use rewire_schema::{Change, Changeset, Configuration, Row};
@@ -18,7 +20,7 @@ pub fn folder() -> (TempDir, PathBuf) {
 pub fn vpc(name: &str, description: Option<&str>) -> Row {
     VpcRow {
         name: name.parse().unwrap(),
-        description: description.map(str::to_owned),
+        description: description.map(|text| text.parse().unwrap()),
         marks: Default::default(),
     }
     .into()
@@ -70,19 +72,38 @@ pub fn update(before: Row, after: Row) -> Change {
 
 /// A request by the tests' author on the last revision.
 pub fn request<'a>(store: &Store, changeset: &'a Changeset) -> CommitRequest<'a> {
-    CommitRequest {
-        base: store.head().unwrap(),
-        changeset,
-        author: "ada",
-        message: "a test",
-        kind: EntryKind::Commit,
-        clear_candidate: None,
-    }
+    CommitRequest::new(store.head().unwrap(), changeset, "ada", "a test")
 }
 
 pub fn commit(store: &mut Store, changeset: &Changeset) -> Result<Committed, Error> {
     let request = request(store, changeset);
     store.commit(request, &mut Unchecked)
+}
+
+/// Saves a candidate over whatever is there.
+pub fn save_candidate(
+    store: &mut Store,
+    name: &str,
+    base: u64,
+    changeset: &Changeset,
+    author: &str,
+) -> Result<u64, Error> {
+    let edit = CandidateEdit {
+        base,
+        changeset,
+        drafts: "",
+        author,
+        expected_version: None,
+    };
+    store.save_candidate(name, edit)
+}
+
+pub fn candidate_names(store: &Store) -> Vec<String> {
+    let candidates = store.candidates().unwrap();
+    candidates
+        .into_iter()
+        .map(|candidate| candidate.name)
+        .collect()
 }
 
 pub fn rewind(store: &mut Store, to: u64) -> Result<Committed, Error> {

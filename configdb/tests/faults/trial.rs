@@ -66,10 +66,7 @@ fn world(desk: &Desk) -> Option<World> {
 
 /// Whether an error says that the disk failed, and nothing that is not true.
 pub(crate) fn blames_the_disk(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Sqlite { .. } | Error::Diesel { .. } | Error::Io { .. }
-    )
+    matches!(error, Error::Sqlite { .. } | Error::Io { .. })
 }
 
 /// Does a verb once for each call to the disk that it makes; that call fails.

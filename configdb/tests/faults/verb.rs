@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use rewire_configdb::{CommitRequest, Committed, EntryKind, Error, Store, Unchecked};
+use rewire_configdb::{CommitRequest, Committed, EntryKind, Error, LogQuery, Store, Unchecked};
 use rewire_schema::{Changeset, Row};
 
-use crate::common::{insert, interface, next_hop, route, update, vpc};
+use crate::common::{insert, interface, next_hop, route, save_candidate, update, vpc};
 
 /// The store's name in its folder.
 pub(crate) const NAME: &str = "gateway.db";
@@ -107,7 +107,7 @@ pub(crate) const READING: &[Verb] = &[
         let store = desk.open()?;
         let base = store.head()?;
         let changeset = insert([vpc("green", None)]);
-        store.check(base, &changeset, &mut Unchecked)?;
+        store.check(request(base, &changeset), &mut Unchecked)?;
         Ok(String::new())
     }),
     verb("refused commit", On::Store, |desk| {
@@ -123,7 +123,9 @@ pub(crate) const READING: &[Verb] = &[
     verb("configuration of a revision", On::Store, |desk| {
         said(desk.open()?.configuration_at(1)?)
     }),
-    verb("log", On::Store, |desk| said(desk.open()?.log(10)?)),
+    verb("log", On::Store, |desk| {
+        said(desk.open()?.log(LogQuery::last(10))?)
+    }),
     verb("entry", On::Store, |desk| said(desk.open()?.entry(2)?)),
     verb("changesets since", On::Store, |desk| {
         said(desk.open()?.changesets_since(1)?)
@@ -136,14 +138,7 @@ pub(crate) const READING: &[Verb] = &[
 ];
 
 fn request(base: u64, changeset: &Changeset) -> CommitRequest<'_> {
-    CommitRequest {
-        base,
-        changeset,
-        author: "ada",
-        message: "a test",
-        kind: EntryKind::Commit,
-        clear_candidate: None,
-    }
+    CommitRequest::new(base, changeset, "ada", "a test")
 }
 
 pub(crate) fn commit(store: &mut Store, changeset: &Changeset) -> Result<Committed, Error> {
@@ -163,7 +158,7 @@ pub(crate) fn rewind(store: &mut Store, to: u64) -> Result<Committed, Error> {
 
 pub(crate) fn save(store: &mut Store, name: &str, changeset: &Changeset) -> Result<(), Error> {
     let base = store.head()?;
-    store.save_candidate(name, base, changeset, name)
+    save_candidate(store, name, base, changeset, name).map(drop)
 }
 
 fn said(what: impl std::fmt::Debug) -> Result<String, Error> {

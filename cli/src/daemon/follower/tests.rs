@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use rewire_configdb::{CommitRequest, EntryKind, Unchecked};
+use rewire_configdb::{CommitRequest, Unchecked};
 use rewire_dataplane::GatewayConfig;
 use rewire_dataplane::buffer::{BufferPool, PacketBuffer};
 use rewire_dataplane::port::{OpenError, PortDriver, PortQueue, PortRequest};
@@ -98,14 +98,8 @@ fn commit(store: &mut Store, interfaces: &[&str]) -> u64 {
         .unwrap()
         .configuration;
     let (base, now) = store.head_and_configuration().unwrap();
-    let request = CommitRequest {
-        base,
-        changeset: &Changeset::between(&now, &next),
-        author: "ada",
-        message: "test",
-        kind: EntryKind::Commit,
-        clear_candidate: None,
-    };
+    let changeset = Changeset::between(&now, &next);
+    let request = CommitRequest::new(base, &changeset, "ada", "test");
     store.commit(request, &mut Unchecked).unwrap().revision
 }
 
