@@ -12,6 +12,7 @@ pub mod changeset;
 pub mod document;
 pub mod format;
 mod json_schema;
+pub mod load;
 pub mod marks;
 pub mod meaning;
 pub mod merge;

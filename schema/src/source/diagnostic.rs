@@ -1,15 +1,17 @@
 //! Errors with their place in a text, and how people see them.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{
     AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str,
 };
 
-use super::tree::Span;
+use super::event::Span;
+use super::place;
 use crate::document::Path;
 
 /// The largest number of errors that are shown; the rest is counted.
@@ -26,6 +28,8 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do about it, when that can be told.
     pub help: Option<String>,
+    /// The field that it is about and what that is for.
+    pub note: Option<String>,
     /// Where it stands in the text, in bytes.
     pub span: Range<usize>,
     /// Another place that belongs to it.
@@ -47,57 +51,53 @@ impl Diagnostic {
             path: Path::default(),
             message: message.into(),
             help: None,
+            note: None,
             span,
             related: None,
         }
-    }
-    pub(super) fn at(mut self, path: Path) -> Self {
-        self.path = path;
-        self
     }
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
-    pub(super) fn related(mut self, span: Span, label: impl Into<String>) -> Self {
-        self.related = Some(Box::new(Related {
-            span,
-            label: label.into(),
-        }));
-        self
-    }
 }
 
 /// A text with its name, and where its lines begin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Text {
+#[derive(Debug)]
+pub(crate) struct Text {
     name: String,
     text: String,
-    lines: Vec<usize>,
+    /// The first byte of each line, found when it is asked for.
+    lines: OnceLock<Vec<usize>>,
 }
 
 impl Text {
-    pub(super) fn new(name: &str, text: String) -> Self {
-        let breaks = text.bytes().enumerate().filter(|(_, b)| *b == b'\n');
-        let lines = std::iter::once(0)
-            .chain(breaks.map(|(at, _)| at + 1))
-            .collect();
+    pub(crate) fn new(name: &str, text: String) -> Self {
         Text {
             name: name.to_owned(),
             text,
-            lines,
+            lines: OnceLock::new(),
         }
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    fn lines(&self) -> &[usize] {
+        self.lines.get_or_init(|| {
+            let breaks = self.text.bytes().enumerate().filter(|(_, b)| *b == b'\n');
+            let starts = breaks.map(|(at, _)| at + 1);
+            std::iter::once(0).chain(starts).collect()
+        })
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
     /// The line (from 0) of a byte, and the bytes of that line without its end.
     fn line(&self, at: usize) -> (usize, Range<usize>) {
-        let line = self.lines.partition_point(|start| *start <= at).max(1) - 1;
-        let start = self.lines[line];
-        let next = self.lines.get(line + 1).copied();
+        let lines = self.lines();
+        let line = lines.partition_point(|start| *start <= at).max(1) - 1;
+        let start = lines[line];
+        let next = lines.get(line + 1).copied();
         let end = next.map_or(self.text.len(), |next| next - 1);
         (line, start..end.max(start))
     }
@@ -110,6 +110,14 @@ impl Text {
     }
 }
 
+impl PartialEq for Text {
+    fn eq(&self, other: &Text) -> bool {
+        self.name == other.name && self.text == other.text
+    }
+}
+
+impl Eq for Text {}
+
 /// Everything that is wrong with a document, in the order of the text. `Display` is what people read, without colours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostics {
@@ -118,8 +126,13 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    pub(super) fn new(text: Arc<Text>, mut list: Vec<Diagnostic>) -> Self {
+    pub(crate) fn new(text: Arc<Text>, mut list: Vec<Diagnostic>) -> Self {
         list.sort_by_key(|d| d.span.start);
+        for diagnostic in &mut list {
+            if diagnostic.note.is_none() && diagnostic.related.is_none() {
+                diagnostic.note = place::of(&diagnostic.path).doc;
+            }
+        }
         Diagnostics { text, list }
     }
 
@@ -154,8 +167,14 @@ impl Diagnostics {
         };
         let renderer = renderer.decor_style(DecorStyle::Ascii);
         let mut out = String::new();
+        // What a field is for is said once.
+        let mut noted = HashSet::new();
         for diagnostic in self.list.iter().take(MOST_SHOWN) {
-            out.push_str(&self.render_one(&renderer, diagnostic));
+            let note = diagnostic
+                .note
+                .as_deref()
+                .filter(|note| noted.insert(*note));
+            out.push_str(&self.render_one(&renderer, diagnostic, note));
             out.push_str("\n\n");
         }
         let more = self.list.len().saturating_sub(MOST_SHOWN);
@@ -166,7 +185,12 @@ impl Diagnostics {
         out
     }
 
-    fn render_one(&self, renderer: &Renderer, diagnostic: &Diagnostic) -> String {
+    fn render_one(
+        &self,
+        renderer: &Renderer,
+        diagnostic: &Diagnostic,
+        note: Option<&str>,
+    ) -> String {
         let message = if diagnostic.path.steps().is_empty() {
             diagnostic.message.clone()
         } else {
@@ -184,6 +208,9 @@ impl Diagnostics {
         }
         if let Some(help) = &diagnostic.help {
             group = group.element(Level::HELP.message(normalize_untrusted_str(help)));
+        }
+        if let Some(note) = note {
+            group = group.element(Level::NOTE.message(normalize_untrusted_str(note)));
         }
         renderer.render(&[group])
     }
