@@ -1,5 +1,6 @@
 use std::fmt;
 
+use blake3::hazmat::{ContextKey, HasherExt as _, hash_derive_key_context};
 use rewire_schema::{Changeset, Configuration, Row, Value};
 
 /// The digest of a configuration's rows, kept up at the cost of a change.
@@ -20,29 +21,30 @@ impl StateDigest {
 
     /// The digest of a whole configuration. Cost: all rows.
     pub fn of(configuration: &Configuration) -> Self {
-        let mut digest = Self::EMPTY;
-        configuration.rows().for_each(|row| digest.add(&row));
-        digest
+        let mut hasher = RowHasher::new();
+        let rows = configuration.rows();
+        StateDigest(rows.fold([0; 4], |digest, row| sum(digest, hasher.hash(&row))))
     }
 
     /// Puts a row in.
     pub fn add(&mut self, row: &Row) {
-        self.0 = sum(self.0, row_hash(row));
+        self.0 = sum(self.0, RowHasher::new().hash(row));
     }
 
     /// Takes a row out that was put in before.
     pub fn remove(&mut self, row: &Row) {
-        self.0 = difference(self.0, row_hash(row));
+        self.0 = difference(self.0, RowHasher::new().hash(row));
     }
 
     /// Follows a changeset. Cost: the changeset.
     pub fn apply(&mut self, changeset: &Changeset) {
+        let mut hasher = RowHasher::new();
         for change in changeset.iter() {
             if let Some(before) = change.before() {
-                self.remove(before);
+                self.0 = difference(self.0, hasher.hash(before));
             }
             if let Some(after) = change.after() {
-                self.add(after);
+                self.0 = sum(self.0, hasher.hash(after));
             }
         }
     }
@@ -96,30 +98,47 @@ fn limbs(bytes: &[u8; 32]) -> [u64; 4] {
     std::array::from_fn(|index| u64::from_le_bytes(words[index]))
 }
 
-fn row_hash(row: &Row) -> [u64; 4] {
-    let mut hasher = blake3::Hasher::new_derive_key("rewire 2026 row of a configuration");
-    let mut text = |text: &str| {
-        hasher.update(&(text.len() as u64).to_le_bytes());
-        hasher.update(text.as_bytes());
-    };
-    let definition = row.table().definition();
-    text(definition.name);
-    for (column, value) in definition.columns.iter().zip(row.values()) {
-        match value {
-            Value::Null => {}
-            Value::Integer(integer) => {
-                text(column.name);
-                text("integer");
-                text(&integer.to_string());
-            }
-            Value::Text(value) => {
-                text(column.name);
-                text("text");
-                text(&value);
-            }
+/// Hashes rows one after the other, with what they share kept.
+struct RowHasher {
+    context: ContextKey,
+    /// What is hashed of a row: in one piece, because the hasher is slow on small ones.
+    buffer: Vec<u8>,
+}
+
+impl RowHasher {
+    fn new() -> Self {
+        RowHasher {
+            context: hash_derive_key_context("rewire 2026 row of a configuration"),
+            buffer: Vec::new(),
         }
     }
-    limbs(hasher.finalize().as_bytes())
+
+    fn hash(&mut self, row: &Row) -> [u64; 4] {
+        self.buffer.clear();
+        let mut text = |text: &str| {
+            self.buffer.extend((text.len() as u64).to_le_bytes());
+            self.buffer.extend(text.as_bytes());
+        };
+        let definition = row.table().definition();
+        text(definition.name);
+        for (column, value) in definition.columns.iter().zip(row.values()) {
+            match value {
+                Value::Null => {}
+                Value::Integer(integer) => {
+                    text(column.name);
+                    text("integer");
+                    text(&integer.to_string());
+                }
+                Value::Text(value) => {
+                    text(column.name);
+                    text("text");
+                    text(&value);
+                }
+            }
+        }
+        let mut hasher = blake3::Hasher::new_from_context_key(&self.context);
+        limbs(hasher.update(&self.buffer).finalize().as_bytes())
+    }
 }
 
 impl fmt::Display for StateDigest {

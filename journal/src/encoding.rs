@@ -137,22 +137,27 @@ impl RecordedTable {
         })
     }
 
-    fn read_values(&self, reader: &mut Reader<'_>) -> Result<Vec<Value>, JournalError> {
-        let mut values = vec![Value::Null; self.definition.columns.len()];
-        for place in &self.columns {
-            values[*place] = reader.value()?;
-        }
-        Ok(values)
+    /// Space for the values of a row. What is not recorded stays NULL.
+    pub(crate) fn space(&self) -> Vec<Value> {
+        vec![Value::Null; self.definition.columns.len()]
     }
 
     fn row(&self, values: &[Value]) -> Result<Row, JournalError> {
         Ok(Row::from_values(self.table, values)?)
     }
 
-    pub(crate) fn read_change(&self, reader: &mut Reader<'_>) -> Result<Change, JournalError> {
+    /// Reads a change, with the values of its row in the table's [`RecordedTable::space`], where texts find the memory of
+    /// those before them.
+    pub(crate) fn read_change(
+        &self,
+        reader: &mut Reader<'_>,
+        values: &mut [Value],
+    ) -> Result<Change, JournalError> {
         let tag = reader.byte()?;
-        let mut values = self.read_values(reader)?;
-        let row = self.row(&values)?;
+        for place in &self.columns {
+            reader.value_into(&mut values[*place])?;
+        }
+        let row = self.row(values)?;
         match tag {
             INSERT => Ok(Change::Insert(row)),
             DELETE => Ok(Change::Delete(row)),
@@ -170,10 +175,10 @@ impl RecordedTable {
                     if self.definition.columns[place].key {
                         return Err(reader.malformed("an update changes the key"));
                     }
-                    values[place] = reader.value()?;
+                    reader.value_into(&mut values[place])?;
                     least = column + 1;
                 }
-                let after = self.row(&values)?;
+                let after = self.row(values)?;
                 if row == after {
                     return Err(reader.malformed("an update changes nothing"));
                 }
@@ -246,22 +251,64 @@ pub fn decode(bytes: &[u8]) -> Result<Changeset, JournalError> {
     let mut reader = Reader::new(bytes);
     let tables = read_tables(&mut reader)?;
     let count = reader.count()?;
-    let mut changes = Vec::new();
-    for _ in 0..count {
-        let index = reader.index()?;
-        let table = tables
-            .get(index)
-            .ok_or_else(|| reader.malformed("there is no such table"))?;
-        changes.push(table.read_change(&mut reader)?);
+    let mut changes = Changes {
+        spaces: tables.iter().map(RecordedTable::space).collect(),
+        tables,
+        reader,
+        left: count,
+        error: None,
+    };
+    let changeset: Changeset = changes.by_ref().collect();
+    let Changes { reader, error, .. } = changes;
+    if let Some(error) = error {
+        return Err(error);
     }
     if !reader.is_empty() {
         return Err(reader.malformed("bytes follow after the last change"));
     }
-    let changeset: Changeset = changes.into_iter().collect();
     if changeset.len() != count {
         return Err(reader.malformed("a row is changed twice"));
     }
     Ok(changeset)
+}
+
+/// Reads changes in turn. An iterator that says how many there are, so that they are gathered in one piece.
+struct Changes<'a> {
+    reader: Reader<'a>,
+    tables: Vec<RecordedTable>,
+    spaces: Vec<Vec<Value>>,
+    /// How many are said to follow.
+    left: usize,
+    /// Why the iterator ended early.
+    error: Option<JournalError>,
+}
+
+impl Changes<'_> {
+    fn read(&mut self) -> Result<Change, JournalError> {
+        let index = self.reader.index()?;
+        let (Some(table), Some(space)) = (self.tables.get(index), self.spaces.get_mut(index))
+        else {
+            return Err(self.reader.malformed("there is no such table"));
+        };
+        table.read_change(&mut self.reader, space)
+    }
+}
+
+impl Iterator for Changes<'_> {
+    type Item = Change;
+
+    fn next(&mut self) -> Option<Change> {
+        if self.left == 0 || self.error.is_some() {
+            return None;
+        }
+        self.left -= 1;
+        self.read().map_err(|error| self.error = Some(error)).ok()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        // Whatever the bytes claim, a change takes three at least: its table, what it is, and a value.
+        (self.left.min(self.reader.remaining() / 3), Some(self.left))
+    }
 }
 
 #[cfg(test)]

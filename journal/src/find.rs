@@ -78,7 +78,7 @@ pub fn find(encoded: &[u8], wanted: &WantedRows) -> Result<Changeset, JournalErr
         let mut start = reader;
         table.skip_change(&mut reader, &mut key)?;
         if keys[index].contains(key.as_slice()) {
-            found.push(table.read_change(&mut start)?);
+            found.push(table.read_change(&mut start, &mut table.space())?);
             missing -= 1;
         }
     }

@@ -75,6 +75,11 @@ impl<'a> Reader<'a> {
         self.offset == self.bytes.len()
     }
 
+    /// The number of bytes that are left.
+    pub(crate) fn remaining(&self) -> usize {
+        self.bytes.len() - self.offset
+    }
+
     /// The bytes that were read since this reader was at `start`.
     pub(crate) fn since(&self, start: Reader<'a>) -> &'a [u8] {
         &self.bytes[start.offset..self.offset]
@@ -125,7 +130,7 @@ impl<'a> Reader<'a> {
     /// A number of things that take at least one byte each, so that no more can follow than there are bytes.
     pub(crate) fn count(&mut self) -> Result<usize, JournalError> {
         let count = self.index()?;
-        if count > self.bytes.len() - self.offset {
+        if count > self.remaining() {
             return Err(JournalError::Truncated {
                 offset: self.bytes.len(),
             });
@@ -150,16 +155,26 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(bytes).map_err(|_| self.malformed("text is not UTF-8"))
     }
 
-    pub(crate) fn value(&mut self) -> Result<Value, JournalError> {
+    /// Reads a value over another one. Text is written into the memory of the text that was there.
+    pub(crate) fn value_into(&mut self, value: &mut Value) -> Result<(), JournalError> {
         match self.byte()? {
-            NULL => Ok(Value::Null),
-            INTEGER => Ok(Value::Integer(self.integer()?)),
-            TEXT => Ok(Value::Text(self.text()?.to_owned())),
-            _ => Err(self.malformed("a value has an unknown tag")),
+            NULL => *value = Value::Null,
+            INTEGER => *value = Value::Integer(self.integer()?),
+            TEXT => {
+                let read = self.text()?;
+                if let Value::Text(text) = value {
+                    text.clear();
+                    text.push_str(read);
+                } else {
+                    *value = Value::Text(read.to_owned());
+                }
+            }
+            _ => return Err(self.malformed("a value has an unknown tag")),
         }
+        Ok(())
     }
 
-    /// Passes over a value: as [`Reader::value`], but text is not read.
+    /// Passes over a value: as [`Reader::value_into`], but text is not read.
     pub(crate) fn skip_value(&mut self) -> Result<(), JournalError> {
         match self.byte()? {
             NULL => Ok(()),
@@ -183,7 +198,9 @@ mod tests {
             put_value(&mut out, &Value::Integer(integer));
             let mut reader = Reader::new(&out);
             prop_assert_eq!(reader.varint().unwrap(), value);
-            prop_assert_eq!(reader.value().unwrap(), Value::Integer(integer));
+            let mut read = Value::Null;
+            reader.value_into(&mut read).unwrap();
+            prop_assert_eq!(read, Value::Integer(integer));
             prop_assert!(reader.is_empty());
         }
     }
