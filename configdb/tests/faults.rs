@@ -6,7 +6,8 @@
 //! time goes on working as soon as the disk does.
 //!
 //! Then random histories: one connection that lives through many failures. `REWIRE_SEED` sets the first one's seed,
-//! `REWIRE_HISTORIES` how many there are.
+//! `REWIRE_HISTORIES` how many there are. With `REWIRE_THOROUGH=1`, what fails for good does so from every call on, and not
+//! only from every fourth.
 
 mod common;
 #[path = "faults/full.rs"]
@@ -31,7 +32,9 @@ use common::{insert, vpc};
 use layer::{Faults, Lasting, What};
 use rewire_configdb::{Error, Store};
 use trial::{Start, Struck, every_call};
-use verb::{CREATING, Desk, NAME, READING, Verb, WRITING, commit, many_routes};
+use verb::{
+    ADMINISTERING, CREATING, Desk, NAME, READING, UPGRADING, Verb, WRITING, commit, many_routes,
+};
 use vfs::Call;
 
 fn every_call_of(verbs: &[Verb], what: What) -> Struck {
@@ -108,6 +111,32 @@ fn what_writes_survives_a_disk_that_fails_at_any_call() {
 fn what_writes_survives_a_disk_that_is_full_at_any_call() {
     let struck = every_call_of(WRITING, What::Full);
     assert!(struck[&Call::Write] > 40, "{struck:?}");
+}
+
+#[test]
+fn what_administers_survives_a_disk_that_fails_at_any_call() {
+    let struck = every_call_of(ADMINISTERING, What::Broken);
+    let calls = [Call::Read, Call::Write, Call::Sync, Call::LockIndex];
+    expect_each(&calls, &struck);
+}
+
+#[test]
+fn what_administers_survives_a_disk_that_is_full_at_any_call() {
+    let struck = every_call_of(ADMINISTERING, What::Full);
+    assert!(struck[&Call::Write] > 40, "{struck:?}");
+}
+
+#[test]
+fn an_upgrade_survives_a_disk_that_fails_at_any_call() {
+    let struck = every_call_of(UPGRADING, What::Broken);
+    let calls = [Call::Open, Call::Read, Call::Write, Call::Sync, Call::Lock];
+    expect_each(&calls, &struck);
+}
+
+#[test]
+fn an_upgrade_survives_a_disk_that_is_full_at_any_call() {
+    let struck = every_call_of(UPGRADING, What::Full);
+    assert!(struck[&Call::Write] > 10, "{struck:?}");
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! A power failure at any moment leaves whole revisions, and all that was acknowledged.
 //!
-//! Random histories, and the creation of a store, run on a VFS that notes every write, truncation, sync, creation and
+//! Random histories of all that writes, and the creation and the upgrade of a store, run on a VFS that notes every write, truncation, sync, creation and
 //! deletion. For each prefix of that, the disk is built as a power failure at this moment may have left it, and opened as a store on the real VFS.
 //!
 //! `REWIRE_SEED` sets the first history's seed, `REWIRE_HISTORIES` how many there are; each has the seed after the last.
+//! `REWIRE_STEPS` sets how long they are.
 
 #[path = "power/check.rs"]
 mod check;
@@ -20,8 +21,11 @@ mod vfs;
 #[path = "power/world.rs"]
 mod world;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
 use check::{Promise, check};
-use history::{History, creation, history};
+use history::{History, Verb, creation, history, upgrade};
 use record::Syncs;
 
 fn setting(name: &str, otherwise: u64) -> u64 {
@@ -47,29 +51,70 @@ fn expect_no_broken_promise(history: &History, seed: u64, repeat: &str) -> (usiz
     (report.failures, report.disks)
 }
 
+/// The seeds of so many histories, or as many as are asked for.
+fn seeds(histories: u64) -> std::ops::Range<u64> {
+    let first = setting("REWIRE_SEED", 1);
+    first..first + setting("REWIRE_HISTORIES", histories)
+}
+
 #[test]
 fn power_failures_leave_whole_revisions_and_all_that_were_acknowledged() {
-    let first = setting("REWIRE_SEED", 1);
+    let steps = setting("REWIRE_STEPS", 24) as usize;
     let (mut failures, mut disks, mut revisions) = (0, 0, 0);
-    for seed in first..first + setting("REWIRE_HISTORIES", 6) {
-        let history = history(seed, 24, Syncs::All);
-        let repeat = format!("REWIRE_SEED={seed} REWIRE_HISTORIES=1");
+    let mut verbs: BTreeMap<Verb, usize> = BTreeMap::new();
+    let seeds = seeds(4);
+    for seed in seeds.clone() {
+        let history = history(seed, steps, Syncs::All);
+        let repeat = format!("REWIRE_SEED={seed} REWIRE_HISTORIES=1 REWIRE_STEPS={steps}");
         let (more_failures, more_disks) = expect_no_broken_promise(&history, seed, &repeat);
         failures += more_failures;
         disks += more_disks;
         let last = history.worlds.last().unwrap().as_ref();
-        revisions += last.unwrap().revisions.len();
+        revisions += last.unwrap().head();
+        for (verb, done) in history.verbs {
+            *verbs.entry(verb).or_default() += usize::from(done);
+        }
     }
     println!(
-        "{failures} power failures, which left {disks} different disks, while {revisions} revisions were made"
+        "{failures} power failures, which left {disks} different disks, in {} histories, while {revisions} revisions \
+         were made: {verbs:?}",
+        seeds.count()
     );
+}
+
+/// The test above would be worth less if it left anything out that writes.
+#[test]
+fn histories_have_every_verb_in_them() {
+    let mut never: BTreeSet<Verb> = Verb::ALL.iter().map(|(_, verb)| *verb).collect();
+    for seed in 1..200 {
+        for (verb, done) in history(seed, 24, Syncs::All).verbs {
+            if done {
+                never.remove(&verb);
+            }
+        }
+        if never.is_empty() {
+            return;
+        }
+    }
+    panic!("{never:?} came to nothing in any history");
 }
 
 #[test]
 fn power_failures_while_a_store_is_created_leave_none_or_a_whole_one() {
-    let first = setting("REWIRE_SEED", 1);
     let history = creation(Syncs::All);
-    for seed in first..first + setting("REWIRE_HISTORIES", 2) {
+    for seed in seeds(1) {
+        let repeat = format!("REWIRE_SEED={seed} REWIRE_HISTORIES=1");
+        let (failures, disks) = expect_no_broken_promise(&history, seed, &repeat);
+        println!("{failures} power failures, which left {disks} different disks");
+    }
+}
+
+#[test]
+fn power_failures_while_a_store_is_upgraded_leave_the_old_or_the_new_one() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stores");
+    let old = Path::new(folder).join("version-2.db");
+    let history = upgrade(&old, Syncs::All);
+    for seed in seeds(1) {
         let repeat = format!("REWIRE_SEED={seed} REWIRE_HISTORIES=1");
         let (failures, disks) = expect_no_broken_promise(&history, seed, &repeat);
         println!("{failures} power failures, which left {disks} different disks");

@@ -129,7 +129,7 @@ struct Found {
 
 fn observe(path: &Path, place: &str) -> Found {
     let world = World::of(path).unwrap_or_else(|error| panic!("{place}: {error:?}"));
-    let digests = world.revisions.iter().map(|(digest, _)| *digest);
+    let digests = world.revisions.iter().map(|(_, digest, _)| *digest);
     Found {
         digests: digests.collect(),
         candidate: world

@@ -1,8 +1,12 @@
 //! What an administrator does with a store, and what it answers.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rewire_configdb::{CommitRequest, Committed, EntryKind, Error, LogQuery, Store, Unchecked};
+use crate::trial::blames_the_disk;
+use rewire_configdb::{
+    CommitRequest, Committed, EntryKind, Error, LogQuery, Session, Store, Unchecked,
+};
 use rewire_schema::{Changeset, Row};
 
 use crate::common::{insert, interface, next_hop, route, save_candidate, update, vpc};
@@ -29,7 +33,8 @@ impl Desk {
 
     pub(crate) fn open(&mut self) -> Result<&mut Store, Error> {
         if self.store.is_none() {
-            self.store = Some(Store::open(&self.path)?.with_clock(|| NOW));
+            let store = Store::open(&self.path)?.with_clock(|| NOW);
+            self.store = Some(store.with_sessions(vec![this_session()]));
         }
         Ok(self.store.as_mut().unwrap())
     }
@@ -42,6 +47,8 @@ pub(crate) enum On {
     Nothing,
     /// A store that nobody has open, with a log that its last writer left behind.
     File,
+    /// A store that an earlier version of this program wrote.
+    OldFile,
     /// An open store.
     Store,
 }
@@ -52,17 +59,128 @@ type Act = fn(&mut Desk) -> Result<String, Error>;
 pub(crate) struct Verb {
     pub(crate) name: &'static str,
     pub(crate) on: On,
+    /// What is done before, on a disk that works.
+    pub(crate) before: fn(&mut Store),
     pub(crate) act: Act,
 }
 
 const fn verb(name: &'static str, on: On, act: Act) -> Verb {
-    Verb { name, on, act }
+    let before = |_: &mut Store| {};
+    Verb {
+        name,
+        on,
+        before,
+        act,
+    }
+}
+
+/// A verb on an open store on which something was done before.
+const fn after(before: fn(&mut Store), name: &'static str, act: Act) -> Verb {
+    let on = On::Store;
+    Verb {
+        name,
+        on,
+        before,
+        act,
+    }
 }
 
 /// What begins with nothing.
 pub(crate) const CREATING: &[Verb] = &[verb("create", On::Nothing, |desk| {
     Store::create(&desk.path).map(|_| String::new())
 })];
+
+/// What begins with what an earlier version left.
+pub(crate) const UPGRADING: &[Verb] = &[verb("upgrade", On::OldFile, |desk| {
+    said(desk.open()?.head()?)
+})];
+
+/// What administers, besides candidates and commits.
+pub(crate) const ADMINISTERING: &[Verb] = &[
+    verb("commit to be confirmed", On::Store, |desk| {
+        let store = desk.open()?;
+        said(commit_to_be_confirmed(store, Duration::from_secs(600))?.hash)
+    }),
+    after(
+        |store| drop(commit_to_be_confirmed(store, Duration::from_secs(600)).unwrap()),
+        "confirm",
+        |desk| said(desk.open()?.confirm()?),
+    ),
+    after(
+        |store| drop(commit_to_be_confirmed(store, Duration::ZERO).unwrap()),
+        "going back from what was not confirmed",
+        |desk| settle(desk.open()?),
+    ),
+    verb("schedule", On::Store, |desk| {
+        said(schedule(desk.open()?, NOW + 1)?)
+    }),
+    after(
+        |store| {
+            schedule(store, NOW).unwrap();
+        },
+        "commit of what was scheduled",
+        |desk| settle(desk.open()?),
+    ),
+    after(
+        |store| {
+            schedule(store, NOW + 1).unwrap();
+        },
+        "cancel",
+        |desk| said(desk.open()?.cancel(1)?),
+    ),
+    verb("merge", On::Store, |desk| {
+        let store = desk.open()?;
+        store.head()?;
+        let changeset = insert([vpc("green", None)]);
+        let request = CommitRequest {
+            merge: true,
+            ..request(2, &changeset)
+        };
+        said(store.commit(request, &mut Unchecked)?.hash)
+    }),
+    verb("revert", On::Store, |desk| {
+        let store = desk.open()?;
+        let base = store.head()?;
+        let changeset = store.revert_changeset(2)?;
+        let request = CommitRequest {
+            kind: EntryKind::Revert { of: 2 },
+            ..request(base, &changeset)
+        };
+        said(store.commit(request, &mut Unchecked)?.hash)
+    }),
+    verb("renaming of a candidate", On::Store, |desk| {
+        said(desk.open()?.rename_candidate("ada", "grace")?)
+    }),
+    after(
+        |store| drop(commit(store, &insert([vpc("yellow", None)])).unwrap()),
+        "rebase of a candidate",
+        |desk| said(desk.open()?.rebase_candidate("ada")?),
+    ),
+    verb("tag", On::Store, |desk| {
+        said(desk.open()?.tag("friday", 2, "ada")?)
+    }),
+    after(
+        |store| store.tag("friday", 2, "ada").unwrap(),
+        "untag",
+        |desk| said(desk.open()?.untag("friday")?),
+    ),
+    verb("lock", On::Store, |desk| {
+        said(desk.open()?.lock("ada", this_session(), "hands off")?)
+    }),
+    after(
+        |store| store.lock("ada", this_session(), "hands off").unwrap(),
+        "unlock",
+        |desk| said(desk.open()?.unlock(false)?),
+    ),
+    verb("prune", On::Store, |desk| {
+        let pruned = desk.open()?.prune(1, false)?;
+        // Whether the file became smaller is told, and is no failure.
+        if let Err(error) = pruned.compacted {
+            assert!(blames_the_disk(&error), "{error:?}");
+        }
+        said((pruned.entries, pruned.floor, pruned.tags))
+    }),
+];
 
 /// What writes.
 pub(crate) const WRITING: &[Verb] = &[
@@ -154,6 +272,30 @@ pub(crate) fn rewind(store: &mut Store, to: u64) -> Result<Committed, Error> {
         ..request(base, &changeset)
     };
     store.commit(request, &mut Unchecked)
+}
+
+fn commit_to_be_confirmed(store: &mut Store, time: Duration) -> Result<Committed, Error> {
+    let base = store.head()?;
+    let changeset = insert([vpc("green", None)]);
+    let request = CommitRequest {
+        confirm: Some(time),
+        ..request(base, &changeset)
+    };
+    store.commit(request, &mut Unchecked)
+}
+
+fn schedule(store: &mut Store, at: i64) -> Result<u64, Error> {
+    let base = store.head()?;
+    store.schedule(request(base, &insert([vpc("green", None)])), at)
+}
+
+fn settle(store: &mut Store) -> Result<String, Error> {
+    let settled = store.settle(&mut Unchecked)?;
+    said(settled.len())
+}
+
+fn this_session() -> Session {
+    Session::current().unwrap()
 }
 
 pub(crate) fn save(store: &mut Store, name: &str, changeset: &Changeset) -> Result<(), Error> {

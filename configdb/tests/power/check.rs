@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 
 use rewire_configdb::{Error, Store};
 
@@ -33,9 +34,9 @@ pub(crate) enum Promise {
     /// The store was acknowledged, and is not there.
     Gone,
     /// A revision was acknowledged, and is not there.
-    Lost { acknowledged: usize, head: usize },
-    /// The revisions are right, the candidates are not.
-    Candidates,
+    Lost { acknowledged: u64, head: u64 },
+    /// The revisions are right; candidates, tags, a deadline, the schedule or the lock are not.
+    Rest,
     /// What is there was never committed.
     Invented,
     /// The store does not open, or is damaged.
@@ -55,7 +56,7 @@ impl fmt::Display for Broken {
                 f,
                 "revision {acknowledged} was acknowledged, the last one is {head}"
             ),
-            Promise::Candidates => write!(f, "the candidates are not what was saved"),
+            Promise::Rest => write!(f, "something beside the revisions is not what was saved"),
             Promise::Invented => write!(f, "there is a revision that was never committed"),
             Promise::Damaged(why) => write!(f, "{why}"),
         }
@@ -64,11 +65,10 @@ impl fmt::Display for Broken {
 
 /// Checks all power failures of a history, on two threads.
 pub(crate) fn check(history: &History, seed: u64) -> Report {
-    const THREADS: usize = 2;
+    let (half, end) = (history.operations.len() / 2, history.operations.len());
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS)
-            .map(|nth| scope.spawn(move || check_every(THREADS, nth, history, seed)))
-            .collect();
+        let threads = [0..half, half..end];
+        let threads = threads.map(|part| scope.spawn(move || check_part(part, history, seed)));
         let mut all = Report::default();
         for thread in threads {
             let part = thread.join().unwrap();
@@ -81,8 +81,8 @@ pub(crate) fn check(history: &History, seed: u64) -> Report {
     })
 }
 
-/// Does the `nth` of every `step` operations.
-fn check_every(step: usize, nth: usize, history: &History, seed: u64) -> Report {
+/// Cuts the power after each of these operations.
+fn check_part(part: Range<usize>, history: &History, seed: u64) -> Report {
     let mut report = Report::default();
     let mut disk = Disk::new(&history.start);
     let mut acknowledged = 0;
@@ -92,7 +92,7 @@ fn check_every(step: usize, nth: usize, history: &History, seed: u64) -> Report 
         if let Operation::Mark(steps) = operation {
             acknowledged = *steps;
         }
-        if at % step != nth {
+        if !part.contains(&at) {
             continue;
         }
         for fate in Fate::ALL {
@@ -144,14 +144,14 @@ fn judge(found: &Result<Option<World>, String>, worlds: &[Option<World>]) -> Res
         return Ok(());
     }
     let revisions = |world: &Option<World>| world.as_ref().map(|world| world.revisions.clone());
-    let count = |world| revisions(world).unwrap_or_default().len();
-    let (acknowledged, head) = (count(&worlds[0]), count(found));
+    let last = |world: &Option<World>| world.as_ref().map_or(0, World::head);
+    let (acknowledged, head) = (last(&worlds[0]), last(found));
     Err(if found.is_none() {
         Promise::Gone
     } else if head < acknowledged {
         Promise::Lost { acknowledged, head }
     } else if allowed.any(|world| revisions(world) == revisions(found)) {
-        Promise::Candidates
+        Promise::Rest
     } else {
         Promise::Invented
     })

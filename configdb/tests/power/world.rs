@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rewire_configdb::{Candidate, Error, Hash, StateDigest, Store};
+use rewire_configdb::{
+    Candidate, CandidateSummary, Error, Hash, LockHolder, LogQuery, PendingConfirmation, Scheduled,
+    StateDigest, Store, Tag,
+};
+use rewire_schema::Changeset;
 use tempfile::TempDir;
 
 /// The files of a folder by name.
@@ -12,9 +16,13 @@ pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 /// What an administrator finds in a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct World {
-    /// The revisions, from the first.
-    pub(crate) revisions: Vec<(StateDigest, Hash)>,
+    /// The entries of the journal, from the first.
+    pub(crate) revisions: Vec<(u64, StateDigest, Hash)>,
     pub(crate) candidates: BTreeMap<String, Candidate>,
+    pub(crate) tags: Vec<Tag>,
+    pub(crate) confirmation: Option<PendingConfirmation>,
+    pub(crate) scheduled: Vec<(Scheduled, Changeset)>,
+    pub(crate) lock: Option<LockHolder>,
 }
 
 impl World {
@@ -22,19 +30,37 @@ impl World {
     pub(crate) fn of(path: &Path) -> Result<World, Error> {
         let store = Store::open(path)?;
         store.verify()?;
-        let entries = store.log(usize::MAX)?.into_iter().rev();
+        World::read(&store)
+    }
+
+    /// Reads everything in a store that is open.
+    pub(crate) fn read(store: &Store) -> Result<World, Error> {
+        let entries = store.log(LogQuery::last(usize::MAX))?.into_iter().rev();
         let mut world = World {
             revisions: entries
-                .map(|entry| (entry.state_digest, entry.hash))
+                .map(|entry| (entry.revision, entry.state_digest, entry.hash))
                 .collect(),
-            ..World::default()
+            candidates: BTreeMap::new(),
+            tags: store.tags()?,
+            confirmation: store.pending_confirmation()?,
+            scheduled: Vec::new(),
+            lock: store.lock_holder()?,
         };
-        assert_eq!(store.head()?, world.revisions.len() as u64);
-        for name in store.candidates()? {
+        assert_eq!(store.head()?, world.head());
+        for CandidateSummary { name, .. } in store.candidates()? {
             let candidate = store.candidate(&name)?.expect("it is in the list");
             world.candidates.insert(name, candidate);
         }
+        for scheduled in store.scheduled()? {
+            let changeset = store.scheduled_changeset(scheduled.id)?;
+            world.scheduled.push((scheduled, changeset));
+        }
         Ok(world)
+    }
+
+    /// The last revision.
+    pub(crate) fn head(&self) -> u64 {
+        self.revisions.last().map_or(0, |(revision, ..)| *revision)
     }
 }
 
