@@ -10,6 +10,7 @@
 
 pub mod changeset;
 pub mod document;
+pub mod edit;
 pub mod format;
 mod json_schema;
 pub mod load;

@@ -7,7 +7,7 @@
 //! No input panics: text of any kind, size and depth gets rows or an error.
 
 mod beside;
-mod diagnostic;
+pub(crate) mod diagnostic;
 mod event;
 mod locate;
 mod place;

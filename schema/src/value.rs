@@ -204,10 +204,18 @@ impl Kind {
 }
 
 pub(crate) fn or(words: &[&str]) -> String {
+    joined(words, "or")
+}
+
+pub(crate) fn and(words: &[&str]) -> String {
+    joined(words, "and")
+}
+
+fn joined(words: &[&str], before_last: &str) -> String {
     match words {
         [] => String::new(),
         [one] => (*one).to_owned(),
-        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+        [first @ .., last] => format!("{} {before_last} {last}", first.join(", ")),
     }
 }
 

@@ -46,7 +46,7 @@ pub struct Related {
 }
 
 impl Diagnostic {
-    pub(super) fn new(span: Span, message: impl Into<String>) -> Self {
+    pub(crate) fn new(span: Span, message: impl Into<String>) -> Self {
         Diagnostic {
             path: Path::default(),
             message: message.into(),
@@ -56,7 +56,7 @@ impl Diagnostic {
             related: None,
         }
     }
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }

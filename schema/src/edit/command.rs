@@ -1,0 +1,353 @@
+//! What people can ask to be edited, read from words.
+
+use crate::edit::error::EditError;
+use crate::edit::path::{KeyWord, Node, Order, Target};
+use crate::model::Table;
+use crate::table::ColumnDefinition;
+use crate::value::{Kind, Value};
+
+/// The verbs: the name of each, what follows it, and what it does.
+pub const VERBS: &[(&str, &str, &str)] = &[
+    (
+        "set",
+        "PATH [FIELD VALUE ...]",
+        "Gives fields values, and makes the objects on the way where they are not there.",
+    ),
+    (
+        "delete",
+        "PATH",
+        "Deletes an object with all below it, a whole section, or sets a field back to its default.",
+    ),
+    (
+        "rename",
+        "PATH to NAME",
+        "Renames an object, with all below it and everywhere it is named.",
+    ),
+    (
+        "copy",
+        "PATH to NAME",
+        "Copies an object with all below it.",
+    ),
+    (
+        "deactivate",
+        "PATH",
+        "Keeps an object, but ignores it with all below it.",
+    ),
+    (
+        "activate",
+        "PATH",
+        "Lets an object that was deactivated count again.",
+    ),
+    (
+        "annotate",
+        "PATH TEXT",
+        "Notes something about an object, for people; an empty text takes the note away.",
+    ),
+];
+
+/// One edit.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Gives objects fields, and makes them where they are not there.
+    Set(Settings),
+    /// Deletes what is at the place and below it; a field goes back to its default.
+    Delete(Target),
+    /// Gives an object another name.
+    Rename(Renaming),
+    /// Makes another object like one.
+    Copy(Renaming),
+    /// Deactivates an object, or activates it again.
+    Deactivate(Target, bool),
+    /// Notes something about an object; takes the note away where there is none.
+    Annotate(Target, Option<Value>),
+}
+
+/// The objects that a `set` leads through, outermost first, and what it gives each.
+#[derive(Clone, Debug)]
+pub struct Settings(pub(crate) Vec<Setting>);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    pub(crate) table: Table,
+    /// The object's own part of the key; none where there is one such object below its parent.
+    pub(crate) key: Option<(KeyWord, Order)>,
+    /// How many values of the key before it are as those of the object before.
+    pub(crate) keep: usize,
+    /// The values by the number of their column.
+    pub(crate) values: Vec<(usize, Value)>,
+    pub(crate) target: Target,
+}
+
+/// An object and the key that it, or its copy, is to have.
+#[derive(Clone, Debug)]
+pub struct Renaming {
+    pub(crate) target: Target,
+    pub(crate) name: Value,
+    /// The word that says it.
+    pub(crate) word: usize,
+}
+
+impl Command {
+    /// Reads a command from its words.
+    ///
+    /// # Errors
+    ///
+    /// At the first word that cannot stand where it does, or where one is missing.
+    pub fn parse<W: AsRef<str>>(words: &[W]) -> Result<Command, EditError> {
+        Command::parse_below(words, &[] as &[&str])
+    }
+
+    /// Reads a command whose path begins below the place that `context` leads to. Errors count the words of the command
+    /// alone; one in the context counts as the verb.
+    ///
+    /// # Errors
+    ///
+    /// As [`Command::parse`].
+    pub fn parse_below<W: AsRef<str>, C: AsRef<str>>(
+        words: &[W],
+        context: &[C],
+    ) -> Result<Command, EditError> {
+        let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+        let Some((verb, rest)) = words.split_first() else {
+            return Err(missing(&Target::root(), 0, "a command", None));
+        };
+        let mut above = Target::root();
+        for word in context {
+            above.enter(word.as_ref(), 0)?;
+        }
+        let end = words.len();
+        let walk = |words: &[&str]| {
+            let mut target = above.clone();
+            for (index, word) in words.iter().enumerate() {
+                target.enter(word, index + 1)?;
+            }
+            Ok::<Target, EditError>(target)
+        };
+        match *verb {
+            "set" => Settings::parse(rest, above).map(Command::Set),
+            "delete" if rest.is_empty() => Err(missing(&above, end, "what to delete", None)),
+            "delete" => walk(rest).map(Command::Delete),
+            "deactivate" => object(walk(rest)?, end).map(|t| Command::Deactivate(t, true)),
+            "activate" => object(walk(rest)?, end).map(|t| Command::Deactivate(t, false)),
+            "rename" | "copy" => {
+                let [path @ .., "to", name] = rest else {
+                    let help = Some(format!("{verb} PATH to NAME"));
+                    // As far as the path can be read, what is wrong with it is the better thing to say.
+                    let path = rest.split(|word| *word == "to").next().unwrap_or_default();
+                    return Err(missing(&walk(path)?, end, "\"to\" and a name", help));
+                };
+                let target = object(walk(path)?, end - 2)?;
+                let renaming = Renaming::new(target, name, end - 1)?;
+                Ok(match *verb {
+                    "rename" => Command::Rename(renaming),
+                    _ => Command::Copy(renaming),
+                })
+            }
+            "annotate" => {
+                let [path @ .., text] = rest else {
+                    let help = Some("annotate PATH \"text\"; \"\" takes the note away".to_owned());
+                    return Err(missing(&above, end, "a path", help));
+                };
+                let target = object(walk(path)?, end - 1)?;
+                if text.is_empty() {
+                    return Ok(Command::Annotate(target, None));
+                }
+                match ColumnDefinition::ANNOTATION.parse(text) {
+                    Ok(note) => Ok(Command::Annotate(target, Some(note))),
+                    Err(error) => Err(EditError::Value {
+                        word: end - 1,
+                        at: target.path().join(ColumnDefinition::ANNOTATION.field),
+                        error,
+                        help: None,
+                    }),
+                }
+            }
+            other => {
+                let verbs = VERBS.iter().map(|(name, _, _)| *name);
+                Err(EditError::NoSuchVerb {
+                    word: 0,
+                    found: other.chars().take(80).collect(),
+                    help: crate::suggestion::did_you_mean(other, verbs),
+                })
+            }
+        }
+    }
+}
+
+fn missing(at: &Target, word: usize, expected: &str, help: Option<String>) -> EditError {
+    EditError::Missing {
+        word,
+        at: at.path(),
+        expected: expected.to_owned(),
+        help,
+    }
+}
+
+/// The names of the fields that can stand at an object, as help.
+fn fields_of(object: &crate::outline::Object) -> Option<String> {
+    let names: Vec<&str> = object.fields.iter().map(|field| field.name).collect();
+    Some(format!("expected {}", crate::value::or(&names)))
+}
+
+/// What a collection needs next.
+fn needs_key(target: &Target, end: usize) -> EditError {
+    let what = match target.node() {
+        Node::Collection(_, Order::List) => "an index, or + for a new entry at the end,".to_owned(),
+        Node::Collection(collection, _) => {
+            let noun = collection.table.definition().noun();
+            match collection.key_column().kind {
+                Kind::Text(format) if format.name == "name" => format!("the name of the {noun}"),
+                _ => format!("the {} of the {noun}", collection.key_column().field),
+            }
+        }
+        _ => "a field".to_owned(),
+    };
+    missing(target, end, &what, None)
+}
+
+/// The target, where it is an object with a row.
+fn object(target: Target, end: usize) -> Result<Target, EditError> {
+    match target.node() {
+        Node::Object(object) if object.table.is_some() => Ok(target),
+        Node::Object(object) => Err(missing(&target, end, "a field", fields_of(object))),
+        Node::Collection(..) => Err(needs_key(&target, end)),
+        Node::Field(..) => Err(EditError::Unfit {
+            word: target.word,
+            path: target.path(),
+            expected: "an object, found a field of one",
+        }),
+    }
+}
+
+impl Renaming {
+    fn new(target: Target, name: &str, word: usize) -> Result<Self, EditError> {
+        let collection = match target.collection() {
+            Some((collection, Order::Map | Order::Set)) => collection,
+            _ => {
+                return Err(EditError::Unfit {
+                    word: target.word,
+                    path: target.path(),
+                    expected: "an object with a name, found one without",
+                });
+            }
+        };
+        match collection.key_column().parse(name) {
+            Ok(name) => Ok(Renaming { target, name, word }),
+            Err(error) => Err(EditError::Value {
+                word,
+                at: target.path(),
+                error,
+                help: None,
+            }),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the words after `set`: a path, and then fields with values and further paths below what the words before
+    /// lead to. A set takes several members.
+    fn parse(words: &[&str], above: Target) -> Result<Self, EditError> {
+        let end = words.len() + 1;
+        let mut target = Target::root();
+        let mut settings = Settings(Vec::new());
+        for step in above.words() {
+            target.enter(step, 0)?;
+            settings.note(&target);
+        }
+        let mut index = 0;
+        while let Some(word) = words.get(index) {
+            index += 1;
+            if let (Node::Object(object), Some((_, Order::Set))) =
+                (target.node(), target.collection())
+                && object.field(word).is_none()
+            {
+                target.leave();
+            }
+            let before = target.words().len();
+            target.enter(word, index)?;
+            if let Node::Field(object, _) = target.node() {
+                // A word with dots may have led through objects first.
+                settings.note_from(&target, before);
+                index += settings.value(object, &target, words, index)?;
+                target.leave();
+            } else {
+                settings.note_from(&target, before);
+            }
+        }
+        match target.node() {
+            Node::Object(object) if object.table.is_none() => {
+                Err(missing(&target, end, "a field", fields_of(object)))
+            }
+            Node::Collection(..) => Err(needs_key(&target, end)),
+            _ => Ok(settings),
+        }
+    }
+
+    /// Notes the objects that the steps of the path after the first `before` ones lead to.
+    fn note_from(&mut self, target: &Target, before: usize) {
+        let mut targets = vec![target.clone()];
+        let mut above = target.clone();
+        while above.words().len() > before + 1 {
+            above.leave();
+            targets.push(above.clone());
+        }
+        targets.iter().rev().for_each(|target| self.note(target));
+    }
+
+    fn note(&mut self, target: &Target) {
+        let Node::Object(object) = target.node() else {
+            return;
+        };
+        let Some(table) = object.table else { return };
+        let key = target
+            .collection()
+            .and_then(|(_, order)| Some((target.keys.last()?.clone(), order)));
+        self.0.push(Setting {
+            table,
+            keep: target.keys.len() - usize::from(key.is_some()),
+            key,
+            values: Vec::new(),
+            target: target.clone(),
+        });
+    }
+
+    /// Reads the value of the field that `target` leads to; gives how many words it took.
+    fn value(
+        &mut self,
+        object: &crate::outline::Object,
+        target: &Target,
+        words: &[&str],
+        index: usize,
+    ) -> Result<usize, EditError> {
+        let (Some(column), Node::Field(_, number)) = (target.column(), target.node()) else {
+            return Ok(0);
+        };
+        let given = words.get(index).copied();
+        let (text, taken) = match (column.kind, given) {
+            // A flag that is named is set.
+            (Kind::Flag, Some(word)) if !matches!(word, "true" | "false") => ("true", 0),
+            (Kind::Flag, None) => ("true", 0),
+            (_, Some(word)) => (word, 1),
+            (_, None) => {
+                let expected = format!("the value of {}", column.field);
+                let help = Some(column.description());
+                return Err(missing(target, index + 1, &expected, help));
+            }
+        };
+        let value = column.parse(text).map_err(|error| EditError::Value {
+            word: index + 1,
+            at: target.path(),
+            error,
+            help: Some(format!("{}: {}", column.field, column.description())),
+        })?;
+        // The object that has the field was noted on the way to it, and nothing below it since.
+        let keys = target.keys.len();
+        let of_object = |s: &&mut Setting| {
+            Some(s.table) == object.table && s.target.keys.len() == keys
+        };
+        if let Some(setting) = self.0.iter_mut().rev().find(of_object) {
+            setting.values.push((number, value));
+        }
+        Ok(taken)
+    }
+}

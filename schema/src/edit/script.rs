@@ -1,0 +1,188 @@
+//! Commands in a text, one a line: what `load set` reads, and how errors in it are shown.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::document::Path;
+use crate::edit::apply::apply;
+use crate::edit::command::Command;
+use crate::edit::edits::Edits;
+use crate::edit::error::EditError;
+use crate::edit::words::{self, Unclosed, Word, quote};
+use crate::edit::workspace::Outcome;
+use crate::source::LARGEST_DOCUMENT;
+use crate::source::diagnostic::{Diagnostic, Diagnostics, Text};
+use crate::state::Rows;
+
+/// The most errors of one text that are gathered.
+const MOST_ERRORS: usize = 1000;
+
+/// A command of a text.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// What it asks for.
+    pub command: Command,
+    /// Where it stands in the text, in bytes.
+    pub span: Range<usize>,
+    words: Vec<Word>,
+}
+
+/// The commands of a text.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// In the order of the text.
+    pub lines: Vec<Line>,
+    text: Arc<Text>,
+}
+
+/// Reads commands from a text. `#` begins a comment; empty lines are none. `name` is what errors call the text. Cost: the
+/// text.
+///
+/// # Errors
+///
+/// Everything that is wrong with the words, with file, line and column.
+pub fn parse_script(name: &str, bytes: &[u8]) -> Result<Script, Diagnostics> {
+    let text = match text(name, bytes) {
+        Ok(text) => Arc::new(text),
+        Err((text, error)) => return Err(Diagnostics::new(Arc::new(text), vec![error])),
+    };
+    let mut lines = Vec::new();
+    let mut errors = Vec::new();
+    let mut start = 0;
+    for line in text.as_str().split_inclusive('\n') {
+        let at = start;
+        start += line.len();
+        if errors.len() >= MOST_ERRORS {
+            break;
+        }
+        match words::split(line) {
+            Err(open) => errors.push(unclosed(&open, at, line.trim_end().len())),
+            Ok(words) => {
+                let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+                let (Some(first), Some(last)) = (words.first(), words.last()) else {
+                    continue;
+                };
+                match Command::parse(&texts) {
+                    Ok(command) => {
+                        let span = at + first.span.start..at + last.span.end;
+                        lines.push(Line {
+                            command,
+                            span,
+                            words: shifted(words, at),
+                        });
+                    }
+                    Err(error) => errors.push(diagnostic(&error, &shifted(words, at))),
+                }
+            }
+        }
+    }
+    match errors.is_empty() {
+        true => Ok(Script { lines, text }),
+        false => Err(Diagnostics::new(text, errors)),
+    }
+}
+
+impl Script {
+    /// Does all commands to edits, in turn.
+    ///
+    /// # Errors
+    ///
+    /// At the first command that does not fit, with its place. Nothing is changed then.
+    pub fn apply(&self, rows: &dyn Rows, edits: &mut Edits) -> Result<Vec<Outcome>, Diagnostics> {
+        let before = edits.clone();
+        let mut outcomes = Vec::with_capacity(self.lines.len());
+        for line in &self.lines {
+            match apply(rows, edits, &line.command) {
+                Ok(outcome) => outcomes.push(outcome),
+                Err(error) => {
+                    *edits = before;
+                    let errors = vec![diagnostic(&error, &line.words)];
+                    return Err(Diagnostics::new(self.text.clone(), errors));
+                }
+            }
+        }
+        Ok(outcomes)
+    }
+}
+
+/// What is wrong with one command, as people read it: the command with a mark under the word that is meant. `name` is
+/// what the place is called, `skip` how many words of the command errors do not count.
+pub fn explain<W: AsRef<str>>(name: &str, words: &[W], error: &EditError) -> Diagnostics {
+    let mut line = String::new();
+    let mut placed = Vec::with_capacity(words.len());
+    for word in words {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        let start = line.len();
+        // A terminal shows one line.
+        let text: String = word.as_ref().chars().filter(|c| !c.is_control()).collect();
+        line.push_str(&quote(&text));
+        placed.push(Word {
+            text,
+            span: start..line.len(),
+        });
+    }
+    let error = diagnostic(error, &placed);
+    Diagnostics::new(Arc::new(Text::new(name, line)), vec![error])
+}
+
+/// What is open in a line, as people read it.
+pub fn explain_open(name: &str, line: &str, open: &Unclosed) -> Diagnostics {
+    let error = unclosed(open, 0, line.trim_end().len());
+    Diagnostics::new(Arc::new(Text::new(name, line.to_owned())), vec![error])
+}
+
+fn unclosed(open: &Unclosed, line: usize, length: usize) -> Diagnostic {
+    let span = line + open.at..line + length.max(open.at);
+    Diagnostic::new(span, open.to_string())
+}
+
+fn shifted(mut words: Vec<Word>, by: usize) -> Vec<Word> {
+    for word in &mut words {
+        word.span = word.span.start + by..word.span.end + by;
+    }
+    words
+}
+
+fn diagnostic(error: &EditError, words: &[Word]) -> Diagnostic {
+    let end = words.last().map_or(0, |word| word.span.end);
+    let start = words.first().map_or(0, |word| word.span.start);
+    let span = match error.word() {
+        Some(word) => words.get(word).map_or(end..end, |word| word.span.clone()),
+        None => start..end,
+    };
+    let diagnostic = Diagnostic::new(span, error.to_string()).at(Path::default());
+    match error.help() {
+        Some(help) => diagnostic.help(help),
+        None => diagnostic,
+    }
+}
+
+/// The text of a file; a byte order mark at its beginning is left out.
+fn text(name: &str, bytes: &[u8]) -> Result<Text, (Text, Diagnostic)> {
+    if bytes.len() > LARGEST_DOCUMENT {
+        let message = format!(
+            "the text has {} bytes, expected at most {LARGEST_DOCUMENT}",
+            bytes.len()
+        );
+        let error = Diagnostic::new(0..0, message);
+        return Err((Text::new(name, String::new()), error));
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => {
+            let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+            Ok(Text::new(name, text.to_owned()))
+        }
+        Err(error) => {
+            let (good, bad) = bytes.split_at(error.valid_up_to());
+            let mut text = String::from_utf8_lossy(good).into_owned();
+            let at = text.len();
+            text.push(char::REPLACEMENT_CHARACTER);
+            let byte = bad.first().copied().unwrap_or_default();
+            let message = format!("expected UTF-8 text, found the byte 0x{byte:02x}");
+            let error = Diagnostic::new(at..text.len(), message);
+            Err((Text::new(name, text), error))
+        }
+    }
+}
