@@ -1,5 +1,6 @@
 //! What commands do to edits.
 
+use crate::changeset::Changeset;
 use crate::document::Path;
 use crate::edit::command::{Command, Renaming, Setting, Settings};
 use crate::edit::edits::{Draft, Edits, Incomplete};
@@ -7,7 +8,6 @@ use crate::edit::error::EditError;
 use crate::edit::moving::move_object;
 use crate::edit::path::{KeyPart, Node, Order, Target};
 use crate::edit::workspace::{Outcome, Workspace};
-use crate::changeset::Changeset;
 use crate::model::{RowKey, Table};
 use crate::state::Rows;
 use crate::table::ColumnDefinition;
@@ -18,11 +18,7 @@ use crate::value::Value;
 /// # Errors
 ///
 /// Where the command does not fit. Nothing is changed then.
-pub fn apply(
-    rows: &dyn Rows,
-    edits: &mut Edits,
-    command: &Command,
-) -> Result<Outcome, EditError> {
+pub fn apply(rows: &dyn Rows, edits: &mut Edits, command: &Command) -> Result<Outcome, EditError> {
     let mut workspace = Workspace::new(rows, edits);
     match command {
         Command::Set(settings) => set(&mut workspace, settings)?,
@@ -30,12 +26,26 @@ pub fn apply(
         Command::Rename(renaming) => rename(&mut workspace, renaming)?,
         Command::Copy(renaming) => copy(&mut workspace, renaming)?,
         Command::Deactivate(target, deactivated) => {
-            let value = if *deactivated { Value::Integer(1) } else { Value::Null };
-            mark(&mut workspace, target, ColumnDefinition::DEACTIVATED.name, value)?;
+            let value = if *deactivated {
+                Value::Integer(1)
+            } else {
+                Value::Null
+            };
+            mark(
+                &mut workspace,
+                target,
+                ColumnDefinition::DEACTIVATED.name,
+                value,
+            )?;
         }
         Command::Annotate(target, text) => {
             let value = text.clone().unwrap_or(Value::Null);
-            mark(&mut workspace, target, ColumnDefinition::ANNOTATION.name, value)?;
+            mark(
+                &mut workspace,
+                target,
+                ColumnDefinition::ANNOTATION.name,
+                value,
+            )?;
         }
     }
     let outcome = workspace.finish();
@@ -166,7 +176,14 @@ fn delete(workspace: &mut Workspace<'_>, target: &Target) -> Result<(), EditErro
         let left = workspace.keys_below(collection.table, above)?.len();
         let left = i64::try_from(left).unwrap_or(i64::MAX);
         for index in *index..left {
-            move_entry(workspace, collection.table, above, index + 1, index, target.word)?;
+            move_entry(
+                workspace,
+                collection.table,
+                above,
+                index + 1,
+                index,
+                target.word,
+            )?;
         }
     }
     Ok(())

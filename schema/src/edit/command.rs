@@ -342,9 +342,8 @@ impl Settings {
         })?;
         // The object that has the field was noted on the way to it, and nothing below it since.
         let keys = target.keys.len();
-        let of_object = |s: &&mut Setting| {
-            Some(s.table) == object.table && s.target.keys.len() == keys
-        };
+        let of_object =
+            |s: &&mut Setting| Some(s.table) == object.table && s.target.keys.len() == keys;
         if let Some(setting) = self.0.iter_mut().rev().find(of_object) {
             setting.values.push((number, value));
         }

@@ -126,7 +126,12 @@ impl Moves<'_, '_> {
                 let column = table.definition().position(name)?;
                 own.get(column).or_else(|| draft.get(column))
             };
-            if reference.columns.iter().map(value).eq(values.iter().map(Some)) {
+            if reference
+                .columns
+                .iter()
+                .map(value)
+                .eq(values.iter().map(Some))
+            {
                 keys.push(key);
             }
         }

@@ -105,7 +105,11 @@ impl Target {
     pub(crate) fn leave(&mut self) {
         self.nodes.pop();
         self.steps.pop();
-        if self.keys.last().is_some_and(|key| key.depth > self.steps.len()) {
+        if self
+            .keys
+            .last()
+            .is_some_and(|key| key.depth > self.steps.len())
+        {
             self.keys.pop();
         }
     }

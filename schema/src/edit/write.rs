@@ -151,7 +151,9 @@ fn update(text: &mut String, before: Option<&Draft>, after: &Draft) {
     let path = after.path();
     let table = after.key().table();
     let was = |column| before.and_then(|before| before.get(column));
-    let changed = after.given().filter(|(column, value)| was(*column) != Some(*value));
+    let changed = after
+        .given()
+        .filter(|(column, value)| was(*column) != Some(*value));
     let changed: Vec<(usize, Value)> = changed.map(|(c, value)| (c, value.clone())).collect();
     let columns = table.definition().columns;
     if before.is_none() || changed.iter().any(|(c, value)| shown(&columns[*c], value)) {
