@@ -6,6 +6,7 @@
 
 mod apply;
 mod command;
+mod complete;
 mod edits;
 mod error;
 mod moving;
@@ -17,6 +18,7 @@ mod write;
 
 pub use apply::apply;
 pub use command::{Command, Renaming, Settings, VERBS};
+pub use complete::{Candidate, Completion, complete};
 pub use edits::{Draft, Edits, Incomplete};
 pub use error::EditError;
 pub use path::{Node, Order, Target};

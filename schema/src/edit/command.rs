@@ -134,7 +134,7 @@ impl Command {
                     let help = Some(format!("{verb} PATH to NAME"));
                     // As far as the path can be read, what is wrong with it is the better thing to say.
                     let path = rest.split(|word| *word == "to").next().unwrap_or_default();
-                    return Err(missing(&walk(path)?, end, "\"to\" and a name", help));
+                    return Err(missing(&walk(path)?, end, "\"to NAME\"", help));
                 };
                 let target = object(walk(path)?, end - 2)?;
                 let renaming = Renaming::new(target, name, end - 1)?;
@@ -244,42 +244,24 @@ impl Renaming {
 }
 
 impl Settings {
-    /// Reads the words after `set`: a path, and then fields with values and further paths below what the words before
-    /// lead to. A set takes several members.
     fn parse(words: &[&str], above: Target) -> Result<Self, EditError> {
         let end = words.len() + 1;
-        let mut target = Target::root();
-        let mut settings = Settings(Vec::new());
-        for step in above.words() {
-            target.enter(step, 0)?;
-            settings.note(&target);
-        }
-        let mut index = 0;
-        while let Some(word) = words.get(index) {
-            index += 1;
-            if let (Node::Object(object), Some((_, Order::Set))) =
-                (target.node(), target.collection())
-                && object.field(word).is_none()
-            {
-                target.leave();
-            }
-            let before = target.words().len();
-            target.enter(word, index)?;
-            if let Node::Field(object, _) = target.node() {
-                // A word with dots may have led through objects first.
-                settings.note_from(&target, before);
-                index += settings.value(object, &target, words, index)?;
-                target.leave();
-            } else {
-                settings.note_from(&target, before);
-            }
-        }
+        let walk = Walk::along(words, above)?;
+        let target = walk.target;
         match target.node() {
             Node::Object(object) if object.table.is_none() => {
                 Err(missing(&target, end, "a field", fields_of(object)))
             }
+            Node::Object(_) => Ok(walk.settings),
             Node::Collection(..) => Err(needs_key(&target, end)),
-            _ => Ok(settings),
+            Node::Field(..) => {
+                let (field, description) = match target.column() {
+                    Some(column) => (column.field, column.description()),
+                    None => ("the field", String::new()),
+                };
+                let expected = format!("the value of {field}");
+                Err(missing(&target, end, &expected, Some(description)))
+            }
         }
     }
 
@@ -311,42 +293,82 @@ impl Settings {
         });
     }
 
-    /// Reads the value of the field that `target` leads to; gives how many words it took.
-    fn value(
-        &mut self,
-        object: &crate::outline::Object,
-        target: &Target,
-        words: &[&str],
-        index: usize,
-    ) -> Result<usize, EditError> {
-        let (Some(column), Node::Field(_, number)) = (target.column(), target.node()) else {
-            return Ok(0);
-        };
-        let given = words.get(index).copied();
-        let (text, taken) = match (column.kind, given) {
-            // A flag that is named is set.
-            (Kind::Flag, Some(word)) if !matches!(word, "true" | "false") => ("true", 0),
-            (Kind::Flag, None) => ("true", 0),
-            (_, Some(word)) => (word, 1),
-            (_, None) => {
-                let expected = format!("the value of {}", column.field);
-                let help = Some(column.description());
-                return Err(missing(target, index + 1, &expected, help));
-            }
-        };
-        let value = column.parse(text).map_err(|error| EditError::Value {
-            word: index + 1,
-            at: target.path(),
-            error,
-            help: Some(format!("{}: {}", column.field, column.description())),
-        })?;
+    /// Gives the field that `target` leads to its value.
+    fn give(&mut self, target: &Target, column: usize, value: Value) {
         // The object that has the field was noted on the way to it, and nothing below it since.
         let keys = target.keys.len();
         let of_object =
-            |s: &&mut Setting| Some(s.table) == object.table && s.target.keys.len() == keys;
+            |s: &&mut Setting| s.target.keys.len() == keys && target.table() == Some(s.table);
         if let Some(setting) = self.0.iter_mut().rev().find(of_object) {
-            setting.values.push((number, value));
+            setting.values.push((column, value));
         }
-        Ok(taken)
+    }
+}
+
+/// The way along the words after `set`: a path, and then fields with values and further paths below what the words
+/// before lead to. A set takes several members.
+pub(crate) struct Walk {
+    pub(crate) settings: Settings,
+    /// Where the words lead: to a field where its value is still to come.
+    pub(crate) target: Target,
+}
+
+impl Walk {
+    pub(crate) fn along(words: &[&str], above: Target) -> Result<Self, EditError> {
+        let mut target = Target::root();
+        let mut settings = Settings(Vec::new());
+        for step in above.words() {
+            target.enter(step, 0)?;
+            settings.note(&target);
+        }
+        let mut words = words.iter().zip(1..).peekable();
+        while let Some((word, index)) = words.next() {
+            leave_member(&mut target, word);
+            let before = target.words().len();
+            target.enter(word, index)?;
+            // A word with dots may have led through several objects.
+            settings.note_from(&target, before);
+            let (Node::Field(_, number), Some(column)) = (target.node(), target.column()) else {
+                continue;
+            };
+            // A flag that is named is set.
+            let flag = matches!(column.kind, Kind::Flag);
+            let given = words.next_if(|(word, _)| !flag || matches!(**word, "true" | "false"));
+            let (text, index) = match given {
+                Some((text, index)) => (*text, index),
+                None if flag => ("true", index),
+                None => break,
+            };
+            let value = column.parse(text).map_err(|error| EditError::Value {
+                word: index,
+                at: target.path(),
+                error,
+                help: Some(format!("{}: {}", column.field, column.description())),
+            })?;
+            settings.give(&target, number, value);
+            target.leave();
+        }
+        Ok(Walk { settings, target })
+    }
+}
+
+/// After a member of a set, a word that is none of its marks is another member, or a field of what has the set.
+fn leave_member(target: &mut Target, word: &str) {
+    let (Node::Object(member), Some((collection, Order::Set))) =
+        (target.node(), target.collection())
+    else {
+        return;
+    };
+    if member.field(word).is_some() {
+        return;
+    }
+    target.leave();
+    let mut above = target.clone();
+    above.leave();
+    if let Node::Object(object) = above.node()
+        && object.field(word).is_some()
+        && collection.key_column().parse(word).is_err()
+    {
+        *target = above;
     }
 }

@@ -166,7 +166,40 @@ impl Target {
         if let Some(steps) = dotted(self.node(), word) {
             return steps.iter().try_for_each(|step| self.step(step, index));
         }
-        self.step(word, index)
+        self.step(word, index).map_err(|error| {
+            // Nothing was entered.
+            self.as_far_as(word, index).unwrap_or(error)
+        })
+    }
+
+    /// What is wrong with a word with dots, said where a good beginning of it leads: the one after which a field is nearly
+    /// named, or the shortest.
+    fn as_far_as(&self, word: &str, index: usize) -> Option<EditError> {
+        let ends = word.match_indices('.').map(|(at, _)| at);
+        let mut first = None;
+        for end in ends.take_while(|end| *end <= LONGEST_DOTTED) {
+            let mut steps = Vec::new();
+            if end == 0 || !read(self.node(), &word[..end], &mut steps) {
+                continue;
+            }
+            let mut target = self.clone();
+            steps
+                .iter()
+                .try_for_each(|step| target.step(step, index))
+                .ok()?;
+            let Node::Object(object) = target.node() else {
+                continue;
+            };
+            let next = word[end + 1..].split(['.', '[']).next().unwrap_or_default();
+            let names = object.fields.iter().map(|field| field.name);
+            let near = crate::suggestion::nearest(next, names).is_some();
+            let error = target.step(next, index).err();
+            if near {
+                return error.or(first);
+            }
+            first = first.or(error);
+        }
+        first
     }
 
     fn step(&mut self, word: &str, index: usize) -> Result<(), EditError> {
@@ -213,6 +246,14 @@ impl Target {
             at: self.path(),
             found: found.to_owned(),
             help,
+        }
+    }
+
+    /// The table of the object here, or of the one that has the field.
+    pub(crate) fn table(&self) -> Option<Table> {
+        match self.node() {
+            Node::Object(object) | Node::Field(object, _) => object.table,
+            Node::Collection(..) => None,
         }
     }
 

@@ -42,10 +42,7 @@ pub struct Script {
 ///
 /// Everything that is wrong with the words, with file, line and column.
 pub fn parse_script(name: &str, bytes: &[u8]) -> Result<Script, Diagnostics> {
-    let text = match text(name, bytes) {
-        Ok(text) => Arc::new(text),
-        Err((text, error)) => return Err(Diagnostics::new(Arc::new(text), vec![error])),
-    };
+    let text = Arc::new(text(name, bytes)?);
     let mut lines = Vec::new();
     let mut errors = Vec::new();
     let mut start = 0;
@@ -160,14 +157,20 @@ fn diagnostic(error: &EditError, words: &[Word]) -> Diagnostic {
 }
 
 /// The text of a file; a byte order mark at its beginning is left out.
-fn text(name: &str, bytes: &[u8]) -> Result<Text, (Text, Diagnostic)> {
+fn text(name: &str, bytes: &[u8]) -> Result<Text, Diagnostics> {
+    let fail = |text: String, span, message: String| {
+        let error = Diagnostic::new(span, message);
+        Err(Diagnostics::new(
+            Arc::new(Text::new(name, text)),
+            vec![error],
+        ))
+    };
     if bytes.len() > LARGEST_DOCUMENT {
         let message = format!(
             "the text has {} bytes, expected at most {LARGEST_DOCUMENT}",
             bytes.len()
         );
-        let error = Diagnostic::new(0..0, message);
-        return Err((Text::new(name, String::new()), error));
+        return fail(String::new(), 0..0, message);
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => {
@@ -181,8 +184,8 @@ fn text(name: &str, bytes: &[u8]) -> Result<Text, (Text, Diagnostic)> {
             text.push(char::REPLACEMENT_CHARACTER);
             let byte = bad.first().copied().unwrap_or_default();
             let message = format!("expected UTF-8 text, found the byte 0x{byte:02x}");
-            let error = Diagnostic::new(at..text.len(), message);
-            Err((Text::new(name, text), error))
+            let span = at..text.len();
+            fail(text, span, message)
         }
     }
 }
