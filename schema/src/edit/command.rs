@@ -158,7 +158,6 @@ impl Command {
                         word: end - 1,
                         at: target.path().join(ColumnDefinition::ANNOTATION.field),
                         error,
-                        help: None,
                     }),
                 }
             }
@@ -237,7 +236,6 @@ impl Renaming {
                 word,
                 at: target.path(),
                 error,
-                help: None,
             }),
         }
     }
@@ -255,12 +253,13 @@ impl Settings {
             Node::Object(_) => Ok(walk.settings),
             Node::Collection(..) => Err(needs_key(&target, end)),
             Node::Field(..) => {
-                let (field, description) = match target.column() {
-                    Some(column) => (column.field, column.description()),
-                    None => ("the field", String::new()),
-                };
-                let expected = format!("the value of {field}");
-                Err(missing(&target, end, &expected, Some(description)))
+                let field = target.column().map_or("the field", |column| column.field);
+                Err(missing(
+                    &target,
+                    end,
+                    &format!("the value of {field}"),
+                    None,
+                ))
             }
         }
     }
@@ -343,7 +342,6 @@ impl Walk {
                 word: index,
                 at: target.path(),
                 error,
-                help: Some(format!("{}: {}", column.field, column.description())),
             })?;
             settings.give(&target, number, value);
             target.leave();

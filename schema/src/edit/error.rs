@@ -41,8 +41,6 @@ pub enum EditError {
         at: Path,
         /// What was expected and what was found.
         error: FieldError,
-        /// What the field is for.
-        help: Option<String>,
     },
     /// The words end where another one has to stand.
     #[error("{}{expected} is missing", inside(.at))]
@@ -144,6 +142,21 @@ impl EditError {
         }
     }
 
+    /// The place that is meant.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            EditError::NoSuchField { at, .. }
+            | EditError::Value { at, .. }
+            | EditError::Missing { at, .. }
+            | EditError::TooMany { at, .. } => Some(at),
+            EditError::Absent { path, .. }
+            | EditError::Exists { path, .. }
+            | EditError::Unfit { path, .. }
+            | EditError::Index { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
     /// What to do about it, when that can be told.
     pub fn help(&self) -> Option<String> {
         match self {
@@ -151,7 +164,7 @@ impl EditError {
             EditError::NoSuchVerb { help, .. }
             | EditError::Missing { help, .. }
             | EditError::Absent { help, .. } => help.clone(),
-            EditError::Value { error, help, .. } => error.help.clone().or_else(|| help.clone()),
+            EditError::Value { error, .. } => error.help.clone(),
             _ => None,
         }
     }

@@ -215,7 +215,6 @@ impl Target {
                     word: index,
                     at: self.path(),
                     error,
-                    help: None,
                 })?;
                 self.keys.push(KeyWord {
                     part,

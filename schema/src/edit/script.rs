@@ -3,17 +3,17 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::document::Path;
 use crate::edit::apply::apply;
 use crate::edit::command::Command;
 use crate::edit::edits::Edits;
 use crate::edit::error::EditError;
 use crate::edit::words::{self, Unclosed, Word, quote};
 use crate::edit::workspace::Outcome;
-use crate::source::LARGEST_DOCUMENT;
+use crate::source;
 use crate::source::diagnostic::{Diagnostic, Diagnostics, Text};
 use crate::state::Rows;
 
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// The most errors of one text that are gathered.
 const MOST_ERRORS: usize = 1000;
 
@@ -42,7 +42,13 @@ pub struct Script {
 ///
 /// Everything that is wrong with the words, with file, line and column.
 pub fn parse_script(name: &str, bytes: &[u8]) -> Result<Script, Diagnostics> {
-    let text = Arc::new(text(name, bytes)?);
+    let text = source::text(
+        name,
+        bytes
+            .strip_prefix(BYTE_ORDER_MARK)
+            .unwrap_or(bytes)
+            .to_vec(),
+    )?;
     let mut lines = Vec::new();
     let mut errors = Vec::new();
     let mut start = 0;
@@ -149,43 +155,16 @@ fn diagnostic(error: &EditError, words: &[Word]) -> Diagnostic {
         Some(word) => words.get(word).map_or(end..end, |word| word.span.clone()),
         None => start..end,
     };
-    let diagnostic = Diagnostic::new(span, error.to_string()).at(Path::default());
-    match error.help() {
-        Some(help) => diagnostic.help(help),
-        None => diagnostic,
-    }
-}
-
-/// The text of a file; a byte order mark at its beginning is left out.
-fn text(name: &str, bytes: &[u8]) -> Result<Text, Diagnostics> {
-    let fail = |text: String, span, message: String| {
-        let error = Diagnostic::new(span, message);
-        Err(Diagnostics::new(
-            Arc::new(Text::new(name, text)),
-            vec![error],
-        ))
+    let text = error.to_string();
+    let path = error.path().cloned().unwrap_or_default();
+    // Where the message begins with the path, that is said by the path itself.
+    let mut diagnostic = match text.strip_prefix(&format!("{path}: ")) {
+        Some(message) => Diagnostic {
+            path,
+            ..Diagnostic::new(span, message)
+        },
+        None => Diagnostic::new(span, text),
     };
-    if bytes.len() > LARGEST_DOCUMENT {
-        let message = format!(
-            "the text has {} bytes, expected at most {LARGEST_DOCUMENT}",
-            bytes.len()
-        );
-        return fail(String::new(), 0..0, message);
-    }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => {
-            let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-            Ok(Text::new(name, text.to_owned()))
-        }
-        Err(error) => {
-            let (good, bad) = bytes.split_at(error.valid_up_to());
-            let mut text = String::from_utf8_lossy(good).into_owned();
-            let at = text.len();
-            text.push(char::REPLACEMENT_CHARACTER);
-            let byte = bad.first().copied().unwrap_or_default();
-            let message = format!("expected UTF-8 text, found the byte 0x{byte:02x}");
-            let span = at..text.len();
-            fail(text, span, message)
-        }
-    }
+    diagnostic.help = error.help();
+    diagnostic
 }
