@@ -59,6 +59,20 @@ sanitize: deps ## AddressSanitizer over the tests of what is unsafe, and over th
 	$(CARGO) build --target "$$host" --package rewire-cli; \
 	examples/demo/run.sh "$(target)/asan/$$host/debug/rewire"
 
+# What is fuzzed, and what is kept of it, is in tests/fuzz. New inputs go beside the target, not into what is kept.
+FUZZ := tests/fuzz/libfuzzer
+TIME ?= 60
+
+.PHONY: fuzz
+fuzz: deps ## Lists what can be fuzzed; make fuzz NAME=x TIME=60 fuzzes it (cargo install --locked cargo-fuzz)
+ifeq ($(NAME),)
+	@ls tests/fuzz/corpus
+else
+	@mkdir -p "$(FUZZ)/corpus/$(NAME)"
+	$(CARGO) fuzz run --sanitizer none --fuzz-dir $(FUZZ) $(NAME) $(FUZZ)/corpus/$(NAME) tests/fuzz/corpus/$(NAME) -- \
+	    -max_total_time=$(TIME) -timeout=10 -rss_limit_mb=2048
+endif
+
 .PHONY: build
 build: deps ## The release binary, target/release/rewire
 	@$(CARGO) build --package rewire-cli --release
