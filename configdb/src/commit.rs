@@ -268,9 +268,7 @@ impl Store {
             message: request.message.to_owned(),
             committed_at: now,
             schema_version: SCHEMA_VERSION,
-            parent: head
-                .hash
-                .unwrap_or_else(|| rewire_journal::genesis(&self.identity())),
+            parent: head.hash_or_genesis(&self.identity()),
             state_digest,
             changeset: rewire_journal::encode(&attempt.changeset),
             hash: Hash::from_bytes([0; 32]),

@@ -1,6 +1,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use rewire_journal::export::FileError;
 use rewire_journal::{JournalError, StateDigest};
 use rewire_schema::types::ParseError;
 use rewire_schema::{Mismatch, Path, Value};
@@ -173,6 +174,57 @@ pub enum Error {
         up_to: u64,
         /// What needs them.
         why: Needed,
+    },
+    /// A journal file cannot be written, or is not one.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A new store needs the journal from its beginning.
+    #[error("the journal file begins after revision {floor}: a new store needs it from revision 1")]
+    Incomplete {
+        /// The revision before the file's first.
+        floor: u64,
+    },
+    /// The journal file is of another store.
+    #[error("the journal file is of another store: {}, this one is {}", hex(.theirs), hex(.ours))]
+    ForeignJournal {
+        /// This store's identity.
+        ours: [u8; 16],
+        /// The identity in the file.
+        theirs: [u8; 16],
+    },
+    /// The journal file and the store have different entries of one revision.
+    #[error("the journals part at revision {revision}: the file has another entry than the store")]
+    Diverged {
+        /// The revision.
+        revision: u64,
+    },
+    /// Entries between the store's last and the file's first are missing.
+    #[error("the journal file begins after revision {floor}, but the last revision here is {head}")]
+    Gap {
+        /// The store's last revision.
+        head: u64,
+        /// The revision before the file's first.
+        floor: u64,
+    },
+    /// An entry was written by a later version of this program.
+    #[error(
+        "revision {revision} is of schema version {entry}; this program knows versions up to {ours}"
+    )]
+    NewerEntry {
+        /// The revision.
+        revision: u64,
+        /// The entry's version.
+        entry: u32,
+        /// The last version that is known here.
+        ours: u32,
+    },
+    /// An entry of a journal file does not fit onto the state before it.
+    #[error("revision {revision} cannot be applied")]
+    NotReplayed {
+        /// The revision.
+        revision: u64,
+        /// Why.
+        source: Box<Error>,
     },
     /// The table has no such columns, or there are not as many values as columns.
     #[error("table {table} cannot be searched by ({})", .columns.join(", "))]
@@ -366,6 +418,10 @@ fn changed_text(name: &str, found: u64, author: &Option<String>) -> String {
         }
         _ => format!("candidate \"{name}\" was removed in between"),
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn first_row(row: &Option<Path>) -> String {

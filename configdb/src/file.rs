@@ -199,8 +199,9 @@ pub(crate) fn create(
     let connection =
         Connection::open_with_flags(&scratch.0, flags).during("opening the new store")?;
     migrate::migrate(&connection)?;
-    use_write_ahead_log(&connection)?;
+    // Before there is a write-ahead log: nothing may be left in one.
     fill(&connection)?;
+    use_write_ahead_log(&connection)?;
     connection
         .close()
         .map_err(|(_, error)| error)

@@ -20,6 +20,14 @@ pub(crate) struct Head {
     pub(crate) digest: StateDigest,
 }
 
+impl Head {
+    /// The hash that the next entry is chained to.
+    pub(crate) fn hash_or_genesis(&self, identity: &[u8; 16]) -> Hash {
+        self.hash
+            .unwrap_or_else(|| rewire_journal::genesis(identity))
+    }
+}
+
 /// The beginning of the journal: the empty state at revision 0, or the checkpoint that it was shortened to.
 pub(crate) type Floor = Head;
 
@@ -126,14 +134,15 @@ pub(crate) fn floor(connection: &Connection) -> Result<Floor, Error> {
 
 fn one_head(connection: &Connection, sql: &str) -> rusqlite::Result<Option<Head>> {
     let mut statement = connection.prepare_cached(sql)?;
-    let read = |row: &Row<'_>| {
-        Ok(Head {
-            revision: row.get(0)?,
-            hash: Some(Hash::from_bytes(row.get(1)?)),
-            digest: StateDigest::from_bytes(row.get(2)?),
-        })
-    };
-    statement.query_row([], read).optional()
+    statement.query_row([], read_head).optional()
+}
+
+fn read_head(row: &Row<'_>) -> rusqlite::Result<Head> {
+    Ok(Head {
+        revision: row.get(0)?,
+        hash: Some(Hash::from_bytes(row.get(1)?)),
+        digest: StateDigest::from_bytes(row.get(2)?),
+    })
 }
 
 /// Checks that the state of a revision can be told: that it was committed, and is not older than the journal.
@@ -149,18 +158,22 @@ pub(crate) fn expect_state(connection: &Connection, revision: u64) -> Result<(),
     Ok(())
 }
 
-/// The digest of a revision's state. Constant cost.
-pub(crate) fn state_digest(connection: &Connection, revision: u64) -> Result<StateDigest, Error> {
+/// What the end of the journal was at a revision. Constant cost.
+pub(crate) fn head_at(connection: &Connection, revision: u64) -> Result<Head, Error> {
     expect_state(connection, revision)?;
     let floor = floor(connection)?;
     if revision == floor.revision {
-        return Ok(floor.digest);
+        return Ok(floor);
     }
     connection
-        .prepare_cached("SELECT state_digest FROM journal WHERE revision = ?1")
-        .and_then(|mut statement| statement.query_row([bound(revision)], |row| row.get(0)))
-        .map(StateDigest::from_bytes)
+        .prepare_cached("SELECT revision, hash, state_digest FROM journal WHERE revision = ?1")
+        .and_then(|mut statement| statement.query_row([bound(revision)], read_head))
         .during("reading the digest of a revision")
+}
+
+/// The digest of a revision's state. Constant cost.
+pub(crate) fn state_digest(connection: &Connection, revision: u64) -> Result<StateDigest, Error> {
+    Ok(head_at(connection, revision)?.digest)
 }
 
 /// The entry of a revision.

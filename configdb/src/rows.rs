@@ -135,7 +135,38 @@ fn read_row(table: Table, sql: &rusqlite::Row<'_>) -> Result<Row, Error> {
     })
 }
 
+/// A row whose columns hold just what this program writes for its values. Another way to write the same value, like a
+/// capital letter in a MAC address, is damage too.
+fn read_exact_row(table: Table, sql: &rusqlite::Row<'_>) -> Result<Row, Error> {
+    let row = read_row(table, sql)?;
+    let columns = table.definition().columns.iter().enumerate();
+    for ((index, column), value) in columns.zip(row.values()) {
+        let exact = match (sql.get_ref(index).during("reading a row")?, &value) {
+            (ValueRef::Null, Value::Null) => true,
+            (ValueRef::Integer(found), Value::Integer(value)) => found == *value,
+            (ValueRef::Text(found), Value::Text(value)) => found == value.as_bytes(),
+            _ => false,
+        };
+        if !exact {
+            let why = format!("{}: {} is not written as {value}", row.path(), column.name);
+            return Err(Error::Damaged { why });
+        }
+    }
+    Ok(row)
+}
+
 fn query(
+    connection: &Connection,
+    table: Table,
+    sql: &str,
+    parameters: &[Value],
+    each: impl FnMut(Row),
+) -> Result<(), Error> {
+    query_by(read_row, connection, table, sql, parameters, each)
+}
+
+fn query_by(
+    read: fn(Table, &rusqlite::Row<'_>) -> Result<Row, Error>,
     connection: &Connection,
     table: Table,
     sql: &str,
@@ -147,7 +178,7 @@ fn query(
     let parameters = params_from_iter(parameters.iter().map(Parameter));
     let mut rows = statement.query(parameters).during(during)?;
     while let Some(row) = rows.next().during(during)? {
-        each(read_row(table, row)?);
+        each(read(table, row)?);
     }
     Ok(())
 }
@@ -156,18 +187,23 @@ fn query(
 pub(crate) fn configuration(connection: &Connection) -> Result<Configuration, Error> {
     let mut configuration = Configuration::default();
     for table in Table::ALL {
-        for_each(connection, *table, |row| drop(configuration.insert(row)))?;
+        let sql = &Statements::of(*table).all;
+        query(connection, *table, sql, &[], |row| {
+            drop(configuration.insert(row));
+        })?;
     }
     Ok(configuration)
 }
 
-/// Goes through all rows of a table, in the order of their keys. Cost: the table, a row at a time.
-pub(crate) fn for_each(
+/// Goes through all rows of a table, in the order of their keys, and checks that each is written as this program writes it.
+/// Cost: the table, a row at a time.
+pub(crate) fn for_each_exact(
     connection: &Connection,
     table: Table,
     each: impl FnMut(Row),
 ) -> Result<(), Error> {
-    query(connection, table, &Statements::of(table).all, &[], each)
+    let sql = &Statements::of(table).all;
+    query_by(read_exact_row, connection, table, sql, &[], each)
 }
 
 /// The row with this key.

@@ -126,7 +126,7 @@ impl Walk {
         // Rows that the journal says are there, and that were not seen.
         let mut missing = self.changed.iter().filter_map(Change::after).count();
         for table in Table::ALL {
-            rows::for_each(connection, *table, |row| {
+            rows::for_each_exact(connection, *table, |row| {
                 count += 1;
                 found.add(&row);
                 let as_expected = match self.changed.get(&row.row_key()) {

@@ -1,7 +1,10 @@
 //! What the tests of the store share.
 #![allow(dead_code, unreachable_pub, missing_docs)] // each test file uses its part
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use rewire_configdb::{
     CandidateEdit, CommitRequest, Committed, EntryKind, Error, Store, Unchecked,
@@ -134,4 +137,43 @@ pub fn text(error: &(dyn std::error::Error + 'static)) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(": ")
+}
+
+/// A clock that stands still until it is moved, in microseconds. Its copies are one clock.
+#[derive(Clone, Default)]
+pub struct Clock(Arc<AtomicI64>);
+
+impl Clock {
+    pub fn now(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    pub fn advance(&self, time: Duration) {
+        let microseconds = i64::try_from(time.as_micros()).unwrap();
+        self.0.fetch_add(microseconds, Ordering::SeqCst);
+    }
+
+    pub fn set(&self, microseconds: i64) {
+        self.0.store(microseconds, Ordering::SeqCst);
+    }
+
+    pub fn open(&self, path: &Path) -> Store {
+        let clock = self.clone();
+        Store::open(path).unwrap().with_clock(move || clock.now())
+    }
+
+    pub fn create(&self, path: &Path) -> Store {
+        drop(Store::create(path).unwrap());
+        self.open(path)
+    }
+}
+
+/// Commits the inverse of a revision's changes.
+pub fn revert(store: &mut Store, of: u64) -> Result<Committed, Error> {
+    let changeset = store.revert_changeset(of)?;
+    let request = CommitRequest {
+        kind: EntryKind::Revert { of },
+        ..request(store, &changeset)
+    };
+    store.commit(request, &mut Unchecked)
 }
