@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::CommandFactory;
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::CompleteEnv;
-use rewire_configdb::Store;
+use rewire_configdb::{LogEntry, LogQuery, Store};
 use rewire_schema::Path;
 
 use crate::Cli;
@@ -51,6 +51,11 @@ pub(crate) fn revisions() -> ArgValueCandidates {
     ArgValueCandidates::new(revision_candidates)
 }
 
+/// The tags.
+pub(crate) fn tags() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| tag_candidates(&store()))
+}
+
 /// Paths of the running configuration, step by step.
 pub(crate) fn paths() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| {
@@ -81,23 +86,41 @@ fn store() -> Option<Store> {
 }
 
 fn candidate_names() -> Vec<String> {
-    store()
+    let candidates = store()
         .and_then(|store| store.candidates().ok())
-        .unwrap_or_default()
+        .unwrap_or_default();
+    candidates
         .into_iter()
         .map(|candidate| candidate.name)
         .collect()
 }
 
-fn revision_candidates() -> Vec<CompletionCandidate> {
-    let entries = store()
-        .and_then(|store| store.log(rewire_configdb::LogQuery::last(MOST)).ok())
+fn tag_candidates(store: &Option<Store>) -> Vec<CompletionCandidate> {
+    let tags = store
+        .as_ref()
+        .and_then(|store| store.tags().ok())
         .unwrap_or_default();
-    let candidate = |entry: rewire_configdb::LogEntry| {
+    let help = |revision: u64| Some(format!("revision {revision}").into());
+    tags.into_iter()
+        .map(|tag| CompletionCandidate::new(tag.name).help(help(tag.revision)))
+        .collect()
+}
+
+fn revision_candidates() -> Vec<CompletionCandidate> {
+    let store = store();
+    let entries = store
+        .as_ref()
+        .and_then(|store| store.log(LogQuery::last(MOST)).ok())
+        .unwrap_or_default();
+    let candidate = |entry: LogEntry| {
         let message = entry.message.lines().next().unwrap_or_default().to_owned();
         CompletionCandidate::new(entry.revision.to_string()).help(Some(message.into()))
     };
-    entries.into_iter().map(candidate).collect()
+    entries
+        .into_iter()
+        .map(candidate)
+        .chain(tag_candidates(&store))
+        .collect()
 }
 
 /// For each path of the configuration that goes on from what is typed, its next step.

@@ -3,14 +3,16 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 
-use rewire_configdb::Store;
+use rewire_configdb::{Session, Store};
 use rewire_schema::types::Name;
 use serde_json::Value;
 
 use crate::answer::{self, Answer};
+use crate::checker;
 use crate::completion;
 use crate::failure::Failure;
 use crate::pager;
+use crate::settling;
 use crate::terminal::{self, Colour};
 use crate::waiting::Waiting;
 
@@ -96,9 +98,15 @@ impl Context {
         Ok(Store::open(&self.store)?)
     }
 
-    /// Opens the store to write to it.
+    /// Opens the store to write to it, in the name of this process and those that it works for: a lock that one of them
+    /// holds is no hindrance. First what is due is done, and said.
     pub(crate) fn open_to_write(&self) -> Result<Store, Failure> {
-        self.open()
+        let sessions = Session::ancestry().unwrap_or_default();
+        let mut store = self.open()?.with_sessions(sessions);
+        for settled in store.settle(&mut checker::checker())? {
+            self.note(&format!("note: {}", settling::describe(&settled)));
+        }
+        Ok(store)
     }
 
     /// Whether standard output gets colours.

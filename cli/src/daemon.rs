@@ -8,6 +8,7 @@
 //! | [`endpoint`] | takes connections; each has a thread of its own, in a bounded number |
 //! | [`metrics`] | answers scrapes |
 
+mod administration;
 mod endpoint;
 mod follower;
 mod lock;
@@ -56,6 +57,7 @@ pub(crate) struct Options {
 pub(crate) struct Daemon {
     shared: Arc<Shared>,
     progress: progress::Progress,
+    administration: administration::Administration,
     step_times: metrics::StepTimes,
     kicks: SyncSender<()>,
     started: Instant,
@@ -89,6 +91,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let daemon = Arc::new(Daemon {
         shared: platform.gateway.shared(),
         progress: progress::Progress::default(),
+        administration: administration::Administration::default(),
         step_times: metrics::StepTimes::default(),
         kicks,
         started: Instant::now(),

@@ -2,13 +2,15 @@
 
 use std::process::ExitCode;
 
-use rewire_configdb::Error;
+use rewire_configdb::{Error, Needed};
 use rewire_schema::source::Diagnostics;
 use rewire_schema::{Path, Problem};
 use serde_json::{Map, Value, json};
 
 use crate::checker::Refusal;
+use crate::conflict::Conflicts;
 use crate::terminal::{clean, paint};
+use crate::when;
 
 /// The largest number of problems that people are shown; the rest is counted.
 const MOST_SHOWN: usize = 50;
@@ -44,6 +46,8 @@ codes! {
     Output = "output_failed", 1;
     /// The change is empty.
     NothingToCommit = "nothing_to_commit", 1;
+    /// Nothing waits for a confirmation.
+    NothingToConfirm = "nothing_to_confirm", 1;
     /// There is no candidate of this name.
     NoCandidate = "no_candidate", 1;
     /// Something is there already, and is left alone.
@@ -54,6 +58,8 @@ codes! {
     UnreadableFile = "unreadable_file", 2;
     /// A document is wrong.
     BadDocument = "bad_document", 2;
+    /// The candidate has objects that are not complete yet.
+    Incomplete = "incomplete", 2;
     /// The check refuses the configuration.
     Refused = "refused", 2;
     /// A reference would lead nowhere.
@@ -64,6 +70,8 @@ codes! {
     BadValue = "bad_value", 2;
     /// The change does not fit onto the rows that are there.
     DoesNotFit = "does_not_fit", 2;
+    /// The revision was pruned from the journal, or is still needed where it shall be.
+    Pruned = "pruned", 2;
     /// There is no such revision.
     NoSuchRevision = "no_such_revision", 2;
     /// There is nothing of this name: an interface, an object, a tag, a scheduled commit.
@@ -72,6 +80,8 @@ codes! {
     NoStore = "no_store", 3;
     /// The file is no store.
     NotAStore = "not_a_store", 3;
+    /// The store was made by an older program, and cannot be brought up to date.
+    OlderStore = "older_store", 3;
     /// The store was made by a newer program.
     NewerStore = "newer_store", 3;
     /// Another process writes to the store.
@@ -88,6 +98,14 @@ codes! {
     NotLive = "not_live", 4;
     /// Somebody committed since the candidate was made.
     StaleCandidate = "stale_candidate", 5;
+    /// Somebody else saved or removed the candidate meanwhile.
+    CandidateChanged = "candidate_changed", 5;
+    /// Others changed the same since, and not in the same way.
+    Conflict = "conflict", 5;
+    /// Later revisions changed again what an old one changed.
+    RevertConflict = "revert_conflict", 5;
+    /// Somebody else holds the exclusive lock.
+    Locked = "locked", 6;
 }
 
 /// Why a command failed.
@@ -105,6 +123,8 @@ pub(crate) enum Failure {
     Document(Diagnostics),
     /// A configuration that is in no document is wrong.
     Problems(Vec<Problem>),
+    /// Others changed the same since.
+    Conflicts(Conflicts),
 }
 
 impl Failure {
@@ -137,6 +157,7 @@ impl Failure {
             Failure::Plain { code, .. } => *code,
             Failure::Document(_) => Code::BadDocument,
             Failure::Problems(_) => Code::Refused,
+            Failure::Conflicts(conflicts) => conflicts.code(),
         }
     }
 
@@ -166,6 +187,7 @@ impl Failure {
                 out.push_str(&format!("\n{}\n", problems_summary(problems)));
                 out
             }
+            Failure::Conflicts(conflicts) => conflicts.render(colour),
         }
     }
 
@@ -205,6 +227,9 @@ impl Failure {
                 let problems = problems.iter();
                 let problems = problems.map(|p| problem(&p.path, &p.message, &p.help, json!({})));
                 error.insert("problems".to_owned(), problems.collect());
+            }
+            Failure::Conflicts(conflicts) => {
+                error.extend(conflicts.to_json());
             }
         }
         Value::Object(error)
@@ -265,10 +290,20 @@ impl From<Error> for Failure {
                 Ok(refusal) => return (*refusal).into(),
                 Err(source) => Error::Refused(source),
             },
+            Error::Conflicts(conflicts) => return Failure::Conflicts(Conflicts::Merge(conflicts)),
+            Error::RevertConflict { revision, depends } => {
+                return Failure::Conflicts(Conflicts::Revert { revision, depends });
+            }
             other => other,
         };
         let code = code_of(&error);
         let failure = details(Failure::new(code, with_sources(&error)), &error);
+        if let Error::Locked(lock) = &error {
+            let since = when::local(lock.since);
+            return failure.help(format!(
+                "since {since}; `rewire unlock --force` takes the lock away"
+            ));
+        }
         match help_for(&error) {
             Some(help) => failure.help(help),
             None => failure,
@@ -284,6 +319,17 @@ fn code_of(error: &Error) -> Code {
         Error::Newer { .. } => Code::NewerStore,
         Error::Busy => Code::Busy,
         Error::StaleCandidate { .. } => Code::StaleCandidate,
+        Error::CandidateChanged { .. } => Code::CandidateChanged,
+        Error::Conflicts(_) => Code::Conflict,
+        Error::RevertConflict { .. } => Code::RevertConflict,
+        Error::Locked(_) => Code::Locked,
+        Error::Older { .. } => Code::OlderStore,
+        Error::Pruned { .. } | Error::StillNeeded { .. } => Code::Pruned,
+        Error::NothingToConfirm => Code::NothingToConfirm,
+        Error::NoSuchSchedule { .. } => Code::NoSuchName,
+        Error::NoSuchCandidate { .. } => Code::NoCandidate,
+        Error::TagExists { .. } | Error::CandidateExists { .. } => Code::Exists,
+        Error::BadName { .. } | Error::RewindScheduled { .. } => Code::WrongArguments,
         Error::NothingToCommit => Code::NothingToCommit,
         Error::NoSuchRevision { .. } => Code::NoSuchRevision,
         Error::Mismatch(_) | Error::Malformed { .. } => Code::DoesNotFit,
@@ -308,10 +354,20 @@ fn help_for(error: &Error) -> Option<&'static str> {
         Error::Newer { .. } => "the file was not touched; use the newer rewire",
         Error::Busy => "try again",
         Error::StaleCandidate { .. } => {
-            "somebody committed since: load the document again, look at `rewire diff`, then commit"
+            "others committed since: commit without --no-merge, or load the document again"
         }
-        Error::NothingToCommit => "the candidate does not differ from the running revision",
+        Error::NothingToCommit => "nothing differs from the running revision",
         Error::NoSuchRevision { .. } => "`rewire log` lists them",
+        Error::NothingToConfirm => "`rewire commit --confirm` commits what must be confirmed",
+        Error::NoSuchSchedule { .. } => "`rewire scheduled` lists them",
+        Error::CandidateChanged { .. } => "look at `rewire diff`, then commit again",
+        Error::TagExists { .. } => {
+            "a tag is never moved: `rewire tag --delete` it, and give it again"
+        }
+        Error::StillNeeded {
+            why: Needed::Tag { .. },
+            ..
+        } => "--force takes the tags away, too",
         _ => return None,
     })
 }
@@ -323,6 +379,14 @@ fn details(failure: Failure, error: &Error) -> Failure {
         Error::NoSuchRevision { revision, head } => {
             failure.detail("revision", *revision).detail("head", *head)
         }
+        Error::Pruned { revision, floor } => failure
+            .detail("revision", *revision)
+            .detail("floor", *floor),
+        Error::Locked(lock) => failure
+            .detail("holder", lock.holder.as_str())
+            .detail("why", lock.message.as_str())
+            .detail("since", when::utc(lock.since))
+            .detail("pid", lock.session.pid),
         Error::DigestMismatch { revision, .. }
         | Error::BrokenChain { revision, .. }
         | Error::Fold { revision, .. } => failure.detail("revision", *revision),

@@ -1,8 +1,13 @@
 //! A part of the configuration by its path, as people type it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use rewire_schema::{Change, Changeset, Path, Row};
+use rewire_configdb::Store;
+use rewire_schema::{Change, Changeset, Path, Row, RowKey};
+
+use crate::failure::Failure;
+use crate::view;
 
 /// What a path leads to: an object, a field, or all objects below. Nothing typed is everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +39,31 @@ impl fmt::Display for Selection {
 }
 
 impl Selection {
+    /// Whether nothing was typed.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The rows of the running configuration that it leads to.
+    pub(crate) fn rows(&self, store: &Store) -> Result<Vec<Row>, Failure> {
+        let configuration = store.configuration()?;
+        Ok(configuration
+            .rows()
+            .filter(|row| self.touches(row))
+            .collect())
+    }
+
+    /// The keys of the rows that it leads to: of those that are there, or were before.
+    pub(crate) fn keys(&self, store: &Store) -> Result<Vec<RowKey>, Failure> {
+        let mut keys: BTreeSet<RowKey> = self.rows(store)?.iter().map(Row::row_key).collect();
+        for revision in 1..=store.head()? {
+            let changeset = view::changeset(&store.entry(revision)?)?;
+            let touched = changeset.iter().filter(|change| self.touches(change.row()));
+            keys.extend(touched.map(|change| change.row().row_key()));
+        }
+        Ok(keys.into_iter().collect())
+    }
+
     /// Whether it leads to the row as a whole: to its object, or to something above that.
     pub(crate) fn covers(&self, row: &Path) -> bool {
         let Some(wanted) = &self.0 else {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::columns::{Cell, columns};
 use crate::daemon::status::{Drop, Interface, Status};
 use crate::terminal::{clean, paint};
+use crate::when::local_of as local;
 
 /// Red and bold: what is wrong.
 const LOUD: &str = "1;31";
@@ -22,6 +23,9 @@ pub(crate) fn render(status: &Status, colour: bool) -> String {
         line(&paint(&format!("ALARM  {}", clean(&alarm)), LOUD, colour));
     }
     line(&runs_on(status));
+    for text in administration(status, colour) {
+        line(&text);
+    }
     line("");
     if status.interfaces.is_empty() {
         line("no interfaces: nothing is configured");
@@ -95,6 +99,43 @@ fn runs_on(status: &Status) -> String {
     };
     let workers = count(status.workers as u64, "worker");
     format!("{}  {workers}, {driver}, {metrics}", clean(&status.store))
+}
+
+/// What those who administer the store should know.
+fn administration(status: &Status, colour: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(pending) = &status.confirmation {
+        let text = format!(
+            "UNCONFIRMED  revision {} of {} goes back to revision {} at {}, unless it is confirmed",
+            pending.revision,
+            clean(&pending.author),
+            pending.back_to,
+            local(&pending.deadline)
+        );
+        lines.push(paint(&text, LOUD, colour));
+    }
+    if let Some(lock) = &status.lock {
+        let why = match lock.message.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", clean(&lock.message)),
+        };
+        let (holder, since) = (clean(&lock.holder), local(&lock.since));
+        lines.push(format!(
+            "locked by {holder}{why} since {since}, until process {} ends",
+            lock.pid
+        ));
+    }
+    for one in &status.scheduled {
+        let what = format!("scheduled commit {} of {}", one.number, clean(&one.author));
+        lines.push(match &one.refused {
+            Some(why) => paint(&format!("REFUSED  {what}: {}", clean(why)), LOUD, colour),
+            None => format!("{what} at {}", local(&one.at)),
+        });
+    }
+    if let Some(event) = status.events.first() {
+        lines.push(format!("at {}: {}", local(&event.time), clean(&event.text)));
+    }
+    lines
 }
 
 fn interfaces(interfaces: &[Interface]) -> Vec<Vec<Cell>> {

@@ -122,7 +122,8 @@ mod tests {
     #[test]
     fn colours_are_where_they_are_wanted() {
         use Colour::{Always, Auto, Never};
-        let cases: [(Colour, bool, &[(&str, &str)], bool); 12] = [
+        type Case = (Colour, bool, &'static [(&'static str, &'static str)], bool);
+        let cases: [Case; 12] = [
             (Auto, true, &[], true),
             (Auto, false, &[], false),
             (Auto, true, &[("TERM", "dumb")], false),

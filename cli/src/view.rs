@@ -1,12 +1,13 @@
 //! The states that people name, and how changes are written in short.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use rewire_configdb::{Candidate, Error, Store};
+use rewire_configdb::{Candidate, Counts, Entry, Error, Store, Tag};
 use rewire_schema::types::Name;
-use rewire_schema::{Change, Changeset, Configuration};
+use rewire_schema::{Changeset, Configuration};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -122,6 +123,34 @@ impl State {
         }
     }
 
+    /// The revision that the state is made on, and the edits on top of it, if it has any.
+    fn parts(&self, context: &Context, store: &Store) -> Result<(u64, Option<Changeset>), Failure> {
+        Ok(match self {
+            State::Revision(revision) => (existing(revision.number(store)?, store)?, None),
+            State::Candidate(name) => {
+                let candidate = candidate(&self.candidate_name(context, name), store)?;
+                (candidate.base, Some(candidate.changeset))
+            }
+        })
+    }
+
+    /// What leads from one state to the other. Cost: the changes in between, and not the states.
+    pub(crate) fn between(
+        from: &State,
+        to: &State,
+        context: &Context,
+        store: &Store,
+    ) -> Result<Changeset, Failure> {
+        let (first, edits) = from.parts(context, store)?;
+        let (last, more_edits) = to.parts(context, store)?;
+        let mut changeset = edits.map(|edits| edits.inverse()).unwrap_or_default();
+        let steps = [Some(journal(first, last, store)?), more_edits];
+        for step in steps.into_iter().flatten() {
+            changeset.then(&step).map_err(Error::from)?;
+        }
+        Ok(changeset)
+    }
+
     /// What machines read: which state it is, with the number of its revision.
     pub(crate) fn to_json(&self, context: &Context, store: &Store) -> Result<Value, Failure> {
         Ok(match self {
@@ -151,12 +180,29 @@ impl Revision {
             Revision::Running => Ok(store.head()?),
             Revision::Number(number) => Ok(*number),
             Revision::Before(count) => before(store.head()?, *count),
-            Revision::Tag(name) => {
-                let message = format!("no revision is tagged \"{name}\"");
-                Err(Failure::new(Code::NoSuchName, message))
-            }
+            Revision::Tag(name) => tagged(name, store),
         }
     }
+}
+
+/// The revision that has a tag.
+fn tagged(name: &Name, store: &Store) -> Result<u64, Failure> {
+    let tags = store.tags()?;
+    if let Some(tag) = tags.iter().find(|tag| tag.name == name.as_str()) {
+        return Ok(tag.revision);
+    }
+    let failure = Failure::new(
+        Code::NoSuchName,
+        format!("no revision is tagged \"{name}\""),
+    );
+    let distance = |tag: &&Tag| strsim::osa_distance(&tag.name, name.as_str());
+    let nearest = tags.iter().min_by_key(distance);
+    Err(
+        match nearest.filter(|tag| distance(tag) <= name.as_str().len() / 2) {
+            Some(nearest) => failure.help(format!("did you mean \"{}\"?", nearest.name)),
+            None => failure.help("`rewire tags` lists them"),
+        },
+    )
 }
 
 /// The revision that is `count` before the last one.
@@ -164,6 +210,36 @@ pub(crate) fn before(head: u64, count: u64) -> Result<u64, Failure> {
     head.checked_sub(count).ok_or_else(|| {
         let message = format!("there is no revision {count} before the last one, which is {head}");
         Failure::new(Code::NoSuchRevision, message).help("`rewire log` lists them")
+    })
+}
+
+/// The number of a revision that is there.
+fn existing(revision: u64, store: &Store) -> Result<u64, Failure> {
+    match store.head()? {
+        head if revision > head => Err(Error::NoSuchRevision { revision, head }.into()),
+        _ => Ok(revision),
+    }
+}
+
+/// What leads from one revision to the other, forwards or backwards. Cost: the changes in between.
+fn journal(from: u64, to: u64, store: &Store) -> Result<Changeset, Failure> {
+    let mut forwards = Changeset::default();
+    for revision in from.min(to) + 1..=from.max(to) {
+        forwards
+            .then(&changeset(&store.entry(revision)?)?)
+            .map_err(Error::from)?;
+    }
+    Ok(match from <= to {
+        true => forwards,
+        false => forwards.inverse(),
+    })
+}
+
+/// What a revision changed.
+pub(crate) fn changeset(entry: &Entry) -> Result<Changeset, Failure> {
+    entry.decode_changeset().map_err(|error| {
+        let message = format!("revision {} cannot be read: {error}", entry.revision);
+        Failure::new(Code::Damaged, message).detail("revision", entry.revision)
     })
 }
 
@@ -181,64 +257,46 @@ pub(crate) fn no_candidate(name: &str, store: &Store, message: &str) -> Failure 
     if others.is_empty() {
         return failure.help(MAKE_A_CANDIDATE);
     }
-    let others: Vec<&str> = others.iter().take(10).map(|other| other.name.as_str()).collect();
+    let others: Vec<&str> = others
+        .iter()
+        .take(10)
+        .map(|other| other.name.as_str())
+        .collect();
     failure.help(format!(
         "{MAKE_A_CANDIDATE}, or take another with --candidate: {}",
         others.join(", ")
     ))
 }
 
-/// How many rows a changeset inserts, updates and deletes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) inserted: u64,
-    pub(crate) updated: u64,
-    pub(crate) deleted: u64,
+/// How many rows change, as a sentence has it: `+12 rows, ~1, -0`.
+pub(crate) fn sentence(counts: Counts) -> String {
+    match counts.total() {
+        0 => "no change".to_owned(),
+        _ => format!(
+            "+{} rows, ~{}, -{}",
+            counts.inserted, counts.updated, counts.deleted
+        ),
+    }
 }
 
-impl Counts {
-    pub(crate) fn of(changeset: &Changeset) -> Counts {
-        let mut counts = Counts::default();
-        for change in changeset.iter() {
-            match change {
-                Change::Insert(_) => counts.inserted += 1,
-                Change::Update { .. } => counts.updated += 1,
-                Change::Delete(_) => counts.deleted += 1,
-            }
-        }
-        counts
-    }
+/// The same as a table has it: `+12 ~1 -0`.
+pub(crate) fn short(counts: Counts) -> String {
+    format!(
+        "+{} ~{} -{}",
+        counts.inserted, counts.updated, counts.deleted
+    )
+}
 
-    /// As the store counts them.
-    pub(crate) fn from(counts: rewire_configdb::Counts) -> Counts {
-        Counts {
-            inserted: counts.inserted,
-            updated: counts.updated,
-            deleted: counts.deleted,
-        }
-    }
+/// The same as machines read it.
+pub(crate) fn counts_json(counts: Counts) -> Value {
+    json!({ "inserted": counts.inserted, "updated": counts.updated, "deleted": counts.deleted })
+}
 
-    /// As a sentence has it: `+12 rows, ~1, -0`.
-    pub(crate) fn sentence(self) -> String {
-        let Counts {
-            inserted,
-            updated,
-            deleted,
-        } = self;
-        match self == Counts::default() {
-            true => "no change".to_owned(),
-            false => format!("+{inserted} rows, ~{updated}, -{deleted}"),
-        }
-    }
-
-    /// As a table has it: `+12 ~1 -0`.
-    pub(crate) fn cell(self) -> String {
-        format!("+{} ~{} -{}", self.inserted, self.updated, self.deleted)
-    }
-
-    /// As machines read it.
-    pub(crate) fn to_json(self) -> Value {
-        json!({ "inserted": self.inserted, "updated": self.updated, "deleted": self.deleted })
+/// `revision 4`, `revisions 4 to 6`.
+pub(crate) fn revisions(range: &RangeInclusive<u64>) -> String {
+    match (range.start(), range.end()) {
+        (first, last) if first == last => format!("revision {last}"),
+        (first, last) => format!("revisions {first} to {last}"),
     }
 }
 

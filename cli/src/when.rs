@@ -140,6 +140,14 @@ pub(crate) fn local(microseconds: i64) -> String {
     }
 }
 
+/// A time that was written for machines, for people.
+pub(crate) fn local_of(utc: &str) -> String {
+    match utc.parse::<Timestamp>() {
+        Ok(time) => local(time.as_microsecond()),
+        Err(_) => utc.to_owned(),
+    }
+}
+
 /// A time of the store for machines: RFC 3339 in UTC, to the microsecond.
 pub(crate) fn utc(microseconds: i64) -> String {
     match Timestamp::from_microsecond(microseconds) {

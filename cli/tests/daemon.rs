@@ -426,8 +426,8 @@ fn a_store_whose_journal_is_damaged_is_an_alarm_and_the_last_good_tables_stay() 
     store
         .execute_batch(
             "BEGIN IMMEDIATE;
-             INSERT INTO journal SELECT 2, rewind_to, author, message, committed_at, schema_version, parent, state_digest,
-                 hash, x'00' FROM journal WHERE revision = 1;
+             INSERT INTO journal SELECT 2, rewind_to, revert_of, author, message, committed_at, schema_version, parent,
+                 state_digest, hash, inserted, updated, deleted, touched, x'00' FROM journal WHERE revision = 1;
              COMMIT;",
         )
         .unwrap();

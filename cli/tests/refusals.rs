@@ -2,7 +2,7 @@
 
 mod session;
 
-use rewire_configdb::Store;
+use rewire_configdb::{CandidateEdit, Store};
 use rewire_schema::model::{InterfaceRow, VpcRow};
 use rewire_schema::{Change, Changeset};
 use session::{Session, assert_transcript};
@@ -152,7 +152,7 @@ fn a_bad_candidate_is_never_committed() {
     };
     let vpc = VpcRow {
         name: "tests".parse().unwrap(),
-        description: Some("\u{1b}[31mred".parse().unwrap()),
+        description: Some("red".parse().unwrap()),
         marks: Default::default(),
     };
     let refused: [Changeset; 2] = [
@@ -165,14 +165,14 @@ fn a_bad_candidate_is_never_committed() {
         Changeset::from_iter([Change::Insert(interface("a", "nowhere", "ring:a").into())]),
     ];
     for changeset in refused {
-        let mut store = Store::open(s.path("rewire.db")).unwrap();
-        let edit = rewire_configdb::CandidateEdit {
+        let edit = CandidateEdit {
             base: 1,
             changeset: &changeset,
             drafts: "",
             author: "ada",
             expected_version: None,
         };
+        let mut store = Store::open(s.path("rewire.db")).unwrap();
         store.save_candidate("default", edit).unwrap();
         drop(store);
         assert_eq!(s.rewire(&["check"]), 2);

@@ -4,7 +4,6 @@
 //! so and passes. `--no-capture` shows the table of what became of the packets.
 
 mod captures;
-#[allow(unused_imports, unused_macros, reason = "no transcript here")]
 mod session;
 
 use std::collections::BTreeMap;

@@ -1,17 +1,19 @@
 use std::path::PathBuf;
 
+use rewire_configdb::{CommitRequest, Counts};
 use serde_json::json;
 
 use crate::answer::Answer;
 use crate::checker;
+use crate::committing::expect_complete;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::view::{self, Counts, State};
+use crate::view::{self, State, revisions};
 
 /// Check the candidate or a document, and change nothing
 ///
 /// A document goes through all that `load` asks of it; the store is not needed. The candidate goes through all that a
-/// commit asks of it, in a transaction that is taken back.
+/// commit asks of it, merged with what others committed since, in a transaction that is taken back.
 #[derive(clap::Args)]
 pub(crate) struct Check {
     /// The document; - for standard input [default: the candidate]
@@ -36,17 +38,29 @@ impl Check {
         let mut store = context.open_to_write()?;
         let name = context.candidate();
         let candidate = view::candidate(&name, &store)?;
+        expect_complete(&name, &candidate)?;
+        let mut merged = None;
         if !candidate.changeset.is_empty() {
-            // All that is wrong at once, before the store stops at the first.
-            checker::check(&State::Candidate(None).configuration(context, &store)?)?;
-            let request = rewire_configdb::CommitRequest::new(candidate.base, &candidate.changeset, "", "");
-            store.check(request, &mut checker::checker())?;
+            if candidate.base == store.head()? {
+                // All that is wrong at once, before the store stops at the first.
+                checker::check(&State::Candidate(None).configuration(context, &store)?)?;
+            }
+            let request = CommitRequest {
+                merge: true,
+                ..CommitRequest::new(candidate.base, &candidate.changeset, "", "")
+            };
+            merged = store.check(request, &mut checker::checker())?.merged;
         }
         drop(waiting);
         let (base, counts) = (candidate.base, Counts::of(&candidate.changeset));
+        let others = match &merged {
+            Some(others) => format!(", and merges with {} of others", revisions(others)),
+            None => String::new(),
+        };
+        let merged = merged.map(|others| [*others.start(), *others.end()]);
         Ok(context.done(
-            || format!("the candidate is good: {} against revision {base}\n", counts.sentence()),
-            || json!({ "candidate": name, "base": base, "rows": counts.to_json() }),
+            || format!("the candidate is good: {} against revision {base}{others}\n", view::sentence(counts)),
+            || json!({ "candidate": name, "base": base, "rows": view::counts_json(counts), "merged": merged }),
         ))
     }
 }

@@ -1,63 +1,160 @@
-use rewire_configdb::{CommitRequest, EntryKind};
+use std::path::PathBuf;
+
+use jiff::Zoned;
+use rewire_configdb::{CommitRequest, Store};
+use rewire_schema::Changeset;
 use serde_json::json;
 
 use super::Author;
 use crate::answer::Answer;
 use crate::checker;
+use crate::committing::{self, Confirm, expect_complete};
 use crate::context::Context;
-use crate::failure::Failure;
-use crate::live::{self, Wait};
-use crate::view::{self, milliseconds, nanoseconds};
+use crate::failure::{Code, Failure};
+use crate::live::Wait;
+use crate::view;
+use crate::when::{self, Moment};
 
 /// Commit the candidate as the next revision
 ///
-/// When the revision is printed it is durable. Where a gateway runs, the command then waits until its workers use the
-/// revision, and prints where the time went.
+/// When the revision is printed it is durable. Where others committed since the candidate was made, the two are merged
+/// field by field; what both changed, and not in the same way, is a conflict, and nothing is committed. Where a gateway
+/// runs, the command then waits until its workers use the revision, and prints where the time went.
+///
+/// While a commit waits for its confirmation, a commit confirms it, and one with --confirm sets its time anew; neither
+/// needs a candidate for that.
 #[derive(clap::Args)]
 pub(crate) struct Commit {
     /// What the change is for
     #[arg(short, long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     message: String,
     #[command(flatten)]
+    confirm: Confirm,
+    /// Commit later, by itself: at 2026-11-21T18:00, at 18:00, or in +2h
+    #[arg(long, value_name = "TIME")]
+    at: Option<Moment>,
+    /// Refuse, rather than merge, where others committed since
+    #[arg(long)]
+    no_merge: bool,
+    /// Commit this document instead of the candidate, which is left alone; - for standard input
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    load: Option<PathBuf>,
+    #[command(flatten)]
     wait: Wait,
     #[command(flatten)]
     author: Author,
 }
 
+/// What is committed.
+struct Edits {
+    base: u64,
+    changeset: Changeset,
+    /// The candidate that it uses up, and its version.
+    candidate: Option<(String, u64)>,
+}
+
 impl Commit {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
-        let mut store = context.open_to_write()?;
+        let (store, edits) = match &self.load {
+            Some(file) => load(context, file)?,
+            None => {
+                let store = context.open_to_write()?;
+                match candidate(context, &store)? {
+                    Some(edits) => (store, edits),
+                    None => return self.without_edits(context, store),
+                }
+            }
+        };
+        let author = self.author.name();
+        let request = CommitRequest {
+            clear_candidate: edits.candidate.as_ref().map(|(name, _)| name.as_str()),
+            candidate_version: edits.candidate.as_ref().map(|(_, version)| *version),
+            merge: !self.no_merge,
+            confirm: self.confirm.time(),
+            ..CommitRequest::new(edits.base, &edits.changeset, &author, &self.message)
+        };
+        match self.at {
+            Some(moment) => schedule(context, store, request, moment),
+            None => committing::commit(context, store, request, "", &self.wait, json!({})),
+        }
+    }
+
+    /// Confirms the commit that waits for it, or gives it more time; there must be one.
+    fn without_edits(&self, context: &Context, mut store: Store) -> Result<Answer, Failure> {
         let name = context.candidate();
-        let Some(candidate) = store.candidate(&name)? else {
+        if store.pending_confirmation()?.is_none() || self.at.is_some() {
+            if store.candidate(&name)?.is_some() {
+                return Err(rewire_configdb::Error::NothingToCommit.into());
+            }
             let message = "nothing to commit: there is no candidate";
             return Err(view::no_candidate(&name, &store, message));
+        }
+        let Some(time) = self.confirm.time() else {
+            return super::confirm::confirm(context, store);
         };
-        let waiting = context.waiting(0);
-        waiting.step("committing");
-        let request = CommitRequest {
-            base: candidate.base,
-            changeset: &candidate.changeset,
-            author: &self.author.name(),
-            message: &self.message,
-            kind: EntryKind::Commit,
-            clear_candidate: Some(&name),
-            candidate_version: Some(candidate.version),
-            merge: false,
-            confirm: None,
-        };
-        let committed = store.commit(request, &mut checker::checker())?;
-        drop(waiting);
-        let (revision, durable) = (committed.revision, live::durable_time(&committed));
-        context.say(&format!(
-            "revision {revision} committed  durable in {}\n",
-            milliseconds(durable)
-        ))?;
-        // A gateway need not wait for this process to let go of the store.
-        drop(store);
-        let live = self.wait.until_live(context, revision, durable)?;
+        let pending = store.rearm_confirmation(time)?;
+        let (revision, back_to) = (pending.revision, pending.back_to);
         Ok(context.done(
-            || live.text,
-            || json!({ "revision": revision, "durable_ns": nanoseconds(durable), "live": live.answer }),
+            || {
+                let deadline = when::local(pending.deadline);
+                format!("revision {revision} goes back to revision {back_to} at {deadline}, unless it is confirmed\n")
+            },
+            || json!({ "revision": revision, "back_to": back_to, "confirm_by": when::utc(pending.deadline) }),
         ))
     }
+}
+
+/// The candidate's edits; none where there are none.
+fn candidate(context: &Context, store: &Store) -> Result<Option<Edits>, Failure> {
+    let name = context.candidate();
+    let Some(candidate) = store.candidate(&name)? else {
+        return Ok(None);
+    };
+    expect_complete(&name, &candidate)?;
+    Ok(Some(Edits {
+        base: candidate.base,
+        changeset: candidate.changeset,
+        candidate: Some((name, candidate.version)),
+    })
+    .filter(|edits| !edits.changeset.is_empty()))
+}
+
+/// What makes a document the running configuration.
+fn load(context: &Context, file: &std::path::Path) -> Result<(Store, Edits), Failure> {
+    let waiting = context.waiting(2);
+    waiting.step("reading and checking the document");
+    let source = checker::read_document(file)?;
+    waiting.step("comparing it with the running configuration");
+    let store = context.open_to_write()?;
+    let (base, running) = store.head_and_configuration()?;
+    let changeset = Changeset::between(&running, &source.configuration);
+    let edits = Edits {
+        base,
+        changeset,
+        candidate: None,
+    };
+    Ok((store, edits))
+}
+
+/// Puts a commit off that would be let through now.
+fn schedule(
+    context: &Context,
+    mut store: Store,
+    request: CommitRequest<'_>,
+    moment: Moment,
+) -> Result<Answer, Failure> {
+    let now = Zoned::now();
+    let at = moment.microseconds(&now).ok_or_else(|| {
+        Failure::new(Code::WrongArguments, "there is no such time in the calendar")
+    })?;
+    if at <= now.timestamp().as_microsecond() {
+        let message = format!("{} is in the past", when::local(at));
+        return Err(Failure::new(Code::WrongArguments, message).help("without --at it is committed now"));
+    }
+    store.check(request, &mut checker::checker())?;
+    let id = store.schedule(request, at)?;
+    Ok(context.done(
+        || format!("scheduled commit {id} at {}: `rewire scheduled` lists it\n", when::local(at)),
+        || json!({ "scheduled": id, "at": when::utc(at) }),
+    ))
 }

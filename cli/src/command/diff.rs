@@ -1,4 +1,3 @@
-use rewire_schema::Changeset;
 use serde_json::json;
 
 use crate::answer::Answer;
@@ -28,7 +27,7 @@ pub(crate) struct Diff {
 impl Diff {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         let store = context.open()?;
-        let from = self.from.configuration(context, &store)?;
+        let from = self.from.to_json(context, &store)?;
         let to = match self.to {
             Some(to) => to,
             None if store.candidate(&context.candidate())?.is_some() => State::Candidate(None),
@@ -37,13 +36,12 @@ impl Diff {
                 State::RUNNING
             }
         };
-        let changeset = Changeset::between(&from, &to.configuration(context, &store)?);
         let selection = self.path.selection();
-        let changeset = selection.of(changeset);
+        let changeset = selection.of(State::between(&self.from, &to, context, &store)?);
         if changeset.is_empty() {
             context.note("no difference");
         }
-        let (from, to) = (self.from.to_json(context, &store)?, to.to_json(context, &store)?);
+        let to = to.to_json(context, &store)?;
         Ok(context.shown(
             |colour| difference::render(&changeset, &selection, colour),
             || json!({ "from": from, "to": to, "changes": difference::to_json(&changeset, &selection) }),

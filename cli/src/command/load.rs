@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use rewire_configdb::CandidateEdit;
+use rewire_configdb::{CandidateEdit, Counts};
 use rewire_schema::Changeset;
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::answer::Answer;
 use crate::checker;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::view::Counts;
+use crate::view;
 
 /// Make a document the whole candidate
 ///
@@ -46,8 +46,8 @@ impl Load {
         drop(waiting);
         let counts = Counts::of(&changeset);
         Ok(context.done(
-            || format!("candidate: {} against revision {base}\n", counts.sentence()),
-            || json!({ "candidate": candidate, "base": base, "rows": counts.to_json() }),
+            || format!("candidate: {} against revision {base}\n", view::sentence(counts)),
+            || json!({ "candidate": candidate, "base": base, "rows": view::counts_json(counts) }),
         ))
     }
 }

@@ -3,12 +3,12 @@ use serde_json::json;
 
 use super::Author;
 use crate::answer::Answer;
-use crate::checker;
+use crate::committing::{self, Confirm};
 use crate::completion;
 use crate::context::Context;
 use crate::failure::{Code, Failure};
-use crate::live::{self, Wait};
-use crate::view::{Revision, milliseconds, nanoseconds};
+use crate::live::Wait;
+use crate::view::Revision;
 
 /// Go back to the state of an earlier revision, as a new revision
 ///
@@ -24,6 +24,8 @@ pub(crate) struct Rewind {
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
     #[command(flatten)]
+    confirm: Confirm,
+    #[command(flatten)]
     wait: Wait,
     #[command(flatten)]
     author: Author,
@@ -31,7 +33,7 @@ pub(crate) struct Rewind {
 
 impl Rewind {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
-        let mut store = context.open_to_write()?;
+        let store = context.open_to_write()?;
         let base = store.head()?;
         let to = self.to.number(&store)?;
         let changeset = store.rewind_changeset(to)?;
@@ -45,27 +47,13 @@ impl Rewind {
             return Err(Failure::new(Code::NothingToCommit, message));
         }
         let message = self.message.unwrap_or_else(|| format!("rewind to revision {to}"));
-        let waiting = context.waiting(0);
-        waiting.step("committing");
         let author = self.author.name();
         let request = CommitRequest {
             kind: EntryKind::Rewind { to },
+            confirm: self.confirm.time(),
             ..CommitRequest::new(base, &changeset, &author, &message)
         };
-        let committed = store.commit(request, &mut checker::checker())?;
-        drop(waiting);
-        let (revision, durable) = (committed.revision, live::durable_time(&committed));
-        context.say(&format!(
-            "revision {revision} committed: rewound to revision {to}  durable in {}\n",
-            milliseconds(durable)
-        ))?;
-        drop(store);
-        let live = self.wait.until_live(context, revision, durable)?;
-        Ok(context.done(
-            || live.text,
-            || {
-                json!({ "revision": revision, "to": to, "durable_ns": nanoseconds(durable), "live": live.answer })
-            },
-        ))
+        let what = format!(": rewound to revision {to}");
+        committing::commit(context, store, request, &what, &self.wait, json!({ "to": to }))
     }
 }

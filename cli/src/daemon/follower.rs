@@ -14,6 +14,7 @@ use rewire_tables::TableOperation;
 use super::Daemon;
 use super::progress::{Live, Steps};
 use super::service::{self, Watchdog};
+use crate::{checker, settling};
 
 /// How often the store is asked whether anything was committed. It costs no disk access.
 const POLL: Duration = Duration::from_millis(25);
@@ -30,6 +31,8 @@ pub(crate) struct Follower<'a> {
     compiler: Option<Compiler>,
     /// The store's data version when all of it had been followed.
     seen: Option<i64>,
+    /// When the store has something to do by the clock, in microseconds since the Unix epoch.
+    due: Option<i64>,
     /// The last revision that did not compile: it is not tried again.
     failed: Option<u64>,
     is_ready: bool,
@@ -44,6 +47,7 @@ impl<'a> Follower<'a> {
             store,
             compiler: None,
             seen: None,
+            due: None,
             failed: None,
             is_ready: false,
             watchdog: Watchdog::new(),
@@ -76,13 +80,36 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Looks for new revisions, and takes them over.
+    /// Does what is due, looks for new revisions, and takes them over.
     fn look(&mut self, kicked: bool) -> Result<(), Error> {
         // Before the revisions are read: what is committed in between is seen twice rather than not at all.
         let version = self.store.data_version()?;
-        if !kicked && self.seen == Some(version) {
+        let is_due = self.due.is_some_and(|due| due <= now());
+        if !kicked && !is_due && self.seen == Some(version) {
             return Ok(());
         }
+        let settled = self.settle();
+        self.follow()?;
+        self.daemon.administration.look(&self.store)?;
+        self.seen = Some(version);
+        // What is due and cannot be done keeps nothing else up.
+        settled
+    }
+
+    /// Goes back from what nobody confirmed in time, commits what was scheduled, and tells everyone.
+    fn settle(&mut self) -> Result<(), Error> {
+        let settled = self.store.settle(&mut checker::checker())?;
+        for one in &settled {
+            let text = settling::describe(one);
+            tracing::warn!("{text}");
+            self.daemon.administration.happened(now(), text);
+        }
+        self.due = self.store.next_deadline()?;
+        Ok(())
+    }
+
+    /// Takes all new revisions over.
+    fn follow(&mut self) -> Result<(), Error> {
         let head = self.store.head()?;
         self.daemon.progress.saw_head(head);
         match self.compiler.as_ref().map(Compiler::revision) {
@@ -96,7 +123,6 @@ impl<'a> Follower<'a> {
         if reached {
             self.daemon.progress.clear_alarm();
         }
-        self.seen = Some(version);
         Ok(())
     }
 
@@ -269,6 +295,12 @@ impl<'a> Follower<'a> {
             }
         }
     }
+}
+
+/// The time, in microseconds since the Unix epoch.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    i64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(i64::MAX)
 }
 
 /// The time since then, in nanoseconds; 0 where the wall clock has gone back.

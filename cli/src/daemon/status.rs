@@ -7,6 +7,7 @@ use rewire_dataplane::{DropReason, Totals};
 use serde::{Deserialize, Serialize};
 
 use super::Daemon;
+use super::administration::{Confirmation, Event, Lock, Waiting};
 use super::progress::Live;
 
 /// The version of [`Status`]. Fields may be added to a version; they are never renamed or removed.
@@ -31,6 +32,18 @@ pub(crate) struct Status {
     pub(crate) last_live: Option<Live>,
     /// What is wrong, in words.
     pub(crate) alarm: Option<String>,
+    /// The commit that goes back by itself unless it is confirmed.
+    #[serde(default)]
+    pub(crate) confirmation: Option<Confirmation>,
+    /// Who keeps everybody else from committing.
+    #[serde(default)]
+    pub(crate) lock: Option<Lock>,
+    /// Commits that wait for their time, or were refused when it came.
+    #[serde(default)]
+    pub(crate) scheduled: Vec<Waiting>,
+    /// What was done by the clock since the gateway started, the last first.
+    #[serde(default)]
+    pub(crate) events: Vec<Event>,
     /// Whether a worker keeps the last publication from being made.
     pub(crate) stuck: bool,
     /// How often a worker kept a publication from being made, or did not leave the old tables, in time.
@@ -182,6 +195,10 @@ impl Daemon {
             generation: self.shared.generation(),
             last_live,
             alarm: self.progress.alarm(),
+            confirmation: self.administration.confirmation(),
+            lock: self.administration.lock(),
+            scheduled: self.administration.scheduled(),
+            events: self.administration.events(),
             stuck: self.shared.stuck(),
             late: self.shared.late(),
             workers: self.shared.workers(),

@@ -1,5 +1,10 @@
 //! A person at a shell: runs the real binary in a folder of its own and keeps what the person sees.
-#![allow(dead_code, unused_macros, unused_imports, reason = "each test file uses a part")]
+#![allow(
+    dead_code,
+    unused_macros,
+    unused_imports,
+    reason = "each test file uses a part"
+)]
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -124,6 +129,7 @@ impl Session {
             r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d",
             "[LOCAL TIME]",
         );
+        settings.add_filter(r"(hash\W+)[0-9a-f]{64}\b", "$1[HASH]");
         settings.add_filter(r"\b[0-9a-f]{12}\b", "[DIGEST]");
         settings.add_filter(&escape(self.dir.path()), "[DIR]");
         settings

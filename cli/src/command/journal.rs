@@ -1,0 +1,30 @@
+//! The journal as a whole. Each of its verbs is a file in `journal/`.
+
+mod prune;
+mod verify;
+
+use crate::answer::Answer;
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// Check the journal, carry it elsewhere, shorten it
+#[derive(clap::Args)]
+pub(crate) struct Journal {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand)]
+enum Verb {
+    Verify(verify::Verify),
+    Prune(prune::Prune),
+}
+
+impl Journal {
+    pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
+        match self.verb {
+            Verb::Verify(verb) => verb.run(context),
+            Verb::Prune(verb) => verb.run(context),
+        }
+    }
+}

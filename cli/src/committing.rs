@@ -1,0 +1,107 @@
+//! What the verbs that commit have in common: how they are told, what they say, and waiting until it is live.
+
+use std::time::Duration;
+
+use rewire_configdb::{Candidate, CommitRequest, Committed, Counts, Store};
+use serde_json::{Value, json};
+
+use crate::answer::Answer;
+use crate::checker;
+use crate::context::Context;
+use crate::failure::{Code, Failure};
+use crate::live::{self, Wait};
+use crate::view::{self, milliseconds, nanoseconds, revisions};
+use crate::when::{self, Span};
+
+/// Whether a commit must be confirmed.
+#[derive(clap::Args)]
+pub(crate) struct Confirm {
+    /// Go back by itself after so long, unless `rewire confirm` or a later commit confirms it; 10m where no time is said
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "10m")]
+    confirm: Option<Span>,
+}
+
+impl Confirm {
+    /// After how long it goes back, if it does.
+    pub(crate) fn time(&self) -> Option<Duration> {
+        self.confirm.map(|span| span.0)
+    }
+}
+
+/// Commits, says so, and waits until a running gateway is live with it. `what` is how the line that says so goes on after
+/// "revision 7 committed"; `extra` is what machines are told besides.
+pub(crate) fn commit(
+    context: &Context,
+    mut store: Store,
+    request: CommitRequest<'_>,
+    what: &str,
+    wait: &Wait,
+    extra: Value,
+) -> Result<Answer, Failure> {
+    let waiting = context.waiting(0);
+    waiting.step("checking and committing");
+    let committed = store.commit(request, &mut checker::checker())?;
+    let changeset = committed.rebased.as_ref().unwrap_or(request.changeset);
+    let counts = Counts::of(changeset);
+    // Between the two somebody may have confirmed it already.
+    let pending = match committed.deadline {
+        Some(_) => store
+            .pending_confirmation()?
+            .filter(|p| p.revision == committed.revision),
+        None => None,
+    };
+    drop(waiting);
+    let (revision, durable) = (committed.revision, live::durable_time(&committed));
+    context.say(&format!(
+        "revision {revision} committed{what}  durable in {}\n",
+        milliseconds(durable)
+    ))?;
+    if let Some(others) = &committed.merged {
+        context.say(&format!("merged with {} of others\n", revisions(others)))?;
+    }
+    if let Some(pending) = &pending {
+        context.say(&format!(
+            "it goes back to revision {} at {}, unless `rewire confirm` confirms it\n",
+            pending.back_to,
+            when::local(pending.deadline)
+        ))?;
+    }
+    // A gateway need not wait for this process to let go of the store.
+    drop(store);
+    let live = wait.until_live(context, revision, durable)?;
+    Ok(context.done(
+        || live.text,
+        || {
+            let mut result = json!({
+                "revision": revision,
+                "rows": view::counts_json(counts),
+                "merged": merged(&committed),
+                "confirm_by": pending.as_ref().map(|pending| when::utc(pending.deadline)),
+                "back_to": pending.as_ref().map(|pending| pending.back_to),
+                "durable_ns": nanoseconds(durable),
+                "live": live.answer,
+            });
+            if let (Some(result), Value::Object(extra)) = (result.as_object_mut(), extra) {
+                result.extend(extra);
+            }
+            result
+        },
+    ))
+}
+
+/// The revisions of others that were merged with, the first and the last.
+fn merged(committed: &Committed) -> Value {
+    match &committed.merged {
+        Some(others) => json!([others.start(), others.end()]),
+        None => Value::Null,
+    }
+}
+
+/// Refuses a candidate with objects that are not complete: they would be left out in silence.
+pub(crate) fn expect_complete(name: &str, candidate: &Candidate) -> Result<(), Failure> {
+    if candidate.drafts.is_empty() {
+        return Ok(());
+    }
+    let message = format!("candidate \"{name}\" has objects that are not complete yet");
+    Err(Failure::new(Code::Incomplete, message).help("complete or delete them in `rewire edit`"))
+}

@@ -1,0 +1,144 @@
+//! What was, who did it, and the ways back.
+
+mod session;
+
+use session::{Session, assert_transcript};
+
+/// Four revisions of three people.
+fn session() -> Session {
+    let mut s = Session::new();
+    s.quietly(&["init"]);
+    for (number, (author, vpcs)) in [
+        ("ada", "{a: {description: one}, b: {}}"),
+        ("bob", "{a: {description: two}, b: {}}"),
+        (
+            "eve",
+            "{a: {description: two}, b: {description: bee}, c: {}}",
+        ),
+        ("ada", "{a: {description: two}, c: {description: sea}}"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        s.write("next.yaml", &format!("vpcs: {vpcs}"));
+        let message = format!("change {}", number + 1);
+        s.quietly(&[
+            "commit",
+            "--load",
+            "next.yaml",
+            "-m",
+            &message,
+            "--author",
+            author,
+        ]);
+    }
+    s
+}
+
+#[test]
+fn revisions_are_looked_at_one_by_one() {
+    let mut s = session();
+    s.rewire(&["show", "revision", "3"]);
+    s.rewire(&["show", "revision", "-1"]);
+    s.rewire(&["show", "revision"]);
+    s.rewire(&["show", "revision", "0"]);
+    s.rewire(&["show", "revision", "9"]);
+    s.rewire(&["show", "running", "3"]);
+    s.rewire(&["log", "-n", "2"]);
+    s.rewire(&["log", "--before", "3"]);
+    s.rewire(&["log", "vpcs.a"]);
+    s.rewire(&["log", "vpcs", "b"]);
+    s.rewire(&["log", "vpcs.nobody"]);
+    assert_transcript!(s);
+}
+
+#[test]
+fn blame_names_who_gave_each_field_its_value() {
+    let mut s = session();
+    s.rewire(&["blame"]);
+    s.rewire(&["blame", "vpcs.a"]);
+    s.rewire(&["blame", "vpcs", "a", "description"]);
+    s.rewire(&["blame", "vpcs.b"]);
+    s.rewire(&["journal", "prune", "3"]);
+    s.rewire(&["blame"]);
+    assert_transcript!(s);
+}
+
+#[test]
+fn a_rollback_only_loads_the_candidate() {
+    let mut s = session();
+    s.rewire(&["rollback", "1"]);
+    s.rewire(&["diff"]);
+    s.rewire(&["rollback"]);
+    s.rewire(&["commit"]);
+    s.rewire(&["rollback", "9"]);
+    s.rewire(&["rollback", "candidate"]);
+    s.quietly(&["tag", "good", "2"]);
+    s.rewire(&["rollback", "good"]);
+    s.rewire(&["commit", "-m", "back to what was good"]);
+    s.rewire(&["diff", "good", "running"]);
+    assert_transcript!(s);
+}
+
+#[test]
+fn one_old_commit_is_undone_or_who_depends_on_it_is_named() {
+    let mut s = session();
+    s.rewire(&["revert", "2"]);
+    s.rewire(&["diff"]);
+    s.rewire(&["revert", "2", "-m", "two was wrong"]);
+    s.rewire(&["revert", "2"]);
+    s.rewire(&["revert", "3"]);
+    s.rewire(&["revert", "3", "--json"]);
+    s.rewire(&["revert", "0"]);
+    s.rewire(&["revert", "77"]);
+    s.rewire(&["log", "-n", "1"]);
+    s.rewire(&["show", "revision"]);
+    assert_transcript!(s);
+}
+
+#[test]
+fn tags_name_revisions_everywhere() {
+    let mut s = session();
+    s.rewire(&["tags"]);
+    s.rewire(&["tag", "before-the-fair", "2"]);
+    s.rewire(&["tag", "now"]);
+    s.rewire(&["tags"]);
+    s.rewire(&["diff", "before-the-fair", "now"]);
+    s.rewire(&["show", "before-the-fare"]);
+    s.rewire(&["tag", "now", "1"]);
+    for name in ["candidate", "running", "revision", "42", "not a name", "-x"] {
+        assert_eq!(s.rewire(&["tag", name]), 2);
+    }
+    s.rewire(&["tag", "later", "9"]);
+    s.rewire(&["tag", "--delete", "now"]);
+    s.rewire(&["tag", "--delete", "now"]);
+    s.rewire(&["rewind", "before-the-fair"]);
+    assert_transcript!(s);
+}
+
+#[test]
+fn the_journal_is_verified_and_shortened() {
+    let mut s = session();
+    s.rewire(&["journal", "verify"]);
+    s.quietly(&["tag", "first", "1"]);
+    s.rewire(&["journal", "prune", "2"]);
+    s.rewire(&["journal", "prune", "9"]);
+    s.rewire(&["journal", "prune", "running"]);
+    s.rewire(&["journal", "prune", "2", "--force"]);
+    s.rewire(&["journal", "prune", "1"]);
+    s.rewire(&["journal", "verify"]);
+    s.rewire(&["show", "2"]);
+    s.rewire(&["show", "1"]);
+    s.rewire(&["rewind", "1"]);
+    s.rewire(&["revert", "1"]);
+    s.rewire(&["log"]);
+    let damage = rusqlite::Connection::open(s.path("rewire.db")).unwrap();
+    damage
+        .execute_batch(
+            "PRAGMA foreign_keys = OFF; UPDATE vpc SET description = 'x' WHERE name = 'a'",
+        )
+        .unwrap();
+    drop(damage);
+    assert_eq!(s.rewire(&["journal", "verify"]), 3);
+    assert_transcript!(s);
+}
