@@ -1,0 +1,162 @@
+//! Who made a row what it is. `verbs.rs` compares it with a look at every revision of random histories.
+
+mod common;
+
+use common::*;
+use rewire_configdb::{LogQuery, Store};
+use rewire_schema::{Change, Changeset, Row};
+
+fn wan(port: &str, mtu: u16) -> Row {
+    let Row::Interface(mut row) = interface("wan", "blue", port) else {
+        unreachable!()
+    };
+    row.mtu = mtu;
+    Row::Interface(row)
+}
+
+fn change(changes: impl IntoIterator<Item = Change>) -> Changeset {
+    changes.into_iter().collect()
+}
+
+fn of(store: &Store, row: &Row, field: &str) -> Option<u64> {
+    let blame = store.blame(&[row.row_key()]).unwrap().remove(0);
+    let (_, since) = blame
+        .fields
+        .iter()
+        .find(|(name, _)| *name == field)
+        .unwrap();
+    *since
+}
+
+/// Five revisions: two rows, a port, an MTU, something else, and back to the second.
+fn history() -> (tempfile::TempDir, Store) {
+    let (folder, path) = folder();
+    let mut store = Store::create(path).unwrap();
+    commit(
+        &mut store,
+        &insert([vpc("blue", None), wan("null:a", 1500)]),
+    )
+    .unwrap();
+    commit(
+        &mut store,
+        &change([update(wan("null:a", 1500), wan("null:b", 1500))]),
+    )
+    .unwrap();
+    commit(
+        &mut store,
+        &change([update(wan("null:b", 1500), wan("null:b", 9000))]),
+    )
+    .unwrap();
+    commit(&mut store, &insert([vpc("red", None)])).unwrap();
+    (folder, store)
+}
+
+#[test]
+fn each_field_has_its_own_revision() {
+    let (_folder, mut store) = history();
+    let row = wan("null:b", 9000);
+    let blame = store.blame(&[row.row_key()]).unwrap().remove(0);
+    assert_eq!((blame.key, blame.created), (row.row_key(), Some(1)));
+    for (field, since) in [
+        ("vpc", 1),
+        ("port", 2),
+        ("mtu", 3),
+        ("description", 1),
+        ("annotation", 1),
+    ] {
+        assert_eq!(of(&store, &row, field), Some(since), "{field}");
+    }
+    // Going back makes a revision, and that is it.
+    rewind(&mut store, 2).unwrap();
+    assert_eq!(of(&store, &row, "mtu"), Some(5));
+    assert_eq!(of(&store, &row, "port"), Some(2));
+    // Who removes a row and makes it again has made all of it.
+    commit(&mut store, &change([Change::Delete(wan("null:b", 1500))])).unwrap();
+    assert_eq!(store.blame(&[row.row_key()]).unwrap(), []);
+    commit(&mut store, &insert([row.clone()])).unwrap();
+    assert_eq!(
+        (of(&store, &row, "port"), of(&store, &row, "vpc")),
+        (Some(7), Some(7))
+    );
+}
+
+#[test]
+fn many_rows_are_answered_in_the_order_of_the_question() {
+    let (_folder, store) = history();
+    let keys = ["red", "absent", "blue"].map(|name| vpc(name, None).row_key());
+    let blames = store.blame(&keys).unwrap();
+    let found: Vec<_> = blames
+        .iter()
+        .map(|blame| (&blame.key, blame.created))
+        .collect();
+    assert_eq!(found, [(&keys[0], Some(4)), (&keys[2], Some(1))]);
+    assert_eq!(store.blame(&[]).unwrap(), []);
+}
+
+#[test]
+fn the_log_of_a_row_is_what_touched_it() {
+    let (_folder, mut store) = history();
+    rewind(&mut store, 2).unwrap();
+    let keys = [wan("null:a", 1500).row_key()];
+    let revisions = |store: &Store, query: LogQuery<'_>| -> Vec<u64> {
+        let entries = store.log(query).unwrap();
+        entries.iter().map(|entry| entry.revision).collect()
+    };
+    let all = LogQuery {
+        touching: Some(&keys),
+        ..LogQuery::last(10)
+    };
+    assert_eq!(revisions(&store, all), [5, 3, 2, 1]);
+    assert_eq!(revisions(&store, LogQuery { limit: 2, ..all }), [5, 3]);
+    assert_eq!(
+        revisions(
+            &store,
+            LogQuery {
+                before: Some(3),
+                ..all
+            }
+        ),
+        [2, 1]
+    );
+    assert_eq!(
+        revisions(
+            &store,
+            LogQuery {
+                before: Some(0),
+                ..all
+            }
+        ),
+        [0; 0]
+    );
+    assert_eq!(revisions(&store, LogQuery { limit: 0, ..all }), [0; 0]);
+    assert_eq!(
+        revisions(
+            &store,
+            LogQuery {
+                touching: Some(&[]),
+                ..all
+            }
+        ),
+        [0; 0]
+    );
+    assert_eq!(
+        revisions(
+            &store,
+            LogQuery {
+                before: Some(4),
+                ..LogQuery::last(2)
+            }
+        ),
+        [3, 2]
+    );
+    assert_eq!(
+        revisions(
+            &store,
+            LogQuery {
+                before: Some(u64::MAX),
+                ..LogQuery::last(1)
+            }
+        ),
+        [5]
+    );
+}
