@@ -1,6 +1,5 @@
 use std::fmt;
 
-use blake3::hazmat::{ContextKey, HasherExt as _, hash_derive_key_context};
 use rewire_schema::{Changeset, Configuration, Row, Value};
 
 /// The digest of a configuration's rows, kept up at the cost of a change.
@@ -100,7 +99,7 @@ fn limbs(bytes: &[u8; 32]) -> [u64; 4] {
 
 /// Hashes rows one after the other, with what they share kept.
 struct RowHasher {
-    context: ContextKey,
+    hasher: blake3::Hasher,
     /// What is hashed of a row: in one piece, because the hasher is slow on small ones.
     buffer: Vec<u8>,
 }
@@ -108,7 +107,7 @@ struct RowHasher {
 impl RowHasher {
     fn new() -> Self {
         RowHasher {
-            context: hash_derive_key_context("rewire 2026 row of a configuration"),
+            hasher: blake3::Hasher::new_derive_key("rewire 2026 row of a configuration"),
             buffer: Vec::new(),
         }
     }
@@ -136,8 +135,8 @@ impl RowHasher {
                 }
             }
         }
-        let mut hasher = blake3::Hasher::new_from_context_key(&self.context);
-        limbs(hasher.update(&self.buffer).finalize().as_bytes())
+        self.hasher.reset().update(&self.buffer);
+        limbs(self.hasher.finalize().as_bytes())
     }
 }
 
