@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use rewire_configdb::{Error, Needed};
+use rewire_configdb::{Error, FileError, Needed};
 use rewire_schema::source::Diagnostics;
 use rewire_schema::{Path, Problem};
 use serde_json::{Map, Value, json};
@@ -70,6 +70,8 @@ codes! {
     BadValue = "bad_value", 2;
     /// The change does not fit onto the rows that are there.
     DoesNotFit = "does_not_fit", 2;
+    /// A journal file is none, is damaged, or does not begin where it must.
+    BadJournalFile = "bad_journal_file", 2;
     /// The revision was pruned from the journal, or is still needed where it shall be.
     Pruned = "pruned", 2;
     /// There is no such revision.
@@ -102,6 +104,8 @@ codes! {
     CandidateChanged = "candidate_changed", 5;
     /// Others changed the same since, and not in the same way.
     Conflict = "conflict", 5;
+    /// The journal file and the store are of different origins, or part at a revision.
+    Diverged = "diverged", 5;
     /// Later revisions changed again what an old one changed.
     RevertConflict = "revert_conflict", 5;
     /// Somebody else holds the exclusive lock.
@@ -323,6 +327,13 @@ fn code_of(error: &Error) -> Code {
         Error::Conflicts(_) => Code::Conflict,
         Error::RevertConflict { .. } => Code::RevertConflict,
         Error::Locked(_) => Code::Locked,
+        Error::File(FileError::Io { writing: true, .. }) => Code::Output,
+        Error::File(_)
+        | Error::Incomplete { .. }
+        | Error::Gap { .. }
+        | Error::NotReplayed { .. } => Code::BadJournalFile,
+        Error::NewerEntry { .. } => Code::NewerStore,
+        Error::ForeignJournal { .. } | Error::Diverged { .. } => Code::Diverged,
         Error::Older { .. } => Code::OlderStore,
         Error::Pruned { .. } | Error::StillNeeded { .. } => Code::Pruned,
         Error::NothingToConfirm => Code::NothingToConfirm,
@@ -358,6 +369,15 @@ fn help_for(error: &Error) -> Option<&'static str> {
         }
         Error::NothingToCommit => "nothing differs from the running revision",
         Error::NoSuchRevision { .. } => "`rewire log` lists them",
+        Error::Incomplete { .. } => {
+            "import it where the store is that it goes on from, or export it all"
+        }
+        Error::Gap { .. } => {
+            "export from the revision on that is missing here: `rewire journal export --from N`"
+        }
+        Error::ForeignJournal { .. } => {
+            "a journal is added only to a store that was made of the same beginning"
+        }
         Error::NothingToConfirm => "`rewire commit --confirm` commits what must be confirmed",
         Error::NoSuchSchedule { .. } => "`rewire scheduled` lists them",
         Error::CandidateChanged { .. } => "look at `rewire diff`, then commit again",
@@ -389,6 +409,9 @@ fn details(failure: Failure, error: &Error) -> Failure {
             .detail("pid", lock.session.pid),
         Error::DigestMismatch { revision, .. }
         | Error::BrokenChain { revision, .. }
+        | Error::Diverged { revision }
+        | Error::NotReplayed { revision, .. }
+        | Error::NewerEntry { revision, .. }
         | Error::Fold { revision, .. } => failure.detail("revision", *revision),
         _ => failure,
     }

@@ -142,3 +142,50 @@ fn the_journal_is_verified_and_shortened() {
     assert_eq!(s.rewire(&["journal", "verify"]), 3);
     assert_transcript!(s);
 }
+
+#[test]
+fn the_journal_goes_into_a_file_and_out_again() {
+    let mut s = session();
+    s.rewire(&["journal", "export", "all.journal"]);
+    s.rewire(&["journal", "export", "all.journal"]);
+    s.rewire(&["journal", "export", "end.journal", "--from", "4"]);
+    s.rewire(&["journal", "export", "start.journal", "--to", "-1"]);
+    s.rewire(&["journal", "export", "none.journal", "--to", "9"]);
+    assert!(!s.path("none.journal").exists());
+    s.rewire(&["journal", "import", "all.journal"]);
+    s.rewire(&["journal", "import", "end.journal", "--store", "copy.db"]);
+    s.rewire(&["journal", "import", "start.journal", "--store", "copy.db"]);
+    s.rewire(&["journal", "import", "end.journal", "--store", "copy.db"]);
+    s.rewire(&["journal", "verify", "--store", "copy.db"]);
+    s.rewire(&["log", "--store", "copy.db"]);
+    s.rewire(&["rewind", "1"]);
+    s.rewire(&["journal", "export", "long.journal"]);
+    s.rewire(&["rewind", "2", "--store", "copy.db"]);
+    s.rewire(&["journal", "import", "long.journal", "--store", "copy.db"]);
+    s.quietly(&["init", "other.db"]);
+    s.rewire(&["journal", "import", "all.journal", "--store", "other.db"]);
+    let mut bytes = std::fs::read(s.path("all.journal")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(s.path("flipped.journal"), &bytes).unwrap();
+    std::fs::write(s.path("short.journal"), &bytes[..middle]).unwrap();
+    s.write("text.journal", "buy milk\n");
+    for file in [
+        "flipped.journal",
+        "short.journal",
+        "text.journal",
+        "no.journal",
+        ".",
+    ] {
+        assert_eq!(
+            s.rewire(&["journal", "import", file, "--store", "new.db"]),
+            2,
+            "{file}"
+        );
+        assert!(!s.path("new.db").exists());
+    }
+    let mut settings = s.settings();
+    settings.add_filter(r"\b[0-9a-f]{32}\b", "[IDENTITY]");
+    settings.add_filter(r"at byte \d+", "at byte [BYTE]");
+    settings.bind(|| insta::assert_snapshot!(s.transcript()));
+}

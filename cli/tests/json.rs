@@ -188,3 +188,49 @@ fn quiet_says_only_what_was_asked_for() {
     }
     assert_transcript!(s);
 }
+
+#[test]
+fn the_other_verbs_answer_in_the_same_form() {
+    let mut s = Session::with_one_revision();
+    s.write(
+        "one.yaml",
+        "vpcs: {blue: {description: the first}, red: {}}",
+    );
+    s.write(
+        "two.yaml",
+        "vpcs: {blue: {description: the second}, red: {}}",
+    );
+    s.write(
+        "three.yaml",
+        "vpcs: {blue: {description: the second}, red: {description: changed}}",
+    );
+    ask(&mut s, &["commit", "--load", "one.yaml", "--confirm", "1h"]);
+    ask(&mut s, &["commit", "--confirm"]);
+    ask(&mut s, &["confirm"]);
+    ask(&mut s, &["load", "two.yaml"]);
+    ask(&mut s, &["load", "three.yaml", "--candidate", "other"]);
+    ask(&mut s, &["candidates"]);
+    ask(&mut s, &["discard", "--candidate", "other"]);
+    ask(&mut s, &["commit", "--at", "2099-01-01T00:00"]);
+    ask(&mut s, &["scheduled"]);
+    ask(&mut s, &["scheduled", "--cancel", "1"]);
+    ask(&mut s, &["commit", "--load", "two.yaml", "-m", "two"]);
+    ask(&mut s, &["lock", "-m", "the window"]);
+    ask(&mut s, &["unlock"]);
+    ask(&mut s, &["revert", "-0"]);
+    ask(&mut s, &["revert", "3", "--commit"]);
+    ask(&mut s, &["rollback", "1"]);
+    ask(&mut s, &["show", "revision", "3"]);
+    ask(&mut s, &["blame", "vpcs.blue"]);
+    ask(&mut s, &["tag", "good", "3"]);
+    ask(&mut s, &["tags"]);
+    ask(&mut s, &["tag", "--delete", "good"]);
+    ask(&mut s, &["journal", "verify"]);
+    ask(&mut s, &["journal", "export", "all.journal"]);
+    ask(&mut s, &["journal", "import", "all.journal"]);
+    ask(
+        &mut s,
+        &["journal", "import", "all.journal", "--store", "new.db"],
+    );
+    ask(&mut s, &["journal", "prune", "2"]);
+}

@@ -1,5 +1,7 @@
 //! The journal as a whole. Each of its verbs is a file in `journal/`.
 
+mod export;
+mod import;
 mod prune;
 mod verify;
 
@@ -17,6 +19,8 @@ pub(crate) struct Journal {
 #[derive(clap::Subcommand)]
 enum Verb {
     Verify(verify::Verify),
+    Export(export::Export),
+    Import(import::Import),
     Prune(prune::Prune),
 }
 
@@ -24,6 +28,8 @@ impl Journal {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         match self.verb {
             Verb::Verify(verb) => verb.run(context),
+            Verb::Export(verb) => verb.run(context),
+            Verb::Import(verb) => verb.run(context),
             Verb::Prune(verb) => verb.run(context),
         }
     }
