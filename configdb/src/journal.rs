@@ -5,6 +5,7 @@ use std::ops::{ControlFlow, RangeInclusive};
 
 use rewire_journal::{Entry, EntryKind, Hash, JournalError, RowFilter, StateDigest};
 use rewire_schema::{Change, Changeset};
+use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::error::{During, Error};
@@ -72,7 +73,15 @@ pub(crate) fn kind(
     revert_of: usize,
 ) -> rusqlite::Result<EntryKind> {
     Ok(match (row.get(rewind_to)?, row.get(revert_of)?) {
-        (Some(to), _) => EntryKind::Rewind { to },
+        (Some(to), None) => EntryKind::Rewind { to },
+        (Some(_), Some::<u64>(_)) => {
+            let name = "revert_of".to_owned();
+            return Err(rusqlite::Error::InvalidColumnType(
+                revert_of,
+                name,
+                Type::Integer,
+            ));
+        }
         (None, Some(of)) => EntryKind::Revert { of },
         (None, None) => EntryKind::Commit,
     })
@@ -209,7 +218,7 @@ pub(crate) fn for_each_entry(
     let range = [bound(*revisions.start()), bound(*revisions.end())];
     let mut rows = statement.query(range).during(READING)?;
     while let Some(row) = rows.next().during(READING)? {
-        each(read_entry(row).during(READING)?)?;
+        each(of_entry(row, read_entry(row))?)?;
     }
     Ok(())
 }
@@ -225,12 +234,24 @@ pub(crate) fn for_each_summarized_entry(
     let mut statement = connection.prepare_cached(&sql).during(READING)?;
     let mut rows = statement.query([]).during(READING)?;
     while let Some(row) = rows.next().during(READING)? {
-        let entry = read_entry(row).during(READING)?;
-        let counts = counts(row, 11).during(READING)?;
+        let entry = of_entry(row, read_entry(row))?;
+        let counts = of_entry(row, counts(row, 11))?;
         let touched = blob(row, 14, entry.revision)?;
         each(entry, (counts, touched))?;
     }
     Ok(())
+}
+
+/// Says of which entry it is that a column does not hold what it should.
+fn of_entry<T>(row: &Row<'_>, read: rusqlite::Result<T>) -> Result<T, Error> {
+    match read {
+        Err(error) if error.sqlite_error_code().is_none() => {
+            let revision: i64 = row.get(0).during(READING)?;
+            let why = format!("journal entry {revision}: {error}");
+            Err(Error::Damaged { why })
+        }
+        read => read.during(READING),
+    }
 }
 
 fn blob<'a>(row: &'a Row<'_>, column: usize, revision: u64) -> Result<&'a [u8], Error> {

@@ -1,9 +1,23 @@
 //! Every kind of damage to the journal or the rows is found, and the revision named.
 
 mod common;
+#[path = "tamper/flip.rs"]
+mod flip;
+#[path = "power/random.rs"]
+mod random;
+#[path = "power/world.rs"]
+mod world;
+
+use std::collections::BTreeSet;
 
 use common::*;
+use flip::{Original, Place};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use random::Random;
 use rewire_configdb::{Entry, Error, StateDigest, Store};
+use rewire_schema::{Configuration, testing};
+use world::{World, scratch};
 
 /// A store with three revisions, damaged by SQL behind its back.
 fn damaged(sql: &str) -> Error {
@@ -72,7 +86,7 @@ fn a_chain_that_was_sealed_again_is_still_found_out() {
     let error = forged(|entry| entry.changeset.push(0));
     insta::assert_snapshot!(
         text(&error),
-        @"revision 3 cannot be read: the changeset is malformed at byte 35: bytes follow after the last change"
+        @"revision 3 cannot be read: the changeset is malformed at byte 60: bytes follow after the last change"
     );
 }
 
@@ -154,7 +168,7 @@ fn rows_that_the_journal_does_not_know_are_named() {
         @"the state of revision 3 does not match its digest: expected 32bdab6bce63, found 2d48719092c8 (the first row that differs is vpcs.blue)"
     );
     insta::assert_snapshot!(
-        text(&damaged("INSERT INTO vpc VALUES ('green', NULL)")),
+        text(&damaged("INSERT INTO vpc (name) VALUES ('green')")),
         @"the state of revision 3 does not match its digest: expected 32bdab6bce63, found 2904b0c0c84e (the first row that differs is vpcs.green)"
     );
     insta::assert_snapshot!(
@@ -174,4 +188,180 @@ fn the_database_itself_keeps_history() {
         assert!(connection.execute_batch(sql).is_err(), "{sql}");
     }
     store.verify().unwrap();
+}
+
+/// A store with rows in its tables, and three revisions.
+fn full_store(path: &std::path::Path) {
+    let mut store = Store::create(path).unwrap();
+    commit_target(&mut store, &a_row_a_table())
+        .unwrap()
+        .unwrap();
+    commit(&mut store, &insert([vpc("blue-two", Some("one"))])).unwrap();
+    rewind(&mut store, 1).unwrap();
+}
+
+/// A small configuration that has rows in each table that random configurations have rows in.
+fn a_row_a_table() -> Configuration {
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let mut all = Configuration::default();
+    for _ in 0..5 {
+        let more = testing::configuration().new_tree(&mut runner).unwrap();
+        for row in more.current().rows() {
+            all.insert(row);
+        }
+    }
+    let tables = |rows: &Configuration| -> BTreeSet<_> {
+        let rows = rows.rows();
+        rows.map(|row| row.table().definition().name).collect()
+    };
+    let mut small = testing::consistent(&all);
+    let wanted = tables(&small);
+    for row in small.clone().rows() {
+        let mut fewer = small.clone();
+        fewer.remove(&row);
+        let fewer = testing::consistent(&fewer);
+        if tables(&fewer) == wanted {
+            small = fewer;
+        }
+    }
+    small
+}
+
+/// What verification makes of a copy of which one byte was changed.
+fn verify_flipped(original: &Original, place: &Place, byte: usize, mask: u8) -> Option<Error> {
+    original.with_copy(|path| {
+        if !place.flip(path, byte, mask) {
+            return None;
+        }
+        let result = Store::open(path).and_then(|store| store.verify());
+        Some(result.expect_err(&format!("{place}, byte {byte} ^ {mask:#04x}")))
+    })
+}
+
+/// The revision that an error names.
+fn named(error: &Error) -> Option<u64> {
+    match error {
+        Error::BrokenChain { revision, .. }
+        | Error::DigestMismatch { revision, .. }
+        | Error::Fold { revision, .. } => Some(*revision),
+        _ => None,
+    }
+}
+
+#[test]
+fn every_byte_of_every_entry_counts() {
+    let (_folder, path) = folder();
+    full_store(&path);
+    let original = Original::new(&path);
+    let mut random = Random(setting("REWIRE_SEED", 1));
+    let mut flips = 0;
+    for place in original.places("journal") {
+        let revision = place.number("revision");
+        for byte in 0..place.bytes() {
+            let mask = 1 << random.below(8);
+            let Some(error) = verify_flipped(&original, &place, byte, mask) else {
+                continue;
+            };
+            flips += 1;
+            let words = text(&error);
+            let found = named(&error) == Some(revision)
+                || words.contains(&format!("revision {revision}"))
+                || words.contains(&format!("journal entry {revision}"));
+            // An entry with another number is missing where it was, and too much where it is now.
+            assert!(
+                found || place.column == "revision",
+                "{place}, byte {byte} ^ {mask:#04x}: {words}"
+            );
+        }
+    }
+    println!("{flips} flips were found");
+    assert!(flips > 300);
+}
+
+#[test]
+fn every_byte_of_every_row_counts() {
+    let (_folder, path) = folder();
+    full_store(&path);
+    let original = Original::new(&path);
+    let mut random = Random(setting("REWIRE_SEED", 1));
+    let (mut flips, mut tables) = (0, 0);
+    for table in original.tables() {
+        let places = original.places(&table);
+        tables += usize::from(!places.is_empty());
+        for place in places {
+            for byte in 0..place.bytes() {
+                let mask = 1 << random.below(8);
+                let Some(error) = verify_flipped(&original, &place, byte, mask) else {
+                    continue;
+                };
+                flips += 1;
+                let known = matches!(
+                    error,
+                    Error::DigestMismatch {
+                        revision: 3,
+                        row: Some(_),
+                        ..
+                    } | Error::Damaged { .. }
+                );
+                assert!(known, "{place}, byte {byte} ^ {mask:#04x}: {error:?}");
+            }
+        }
+    }
+    println!("{flips} flips in the rows of {tables} tables were found");
+    assert!(tables >= 12, "only {tables} tables have rows");
+}
+
+/// One byte of the file itself. Most bytes are of no account (free space, and what is not covered); where verification says that all is in
+/// order, it must be.
+#[test]
+fn no_byte_of_the_file_makes_verification_lie() {
+    let (_folder, path) = folder();
+    full_store(&path);
+    let whole = std::fs::read(&path).unwrap();
+    let truth = World::of(&path).unwrap();
+    let configuration = Store::open(&path).unwrap().configuration().unwrap();
+    let mut random = Random(setting("REWIRE_SEED", 1));
+    let flips = setting("REWIRE_FLIPS", 800);
+    let (mut found, mut lies) = (0, Vec::new());
+    let scratch = scratch();
+    let copy = scratch.path().join("gateway.db");
+    let offsets: Vec<usize> = if flips == 0 {
+        (0..whole.len()).collect()
+    } else {
+        // Where there is something, as a rule.
+        let used: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] != 0).collect();
+        (0..flips)
+            .map(|_| match random.below(8) {
+                0 => random.below(whole.len()),
+                _ => used[random.below(used.len())],
+            })
+            .collect()
+    };
+    for offset in &offsets {
+        let mask = 1 << random.below(8);
+        let mut bytes = whole.clone();
+        bytes[*offset] ^= mask;
+        std::fs::write(&copy, &bytes).unwrap();
+        match World::of(&copy) {
+            Err(_) => found += 1,
+            Ok(world) => {
+                let rows = Store::open(&copy).unwrap().configuration().unwrap();
+                if world != truth || rows != configuration {
+                    lies.push((*offset, mask));
+                }
+            }
+        }
+    }
+    println!("{found} of {} flips were found", offsets.len());
+    assert!(lies.is_empty(), "{} lies: {lies:?}", lies.len());
+}
+
+fn setting(name: &str, otherwise: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} is no number: {text}")),
+        Err(_) => otherwise,
+    }
 }
