@@ -1,7 +1,6 @@
 //! Completion of what people type, grammar and values alike: the shell asks this program itself (`rewire completions`
 //! prints the script that does), so that candidates, revisions, tags and paths are those of the store as it is.
 
-use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
@@ -9,7 +8,9 @@ use clap::CommandFactory;
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::CompleteEnv;
 use rewire_configdb::{LogEntry, LogQuery, Store};
-use rewire_schema::Path;
+use rewire_schema::edit::{Node, Order, Target};
+use rewire_schema::outline::Collection;
+use rewire_schema::state::Rows;
 
 use crate::Cli;
 
@@ -123,53 +124,69 @@ fn revision_candidates() -> Vec<CompletionCandidate> {
         .collect()
 }
 
-/// For each path of the configuration that goes on from what is typed, its next step.
-fn path_candidates(current: &str) -> Option<BTreeSet<String>> {
-    let configuration = store()?.configuration().ok()?;
-    let mut found = BTreeSet::new();
-    for row in configuration.rows() {
-        found.extend(next_step(&row.path(), current));
-        if found.len() >= MOST {
-            break;
+/// What can stand next in a path with dots: the fields of an object, and the keys that there are in the store.
+fn path_candidates(current: &str) -> Option<Vec<String>> {
+    let (begin, target) = longest_path(current);
+    let names: Vec<String> = match target.node() {
+        Node::Object(object) => object
+            .fields
+            .iter()
+            .map(|field| field.name.to_owned())
+            .collect(),
+        Node::Collection(collection, order) => {
+            let keys = keys_of(&store()?, &target, collection)?;
+            match order {
+                Order::List => keys.into_iter().map(|key| format!("[{key}]")).collect(),
+                Order::Map | Order::Set => keys,
+            }
         }
-    }
-    Some(found)
+        Node::Field(..) => Vec::new(),
+    };
+    let join = |name: String| match begin.is_empty() || name.starts_with('[') {
+        true => format!("{begin}{name}"),
+        false => format!("{begin}.{name}"),
+    };
+    let mut texts: Vec<String> = names
+        .into_iter()
+        .map(join)
+        .filter(|text| text.starts_with(current))
+        .collect();
+    texts.truncate(MOST);
+    Some(texts)
 }
 
-/// The shortest beginning of a path, in whole steps, that is longer than what is typed of it.
-fn next_step(path: &Path, current: &str) -> Option<String> {
-    let steps = path.steps();
-    let beginnings = (1..=steps.len()).map(|count| Path::new(&steps[..count]).to_string());
-    let mut longer = beginnings.filter(|text| text.len() > current.len());
-    longer.find(|text| text.starts_with(current))
+/// The longest beginning of what is typed that leads somewhere, and where. What is typed whole goes on with what is below.
+fn longest_path(current: &str) -> (&str, Target) {
+    let resolve = |text| Target::resolve(&[text]).ok();
+    let ends = current
+        .char_indices()
+        .filter(|(_, c)| ".[".contains(*c))
+        .map(|(at, _)| at);
+    let mut beginnings: Vec<&str> = ends.map(|end| &current[..end]).collect();
+    beginnings.reverse();
+    let good = beginnings
+        .into_iter()
+        .find_map(|text| Some((text, resolve(text)?)));
+    good.filter(|(text, _)| !text.is_empty())
+        .unwrap_or(("", Target::root()))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_completed_step_by_step() {
-        let path = Path::new(["vpcs", "red", "routes", "10.0.0.0/8", "next_hops", "0"]);
-        for (typed, completed) in [
-            ("", Some("vpcs")),
-            ("v", Some("vpcs")),
-            ("vpcs", Some("vpcs.red")),
-            ("vpcs.", Some("vpcs.red")),
-            ("vpcs.red.routes.10.", Some("vpcs.red.routes.10.0.0.0/8")),
-            (
-                "vpcs.red.routes.10.0.0.0/8.n",
-                Some("vpcs.red.routes.10.0.0.0/8.next_hops"),
-            ),
-            (
-                "vpcs.red.routes.10.0.0.0/8.next_hops",
-                Some("vpcs.red.routes.10.0.0.0/8.next_hops[0]"),
-            ),
-            ("vpcs.red.routes.10.0.0.0/8.next_hops[0]", None),
-            ("vpcs.blue", None),
-            ("nat", None),
-        ] {
-            assert_eq!(next_step(&path, typed).as_deref(), completed, "{typed}");
+/// The keys of the objects of a collection in the running configuration.
+fn keys_of(store: &Store, target: &Target, collection: &Collection) -> Option<Vec<String>> {
+    let mut keys = Vec::new();
+    for count in 0..target.words().len() {
+        if let Node::Collection(above, _) = Target::resolve(&target.words()[..count]).ok()?.node() {
+            keys.push(above.key_column().parse(&target.words()[count]).ok()?);
         }
     }
+    let rows = store
+        .reader(store.head().ok()?)
+        .ok()?
+        .below(collection.table, &keys)
+        .ok()?;
+    Some(
+        rows.iter()
+            .map(|row| row.values()[collection.key].to_string())
+            .collect(),
+    )
 }

@@ -140,7 +140,7 @@ mod tests {
             "{vpcs: {blue: {routes: {10.0.0.0/8: {type: blackhole}}}, green: {description: x}}}",
         );
         let changeset = Changeset::between(&before, &after);
-        let all = Selection::default();
+        let all = Selection::EVERYTHING;
         assert_eq!(
             render(&changeset, &all, false),
             "~ vpcs.blue.description: old -> none\n\

@@ -1,17 +1,31 @@
 //! A part of the configuration by its path, as people type it.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
-use rewire_configdb::Store;
-use rewire_schema::{Change, Changeset, Path, Row, RowKey};
+use rewire_configdb::{LogEntry, LogQuery, Store};
+use rewire_schema::edit::{EditError, Node, Target};
+use rewire_schema::outline::{Object, Part};
+use rewire_schema::state::{Rows, StateError};
+use rewire_schema::{Change, Changeset, Path, Row, RowKey, Table, Value};
 
-use crate::failure::Failure;
+use crate::failure::{Code, Failure, with_sources};
 use crate::view;
 
+/// How many entries of the journal are looked through at once.
+const PAGE: usize = 64;
+
 /// What a path leads to: an object, a field, or all objects below. Nothing typed is everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Selection(Option<String>);
+#[derive(Clone, Debug)]
+pub(crate) struct Selection(Option<Place>);
+
+/// A place in documents.
+#[derive(Clone, Debug)]
+struct Place {
+    path: Path,
+    node: Node,
+    /// The keys of the objects on the way, outermost first.
+    keys: Vec<Value>,
+}
 
 /// The words of a path.
 #[derive(clap::Args)]
@@ -22,75 +36,64 @@ pub(crate) struct PathWords {
 }
 
 impl PathWords {
-    /// What the words lead to.
-    pub(crate) fn selection(&self) -> Selection {
-        Selection(match self.path.as_slice() {
-            [] => None,
-            [dotted] => Some(dotted.clone()),
-            steps => Some(Path::new(steps).to_string()),
-        })
+    /// What the words lead to. Whether anything is there is another question.
+    pub(crate) fn selection(&self) -> Result<Selection, Failure> {
+        Selection::of_words(&self.path)
     }
 }
 
 impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_deref().unwrap_or("the document"))
+        match &self.0 {
+            Some(place) => place.path.fmt(f),
+            None => f.write_str("the document"),
+        }
     }
 }
 
 impl Selection {
-    /// Whether nothing was typed.
-    pub(crate) fn is_everything(&self) -> bool {
-        self.0.is_none()
-    }
+    /// The whole document.
+    pub(crate) const EVERYTHING: Selection = Selection(None);
 
-    /// The rows of the running configuration that it leads to.
-    pub(crate) fn rows(&self, store: &Store) -> Result<Vec<Row>, Failure> {
-        let configuration = store.configuration()?;
-        Ok(configuration
-            .rows()
-            .filter(|row| self.touches(row))
-            .collect())
-    }
-
-    /// The keys of the rows that it leads to: of those that are there, or were before.
-    pub(crate) fn keys(&self, store: &Store) -> Result<Vec<RowKey>, Failure> {
-        let mut keys: BTreeSet<RowKey> = self.rows(store)?.iter().map(Row::row_key).collect();
-        for revision in 1..=store.head()? {
-            let changeset = view::changeset(&store.entry(revision)?)?;
-            let touched = changeset.iter().filter(|change| self.touches(change.row()));
-            keys.extend(touched.map(|change| change.row().row_key()));
+    fn of_words(words: &[String]) -> Result<Selection, Failure> {
+        let target = Target::resolve(words)?;
+        let mut above = Target::root();
+        let (mut steps, mut keys) = (Vec::new(), Vec::new());
+        for word in target.words() {
+            // A key may be written in several ways, and has one path.
+            let key = match above.node() {
+                Node::Collection(collection, _) => collection.key_column().parse(word).ok(),
+                _ => None,
+            };
+            steps.push(key.as_ref().map_or_else(|| word.clone(), Value::to_string));
+            keys.extend(key);
+            above = Target::resolve(&steps)?;
         }
-        Ok(keys.into_iter().collect())
+        let place = Place {
+            path: Path::new(&steps),
+            node: target.node(),
+            keys,
+        };
+        Ok(Selection(
+            Some(place).filter(|place| !place.path.steps().is_empty()),
+        ))
     }
 
     /// Whether it leads to the row as a whole: to its object, or to something above that.
     pub(crate) fn covers(&self, row: &Path) -> bool {
-        let Some(wanted) = &self.0 else {
-            return true;
-        };
-        let text = row.to_string();
-        let below = text.strip_prefix(wanted.as_str());
-        below.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        let place = self.0.as_ref();
+        place.is_none_or(|place| row.steps().starts_with(place.path.steps()))
     }
 
     /// Whether it leads to a field of the row, alone or with the whole row.
     pub(crate) fn covers_field(&self, row: &Path, field: &str) -> bool {
-        self.covers(row)
-            || self
-                .0
-                .as_ref()
-                .is_some_and(|wanted| *wanted == row.join(field).to_string())
-    }
-
-    /// Whether it leads to the row, or to a field of it.
-    pub(crate) fn touches(&self, row: &Row) -> bool {
-        let path = row.path();
-        self.covers(&path)
-            || row
-                .fields()
-                .iter()
-                .any(|(field, _)| self.covers_field(&path, field))
+        let alone = |place: &Place| match place.path.steps() {
+            [above @ .., last] => {
+                matches!(place.node, Node::Field(..)) && above == row.steps() && last == field
+            }
+            [] => false,
+        };
+        self.covers(row) || self.0.as_ref().is_some_and(alone)
     }
 
     /// The changes that it leads to.
@@ -98,21 +101,130 @@ impl Selection {
         if self.0.is_none() {
             return changeset;
         }
-        let changes = changeset.iter().filter(|change| self.sees(change));
-        changes.cloned().collect()
+        changeset
+            .iter()
+            .filter(|change| self.sees(change))
+            .cloned()
+            .collect()
     }
 
     fn sees(&self, change: &Change) -> bool {
+        let path = change.row().path();
+        let touches = |field: &str| self.covers_field(&path, field);
         match change {
-            Change::Insert(row) | Change::Delete(row) => self.touches(row),
+            Change::Insert(row) | Change::Delete(row) => {
+                self.covers(&path) || row.fields().iter().any(|(field, _)| touches(field))
+            }
             Change::Update { before, after } => {
-                let path = after.path();
                 let pairs = before.fields().into_iter().zip(after.fields());
                 let mut differing = pairs.filter(|((_, old), (_, new))| old != new);
-                self.covers(&path)
-                    || differing.any(|((field, _), _)| self.covers_field(&path, field))
+                self.covers(&path) || differing.any(|((field, _), _)| touches(field))
             }
         }
+    }
+
+    /// The rows of the running configuration that it leads to, parents first. Cost: those rows.
+    pub(crate) fn rows(&self, store: &Store) -> Result<Vec<Row>, Failure> {
+        let Some(place) = &self.0 else {
+            return Ok(store.configuration()?.rows().collect());
+        };
+        let reader = store.reader(store.head()?)?;
+        let mut rows = Vec::new();
+        for table in place.tables() {
+            rows.extend(reader.below(table, &place.keys)?);
+        }
+        Ok(rows)
+    }
+
+    /// The revisions that changed what it leads to, the newest first. Cost: for one object without parts, a look at a short
+    /// filter of each entry, and those that touch the object; otherwise the changesets on the way.
+    pub(crate) fn log(
+        &self,
+        store: &Store,
+        mut before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<LogEntry>, Failure> {
+        let Some(place) = &self.0 else {
+            let touching = None;
+            return Ok(store.log(LogQuery {
+                before,
+                limit,
+                touching,
+            })?);
+        };
+        let alone = place.alone();
+        let mut entries = Vec::new();
+        while entries.len() < limit {
+            let page = store.log(LogQuery {
+                before,
+                limit: PAGE,
+                touching: alone.as_slice().first().map(std::slice::from_ref),
+            })?;
+            before = page.last().map(|entry| entry.revision);
+            let is_last = page.len() < PAGE;
+            for entry in page {
+                let changeset = view::changeset(&store.entry(entry.revision)?)?;
+                if changeset.iter().any(|change| self.sees(change)) {
+                    entries.push(entry);
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        entries.truncate(limit);
+        Ok(entries)
+    }
+}
+
+impl Place {
+    /// The tables whose rows stand here or below, parents first.
+    fn tables(&self) -> Vec<Table> {
+        let mut tables = Vec::new();
+        match self.node {
+            Node::Object(object) => gather(object, &mut tables),
+            Node::Collection(collection, _) => gather(&collection.object, &mut tables),
+            Node::Field(object, _) => tables.extend(object.table),
+        }
+        tables
+    }
+
+    /// The key of the one row that stands here, where there can be no other.
+    fn alone(&self) -> Option<RowKey> {
+        match self.tables().as_slice() {
+            [table] if self.keys.len() == table.definition().key_len() => {
+                RowKey::from_values(*table, &self.keys).ok()
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The tables of an object and of all below it.
+fn gather(object: &Object, tables: &mut Vec<Table>) {
+    tables.extend(object.table);
+    for field in &object.fields {
+        match &field.part {
+            Part::Value(_) => {}
+            Part::Object(inner) => gather(inner, tables),
+            Part::Map(c) | Part::List(c) | Part::Set(c) => gather(&c.object, tables),
+        }
+    }
+}
+
+impl From<EditError> for Failure {
+    fn from(error: EditError) -> Self {
+        let failure = Failure::new(Code::NoSuchName, with_sources(&error));
+        match error.help() {
+            Some(help) => failure.help(help),
+            None => failure,
+        }
+    }
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        Failure::new(Code::StoreFailed, with_sources(&error))
     }
 }
 
@@ -121,8 +233,9 @@ mod tests {
     use super::*;
 
     fn selection(words: &[&str]) -> Selection {
-        let path = words.iter().map(|word| (*word).to_owned()).collect();
-        PathWords { path }.selection()
+        let path: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        Selection::of_words(&path)
+            .unwrap_or_else(|error| panic!("{words:?}: {}", error.render(false)))
     }
 
     #[test]
@@ -142,18 +255,46 @@ mod tests {
         }
         for words in [
             &["vpcs.blu"][..],
-            &["vpcs.blue.routes.10.0.0.0"],
+            &["vpcs.blue.routes.10.0.0.0/9"],
             &["interfaces"],
-            &[""],
             &["vpcs", "red"],
+            &["vpcs.blue.routes.10.0.0.0/8.next_hops[0]"],
         ] {
             assert!(!selection(words).covers(&route), "{words:?}");
         }
-        assert!(!selection(&["vpcs.blue.routes.10.0.0.0/8.next_hops[0]"]).covers(&route));
         let field = selection(&["vpcs.blue.routes.10.0.0.0/8.type"]);
         assert!(!field.covers(&route));
         assert!(field.covers_field(&route, "type"));
         assert!(!field.covers_field(&route, "description"));
         assert!(selection(&["vpcs"]).covers_field(&route, "type"));
+    }
+
+    #[test]
+    fn a_key_may_be_written_in_several_ways() {
+        let route = Path::new(["vpcs", "blue", "routes", "2001:db8::/32"]);
+        assert!(selection(&["vpcs", "blue", "routes", "2001:DB8:0::/32"]).covers(&route));
+    }
+
+    #[test]
+    fn a_path_that_leads_nowhere_is_an_error_with_the_nearest_name() {
+        let error = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            match Selection::of_words(&words) {
+                Ok(selection) => panic!("{selection}"),
+                Err(failure) => failure.render(false),
+            }
+        };
+        assert!(error(&["vpc"]).contains("\"vpcs\""), "{}", error(&["vpc"]));
+        let route = ["vpcs", "blue", "rutes"];
+        assert!(error(&route).contains("\"routes\""), "{}", error(&route));
+    }
+
+    #[test]
+    fn one_object_without_parts_is_found_by_its_key() {
+        let alone = |words: &[&str]| selection(words).0.and_then(|place| place.alone()).is_some();
+        assert!(alone(&["interfaces.wan.addresses.10.0.0.1/24"]));
+        assert!(alone(&["vpcs.blue.description"]));
+        assert!(!alone(&["vpcs.blue"]), "it has routes");
+        assert!(!alone(&["vpcs"]));
     }
 }

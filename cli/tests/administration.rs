@@ -168,3 +168,35 @@ fn a_full_disk_under_the_output_is_an_error() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.starts_with("error: cannot write the output"), "{said}");
 }
+
+#[test]
+fn what_a_configuration_can_say() {
+    let mut s = Session::new();
+    s.rewire(&["schema", "--format", "paths"]);
+    // The model grows; what it says of one kind of object is enough here.
+    let shown = s.transcript();
+    let from = shown.find("interfaces.<name>.neighbors\n").unwrap();
+    let neighbors: Vec<&str> = shown[from..].lines().take(6).collect();
+    insta::assert_snapshot!(neighbors.join("\n"));
+    let output = s.command(&["schema"]).output().unwrap();
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(schema["title"], "Document");
+}
+
+#[test]
+fn every_verb_has_a_manual_page() {
+    let mut s = Session::new();
+    std::fs::create_dir(s.path("pages")).unwrap();
+    s.quietly(&["man", "pages"]);
+    let page = |name: &str| std::fs::read_to_string(s.path("pages").join(name)).unwrap();
+    assert!(page("rewire.1").contains("Exit codes:"));
+    assert!(page("rewire-commit.1").contains(r"\-\-confirm"));
+    assert!(page("rewire-journal-verify.1").contains("Nothing is changed."));
+    assert_eq!(s.rewire(&["man", "nowhere"]), 1);
+    let output = s.command(&["man"]).output().unwrap();
+    assert!(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .contains(".TH rewire 1")
+    );
+}

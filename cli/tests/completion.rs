@@ -61,12 +61,66 @@ fn bash_completes_verbs_options_and_what_is_in_the_store() {
         bash(&s, &["rewire", "diff", "0", "1", "vpcs.re"]),
         ["vpcs.red"]
     );
+    assert_eq!(
+        bash(&s, &["rewire", "blame", "vpcs.red.routes.1"]),
+        ["vpcs.red.routes.10.0.0.0/8"]
+    );
+    assert_eq!(
+        bash(
+            &s,
+            &["rewire", "blame", "vpcs.red.routes.0.0.0.0/0.next_hops["]
+        ),
+        ["vpcs.red.routes.0.0.0.0/0.next_hops[0]"]
+    );
+    assert_eq!(
+        bash(&s, &["rewire", "log", "interfaces.wan0.m"]),
+        ["interfaces.wan0.mac", "interfaces.wan0.mtu"]
+    );
     // The store is the one that the line names.
     assert!(bash(&s, &["rewire", "show", "--store", "none.db", "1"]).is_empty());
     assert_eq!(
         bash(&s, &["rewire", "--store", "rewire.db", "show", "1"]),
         ["1"]
     );
+}
+
+/// What zsh offers: the words that the script gives to zsh's own `_describe`. None where there is no zsh.
+fn zsh(session: &Session, words: &[&str]) -> Option<Vec<String>> {
+    let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    let ask = format!(
+        "autoload -U compinit; compinit -D; source <(rewire completions zsh); \
+         _describe() {{ print -l -- \"${{(@P)3}}\" }}; words=({}); CURRENT={}; _clap_dynamic_completer_rewire",
+        quoted.join(" "),
+        words.len()
+    );
+    let folder = std::path::Path::new(env!("CARGO_BIN_EXE_rewire"))
+        .parent()
+        .unwrap();
+    let output = Command::new("zsh")
+        .args(["-f", "-c", &ask])
+        .current_dir(session.path(""))
+        .env("PATH", format!("{}:/usr/bin:/bin", folder.display()))
+        .output()
+        .ok()?;
+    let said = String::from_utf8(output.stdout).unwrap();
+    let lines = said
+        .lines()
+        .map(|line| line.split(':').next().unwrap().to_owned());
+    Some(lines.filter(|line| !line.is_empty()).collect())
+}
+
+#[test]
+fn zsh_completes_the_same() {
+    let s = Session::with_one_revision();
+    let Some(verbs) = zsh(&s, &["rewire", "com"]) else {
+        eprintln!("there is no zsh here: not tested");
+        return;
+    };
+    assert_eq!(verbs, ["commit", "completions"]);
+    let ask = |words: &[&str]| zsh(&s, words).unwrap();
+    assert_eq!(ask(&["rewire", "journal", "v"]), ["verify"]);
+    assert_eq!(ask(&["rewire", "show", "1"]), ["1"]);
+    assert_eq!(ask(&["rewire", "blame", "vpcs.re"]), ["vpcs.red"]);
 }
 
 #[test]

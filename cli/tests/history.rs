@@ -48,7 +48,10 @@ fn revisions_are_looked_at_one_by_one() {
     s.rewire(&["log", "--before", "3"]);
     s.rewire(&["log", "vpcs.a"]);
     s.rewire(&["log", "vpcs", "b"]);
+    s.rewire(&["log", "vpcs.a.description"]);
     s.rewire(&["log", "vpcs.nobody"]);
+    s.rewire(&["log", "vpc.a"]);
+    s.rewire(&["diff", "1", "2", "vpcs", "a", "describtion"]);
     assert_transcript!(s);
 }
 

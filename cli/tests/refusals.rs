@@ -181,3 +181,50 @@ fn a_bad_candidate_is_never_committed() {
     s.rewire(&["log"]);
     assert_transcript!(s);
 }
+
+#[test]
+fn junk_is_refused_wherever_it_is_given() {
+    let mut s = Session::with_one_revision();
+    let junk: Vec<u8> = (0..=255).cycle().take(5000).collect();
+    for name in ["junk.yaml", "junk.db", "junk.journal"] {
+        std::fs::write(s.path(name), &junk).unwrap();
+    }
+    std::fs::write(s.path("nul.yaml"), b"vpcs: {bl\0ue: {}}").unwrap();
+    std::fs::write(
+        s.path("latin.yaml"),
+        b"vpcs: {blue: {description: caf\xe9}}",
+    )
+    .unwrap();
+    s.write("deep.yaml", &"[".repeat(100_000));
+    for file in ["junk.yaml", "nul.yaml", "latin.yaml", "deep.yaml"] {
+        assert_eq!(s.rewire(&["load", file]), 2, "{file}");
+        assert_eq!(s.rewire(&["commit", "--load", file]), 2, "{file}");
+    }
+    assert_eq!(s.rewire(&["journal", "import", "junk.journal"]), 2);
+    assert_eq!(s.rewire(&["log", "--store", "junk.db"]), 3);
+    assert_eq!(s.rewire(&["commit", "--store", "junk.db"]), 3);
+    assert_eq!(
+        s.rewire(&["journal", "import", "junk.journal", "--store", "junk.db"]),
+        3
+    );
+    assert_eq!(std::fs::read(s.path("junk.db")).unwrap(), junk);
+    let log = s.command(&["log", "--json"]).output().unwrap();
+    let log: serde_json::Value = serde_json::from_slice(&log.stdout).unwrap();
+    assert_eq!(log["result"]["revisions"].as_array().unwrap().len(), 1);
+    assert_transcript!(s);
+}
+
+#[test]
+fn what_cannot_be_written_is_said() {
+    let mut s = Session::with_one_revision();
+    s.rewire(&["init", "no/such/folder.db"]);
+    // A place where not even root makes files.
+    s.rewire(&["init", "/proc/rewire.db"]);
+    s.rewire(&["journal", "export", "/proc/rewire.journal"]);
+    s.rewire(&["journal", "export", "net.yaml"]);
+    s.rewire(&["man", "/proc"]);
+    std::os::unix::fs::symlink("nowhere.db", s.path("dangling.db")).unwrap();
+    s.rewire(&["init", "dangling.db"]);
+    s.rewire(&["log", "--store", "dangling.db"]);
+    assert_transcript!(s);
+}

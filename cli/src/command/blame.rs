@@ -30,8 +30,8 @@ struct Line {
 
 impl Blame {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
+        let selection = self.path.selection()?;
         let store = context.open()?;
-        let selection = self.path.selection();
         let rows = selection.rows(&store)?;
         if rows.is_empty() {
             let message = format!("there is nothing at {selection} in the running configuration");

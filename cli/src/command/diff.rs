@@ -26,6 +26,7 @@ pub(crate) struct Diff {
 
 impl Diff {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
+        let selection = self.path.selection()?;
         let store = context.open()?;
         let from = self.from.to_json(context, &store)?;
         let to = match self.to {
@@ -36,7 +37,6 @@ impl Diff {
                 State::RUNNING
             }
         };
-        let selection = self.path.selection();
         let changeset = selection.of(State::between(&self.from, &to, context, &store)?);
         if changeset.is_empty() {
             context.note("no difference");

@@ -1,4 +1,3 @@
-use rewire_configdb::LogQuery;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
@@ -25,21 +24,13 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
+        let selection = self.path.selection()?;
         let store = context.open()?;
-        let selection = self.path.selection();
-        let keys = match selection.is_everything() {
-            true => None,
-            false => Some(selection.keys(&store)?),
-        };
-        let entries = store.log(LogQuery {
-            before: self.before,
-            limit: self.number,
-            touching: keys.as_deref(),
-        })?;
+        let entries = selection.log(&store, self.before, self.number)?;
         if entries.is_empty() && self.number > 0 {
             context.note(match store.head()? {
                 0 => "nothing is committed yet",
-                _ => "no such revision",
+                _ => "there is no such revision",
             });
         }
         Ok(context.shown(

@@ -1,6 +1,5 @@
-use std::collections::BTreeMap;
-
-use serde_json::{Value, json};
+use rewire_schema::outline::{Collection, Object, Part, outline};
+use serde_json::{Map, Value, json};
 
 use crate::answer::Answer;
 use crate::context::Context;
@@ -26,60 +25,50 @@ enum Format {
 
 impl Schema {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
-        let schema = rewire_schema::json_schema();
         Ok(match self.format {
-            Format::JsonSchema => {
-                context.shown(|_| rewire_schema::json_schema_text(), || json!({ "json_schema": schema }))
-            }
+            Format::JsonSchema => context.shown(
+                |_| rewire_schema::json_schema_text(),
+                || json!({ "json_schema": rewire_schema::json_schema() }),
+            ),
             Format::Paths => {
-                let mut paths = BTreeMap::new();
-                walk(&schema, &schema, "", 0, &mut paths);
-                context.shown(|colour| text(&paths, colour), || json!({ "paths": paths }))
+                let mut paths = Vec::new();
+                walk(outline(), "", &mut paths);
+                context.shown(|colour| text(&paths, colour), || to_json(&paths))
             }
         })
     }
 }
 
-fn text(paths: &BTreeMap<String, String>, colour: bool) -> String {
-    let lines = paths.iter().map(|(path, meaning)| format!("{}\n    {meaning}\n", paint(path, "1", colour)));
+fn text(paths: &[(String, &str)], colour: bool) -> String {
+    let lines = paths.iter().map(|(path, doc)| format!("{}\n    {doc}\n", paint(path, "1", colour)));
     lines.collect()
 }
 
-/// No object of the model is as deep as this; a schema that refers to itself ends here.
-const DEEPEST: usize = 24;
+fn to_json(paths: &[(String, &str)]) -> Value {
+    let paths: Map<String, Value> = paths.iter().map(|(path, doc)| (path.clone(), json!(doc))).collect();
+    json!({ "paths": paths })
+}
 
-/// Gathers the paths below a part of the schema, each with its description.
-fn walk(root: &Value, part: &Value, path: &str, depth: usize, paths: &mut BTreeMap<String, String>) {
-    if depth > DEEPEST {
-        return;
-    }
-    if let Some(target) = part.get("$ref").and_then(Value::as_str).and_then(|name| name.strip_prefix('#')) {
-        if let Some(target) = root.pointer(target) {
-            walk(root, target, path, depth + 1, paths);
+/// Gathers the paths below an object, each with what it means, in the order of documents.
+fn walk(object: &'static Object, path: &str, paths: &mut Vec<(String, &'static str)>) {
+    for field in &object.fields {
+        let path = match path.is_empty() {
+            true => field.name.to_owned(),
+            false => format!("{path}.{}", field.name),
+        };
+        paths.push((path.clone(), &field.doc));
+        let mut each = |collection: &'static Collection, path: String| {
+            paths.push((path.clone(), &collection.object.doc));
+            walk(&collection.object, &path, paths);
+        };
+        match &field.part {
+            Part::Value(_) => {}
+            Part::Object(inner) => walk(inner, &path, paths),
+            Part::List(collection) => each(collection, format!("{path}[N]")),
+            Part::Map(collection) | Part::Set(collection) => {
+                let key = collection.key_column().field;
+                each(collection, format!("{path}.<{key}>"));
+            }
         }
-    }
-    if !path.is_empty()
-        && let Some(meaning) = part.get("description").and_then(Value::as_str)
-    {
-        // What is said where it is used is more exact than what is said of the type.
-        paths.insert(path.to_owned(), meaning.to_owned());
-    }
-    for choice in ["oneOf", "anyOf", "allOf"] {
-        let choices = part.get(choice).and_then(Value::as_array).into_iter().flatten();
-        // The words that a field may hold are no paths of their own.
-        for choice in choices.filter(|choice| choice.get("const").is_none()) {
-            walk(root, choice, path, depth + 1, paths);
-        }
-    }
-    for (name, property) in part.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        walk(root, property, &below, depth + 1, paths);
-    }
-    if let Some(member) = part.get("additionalProperties").filter(|member| member.is_object()) {
-        let key = part.pointer("/propertyNames/format").and_then(Value::as_str).unwrap_or("name");
-        walk(root, member, &format!("{path}.<{key}>"), depth + 1, paths);
-    }
-    if let Some(item) = part.get("items").filter(|item| item.is_object()) {
-        walk(root, item, &format!("{path}[]"), depth + 1, paths);
     }
 }

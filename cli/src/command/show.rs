@@ -88,7 +88,7 @@ fn entry(context: &Context, store: &Store, revision: &Revision) -> Result<Answer
     let changeset = view::changeset(&entry)?;
     let tags = store.tags()?.into_iter().filter(|tag| tag.revision == entry.revision);
     let tags: Vec<String> = tags.map(|tag| tag.name).collect();
-    let all = Selection::default();
+    let all = Selection::EVERYTHING;
     Ok(context.shown(
         |colour| history::heading(&entry, &tags, colour) + &difference::render(&changeset, &all, colour),
         || {
