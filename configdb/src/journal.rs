@@ -223,10 +223,11 @@ pub(crate) fn for_each_entry(
     Ok(())
 }
 
-/// Goes through all entries in order, each with its summary: the numbers of its rows and the bytes of its filter.
+/// Goes through all entries in order until `each` breaks, each with its summary: the numbers of its rows and the bytes of
+/// its filter.
 pub(crate) fn for_each_summarized_entry(
     connection: &Connection,
-    mut each: impl FnMut(Entry, (Counts, &[u8])) -> Result<(), Error>,
+    mut each: impl FnMut(Entry, (Counts, &[u8])) -> Result<ControlFlow<()>, Error>,
 ) -> Result<(), Error> {
     let sql = format!(
         "SELECT {ENTRY}, inserted, updated, deleted, touched FROM journal ORDER BY revision"
@@ -237,7 +238,9 @@ pub(crate) fn for_each_summarized_entry(
         let entry = of_entry(row, read_entry(row))?;
         let counts = of_entry(row, counts(row, 11))?;
         let touched = blob(row, 14, entry.revision)?;
-        each(entry, (counts, touched))?;
+        if each(entry, (counts, touched))?.is_break() {
+            break;
+        }
     }
     Ok(())
 }

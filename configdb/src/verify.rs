@@ -1,4 +1,8 @@
-use rewire_journal::{Chain, Entry, StateDigest};
+use std::ops::ControlFlow;
+use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, ScopedJoinHandle};
+
+use rewire_journal::{Chain, Entry, Hash, StateDigest};
 use rewire_schema::{Change, Changeset, Mismatch, Row, Table};
 use rusqlite::Connection;
 
@@ -24,7 +28,8 @@ impl Store {
     /// that the rows are what the journal leads to; and that the file is in order. Others may commit meanwhile; what
     /// they do is not looked at.
     ///
-    /// Cost: the whole journal, an entry at a time, and all rows; memory for the rows that the journal touched.
+    /// Cost: the whole journal, a few entries at a time, and all rows, on two threads; memory for the rows that the journal
+    /// touched.
     ///
     /// # Errors
     ///
@@ -34,8 +39,8 @@ impl Store {
     pub fn verify(&self) -> Result<Verified, Error> {
         let snapshot = self.snapshot()?;
         let floor = journal::floor(&snapshot)?;
-        let mut walk = Walk::new(floor, rewire_journal::genesis(&self.identity()));
-        journal::for_each_summarized_entry(&snapshot, |entry, summary| walk.step(&entry, summary))?;
+        let genesis = rewire_journal::genesis(&self.identity());
+        let walk = Walk::through(&snapshot, floor, genesis)?;
         let rows = walk.expect_rows(&snapshot)?;
         // Last, because it can only say that something is wrong, and not where.
         let during = "checking the file";
@@ -56,6 +61,12 @@ impl Store {
     }
 }
 
+/// How many entries, or batches of rows, one thread is ahead of the other.
+const AHEAD: usize = 4;
+
+/// How many rows are handed over at once.
+const BATCH: usize = 512;
+
 /// The journal, gone through up to some revision.
 struct Walk {
     floor: u64,
@@ -65,9 +76,20 @@ struct Walk {
     changed: Changeset,
 }
 
+/// What an entry says about its changeset.
+struct Claim {
+    revision: u64,
+    state_digest: StateDigest,
+    counts: Counts,
+    touched: Vec<u8>,
+    changeset: Changeset,
+}
+
 impl Walk {
-    fn new(floor: Floor, genesis: rewire_journal::Hash) -> Self {
-        Walk {
+    /// Goes through the whole journal, on two threads: this one reads the entries and puts their changesets together, the
+    /// other one hashes their rows.
+    fn through(connection: &Connection, floor: Floor, genesis: Hash) -> Result<Walk, Error> {
+        let mut walk = Walk {
             floor: floor.revision,
             chain: Chain {
                 revision: floor.revision,
@@ -75,40 +97,49 @@ impl Walk {
             },
             digest: floor.digest,
             changed: Changeset::default(),
-        }
+        };
+        let (walked, hashed) = thread::scope(|scope| {
+            let (sender, claims) = mpsc::sync_channel(AHEAD);
+            let hashing = scope.spawn(move || expect_claims(floor.digest, &claims));
+            let walked = journal::for_each_summarized_entry(connection, |entry, summary| {
+                let claim = walk.step(entry, summary)?;
+                // Where nobody takes it, the other thread has found something, and says so below.
+                Ok(match sender.send(claim) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
+                })
+            });
+            drop(sender);
+            (walked, join(hashing))
+        });
+        // The other thread only knows entries before the one that this thread stopped at.
+        walk.digest = hashed?;
+        walked?;
+        Ok(walk)
     }
 
-    fn step(&mut self, entry: &Entry, summary: (Counts, &[u8])) -> Result<(), Error> {
+    fn step(&mut self, entry: Entry, (counts, touched): (Counts, &[u8])) -> Result<Claim, Error> {
         let revision = entry.revision;
         self.chain
-            .follow(entry)
+            .follow(&entry)
             .map_err(|source| Error::BrokenChain { revision, source })?;
-        let changeset = journal::changeset(entry)?;
+        let changeset = journal::changeset(&entry)?;
         self.follow(&changeset)
             .map_err(|mismatch| Error::Fold { revision, mismatch })?;
-        self.digest.apply(&changeset);
-        if self.digest != entry.state_digest {
-            return Err(Error::DigestMismatch {
-                revision,
-                expected: entry.state_digest,
-                found: self.digest,
-                row: None,
-            });
-        }
-        if summary != (Counts::of(&changeset), &journal::touched(&changeset)) {
-            let why = format!("journal entry {revision} is not summed up as it is");
-            return Err(Error::Damaged { why });
-        }
-        Ok(())
+        Ok(Claim {
+            revision,
+            state_digest: entry.state_digest,
+            counts,
+            touched: touched.to_owned(),
+            changeset,
+        })
     }
 
     fn follow(&mut self, changeset: &Changeset) -> Result<(), Mismatch> {
         if self.floor == 0 {
             // There was no row: what is not there by now is not there.
-            for change in changeset.iter() {
-                if let Some(before) = change.before()
-                    && self.changed.get(&before.row_key()).is_none()
-                {
+            for before in changeset.iter().filter_map(Change::before) {
+                if self.changed.get(&before.row_key()).is_none() {
                     return Err(Mismatch {
                         expected: Some(Box::new(before.clone())),
                         found: None,
@@ -119,40 +150,64 @@ impl Walk {
         self.changed.then(changeset)
     }
 
-    /// Checks that the rows are what the journal leads to; gives their number.
-    fn expect_rows(&mut self, connection: &Connection) -> Result<usize, Error> {
-        let (mut count, mut found) = (0, StateDigest::EMPTY);
-        let mut first_difference: Option<Row> = None;
-        // Rows that the journal says are there, and that were not seen.
-        let mut missing = self.changed.iter().filter_map(Change::after).count();
-        for table in Table::ALL {
-            rows::for_each_exact(connection, *table, |row| {
-                count += 1;
-                found.add(&row);
-                let as_expected = match self.changed.get(&row.row_key()) {
-                    Some(change) => {
-                        missing -= usize::from(change.after().is_some());
-                        change.after() == Some(&row)
+    /// Checks that the rows are what the journal leads to; gives their number. This thread reads them, another one compares.
+    fn expect_rows(&self, connection: &Connection) -> Result<usize, Error> {
+        let (read, compared) = thread::scope(|scope| {
+            let (sender, batches) = mpsc::sync_channel(AHEAD);
+            let comparing = scope.spawn(move || self.compare(&batches));
+            let mut batch = Vec::with_capacity(BATCH);
+            let read = Table::ALL.iter().try_for_each(|table| {
+                rows::for_each_exact(connection, *table, |row| {
+                    batch.push(row);
+                    if batch.len() == BATCH {
+                        let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+                        // The other thread takes all that there is; if it panics, so does the joining.
+                        let _ = sender.send(full);
                     }
-                    None => self.floor > 0,
-                };
-                if !as_expected && first_difference.is_none() {
-                    first_difference = Some(row);
-                }
-            })?;
-        }
-        if missing > 0 && first_difference.is_none() {
+                })
+            });
+            let _ = sender.send(batch);
+            drop(sender);
+            (read, join(comparing))
+        });
+        read?;
+        let mut first_difference = compared.first_difference;
+        if compared.missing > 0 && first_difference.is_none() {
             first_difference = self.first_missing(connection)?;
         }
-        if found != self.digest || first_difference.is_some() {
+        if compared.digest != self.digest || first_difference.is_some() {
             return Err(Error::DigestMismatch {
                 revision: self.chain.revision,
                 expected: self.digest,
-                found,
+                found: compared.digest,
                 row: first_difference.map(|row| row.path()),
             });
         }
-        Ok(count)
+        Ok(compared.count)
+    }
+
+    fn compare(&self, batches: &Receiver<Vec<Row>>) -> Compared {
+        let mut compared = Compared {
+            count: 0,
+            digest: StateDigest::EMPTY,
+            first_difference: None,
+            missing: self.changed.iter().filter_map(Change::after).count(),
+        };
+        for row in batches.iter().flatten() {
+            compared.count += 1;
+            compared.digest.add(&row);
+            let as_expected = match self.changed.get(&row.row_key()) {
+                Some(change) => {
+                    compared.missing -= usize::from(change.after().is_some());
+                    change.after() == Some(&row)
+                }
+                None => self.floor > 0,
+            };
+            if !as_expected && compared.first_difference.is_none() {
+                compared.first_difference = Some(row);
+            }
+        }
+        compared
     }
 
     fn first_missing(&self, connection: &Connection) -> Result<Option<Row>, Error> {
@@ -163,6 +218,49 @@ impl Walk {
         }
         Ok(None)
     }
+}
+
+/// The rows, compared with what the journal leads to.
+struct Compared {
+    count: usize,
+    digest: StateDigest,
+    first_difference: Option<Row>,
+    /// How many rows the journal says are there, and were not seen.
+    missing: usize,
+}
+
+/// Checks what entries say about their changesets, from a state with this digest on; gives the last digest.
+fn expect_claims(mut digest: StateDigest, claims: &Receiver<Claim>) -> Result<StateDigest, Error> {
+    for claim in claims {
+        let Claim {
+            revision,
+            state_digest: expected,
+            counts,
+            touched,
+            changeset,
+        } = claim;
+        digest.apply(&changeset);
+        if digest != expected {
+            return Err(Error::DigestMismatch {
+                revision,
+                expected,
+                found: digest,
+                row: None,
+            });
+        }
+        if counts != Counts::of(&changeset) || touched != journal::touched(&changeset) {
+            let why = format!("journal entry {revision} is not summed up as it is");
+            return Err(Error::Damaged { why });
+        }
+    }
+    Ok(digest)
+}
+
+/// What a thread gives; if it panicked, this one goes on panicking.
+fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// SQLite's check notes a page that could not be read among its findings. That is the disk's fault, not damage.

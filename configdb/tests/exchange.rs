@@ -51,7 +51,11 @@ fn a_store_is_made_of_its_journal() {
         beginning.configuration().unwrap(),
         store.configuration_at(2).unwrap()
     );
-    let empty = Store::create_from(folder.path().join("0.db"), &file(&store, 1..=0)[..]).unwrap();
+    let empty = Store::create_from(
+        folder.path().join("0.db"),
+        &file(&store, std::ops::RangeInclusive::new(1, 0))[..],
+    )
+    .unwrap();
     assert_eq!(
         (empty.head().unwrap(), empty.identity()),
         (0, store.identity())

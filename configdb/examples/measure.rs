@@ -1,0 +1,168 @@
+//! Measures what looking back costs: `cargo run --release -p rewire-configdb --example measure [ROWS] [REVISIONS]`.
+//!
+//! A store of that many rows is made in one commit, and then changed by as many commits of one row each.
+
+use std::time::{Duration, Instant};
+
+use rewire_configdb::{CommitRequest, LogQuery, Store, Unchecked};
+use rewire_schema::model::{InterfaceRow, NextHopRow, RouteRow, VpcRow};
+use rewire_schema::types::RouteType;
+use rewire_schema::{Change, Changeset, Row};
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    let mut arguments = std::env::args().skip(1).map(|argument| argument.parse());
+    let rows: u32 = arguments.next().transpose()?.unwrap_or(100_000);
+    let revisions: u32 = arguments.next().transpose()?.unwrap_or(10_000);
+    // On the disk that the build is on, not in a file system in memory.
+    let folder = tempfile::tempdir_in(".")?;
+    let path = folder.path().join("measured.db");
+    let mut store = Store::create(&path)?;
+
+    let first: Changeset = network(rows)?.into_iter().map(Change::Insert).collect();
+    let time = timed(|| commit(&mut store, &first))?;
+    println!("one commit of {} rows: {}", first.len(), milliseconds(time));
+    let started = Instant::now();
+    for revision in 0..revisions {
+        let change = description_change(revision, rows)?;
+        commit(&mut store, &[change].into_iter().collect())?;
+    }
+    let each = started.elapsed() / revisions.max(1);
+    println!(
+        "{revisions} commits of one row, each: {}",
+        milliseconds(each)
+    );
+    let journal: u64 = (1..=store.head()?)
+        .map(|revision| {
+            store
+                .entry(revision)
+                .map(|entry| entry.changeset.len() as u64)
+        })
+        .sum::<Result<u64, _>>()?;
+    drop(store);
+
+    let store = Store::open(&path)?;
+    let route = route(rows / 4, None)?;
+    let hop = next_hop(rows / 4)?;
+    let time = timed(|| store.log(LogQuery::last(20)).map(drop))?;
+    println!("log of 20: {}", milliseconds(time));
+    let (route_key, hop_key) = ([route.row_key()], [hop.row_key()]);
+    let time = timed(|| store.blame(&route_key).map(drop))?;
+    println!("blame of one row: {}", milliseconds(time));
+    let time = timed(|| store.blame(&hop_key).map(drop))?;
+    println!(
+        "blame of a row that only the first revision touched: {}",
+        milliseconds(time)
+    );
+    let touching = LogQuery {
+        touching: Some(&hop_key),
+        ..LogQuery::last(20)
+    };
+    let time = timed(|| store.log(touching).map(drop))?;
+    println!("log of that row: {}", milliseconds(time));
+    let head = store.head()?;
+    let time = timed(|| store.rewind_changeset(head - 1).map(drop))?;
+    println!("the way back by one revision: {}", milliseconds(time));
+    let started = Instant::now();
+    store.verify()?;
+    let time = started.elapsed();
+    let megabytes = journal as f64 / 1e6;
+    println!(
+        "verify of {megabytes:.1} MB of changesets: {}, {:.0} MB/s",
+        milliseconds(time),
+        megabytes / time.as_secs_f64()
+    );
+    let mut file = Vec::new();
+    let time = timed(|| store.export(1..=head, &mut file).map(drop))?;
+    println!(
+        "export, {:.1} MB: {}",
+        file.len() as f64 / 1e6,
+        milliseconds(time)
+    );
+    let time = timed(|| Store::create_from(folder.path().join("copy.db"), &file[..]).map(drop))?;
+    println!("a store made of it: {}", milliseconds(time));
+    let mut store = store;
+    let time = timed(|| store.prune(head - 1, false).map(drop))?;
+    println!("prune of all but one entry: {}", milliseconds(time));
+    Ok(())
+}
+
+fn timed<E>(act: impl FnOnce() -> Result<(), E>) -> Result<Duration, E> {
+    let started = Instant::now();
+    act()?;
+    Ok(started.elapsed())
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1000.0)
+}
+
+fn commit(store: &mut Store, changeset: &Changeset) -> Result<(), rewire_configdb::Error> {
+    let base = store.head()?;
+    let request = CommitRequest::new(base, changeset, "measure", "a measured commit");
+    store.commit(request, &mut Unchecked).map(drop)
+}
+
+/// A network of about so many rows: half of them routes, half of them their next hops.
+fn network(rows: u32) -> Result<Vec<Row>, Failure> {
+    let vpc = VpcRow {
+        name: "blue".parse()?,
+        description: None,
+        marks: Default::default(),
+    };
+    let interface = InterfaceRow {
+        name: "wan".parse()?,
+        description: None,
+        vpc: "blue".parse()?,
+        port: "null:wan".parse()?,
+        mac: "02:00:00:00:00:01".parse()?,
+        mtu: 1500,
+        marks: Default::default(),
+    };
+    let mut all = vec![vpc.into(), interface.into()];
+    for number in 0..rows / 2 {
+        all.push(route(number, None)?);
+        all.push(next_hop(number)?);
+    }
+    Ok(all)
+}
+
+fn prefix(number: u32) -> String {
+    let [a, b, c, _] = (0x0a00_0000 + (number << 8)).to_be_bytes();
+    format!("{a}.{b}.{c}.0/24")
+}
+
+fn route(number: u32, description: Option<&str>) -> Result<Row, Failure> {
+    Ok(RouteRow {
+        vpc: "blue".parse()?,
+        prefix: prefix(number).parse()?,
+        description: description.map(str::parse).transpose()?,
+        route_type: RouteType::Unicast,
+        marks: Default::default(),
+    }
+    .into())
+}
+
+fn next_hop(number: u32) -> Result<Row, Failure> {
+    Ok(NextHopRow {
+        vpc: "blue".parse()?,
+        prefix: prefix(number).parse()?,
+        position: 0,
+        interface: "wan".parse()?,
+        via: Some("192.0.2.1".parse()?),
+        marks: Default::default(),
+    }
+    .into())
+}
+
+/// The change of one route's description that makes revision `number` + 2; every route has its turn.
+fn description_change(number: u32, rows: u32) -> Result<Change, Failure> {
+    let routes = rows / 2;
+    let text = |turn: u32| (turn > 0).then(|| format!("turn {turn}"));
+    let (turn, which) = (number / routes, number % routes);
+    Ok(Change::Update {
+        before: route(which, text(turn).as_deref())?,
+        after: route(which, text(turn + 1).as_deref())?,
+    })
+}
