@@ -11,6 +11,7 @@
 pub mod changeset;
 pub mod document;
 pub mod edit;
+pub mod effective;
 pub mod format;
 mod json_schema;
 pub mod load;
@@ -32,6 +33,7 @@ pub mod value;
 
 pub use changeset::{Change, Changeset, Mismatch};
 pub use document::{Path, from_document, to_document};
+pub use effective::effective_changeset;
 pub use json_schema::{json_schema, json_schema_text};
 pub use marks::Marks;
 pub use meaning::Problem;

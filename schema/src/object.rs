@@ -250,6 +250,11 @@ macro_rules! tables {
                 match key { $(RowKey::$variant(key) => self.$field.get(key).cloned().map(Row::from)),+ }
             }
 
+            /// Whether any row is deactivated.
+            pub(crate) fn has_deactivated(&self) -> bool {
+                false $(|| self.$field.values().any(|row| row.marks.deactivated()))+
+            }
+
             /// All rows, parents before children, each table in the order of its key.
             pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
                 Table::ALL.iter().flat_map(|table| self.rows_of(*table))

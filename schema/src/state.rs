@@ -44,6 +44,15 @@ pub trait Rows {
         columns: &[&'static str],
         values: &[Value],
     ) -> Result<Vec<Row>, StateError>;
+
+    /// A table has at most as many rows. Where none are hidden, it is their number.
+    ///
+    /// # Errors
+    ///
+    /// Where the state cannot be read.
+    fn most(&self, table: Table) -> Result<usize, StateError> {
+        Ok(self.below(table, &[])?.len())
+    }
 }
 
 /// Look-ups by other columns than the key go through all rows of the table.
@@ -66,6 +75,10 @@ impl Rows for Configuration {
         Ok(rows
             .filter(|row| columns_of(row, columns) == values)
             .collect())
+    }
+
+    fn most(&self, table: Table) -> Result<usize, StateError> {
+        Ok(self.rows_of(table).count())
     }
 }
 
@@ -92,7 +105,8 @@ pub struct Overlay<'a> {
 type Index = HashMap<Vec<Value>, Vec<RowKey>>;
 
 impl<'a> Overlay<'a> {
-    /// The state that the edits lead to from `base`. That they fit onto it is not checked.
+    /// The state that the edits lead to from `base`. That they fit onto it is not checked; edits that the state below holds
+    /// already change nothing, but save asking it.
     pub fn new(base: &'a dyn Rows, edits: &'a Changeset) -> Self {
         Overlay {
             base,
@@ -141,6 +155,12 @@ impl Rows for Overlay<'_> {
         let edited = keys.filter_map(|key| self.edits.get(key)?.after().cloned());
         Ok(self.merged(base, edited))
     }
+
+    fn most(&self, table: Table) -> Result<usize, StateError> {
+        let edits = self.edits.below(table, &[]);
+        let new = edits.filter(|change| change.before().is_none()).count();
+        Ok(self.base.most(table)? + new)
+    }
 }
 
 fn index_of(edits: &Changeset, table: Table, columns: &[&'static str]) -> Index {
@@ -180,11 +200,17 @@ pub fn referring(rows: &dyn Rows, key: &RowKey) -> Result<Vec<Row>, StateError> 
 /// The objects that the object of this key stands in, outermost first. They need not exist. Cost: constant.
 pub fn ancestors(key: &RowKey) -> impl Iterator<Item = RowKey> {
     let values = key.values();
-    let tables = ANCESTORS.get(key.table() as usize);
-    tables.into_iter().flatten().filter_map(move |table| {
-        let above = values.get(..table.definition().key_len())?;
-        RowKey::from_values(*table, above).ok()
-    })
+    ancestor_tables(key.table())
+        .iter()
+        .filter_map(move |table| {
+            let above = values.get(..table.definition().key_len())?;
+            RowKey::from_values(*table, above).ok()
+        })
+}
+
+/// The tables of the objects that objects of this one stand in, outermost first.
+pub(crate) fn ancestor_tables(table: Table) -> &'static [Table] {
+    ANCESTORS.get(table as usize).map_or(&[], Vec::as_slice)
 }
 
 /// For each table those whose place is a beginning of its own, the shortest first.
@@ -258,6 +284,10 @@ impl Rows for Effective<'_> {
         values: &[Value],
     ) -> Result<Vec<Row>, StateError> {
         self.all_visible(self.0.by(table, columns, values)?)
+    }
+
+    fn most(&self, table: Table) -> Result<usize, StateError> {
+        self.0.most(table)
     }
 }
 

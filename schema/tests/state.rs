@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use rewire_schema::state::{Effective, ancestors, referring};
-use rewire_schema::testing;
 use rewire_schema::{Changeset, Configuration, Overlay, Row, RowKey, Rows, Table, Value};
+use rewire_schema::{effective_changeset, testing};
 
 fn values(row: &Row, columns: &[&str]) -> Vec<Value> {
     let definition = row.table().definition();
@@ -67,6 +67,8 @@ fn marked() -> impl Strategy<Value = Configuration> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn a_configuration_finds_its_rows(configuration in testing::configuration(), other in testing::configuration()) {
         same(&configuration, &configuration, &both(&configuration, &other));
@@ -84,11 +86,34 @@ proptest! {
     }
 
     #[test]
+    fn the_change_of_what_is_in_effect_is_the_difference(before in marked(), after in marked()) {
+        let changeset = Changeset::between(&before, &after);
+        let expected = Changeset::between(&before.effective(), &after.effective());
+        prop_assert_eq!(effective_changeset(&before, &changeset).unwrap(), expected);
+    }
+
+    #[test]
+    fn deactivating_and_activating_again_is_a_change_of_all_below(
+        (before, chosen) in (testing::configuration(), any::<prop::sample::Index>()),
+    ) {
+        let rows: Vec<Row> = before.rows().collect();
+        prop_assume!(!rows.is_empty());
+        let mut row = chosen.get(&rows).clone();
+        *row.marks_mut() = row.marks().with_deactivated(!row.marks().deactivated());
+        let mut after = before.clone();
+        after.insert(row);
+        let changeset = Changeset::between(&before, &after);
+        let expected = Changeset::between(&before.effective(), &after.effective());
+        prop_assert_eq!(effective_changeset(&before, &changeset).unwrap(), expected);
+    }
+
+    #[test]
     fn what_is_deactivated_is_ignored_with_all_below_it(configuration in marked()) {
         let mut expected = Configuration::default();
         let left: Vec<Row> = configuration.rows().filter(|row| counts(&configuration, row)).collect();
         left.into_iter().for_each(|row| drop(expected.insert(row)));
         same(&Effective(&configuration), &expected, &configuration);
+        prop_assert_eq!(configuration.effective().into_owned(), expected);
     }
 
     #[test]

@@ -1,0 +1,77 @@
+//! What is in effect of a state in which objects are deactivated: all but those, and all below them.
+//!
+//! What is below an object is what stands in it in documents: the routes of a VPC, not the interfaces that belong to it.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use crate::changeset::{Change, Changeset};
+use crate::model::{Configuration, Row, RowKey, Table};
+use crate::state::{Effective, Overlay, Rows, StateError, ancestor_tables, ancestors};
+
+impl Configuration {
+    /// The configuration without the objects that are deactivated and all below them. Cost: a look at each row; a copy of
+    /// all that is left where any is deactivated.
+    pub fn effective(&self) -> Cow<'_, Configuration> {
+        if !self.has_deactivated() {
+            return Cow::Borrowed(self);
+        }
+        let deactivated =
+            |key: RowKey| self.find(&key).is_some_and(|row| row.marks().deactivated());
+        let hidden =
+            |row: &Row| row.marks().deactivated() || ancestors(&row.row_key()).any(deactivated);
+        let mut effective = Configuration::default();
+        for row in self.rows().filter(|row| !hidden(row)) {
+            effective.insert(row);
+        }
+        Cow::Owned(effective)
+    }
+}
+
+/// What a changeset does to what is in effect of the state `before`: deactivating a VPC deletes its routes there. Cost: the
+/// changed rows, and all below those that are deactivated or no longer.
+///
+/// # Errors
+///
+/// Where the state cannot be read.
+pub fn effective_changeset(
+    before: &dyn Rows,
+    changeset: &Changeset,
+) -> Result<Changeset, StateError> {
+    effective_changes(before, &Overlay::new(before, changeset), changeset)
+}
+
+/// As [`effective_changeset`], where both states can be read.
+pub(crate) fn effective_changes(
+    before: &dyn Rows,
+    after: &dyn Rows,
+    changeset: &Changeset,
+) -> Result<Changeset, StateError> {
+    let mut keys: BTreeSet<RowKey> = BTreeSet::new();
+    for change in changeset.iter() {
+        let key = change.row().row_key();
+        let deactivated = |row: Option<&Row>| row.is_some_and(|row| row.marks().deactivated());
+        if deactivated(change.before()) != deactivated(change.after()) {
+            for rows in [before, after] {
+                add_below(rows, &key, &mut keys)?;
+            }
+        }
+        keys.insert(key);
+    }
+    let (before, after) = (Effective(before), Effective(after));
+    let mut changes = Vec::with_capacity(keys.len());
+    for key in keys {
+        changes.extend(Change::between(before.find(&key)?, after.find(&key)?));
+    }
+    Ok(changes.into_iter().collect())
+}
+
+/// Adds the keys of all rows below an object.
+fn add_below(rows: &dyn Rows, key: &RowKey, keys: &mut BTreeSet<RowKey>) -> Result<(), StateError> {
+    let is_below = |table: &&Table| ancestor_tables(**table).contains(&key.table());
+    for table in Table::ALL.iter().filter(is_below) {
+        let below = rows.below(*table, &key.values())?;
+        keys.extend(below.iter().map(Row::row_key));
+    }
+    Ok(())
+}
