@@ -87,6 +87,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }),
     );
 
+    say(
+        "filter of the bytes",
+        bytes.len(),
+        time(|| RowFilter::of_encoded(&bytes)),
+    );
+    say(
+        "digest of the bytes",
+        bytes.len(),
+        time(|| {
+            let mut digest = StateDigest::EMPTY;
+            digest.apply_encoded(&bytes)
+        }),
+    );
+
     let identity = [7; 16];
     let floor = Floor::beginning(&identity);
     let mut chain = Chain::new(genesis(&identity));

@@ -18,16 +18,13 @@
 //!
 //! Equal changesets have equal bytes. The order of tables and columns is that of the model at the time of writing.
 
-use rewire_schema::{Change, Changeset, Row, Table, TableDefinition, Value};
+use rewire_schema::{Change, Changeset, Table, Value};
 
 use crate::error::JournalError;
+use crate::recorded::{
+    DELETE, FORMAT, INSERT, NO_TABLE, RecordedTable, TRAILING, UPDATE, read_tables,
+};
 use crate::wire::{Reader, put_text, put_value, put_varint};
-
-const FORMAT: u8 = 1;
-
-const INSERT: u8 = 0;
-const UPDATE: u8 = 1;
-const DELETE: u8 = 2;
 
 /// The bytes of a changeset. Equal changesets have equal bytes. Cost: the changeset.
 pub fn encode(changeset: &Changeset) -> Vec<u8> {
@@ -89,157 +86,6 @@ pub fn encode(changeset: &Changeset) -> Vec<u8> {
     out
 }
 
-/// A table as an encoded changeset names it, found in the model.
-pub(crate) struct RecordedTable {
-    pub(crate) table: Table,
-    definition: &'static TableDefinition,
-    /// For each recorded column, its place in the model's table.
-    pub(crate) columns: Vec<usize>,
-}
-
-impl RecordedTable {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, JournalError> {
-        let name = reader.text()?;
-        let table = Table::named(name).ok_or_else(|| JournalError::UnknownTable {
-            table: name.to_owned(),
-        })?;
-        let definition = table.definition();
-        let mut columns = Vec::with_capacity(definition.columns.len());
-        for _ in 0..reader.count()? {
-            let name = reader.text()?;
-            let place = definition
-                .columns
-                .iter()
-                .position(|c| c.name == name)
-                .ok_or_else(|| JournalError::UnknownColumn {
-                    table: definition.name,
-                    column: name.to_owned(),
-                })?;
-            if columns.contains(&place) {
-                return Err(reader.malformed("a column occurs twice"));
-            }
-            columns.push(place);
-        }
-        // A column that was added since is NULL in everything older.
-        let missing = |(place, column): (usize, &rewire_schema::ColumnDefinition)| {
-            (!column.nullable && !columns.contains(&place)).then_some(column.name)
-        };
-        if let Some(column) = definition.columns.iter().enumerate().find_map(missing) {
-            return Err(JournalError::MissingColumn {
-                table: definition.name,
-                column,
-            });
-        }
-        Ok(RecordedTable {
-            table,
-            definition,
-            columns,
-        })
-    }
-
-    /// Space for the values of a row. What is not recorded stays NULL.
-    pub(crate) fn space(&self) -> Vec<Value> {
-        vec![Value::Null; self.definition.columns.len()]
-    }
-
-    fn row(&self, values: &[Value]) -> Result<Row, JournalError> {
-        Ok(Row::from_values(self.table, values)?)
-    }
-
-    /// Reads a change, with the values of its row in the table's [`RecordedTable::space`], where texts find the memory of
-    /// those before them.
-    pub(crate) fn read_change(
-        &self,
-        reader: &mut Reader<'_>,
-        values: &mut [Value],
-    ) -> Result<Change, JournalError> {
-        let tag = reader.byte()?;
-        for place in &self.columns {
-            reader.value_into(&mut values[*place])?;
-        }
-        let row = self.row(values)?;
-        match tag {
-            INSERT => Ok(Change::Insert(row)),
-            DELETE => Ok(Change::Delete(row)),
-            UPDATE => {
-                let mut least = 0;
-                for _ in 0..reader.count()? {
-                    let column = reader.index()?;
-                    if column < least {
-                        return Err(reader.malformed("changed columns are out of order"));
-                    }
-                    let place = *self
-                        .columns
-                        .get(column)
-                        .ok_or_else(|| reader.malformed("there is no such column"))?;
-                    if self.definition.columns[place].key {
-                        return Err(reader.malformed("an update changes the key"));
-                    }
-                    reader.value_into(&mut values[place])?;
-                    least = column + 1;
-                }
-                let after = self.row(values)?;
-                if row == after {
-                    return Err(reader.malformed("an update changes nothing"));
-                }
-                Ok(Change::Update { before: row, after })
-            }
-            _ => Err(reader.malformed(UNKNOWN_TAG)),
-        }
-    }
-
-    /// Passes over a change without reading its values. Gives those of the key as they are encoded, in the order in which
-    /// they are recorded, one after the other.
-    pub(crate) fn skip_change(
-        &self,
-        reader: &mut Reader<'_>,
-        key: &mut Vec<u8>,
-    ) -> Result<(), JournalError> {
-        let tag = reader.byte()?;
-        key.clear();
-        for place in &self.columns {
-            let start = *reader;
-            reader.skip_value()?;
-            if self.definition.columns[*place].key {
-                key.extend_from_slice(reader.since(start));
-            }
-        }
-        match tag {
-            INSERT | DELETE => Ok(()),
-            UPDATE => {
-                for _ in 0..reader.count()? {
-                    reader.index()?;
-                    reader.skip_value()?;
-                }
-                Ok(())
-            }
-            _ => Err(reader.malformed(UNKNOWN_TAG)),
-        }
-    }
-}
-
-const UNKNOWN_TAG: &str = "a change has an unknown tag";
-
-/// Reads what comes before the changes: the format and the tables that occur.
-pub(crate) fn read_tables(reader: &mut Reader<'_>) -> Result<Vec<RecordedTable>, JournalError> {
-    let format = reader.byte()?;
-    if format != FORMAT {
-        return Err(JournalError::Format {
-            found: format,
-            ours: FORMAT,
-        });
-    }
-    let mut tables: Vec<RecordedTable> = Vec::new();
-    for _ in 0..reader.count()? {
-        let table = RecordedTable::read(reader)?;
-        if tables.iter().any(|t| t.table == table.table) {
-            return Err(reader.malformed("a table occurs twice"));
-        }
-        tables.push(table);
-    }
-    Ok(tables)
-}
-
 /// Reads a changeset from its bytes. Any bytes may be given; memory stays within a constant factor of their length.
 ///
 /// Columns that were added to the model since the bytes were written are read as NULL. Cost: the changeset.
@@ -264,7 +110,7 @@ pub fn decode(bytes: &[u8]) -> Result<Changeset, JournalError> {
         return Err(error);
     }
     if !reader.is_empty() {
-        return Err(reader.malformed("bytes follow after the last change"));
+        return Err(reader.malformed(TRAILING));
     }
     if changeset.len() != count {
         return Err(reader.malformed("a row is changed twice"));
@@ -288,7 +134,7 @@ impl Changes<'_> {
         let index = self.reader.index()?;
         let (Some(table), Some(space)) = (self.tables.get(index), self.spaces.get_mut(index))
         else {
-            return Err(self.reader.malformed("there is no such table"));
+            return Err(self.reader.malformed(NO_TABLE));
         };
         table.read_change(&mut self.reader, space)
     }
@@ -315,7 +161,7 @@ impl Iterator for Changes<'_> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use rewire_schema::testing;
+    use rewire_schema::{Row, testing};
 
     fn changeset() -> impl Strategy<Value = Changeset> {
         testing::configuration().prop_flat_map(|state| testing::changeset_on(&state))

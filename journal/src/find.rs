@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rewire_schema::{Changeset, RowKey, Table};
 
-use crate::encoding::{RecordedTable, read_tables};
 use crate::error::JournalError;
 use crate::filter::{RowFilter, RowHash};
+use crate::recorded::{NO_TABLE, RecordedTable, read_tables};
 use crate::wire::{Reader, put_value};
 
 /// Rows that somebody asks a journal about, prepared for asking many entries.
@@ -74,7 +74,7 @@ pub fn find(encoded: &[u8], wanted: &WantedRows) -> Result<Changeset, JournalErr
         let index = reader.index()?;
         let table = tables
             .get(index)
-            .ok_or_else(|| reader.malformed("there is no such table"))?;
+            .ok_or_else(|| reader.malformed(NO_TABLE))?;
         let mut start = reader;
         table.skip_change(&mut reader, &mut key)?;
         if keys[index].contains(key.as_slice()) {

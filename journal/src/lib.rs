@@ -20,6 +20,7 @@ mod error;
 pub mod export;
 pub mod filter;
 mod find;
+mod recorded;
 mod wire;
 
 pub use digest::StateDigest;

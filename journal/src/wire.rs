@@ -1,12 +1,14 @@
 //! Reading and writing the pieces of the encoding: varints, text and tagged values.
 
-use rewire_schema::{RowKey, Value};
+use rewire_schema::Value;
 
 use crate::error::JournalError;
 
 const NULL: u8 = 0;
 const INTEGER: u8 = 1;
 const TEXT: u8 = 2;
+
+const UNKNOWN_TAG: &str = "a value has an unknown tag";
 
 /// Appends an unsigned LEB128 varint: seven bits a byte, least significant first.
 pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
@@ -31,25 +33,36 @@ pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     put_bytes(out, text.as_bytes());
 }
 
-pub(crate) fn put_value(out: &mut Vec<u8>, value: &Value) {
-    match value {
-        Value::Null => out.push(NULL),
-        Value::Integer(integer) => {
-            out.push(INTEGER);
-            put_integer(out, *integer);
-        }
-        Value::Text(text) => {
-            out.push(TEXT);
-            put_text(out, text);
+/// A value that lies in bytes, or in a [`Value`].
+#[derive(Clone, Copy)]
+pub(crate) enum RawValue<'a> {
+    Null,
+    Integer(i64),
+    Text(&'a str),
+}
+
+impl<'a> From<&'a Value> for RawValue<'a> {
+    fn from(value: &'a Value) -> Self {
+        match value {
+            Value::Null => RawValue::Null,
+            Value::Integer(integer) => RawValue::Integer(*integer),
+            Value::Text(text) => RawValue::Text(text),
         }
     }
 }
 
-/// Appends what names a row: its table and the values of its key. What filters hash; stable for ever.
-pub(crate) fn put_key(out: &mut Vec<u8>, key: &RowKey) {
-    let (table, values) = (key.table(), key.values());
-    put_text(out, table.definition().name);
-    values.iter().for_each(|value| put_value(out, value));
+pub(crate) fn put_value<'a>(out: &mut Vec<u8>, value: impl Into<RawValue<'a>>) {
+    match value.into() {
+        RawValue::Null => out.push(NULL),
+        RawValue::Integer(integer) => {
+            out.push(INTEGER);
+            put_integer(out, integer);
+        }
+        RawValue::Text(text) => {
+            out.push(TEXT);
+            put_text(out, text);
+        }
+    }
 }
 
 /// Reads from the front of a slice. Never allocates more than what it has read.
@@ -155,32 +168,36 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(bytes).map_err(|_| self.malformed("text is not UTF-8"))
     }
 
+    pub(crate) fn raw(&mut self) -> Result<RawValue<'a>, JournalError> {
+        match self.byte()? {
+            NULL => Ok(RawValue::Null),
+            INTEGER => self.integer().map(RawValue::Integer),
+            TEXT => self.text().map(RawValue::Text),
+            _ => Err(self.malformed(UNKNOWN_TAG)),
+        }
+    }
+
     /// Reads a value over another one. Text is written into the memory of the text that was there.
     pub(crate) fn value_into(&mut self, value: &mut Value) -> Result<(), JournalError> {
-        match self.byte()? {
-            NULL => *value = Value::Null,
-            INTEGER => *value = Value::Integer(self.integer()?),
-            TEXT => {
-                let read = self.text()?;
-                if let Value::Text(text) = value {
-                    text.clear();
-                    text.push_str(read);
-                } else {
-                    *value = Value::Text(read.to_owned());
-                }
+        match (self.raw()?, value) {
+            (RawValue::Text(read), Value::Text(text)) => {
+                text.clear();
+                text.push_str(read);
             }
-            _ => return Err(self.malformed("a value has an unknown tag")),
+            (RawValue::Text(read), value) => *value = Value::Text(read.to_owned()),
+            (RawValue::Integer(integer), value) => *value = Value::Integer(integer),
+            (RawValue::Null, value) => *value = Value::Null,
         }
         Ok(())
     }
 
-    /// Passes over a value: as [`Reader::value_into`], but text is not read.
+    /// Passes over a value: as [`Reader::raw`], but text is not read.
     pub(crate) fn skip_value(&mut self) -> Result<(), JournalError> {
         match self.byte()? {
             NULL => Ok(()),
             INTEGER => self.varint().map(drop),
             TEXT => self.bytes().map(drop),
-            _ => Err(self.malformed("a value has an unknown tag")),
+            _ => Err(self.malformed(UNKNOWN_TAG)),
         }
     }
 }

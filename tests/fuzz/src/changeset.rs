@@ -9,6 +9,9 @@ use rewire_schema::{Changeset, RowKey};
 pub fn run(bytes: &[u8]) -> bool {
     // Asked for nothing, and for what is not there.
     let nothing = find(bytes, &WantedRows::default());
+    let filter_of_bytes = RowFilter::of_encoded(bytes);
+    let mut digest_of_bytes = StateDigest::EMPTY;
+    let hashed = digest_of_bytes.apply_encoded(bytes);
     let Ok(changeset) = decode(bytes) else {
         return false;
     };
@@ -27,6 +30,11 @@ pub fn run(bytes: &[u8]) -> bool {
     assert!(there_and_back.is_empty());
     let mut digest = StateDigest::EMPTY;
     digest.apply(&changeset);
+    assert_eq!(hashed, Ok(()));
+    if written == bytes {
+        assert_eq!(filter_of_bytes.as_ref(), Ok(&filter));
+        assert_eq!(digest_of_bytes, digest);
+    }
     digest.apply(&changeset.inverse());
     assert_eq!(digest, StateDigest::EMPTY);
     assert_eq!(rebase(&changeset, &changeset), Ok(Changeset::default()));
