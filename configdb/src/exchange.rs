@@ -164,9 +164,13 @@ fn replay(connection: &Connection, head: Head, entry: &Entry) -> Result<Head, Er
         });
     }
     let changeset = journal::changeset(entry)?;
-    let not_replayed = |source| Error::NotReplayed {
-        revision,
-        source: Box::new(source),
+    // A disk that fails meanwhile is no fault of the entry's.
+    let not_replayed = |source: Error| match source.is_refusal() {
+        true => Error::NotReplayed {
+            revision,
+            source: Box::new(source),
+        },
+        false => source,
     };
     rows::apply(connection, &changeset).map_err(not_replayed)?;
     if constraint::has_dangling(connection)? {

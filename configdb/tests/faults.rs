@@ -27,6 +27,7 @@ mod vfs;
 mod world;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use common::{insert, vpc};
 use layer::{Faults, Lasting, What};
@@ -158,7 +159,7 @@ fn one_connection_lives_through_many_failures() {
 
 /// Tries to commit with no room, with room for a page, and so on, until there is enough.
 fn commit_with_ever_more_room(folder: &Path) -> usize {
-    let mut desk = Desk::new(folder);
+    let mut desk = Desk::new(folder, Arc::default());
     let store = desk.open().unwrap();
     commit(store, &insert([vpc("blue", None)])).unwrap();
     let before = store.configuration().unwrap();

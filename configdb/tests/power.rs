@@ -25,8 +25,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use check::{Promise, check};
-use history::{History, Verb, creation, history, upgrade};
+use history::{History, Verb, creation, creation_from, history, upgrade};
 use record::Syncs;
+use rewire_configdb::Store;
 
 fn setting(name: &str, otherwise: u64) -> u64 {
     match std::env::var(name) {
@@ -102,6 +103,23 @@ fn histories_have_every_verb_in_them() {
 #[test]
 fn power_failures_while_a_store_is_created_leave_none_or_a_whole_one() {
     let history = creation(Syncs::All);
+    for seed in seeds(1) {
+        let repeat = format!("REWIRE_SEED={seed} REWIRE_HISTORIES=1");
+        let (failures, disks) = expect_no_broken_promise(&history, seed, &repeat);
+        println!("{failures} power failures, which left {disks} different disks");
+    }
+}
+
+#[test]
+fn power_failures_while_a_store_is_made_of_a_journal_leave_none_or_a_whole_one() {
+    let (_folder, path) = common::folder();
+    let mut store = Store::create(path).unwrap();
+    for name in ["blue", "red"] {
+        common::commit(&mut store, &common::insert([common::vpc(name, None)])).unwrap();
+    }
+    let mut journal = Vec::new();
+    store.export(1..=2, &mut journal).unwrap();
+    let history = creation_from(&journal, Syncs::All);
     for seed in seeds(1) {
         let repeat = format!("REWIRE_SEED={seed} REWIRE_HISTORIES=1");
         let (failures, disks) = expect_no_broken_promise(&history, seed, &repeat);

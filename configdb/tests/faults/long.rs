@@ -1,6 +1,7 @@
 //! One connection that lives through many failures.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -35,7 +36,7 @@ struct Intent {
 pub(crate) fn live_through(faults: &Faults, seed: u64, steps: usize) -> Tally {
     let folder = scratch();
     drop(Store::create(folder.path().join(NAME)).unwrap());
-    let mut desk = Desk::new(folder.path());
+    let mut desk = Desk::new(folder.path(), Arc::default());
     let mut random = Random(seed);
     let bytes: Vec<u8> = (0..4).flat_map(|_| random.next().to_le_bytes()).collect();
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);

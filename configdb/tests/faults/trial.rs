@@ -1,19 +1,21 @@
 //! One verb on one disk that fails at one call.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rewire_configdb::Error;
 
 use crate::common::{insert, text, vpc};
 use crate::layer::{Faults, Lasting, What};
 use crate::setting;
-use crate::verb::{Desk, NAME, On, Verb, commit, furnish};
+use crate::verb::{Desk, NAME, On, Verb, commit, furnish, journal_with_more};
 use crate::vfs::Call;
 use crate::world::{Files, World, read_files, scratch, write_files};
 
 /// What verbs begin on, and what each leads to on a disk that works.
 pub(crate) struct Start {
     files: Files,
+    journal: Arc<[u8]>,
 }
 
 /// What a verb does on a disk that works.
@@ -34,7 +36,8 @@ impl Start {
         let files = read_files(folder.path());
         assert_eq!(files.len(), 2, "{:?}", files.keys());
         drop(desk);
-        Start { files }
+        let journal = journal_with_more(&files);
+        Start { files, journal }
     }
 
     fn files(&self, on: On) -> Files {
@@ -51,7 +54,7 @@ impl Start {
     pub(crate) fn expected(&self, verb: &Verb) -> Expected {
         let folder = scratch();
         write_files(folder.path(), &self.files(verb.on));
-        let mut desk = Desk::new(folder.path());
+        let mut desk = Desk::new(folder.path(), Arc::clone(&self.journal));
         prepare(verb, &mut desk);
         let before = world(&desk);
         Expected {
@@ -100,7 +103,7 @@ pub(crate) fn every_call(
         let place = format!("{}, {what:?} after {calls} calls, {lasting:?}", verb.name);
         let folder = scratch();
         write_files(folder.path(), &start.files(verb.on));
-        let mut desk = Desk::new(folder.path());
+        let mut desk = Desk::new(folder.path(), Arc::clone(&start.journal));
         prepare(verb, &mut desk);
         faults.arm(what, calls, lasting);
         let result = (verb.act)(&mut desk);

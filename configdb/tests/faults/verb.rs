@@ -1,9 +1,11 @@
 //! What an administrator does with a store, and what it answers.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::trial::blames_the_disk;
+use crate::world::{Files, scratch, write_files};
 use rewire_configdb::{
     CommitRequest, Committed, EntryKind, Error, LogQuery, Session, Store, Unchecked,
 };
@@ -21,13 +23,16 @@ const NOW: i64 = 1_700_000_000_000_000;
 pub(crate) struct Desk {
     pub(crate) path: PathBuf,
     pub(crate) store: Option<Store>,
+    /// The store's journal, and what somebody else added to it.
+    pub(crate) journal: Arc<[u8]>,
 }
 
 impl Desk {
-    pub(crate) fn new(folder: &Path) -> Desk {
+    pub(crate) fn new(folder: &Path, journal: Arc<[u8]>) -> Desk {
         Desk {
             path: folder.join(NAME),
             store: None,
+            journal,
         }
     }
 
@@ -86,9 +91,14 @@ const fn after(before: fn(&mut Store), name: &'static str, act: Act) -> Verb {
 }
 
 /// What begins with nothing.
-pub(crate) const CREATING: &[Verb] = &[verb("create", On::Nothing, |desk| {
-    Store::create(&desk.path).map(|_| String::new())
-})];
+pub(crate) const CREATING: &[Verb] = &[
+    verb("create", On::Nothing, |desk| {
+        Store::create(&desk.path).map(|_| String::new())
+    }),
+    verb("create from a journal", On::Nothing, |desk| {
+        said(Store::create_from(&desk.path, &desk.journal[..])?.head()?)
+    }),
+];
 
 /// What begins with what an earlier version left.
 pub(crate) const UPGRADING: &[Verb] = &[verb("upgrade", On::OldFile, |desk| {
@@ -172,6 +182,10 @@ pub(crate) const ADMINISTERING: &[Verb] = &[
         "unlock",
         |desk| said(desk.open()?.unlock(false)?),
     ),
+    verb("import", On::Store, |desk| {
+        let journal = Arc::clone(&desk.journal);
+        said(desk.open()?.import(&journal[..])?)
+    }),
     verb("prune", On::Store, |desk| {
         let pruned = desk.open()?.prune(1, false)?;
         // Whether the file became smaller is told, and is no failure.
@@ -252,6 +266,11 @@ pub(crate) const READING: &[Verb] = &[
         let store = desk.open()?;
         said((store.candidates()?, store.candidate("ada")?))
     }),
+    verb("export", On::Store, |desk| {
+        let mut journal = Vec::new();
+        desk.open()?.export(1..=3, &mut journal)?;
+        said(journal)
+    }),
     verb("verify", On::Store, |desk| said(desk.open()?.verify()?)),
 ];
 
@@ -315,7 +334,7 @@ pub(crate) fn many_routes() -> Changeset {
 /// A store with a few revisions and a candidate, still open.
 pub(crate) fn furnish(folder: &Path) -> Desk {
     drop(Store::create(folder.join(NAME)).unwrap());
-    let mut desk = Desk::new(folder);
+    let mut desk = Desk::new(folder, Arc::default());
     let store = desk.open().unwrap();
     let blue = |text| vpc("blue", Some(text));
     let wan = || interface("wan", "blue", "null:a");
@@ -335,4 +354,18 @@ pub(crate) fn furnish(folder: &Path) -> Desk {
     let red = insert([interface("lan", "red", "null:b")]);
     save(store, "ada", &red).unwrap();
     desk
+}
+
+/// The journal of the store of these files, with a revision more.
+pub(crate) fn journal_with_more(files: &Files) -> Arc<[u8]> {
+    let folder = scratch();
+    write_files(folder.path(), files);
+    let mut desk = Desk::new(folder.path(), Arc::default());
+    let store = desk.open().unwrap();
+    let head = commit(store, &insert([vpc("elsewhere", None)]))
+        .unwrap()
+        .revision;
+    let mut journal = Vec::new();
+    store.export(1..=head, &mut journal).unwrap();
+    journal.into()
 }

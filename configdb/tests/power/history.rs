@@ -16,7 +16,7 @@ use crate::common::{insert, interface, request, rewind, route, vpc};
 use crate::disk::Operation;
 use crate::random::Random;
 use crate::record::{Recording, Syncs};
-use crate::world::{Files, World, scratch};
+use crate::world::{Files, World, read_files, scratch, write_files};
 
 /// The store's name in its folder.
 pub(crate) const NAME: &str = "gateway.db";
@@ -63,13 +63,14 @@ pub(crate) enum Verb {
     Lock,
     Unlock,
     Prune,
+    Import,
     Checkpoint,
     Reopen,
 }
 
 impl Verb {
     /// With how often each comes.
-    pub(crate) const ALL: [(usize, Verb); 24] = [
+    pub(crate) const ALL: [(usize, Verb); 25] = [
         (6, Verb::Commit),
         (2, Verb::CommitOfCandidate),
         (2, Verb::CommitMerged),
@@ -92,6 +93,7 @@ impl Verb {
         (1, Verb::Lock),
         (1, Verb::Unlock),
         (1, Verb::Prune),
+        (1, Verb::Import),
         (3, Verb::Checkpoint),
         (2, Verb::Reopen),
     ];
@@ -110,16 +112,26 @@ impl Verb {
 
 /// The creation of a store, in one step.
 pub(crate) fn creation(syncs: Syncs) -> History {
+    creation_by(|path| Store::create(path).unwrap(), syncs)
+}
+
+/// The creation of a store from the journal of another one, in one step.
+pub(crate) fn creation_from(journal: &[u8], syncs: Syncs) -> History {
+    creation_by(|path| Store::create_from(path, journal).unwrap(), syncs)
+}
+
+fn creation_by(create: impl FnOnce(&Path) -> Store, syncs: Syncs) -> History {
     let folder = scratch();
     let (recording, start) = Recording::start(folder.path(), syncs);
     recording.mark(0);
-    let store = Store::create(folder.path().join(NAME)).unwrap();
+    let store = create(&folder.path().join(NAME));
     recording.mark(1);
+    let world = World::read(&store).unwrap();
     drop(store);
     History {
         start,
         operations: recording.finish(),
-        worlds: vec![None, Some(World::default())],
+        worlds: vec![None, Some(world)],
         verbs: Vec::new(),
     }
 }
@@ -313,9 +325,33 @@ impl Writer {
                 let pruned = store.prune(revision, self.random.below(2) == 0)?;
                 pruned.compacted?;
             }
+            Verb::Import => {
+                let journal = self.journal_from_elsewhere(store)?;
+                store.import(&journal[..])?;
+            }
             Verb::Checkpoint | Verb::Reopen => unreachable!("these are not done on a store"),
         }
         Ok(())
+    }
+
+    /// The last entries of this journal, and those that somebody else added to a copy of it.
+    fn journal_from_elsewhere(&mut self, store: &Store) -> Result<Vec<u8>, Error> {
+        let folder = scratch();
+        write_files(folder.path(), &read_files(self.path.parent().unwrap()));
+        let mut elsewhere = Store::open(folder.path().join(NAME))?
+            .with_clock(|| BEGINNING)
+            .with_sessions(vec![Session::current().unwrap()]);
+        for _ in 0..2 {
+            let changeset = self.changeset(&elsewhere);
+            match elsewhere.commit(request(&elsewhere, &changeset), &mut Unchecked) {
+                Ok(_) | Err(Error::NothingToCommit) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut journal = Vec::new();
+        let head = store.head()?;
+        elsewhere.export(head.max(1)..=elsewhere.head()?, &mut journal)?;
+        Ok(journal)
     }
 
     fn changeset(&mut self, store: &Store) -> Changeset {
