@@ -7,22 +7,29 @@
 //! No input panics: text of any kind, size and depth gets rows or an error.
 
 mod beside;
+mod block;
 pub(crate) mod diagnostic;
 mod event;
+mod json;
 mod locate;
 mod place;
 mod reader;
 mod words;
+mod write;
 mod yaml;
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use block::BlockEvents;
 pub(crate) use diagnostic::Text;
 pub use diagnostic::{Diagnostic, Diagnostics, Related};
 pub use event::DEEPEST_NESTING;
+use event::Events;
+use json::JsonEvents;
 pub(crate) use reader::{Findings, Target, Way};
 use reader::{Reader, Stop};
+pub use write::{to_json, to_yaml, write_json, write_yaml};
 use yaml::YamlEvents;
 
 use crate::document::Path;
@@ -122,22 +129,6 @@ impl Source {
     }
 }
 
-/// A document as YAML, in the order of its names; [`read`] gives it back.
-pub fn to_yaml(document: &serde_json::Value) -> Result<String, serde_saphyr::ser::Error> {
-    let options = serde_saphyr::ser_options! {
-        yaml_12: true,
-        no_lang_directive: true,
-        prefer_block_scalars: false,
-        compact_list_indent: false,
-    };
-    serde_saphyr::to_string_with_options(document, options)
-}
-
-/// A document as indented JSON, in the order of its names; [`read`] gives it back.
-pub fn to_json(document: &serde_json::Value) -> Result<String, serde_json::Error> {
-    serde_json::to_string_pretty(document)
-}
-
 /// The text of a document, if it is text.
 pub(crate) fn text(name: &str, bytes: Vec<u8>) -> Result<Arc<Text>, Diagnostics> {
     let fail = |text: String, diagnostic| {
@@ -182,6 +173,19 @@ pub(crate) fn rows<T: Target>(
 ) -> Result<T, Failure<T>> {
     let text = text.as_str();
     let mut progress = |read: usize| progress(read.min(text.len()), text.len());
+    let mut events: Box<dyn Events<'_>> = match JsonEvents::may_read(text) {
+        true => Box::new(JsonEvents::new(text)),
+        false => Box::new(BlockEvents::new(text)),
+    };
+    let mut rows = target();
+    let mut reader = Reader::new(text, &mut *events, &mut rows, None, &mut progress);
+    match reader.document(way) {
+        Ok(()) => return Ok(rows),
+        Err(Stop::State(error)) => return Err(Failure::State(error)),
+        // Somebody else finds out what it is, if it is anything.
+        Err(Stop::Refused(_)) => drop(rows),
+    }
+
     let mut findings = Findings::default();
     let mut rows = target();
     let mut events = YamlEvents::new(text);
@@ -230,3 +234,6 @@ impl Target for Configuration {
         self.insert(row).is_none()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,3 +80,8 @@ pub(super) fn skip<'a>(
     }
     Ok(parts)
 }
+
+/// What a quick parser does not take. Nobody reads this: another parser tells what is wrong, if anything is.
+pub(super) fn unusual(at: usize) -> Box<Diagnostic> {
+    Box::new(Diagnostic::new(at..at, "not of the plain form"))
+}
