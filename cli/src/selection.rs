@@ -136,6 +136,11 @@ impl Selection {
         Ok(rows)
     }
 
+    fn is_changed_by(&self, store: &Store, revision: u64) -> Result<bool, Failure> {
+        let changeset = view::changeset(&store.entry(revision)?)?;
+        Ok(changeset.iter().any(|change| self.sees(change)))
+    }
+
     /// The revisions that changed what it leads to, the newest first. Cost: for one object without parts, a look at a short
     /// filter of each entry, and those that touch the object; otherwise the changesets on the way.
     pub(crate) fn log(
@@ -153,6 +158,8 @@ impl Selection {
             })?);
         };
         let alone = place.alone();
+        // Whatever touches the row is meant, unless only one of its fields is.
+        let is_certain = alone.is_some() && !matches!(place.node, Node::Field(..));
         let mut entries = Vec::new();
         while entries.len() < limit {
             let page = store.log(LogQuery {
@@ -163,8 +170,7 @@ impl Selection {
             before = page.last().map(|entry| entry.revision);
             let is_last = page.len() < PAGE;
             for entry in page {
-                let changeset = view::changeset(&store.entry(entry.revision)?)?;
-                if changeset.iter().any(|change| self.sees(change)) {
+                if is_certain || self.is_changed_by(store, entry.revision)? {
                     entries.push(entry);
                 }
             }
