@@ -76,6 +76,24 @@ object! {
     }
 }
 
+impl MasqueradeRow {
+    /// A rule that masquerades all packets by an interface with that interface's addresses.
+    pub fn new(name: Name, vpc: Name, interface: Name) -> Self {
+        MasqueradeRow {
+            name,
+            description: None,
+            vpc,
+            interface,
+            pool: None,
+            protocol: None,
+            source_port: None,
+            ports: None,
+            idle_timeout: None,
+            marks: Marks::default(),
+        }
+    }
+}
+
 object! {
     /// The senders of one masquerade rule.
     MasqueradeSourceRow in "masquerade_source" at "nat/masquerade/{masquerade}/sources/<prefix>":
