@@ -34,11 +34,7 @@ pub(crate) fn run() -> Result<Report, Failure> {
         let mut peer_ns = Vec::new();
         for _ in 0..COMMITS {
             number += 1;
-            let row = VpcRow {
-                name: format!("vpc-{number}").parse()?,
-                description: None,
-                marks: Default::default(),
-            };
+            let row = VpcRow::new(format!("vpc-{number}").parse()?);
             let changeset = insertion([row.into()]);
             let start = Instant::now();
             commit(&mut store, &changeset)?;

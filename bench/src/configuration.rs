@@ -1,7 +1,7 @@
 //! Configurations to measure with.
 
 use rewire_schema::model::{InterfaceAddressRow, InterfaceRow, NextHopRow, RouteRow, VpcRow};
-use rewire_schema::types::{Name, RouteType};
+use rewire_schema::types::Name;
 use rewire_schema::{Change, Changeset, Configuration, Row};
 
 fn name(text: &str) -> Name {
@@ -12,21 +12,9 @@ fn name(text: &str) -> Name {
 pub(crate) fn route(number: u32) -> [Row; 2] {
     let [_, a, b, c] = number.to_be_bytes();
     let prefix = format!("{}.{a}.{b}.{c}/32", 100).parse().expect("a prefix");
-    let route = RouteRow {
-        vpc: name("blue"),
-        prefix,
-        description: None,
-        route_type: RouteType::Unicast,
-        marks: Default::default(),
-    };
-    let hop = NextHopRow {
-        vpc: name("blue"),
-        prefix,
-        position: 0,
-        interface: name("wan0"),
-        via: Some("203.0.113.2".parse().expect("an address")),
-        marks: Default::default(),
-    };
+    let route = RouteRow::unicast(name("blue"), prefix);
+    let via = Some("203.0.113.2".parse().expect("an address"));
+    let hop = NextHopRow::new(name("blue"), prefix, 0, name("wan0"), via);
     [route.into(), hop.into()]
 }
 
@@ -34,30 +22,16 @@ pub(crate) fn route(number: u32) -> [Row; 2] {
 pub(crate) fn with_routes(routes: u32) -> Configuration {
     let mut configuration = Configuration::default();
     for vpc in ["blue", "internet"] {
-        configuration.insert(
-            VpcRow {
-                name: name(vpc),
-                description: None,
-                marks: Default::default(),
-            }
-            .into(),
-        );
+        configuration.insert(VpcRow::new(name(vpc)).into());
     }
     for (number, interface, vpc, address) in [
         (1, "blue0", "blue", "10.1.0.1/24"),
         (2, "wan0", "internet", "203.0.113.1/24"),
     ] {
-        let row = InterfaceRow {
-            name: name(interface),
-            description: None,
-            vpc: name(vpc),
-            port: format!("null:{interface}").parse().expect("a port"),
-            mac: format!("02:00:00:00:00:0{number}")
-                .parse()
-                .expect("a MAC address"),
-            mtu: 1500,
-            marks: Default::default(),
-        };
+        let port = format!("null:{interface}").parse().expect("a port");
+        let mac = format!("02:00:00:00:00:0{number}");
+        let mac = mac.parse().expect("a MAC address");
+        let row = InterfaceRow::physical(name(interface), name(vpc), port, mac);
         configuration.insert(row.into());
         let address = address.parse().expect("an address");
         configuration.insert(

@@ -25,14 +25,7 @@ pub(crate) fn run() -> Result<Report, Failure> {
     println!("data: {FLOWS} flows, 10,000 generated routes, frames of 60 bytes");
     let mut gateway = VirtualGateway::new(&GatewayConfig::default());
     let mut configuration = with_routes(10_000);
-    let masquerade = MasqueradeRow {
-        name: "out".parse()?,
-        description: None,
-        vpc: "blue".parse()?,
-        interface: "wan0".parse()?,
-        pool: None,
-        marks: Default::default(),
-    };
+    let masquerade = MasqueradeRow::new("out".parse()?, "blue".parse()?, "wan0".parse()?);
     configuration.insert(masquerade.into());
     let source = MasqueradeSourceRow {
         masquerade: "out".parse()?,

@@ -141,19 +141,17 @@ fn wrong_arguments_are_explained() {
 #[test]
 fn a_bad_candidate_is_never_committed() {
     let mut s = Session::with_one_revision();
-    let interface = |name: &str, vpc: &str, port: &str| InterfaceRow {
-        name: name.parse().unwrap(),
-        description: None,
-        vpc: vpc.parse().unwrap(),
-        port: port.parse().unwrap(),
-        mac: "02:00:00:00:00:01".parse().unwrap(),
-        mtu: 1500,
-        marks: Default::default(),
+    let interface = |name: &str, vpc: &str, port: &str| {
+        InterfaceRow::physical(
+            name.parse().unwrap(),
+            vpc.parse().unwrap(),
+            port.parse().unwrap(),
+            "02:00:00:00:00:01".parse().unwrap(),
+        )
     };
     let vpc = VpcRow {
-        name: "tests".parse().unwrap(),
         description: Some("red".parse().unwrap()),
-        marks: Default::default(),
+        ..VpcRow::new("tests".parse().unwrap())
     };
     let refused: [Changeset; 2] = [
         // SQL lets it through, its meaning does not.

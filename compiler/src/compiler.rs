@@ -1,5 +1,7 @@
 //! The warm compiler: one state, and the way to the next.
 
+use std::borrow::Cow;
+
 use rewire_schema::model::{Configuration, InterfaceRow};
 use rewire_schema::types::Name;
 use rewire_schema::{Changeset, Row};
@@ -10,6 +12,7 @@ use crate::derive::derive;
 use crate::error::Errors;
 use crate::operations::operations;
 use crate::state::State;
+use crate::unsupported;
 
 /// What a compilation asks of the data path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,6 +76,7 @@ impl Compiler {
         revision: u64,
     ) -> Result<(Compiler, Compiled), Errors> {
         let state = State::of(configuration)?;
+        unsupported::check(state.configuration.rows().map(Cow::Owned))?;
         let entries = derive(&state, &all(&state))?;
         let operations = operations(revision, entries.into_iter().map(|after| (None, after)));
         let compiler = Compiler { state, revision };
@@ -93,6 +97,7 @@ impl Compiler {
     pub fn apply(&mut self, revision: u64, changeset: &Changeset) -> Result<Compiled, Errors> {
         let state = &mut self.state;
         let step = state.step(changeset)?;
+        unsupported::check(after(changeset))?;
         let mut entities = dependents(state, changeset);
         let mut before = before(state, &entities);
         let mut ports = closed_ports(state, changeset);
@@ -127,6 +132,7 @@ impl Compiler {
     pub fn check(&mut self, changeset: &Changeset) -> Result<(), Errors> {
         let state = &mut self.state;
         let step = state.step(changeset)?;
+        unsupported::check(after(changeset))?;
         let mut entities = dependents(state, changeset);
         state.forward(&step);
         entities.extend(dependents(state, changeset));
@@ -162,6 +168,12 @@ impl Compiler {
         let rows = self.state.configuration.interface.values();
         rows.filter_map(|row| Some((self.interface_index(&row.name)?, row)))
     }
+}
+
+fn after(changeset: &Changeset) -> impl Iterator<Item = Cow<'_, Row>> {
+    changeset
+        .iter()
+        .filter_map(|change| change.after().map(Cow::Borrowed))
 }
 
 /// What the tables hold for these entities. A state that the compiler holds was compiled, so nothing is wrong with it.

@@ -91,6 +91,8 @@ impl<'a> Dependents<'a> {
             }
             Row::PortForward(row) => self.entities.push(Entity::PortForward(row.name.clone())),
             Row::StaticNat(row) => self.entities.push(Entity::StaticNat(row.name.clone())),
+            // Not in this dataplane.
+            _ => {}
         }
         for link in links(&self.state.configuration, row) {
             match link {

@@ -114,7 +114,9 @@ impl Derivation<'_> {
         let value = Interface {
             name: name.as_str().into(),
             vpc,
-            mac: mac(row.mac),
+            mac: mac(row
+                .mac
+                .ok_or_else(|| missing(path(row), "a physical interface", "mac"))?),
             mtu: row.mtu,
             addresses: addresses.map(network).collect(),
         };
@@ -194,6 +196,7 @@ impl Derivation<'_> {
         Ok(Some(match row.route_type {
             RouteType::Blackhole => Route::Blackhole,
             RouteType::Unreachable => Route::Unreachable,
+            RouteType::Vpc => return Ok(None),
             RouteType::Unicast => {
                 let hops: Box<[NextHop]> = next_hops.map(hop).collect::<Result<_, _>>()?;
                 if hops.is_empty() {
@@ -306,23 +309,30 @@ impl Derivation<'_> {
         let Some(row) = self.configuration().port_forward.get(&(name.clone(),)) else {
             return Ok(None);
         };
+        let (Some(address), Some(port)) = (row.external_address, row.external_port.only()) else {
+            return Ok(None);
+        };
+        let internal_port = row.internal_port.as_ref().unwrap_or(&row.external_port);
         let key = PortForwardKey {
             vpc: self.vpc_index(&row.external_vpc, || path(row).join("external_vpc"))?,
             protocol: match row.protocol {
                 TransportProtocol::Tcp => 6,
                 TransportProtocol::Udp => 17,
+                TransportProtocol::TcpUdp => return Ok(None),
             },
-            address: row.external_address,
-            port: one_port(row, "external_port", &row.external_port)?,
+            address,
+            port,
         };
         let value = PortForward {
             name: name.as_str().into(),
             vpc: self.vpc_index(&row.internal_vpc, || path(row).join("internal_vpc"))?,
             address: row.internal_address,
-            port: one_port(row, "internal_port", &row.internal_port)?,
+            port: internal_port.only().unwrap_or(port),
         };
-        one_family(row, row.external_address, row.internal_address)?;
-        self.only(&port_forward_key(row), &Entity::PortForward(name.clone()))?;
+        one_family(row, address, row.internal_address)?;
+        if let Some(key) = port_forward_key(row) {
+            self.only(&key, &Entity::PortForward(name.clone()))?;
+        }
         Ok(Some(TableOperation::SetPortForward { key, value }))
     }
 
@@ -330,14 +340,20 @@ impl Derivation<'_> {
         let Some(row) = self.configuration().static_nat.get(&(name.clone(),)) else {
             return Ok(None);
         };
+        let (Some(external), Some(internal)) = (
+            row.external_address.address(),
+            row.internal_address.address(),
+        ) else {
+            return Ok(None);
+        };
         let value = StaticNat {
             name: name.as_str().into(),
             external_vpc: self.vpc_index(&row.external_vpc, || path(row).join("external_vpc"))?,
-            external: row.external_address,
+            external,
             internal_vpc: self.vpc_index(&row.internal_vpc, || path(row).join("internal_vpc"))?,
-            internal: row.internal_address,
+            internal,
         };
-        one_family(row, row.external_address, row.internal_address)?;
+        one_family(row, external, internal)?;
         for key in static_nat_keys(row) {
             self.only(&key, &Entity::StaticNat(name.clone()))?;
         }
@@ -355,6 +371,14 @@ impl Derivation<'_> {
             }),
             _ => Ok(()),
         }
+    }
+}
+
+fn missing(path: Path, object: &'static str, field: &'static str) -> CompileError {
+    CompileError::Missing {
+        path,
+        object,
+        field,
     }
 }
 
@@ -399,14 +423,6 @@ fn rule_path(entity: &Entity) -> Path {
         Entity::PortForward(name) => Path::new(["nat", "port_forward", name.as_str()]),
         Entity::StaticNat(name) => Path::new(["nat", "static", name.as_str()]),
     }
-}
-
-/// The one port that a field says.
-fn one_port(row: &PortForwardRow, field: &str, ports: &types::Ports) -> Result<u16, CompileError> {
-    ports.only().ok_or_else(|| CompileError::Unsupported {
-        path: path(row).join(field),
-        what: "port forwards of several ports are",
-    })
 }
 
 fn one_family(

@@ -23,6 +23,24 @@ pub enum CompileError {
         /// The name that was not found.
         name: String,
     },
+    /// A field is not there that this kind of object needs.
+    #[error("{path}: {object} needs a {field}")]
+    Missing {
+        /// The object.
+        path: Path,
+        /// What kind of object it is.
+        object: &'static str,
+        /// The field.
+        field: &'static str,
+    },
+    /// An object or a field that this dataplane cannot do yet.
+    #[error("{path}: {what} not in this dataplane yet")]
+    Unsupported {
+        /// The object or the field.
+        path: Path,
+        /// What it is, with its verb: `shapers are`.
+        what: &'static str,
+    },
     /// More VPCs or interfaces than there are indices. Those that the same changeset takes away still count.
     #[error("{path}: there can be at most {MOST_INDICES} {kind}s")]
     TooMany {
@@ -69,14 +87,6 @@ pub enum CompileError {
         /// Its internal address.
         internal: IpAddr,
     },
-    /// Something that the model can say and the dataplane cannot do.
-    #[error("{path}: {what} not in this dataplane yet")]
-    Unsupported {
-        /// The object or the field.
-        path: Path,
-        /// What it is, with its verb: `shapers are`.
-        what: &'static str,
-    },
     /// Two rules for the same packets.
     #[error("{path}: {other} is for the same packets")]
     Ambiguous {
@@ -93,12 +103,13 @@ impl CompileError {
         match self {
             CompileError::Changeset(_) => None,
             CompileError::Unknown { path, .. }
+            | CompileError::Missing { path, .. }
+            | CompileError::Unsupported { path, .. }
             | CompileError::TooMany { path, .. }
             | CompileError::NoNextHop { path }
             | CompileError::PoolTooLarge { path, .. }
             | CompileError::NoExternalAddress { path, .. }
             | CompileError::MixedFamilies { path, .. }
-            | CompileError::Unsupported { path, .. }
             | CompileError::Ambiguous { path, .. } => Some(path),
         }
     }

@@ -29,9 +29,11 @@ mod indices;
 mod operations;
 mod references;
 mod state;
+mod unsupported;
 
 pub use compiler::{Compiled, Compiler, PortChange};
 pub use error::{CompileError, Errors};
+pub use unsupported::unsupported;
 
 /// The most VPCs, and the most interfaces, that a configuration can have.
 pub const MOST_INDICES: u16 = u16::MAX;

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, IpSubnets, Ipv4Subnets, Ipv6Subnets};
 use rewire_schema::model::*;
-use rewire_schema::types::{AddressRange, InterfaceAddress, Name, Prefix, TransportProtocol};
+use rewire_schema::types::{
+    AddressOrPrefix, AddressRange, InterfaceAddress, Name, Prefix, TransportProtocol,
+};
 
 use crate::entity::Entity;
 use crate::state::{addresses_of, ranges_of, sources_of};
@@ -24,9 +26,9 @@ pub(crate) enum Key {
     /// The packets of a port forward.
     PortForwardOf(Name, TransportProtocol, IpAddr, u16),
     /// The external address of a static translation.
-    StaticExternal(Name, IpAddr),
+    StaticExternal(Name, AddressOrPrefix),
     /// The internal address of a static translation, and the VPC that packets leave into.
-    StaticInternal(Name, IpAddr, Name),
+    StaticInternal(Name, AddressOrPrefix, Name),
 }
 
 impl Key {
@@ -189,7 +191,8 @@ pub(crate) fn links(configuration: &Configuration, row: &Row) -> Vec<Link> {
         }
         Row::PortForward(row) => port_forward_links(row, &mut links),
         Row::StaticNat(row) => static_nat_links(row, &mut links),
-        Row::Vpc(_) | Row::Neighbor(_) | Row::Route(_) => {}
+        // Nothing else refers to them, or they are not in this dataplane.
+        _ => {}
     }
     links
 }
@@ -254,16 +257,18 @@ fn source_links(rule: &MasqueradeRow, source: Prefix, links: &mut Vec<Link>) {
 
 fn port_forward_links(rule: &PortForwardRow, links: &mut Vec<Link>) {
     let keys = [
-        Key::Vpc(rule.external_vpc.clone()),
-        Key::Vpc(rule.internal_vpc.clone()),
+        Some(Key::Vpc(rule.external_vpc.clone())),
+        Some(Key::Vpc(rule.internal_vpc.clone())),
         port_forward_key(rule),
     ];
-    for key in keys {
+    for key in keys.into_iter().flatten() {
         links.push(Link::Depends(key, Entity::PortForward(rule.name.clone())));
     }
-    let slot = (rule.external_vpc.clone(), host(rule.external_address));
-    let external = External::PortForward(rule.name.clone());
-    links.push(Link::Claims(slot, Claim::NatExternal(external)));
+    if let Some(address) = rule.external_address {
+        let slot = (rule.external_vpc.clone(), host(address));
+        let external = External::PortForward(rule.name.clone());
+        links.push(Link::Claims(slot, Claim::NatExternal(external)));
+    }
 }
 
 fn static_nat_links(rule: &StaticNatRow, links: &mut Vec<Link>) {
@@ -277,7 +282,7 @@ fn static_nat_links(rule: &StaticNatRow, links: &mut Vec<Link>) {
     for key in keys {
         links.push(Link::Depends(key, Entity::StaticNat(rule.name.clone())));
     }
-    let slot = (rule.external_vpc.clone(), host(rule.external_address));
+    let slot = (rule.external_vpc.clone(), rule.external_address.prefix());
     let external = External::StaticNat(rule.name.clone());
     links.push(Link::Claims(slot, Claim::NatExternal(external)));
 }
@@ -288,14 +293,13 @@ pub(crate) fn masquerade_key(rule: &MasqueradeRow, source: Prefix) -> Key {
 }
 
 /// What only one port forward can have.
-pub(crate) fn port_forward_key(rule: &PortForwardRow) -> Key {
-    Key::PortForwardOf(
+pub(crate) fn port_forward_key(rule: &PortForwardRow) -> Option<Key> {
+    Some(Key::PortForwardOf(
         rule.external_vpc.clone(),
         rule.protocol,
-        rule.external_address,
-        // A rule with several ports does not compile.
-        rule.external_port.only().unwrap_or_default(),
-    )
+        rule.external_address?,
+        rule.external_port.only()?,
+    ))
 }
 
 /// What only one static translation can have.

@@ -5,9 +5,9 @@
 use std::time::{Duration, Instant};
 
 use rewire_configdb::{CommitRequest, LogQuery, Store, Unchecked};
-use rewire_schema::model::{InterfaceRow, NextHopRow, RouteRow, VpcRow};
+use rewire_schema::model::{NextHopRow, RouteRow};
 use rewire_schema::types::RouteType;
-use rewire_schema::{Change, Changeset, Row};
+use rewire_schema::{Change, Changeset, Row, source};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -106,21 +106,12 @@ fn commit(store: &mut Store, changeset: &Changeset) -> Result<(), rewire_configd
 
 /// A network of about so many rows: half of them routes, half of them their next hops.
 fn network(rows: u32) -> Result<Vec<Row>, Failure> {
-    let vpc = VpcRow {
-        name: "blue".parse()?,
-        description: None,
-        marks: Default::default(),
-    };
-    let interface = InterfaceRow {
-        name: "wan".parse()?,
-        description: None,
-        vpc: "blue".parse()?,
-        port: "null:wan".parse()?,
-        mac: "02:00:00:00:00:01".parse()?,
-        mtu: 1500,
-        marks: Default::default(),
-    };
-    let mut all = vec![vpc.into(), interface.into()];
+    let around = "
+        vpcs: {blue: {}}
+        interfaces: {wan: {vpc: blue, port: 'null:wan', mac: '02:00:00:00:00:01'}}
+    ";
+    let around = source::read("network", around.as_bytes()).map_err(|errors| errors.to_string())?;
+    let mut all: Vec<Row> = around.configuration.rows().collect();
     for number in 0..rows / 2 {
         all.push(route(number, None)?);
         all.push(next_hop(number)?);
@@ -139,6 +130,8 @@ fn route(number: u32, description: Option<&str>) -> Result<Row, Failure> {
         prefix: prefix(number).parse()?,
         description: description.map(str::parse).transpose()?,
         route_type: RouteType::Unicast,
+        to_vpc: None,
+        distance: None,
         marks: Default::default(),
     }
     .into())
@@ -151,6 +144,7 @@ fn next_hop(number: u32) -> Result<Row, Failure> {
         position: 0,
         interface: "wan".parse()?,
         via: Some("192.0.2.1".parse()?),
+        weight: None,
         marks: Default::default(),
     }
     .into())

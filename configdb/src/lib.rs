@@ -8,7 +8,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut store = Store::create("gateway.db")?;
 //! let base = store.head()?;
-//! let blue = VpcRow { name: "blue".parse()?, description: None, marks: Default::default() };
+//! let blue = VpcRow::new("blue".parse()?);
 //! let changeset: Changeset = [Change::Insert(blue.into())].into_iter().collect();
 //! let request = CommitRequest::new(base, &changeset, "ada", "the first network");
 //! let committed = store.commit(request, &mut Unchecked)?;

@@ -147,7 +147,7 @@ fn a_store_that_cannot_be_migrated_stays_as_it_was() {
         ),
         (
             "DELETE FROM vpc WHERE name = 'outside'",
-            "the store is damaged: after its migration, a row of table static_nat refers to nothing",
+            "the store is damaged: after its migration, a row of table nat_pool refers to nothing",
         ),
         (
             "UPDATE journal SET changeset = x'01' WHERE revision = 3",

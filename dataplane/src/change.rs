@@ -27,14 +27,16 @@ impl
             Vec<(InterfaceIndex, Option<InterfaceRow>)>,
         ),
     ) -> Self {
-        let request = |row: InterfaceRow| PortRequest {
-            interface: row.name.to_string(),
-            port: row.port,
-            mtu: row.mtu,
+        let request = |row: InterfaceRow| {
+            Some(PortRequest {
+                interface: row.name.to_string(),
+                port: row.port?,
+                mtu: row.mtu,
+            })
         };
         let ports = ports
             .into_iter()
-            .map(|(interface, row)| (interface, row.map(request)));
+            .map(|(interface, row)| (interface, row.and_then(request)));
         Change {
             operations,
             ports: ports.collect(),

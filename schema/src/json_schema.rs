@@ -133,7 +133,11 @@ fn value(column: &ColumnDefinition) -> Value {
     let mut schema = match column.kind {
         Kind::Line { longest } => json!({ "type": or_null("string"), "maxLength": longest }),
         Kind::Text(format) => json!({
-            "type": or_null("string"), "format": format.name, "pattern": format.pattern,
+            "type": match (format.numeric, column.nullable && !column.key) {
+                (false, _) => or_null("string"),
+                (true, false) => json!(["integer", "string"]),
+                (true, true) => json!(["integer", "string", "null"]),
+            }, "format": format.name, "pattern": format.pattern,
         }),
         Kind::Words(words) => json!({
             "type": or_null("string"),

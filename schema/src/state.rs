@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::changeset::Changeset;
 use crate::model::{Configuration, Row, RowKey, Table, TableRow};
-use crate::types::{AddressRange, InterfaceAddress, Name, Prefix};
+use crate::types::{AddressRange, Addresses, InterfaceAddress, Name, Prefix};
 use crate::value::{Column, Key, Value};
 
 /// A state could not be read.
@@ -362,6 +362,7 @@ least! {
     Prefix = Prefix::new(IpNet::V4(Ipv4Net::default())),
     InterfaceAddress = InterfaceAddress::new(IpNet::V4(Ipv4Net::default())),
     AddressRange = AddressRange::from(IpAddr::V4(FIRST_ADDRESS)),
+    Addresses = Addresses::from(AddressRange::from(IpAddr::V4(FIRST_ADDRESS))),
 }
 
 /// The rows of one table whose keys begin with these values.

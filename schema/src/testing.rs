@@ -1,272 +1,189 @@
 //! Strategies for property tests (feature `testing`): random configurations, and changesets that fit onto one.
 //!
 //! What they make satisfies every constraint of the database: references lead somewhere, unique keys are unique, numbers
-//! are in their ranges, next hops are numbered from 0 without gaps. It need not make sense as a network. Names and
-//! addresses come from small pools, so that rows meet each other: changesets hold updates and deletions, not only
-//! insertions.
+//! are in their ranges, lists are numbered from 0 without gaps. It need not make sense as a network. Names and addresses
+//! come from small pools, so that rows meet each other: changesets hold updates and deletions, not only insertions.
+//!
+//! The values of a column come from what the model says of it, so that a new table or column is tested as it comes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::changeset::Changeset;
-use crate::marks::Marks;
 use crate::model::*;
-use crate::types::{Line, Ports, RouteType, TransportProtocol};
-use crate::value::Value;
+use crate::table::{ColumnDefinition, Step};
+use crate::value::{Kind, Value};
 
-/// A value of a small pool, given as texts.
-fn of<T: std::str::FromStr + Clone + std::fmt::Debug>(
-    pool: &'static [&'static str],
-) -> impl Strategy<Value = T>
-where
-    T::Err: std::fmt::Debug,
-{
-    select(pool).prop_map(|text| text.parse().expect("the pools hold valid texts"))
+/// The texts that a format's values come from.
+fn pool(format: &str) -> &'static [&'static str] {
+    match format {
+        "name" => &["a", "B", "c-1", "d.e_f"],
+        "prefix" => &["0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/24", "2001:db8::/32"],
+        "interface-address" => &["10.0.0.1/24", "10.0.1.1/24", "2001:db8::1/64"],
+        "address-range" => &[
+            "198.51.100.1",
+            "198.51.100.10-198.51.100.20",
+            "2001:db8::1-2001:db8::ff",
+        ],
+        "mac-address" => &[
+            "02:00:00:00:00:01",
+            "02:00:00:00:00:02",
+            "0a:bb:cc:dd:ee:ff",
+        ],
+        "port" => &[
+            "null:a",
+            "ring:b",
+            "tap:tap0",
+            "af_packet:eth0",
+            "pcap:receive=in.pcap,transmit=out.pcap",
+        ],
+        "ip" => &["10.0.0.1", "10.0.0.2", "203.0.113.7", "2001:db8::1"],
+        "ports" => &["1", "80", "80", "65535", "443", "80-82", "8000-8001,8080"],
+        "addresses" => &[
+            "10.0.0.1",
+            "10.0.0.0/8",
+            "10.0.0.7-10.0.0.9",
+            "2001:db8::/64",
+        ],
+        "address-or-prefix" => &[
+            "10.0.0.1",
+            "10.0.0.2",
+            "203.0.113.7",
+            "2001:db8::1",
+            "203.0.113.0/30",
+            "10.0.0.0/30",
+        ],
+        "endpoint" => &["127.0.0.1:2620", "127.0.0.1:4317", "[::1]:9100"],
+        "protocol" => &["tcp", "udp", "tcp_udp", "icmp", "99"],
+        "duration" => &["30s", "5m", "2h4m"],
+        "rate" => &["64k", "10M", "2500001"],
+        "size" => &["1500", "64Ki", "1M"],
+        other => unreachable!("no texts for {other}: a test goes through all formats"),
+    }
 }
 
-fn name<T: std::str::FromStr + Clone + std::fmt::Debug>() -> impl Strategy<Value = T>
-where
-    T::Err: std::fmt::Debug,
-{
-    of(&["a", "B", "c-1", "d.e_f"])
-}
+const LINES: &[&str] = &[
+    "",
+    "to the north",
+    "'; DROP TABLE vpc; --",
+    "größer \u{1F980}",
+];
 
-fn description() -> impl Strategy<Value = Option<Line>> {
-    const TEXTS: &[&str] = &[
-        "",
-        "to the north",
-        "'; DROP TABLE vpc; --",
-        "größer \u{1F980}",
-    ];
-    proptest::option::of(of(TEXTS))
-}
+/// A sequence of numbers that looks random (SplitMix64): a row is made of one number, which costs a small part of what a
+/// strategy for each column would.
+struct Numbers(u64);
 
-fn address() -> impl Strategy<Value = std::net::IpAddr> {
-    of(&["10.0.0.1", "10.0.0.2", "203.0.113.7", "2001:db8::1"])
-}
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % bound as u64) as usize
+    }
 
-fn mac() -> impl Strategy<Value = crate::types::MacAddress> {
-    of(&[
-        "02:00:00:00:00:01",
-        "02:00:00:00:00:02",
-        "0a:bb:cc:dd:ee:ff",
-    ])
-}
+    fn of<T: Copy>(&mut self, pool: &[T]) -> T {
+        pool[self.below(pool.len())]
+    }
 
-fn prefix() -> impl Strategy<Value = crate::types::Prefix> {
-    of(&["0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/24", "2001:db8::/32"])
-}
-
-fn vpc() -> impl Strategy<Value = Row> {
-    (name(), description()).prop_map(|(name, description)| {
-        VpcRow {
-            name,
-            description,
-            marks: Marks::default(),
-        }
-        .into()
-    })
-}
-
-fn interface() -> impl Strategy<Value = Row> {
-    let port = of(&[
-        "null:a",
-        "ring:b",
-        "tap:tap0",
-        "af_packet:eth0",
-        "pcap:receive=in.pcap,transmit=out.pcap",
-    ]);
-    let mtu = prop_oneof![Just(SMALLEST_MTU), Just(1500), Just(LARGEST_MTU)];
-    (name(), description(), name(), port, mac(), mtu).prop_map(
-        |(name, description, vpc, port, mac, mtu)| {
-            InterfaceRow {
-                name,
-                description,
-                vpc,
-                port,
-                mac,
-                mtu,
-                marks: Marks::default(),
+    /// A value that the column takes, not NULL.
+    fn value(&mut self, column: &ColumnDefinition) -> Value {
+        let parse = |text: &str| column.parse(text).expect("the pools hold valid texts");
+        match column.kind {
+            Kind::Line { .. } => parse(self.of(LINES)),
+            Kind::Text(format) | Kind::List(format) => parse(self.of(pool(format.name))),
+            Kind::Words(words) => parse(self.of(words).0),
+            Kind::Integer { .. } => {
+                let (least, most) = column.bounds().expect("a number has bounds");
+                Value::Integer(match column.name {
+                    "position" => self.of(&[0, 0, 1, 1, 2]),
+                    "sequence" => self.of(&[10, 20, 30]),
+                    "mtu" => self.of(&[least, 1500, 1500, most]),
+                    _ => self.of(&[least, least + 1, most]),
+                })
             }
-            .into()
-        },
-    )
-}
-
-fn interface_part() -> impl Strategy<Value = Row> {
-    let addresses = of(&["10.0.0.1/24", "10.0.1.1/24", "2001:db8::1/64"]);
-    prop_oneof![
-        (name(), addresses).prop_map(|(interface, address)| InterfaceAddressRow {
-            interface,
-            address,
-            marks: Marks::default()
+            Kind::Flag => Value::Integer(1),
         }
-        .into()),
-        (name(), address(), mac()).prop_map(|(interface, address, mac)| NeighborRow {
-            interface,
-            address,
-            mac,
-            marks: Marks::default()
-        }
-        .into()),
-    ]
-}
+    }
 
-fn route() -> impl Strategy<Value = Row> {
-    let route_type = select(
-        &[
-            RouteType::Unicast,
-            RouteType::Blackhole,
-            RouteType::Unreachable,
-        ][..],
-    );
-    prop_oneof![
-        (name(), prefix(), description(), route_type).prop_map(
-            |(vpc, prefix, description, route_type)| {
-                RouteRow {
-                    vpc,
-                    prefix,
-                    description,
-                    route_type,
-                    marks: Marks::default(),
-                }
-                .into()
+    fn row(&mut self, table: Table) -> Row {
+        let plain = self.below(4) > 0;
+        let mut value = |column: &ColumnDefinition| {
+            let (present, rich) = presence(table, column);
+            let present = if plain { present } else { rich };
+            if column.nullable && self.below(100) >= present {
+                return Value::Null;
             }
-        ),
-        (
-            name(),
-            prefix(),
-            0u16..3,
-            name(),
-            proptest::option::of(address())
-        )
-            .prop_map(|(vpc, prefix, position, interface, via)| NextHopRow {
-                vpc,
-                prefix,
-                position,
-                interface,
-                via,
-                marks: Marks::default()
-            }
-            .into()),
-    ]
+            self.value(column)
+        };
+        let values: Vec<Value> = table.definition().columns.iter().map(&mut value).collect();
+        Row::from_values(table, &values).expect("the pools hold what columns take")
+    }
 }
 
-fn pool() -> impl Strategy<Value = Row> {
-    let range = of(&[
-        "198.51.100.1",
-        "198.51.100.10-198.51.100.20",
-        "2001:db8::1-2001:db8::ff",
-    ]);
-    prop_oneof![
-        (name(), description(), name()).prop_map(|(name, description, vpc)| PoolRow {
-            name,
-            description,
-            vpc,
-            marks: Marks::default()
+/// How often a column that may be NULL is not, in percent, in a row that is plain and in one that is not.
+fn presence(table: Table, column: &ColumnDefinition) -> (usize, usize) {
+    match (table, column.name) {
+        (_, "deactivated" | "annotation") => (6, 6),
+        (_, "description" | "via" | "pool") => (50, 50),
+        (Table::Interface, "port" | "mac") | (Table::PortForward, "external_address") => (95, 70),
+        (Table::PortForward, "internal_port") => (60, 60),
+        _ => (0, 25),
+    }
+}
+
+/// The row of a table that says the least: each column NULL where it may be, and the first thing that comes otherwise.
+pub fn sample(table: Table) -> Row {
+    let value = |column: &ColumnDefinition| match (column.nullable, column.kind) {
+        (true, _) => Value::Null,
+        (_, Kind::Line { .. }) => Value::Text(LINES[0].to_owned()),
+        (_, Kind::Text(format) | Kind::List(format)) => {
+            let text = pool(format.name)[0];
+            column.parse(text).expect("the pools hold valid texts")
         }
-        .into()),
-        (name(), range).prop_map(|(pool, range)| PoolRangeRow {
-            pool,
-            range,
-            marks: Marks::default()
+        (_, Kind::Words(words)) => Value::Text(words[0].0.to_owned()),
+        (_, Kind::Integer { .. }) => {
+            Value::Integer(column.bounds().expect("a number has bounds").0)
         }
-        .into()),
-    ]
+        (_, Kind::Flag) => Value::Null,
+    };
+    let values: Vec<Value> = table.definition().columns.iter().map(value).collect();
+    Row::from_values(table, &values).expect("the pools hold what columns take")
 }
 
-fn masquerade() -> impl Strategy<Value = Row> {
-    prop_oneof![
-        (
-            name(),
-            description(),
-            name(),
-            name(),
-            proptest::option::of(name())
-        )
-            .prop_map(|(name, description, vpc, interface, pool)| {
-                MasqueradeRow {
-                    name,
-                    description,
-                    vpc,
-                    interface,
-                    pool,
-                    marks: Marks::default(),
-                }
-                .into()
-            }),
-        (name(), prefix()).prop_map(|(masquerade, prefix)| MasqueradeSourceRow {
-            masquerade,
-            prefix,
-            marks: Marks::default()
-        }
-        .into()),
-    ]
-}
-
-fn port_forward() -> impl Strategy<Value = Row> {
-    let protocol = select(&[TransportProtocol::Tcp, TransportProtocol::Udp][..]);
-    let port = || of::<Ports>(&["1", "80", "65535"]);
-    (
-        name(),
-        description(),
-        protocol,
-        (name(), address(), port()),
-        (name(), address(), port()),
-    )
-        .prop_map(|(name, description, protocol, external, internal)| {
-            PortForwardRow {
-                name,
-                description,
-                protocol,
-                external_vpc: external.0,
-                external_address: external.1,
-                external_port: external.2,
-                internal_vpc: internal.0,
-                internal_address: internal.1,
-                internal_port: internal.2,
-                marks: Marks::default(),
-            }
-            .into()
-        })
-}
-
-fn static_nat() -> impl Strategy<Value = Row> {
-    (name(), description(), name(), address(), name(), address()).prop_map(
-        |(name, description, external_vpc, external_address, internal_vpc, internal_address)| {
-            StaticNatRow {
-                name,
-                description,
-                external_vpc,
-                external_address,
-                internal_vpc,
-                internal_address,
-                marks: Marks::default(),
-            }
-            .into()
-        },
-    )
+/// A row of one table; nothing says that what it refers to exists.
+pub fn row_of(table: Table) -> impl Strategy<Value = Row> {
+    any::<u64>()
+        .no_shrink()
+        .prop_map(move |number| Numbers(number).row(table))
 }
 
 /// A row of any table; nothing says that what it refers to exists.
 pub fn row() -> impl Strategy<Value = Row> {
-    // Parents are likelier than their share, so that enough of the rest has something to stand on.
-    prop_oneof![
-        4 => vpc(),
-        4 => interface(),
-        2 => interface_part(),
-        4 => route(),
-        3 => pool(),
-        3 => masquerade(),
-        1 => port_forward(),
-        1 => static_nat(),
-    ]
+    // What others stand on is likelier than its share, so that enough of the rest has something to stand on.
+    let weight = |table: Table| match table {
+        Table::Vpc | Table::Interface => 16,
+        Table::InterfaceAddress | Table::Route | Table::NextHop | Table::Pool => 8,
+        Table::PoolRange | Table::Masquerade | Table::MasqueradeSource => 6,
+        Table::Neighbor | Table::PortForward | Table::StaticNat => 4,
+        Table::Acl | Table::AclRule | Table::Peering | Table::PeeringSide | Table::Expose => 2,
+        _ => 1,
+    };
+    let tables: Vec<Table> = Table::ALL
+        .iter()
+        .flat_map(|table| std::iter::repeat_n(*table, weight(*table)))
+        .collect();
+    (select(tables), any::<u64>().no_shrink())
+        .prop_map(|(table, number)| Numbers(number).row(table))
 }
 
 /// The values that must be unique besides the row's key.
 fn unique_keys(row: &Row) -> Vec<(Table, usize, Vec<Value>)> {
+    if row.marks().deactivated() {
+        return Vec::new();
+    }
     let definition = row.table().definition();
     let values = row.values();
     let keys = definition
@@ -286,7 +203,7 @@ fn unique_keys(row: &Row) -> Vec<(Table, usize, Vec<Value>)> {
         .collect()
 }
 
-/// The rows that a row needs: what it refers to, and the next hop before it.
+/// The rows that a row needs: what it refers to, and the one before it in a list.
 fn needs(row: &Row) -> Vec<RowKey> {
     let definition = row.table().definition();
     let values = row.values();
@@ -306,16 +223,12 @@ fn needs(row: &Row) -> Vec<RowKey> {
             needs.push(RowKey::from_values(table, &key).expect("references name keys"));
         }
     }
-    if let Row::NextHop(hop) = row
-        && let Some(position) = hop.position.checked_sub(1)
+    if let Some(Step::Position(column)) = definition.steps().last()
+        && let Value::Integer(position @ 1..) = values[column]
     {
-        needs.push(
-            Row::from(NextHopRow {
-                position,
-                ..(**hop).clone()
-            })
-            .row_key(),
-        );
+        let mut key = values[..definition.key_len()].to_vec();
+        key[column] = Value::Integer(position - 1);
+        needs.push(RowKey::from_values(row.table(), &key).expect("a position like any"));
     }
     needs
 }
@@ -336,6 +249,43 @@ pub fn consistent(rows: &Configuration) -> Configuration {
         }
     }
     result
+}
+
+/// The largest part of `rows` in which every object has as many parts as it must, and no more than it may: what
+/// documents can say.
+pub fn complete(rows: &Configuration) -> Configuration {
+    let mut result = rows.clone();
+    loop {
+        let before = result.len();
+        for table in Table::ALL {
+            let definition = table.definition();
+            let parent_len = definition.key_len() - 1;
+            let is_parent = |reference: &&crate::table::Reference| {
+                let key = definition.columns.iter().map(|column| column.name);
+                reference.columns.iter().copied().eq(key.take(parent_len))
+            };
+            let Some(parent) = definition.references.iter().find(is_parent) else {
+                continue;
+            };
+            let parent = Table::named(parent.table).expect("references name tables");
+            let mut counts: BTreeMap<Vec<Value>, usize> = BTreeMap::new();
+            for row in result.rows_of(*table) {
+                *counts
+                    .entry(row.values()[..parent_len].to_vec())
+                    .or_default() += 1;
+            }
+            let bad = |row: &Row| {
+                let count = counts.get(&row.row_key().values()).copied().unwrap_or(0);
+                count < definition.least || definition.most.is_some_and(|most| count > most)
+            };
+            let bad: Vec<Row> = result.rows_of(parent).filter(bad).collect();
+            bad.iter().for_each(|row| drop(result.remove(row)));
+        }
+        result = consistent(&result);
+        if result.len() == before {
+            return result;
+        }
+    }
 }
 
 /// A configuration that the database accepts, of up to a few dozen rows.
@@ -362,4 +312,20 @@ pub fn changeset_on(state: &Configuration) -> impl Strategy<Value = Changeset> +
         added.into_iter().for_each(|row| drop(all.insert(row)));
         Changeset::between(&state, &consistent(&all))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::FORMATS;
+
+    #[test]
+    fn every_format_has_texts_in_canonical_form() {
+        for format in FORMATS {
+            for text in pool(format.name) {
+                let canonical = (format.canonical)(text);
+                assert_eq!(canonical.as_deref(), Ok(*text), "{}", format.name);
+            }
+        }
+    }
 }

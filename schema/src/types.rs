@@ -11,6 +11,16 @@ use ipnet::IpNet;
 use crate::format;
 use crate::value::{Kind, SqlType, Value, text_column};
 
+mod addresses;
+mod protocol;
+mod quantity;
+mod words;
+
+pub use addresses::{AddressOrPrefix, Addresses};
+pub use protocol::Protocol;
+pub use quantity::{Duration, Rate, Size};
+pub use words::*;
+
 /// Why a text is not a value of the type that its field needs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}, found \"{found}\"{}", in_parentheses(.hint))]
@@ -436,64 +446,5 @@ impl crate::value::Column for Ports {
             Value::Null => Err("expected ports, found none".to_owned()),
             value => value.to_string().parse().map_err(|e| format!("{e}")),
         }
-    }
-}
-
-/// Defines an enum of words: how documents and the database write each, and what it means.
-macro_rules! words {
-    (
-        $(#[$meta:meta])*
-        $type:ident { $( $(#[doc = $doc:literal])+ $(#[$mark:ident])? $variant:ident = $word:literal ),+ $(,)? }
-    ) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $type { $( $(#[doc = $doc])+ $(#[$mark])? $variant ),+ }
-
-        impl $type {
-            /// Every word, with what it means.
-            pub const WORDS: &'static [(&'static str, &'static str)] = &[$(($word, concat!($($doc),+))),+];
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(match self { $($type::$variant => $word),+ })
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = ParseError;
-            fn from_str(text: &str) -> Result<Self, ParseError> {
-                match text {
-                    $($word => Ok($type::$variant),)+
-                    other => Err(ParseError::new(stringify!($type), other)),
-                }
-            }
-        }
-
-        text_column!($type, Kind::Words($type::WORDS));
-    };
-}
-
-words! {
-    /// What happens to packets that match a route.
-    #[derive(Default)]
-    RouteType {
-        /// Forwarded to one of the next hops.
-        #[default]
-        Unicast = "unicast",
-        /// Dropped in silence.
-        Blackhole = "blackhole",
-        /// Dropped, and the sender is told by an ICMP destination unreachable (RFC 792).
-        Unreachable = "unreachable",
-    }
-}
-
-words! {
-    /// A transport protocol with ports.
-    TransportProtocol {
-        /// TCP (RFC 9293).
-        Tcp = "tcp",
-        /// UDP (RFC 768).
-        Udp = "udp",
     }
 }

@@ -150,6 +150,9 @@ impl Kind {
             }
             (Kind::Flag, Json::Bool(flag)) => Ok(flag_value(*flag)),
             (Kind::List(_), Json::Number(number)) => self.parse(&number.to_string()),
+            (Kind::Text(format), Json::Number(number)) if format.numeric => {
+                self.parse(&number.to_string())
+            }
             (Kind::List(_), Json::Array(items)) => {
                 let mut texts = Vec::with_capacity(items.len());
                 for item in items {
@@ -198,6 +201,12 @@ impl Kind {
                     Err(_) => serde_json::Value::from(item),
                 })
                 .collect(),
+            (Kind::Text(format), Value::Text(text)) if format.numeric => {
+                match text.parse::<i64>() {
+                    Ok(number) => number.into(),
+                    Err(_) => text.as_str().into(),
+                }
+            }
             (_, Value::Text(text)) => text.as_str().into(),
         }
     }
@@ -318,6 +327,7 @@ macro_rules! text_column {
 pub(crate) use text_column;
 
 text_column!(std::net::IpAddr, Kind::Text(&crate::format::IP));
+text_column!(std::net::SocketAddr, Kind::Text(&crate::format::ENDPOINT));
 
 /// The key of a row: a tuple of columns.
 pub trait Key {

@@ -5,9 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use rewire_schema::model::{LARGEST_MTU, MOST_NEXT_HOPS, SMALLEST_MTU};
-use rewire_schema::types::{RouteType, TransportProtocol};
-use rewire_schema::{Kind, Row, SqlType, Table, Value, testing};
+use rewire_schema::{ColumnDefinition, Kind, Row, SqlType, Table, Value, testing};
 use rusqlite::{Connection, params_from_iter};
 
 /// The tables that are the store's own, not the configuration's.
@@ -118,7 +116,7 @@ fn columns_are_those_of_the_model_in_order() {
                 let sql_type = match column.sql_type {
                     SqlType::Integer => "INTEGER",
                     SqlType::Text => "TEXT",
-                    SqlType::Any => "INTEGER",
+                    SqlType::Any => "ANY",
                 };
                 let key = if column.key { place } else { 0 };
                 (
@@ -290,30 +288,6 @@ fn takes(connection: &Connection, row: &Row, column: &str, value: Value) -> bool
     taken
 }
 
-/// A row of a table, made from the texts of its columns.
-fn sample(table: Table) -> Row {
-    let values = table
-        .definition()
-        .columns
-        .iter()
-        .map(|column| match column.name {
-            "mtu" => Value::Integer(1500),
-            "position" => Value::Integer(0),
-            "external_port" | "internal_port" => Value::Integer(80),
-            _ if column.nullable => Value::Null,
-            "mac" => Value::Text("02:00:00:00:00:01".into()),
-            "port" => Value::Text("null:a".into()),
-            "prefix" => Value::Text("10.0.0.0/8".into()),
-            "range" | "external_address" | "internal_address" => Value::Text("192.0.2.1".into()),
-            "address" if table == Table::InterfaceAddress => Value::Text("192.0.2.1/24".into()),
-            "address" => Value::Text("192.0.2.1".into()),
-            "route_type" => Value::Text("unicast".into()),
-            "protocol" => Value::Text("tcp".into()),
-            _ => Value::Text("name".into()),
-        });
-    Row::from_values(table, &values.collect::<Vec<_>>()).unwrap()
-}
-
 /// The words of a CHECK on a column: `column IN ('a', 'b')`.
 fn words_in_sql(connection: &Connection, table: Table, column: &str) -> BTreeSet<String> {
     let name = table.definition().name;
@@ -326,104 +300,105 @@ fn words_in_sql(connection: &Connection, table: Table, column: &str) -> BTreeSet
         .collect()
 }
 
-/// The words that the model has for a column.
-fn words_in_rust(table: Table, column: &str) -> BTreeSet<String> {
-    let definition = table.definition();
-    let column = definition.columns[definition.position(column).unwrap()];
-    match column.kind {
-        Kind::Words(words) => words.iter().map(|(word, _)| (*word).to_owned()).collect(),
-        other => panic!("no words: {other:?}"),
-    }
-}
-
-fn check_words<T>(table: Table, column: &str)
-where
-    T: std::str::FromStr + std::fmt::Display,
-{
-    let connection = database();
-    let (sql, rust) = (
-        words_in_sql(&connection, table, column),
-        words_in_rust(table, column),
-    );
-    assert!(rust.len() > 1);
-    assert_eq!(sql, rust, "{column}");
-    let row = sample(table);
-    for word in &rust {
-        assert_eq!(word.parse::<T>().ok().unwrap().to_string(), *word);
-        assert!(
-            takes(&connection, &row, column, Value::Text(word.clone())),
-            "{word}"
-        );
-        for other in [
-            word.to_uppercase(),
-            format!("{word} "),
-            format!(" {word}"),
-            word[1..].to_owned(),
-        ] {
-            assert!(
-                !takes(&connection, &row, column, Value::Text(other.clone())),
-                "{other}"
-            );
-        }
-    }
-    for other in [Value::Null, Value::Integer(0), Value::Text(String::new())] {
-        assert!(!takes(&connection, &row, column, other));
-    }
+/// Every column of the model with its table.
+fn columns() -> impl Iterator<Item = (Table, &'static ColumnDefinition)> {
+    let tables = Table::ALL.iter();
+    tables.flat_map(|table| table.definition().columns.iter().map(|c| (*table, c)))
 }
 
 #[test]
-fn words_are_those_of_the_enums() {
-    check_words::<RouteType>(Table::Route, "route_type");
-    check_words::<TransportProtocol>(Table::PortForward, "protocol");
+fn words_are_those_of_the_model() {
+    let connection = database();
+    let mut seen = 0;
+    for (table, column) in columns() {
+        let Kind::Words(words) = column.kind else {
+            continue;
+        };
+        seen += 1;
+        let rust: BTreeSet<String> = words.iter().map(|(word, _)| (*word).to_owned()).collect();
+        let sql = words_in_sql(&connection, table, column.name);
+        assert_eq!(sql, rust, "{table:?} {}", column.name);
+        let row = testing::sample(table);
+        let takes = |value| takes(&connection, &row, column.name, value);
+        for word in &rust {
+            assert!(takes(Value::Text(word.clone())), "{word}");
+            let nearly = [
+                word.to_uppercase(),
+                format!("{word} "),
+                format!(" {word}"),
+                word[1..].to_owned(),
+            ];
+            for other in nearly {
+                assert!(!takes(Value::Text(other.clone())), "{other}");
+            }
+        }
+        assert!(!takes(Value::Integer(0)));
+        assert!(!takes(Value::Text(String::new())));
+        assert_eq!(takes(Value::Null), column.nullable);
+    }
+    assert!(seen > 10, "{seen}");
 }
 
 #[test]
 fn numbers_have_the_bounds_of_the_model() {
     let connection = database();
-    let most = MOST_NEXT_HOPS as i64 - 1;
-    for (table, column, first, last) in [
-        (
-            Table::Interface,
-            "mtu",
-            i64::from(SMALLEST_MTU),
-            i64::from(LARGEST_MTU),
-        ),
-        (Table::NextHop, "position", 0, most),
-        (Table::PortForward, "external_port", 1, 65535),
-        (Table::PortForward, "internal_port", 1, 65535),
-    ] {
-        let row = sample(table);
-        for (value, expected) in [
-            (first - 1, false),
-            (first, true),
-            (last, true),
-            (last + 1, false),
-        ] {
-            assert_eq!(
-                takes(&connection, &row, column, Value::Integer(value)),
-                expected,
-                "{column} {value}"
-            );
+    for (table, column) in columns() {
+        let (least, most) = match column.kind {
+            Kind::Integer { .. } => column.bounds().unwrap(),
+            Kind::Flag => (1, 1),
+            // A single port.
+            Kind::List(_) => (1, 65535),
+            _ => continue,
+        };
+        let most = match (column.name, table.definition().most) {
+            ("position", Some(many)) => many as i64 - 1,
+            _ => most,
+        };
+        let row = testing::sample(table);
+        let takes = |value| takes(&connection, &row, column.name, value);
+        let cases = [
+            (least - 1, false),
+            (least, true),
+            (most, true),
+            (most + 1, false),
+        ];
+        for (value, expected) in cases {
+            let taken = takes(Value::Integer(value));
+            assert_eq!(taken, expected, "{table:?} {} {value}", column.name);
         }
-        assert!(
-            !takes(&connection, &row, column, Value::Text("many".into())),
-            "{column}"
-        );
+        assert!(!takes(Value::Text("many".into())), "{}", column.name);
+        assert_eq!(takes(Value::Null), column.nullable, "{}", column.name);
+    }
+}
+
+#[test]
+fn lists_of_ports_are_numbers_or_texts() {
+    let connection = database();
+    let row = testing::sample(Table::PortForward);
+    let takes = |value: &str| {
+        let value = Value::Text(value.to_owned());
+        takes(&connection, &row, "external_port", value)
+    };
+    assert!(takes("80-82"));
+    assert!(takes("80,443"));
+    // A single port is a number.
+    for text in ["80", "", "-80", "http", "0-80"] {
+        assert!(!takes(text), "{text}");
     }
 }
 
 #[test]
 fn names_have_the_lengths_of_the_model() {
     let connection = database();
-    for table in [
-        Table::Vpc,
-        Table::Interface,
-        Table::Pool,
-        Table::Masquerade,
-        Table::PortForward,
-        Table::StaticNat,
-    ] {
-        let row = sample(table);
+    let mut seen = 0;
+    for table in Table::ALL {
+        let definition = table.definition();
+        let named = definition.key_len() == 1 && definition.columns[0].name == "name";
+        if !named {
+            continue;
+        }
+        seen += 1;
+        let row = testing::sample(*table);
         for name in [
             "a",
             "9",
@@ -436,12 +411,39 @@ fn names_have_the_lengths_of_the_model() {
             "_a",
         ] {
             let good = name.parse::<rewire_schema::types::Name>().is_ok();
-            assert_eq!(
-                takes(&connection, &row, "name", Value::Text(name.into())),
-                good,
-                "{name}"
-            );
+            let taken = takes(&connection, &row, "name", Value::Text(name.into()));
+            assert_eq!(taken, good, "{table:?} {name}");
         }
+    }
+    assert!(seen > 10, "{seen}");
+}
+
+/// What must be unique is so among what is not deactivated.
+#[test]
+fn unique_columns_are_those_of_the_model() {
+    let connection = database();
+    for table in Table::ALL {
+        let definition = table.definition();
+        let sql = format!(
+            "SELECT name FROM pragma_index_list('{}') WHERE \"unique\" AND origin <> 'pk'",
+            definition.name
+        );
+        let mut found = BTreeSet::new();
+        for index in all(&connection, &sql, |row| row.get::<_, String>(0)) {
+            let sql = format!("SELECT sql FROM sqlite_schema WHERE name = '{index}'");
+            let text: String = connection.query_row(&sql, [], |row| row.get(0)).unwrap();
+            assert!(text.ends_with("WHERE deactivated IS NULL"), "{text}");
+            let sql = format!("SELECT name FROM pragma_index_info('{index}') ORDER BY seqno");
+            found.insert(all(&connection, &sql, |row| row.get::<_, String>(0)));
+        }
+        let unique = definition.unique.iter();
+        let expected = unique.map(|columns| columns.iter().map(|c| (*c).to_owned()).collect());
+        assert_eq!(
+            found,
+            expected.collect::<BTreeSet<Vec<String>>>(),
+            "{}",
+            definition.name
+        );
     }
 }
 
@@ -483,6 +485,9 @@ proptest! {
 #[test]
 fn each_migration_says_its_number_and_can_be_taken_back() {
     let connection = Connection::open_in_memory().unwrap();
+    connection
+        .pragma_update(None, "foreign_keys", false)
+        .unwrap();
     let folders = migrations();
     let tables = "SELECT count(*) FROM sqlite_schema";
     let mut sizes = vec![0];

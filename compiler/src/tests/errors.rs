@@ -126,9 +126,8 @@ fn a_changeset_that_does_not_follow_is_refused() {
     let mut gateway = Gateway::new(json!({ "vpcs": { "blue": {} } }));
     let before = gateway.compiler.clone();
     let blue = VpcRow {
-        name: "blue".parse().unwrap(),
         description: Some("other".parse().unwrap()),
-        marks: Default::default(),
+        ..VpcRow::new("blue".parse().unwrap())
     };
     let changeset = Changeset::from_iter([Change::Delete(blue.into())]);
     let errors = gateway.compiler.apply(2, &changeset).unwrap_err();
@@ -145,22 +144,11 @@ fn there_is_an_end_of_indices() {
     let mut state = Configuration::default();
     for number in 0..u32::from(MOST_INDICES) {
         let name = format!("v{number}").parse().unwrap();
-        state.insert(
-            VpcRow {
-                name,
-                description: None,
-                marks: Default::default(),
-            }
-            .into(),
-        );
+        state.insert(VpcRow::new(name).into());
     }
     let (mut compiler, compiled) = Compiler::compile(state.clone(), 1).unwrap();
     assert_eq!(compiled.operations.len(), usize::from(MOST_INDICES) + 1);
-    let one_more = VpcRow {
-        name: "w".parse().unwrap(),
-        description: None,
-        marks: Default::default(),
-    };
+    let one_more = VpcRow::new("w".parse().unwrap());
     let changeset = Changeset::from_iter([Change::Insert(one_more.clone().into())]);
     let incremental = compiler.apply(2, &changeset).unwrap_err();
     state.insert(one_more.into());

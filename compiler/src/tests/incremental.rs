@@ -165,11 +165,8 @@ fn one_route_of_ten_thousand_is_one_operation() {
             .parse()
             .unwrap();
         RouteRow {
-            vpc: "blue".parse().unwrap(),
-            prefix,
-            description: None,
             route_type,
-            marks: Default::default(),
+            ..RouteRow::unicast("blue".parse().unwrap(), prefix)
         }
     };
     for number in 0..10_000 {
@@ -313,7 +310,8 @@ fn a_port_that_changes_is_closed_and_opened() {
         .map(|change| match change {
             PortChange::Close { interface } => format!("close {interface}"),
             PortChange::Open { interface, row } => {
-                format!("open {interface} {} {}", row.name, row.port)
+                let port = row.port.as_ref().unwrap();
+                format!("open {interface} {} {port}", row.name)
             }
         })
         .collect();

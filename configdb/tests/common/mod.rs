@@ -10,7 +10,6 @@ use rewire_configdb::{
     CandidateEdit, CommitRequest, Committed, EntryKind, Error, Store, Unchecked,
 };
 use rewire_schema::model::{InterfaceRow, NextHopRow, RouteRow, VpcRow};
-use rewire_schema::types::RouteType;
 use rewire_schema::{Change, Changeset, Configuration, Row};
 use tempfile::TempDir;
 
@@ -22,46 +21,34 @@ pub fn folder() -> (TempDir, PathBuf) {
 
 pub fn vpc(name: &str, description: Option<&str>) -> Row {
     VpcRow {
-        name: name.parse().unwrap(),
         description: description.map(|text| text.parse().unwrap()),
-        marks: Default::default(),
+        ..VpcRow::new(name.parse().unwrap())
     }
     .into()
 }
 
 pub fn interface(name: &str, vpc: &str, port: &str) -> Row {
-    InterfaceRow {
-        name: name.parse().unwrap(),
-        description: None,
-        vpc: vpc.parse().unwrap(),
-        port: port.parse().unwrap(),
-        mac: "02:00:00:00:00:01".parse().unwrap(),
-        mtu: 1500,
-        marks: Default::default(),
-    }
+    InterfaceRow::physical(
+        name.parse().unwrap(),
+        vpc.parse().unwrap(),
+        port.parse().unwrap(),
+        "02:00:00:00:00:01".parse().unwrap(),
+    )
     .into()
 }
 
 pub fn route(vpc: &str, prefix: &str) -> Row {
-    RouteRow {
-        vpc: vpc.parse().unwrap(),
-        prefix: prefix.parse().unwrap(),
-        description: None,
-        route_type: RouteType::Unicast,
-        marks: Default::default(),
-    }
-    .into()
+    RouteRow::unicast(vpc.parse().unwrap(), prefix.parse().unwrap()).into()
 }
 
 pub fn next_hop(vpc: &str, prefix: &str, interface: &str) -> Row {
-    NextHopRow {
-        vpc: vpc.parse().unwrap(),
-        prefix: prefix.parse().unwrap(),
-        position: 0,
-        interface: interface.parse().unwrap(),
-        via: None,
-        marks: Default::default(),
-    }
+    NextHopRow::new(
+        vpc.parse().unwrap(),
+        prefix.parse().unwrap(),
+        0,
+        interface.parse().unwrap(),
+        None,
+    )
     .into()
 }
 

@@ -10,7 +10,7 @@ use super::{Facts, Problem};
 use crate::document::Path;
 use crate::model::{LARGEST_MTU, Row, SMALLEST_MTU};
 use crate::port::Port;
-use crate::types::Name;
+use crate::types::{InterfaceType, Name};
 
 pub(super) fn check(facts: &Facts<'_>, problems: &mut Vec<Problem>) {
     ports_and_mtu(facts, problems);
@@ -42,7 +42,16 @@ fn ports_and_mtu(facts: &Facts<'_>, problems: &mut Vec<Problem>) {
                 ),
             ));
         }
-        let owner = match &row.port {
+        if row.kind() == InterfaceType::Physical {
+            for (field, is_there) in [("port", row.port.is_some()), ("mac", row.mac.is_some())] {
+                if !is_there {
+                    let message = format!("a physical interface needs a {field}");
+                    problems.push(Problem::new(interface_path(&row.name), message));
+                }
+            }
+        }
+        let Some(port) = &row.port else { continue };
+        let owner = match port {
             Port::AfPacket { interface } | Port::Tap { interface } => {
                 PortOwner::KernelInterface(interface)
             }
@@ -52,7 +61,7 @@ fn ports_and_mtu(facts: &Facts<'_>, problems: &mut Vec<Problem>) {
         if first != &row.name {
             problems.push(Problem::new(
                 interface_path(&row.name).join("port"),
-                format!("{} is the port of interface \"{first}\" already", row.port),
+                format!("{port} is the port of interface \"{first}\" already"),
             ));
         }
     }

@@ -175,21 +175,21 @@ fn translations(configuration: &Configuration, problems: &mut Vec<Problem>) {
         (
             Row::from(r.clone()),
             (&r.external_vpc, r.external_address),
-            (&r.internal_vpc, r.internal_address),
+            (&r.internal_vpc, Some(r.internal_address)),
         )
     });
     let statics = configuration.static_nat.values().map(|r| {
         (
             Row::from(r.clone()),
-            (&r.external_vpc, r.external_address),
-            (&r.internal_vpc, r.internal_address),
+            (&r.external_vpc, r.external_address.address()),
+            (&r.internal_vpc, r.internal_address.address()),
         )
     });
     for (row, external, internal) in forwards.chain(statics) {
-        for (field, (_, address)) in [
-            ("external_address", external),
-            ("internal_address", internal),
-        ] {
+        let (Some(outer), Some(inner)) = (external.1, internal.1) else {
+            continue;
+        };
+        for (field, address) in [("external_address", outer), ("internal_address", inner)] {
             if let Some(why) = unusable(address) {
                 problems.push(Problem::new(
                     row.path().join(field),
@@ -197,24 +197,19 @@ fn translations(configuration: &Configuration, problems: &mut Vec<Problem>) {
                 ));
             }
         }
-        if external.1.is_ipv4() != internal.1.is_ipv4() {
+        if outer.is_ipv4() != inner.is_ipv4() {
             problems.push(Problem::new(
                 row.path().join("internal_address"),
                 format!(
-                    "expected an {} address like external_address {}, found {}",
-                    family(external.1),
-                    external.1,
-                    internal.1
+                    "expected an {} address like external_address {outer}, found {inner}",
+                    family(outer),
                 ),
             ));
         }
         if external == internal {
             problems.push(Problem::new(
                 row.path().join("internal_address"),
-                format!(
-                    "{} of VPC \"{}\" would lead to itself",
-                    internal.1, internal.0
-                ),
+                format!("{inner} of VPC \"{}\" would lead to itself", internal.0),
             ));
         }
     }
@@ -243,10 +238,13 @@ fn external_roles(facts: &Facts<'_>, pools: &Pools<'_>, problems: &mut Vec<Probl
     let mut forwards: HashMap<_, Vec<&PortForwardRow>> = HashMap::new();
     let mut forwarded: HashMap<(&Name, IpAddr), &Name> = HashMap::new();
     for rule in configuration.port_forward.values() {
+        let Some(address) = rule.external_address else {
+            continue;
+        };
         forwarded
-            .entry((&rule.external_vpc, rule.external_address))
+            .entry((&rule.external_vpc, address))
             .or_insert(&rule.name);
-        let key = (&rule.external_vpc, rule.external_address, rule.protocol);
+        let key = (&rule.external_vpc, address, rule.protocol);
         let others = forwards.entry(key).or_default();
         let taken = |other: &&&PortForwardRow| other.external_port.overlaps(&rule.external_port);
         if let Some(first) = others.iter().find(taken) {
@@ -254,11 +252,7 @@ fn external_roles(facts: &Facts<'_>, pools: &Pools<'_>, problems: &mut Vec<Probl
                 Row::from(rule.clone()).path(),
                 format!(
                     "{} port {} of {} in VPC \"{}\" is forwarded by \"{}\" already",
-                    rule.protocol,
-                    rule.external_port,
-                    rule.external_address,
-                    rule.external_vpc,
-                    first.name
+                    rule.protocol, rule.external_port, address, rule.external_vpc, first.name
                 ),
             ));
         }
@@ -267,7 +261,13 @@ fn external_roles(facts: &Facts<'_>, pools: &Pools<'_>, problems: &mut Vec<Probl
     let mut externals: HashMap<(&Name, IpAddr), &Name> = HashMap::new();
     let mut internals: HashMap<(&Name, IpAddr, &Name), &Name> = HashMap::new();
     for rule in configuration.static_nat.values() {
-        let (vpc, address) = (&rule.external_vpc, rule.external_address);
+        let (Some(address), Some(internal)) = (
+            rule.external_address.address(),
+            rule.internal_address.address(),
+        ) else {
+            continue;
+        };
+        let vpc = &rule.external_vpc;
         let at = |field: &str| Row::from(rule.clone()).path().join(field);
         let mut clash = |field: &str, address: IpAddr, what: String| {
             problems.push(Problem::new(at(field), format!("{address} is {what}")));
@@ -298,11 +298,11 @@ fn external_roles(facts: &Facts<'_>, pools: &Pools<'_>, problems: &mut Vec<Probl
                 format!("in {range} of pool \"{pool}\""),
             );
         }
-        let inside = (&rule.internal_vpc, rule.internal_address, vpc);
+        let inside = (&rule.internal_vpc, internal, vpc);
         let first = *internals.entry(inside).or_insert(&rule.name);
         if first != &rule.name {
             let what = format!("translated into VPC \"{vpc}\" by \"{first}\" already");
-            clash("internal_address", rule.internal_address, what);
+            clash("internal_address", internal, what);
         }
     }
 }

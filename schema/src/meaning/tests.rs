@@ -13,12 +13,7 @@ fn name(text: &str) -> Name {
 }
 
 fn vpc() -> Row {
-    let row = VpcRow {
-        name: name("blue"),
-        description: None,
-        marks: Default::default(),
-    };
-    row.into()
+    VpcRow::new(name("blue")).into()
 }
 
 /// Interfaces of one VPC, each with one address.
@@ -27,15 +22,9 @@ fn interfaces(networks: &[IpNet]) -> Configuration {
     configuration.insert(vpc());
     for (index, network) in networks.iter().enumerate() {
         let interface = name(&format!("i{index}"));
-        let row = InterfaceRow {
-            name: interface.clone(),
-            description: None,
-            vpc: name("blue"),
-            port: format!("null:{index}").parse().unwrap(),
-            mac: "02:00:00:00:00:01".parse().unwrap(),
-            mtu: 1500,
-            marks: Default::default(),
-        };
+        let port = format!("null:{index}").parse().unwrap();
+        let mac = "02:00:00:00:00:01".parse().unwrap();
+        let row = InterfaceRow::physical(interface.clone(), name("blue"), port, mac);
         configuration.insert(row.into());
         let address = InterfaceAddress::new(*network);
         configuration.insert(
@@ -53,12 +42,7 @@ fn interfaces(networks: &[IpNet]) -> Configuration {
 fn pool(ranges: &BTreeSet<AddressRange>) -> Configuration {
     let mut configuration = Configuration::default();
     configuration.insert(vpc());
-    let row = PoolRow {
-        name: name("outside"),
-        description: None,
-        vpc: name("blue"),
-        marks: Default::default(),
-    };
+    let row = PoolRow::new(name("outside"), name("blue"));
     configuration.insert(row.into());
     for range in ranges {
         let row = PoolRangeRow {

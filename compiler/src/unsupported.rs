@@ -1,0 +1,154 @@
+//! What a configuration can say and this dataplane cannot do yet. It is refused by name, never ignored.
+
+use rewire_schema::Row;
+use rewire_schema::types::{InterfaceType, RouteType, TransportProtocol};
+
+use crate::error::{CompileError, Errors};
+
+/// The first thing of a row that is not in this dataplane: the field (none for the object itself), and what it is, with its
+/// verb: "{what} not in this dataplane yet". What stands below an object that is refused is not asked.
+pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
+    let object = |what| Some((None, what));
+    let fields = |fields: &[(bool, &'static str, &'static str)]| {
+        let found = fields.iter().find(|(is_there, _, _)| *is_there)?;
+        Some((Some(found.1), found.2))
+    };
+    match row {
+        Row::Vpc(r) => fields(&[(r.vni.is_some(), "vni", "VXLAN is")]),
+        Row::Conntrack(_) => object("limits and time-outs of connections are"),
+        Row::Interface(r) => fields(&[
+            (r.kind() == InterfaceType::Vlan, "type", "VLANs are"),
+            (r.kind() == InterfaceType::Loopback, "type", "loopbacks are"),
+            (r.kind() == InterfaceType::Vxlan, "type", "VXLAN is"),
+            (r.disabled, "disabled", "disabled interfaces are"),
+            (r.parent.is_some(), "parent", "VLANs are"),
+            (r.vlan.is_some(), "vlan", "VLANs are"),
+            (r.vni.is_some(), "vni", "VXLAN is"),
+            (r.local_address.is_some(), "local", "VXLAN is"),
+            (r.remote_address.is_some(), "remote", "VXLAN is"),
+            (r.underlay.is_some(), "underlay", "VXLAN is"),
+            (r.acl_in.is_some(), "acl_in", "ACLs are"),
+            (r.acl_out.is_some(), "acl_out", "ACLs are"),
+            (r.policer.is_some(), "policer", "policers are"),
+            (r.shaper.is_some(), "shaper", "shapers are"),
+        ]),
+        Row::Route(r) => fields(&[
+            (
+                r.route_type == RouteType::Vpc,
+                "type",
+                "routes into another VPC's table are",
+            ),
+            (
+                r.to_vpc.is_some(),
+                "to_vpc",
+                "routes into another VPC's table are",
+            ),
+        ]),
+        Row::NextHop(r) => fields(&[(r.weight.is_some(), "weight", "weights of next hops are")]),
+        Row::Pool(r) => fields(&[
+            (r.ports.is_some(), "ports", "ports of pools are"),
+            (
+                r.address_only,
+                "address_only",
+                "pools that only translate addresses are",
+            ),
+        ]),
+        Row::Masquerade(r) => fields(&[
+            (
+                r.protocol.is_some(),
+                "protocol",
+                "masquerades of one protocol are",
+            ),
+            (
+                r.source_port.is_some(),
+                "source_port",
+                "masquerades of single ports are",
+            ),
+            (r.ports.is_some(), "ports", "ports of masquerades are"),
+            (
+                r.idle_timeout.is_some(),
+                "idle_timeout",
+                "time-outs of single rules are",
+            ),
+        ]),
+        Row::MasqueradeDestination(_) => object("masquerades by destination are"),
+        Row::Exclusion(_) => object("exclusions from NAT are"),
+        Row::PortForward(r) => fields(&[
+            (
+                r.protocol == TransportProtocol::TcpUdp,
+                "protocol",
+                "port forwards of two protocols are",
+            ),
+            (
+                r.external_port.only().is_none(),
+                "external_port",
+                "port forwards of several ports are",
+            ),
+            (
+                r.internal_port
+                    .as_ref()
+                    .is_some_and(|ports| ports.only().is_none()),
+                "internal_port",
+                "port forwards of several ports are",
+            ),
+            (
+                r.external_address.is_none(),
+                "external_address",
+                "port forwards of an interface's addresses are",
+            ),
+            (
+                r.external_interface.is_some(),
+                "external_interface",
+                "port forwards of an interface's addresses are",
+            ),
+            (
+                r.idle_timeout.is_some(),
+                "idle_timeout",
+                "time-outs of single rules are",
+            ),
+        ]),
+        Row::PortForwardSource(_) => object("port forwards by sender are"),
+        Row::StaticNat(r) => fields(&[
+            (
+                r.external_address.address().is_none(),
+                "external_address",
+                "static translations of prefixes are",
+            ),
+            (
+                r.internal_address.address().is_none(),
+                "internal_address",
+                "static translations of prefixes are",
+            ),
+        ]),
+        Row::Peering(_) => object("peerings are"),
+        Row::Acl(_) => object("ACLs are"),
+        Row::Policer(_) => object("policers are"),
+        Row::Shaper(_) => object("shapers are"),
+        Row::RouteSource(_) => object("learned routes are"),
+        Row::Exporter(_) => object("exporters of telemetry are"),
+        Row::Probe(_) => object("probes are"),
+        Row::Intent(_) => object("intents are"),
+        _ => None,
+    }
+}
+
+/// Refuses the first thing of each row that is not in this dataplane.
+pub(crate) fn check<'a>(
+    rows: impl Iterator<Item = std::borrow::Cow<'a, Row>>,
+) -> Result<(), Errors> {
+    let errors = rows.filter_map(|row| {
+        if row.marks().deactivated() {
+            return Some(CompileError::Unsupported {
+                path: row.path().join("deactivated"),
+                what: "deactivated objects are",
+            });
+        }
+        let (field, what) = unsupported(&row)?;
+        let path = match field {
+            Some(field) => row.path().join(field),
+            None => row.path(),
+        };
+        Some(CompileError::Unsupported { path, what })
+    });
+    Errors::check(errors.collect())
+}
