@@ -38,7 +38,7 @@ pub(crate) fn commit(
     wait: &Wait,
     extra: Value,
 ) -> Result<Answer, Failure> {
-    let waiting = context.waiting(0);
+    let waiting = context.waiting();
     waiting.step("checking and committing");
     let committed = store.commit(request, &mut checker::checker())?;
     let changeset = committed.rebased.as_ref().unwrap_or(request.changeset);

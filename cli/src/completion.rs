@@ -5,7 +5,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::CommandFactory;
-use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
+use clap_complete::engine::{
+    ArgValueCandidates, ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
+};
 use clap_complete::env::CompleteEnv;
 use rewire_configdb::{LogEntry, LogQuery, Store};
 use rewire_schema::edit::{Node, Order, Target};
@@ -50,6 +52,23 @@ pub(crate) fn states() -> ArgValueCandidates {
 /// Revisions and tags.
 pub(crate) fn revisions() -> ArgValueCandidates {
     ArgValueCandidates::new(revision_candidates)
+}
+
+/// Files, and the words that may stand before one.
+pub(crate) fn files_and<T>(words: &'static [(&'static str, T)]) -> ArgValueCompleter
+where
+    T: Sync,
+{
+    ArgValueCompleter::new(move |current: &OsStr| {
+        let typed = current.to_string_lossy();
+        let words = words.iter().map(|(word, _)| *word);
+        let words = words
+            .filter(|word| word.starts_with(&*typed))
+            .map(CompletionCandidate::new);
+        let mut candidates: Vec<CompletionCandidate> = words.collect();
+        candidates.extend(PathCompleter::any().complete(current));
+        candidates
+    })
 }
 
 /// The tags.

@@ -136,9 +136,9 @@ impl Context {
         terminal::print(text)
     }
 
-    /// Shows that work goes on, on a terminal, once it takes long; `steps` is how many [`Waiting::step`]s there will be.
-    pub(crate) fn waiting(&self, steps: u64) -> Waiting {
-        Waiting::start(steps, !self.json && !self.quiet)
+    /// Shows that work goes on, on a terminal, once it takes long.
+    pub(crate) fn waiting(&self) -> Waiting {
+        Waiting::start(!self.json && !self.quiet)
     }
 
     /// The answer of a command that shows something. Only what is needed of the two is made.

@@ -8,7 +8,7 @@
 //! | [`endpoint`] | takes connections; each has a thread of its own, in a bounded number |
 //! | [`metrics`] | answers scrapes |
 
-mod administration;
+pub(crate) mod administration;
 mod endpoint;
 mod follower;
 mod lock;

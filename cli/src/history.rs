@@ -8,20 +8,23 @@ use crate::terminal::{clean, paint};
 use crate::view;
 use crate::when;
 
-/// A table of revisions, a line each.
-pub(crate) fn table(entries: &[LogEntry]) -> String {
-    let header = ["revision", "time", "author", "rows", "digest", "message"];
+/// A table of revisions, a line each. `back` is how many commits ago: what `rewire rollback` counts by.
+pub(crate) fn table(entries: &[LogEntry], head: u64) -> String {
+    let header = [
+        "revision", "back", "time", "author", "rows", "digest", "message",
+    ];
     let mut rows = vec![header.map(Cell::word).into_iter().collect()];
-    rows.extend(entries.iter().map(cells));
+    rows.extend(entries.iter().map(|entry| cells(entry, head)));
     columns(&rows)
         .into_iter()
         .map(|line| format!("{line}\n"))
         .collect()
 }
 
-fn cells(entry: &LogEntry) -> Vec<Cell> {
+fn cells(entry: &LogEntry, head: u64) -> Vec<Cell> {
     let words = [
         entry.revision.to_string(),
+        head.saturating_sub(entry.revision).to_string(),
         when::local(entry.committed_at),
         entry.author.clone(),
         view::short(entry.counts),

@@ -23,6 +23,9 @@ pub(crate) struct Wait {
     /// Do not wait until the gateway is live
     #[arg(long)]
     no_wait: bool,
+    /// Wait even where no gateway runs yet: then it is not live (without this, there is nothing to wait for)
+    #[arg(long, conflicts_with = "no_wait")]
+    wait: bool,
     /// How long to wait, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     timeout: Duration,
@@ -68,6 +71,9 @@ impl Wait {
         }
         let not_live = |error: GatewayError| not_live(revision, &error.to_string());
         let Some(mut gateway) = Gateway::connect(&context.socket()).map_err(not_live)? else {
+            if self.wait {
+                return Err(self::not_live(revision, "no gateway is running"));
+            }
             context.note("no gateway is running: nothing to wait for");
             return Ok(nobody);
         };
@@ -78,7 +84,7 @@ impl Wait {
             "revision": revision,
             "timeout_ms": u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
         });
-        let waiting = context.waiting(0);
+        let waiting = context.waiting();
         waiting.step(&format!("revision {revision}: waiting for the gateway"));
         let answer = gateway
             .request(&request, self.timeout + GRACE)

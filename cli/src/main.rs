@@ -13,6 +13,7 @@ mod conflict;
 mod context;
 mod daemon;
 mod difference;
+mod document;
 mod failure;
 mod gateway;
 mod history;

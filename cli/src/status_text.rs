@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::columns::{Cell, columns};
+use crate::daemon::administration::{Confirmation, Lock, Waiting};
 use crate::daemon::status::{Drop, Interface, Status};
 use crate::terminal::{clean, paint};
 use crate::when::local_of as local;
@@ -23,8 +24,20 @@ pub(crate) fn render(status: &Status, colour: bool) -> String {
         line(&paint(&format!("ALARM  {}", clean(&alarm)), LOUD, colour));
     }
     line(&runs_on(status));
-    for text in administration(status, colour) {
+    let waiting = (
+        &status.confirmation,
+        &status.lock,
+        status.scheduled.as_slice(),
+    );
+    for text in administration(waiting, colour) {
         line(&text);
+    }
+    if let Some(event) = status.events.first() {
+        line(&format!(
+            "at {}: {}",
+            local(&event.time),
+            clean(&event.text)
+        ));
     }
     line("");
     if status.interfaces.is_empty() {
@@ -102,9 +115,12 @@ fn runs_on(status: &Status) -> String {
 }
 
 /// What those who administer the store should know.
-fn administration(status: &Status, colour: bool) -> Vec<String> {
+pub(crate) fn administration(
+    (confirmation, lock, scheduled): (&Option<Confirmation>, &Option<Lock>, &[Waiting]),
+    colour: bool,
+) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(pending) = &status.confirmation {
+    if let Some(pending) = confirmation {
         let text = format!(
             "UNCONFIRMED  revision {} of {} goes back to revision {} at {}, unless it is confirmed",
             pending.revision,
@@ -114,7 +130,7 @@ fn administration(status: &Status, colour: bool) -> Vec<String> {
         );
         lines.push(paint(&text, LOUD, colour));
     }
-    if let Some(lock) = &status.lock {
+    if let Some(lock) = lock {
         let why = match lock.message.is_empty() {
             true => String::new(),
             false => format!(" ({})", clean(&lock.message)),
@@ -125,15 +141,12 @@ fn administration(status: &Status, colour: bool) -> Vec<String> {
             lock.pid
         ));
     }
-    for one in &status.scheduled {
+    for one in scheduled {
         let what = format!("scheduled commit {} of {}", one.number, clean(&one.author));
         lines.push(match &one.refused {
             Some(why) => paint(&format!("REFUSED  {what}: {}", clean(why)), LOUD, colour),
             None => format!("{what} at {}", local(&one.at)),
         });
-    }
-    if let Some(event) = status.events.first() {
-        lines.push(format!("at {}: {}", local(&event.time), clean(&event.text)));
     }
     lines
 }

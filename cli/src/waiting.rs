@@ -18,16 +18,9 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// Begins work of so many steps; 0 where they cannot be known.
-    pub(crate) fn start(steps: u64, wanted: bool) -> Waiting {
-        let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::hidden());
-        let style = match steps {
-            0 => "{spinner} {msg} {elapsed}",
-            _ => "{msg} [{bar:30}] {pos}/{len} {elapsed}",
-        };
-        if let Ok(style) = ProgressStyle::with_template(style) {
-            bar.set_style(style.progress_chars("=> "));
-        }
+    /// Begins work. `wanted` is whether anybody is to be shown it.
+    pub(crate) fn start(wanted: bool) -> Waiting {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         let wanted = wanted && std::io::stderr().is_terminal();
         let end = wanted.then(|| {
             let (sender, ended) = mpsc::channel();
@@ -45,8 +38,24 @@ impl Waiting {
 
     /// Turns to the next step, and says what it is.
     pub(crate) fn step(&self, what: &str) {
+        self.style("{spinner} {msg} {elapsed}");
+        self.bar.unset_length();
         self.bar.set_message(what.to_owned());
-        self.bar.inc(1);
+    }
+
+    /// How far the step has come, of how far it has to go.
+    pub(crate) fn part(&self, done: usize, all: usize) {
+        if self.bar.length().is_none() {
+            self.style("{msg} [{bar:30}] {percent}% {elapsed}");
+            self.bar.set_length(all as u64);
+        }
+        self.bar.set_position(done as u64);
+    }
+
+    fn style(&self, template: &str) {
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.bar.set_style(style.progress_chars("=> "));
+        }
     }
 }
 

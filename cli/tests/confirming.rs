@@ -33,6 +33,8 @@ fn what_nobody_confirms_goes_back_by_itself() {
     let mut s = session();
     s.quietly(&["load", "ab.yaml"]);
     s.rewire(&["commit", "-m", "and b", "--confirm", "5m"]);
+    // There is no gateway, and it is said all the same.
+    s.rewire(&["status"]);
     time_passes(&s);
     // A look changes nothing; whoever writes next does it first.
     s.rewire(&["show"]);

@@ -124,3 +124,11 @@ fn a_gateway_that_is_not_live_in_time_is_exit_code_4() {
     }
     assert_transcript!(s);
 }
+
+#[test]
+fn who_insists_on_waiting_is_told_that_nobody_is_there() {
+    let mut s = session_with_candidate();
+    assert_eq!(s.rewire(&["commit", "-m", "x", "--wait"]), 4);
+    assert_eq!(s.rewire(&["commit", "-m", "x", "--wait", "--no-wait"]), 2);
+    assert_transcript!(s);
+}

@@ -23,7 +23,7 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
-        let waiting = context.waiting(0);
+        let waiting = context.waiting();
         waiting.step("checking");
         if let Some(file) = self.file {
             let source = checker::read_document(&file)?;

@@ -121,7 +121,7 @@ fn candidate(context: &Context, store: &Store) -> Result<Option<Edits>, Failure>
 
 /// What makes a document the running configuration.
 fn load(context: &Context, file: &std::path::Path) -> Result<(Store, Edits), Failure> {
-    let waiting = context.waiting(2);
+    let waiting = context.waiting();
     waiting.step("reading and checking the document");
     let source = checker::read_document(file)?;
     waiting.step("comparing it with the running configuration");

@@ -1,40 +1,71 @@
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
-use rewire_configdb::{CandidateEdit, Counts};
-use rewire_schema::Changeset;
+use rewire_configdb::{CandidateEdit, Counts, Error};
+use rewire_schema::load::Mode;
+use rewire_schema::state::Overlay;
+use rewire_schema::{Changeset, Rows};
 use serde_json::json;
 
 use super::Author;
 use crate::answer::Answer;
 use crate::checker;
+use crate::completion;
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::document;
+use crate::failure::{Code, Failure};
 use crate::view;
 
-/// Make a document the whole candidate
+/// The ways to load a document, by their names.
+pub(crate) const MODES: [(&str, Mode); 4] = [
+    ("override", Mode::Override),
+    ("merge", Mode::Merge),
+    ("replace", Mode::Replace),
+    ("patch", Mode::Patch),
+];
+
+/// Load a document into the candidate
 ///
-/// The document, in YAML or JSON, is checked and takes the place of the candidate. Nothing is committed: `rewire diff`
-/// shows what would change, `rewire commit` makes it so.
+/// The document is in YAML or JSON. Nothing is committed: `rewire diff` shows what would change, `rewire commit` makes it
+/// so.
+///
+///   override  the document is checked, and is the whole candidate (this is what a file alone means)
+///   merge     what it says is set or added; nothing goes
+///   replace   each VPC, interface, pool that it says takes the place of the one of that name, whole
+///   patch     what it says is set or added, and null takes away (RFC 7396)
+///
+/// All but the first go on from the candidate that there is; what they lead to is checked by `rewire check` and at the
+/// commit.
 #[derive(clap::Args)]
+#[command(verbatim_doc_comment, override_usage = "rewire load [OPTIONS] [override|merge|replace|patch] <FILE>")]
 pub(crate) struct Load {
-    /// The document; - for standard input
-    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    file: PathBuf,
+    /// How, if not as the whole; and the document: - for standard input
+    #[arg(value_name = "MODE> <FILE", num_args = 1..=2, required = true, add = completion::files_and(&MODES))]
+    what: Vec<OsString>,
     #[command(flatten)]
     author: Author,
 }
 
 impl Load {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
-        let waiting = context.waiting(3);
+        let (mode, file) = mode_and_file(&self.what)?;
+        match mode {
+            Mode::Override => self.whole(context, &file),
+            mode => self.part(context, mode, &file),
+        }
+    }
+
+    /// Makes the document the whole candidate.
+    fn whole(&self, context: &Context, file: &Path) -> Result<Answer, Failure> {
+        let waiting = context.waiting();
         waiting.step("reading and checking the document");
-        let source = checker::read_document(&self.file)?;
+        let source = checker::read_document(file)?;
         waiting.step("comparing it with the running configuration");
         let mut store = context.open_to_write()?;
         let (base, running) = store.head_and_configuration()?;
         let changeset = Changeset::between(&running, &source.configuration);
         waiting.step("saving the candidate");
-        let candidate = context.candidate();
+        let name = context.candidate();
         let edit = CandidateEdit {
             base,
             changeset: &changeset,
@@ -42,12 +73,59 @@ impl Load {
             author: &self.author.name(),
             expected_version: None,
         };
-        store.save_candidate(&candidate, edit)?;
-        drop(waiting);
-        let counts = Counts::of(&changeset);
-        Ok(context.done(
-            || format!("candidate: {} against revision {base}\n", view::sentence(counts)),
-            || json!({ "candidate": candidate, "base": base, "rows": view::counts_json(counts) }),
-        ))
+        store.save_candidate(&name, edit)?;
+        Ok(loaded(context, &name, base, &changeset))
+    }
+
+    /// Changes the candidate, or makes one on the last revision, by what the document says.
+    fn part(&self, context: &Context, mode: Mode, file: &Path) -> Result<Answer, Failure> {
+        let waiting = context.waiting();
+        let mut store = context.open_to_write()?;
+        let name = context.candidate();
+        let (base, mut changeset, drafts, version) = match store.candidate(&name)? {
+            Some(found) => (found.base, found.changeset, found.drafts, found.version),
+            None => (store.head()?, Changeset::default(), String::new(), 0),
+        };
+        let more = {
+            let reader = store.reader(base)?;
+            let state = Overlay::new(&reader as &dyn Rows, &changeset);
+            document::load(file, mode, &state, &waiting)?
+        };
+        changeset.then(&more).map_err(Error::from)?;
+        waiting.step("saving the candidate");
+        let edit = CandidateEdit {
+            base,
+            changeset: &changeset,
+            drafts: &drafts,
+            author: &self.author.name(),
+            expected_version: Some(version),
+        };
+        store.save_candidate(&name, edit)?;
+        Ok(loaded(context, &name, base, &changeset))
+    }
+}
+
+fn loaded(context: &Context, name: &str, base: u64, changeset: &Changeset) -> Answer {
+    let counts = Counts::of(changeset);
+    context.done(
+        || format!("candidate: {} against revision {base}\n", view::sentence(counts)),
+        || json!({ "candidate": name, "base": base, "rows": view::counts_json(counts) }),
+    )
+}
+
+fn mode_and_file(what: &[OsString]) -> Result<(Mode, PathBuf), Failure> {
+    let (mode, file) = match what {
+        [file] => return Ok((Mode::Override, file.into())),
+        [mode, file] => (mode, file),
+        // The parser lets no other number through.
+        _ => return Err(Failure::new(Code::WrongArguments, "expected a document")),
+    };
+    match MODES.iter().find(|(name, _)| mode == name) {
+        Some((_, mode)) => Ok((*mode, file.into())),
+        None => {
+            let names = MODES.map(|(name, _)| name).join(", ");
+            let message = format!("expected one of {names} before the file, found \"{}\"", mode.display());
+            Err(Failure::new(Code::WrongArguments, message))
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::selection::PathWords;
 
 /// List the revisions, the newest first
 ///
-/// Times are local. The digest is that of the state: equal digests are equal configurations. With a path, only the
+/// The second column counts back from the last one, as `rewire rollback` does. Times are local. The digest is that of the state: equal digests are equal configurations. With a path, only the
 /// revisions that changed what it leads to.
 #[derive(clap::Args)]
 pub(crate) struct Log {
@@ -27,8 +27,9 @@ impl Log {
         let selection = self.path.selection()?;
         let store = context.open()?;
         let entries = selection.log(&store, self.before, self.number)?;
+        let head = store.head()?;
         if entries.is_empty() && self.number > 0 {
-            context.note(match store.head()? {
+            context.note(match head {
                 0 => "nothing is committed yet",
                 _ => "there is no such revision",
             });
@@ -36,7 +37,7 @@ impl Log {
         Ok(context.shown(
             |_| match entries.is_empty() && self.number > 0 {
                 true => String::new(),
-                false => history::table(&entries),
+                false => history::table(&entries, head),
             },
             || json!({ "revisions": entries.iter().map(history::to_json).collect::<Value>() }),
         ))

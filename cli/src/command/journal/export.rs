@@ -38,7 +38,7 @@ impl Export {
             None => floor(&store)? + 1,
         };
         let last = self.to.as_ref().unwrap_or(&Revision::Running).number(&store)?;
-        let waiting = context.waiting(0);
+        let waiting = context.waiting();
         waiting.step("exporting");
         if self.file.as_os_str() == "-" {
             let out = std::io::stdout();

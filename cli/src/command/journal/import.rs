@@ -26,7 +26,7 @@ impl Import {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         let source = open(&self.file)?;
         let store = context.store.display().to_string();
-        let waiting = context.waiting(0);
+        let waiting = context.waiting();
         waiting.step("importing");
         if std::fs::symlink_metadata(&context.store).is_err() {
             let head = Store::create_from(&context.store, source)?.head()?;

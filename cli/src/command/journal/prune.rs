@@ -25,7 +25,7 @@ impl Prune {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         let mut store = context.open_to_write()?;
         let up_to = self.up_to.number(&store)?;
-        let waiting = context.waiting(0);
+        let waiting = context.waiting();
         waiting.step("pruning the journal");
         let pruned = store.prune(up_to, self.force)?;
         drop(waiting);

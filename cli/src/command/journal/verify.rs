@@ -15,7 +15,7 @@ pub(crate) struct Verify {}
 impl Verify {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         let store = context.open()?;
-        let waiting = context.waiting(0);
+        let waiting = context.waiting();
         waiting.step("verifying");
         let verified = store.verify()?;
         drop(waiting);
