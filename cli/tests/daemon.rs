@@ -417,37 +417,6 @@ fn the_service_manager_is_told() {
 }
 
 #[test]
-fn a_store_whose_journal_is_damaged_is_an_alarm_and_the_last_good_tables_stay() {
-    let mut s = Session::with_one_revision();
-    let mut gateway = Running::start(&s, &[]);
-    // What a fault below could leave behind: the rows of revision 2 are there, its changeset cannot be read.
-    let store = rusqlite::Connection::open(s.path("rewire.db")).unwrap();
-    s.quietly(&["check", "net.yaml"]);
-    store
-        .execute_batch(
-            "BEGIN IMMEDIATE;
-             INSERT INTO journal SELECT 2, rewind_to, revert_of, author, message, committed_at, schema_version, parent,
-                 state_digest, hash, inserted, updated, deleted, touched, x'00' FROM journal WHERE revision = 1;
-             COMMIT;",
-        )
-        .unwrap();
-    // The changeset is of no use, the rows are: the whole takes its place.
-    gateway.has_logged("revision 2 does not compile as a change");
-    let mut stream = connect(&s);
-    let follow =
-        json!({"request": "follow", "revision": 2, "timeout_ms": PATIENCE.as_millis() as u64});
-    assert_eq!(ask(&mut stream, &follow)["live"], true);
-    let status = ask(&mut stream, &json!({"request": "status"}));
-    assert_eq!(
-        (&status["revision"], &status["alarm"]),
-        (&json!(2), &Value::Null),
-        "{status}"
-    );
-    assert_eq!(status["interfaces"].as_array().map(Vec::len), Some(3));
-    gateway.end(Signal::TERM);
-}
-
-#[test]
 fn a_second_signal_does_not_wait() {
     let s = session_with_candidate();
     let gateway = Running::start(&s, &[]);

@@ -3,6 +3,9 @@
 //! The journal's last revision is the only cursor. The follower hears of a commit by a kick from the socket, at once, or
 //! by polling the store's data version.
 
+mod tail;
+
+use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,6 +18,7 @@ use super::Daemon;
 use super::progress::{Live, Steps};
 use super::service::{self, Watchdog};
 use crate::{checker, settling};
+use tail::{Damage, Tail};
 
 /// How often the store is asked whether anything was committed. It costs no disk access.
 const POLL: Duration = Duration::from_millis(25);
@@ -27,8 +31,8 @@ pub(crate) struct Follower<'a> {
     daemon: &'a Daemon,
     gateway: &'a Gateway,
     store: Store,
-    /// The compiler of the revision that is live; none where nothing has compiled.
-    compiler: Option<Compiler>,
+    /// The compiler of the revision that is live, and where the journal ended with it; none where nothing has compiled.
+    compiler: Option<(Compiler, Tail)>,
     /// The store's data version when all of it had been followed.
     seen: Option<i64>,
     /// When the store has something to do by the clock, in microseconds since the Unix epoch.
@@ -112,61 +116,81 @@ impl<'a> Follower<'a> {
     fn follow(&mut self) -> Result<(), Error> {
         let head = self.store.head()?;
         self.daemon.progress.saw_head(head);
-        match self.compiler.as_ref().map(Compiler::revision) {
+        match self.revision() {
             None => self.whole()?,
-            Some(revision) => (revision + 1..=head).try_for_each(|next| self.step(next))?,
+            Some(revision) => {
+                for next in revision + 1..=head {
+                    if self.step(next)?.is_break() {
+                        break;
+                    }
+                }
+            }
         }
-        let reached = self
-            .compiler
-            .as_ref()
-            .is_some_and(|compiler| compiler.revision() >= head);
+        let reached = self.revision().is_some_and(|revision| revision >= head);
         if reached {
             self.daemon.progress.clear_alarm();
         }
         Ok(())
     }
 
-    /// Takes the next revision over, by its changeset.
-    fn step(&mut self, revision: u64) -> Result<(), Error> {
+    /// The revision that is live.
+    fn revision(&self) -> Option<u64> {
+        self.compiler
+            .as_ref()
+            .map(|(compiler, _)| compiler.revision())
+    }
+
+    /// Takes the next revision over, by its changeset. Breaks where that is damaged: nothing after it can be trusted.
+    fn step(&mut self, revision: u64) -> Result<ControlFlow<()>, Error> {
         // A fallback may have come further already.
-        let Some(compiler) = self
+        let Some((compiler, tail)) = self
             .compiler
             .as_mut()
-            .filter(|compiler| compiler.revision() < revision)
+            .filter(|(compiler, _)| compiler.revision() < revision)
         else {
-            return Ok(());
+            return Ok(ControlFlow::Continue(()));
         };
         let entry = self.store.entry(revision)?;
+        let (next, changeset) = match tail.next(&entry) {
+            Ok(next) => next,
+            Err(damage) => {
+                self.distrust(revision, &damage);
+                return Ok(ControlFlow::Break(()));
+            }
+        };
         let mut steps = Steps {
             noticed_ns: Some(since(entry.committed_at)),
             ..Steps::default()
         };
         self.daemon.progress.at(revision, steps);
         let start = Instant::now();
-        let compiled = match entry.decode_changeset() {
-            Ok(changeset) => compiler
-                .apply(revision, &changeset)
-                .map_err(|errors| one_line(&errors)),
-            Err(error) => Err(error.to_string()),
-        };
-        match compiled {
+        match compiler.apply(revision, &changeset) {
             Ok(compiled) => {
+                *tail = next;
                 steps.compile_ns = Some(nanoseconds(start.elapsed()));
                 self.publish(revision, compiled, steps);
-                Ok(())
             }
-            Err(why) => {
+            Err(errors) => {
                 if self.failed != Some(revision) {
-                    // The commit was checked: this is a fault of ours, or a damaged journal. Nobody who waits is told,
-                    // because the whole revision is about to take its place.
+                    // The commit was checked, and the entry is in order: this is a fault of ours. Nobody who waits is
+                    // told, because the whole revision is about to take its place.
                     self.daemon.progress.count_alarm();
+                    let why = one_line(&errors);
                     tracing::error!(
                         "alarm: revision {revision} does not compile as a change: {why}"
                     );
                 }
-                self.whole()
+                self.whole()?;
             }
         }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Says that a revision cannot be trusted. What is live stays.
+    fn distrust(&self, revision: u64, damage: &Damage) {
+        self.alarm(format!(
+            "revision {revision} is damaged, the last good tables stay: {damage}; `rewire journal verify` says more"
+        ));
     }
 
     /// Takes the store's last revision over as a whole.
@@ -180,12 +204,19 @@ impl<'a> Follower<'a> {
         if head > 0 && self.is_ready {
             steps.noticed_ns = Some(since(self.store.entry(head)?.committed_at));
         }
+        let tail = match Tail::of(&self.store, head, &configuration)? {
+            Ok(tail) => tail,
+            Err(damage) => {
+                self.distrust(head, &damage);
+                return Ok(());
+            }
+        };
         self.daemon.progress.at(head, steps);
         let start = Instant::now();
         match Compiler::compile(configuration, head) {
             Ok((compiler, mut compiled)) => {
                 steps.compile_ns = Some(nanoseconds(start.elapsed()));
-                if self.compiler.replace(compiler).is_some() {
+                if self.compiler.replace((compiler, tail)).is_some() {
                     // The operations lead from nothing to the revision.
                     compiled.operations.insert(0, TableOperation::Clear);
                 }

@@ -31,7 +31,14 @@ impl Running {
     }
 
     /// The same with a command of the caller's.
-    pub(crate) fn spawn(_: &Session, mut command: Command) -> Running {
+    pub(crate) fn spawn(_: &Session, command: Command) -> Running {
+        let mut running = Running::spawn_unready(command);
+        running.has_logged("follower: live");
+        running
+    }
+
+    /// The same, without waiting for anything.
+    pub(crate) fn spawn_unready(mut command: Command) -> Running {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -46,13 +53,11 @@ impl Running {
                 .map_while(Result::ok)
                 .try_for_each(|line| sender.send(line))
         });
-        let mut running = Running {
+        Running {
             child,
             lines,
             log: Vec::new(),
-        };
-        running.has_logged("follower: live");
-        running
+        }
     }
 
     /// Waits until a line with this text was logged.

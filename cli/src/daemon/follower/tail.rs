@@ -1,0 +1,88 @@
+//! What the gateway knows of the journal's end, and why it does not take over what does not follow from it.
+//!
+//! A gateway that runs on must not trust what a failing disk or somebody with other tools has made of the store: an entry
+//! has to continue the hash chain and to lead to the state that it says, and a state that is read as a whole has to be
+//! the one that the last entry says.
+
+use rewire_configdb::{Entry, Error, StateDigest, Store};
+use rewire_journal::{Chain, JournalError};
+use rewire_schema::{Changeset, Configuration};
+
+/// The last revision that was taken over: its place in the chain, and the digest of its state.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tail {
+    chain: Chain,
+    digest: StateDigest,
+}
+
+/// Why a revision is not taken over.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Damage {
+    /// The entry does not continue the chain, or cannot be read.
+    #[error(transparent)]
+    Entry(#[from] JournalError),
+    /// The changes do not lead to the state that the entry says.
+    #[error("its changes do not lead to the state on record: expected {expected}, found {found}")]
+    Changes {
+        expected: StateDigest,
+        found: StateDigest,
+    },
+    /// The rows are not the state that the entry says.
+    #[error("the store's rows are not the state on record: expected {expected}, found {found}")]
+    Rows {
+        expected: StateDigest,
+        found: StateDigest,
+    },
+}
+
+impl Tail {
+    /// The tail that an entry makes of this one, and what it changes. Cost: the entry.
+    pub(super) fn next(self, entry: &Entry) -> Result<(Tail, Changeset), Damage> {
+        let Tail {
+            mut chain,
+            mut digest,
+        } = self;
+        chain.follow(entry)?;
+        let changeset = entry.decode_changeset()?;
+        digest.apply(&changeset);
+        if digest != entry.state_digest {
+            return Err(Damage::Changes {
+                expected: entry.state_digest,
+                found: digest,
+            });
+        }
+        Ok((Tail { chain, digest }, changeset))
+    }
+
+    /// The tail at a revision that was read as a whole. Cost: all rows.
+    pub(super) fn of(
+        store: &Store,
+        revision: u64,
+        configuration: &Configuration,
+    ) -> Result<Result<Tail, Damage>, Error> {
+        let found = StateDigest::of(configuration);
+        let before_the_first = Chain::new(rewire_journal::genesis(&store.identity()));
+        let (chain, expected) = if revision == 0 {
+            (before_the_first, StateDigest::EMPTY)
+        } else {
+            let entry = store.entry(revision)?;
+            // What came before is not looked at here: `journal verify` is for that.
+            let mut chain = Chain {
+                revision: revision - 1,
+                hash: entry.parent,
+            };
+            if let Err(error) = chain.follow(&entry) {
+                return Ok(Err(error.into()));
+            }
+            (chain, entry.state_digest)
+        };
+        Ok(if found == expected {
+            Ok(Tail {
+                chain,
+                digest: found,
+            })
+        } else {
+            Err(Damage::Rows { expected, found })
+        })
+    }
+}
