@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use rewire_schema::outline::outline;
 use rewire_schema::{Change, Changeset, Path, Row, Value};
 use serde_json::{Value as Json, json};
 
@@ -105,10 +106,10 @@ fn sorted(changeset: &Changeset) -> Vec<(Path, &Change)> {
 
 /// The order of a document's sections.
 fn rank(path: &Path) -> usize {
-    const SECTIONS: [&str; 3] = ["vpcs", "interfaces", "nat"];
+    let mut sections = outline().fields.iter();
     let first = path.steps().first();
-    let position = first.and_then(|step| SECTIONS.iter().position(|s| s == step));
-    position.unwrap_or(SECTIONS.len())
+    let position = first.and_then(|step| sections.position(|section| section.name == step));
+    position.unwrap_or(usize::MAX)
 }
 
 fn line(out: &mut String, sign: char, text: &str, colour: bool) {

@@ -50,7 +50,7 @@ fn revisions_are_looked_at_one_by_one() {
     s.rewire(&["log", "vpcs", "b"]);
     s.rewire(&["log", "vpcs.a.description"]);
     s.rewire(&["log", "vpcs.nobody"]);
-    s.rewire(&["log", "vpc.a"]);
+    s.rewire(&["log", "vpcs", "a", "route"]);
     s.rewire(&["diff", "1", "2", "vpcs", "a", "describtion"]);
     assert_transcript!(s);
 }
