@@ -92,6 +92,8 @@ impl Numbers {
     fn value(&mut self, column: &ColumnDefinition) -> Value {
         let parse = |text: &str| column.parse(text).expect("the pools hold valid texts");
         match column.kind {
+            // An annotation of nothing is none.
+            Kind::Line { .. } if column.name == "annotation" => parse("for a while"),
             Kind::Line { .. } => parse(self.of(LINES)),
             Kind::Text(format) | Kind::List(format) => parse(self.of(pool(format.name))),
             Kind::Words(words) => parse(self.of(words).0),

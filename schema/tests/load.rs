@@ -262,35 +262,19 @@ interfaces:
       |   ^^^
       |
       = note: vpc: The VPC that frames received here belong to.
-
-    error: interfaces.wna: the field "port" is missing
-     --> document.yaml:4:3
-      |
-    4 |   wna: {description: the inside}
-      |   ^^^
-      |
-      = note: port: Where its frames come from and go to: `af_packet:eth0`, `tap:tap0`, `null:NAME`, `ring:NAME`, `pcap:receive=FILE,transmit=FILE` or `memif:socket=FILE,id=N,role=server`.
-
-    error: interfaces.wna: the field "mac" is missing
-     --> document.yaml:4:3
-      |
-    4 |   wna: {description: the inside}
-      |   ^^^
-      |
-      = note: mac: The MAC address that the gateway has here.
     "##);
 }
 
 #[test]
 fn a_required_field_cannot_be_taken_away() {
-    insta::assert_snapshot!(after(Mode::Patch, "interfaces: {wan: {mac: null}}"), @r##"
-    error: interfaces.wan.mac: the field "mac" is required
+    insta::assert_snapshot!(after(Mode::Patch, "interfaces: {wan: {vpc: null}}"), @r##"
+    error: interfaces.wan.vpc: the field "vpc" is required
      --> document.yaml:1:20
       |
-    1 | interfaces: {wan: {mac: null}}
+    1 | interfaces: {wan: {vpc: null}}
       |                    ^^^
       |
-      = note: mac: The MAC address that the gateway has here.
+      = note: vpc: The VPC that frames received here belong to.
     "##);
 }
 

@@ -43,6 +43,7 @@ impl<'a> Reader<'_, 'a> {
             Event::Scalar(scalar @ Scalar::Number(number)) => match column.kind {
                 Kind::Integer { .. } if number.is_i64() => column.read(&scalar.to_json()),
                 Kind::List(_) => column.read(&scalar.to_json()),
+                Kind::Text(format) if format.numeric => column.read(&scalar.to_json()),
                 _ => return self.wrong(column, event, span, at, key),
             },
             Event::ListStart if matches!(column.kind, Kind::List(_)) => {
