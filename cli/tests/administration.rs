@@ -74,6 +74,27 @@ fn what_is_shown_can_be_loaded() {
 }
 
 #[test]
+fn commands_say_the_same_as_documents() {
+    let mut s = Session::with_one_revision();
+    s.write(
+        "next.yaml",
+        "vpcs: {blue: {description: 'in blue'}, new: {}}",
+    );
+    s.quietly(&["load", "next.yaml"]);
+    s.rewire(&["show", "candidate", "--format", "set"]);
+    s.rewire(&["diff", "--format", "set"]);
+    s.rewire(&[
+        "diff",
+        "candidate",
+        "running",
+        "vpcs.new",
+        "--format",
+        "set",
+    ]);
+    assert_transcript!(s);
+}
+
+#[test]
 fn shown_in_yaml_and_json() {
     let mut s = Session::new();
     s.quietly(&["init"]);

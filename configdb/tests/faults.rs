@@ -6,8 +6,8 @@
 //! time goes on working as soon as the disk does.
 //!
 //! Then random histories: one connection that lives through many failures. `REWIRE_SEED` sets the first one's seed,
-//! `REWIRE_HISTORIES` how many there are. With `REWIRE_THOROUGH=1`, what fails for good does so from every call on, and not
-//! only from every fourth.
+//! `REWIRE_HISTORIES` how many there are. With `REWIRE_THOROUGH=1`, no call is left out anywhere; without, some are where
+//! all calls fail from one on, and where a store is made of a journal.
 
 mod common;
 #[path = "faults/full.rs"]
@@ -34,7 +34,8 @@ use layer::{Faults, Lasting, What};
 use rewire_configdb::{Error, Store};
 use trial::{Start, Struck, every_call};
 use verb::{
-    ADMINISTERING, CREATING, Desk, NAME, READING, UPGRADING, Verb, WRITING, commit, many_routes,
+    ADMINISTERING, CREATING, CREATING_FROM_JOURNAL, Desk, NAME, READING, UPGRADING, Verb, WRITING,
+    commit, many_routes,
 };
 use vfs::Call;
 
@@ -87,6 +88,19 @@ fn creating_survives_a_disk_that_fails_at_any_call() {
 fn creating_survives_a_disk_that_is_full_at_any_call() {
     let struck = every_call_of(CREATING, What::Full);
     assert!(struck[&Call::Write] > 50, "{struck:?}");
+}
+
+#[test]
+fn creating_from_a_journal_survives_a_disk_that_fails_at_any_call() {
+    let struck = every_call_of(CREATING_FROM_JOURNAL, What::Broken);
+    let calls = [Call::Read, Call::Write, Call::Sync];
+    expect_each(&calls, &struck);
+}
+
+#[test]
+fn creating_from_a_journal_survives_a_disk_that_is_full_at_any_call() {
+    let struck = every_call_of(CREATING_FROM_JOURNAL, What::Full);
+    assert!(struck[&Call::Write] > 20, "{struck:?}");
 }
 
 #[test]

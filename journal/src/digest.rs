@@ -56,7 +56,7 @@ impl StateDigest {
 
     /// Follows an encoded changeset, from its bytes: what [`StateDigest::apply`] makes of a changeset and this of what
     /// [`encode`](crate::encode) gives of it is the same. Values are hashed as they are spelled, so that another spelling
-    /// than the canonical one leads to another digest. Cost: the bytes; half of the other.
+    /// than the canonical one leads to another digest. Cost: the bytes; no row is made.
     ///
     /// # Errors
     ///

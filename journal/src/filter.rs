@@ -86,7 +86,7 @@ impl RowFilter {
     }
 
     /// The filter of the rows that an encoded changeset touches, from its bytes: what [`RowFilter::of`] gives of a
-    /// changeset and this of what [`encode`](crate::encode) gives of it is the same. Cost: the bytes; a third of the other.
+    /// changeset and this of what [`encode`](crate::encode) gives of it is the same. Cost: the bytes.
     ///
     /// # Errors
     ///

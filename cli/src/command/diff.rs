@@ -1,3 +1,4 @@
+use rewire_schema::edit::Edits;
 use serde_json::json;
 
 use crate::answer::Answer;
@@ -10,7 +11,8 @@ use crate::view::State;
 
 /// Show what differs between two states
 ///
-/// Each object that differs is a line: + is new, - is gone, ~ is a field with its old and new value. A state is
+/// Each object that differs is a line: + is new, - is gone, ~ is a field with its old and new value. As set-commands, it is
+/// what makes the one into the other. A state is
 /// candidate, candidate:NAME, running, a revision's number, -N for the Nth before the last one, or a tag.
 #[derive(clap::Args)]
 pub(crate) struct Diff {
@@ -22,6 +24,17 @@ pub(crate) struct Diff {
     to: Option<State>,
     #[command(flatten)]
     path: PathWords,
+    /// How to write it
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// Lines with +, - and ~
+    Text,
+    /// Commands that `rewire load set` takes
+    Set,
 }
 
 impl Diff {
@@ -42,8 +55,15 @@ impl Diff {
             context.note("no difference");
         }
         let to = to.to_json(context, &store)?;
+        let commands = match self.format {
+            Format::Set => Some(Edits::new(changeset.clone(), "")?.to_set_commands()),
+            Format::Text => None,
+        };
         Ok(context.shown(
-            |colour| difference::render(&changeset, &selection, colour),
+            |colour| match commands {
+                Some(commands) => commands,
+                None => difference::render(&changeset, &selection, colour),
+            },
             || json!({ "from": from, "to": to, "changes": difference::to_json(&changeset, &selection) }),
         ))
     }

@@ -1,7 +1,7 @@
 use std::str::FromStr;
 
 use rewire_configdb::Store;
-use rewire_schema::{source, to_document};
+use rewire_schema::{edit, source, to_document};
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
@@ -52,6 +52,8 @@ impl FromStr for What {
 enum Format {
     Yaml,
     Json,
+    /// Commands that `rewire load set` takes
+    Set,
 }
 
 impl Show {
@@ -69,7 +71,8 @@ impl Show {
 }
 
 fn configuration(context: &Context, store: &Store, state: &State, format: Format) -> Result<Answer, Failure> {
-    let document = to_document(&state.configuration(context, store)?);
+    let configuration = state.configuration(context, store)?;
+    let document = to_document(&configuration);
     let cannot = |why: String| Failure::new(Code::Failed, format!("cannot write the document: {why}"));
     if context.json {
         let state = state.to_json(context, store)?;
@@ -78,6 +81,7 @@ fn configuration(context: &Context, store: &Store, state: &State, format: Format
     let text = match format {
         Format::Yaml => source::to_yaml(&document).map_err(|e| e.to_string()),
         Format::Json => source::to_json(&document).map_err(|e| e.to_string()),
+        Format::Set => Ok(edit::to_set_commands(&configuration)),
     };
     let text = text.map_err(cannot)?;
     Ok(context.shown(|_| format!("{}\n", text.trim_end()), || Value::Null))

@@ -50,6 +50,8 @@ impl Desk {
 pub(crate) enum On {
     /// An empty folder.
     Nothing,
+    /// An empty folder, and a journal from elsewhere.
+    Journal,
     /// A store that nobody has open, with a log that its last writer left behind.
     File,
     /// A store that an earlier version of this program wrote.
@@ -91,14 +93,15 @@ const fn after(before: fn(&mut Store), name: &'static str, act: Act) -> Verb {
 }
 
 /// What begins with nothing.
-pub(crate) const CREATING: &[Verb] = &[
-    verb("create", On::Nothing, |desk| {
-        Store::create(&desk.path).map(|_| String::new())
-    }),
-    verb("create from a journal", On::Nothing, |desk| {
+pub(crate) const CREATING: &[Verb] = &[verb("create", On::Nothing, |desk| {
+    Store::create(&desk.path).map(|_| String::new())
+})];
+
+/// What begins with the journal of another store.
+pub(crate) const CREATING_FROM_JOURNAL: &[Verb] =
+    &[verb("create from a journal", On::Journal, |desk| {
         said(Store::create_from(&desk.path, &desk.journal[..])?.head()?)
-    }),
-];
+    })];
 
 /// What begins with what an earlier version left.
 pub(crate) const UPGRADING: &[Verb] = &[verb("upgrade", On::OldFile, |desk| {
