@@ -7,9 +7,9 @@ use rewire_schema::{Changeset, Configuration, Row, RowKey, Table, Value};
 use rusqlite::Connection;
 
 use crate::error::{During, Error};
-use crate::journal::{self, Head};
+use crate::journal::{self, Counts, Head};
 use crate::store::{SCHEMA_VERSION, Store};
-use crate::{candidate, confirmation, constraint, lock, merge, rows};
+use crate::{apply, candidate, confirmation, constraint, lock, merge, rows};
 
 /// Looks at the state that a commit would lead to, before it is durable.
 pub trait Checker {
@@ -256,10 +256,8 @@ impl Store {
         request: &CommitRequest<'_>,
         attempt: Attempt<'_>,
     ) -> Result<Committed, Error> {
-        let head = attempt.head;
-        let mut state_digest = head.digest;
-        state_digest.apply(&attempt.changeset);
-        expect_kind(connection, request.kind, head.revision, state_digest)?;
+        let (head, state_digest) = (attempt.head, attempt.state_digest);
+        let (merged, rebased) = (attempt.merged(), attempt.rebased());
         let now = (self.clock)();
         let entry = Entry {
             revision: head.revision + 1,
@@ -270,11 +268,11 @@ impl Store {
             schema_version: SCHEMA_VERSION,
             parent: head.hash_or_genesis(&self.identity()),
             state_digest,
-            changeset: rewire_journal::encode(&attempt.changeset),
+            changeset: attempt.encoded,
             hash: Hash::from_bytes([0; 32]),
         }
         .sealed();
-        journal::insert(connection, &entry, &attempt.changeset)?;
+        journal::insert(connection, &entry, Counts::of(&attempt.changeset))?;
         if let Some(name) = request.clear_candidate {
             candidate::discard(connection, name)?;
         }
@@ -293,8 +291,8 @@ impl Store {
             revision: entry.revision,
             state_digest,
             hash: entry.hash,
-            merged: attempt.merged(),
-            rebased: attempt.rebased(),
+            merged,
+            rebased,
             deadline,
             times: attempt.times,
         })
@@ -307,6 +305,8 @@ pub(crate) struct Attempt<'a> {
     base: u64,
     head: Head,
     changeset: Cow<'a, Changeset>,
+    encoded: Vec<u8>,
+    state_digest: StateDigest,
     times: CommitTimes,
 }
 
@@ -360,7 +360,7 @@ pub(crate) fn attempt<'a>(
             });
         }
     };
-    rows::apply(connection, &changeset)?;
+    apply::apply(connection, &changeset)?;
     if constraint::has_dangling(connection)? {
         let mut dangling = constraint::find_dangling(connection, &changeset)?;
         if matches!(request.kind, EntryKind::Revert { .. }) {
@@ -368,6 +368,12 @@ pub(crate) fn attempt<'a>(
         }
         return Err(Error::Dangling(dangling));
     }
+    let encoded = rewire_journal::encode(&changeset);
+    let mut state_digest = head.digest;
+    state_digest
+        .apply_encoded(&encoded)
+        .map_err(|source| journal::unreadable(head.revision + 1, source))?;
+    expect_kind(connection, request.kind, head.revision, state_digest)?;
     times.apply = started.elapsed();
     let started = Instant::now();
     checker
@@ -378,6 +384,8 @@ pub(crate) fn attempt<'a>(
         base: request.base,
         head,
         changeset,
+        encoded,
+        state_digest,
         times,
     })
 }

@@ -1,15 +1,18 @@
+mod text;
+
 use std::io;
 use std::path::PathBuf;
 
 use rewire_journal::export::FileError;
 use rewire_journal::{JournalError, StateDigest};
 use rewire_schema::types::ParseError;
-use rewire_schema::{Mismatch, Path, Value};
+use rewire_schema::{Mismatch, Path};
 
 use crate::constraint::Dangling;
 use crate::lock::LockHolder;
 use crate::merge::Conflict;
 use crate::prune::Needed;
+use text::{changed_text, depends_text, first_row, hex, lines, locked_text, mismatch_text};
 
 /// Everything that can go wrong with a store.
 #[derive(Debug, thiserror::Error)]
@@ -348,86 +351,6 @@ impl From<Mismatch> for Error {
     fn from(mismatch: Mismatch) -> Self {
         Error::Mismatch(mismatch)
     }
-}
-
-/// Says it by fields; the rows themselves are in the error.
-fn mismatch_text(mismatch: &Mismatch) -> String {
-    match (&mismatch.expected, &mismatch.found) {
-        (Some(expected), Some(found)) => {
-            let fields = expected.fields().into_iter().zip(found.fields());
-            let differing = fields.filter(|(expected, found)| expected != found);
-            let texts = differing.map(|((name, expected), (_, found))| {
-                format!(
-                    "{name} is {}, the change expects {}",
-                    quoted(&found),
-                    quoted(&expected)
-                )
-            });
-            format!(
-                "{}: {}",
-                expected.path(),
-                texts.collect::<Vec<_>>().join("; ")
-            )
-        }
-        (Some(expected), None) => {
-            format!("{} does not exist, the change expects it", expected.path())
-        }
-        (None, Some(found)) => format!("{} exists already", found.path()),
-        (None, None) => "a row is not as the change expects".to_owned(),
-    }
-}
-
-fn quoted(value: &Value) -> String {
-    match value {
-        Value::Text(text) => format!("{text:?}"),
-        other => other.to_string(),
-    }
-}
-
-fn lines(items: &[impl ToString]) -> String {
-    let texts: Vec<String> = items.iter().map(ToString::to_string).collect();
-    texts.join("; ")
-}
-
-fn depends_text(depends: &[Conflict]) -> String {
-    let texts = depends.iter().map(|one| {
-        let place = one.conflict.place();
-        match one.revision {
-            Some(revision) => format!("{place} was changed again by revision {revision}"),
-            None => format!("{place} was changed again"),
-        }
-    });
-    texts.collect::<Vec<_>>().join("; ")
-}
-
-fn locked_text(lock: &LockHolder) -> String {
-    let why = match lock.message.is_empty() {
-        true => String::new(),
-        false => format!(" ({})", lock.message),
-    };
-    format!(
-        "the configuration is locked by {}{why}, process {}",
-        lock.holder, lock.session.pid
-    )
-}
-
-fn changed_text(name: &str, found: u64, author: &Option<String>) -> String {
-    match author {
-        Some(author) if found > 0 => {
-            format!("candidate \"{name}\" was changed in between, last by {author}")
-        }
-        _ => format!("candidate \"{name}\" was removed in between"),
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn first_row(row: &Option<Path>) -> String {
-    row.as_ref()
-        .map(|path| format!(" (the first row that differs is {path})"))
-        .unwrap_or_default()
 }
 
 /// Says what was being done when SQLite failed; a lock that was not given is [`Error::Busy`], and values that no column of

@@ -10,9 +10,9 @@ use rewire_journal::{Entry, StateDigest};
 use rusqlite::Connection;
 
 use crate::error::{During, Error};
-use crate::journal::{self, Head};
+use crate::journal::{self, Counts, Head};
 use crate::store::{SCHEMA_VERSION, Store};
-use crate::{confirmation, constraint, file, lock, rows};
+use crate::{apply, confirmation, constraint, file, lock, rows};
 
 /// What an import found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -172,7 +172,7 @@ fn replay(connection: &Connection, head: Head, entry: &Entry) -> Result<Head, Er
         },
         false => source,
     };
-    rows::apply(connection, &changeset).map_err(not_replayed)?;
+    apply::apply(connection, &changeset).map_err(not_replayed)?;
     if constraint::has_dangling(connection)? {
         let dangling = constraint::find_dangling(connection, &changeset)?;
         return Err(not_replayed(Error::Dangling(dangling)));
@@ -187,7 +187,7 @@ fn replay(connection: &Connection, head: Head, entry: &Entry) -> Result<Head, Er
             row: None,
         });
     }
-    journal::insert(connection, entry, &changeset)?;
+    journal::insert(connection, entry, Counts::of(&changeset))?;
     Ok(Head {
         revision,
         hash: Some(entry.hash),

@@ -343,13 +343,9 @@ pub(crate) fn with_changeset_bytes<T>(
     read(blob(row, 0, revision)?)
 }
 
-/// Writes an entry behind the last one.
-pub(crate) fn insert(
-    connection: &Connection,
-    entry: &Entry,
-    changeset: &Changeset,
-) -> Result<(), Error> {
-    let counts = Counts::of(changeset);
+/// Writes an entry behind the last one. `counts` are those of its changeset.
+pub(crate) fn insert(connection: &Connection, entry: &Entry, counts: Counts) -> Result<(), Error> {
+    let touched = touched(entry.revision, &entry.changeset)?;
     let (rewind_to, revert_of) = kind_columns(entry.kind);
     connection
         .prepare_cached(
@@ -372,7 +368,7 @@ pub(crate) fn insert(
                 counts.inserted,
                 counts.updated,
                 counts.deleted,
-                touched(changeset),
+                touched,
                 entry.changeset,
             ])
         })
@@ -380,9 +376,10 @@ pub(crate) fn insert(
         .map(drop)
 }
 
-/// The filter of the keys that a changeset touches, as it is stored.
-pub(crate) fn touched(changeset: &Changeset) -> Vec<u8> {
-    RowFilter::of(changeset).to_bytes()
+/// The filter of the keys that an encoded changeset touches, as it is stored.
+pub(crate) fn touched(revision: u64, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    let filter = RowFilter::of_encoded(bytes).map_err(|source| unreadable(revision, source))?;
+    Ok(filter.to_bytes())
 }
 
 /// Counts every entry's changeset anew.
@@ -395,16 +392,17 @@ pub(crate) fn summarize_all(connection: &Connection) -> Result<(), Error> {
         .during(during)?;
     let (floor, head) = (floor(connection)?.revision, revision(connection)?);
     for revision in floor + 1..=head {
-        let changeset =
-            with_changeset_bytes(connection, revision, |bytes| decode(revision, bytes))?;
-        let counts = Counts::of(&changeset);
+        let (counts, touched) = with_changeset_bytes(connection, revision, |bytes| {
+            let counts = Counts::of(&decode(revision, bytes)?);
+            Ok((counts, touched(revision, bytes)?))
+        })?;
         statement
             .execute(params![
                 revision,
                 counts.inserted,
                 counts.updated,
                 counts.deleted,
-                touched(&changeset)
+                touched
             ])
             .during(during)?;
     }

@@ -3,27 +3,24 @@
 use std::fmt::Display;
 use std::sync::LazyLock;
 
-use rewire_schema::{
-    Change, Changeset, Configuration, Mismatch, Reference, Row, RowKey, Table, Value,
-};
+use rewire_schema::{Configuration, Reference, Row, RowKey, Table, Value};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql, params_from_iter};
 
-use crate::constraint;
 use crate::error::{During, Error};
 
 /// The statements of one table. Parameters are numbered by column.
-struct Statements {
+pub(crate) struct Statements {
     all: String,
     /// Parameters: the key.
     find: String,
     /// Parameters: the row.
-    insert: String,
+    pub(crate) insert: String,
     /// Parameters: the whole row as it must be.
-    delete: String,
+    pub(crate) delete: String,
     /// Parameters: the whole row as it must be, then the new values of the columns that are not the key. A table of
     /// nothing but a key has no updates.
-    update: Option<String>,
+    pub(crate) update: Option<String>,
     /// For each reference of this table, the rows that refer to a key. Parameters: that key, and the most rows to give.
     referring: Vec<(&'static Reference, String)>,
 }
@@ -84,7 +81,7 @@ impl Statements {
         }
     }
 
-    fn of(table: Table) -> &'static Statements {
+    pub(crate) fn of(table: Table) -> &'static Statements {
         &STATEMENTS[table as usize]
     }
 }
@@ -94,7 +91,7 @@ pub(crate) fn statement_count() -> usize {
     STATEMENTS.iter().map(|s| 5 + s.referring.len()).sum()
 }
 
-struct Parameter<'a>(&'a Value);
+pub(crate) struct Parameter<'a>(pub(crate) &'a Value);
 
 impl ToSql for Parameter<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -324,111 +321,10 @@ pub(crate) fn referring(
     Ok(found)
 }
 
-/// Applies a changeset row by row. Each row must be as the changeset says it was.
-///
-/// The order lets any change through whose end is consistent: rows leave, then fields change, then rows come. An update
-/// that meets a unique value which another update has yet to give up (two interfaces swap their ports) is put off and
-/// done as a deletion and an insertion; all others happen in place, so that SQLite need not look at the rows that refer
-/// to them. References are deferred to the commit.
-pub(crate) fn apply(connection: &Connection, changeset: &Changeset) -> Result<(), Error> {
-    for change in changeset.iter().rev() {
-        if let Change::Delete(before) = change {
-            delete(connection, before)?;
-        }
-    }
-    let mut put_off = Vec::new();
-    for change in changeset.iter() {
-        if let Change::Update { before, after } = change {
-            if before == after || before.row_key() != after.row_key() {
-                return Err(Error::Malformed {
-                    path: before.path(),
-                });
-            }
-            match update(connection, before, after) {
-                Err(Error::Duplicate { .. }) => put_off.push((before, after)),
-                result => result?,
-            }
-        }
-    }
-    for (before, _) in &put_off {
-        delete(connection, before)?;
-    }
-    for (_, after) in &put_off {
-        insert(connection, after)?;
-    }
-    for change in changeset.iter() {
-        if let Change::Insert(after) = change {
-            insert(connection, after)?;
-        }
-    }
-    Ok(())
-}
-
-fn insert(connection: &Connection, row: &Row) -> Result<(), Error> {
-    let values = row.values();
-    execute(
-        connection,
-        &Statements::of(row.table()).insert,
-        &values,
-        row,
-    )
-    .map(drop)
-}
-
-fn delete(connection: &Connection, before: &Row) -> Result<(), Error> {
-    let changed = execute(
-        connection,
-        &Statements::of(before.table()).delete,
-        &before.values(),
-        before,
-    )?;
-    expect_one(connection, changed, before)
-}
-
-fn update(connection: &Connection, before: &Row, after: &Row) -> Result<(), Error> {
-    let definition = before.table().definition();
-    // Two rows of nothing but the same key are equal, and the caller has excluded that.
-    let Some(sql) = &Statements::of(before.table()).update else {
-        return Err(Error::Malformed {
-            path: before.path(),
-        });
-    };
-    let mut values = before.values();
-    values.extend(after.values().drain(definition.key_len()..));
-    let changed = execute(connection, sql, &values, after)?;
-    expect_one(connection, changed, before)
-}
-
-fn execute(
-    connection: &Connection,
-    sql: &str,
-    values: &[Value],
-    row: &Row,
-) -> Result<usize, Error> {
-    let mut statement = connection
-        .prepare_cached(sql)
-        .during("writing the configuration's rows")?;
-    let parameters = params_from_iter(values.iter().map(Parameter));
-    let result = statement.execute(parameters);
-    drop(statement);
-    result.map_err(|error| constraint::explain(connection, error, row))
-}
-
-fn expect_one(connection: &Connection, changed: usize, expected: &Row) -> Result<(), Error> {
-    if changed == 1 {
-        return Ok(());
-    }
-    let found = find(connection, &expected.row_key())?;
-    Err(Mismatch {
-        expected: Some(Box::new(expected.clone())),
-        found: found.map(Box::new),
-    }
-    .into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plans::scans;
 
     /// The cost of a change does not grow with the configuration: no statement of one goes through a table.
     #[test]
@@ -449,19 +345,7 @@ mod tests {
                 .chain(update)
                 .chain(referring.iter().map(|(_, sql)| sql));
             for sql in searching {
-                let mut plan = store
-                    .connection
-                    .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
-                    .unwrap();
-                let parameters = params_from_iter(vec!["x"; plan.parameter_count()]);
-                let mut steps = plan.query(parameters).unwrap();
-                let mut count = 0;
-                while let Some(step) = steps.next().unwrap() {
-                    let detail: String = step.get("detail").unwrap();
-                    assert!(!detail.starts_with("SCAN"), "{sql}: {detail}");
-                    count += 1;
-                }
-                assert!(count > 0, "{sql}");
+                assert_eq!(scans(&store.connection, sql), [""; 0], "{sql}");
             }
         }
     }

@@ -80,9 +80,8 @@ struct Walk {
 struct Claim {
     revision: u64,
     state_digest: StateDigest,
-    counts: Counts,
     touched: Vec<u8>,
-    changeset: Changeset,
+    changeset: Vec<u8>,
 }
 
 impl Walk {
@@ -126,12 +125,14 @@ impl Walk {
         let changeset = journal::changeset(&entry)?;
         self.follow(&changeset)
             .map_err(|mismatch| Error::Fold { revision, mismatch })?;
+        if counts != Counts::of(&changeset) {
+            return Err(not_summed_up(revision));
+        }
         Ok(Claim {
             revision,
             state_digest: entry.state_digest,
-            counts,
             touched: touched.to_owned(),
-            changeset,
+            changeset: entry.changeset,
         })
     }
 
@@ -235,11 +236,12 @@ fn expect_claims(mut digest: StateDigest, claims: &Receiver<Claim>) -> Result<St
         let Claim {
             revision,
             state_digest: expected,
-            counts,
             touched,
             changeset,
         } = claim;
-        digest.apply(&changeset);
+        digest
+            .apply_encoded(&changeset)
+            .map_err(|source| journal::unreadable(revision, source))?;
         if digest != expected {
             return Err(Error::DigestMismatch {
                 revision,
@@ -248,12 +250,16 @@ fn expect_claims(mut digest: StateDigest, claims: &Receiver<Claim>) -> Result<St
                 row: None,
             });
         }
-        if counts != Counts::of(&changeset) || touched != journal::touched(&changeset) {
-            let why = format!("journal entry {revision} is not summed up as it is");
-            return Err(Error::Damaged { why });
+        if touched != journal::touched(revision, &changeset)? {
+            return Err(not_summed_up(revision));
         }
     }
     Ok(digest)
+}
+
+fn not_summed_up(revision: u64) -> Error {
+    let why = format!("journal entry {revision} is not summed up as it is");
+    Error::Damaged { why }
 }
 
 /// What a thread gives; if it panicked, this one goes on panicking.
