@@ -5,9 +5,10 @@ use std::io::Read;
 use std::path::Path;
 
 use rewire_schema::load::{self, LoadError, Mode};
-use rewire_schema::source::LARGEST_DOCUMENT;
+use rewire_schema::source::{self, LARGEST_DOCUMENT, Source};
 use rewire_schema::{Changeset, Rows};
 
+use crate::checker;
 use crate::failure::{Code, Failure, with_sources};
 use crate::waiting::Waiting;
 
@@ -40,6 +41,18 @@ pub(crate) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
             let message = format!("cannot read {}: {error}", name(file));
             Err(Failure::new(Code::UnreadableFile, message))
         }
+    }
+}
+
+/// A document that is a whole configuration, read and checked. Every error comes with its place in the text.
+pub(crate) fn whole(file: &Path, waiting: &Waiting) -> Result<Source, Failure> {
+    waiting.step("reading the document");
+    let bytes = read(file)?;
+    let source = source::read_with(&name(file), bytes, &mut |done, all| waiting.part(done, all))?;
+    waiting.step("checking the document");
+    match checker::check(&source.configuration) {
+        Ok(()) => Ok(source),
+        Err(refusal) => Err(source.diagnose(refusal.0).into()),
     }
 }
 

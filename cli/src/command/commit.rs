@@ -10,6 +10,7 @@ use crate::answer::Answer;
 use crate::checker;
 use crate::committing::{self, Confirm, expect_complete};
 use crate::context::Context;
+use crate::document;
 use crate::failure::{Code, Failure};
 use crate::live::Wait;
 use crate::view;
@@ -121,11 +122,10 @@ fn candidate(context: &Context, store: &Store) -> Result<Option<Edits>, Failure>
 
 /// What makes a document the running configuration.
 fn load(context: &Context, file: &std::path::Path) -> Result<(Store, Edits), Failure> {
-    let waiting = context.waiting();
-    waiting.step("reading and checking the document");
-    let source = checker::read_document(file)?;
-    waiting.step("comparing it with the running configuration");
     let store = context.open_to_write()?;
+    let waiting = context.waiting();
+    let source = document::whole(file, &waiting)?;
+    waiting.step("comparing it with the running configuration");
     let (base, running) = store.head_and_configuration()?;
     let changeset = Changeset::between(&running, &source.configuration);
     let edits = Edits {

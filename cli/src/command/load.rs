@@ -9,7 +9,6 @@ use serde_json::json;
 
 use super::Author;
 use crate::answer::Answer;
-use crate::checker;
 use crate::completion;
 use crate::context::Context;
 use crate::document;
@@ -57,11 +56,10 @@ impl Load {
 
     /// Makes the document the whole candidate.
     fn whole(&self, context: &Context, file: &Path) -> Result<Answer, Failure> {
-        let waiting = context.waiting();
-        waiting.step("reading and checking the document");
-        let source = checker::read_document(file)?;
-        waiting.step("comparing it with the running configuration");
         let mut store = context.open_to_write()?;
+        let waiting = context.waiting();
+        let source = document::whole(file, &waiting)?;
+        waiting.step("comparing it with the running configuration");
         let (base, running) = store.head_and_configuration()?;
         let changeset = Changeset::between(&running, &source.configuration);
         waiting.step("saving the candidate");
