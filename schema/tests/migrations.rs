@@ -33,7 +33,7 @@ fn migrations() -> Vec<PathBuf> {
 
 fn run(connection: &Connection, folder: &std::path::Path, file: &str) {
     let sql = fs::read_to_string(folder.join(file)).unwrap();
-    // As diesel does: each migration is one transaction.
+    // As the store does: in a transaction.
     connection
         .execute_batch(&format!("BEGIN; {sql} COMMIT;"))
         .unwrap();
