@@ -1,4 +1,4 @@
-//! How long documents of a million routes take, and how much memory: written as YAML and JSON, read, and loaded.
+//! How long documents of a million routes take (on the clock, and of the processor), and how much memory: written as YAML and JSON, read, and loaded.
 //!
 //! `cargo run --release -p rewire-schema --example large_document -- [ROUTES]`. Peaks are of the whole process so far
 //! (`VmHWM`): each step is one of its own, given as a second argument (`write`, `yaml`, `json`, `flow`, `wrong`, `merge`),
@@ -45,7 +45,7 @@ fn run(step: &str, folder: &Path, routes: u32) -> Result<(), Box<dyn Error>> {
     };
     let bytes = std::fs::read(folder.join(file))?;
     let size = bytes.len();
-    let start = Instant::now();
+    let start = Start::now();
     let outcome = match step {
         "merge" => {
             let base = Configuration::default();
@@ -84,14 +84,14 @@ fn write(folder: &Path, routes: u32) -> Result<(), Box<dyn Error>> {
     drop(flow);
     let rows = source::read("routes", text.as_bytes())?.configuration;
     drop(text);
-    let start = Instant::now();
+    let start = Start::now();
     source::write_yaml(
         &rows,
         &mut std::fs::File::create(folder.join("routes.yaml"))?,
     )?;
     let size = std::fs::metadata(folder.join("routes.yaml"))?.len() as usize;
     report("write yaml", start, size, "written");
-    let start = Instant::now();
+    let start = Start::now();
     source::write_json(
         &rows,
         &mut std::fs::File::create(folder.join("routes.json"))?,
@@ -101,13 +101,30 @@ fn write(folder: &Path, routes: u32) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn report(what: &str, start: Instant, size: usize, outcome: &str) {
-    let time = start.elapsed().as_secs_f64();
+/// When a step began: on the clock, and in the time that this process has had of the processor.
+struct Start(Instant, f64);
+
+impl Start {
+    fn now() -> Self {
+        Start(Instant::now(), processor())
+    }
+}
+
+/// Seconds that this process has had of the processor, the system's for it included.
+fn processor() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = after_name.split_whitespace().skip(11).take(2);
+    ticks.filter_map(|n| n.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+fn report(what: &str, start: Start, size: usize, outcome: &str) {
+    let (time, processor) = (start.0.elapsed().as_secs_f64(), processor() - start.1);
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let peak = peak.unwrap_or("-").trim();
     println!(
-        "{what:10} {} MB in {time:.2} s, {outcome}, peak {peak}",
+        "{what:10} {} MB in {time:.2} s ({processor:.2} s of the processor), {outcome}, peak {peak}",
         size / 1_000_000
     );
 }

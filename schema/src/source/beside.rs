@@ -11,7 +11,8 @@ use crate::model::{Configuration, Row, RowKey, Table};
 use crate::value::Value;
 
 /// What is wrong with the rows that could be made, and with the names in those that could not. Cost: the rows.
-pub(super) fn check(rows: Configuration, findings: &mut Findings) -> Vec<Problem> {
+pub(super) fn check(mut rows: Configuration, findings: &mut Findings) -> Vec<Problem> {
+    let mut problems = Vec::new();
     let names = Names::new(&rows, &findings.unfinished);
     for named in &findings.names {
         if let Some((message, help)) = names.unknown(named.table, &named.name) {
@@ -21,31 +22,48 @@ pub(super) fn check(rows: Configuration, findings: &mut Findings) -> Vec<Problem
             findings.list.push(diagnostic);
         }
     }
-    let mut problems = Vec::new();
-    let mut sound = Configuration::default();
-    for row in rows.rows() {
-        if findings.broken.contains(&outermost(&row)) {
-            problems.extend(names.dangling(&row));
-        } else {
-            sound.insert(row);
-        }
+    let broken: Vec<Row> = findings
+        .broken
+        .iter()
+        .flat_map(|key| all_of(&rows, key))
+        .collect();
+    for row in &broken {
+        problems.extend(names.dangling(row));
     }
     // A rule that asks for an object that is broken has nothing to say.
-    let missing = |row: &Row| {
-        references(row).any(|(_, table, name)| {
-            let known = |rows: &Configuration| {
-                key(table, &name).is_some_and(|key| rows.find(&key).is_some())
-            };
-            !known(&sound) && names.knows(table, &name)
-        })
+    let mut gone: BTreeSet<RowKey> = findings.unfinished_keys().collect();
+    for row in broken {
+        rows.remove(&row);
+        gone.insert(row.row_key());
+    }
+    let asks_for_broken = |row: &Row| {
+        references(row)
+            .any(|(_, table, name)| key(table, &name).is_some_and(|key| gone.contains(&key)))
     };
-    let meant = meaning::check(&sound).into_iter().filter(|problem| {
+    let meant = meaning::check(&rows).into_iter().filter(|problem| {
         let object = place::of(&problem.path).object;
-        let row = object.and_then(|key| sound.find(&key));
-        !row.is_some_and(|row| missing(&row))
+        let row = object.and_then(|key| rows.find(&key));
+        !row.is_some_and(|row| asks_for_broken(&row))
     });
     problems.extend(meant);
     problems
+}
+
+/// An object with all below it.
+fn all_of(rows: &Configuration, key: &RowKey) -> Vec<Row> {
+    let values = key.values();
+    let tables = Table::ALL
+        .iter()
+        .filter(|table| is_below(**table, key.table()));
+    tables
+        .flat_map(|table| rows.below(*table, &values))
+        .collect()
+}
+
+/// Whether the objects of a table are those of another, or stand in them.
+fn is_below(table: Table, above: Table) -> bool {
+    let steps = |table: Table| table.definition().steps().collect::<Vec<_>>();
+    steps(table).starts_with(&steps(above))
 }
 
 /// The names that there are, those of objects that could not be made a row of included.
@@ -122,11 +140,4 @@ fn references(row: &Row) -> impl Iterator<Item = (&'static str, &'static str, Va
 
 fn key(table: &str, name: &Value) -> Option<RowKey> {
     RowKey::from_values(Table::named(table)?, std::slice::from_ref(name)).ok()
-}
-
-/// The outermost object that a row stands in, or is.
-fn outermost(row: &Row) -> RowKey {
-    let key = row.row_key();
-    let above = crate::state::ancestors(&key).next();
-    above.unwrap_or(key)
 }

@@ -99,6 +99,8 @@ impl Text {
         let start = lines[line];
         let next = lines.get(line + 1).copied();
         let end = next.map_or(self.text.len(), |next| next - 1);
+        let carriage_return = self.text[..end].ends_with('\r');
+        let end = end - usize::from(carriage_return);
         (line, start..end.max(start))
     }
 

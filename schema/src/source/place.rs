@@ -22,7 +22,7 @@ pub(super) fn of(path: &Path) -> Place {
     let mut place = Place::default();
     let mut object = outline();
     let mut key = Vec::new();
-    let mut steps = path.steps().iter().peekable();
+    let mut steps = path.steps().iter();
     while let Some(name) = steps.next() {
         let Some(field) = object.field(name) else {
             break;
@@ -43,8 +43,15 @@ pub(super) fn of(path: &Path) -> Place {
                 object = &inner.object;
             }
             Part::Set(inner) => {
-                if steps.peek().is_some() {
-                    place.column = Some(inner.key_column());
+                let column = inner.key_column();
+                let member = steps.next();
+                let part = steps.next();
+                // A member, its value where it stands as an object, or one of its marks.
+                if let Some(mark) = part.and_then(|name| inner.object.field(name)) {
+                    place.column = inner.object.column(mark);
+                    place.doc = Some(format!("{}: {}", mark.name, mark.doc));
+                } else if member.is_some() && part.is_none_or(|name| name == column.field) {
+                    place.column = Some(column);
                     place.doc = Some(format!("{}: {}", field.name, field.doc));
                 }
                 break;

@@ -85,6 +85,14 @@ pub(crate) struct Findings {
     pub(crate) names: Vec<Named>,
 }
 
+impl Findings {
+    /// The keys of the objects that could not be made a row of, as far as they are good.
+    pub(super) fn unfinished_keys(&self) -> impl Iterator<Item = RowKey> {
+        let keys = self.unfinished.iter();
+        keys.filter_map(|(table, key)| RowKey::from_values(*table, key).ok())
+    }
+}
+
 /// A name that stands in an object that could not be made a row of.
 #[derive(Debug)]
 pub(crate) struct Named {
@@ -130,6 +138,8 @@ pub(super) struct Reader<'r, 'a> {
     buffers: Vec<Vec<Value>>,
 }
 
+/// What helps where a document that may say a part does not say enough.
+const NEW: &str = "this is not there yet, and what is new must be complete";
 /// How many events lie between two reports of progress.
 const EVENTS_A_REPORT: usize = 1 << 14;
 
@@ -251,7 +261,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             head.get_or_insert_with(|| span.clone());
             let fields = &object.fields;
             let Some(index) = fields.iter().position(|f| f.name == name) else {
-                self.unknown_field(fields, &name, span, at)?;
+                self.unknown_field(fields, None, (&name, span), at)?;
                 continue;
             };
             let field = &fields[index];
@@ -285,7 +295,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             least > 0 && row.before.is_none() && said.nowhere(*index)
         });
         for (_, field) in missing {
-            self.missing(field.name, &field.doc, at, &place)?;
+            self.missing(field.name, &field.doc, (at, &place), row.new)?;
         }
         self.finish(row, at, place)
     }
@@ -342,14 +352,14 @@ impl<'r, 'a> Reader<'r, 'a> {
     fn unknown_field(
         &mut self,
         fields: &'static [Field],
-        name: &str,
-        span: Span,
+        value: Option<&'static str>,
+        (name, span): (&str, Span),
         at: At<'_>,
     ) -> Result<(), Stop> {
         let (first, _) = self.next()?;
         event::skip(self.events, &first)?;
         self.diagnose(span, "no such field".to_owned(), |diagnostic| {
-            let names = fields.iter().map(|f| f.name);
+            let names = value.into_iter().chain(fields.iter().map(|f| f.name));
             diagnostic.path = path(at).join(name);
             diagnostic.help = did_you_mean(name, names.clone()).or_else(|| {
                 let names: Vec<&str> = names.collect();
@@ -358,11 +368,18 @@ impl<'r, 'a> Reader<'r, 'a> {
         })
     }
 
-    fn missing(&mut self, name: &str, doc: &str, at: At<'_>, place: &Span) -> Result<(), Stop> {
+    fn missing(
+        &mut self,
+        name: &str,
+        doc: &str,
+        (at, place): (At<'_>, &Span),
+        new: bool,
+    ) -> Result<(), Stop> {
         let message = format!("the field \"{name}\" is missing");
         self.diagnose(place.clone(), message, |diagnostic| {
             diagnostic.path = path(at);
             diagnostic.note = Some(format!("{name}: {doc}"));
+            diagnostic.help = new.then(|| NEW.to_owned());
         })
     }
 

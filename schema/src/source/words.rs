@@ -20,8 +20,8 @@ impl Found<'_> {
         *self.event == Event::Scalar(Scalar::Null)
     }
 
-    /// Text that looks like a number must be quoted, and the other way round.
-    pub(super) fn help(&self, kind: Kind) -> Option<String> {
+    /// Text that looks like a number must be quoted, and the other way round. `good`: as text it would be taken.
+    pub(super) fn help(&self, kind: Kind, good: bool) -> Option<String> {
         let Event::Scalar(found) = self.event else {
             return None;
         };
@@ -29,7 +29,7 @@ impl Found<'_> {
             (
                 Kind::Line { .. } | Kind::Text(_) | Kind::Words(_),
                 Scalar::Number(_) | Scalar::Bool(_),
-            ) => {
+            ) if good => {
                 let source = self.source;
                 Some(format!("put it in quotes to make it text: \"{source}\""))
             }

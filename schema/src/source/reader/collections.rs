@@ -8,6 +8,7 @@ use crate::model::RowKey;
 use crate::outline::{Collection, Part};
 use crate::source::event::{self, Event, Scalar, Span};
 use crate::source::words::{self, Found};
+use crate::table::one_line;
 use crate::value::{FieldError, Value};
 
 impl<'a> Reader<'_, 'a> {
@@ -179,7 +180,8 @@ impl<'a> Reader<'_, 'a> {
                 } else if let Some(index) = fields.iter().position(|f| f.name == name) {
                     index
                 } else {
-                    self.unknown_field(fields, &name, span, Some(at))?;
+                    let value = Some(column.field);
+                    self.unknown_field(fields, value, (&name, span), Some(at))?;
                     continue;
                 };
                 let first = self.next()?;
@@ -196,7 +198,8 @@ impl<'a> Reader<'_, 'a> {
                 }
             }
             if said.nowhere(fields.len()) {
-                self.missing(column.field, &column.description(), Some(at), &place)?;
+                let doc = one_line(inner.table.definition().section);
+                self.missing(column.field, &doc, (Some(at), &place), false)?;
             }
             value
         } else {

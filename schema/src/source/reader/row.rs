@@ -15,6 +15,7 @@ impl<'a> Reader<'_, 'a> {
             row.before = self.before(table)?;
             // What is new has nothing below it yet: all of it must be said.
             way.whole = row.before.is_none();
+            row.new = way.whole;
         }
         row.names = self.findings.as_ref().map_or(0, |f| f.names.len());
         Ok(row)
@@ -41,7 +42,8 @@ impl<'a> Reader<'_, 'a> {
                     (Some(before), _) => row.values[index].clone_from(&before[index]),
                     (None, Some(absent)) => row.values[index] = absent,
                     (None, None) => {
-                        self.missing(column.field, &column.description(), at, &place)?;
+                        let doc = column.description();
+                        self.missing(column.field, &doc, (at, &place), row.new)?;
                         row.bad = true;
                     }
                 }
@@ -99,6 +101,8 @@ pub(super) struct Making {
     /// Whether something is wrong with it.
     pub(super) bad: bool,
     pub(super) before: Option<Row>,
+    /// Whether the document could have said a part of it, had it been there before.
+    pub(super) new: bool,
     /// How many names had been noted when it began.
     pub(super) names: usize,
 }
@@ -113,6 +117,7 @@ impl Making {
             said: 0,
             bad: false,
             before: None,
+            new: false,
             names: 0,
         }
     }

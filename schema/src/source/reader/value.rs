@@ -4,7 +4,7 @@ use super::{Named, Reader, Stop, Trail, Way, place};
 use crate::source::event::{Event, Scalar, Span};
 use crate::source::words::{self, Found};
 use crate::table::ColumnDefinition;
-use crate::value::{Kind, Value};
+use crate::value::{FieldError, Kind, Value};
 
 impl<'a> Reader<'_, 'a> {
     /// The value of one field; none where it is wrong, which is told.
@@ -71,8 +71,18 @@ impl<'a> Reader<'_, 'a> {
         at: &Trail<'_>,
         key: &Span,
     ) -> Result<Option<Value>, Stop> {
+        // A word of the wrong type would often be wrong as text, too: that error says more.
+        let source = self.text.get(span.clone()).unwrap_or_default();
+        let word = matches!(event, Event::Scalar(Scalar::Bool(_) | Scalar::Number(_)));
+        if word
+            && let (Kind::Text(_) | Kind::List(_), Err(error)) = (column.kind, column.parse(source))
+        {
+            self.problem(place(&event, span, Some(key)), Some(at), error)?;
+            return Ok(None);
+        }
         let expected = words::expected(column.kind, column.bounds());
-        let help = |found: &Found<'_>| found.help(column.kind);
+        let good = column.parse(source).is_ok();
+        let help = |found: &Found<'_>| found.help(column.kind, good);
         self.unexpected((event, span), Some(at), Some(key), &expected, help)?;
         Ok(None)
     }
@@ -114,6 +124,12 @@ impl<'a> Reader<'_, 'a> {
             index += 1;
         }
         if !good {
+            return Ok(None);
+        }
+        if items.is_empty() {
+            let expected = words::expected(column.kind, None);
+            let message = format!("expected {expected}, found an empty list");
+            self.problem(key.clone(), Some(at), FieldError::new(message))?;
             return Ok(None);
         }
         match column.read(&serde_json::Value::Array(items)) {
