@@ -40,7 +40,8 @@ impl fmt::Display for Path {
             return f.write_str("the document");
         }
         for (index, step) in self.0.iter().enumerate() {
-            if !step.is_empty() && step.bytes().all(|b| b.is_ascii_digit()) {
+            let step = if step.is_empty() { "\"\"" } else { step };
+            if step.bytes().all(|b| b.is_ascii_digit()) {
                 write!(f, "[{step}]")?;
             } else if index == 0 {
                 f.write_str(step)?;

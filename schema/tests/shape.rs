@@ -96,7 +96,9 @@ fn document() -> impl Strategy<Value = Json> {
                 Mutation::Set(index, value) => {
                     *part(&mut document, index.get::<Vec<String>>(&places)).unwrap() = value;
                 }
-                Mutation::TakeOut(index) => take_out(&mut document, index.get::<Vec<String>>(&places)),
+                Mutation::TakeOut(index) => {
+                    take_out(&mut document, index.get::<Vec<String>>(&places))
+                }
                 Mutation::Add(index, name, value) => {
                     if let Some(Json::Object(map)) =
                         part(&mut document, index.get::<Vec<String>>(&places))

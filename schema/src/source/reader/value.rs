@@ -127,8 +127,7 @@ impl<'a> Reader<'_, 'a> {
             return Ok(None);
         }
         if items.is_empty() {
-            let expected = words::expected(column.kind, None);
-            let message = format!("expected {expected}, found an empty list");
+            let message = "expected at least 1 item, found an empty list";
             self.problem(key.clone(), Some(at), FieldError::new(message))?;
             return Ok(None);
         }
