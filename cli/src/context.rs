@@ -89,7 +89,7 @@ impl Context {
     pub(crate) fn candidate(&self) -> String {
         match &self.candidate {
             Some(given) => given.as_str().to_owned(),
-            None => own_candidate(&login_name().unwrap_or_default()),
+            None => own_candidate(),
         }
     }
 
@@ -197,8 +197,13 @@ pub(crate) fn login_name() -> Option<String> {
     names.find(|name| !name.is_empty())
 }
 
+/// The name of the user's own candidate.
+pub(crate) fn own_candidate() -> String {
+    candidate_of(&login_name().unwrap_or_default())
+}
+
 /// The name of a user's own candidate. What a name cannot hold becomes a dash.
-fn own_candidate(login: &str) -> String {
+fn candidate_of(login: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let name: String = login
         .chars()
@@ -227,7 +232,7 @@ mod tests {
             ("ädä", "default"),
             (long.as_str(), &long[..63]),
         ] {
-            assert_eq!(own_candidate(login), name, "{login}");
+            assert_eq!(candidate_of(login), name, "{login}");
         }
     }
 }

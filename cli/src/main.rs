@@ -14,6 +14,7 @@ mod context;
 mod daemon;
 mod difference;
 mod document;
+mod edit;
 mod failure;
 mod gateway;
 mod history;
