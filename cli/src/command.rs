@@ -27,6 +27,7 @@ macro_rules! commands {
 commands! {
     init::Init,
     load::Load,
+    edit::Edit,
     set::Set,
     delete::Delete,
     rename::Rename,

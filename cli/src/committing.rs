@@ -108,7 +108,7 @@ pub(crate) fn expect_complete(name: &str, candidate: &Candidate) -> Result<(), F
     if candidate.drafts.is_empty() {
         return Ok(());
     }
-    let edits = Edits::new(Changeset::default(), &candidate.drafts).map_err(edit::plain)?;
+    let edits = Edits::new(Changeset::default(), &candidate.drafts)?;
     let incomplete = edits.incomplete();
     let mut sentences: Vec<String> = incomplete
         .iter()

@@ -17,7 +17,7 @@ use crate::terminal::{self, Colour};
 use crate::waiting::Waiting;
 
 /// The options of every command.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Context {
     /// The store
@@ -91,6 +91,13 @@ impl Context {
             Some(given) => given.as_str().to_owned(),
             None => own_candidate(),
         }
+    }
+
+    /// The same for another command.
+    pub(crate) fn again(&self) -> Context {
+        let context = self.clone();
+        context.notes.take();
+        context
     }
 
     /// Opens the store to read from it.
@@ -174,6 +181,14 @@ impl Context {
             result,
             asked_for,
         }
+    }
+
+    /// Says why a command failed.
+    pub(crate) fn fail(&self, verb: &str, failure: &Failure) {
+        terminal::complain(&match self.json {
+            true => answer::failure(Some(verb), failure),
+            false => failure.render(self.colour_errors()),
+        });
     }
 
     /// Gives the answer to whoever asked.

@@ -1,6 +1,7 @@
 //! Editing the candidate by commands: what the one-shot verbs and the shell of `rewire edit` have in common.
 
 mod completion;
+mod shell;
 mod verb;
 
 use rewire_configdb::{CandidateEdit, Reader, Store};
@@ -10,11 +11,11 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::context::Context;
 use crate::difference;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure, with_sources};
 use crate::selection::Selection;
-use crate::terminal::clean;
 
 pub(crate) use completion::editing;
+pub(crate) use shell::Shell;
 pub(crate) use verb::{Words, run};
 
 /// The most changes that a command shows of what it did.
@@ -43,7 +44,7 @@ impl Editing {
             Some(candidate) => Editing {
                 name,
                 base: candidate.base,
-                edits: Edits::new(candidate.changeset, &candidate.drafts).map_err(plain)?,
+                edits: Edits::new(candidate.changeset, &candidate.drafts)?,
                 version: candidate.version,
                 changed: false,
             },
@@ -99,12 +100,11 @@ impl Editing {
         for incomplete in outcome.incomplete() {
             context.note(&format!("note: {incomplete}"));
         }
-        let everything = Selection::default();
         context.done(
             || {
                 shortened(&difference::render(
                     outcome.changes(),
-                    &everything,
+                    &Selection::EVERYTHING,
                     context.colour(),
                 ))
             },
@@ -112,7 +112,7 @@ impl Editing {
                 json!({
                     "candidate": self.name,
                     "base": self.base,
-                    "changes": difference::to_json(outcome.changes(), &everything),
+                    "changes": difference::to_json(outcome.changes(), &Selection::EVERYTHING),
                     "incomplete": incomplete_to_json(&outcome.incomplete()),
                 })
             },
@@ -140,20 +140,10 @@ fn shortened(text: &str) -> String {
     )
 }
 
-/// An error of an edit that has no place in a command.
-pub(crate) fn plain(error: EditError) -> Failure {
-    use crate::failure::Code;
-    let failure = Failure::new(Code::BadDocument, clean(&error.to_string()));
-    match error.help() {
-        Some(help) => failure.help(help),
-        None => failure,
-    }
-}
-
 /// What is wrong with a command, with a mark under the word that is meant.
 pub(crate) fn failure(place: &str, line: usize, words: &[&str], error: &EditError) -> Failure {
     match error.word() {
         Some(_) => Failure::Document(edit::explain(place, line, words, error)),
-        None => Failure::new(crate::failure::Code::Failed, error.to_string()),
+        None => Failure::new(Code::Failed, with_sources(error)),
     }
 }

@@ -213,6 +213,7 @@ impl Target {
     }
 
     fn step(&mut self, word: &str, index: usize) -> Result<(), EditError> {
+        let mut step = word.to_owned();
         let node = match self.node() {
             Node::Object(object) => {
                 let Some(field) = object.field(word) else {
@@ -226,6 +227,10 @@ impl Target {
                     at: self.path(),
                     error,
                 })?;
+                if let KeyPart::Value(value) = &part {
+                    // A key can be written in several ways, and has one path.
+                    step = value.to_string();
+                }
                 self.keys.push(KeyWord {
                     part,
                     word: index,
@@ -242,7 +247,7 @@ impl Target {
             }
         };
         self.nodes.push(node);
-        self.steps.push(word.to_owned());
+        self.steps.push(step);
         Ok(())
     }
 
