@@ -3,15 +3,21 @@
 use std::time::Duration;
 
 use rewire_configdb::{Candidate, CommitRequest, Committed, Counts, Store};
+use rewire_schema::Changeset;
+use rewire_schema::edit::Edits;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::checker;
 use crate::context::Context;
+use crate::edit;
 use crate::failure::{Code, Failure};
 use crate::live::{self, Wait};
 use crate::view::{self, milliseconds, nanoseconds, revisions};
 use crate::when::{self, Span};
+
+/// The most objects that are not complete that are named.
+const MOST_NAMED: usize = 10;
 
 /// Whether a commit must be confirmed.
 #[derive(clap::Args)]
@@ -102,6 +108,18 @@ pub(crate) fn expect_complete(name: &str, candidate: &Candidate) -> Result<(), F
     if candidate.drafts.is_empty() {
         return Ok(());
     }
-    let message = format!("candidate \"{name}\" has objects that are not complete yet");
-    Err(Failure::new(Code::Incomplete, message).help("complete or delete them in `rewire edit`"))
+    let edits = Edits::new(Changeset::default(), &candidate.drafts)?;
+    let incomplete = edits.incomplete();
+    let mut sentences: Vec<String> = incomplete
+        .iter()
+        .take(MOST_NAMED)
+        .map(ToString::to_string)
+        .collect();
+    if incomplete.len() > MOST_NAMED {
+        sentences.push(format!("and {} more", incomplete.len() - MOST_NAMED));
+    }
+    let message = format!("candidate \"{name}\": {}", sentences.join("; "));
+    Err(Failure::new(Code::Incomplete, message)
+        .help("give what is missing with `rewire set`, or delete the objects")
+        .detail("incomplete", edit::incomplete_to_json(&incomplete)))
 }

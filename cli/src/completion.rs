@@ -89,7 +89,7 @@ pub(crate) fn paths() -> ArgValueCompleter {
 }
 
 /// The store of the command line that is being completed. Whatever is wrong with it is no matter here.
-fn store() -> Option<Store> {
+pub(crate) fn store() -> Option<Store> {
     let words: Vec<OsString> = std::env::args_os().collect();
     let apart = words
         .windows(2)

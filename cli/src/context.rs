@@ -17,7 +17,7 @@ use crate::terminal::{self, Colour};
 use crate::waiting::Waiting;
 
 /// The options of every command.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Context {
     /// The store
@@ -89,8 +89,15 @@ impl Context {
     pub(crate) fn candidate(&self) -> String {
         match &self.candidate {
             Some(given) => given.as_str().to_owned(),
-            None => own_candidate(&login_name().unwrap_or_default()),
+            None => own_candidate(),
         }
+    }
+
+    /// The same for another command.
+    pub(crate) fn again(&self) -> Context {
+        let context = self.clone();
+        context.notes.take();
+        context
     }
 
     /// Opens the store to read from it.
@@ -176,6 +183,14 @@ impl Context {
         }
     }
 
+    /// Says why a command failed.
+    pub(crate) fn fail(&self, verb: &str, failure: &Failure) {
+        terminal::complain(&match self.json {
+            true => answer::failure(Some(verb), failure),
+            false => failure.render(self.colour_errors()),
+        });
+    }
+
     /// Gives the answer to whoever asked.
     pub(crate) fn finish(&self, verb: &str, answer: Answer) -> Result<(), Failure> {
         if self.json {
@@ -197,8 +212,13 @@ pub(crate) fn login_name() -> Option<String> {
     names.find(|name| !name.is_empty())
 }
 
+/// The name of the user's own candidate.
+pub(crate) fn own_candidate() -> String {
+    candidate_of(&login_name().unwrap_or_default())
+}
+
 /// The name of a user's own candidate. What a name cannot hold becomes a dash.
-fn own_candidate(login: &str) -> String {
+fn candidate_of(login: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let name: String = login
         .chars()
@@ -227,7 +247,7 @@ mod tests {
             ("ädä", "default"),
             (long.as_str(), &long[..63]),
         ] {
-            assert_eq!(own_candidate(login), name, "{login}");
+            assert_eq!(candidate_of(login), name, "{login}");
         }
     }
 }

@@ -14,6 +14,7 @@ mod context;
 mod daemon;
 mod difference;
 mod document;
+mod edit;
 mod failure;
 mod gateway;
 mod history;
@@ -88,18 +89,19 @@ fn main() -> ExitCode {
 
 fn run(verb: &str, cli: Cli) -> ExitCode {
     let Cli { context, command } = cli;
-    let answer = command.run(&context);
-    match answer.and_then(|answer| context.finish(verb, answer)) {
+    match perform(verb, command, &context) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            terminal::complain(&if context.json {
-                answer::failure(Some(verb), &failure)
-            } else {
-                failure.render(context.colour_errors())
-            });
+            context.fail(verb, &failure);
             failure.exit_code()
         }
     }
+}
+
+/// Does a command, and says what it came to.
+fn perform(verb: &str, command: Command, context: &Context) -> Result<(), Failure> {
+    let answer = command.run(context)?;
+    context.finish(verb, answer)
 }
 
 /// Why the arguments cannot be read, without what is only for people.

@@ -395,6 +395,37 @@ proptest! {
     }
 
     #[test]
+    fn a_state_is_shown_as_its_document(
+        (state, changeset) in testing::configuration().prop_flat_map(|state| {
+            let changeset = testing::changeset_on(&state);
+            (Just(state), changeset)
+        }),
+    ) {
+        let edits = Edits { changeset, ..Edits::default() };
+        let after = after(&state, &edits);
+        let shown = edit::document_at(&state, &edits, &Target::root()).unwrap();
+        let document = to_document(&after);
+        prop_assert_eq!(&shown.unwrap_or_else(|| json!({})), &document);
+        for row in after.rows() {
+            let path = row.path();
+            let mut expected = Some(&document);
+            for step in path.steps() {
+                expected = match expected {
+                    Some(Json::Object(map)) => map.get(step),
+                    Some(Json::Array(list)) => step.parse::<usize>().ok().and_then(|index| list.get(index)),
+                    _ => None,
+                };
+            }
+            // Members of sets stand in documents by their place, in paths by their text.
+            if let Some(expected) = expected.filter(|_| !row.table().definition().place.ends_with('>')) {
+                let target = Target::resolve(path.steps()).unwrap();
+                let shown = edit::document_at(&after, &Edits::default(), &target).unwrap();
+                prop_assert_eq!(shown.as_ref(), Some(expected));
+            }
+        }
+    }
+
+    #[test]
     fn what_is_written_as_commands_is_read_as_it_was(state in testing::configuration()) {
         let text = to_set_commands(&state);
         let mut edits = Edits::default();
@@ -497,7 +528,7 @@ proptest! {
         if let Err(error) = Command::parse(&words).and_then(|command| {
             edit::apply(&Configuration::default(), &mut Edits::default(), &command)
         }) {
-            let shown = edit::explain("command", &words, &error).to_string();
+            let shown = edit::explain("command", 1, &words, &error).to_string();
             prop_assert!(!shown.is_empty());
         }
     }

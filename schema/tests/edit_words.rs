@@ -33,7 +33,7 @@ fn run(edits: &mut Edits, line: &str) -> String {
     let words: Vec<&str> = split.iter().map(|word| word.text.as_str()).collect();
     let done = Command::parse(&words).and_then(|command| edit::apply(&state(), edits, &command));
     match done {
-        Err(error) => explain("command", &words, &error).to_string(),
+        Err(error) => explain("command", 1, &words, &error).to_string(),
         Ok(outcome) => {
             let mut text = String::new();
             for change in outcome.changes().iter() {

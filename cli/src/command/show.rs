@@ -1,31 +1,35 @@
 use std::str::FromStr;
 
 use rewire_configdb::Store;
-use rewire_schema::{edit, source, to_document};
+use rewire_schema::edit::{self, Edits, Target};
+use rewire_schema::{source, to_document};
+use rewire_schema::state::{Overlay, Rows};
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::completion;
 use crate::context::Context;
 use crate::difference;
+use crate::edit::Editing;
 use crate::failure::{Code, Failure};
 use crate::history;
 use crate::selection::Selection;
+use crate::terminal::clean;
 use crate::view::{self, Revision, State};
 
-/// Print a whole configuration as a document, or what one revision changed
+/// Print a configuration or a part of it, or what one revision changed
 ///
-/// A configuration that is printed can be loaded again. A state is candidate, candidate:NAME, running, a revision's
-/// number, -N for the Nth before the last one, or a tag. `rewire show revision N` prints who committed a revision, when,
-/// what for, and what it changed.
+/// A configuration that is printed whole can be loaded again; as commands (--format set), it is made by them. A state is
+/// candidate, candidate:NAME, running, a revision's number, -N for the Nth before the last one, or a tag. `rewire show
+/// revision N` prints who committed a revision, when, what for, and what it changed.
 #[derive(clap::Args)]
 pub(crate) struct Show {
     /// Which state; or the word revision, and then which one
     #[arg(value_name = "STATE", default_value = "running", allow_negative_numbers = true, add = completion::states())]
     what: What,
-    /// Which revision [default: the last one]
-    #[arg(value_name = "N", allow_negative_numbers = true, add = completion::revisions())]
-    revision: Option<Revision>,
+    /// Only what this path leads to: vpcs.blue.routes, or vpcs blue routes
+    #[arg(value_name = "PATH", allow_negative_numbers = true, add = completion::paths())]
+    path: Vec<String>,
     /// How to write a configuration
     #[arg(long, value_enum, default_value_t = Format::Yaml)]
     format: Format,
@@ -59,32 +63,90 @@ enum Format {
 impl Show {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         let store = context.open()?;
-        match (self.what, self.revision) {
-            (What::State(state), None) => configuration(context, &store, &state, self.format),
-            (What::Revision, revision) => entry(context, &store, &revision.unwrap_or(Revision::Running)),
-            (What::State(state), Some(_)) => {
-                let message = format!("a second word goes with \"revision\" only, not with \"{state}\"");
+        match (self.what, self.path.as_slice()) {
+            (What::State(state), path) => part(context, &store, &state, path, self.format),
+            (What::Revision, []) => entry(context, &store, &Revision::Running),
+            (What::Revision, [revision]) => {
+                let wrong = |why: &str| Failure::new(Code::WrongArguments, format!("\"{}\": {why}", clean(revision)));
+                entry(context, &store, &revision.parse().map_err(wrong)?)
+            }
+            (What::Revision, _) => {
+                let message = "one revision at a time: show revision N";
                 Err(Failure::new(Code::WrongArguments, message))
             }
         }
     }
 }
 
-fn configuration(context: &Context, store: &Store, state: &State, format: Format) -> Result<Answer, Failure> {
-    let configuration = state.configuration(context, store)?;
-    let document = to_document(&configuration);
+/// What a path leads to in a state, or all of it.
+fn part(
+    context: &Context,
+    store: &Store,
+    state: &State,
+    path: &[String],
+    format: Format,
+) -> Result<Answer, Failure> {
+    let target = Target::resolve(path)?;
+    let (base, edits) = match state {
+        State::Revision(revision) => (revision.number(store)?, Edits::default()),
+        State::Candidate(name) => {
+            let name = name.as_ref().map_or_else(|| context.candidate(), ToString::to_string);
+            view::candidate(&name, store)?;
+            let editing = Editing::named(name, store)?;
+            (editing.base, editing.edits)
+        }
+    };
+    for incomplete in edits.incomplete() {
+        context.note(&format!("note: {incomplete}"));
+    }
+    let is_whole = path.is_empty() && edits.drafts.is_empty();
+    let document = if is_whole {
+        // All of it is read in one go.
+        let configuration = state.configuration(context, store)?;
+        if let (Format::Set, false) = (format, context.json) {
+            return Ok(context.shown(|_| edit::to_set_commands(&configuration), || Value::Null));
+        }
+        Some(to_document(&configuration))
+    } else {
+        let reader = store.reader(base)?;
+        if let (Format::Set, false) = (format, context.json) {
+            let text = commands(&reader, &edits, &target)?;
+            return Ok(context.shown(|_| text, || Value::Null));
+        }
+        edit::document_at(&reader, &edits, &target)?
+    };
+    let document = match (document, path) {
+        (Some(document), _) => document,
+        (None, []) => json!({}),
+        (None, _) => {
+            let message = format!("there is no {} in {state}", target.path());
+            return Err(Failure::new(Code::NoSuchName, message));
+        }
+    };
     let cannot = |why: String| Failure::new(Code::Failed, format!("cannot write the document: {why}"));
     if context.json {
         let state = state.to_json(context, store)?;
         return Ok(context.shown(|_| String::new(), || json!({ "state": state, "document": document })));
     }
     let text = match format {
-        Format::Yaml => source::to_yaml(&document).map_err(|e| e.to_string()),
+        Format::Yaml | Format::Set => source::to_yaml(&document).map_err(|e| e.to_string()),
         Format::Json => source::to_json(&document).map_err(|e| e.to_string()),
-        Format::Set => Ok(edit::to_set_commands(&configuration)),
     };
     let text = text.map_err(cannot)?;
     Ok(context.shown(|_| format!("{}\n", text.trim_end()), || Value::Null))
+}
+
+/// The commands that make what the target leads to. What is not complete comes last.
+fn commands(rows: &dyn Rows, edits: &Edits, target: &Target) -> Result<String, Failure> {
+    let drafts = Edits {
+        drafts: edits.drafts.clone(),
+        ..Edits::default()
+    };
+    let mut text = edit::set_commands(&Overlay::new(rows, &edits.changeset), target)?;
+    if target.words().is_empty() {
+        text.push_str(&drafts.to_set_commands());
+    }
+    Ok(text)
 }
 
 fn entry(context: &Context, store: &Store, revision: &Revision) -> Result<Answer, Failure> {

@@ -173,10 +173,10 @@ impl Target {
     }
 
     /// What is wrong with a word with dots, said where a good beginning of it leads: the one after which a field is nearly
-    /// named, or the shortest.
+    /// named, or the one with the most steps.
     fn as_far_as(&self, word: &str, index: usize) -> Option<EditError> {
         let ends = word.match_indices('.').map(|(at, _)| at);
-        let mut first = None;
+        let mut furthest: Option<(usize, EditError)> = None;
         for end in ends.take_while(|end| *end <= LONGEST_DOTTED) {
             let mut steps = Vec::new();
             if end == 0 || !read(self.node(), &word[..end], &mut steps) {
@@ -187,22 +187,33 @@ impl Target {
                 .iter()
                 .try_for_each(|step| target.step(step, index))
                 .ok()?;
-            let Node::Object(object) = target.node() else {
+            let rest = &word[end + 1..];
+            let first = rest.split(['.', '[']).next().unwrap_or_default();
+            let (next, is_near) = match target.node() {
+                Node::Object(object) => {
+                    let names = object.fields.iter().map(|field| field.name);
+                    (first, crate::suggestion::nearest(first, names).is_some())
+                }
+                Node::Collection(..) | Node::Field(..) => (rest, false),
+            };
+            let Err(error) = target.step(next, index) else {
                 continue;
             };
-            let next = word[end + 1..].split(['.', '[']).next().unwrap_or_default();
-            let names = object.fields.iter().map(|field| field.name);
-            let near = crate::suggestion::nearest(next, names).is_some();
-            let error = target.step(next, index).err();
-            if near {
-                return error.or(first);
+            if is_near {
+                return Some(error);
             }
-            first = first.or(error);
+            if furthest
+                .as_ref()
+                .is_none_or(|(count, _)| *count < steps.len())
+            {
+                furthest = Some((steps.len(), error));
+            }
         }
-        first
+        furthest.map(|(_, error)| error)
     }
 
     fn step(&mut self, word: &str, index: usize) -> Result<(), EditError> {
+        let mut step = word.to_owned();
         let node = match self.node() {
             Node::Object(object) => {
                 let Some(field) = object.field(word) else {
@@ -216,6 +227,10 @@ impl Target {
                     at: self.path(),
                     error,
                 })?;
+                if let KeyPart::Value(value) = &part {
+                    // A key can be written in several ways, and has one path.
+                    step = value.to_string();
+                }
                 self.keys.push(KeyWord {
                     part,
                     word: index,
@@ -232,7 +247,7 @@ impl Target {
             }
         };
         self.nodes.push(node);
-        self.steps.push(word.to_owned());
+        self.steps.push(step);
         Ok(())
     }
 

@@ -109,31 +109,39 @@ impl Script {
 }
 
 /// What is wrong with one command, as people read it: the command with a mark under the word that is meant. `name` is
-/// what the place is called, `skip` how many words of the command errors do not count.
-pub fn explain<W: AsRef<str>>(name: &str, words: &[W], error: &EditError) -> Diagnostics {
-    let mut line = String::new();
+/// what the text is called that it stands in, `line` its line there, from 1.
+pub fn explain<W: AsRef<str>>(
+    name: &str,
+    line: usize,
+    words: &[W],
+    error: &EditError,
+) -> Diagnostics {
+    let mut text = "\n".repeat(line.saturating_sub(1));
+    let start = text.len();
     let mut placed = Vec::with_capacity(words.len());
     for word in words {
-        if !line.is_empty() {
-            line.push(' ');
+        if text.len() > start {
+            text.push(' ');
         }
-        let start = line.len();
-        // A terminal shows one line.
-        let text: String = word.as_ref().chars().filter(|c| !c.is_control()).collect();
-        line.push_str(&quote(&text));
+        let start = text.len();
+        // It is to be one line.
+        let word: String = word.as_ref().chars().filter(|c| !c.is_control()).collect();
+        text.push_str(&quote(&word));
         placed.push(Word {
-            text,
-            span: start..line.len(),
+            text: word,
+            span: start..text.len(),
         });
     }
     let error = diagnostic(error, &placed);
-    Diagnostics::new(Arc::new(Text::new(name, line)), vec![error])
+    Diagnostics::new(Arc::new(Text::new(name, text)), vec![error])
 }
 
-/// What is open in a line, as people read it.
-pub fn explain_open(name: &str, line: &str, open: &Unclosed) -> Diagnostics {
-    let error = unclosed(open, 0, line.trim_end().len());
-    Diagnostics::new(Arc::new(Text::new(name, line.to_owned())), vec![error])
+/// What is open in a line, as people read it; `name` and `number` as for [`explain`].
+pub fn explain_open(name: &str, number: usize, line: &str, open: &Unclosed) -> Diagnostics {
+    let above = "\n".repeat(number.saturating_sub(1));
+    let error = unclosed(open, above.len(), line.trim_end().len());
+    let text = Text::new(name, above + line);
+    Diagnostics::new(Arc::new(text), vec![error])
 }
 
 fn unclosed(open: &Unclosed, line: usize, length: usize) -> Diagnostic {
