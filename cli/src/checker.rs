@@ -1,28 +1,41 @@
 //! What a configuration must pass, asked in one place: of documents (`load`, `check`), of the candidate (`check`) and of
 //! every commit, inside its transaction.
+//!
+//! What means something, and uses nothing that this dataplane cannot do yet, compiles: a property test of the compiler
+//! holds the two together. So a commit is not compiled to be checked, and its check costs what it changes.
 
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
-use rewire_compiler::{CompileError, Compiler};
+use rewire_compiler::{CompileError, Compiler, unsupported};
 use rewire_configdb::{Checker, StateReader};
 use rewire_schema::source::{self, LARGEST_DOCUMENT, Source};
-use rewire_schema::{Changeset, Configuration, Problem, meaning};
+use rewire_schema::state::StateError;
+use rewire_schema::{Changeset, Configuration, Problem, Row, RowKey, Rows, Table, Value, meaning};
 
 use crate::failure::{Code, Failure};
 
-/// Everything that is wrong with a configuration; none if it can be committed. What means something is also compiled, as
-/// a gateway would: a revision that does not compile is never committed. Cost: the configuration.
+/// Everything that is wrong with a configuration; none if it can be committed. Cost: the configuration.
 fn problems(configuration: &Configuration) -> Vec<Problem> {
-    let problems = meaning::check(configuration);
-    if !problems.is_empty() {
-        return problems;
-    }
-    match Compiler::compile(configuration.clone(), 0) {
-        Ok(_) => Vec::new(),
-        Err(errors) => errors.iter().map(problem).collect(),
-    }
+    let mut problems = meaning::check(configuration);
+    let effective = configuration.effective();
+    problems.extend(effective.rows().filter_map(|row| not_yet(&row)));
+    problems.sort_by(|a, b| a.path.cmp(&b.path));
+    problems
+}
+
+/// What of a row this dataplane cannot do yet.
+fn not_yet(row: &Row) -> Option<Problem> {
+    let (field, what) = unsupported(row)?;
+    let path = match field {
+        Some(field) => row.path().join(field),
+        None => row.path(),
+    };
+    Some(Problem::new(
+        path,
+        format!("{what} not in this dataplane yet"),
+    ))
 }
 
 /// What keeps a configuration from being compiled, as a problem of its own place.
@@ -34,22 +47,46 @@ fn problem(error: &CompileError) -> Problem {
     Problem::new(path, message)
 }
 
-/// The checker of a commit.
+/// The checker of a commit. Cost: the change.
 pub(crate) fn checker() -> impl Checker {
-    Whole
+    OfChange
 }
 
-/// Checks the whole state, whatever the change. Cost: the configuration.
-struct Whole;
+struct OfChange;
 
-impl Checker for Whole {
+impl Checker for OfChange {
     fn check(
         &mut self,
         _revision: u64,
         state: &dyn StateReader,
-        _changeset: &Changeset,
+        changeset: &Changeset,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        Ok(check(&state.configuration()?)?)
+        let problems = meaning::check_change_and(&InCommit(state), changeset, &not_yet)?;
+        Ok(refuse(problems)?)
+    }
+}
+
+/// The state of a commit that is being checked, to be looked into.
+struct InCommit<'a>(&'a dyn StateReader);
+
+fn state_error(error: rewire_configdb::Error) -> StateError {
+    StateError(Box::new(error))
+}
+
+impl Rows for InCommit<'_> {
+    fn find(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
+        self.0.row(key).map_err(state_error)
+    }
+    fn below(&self, table: Table, key_prefix: &[Value]) -> Result<Vec<Row>, StateError> {
+        self.0.below(table, key_prefix).map_err(state_error)
+    }
+    fn by(
+        &self,
+        table: Table,
+        columns: &[&'static str],
+        values: &[Value],
+    ) -> Result<Vec<Row>, StateError> {
+        self.0.by(table, columns, values).map_err(state_error)
     }
 }
 
@@ -66,13 +103,25 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Checks a configuration that comes from no document.
-pub(crate) fn check(configuration: &Configuration) -> Result<(), Refusal> {
-    let problems = problems(configuration);
+fn refuse(problems: Vec<Problem>) -> Result<(), Refusal> {
     if problems.is_empty() {
         Ok(())
     } else {
         Err(Refusal(problems))
+    }
+}
+
+/// Checks a configuration that comes from no document. Cost: the configuration.
+pub(crate) fn check(configuration: &Configuration) -> Result<(), Refusal> {
+    refuse(problems(configuration))
+}
+
+/// Checks a configuration, and compiles all of it, as a gateway does when it starts. Cost: the configuration.
+pub(crate) fn check_full(configuration: Configuration) -> Result<(), Refusal> {
+    check(&configuration)?;
+    match Compiler::compile(configuration, 0) {
+        Ok(_) => Ok(()),
+        Err(errors) => Err(Refusal(errors.iter().map(problem).collect())),
     }
 }
 
@@ -116,36 +165,54 @@ pub(crate) fn read_document(file: &Path) -> Result<Source, Failure> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_means_something_and_does_not_compile_is_a_problem_at_its_place() {
-        // 65 537 addresses: one more than the gateway keeps account of.
-        let document = "
+    const TWO_INTERFACES: &str = "
 vpcs: {inside: {}, outside: {}}
 interfaces:
   lan: {vpc: inside, port: 'null:lan', mac: '02:00:00:00:00:01', addresses: [10.0.0.1/24]}
   wan: {vpc: outside, port: 'null:wan', mac: '02:00:00:00:00:02', addresses: [192.0.2.1/24]}
-nat:
-  pools: {large: {vpc: outside, ranges: [198.18.0.0-198.19.0.0]}}
-  masquerade: {out: {vpc: inside, interface: wan, pool: large, sources: [10.0.0.0/24]}}
 ";
-        let source = source::read_shape("large.yaml", document.as_bytes()).unwrap();
-        assert_eq!(
-            meaning::check(&source.configuration),
-            [],
-            "it means something"
-        );
+
+    fn problems_of(rest: &str) -> (Source, Vec<Problem>) {
+        let document = format!("{TWO_INTERFACES}{rest}");
+        let source = source::read_shape("document.yaml", document.as_bytes()).unwrap();
         let problems = problems(&source.configuration);
-        assert_eq!(problems.len(), 1, "{problems:?}");
-        assert_eq!(problems[0].path.to_string(), "nat.pools.large");
+        (source, problems)
+    }
+
+    #[test]
+    fn what_this_dataplane_cannot_do_yet_is_a_problem_at_its_place() {
+        let (source, problems) = problems_of("policers: {slow: {rate: 10M}}");
+        let texts: Vec<String> = problems.iter().map(Problem::to_string).collect();
         assert_eq!(
-            problems[0].message,
-            "the pool has 65537 addresses, at most 65536 are possible"
+            texts,
+            ["policers.slow: policers are not in this dataplane yet"]
         );
+        assert!(check(&source.configuration).is_err());
+        assert!(check_full(source.configuration.clone()).is_err());
         let text = source.diagnose(problems).render(false);
-        assert!(text.contains("large.yaml:7:"), "{text}");
-        assert!(
-            check(&source.configuration).is_err(),
-            "a commit is refused too"
-        );
+        assert!(text.contains("document.yaml:6:"), "{text}");
+    }
+
+    #[test]
+    fn what_is_deactivated_may_be_what_this_dataplane_cannot_do_yet() {
+        let (_, problems) = problems_of("policers: {slow: {rate: 10M, deactivated: true}}");
+        assert_eq!(problems, []);
+    }
+
+    #[test]
+    fn a_pool_that_is_too_large_is_a_problem_before_it_is_compiled() {
+        // 65 537 addresses: one more than the gateway keeps account of.
+        let large = "nat: {pools: {large: {vpc: outside, ranges: [198.18.0.0-198.19.0.0]}}}";
+        let (_, problems) = problems_of(large);
+        let texts: Vec<String> = problems.iter().map(Problem::to_string).collect();
+        let expected = "nat.pools.large: the pool has 65537 addresses, at most 65536 are possible";
+        assert_eq!(texts, [expected]);
+    }
+
+    #[test]
+    fn what_is_good_compiles() {
+        let (source, problems) = problems_of("");
+        assert_eq!(problems, []);
+        assert!(check_full(source.configuration).is_ok());
     }
 }

@@ -1,24 +1,49 @@
 //! What a configuration must be beyond its shape: what SQL and the JSON Schema cannot say, and what they can only say
 //! without naming both sides.
 //!
-//! Each rule is a function in one of the modules below; [`check`] runs all of them and gathers what they find. A rule
-//! that a dangling reference keeps from being asked is left out: that reference is a problem already.
+//! Each rule is a function in one of the modules below, about one [subject](subject): an interface, a route with its next
+//! hops, the ranges of a VPC's pools. [`check`] asks about every subject of a configuration. [`check_change`] asks about
+//! those that a change can have turned wrong, which one place says ([`dependencies`]), and costs what the change touches.
+//!
+//! What is deactivated is not there for the rules, and may be as wrong as it likes, but for references that lead nowhere.
+//! A rule that a dangling reference keeps from being asked is left out: that reference is a problem already.
 
+mod access;
 mod addresses;
+mod blocks;
+mod change;
+mod dependencies;
+mod external;
+mod facts;
+mod intents;
 mod interfaces;
-mod nat;
+mod limits;
+mod links;
+mod look_up;
+mod masquerade;
+mod packets;
+mod peerings;
+mod pools;
 mod references;
 mod routes;
+mod services;
+mod sources;
+mod subject;
+mod translations;
+mod words;
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use ipnet::IpNet;
+pub use change::{check_change, check_change_and};
+pub use facts::LOOK_UPS;
+pub use limits::{MOST_INTERFACES, MOST_POOL_ADDRESSES, MOST_VPCS};
 pub(crate) use references::unknown;
+pub use words::{How, dangling};
 
 use crate::document::Path;
-use crate::model::Configuration;
-use crate::types::Name;
+use crate::model::{Configuration, Row, TableRow};
+use facts::Facts;
+use look_up::Whole;
 
 /// One thing that keeps a configuration from meaning anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,50 +84,31 @@ impl fmt::Display for Problem {
 
 /// Every problem of a configuration, ordered by path; none if it is good. Cost: the configuration, times a logarithm.
 pub fn check(configuration: &Configuration) -> Vec<Problem> {
-    let facts = Facts::new(configuration);
+    let effective = configuration.effective();
     let mut problems = Vec::new();
-    references::check(configuration, &mut problems);
-    interfaces::check(&facts, &mut problems);
-    routes::check(&facts, &mut problems);
-    nat::check(&facts, &mut problems);
+    references::check(configuration, &effective, &mut problems);
+    let rows = Whole::new(&effective);
+    let facts = Facts::new(&rows);
+    subject::every(&effective, &mut |subject| {
+        subject.check(&facts, &mut problems);
+    });
+    ordered(problems)
+}
+
+/// Problems by path; those of one place in the order of the rules.
+fn ordered(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort_by(|a, b| a.path.cmp(&b.path));
     problems
 }
 
-/// What several rules ask for.
-struct Facts<'a> {
-    configuration: &'a Configuration,
-    /// The addresses of each interface with their subnets, in the order of the rows.
-    addresses: BTreeMap<&'a Name, Vec<IpNet>>,
+/// Where the object of a row stands.
+fn path<R: TableRow>(row: &R) -> Path {
+    let row: Row = row.clone().into();
+    row.path()
 }
 
-impl<'a> Facts<'a> {
-    fn new(configuration: &'a Configuration) -> Self {
-        let mut addresses: BTreeMap<&Name, Vec<IpNet>> = BTreeMap::new();
-        for row in configuration.interface_address.values() {
-            let subnet = row.address.subnet();
-            // The prefix length of a subnet fits the family of its address.
-            if let Ok(network) = IpNet::new(row.address.address(), subnet.prefix_len()) {
-                addresses.entry(&row.interface).or_default().push(network);
-            }
-        }
-        Facts {
-            configuration,
-            addresses,
-        }
-    }
-
-    /// The addresses of an interface with their subnets; none where there is no such interface.
-    fn addresses_of(&self, interface: &Name) -> &[IpNet] {
-        self.addresses.get(interface).map_or(&[], Vec::as_slice)
-    }
-
-    /// The VPC of an interface.
-    fn vpc_of(&self, interface: &Name) -> Option<&'a Name> {
-        let key = (interface.clone(),);
-        self.configuration.interface.get(&key).map(|i| &i.vpc)
-    }
-}
+/// The problems that a rule gathers.
+type Problems = Vec<Problem>;
 
 #[cfg(test)]
 mod tests;

@@ -101,6 +101,27 @@ macro_rules! object {
                 })
             }
 
+            /// Calls `each` with every row that this one refers to, in the order of the table's references.
+            pub(crate) fn each_reference(&self, each: &mut dyn FnMut(&'static $crate::table::Reference, $crate::model::RowKey)) {
+                #[allow(unused_mut)]
+                let mut references = Self::TABLE.references.iter();
+                $({
+                    const TARGET: $crate::model::Table = $crate::model::Table::named_constant($parent);
+                    let key = ($(self.$parent_column.clone(),)+);
+                    $crate::model::RowKey::refer(TARGET, Some(key), &mut references, each);
+                })?
+                $($({
+                    const TARGET: $crate::model::Table = $crate::model::Table::named_constant($key_target);
+                    $crate::model::RowKey::refer(TARGET, Some((self.$key.clone(),)), &mut references, each);
+                })?)+
+                $($({
+                    const TARGET: $crate::model::Table = $crate::model::Table::named_constant($target);
+                    let key = $crate::state::Referring::key(&self.$column);
+                    $crate::model::RowKey::refer(TARGET, key, &mut references, each);
+                })?)*
+                let _ = (references, each);
+            }
+
             pub(crate) fn key_from_values(values: &[$crate::value::Value]) -> Result<($($key_type,)+), $crate::table::RowError> {
                 let mut values = $crate::table::Values::of_key(&Self::TABLE, values)?;
                 Ok(($(values.next::<$key_type>()?,)+))
@@ -127,6 +148,18 @@ macro_rules! tables {
                 match self { $(Table::$variant => &$row::TABLE),+ }
             }
 
+            /// The table of this name, which is one of the model's own: another does not compile.
+            pub(crate) const fn named_constant(name: &str) -> Table {
+                let mut index = 0;
+                while index < Table::ALL.len() {
+                    if $crate::table::same_text(Table::ALL[index].definition().name, name) {
+                        return Table::ALL[index];
+                    }
+                    index += 1;
+                }
+                panic!("no table has this name")
+            }
+
             /// The table of this name.
             pub fn named(name: &str) -> Option<Table> {
                 Table::ALL.iter().copied().find(|t| t.definition().name == name)
@@ -147,6 +180,11 @@ macro_rules! tables {
             /// The row's table and key.
             pub fn row_key(&self) -> RowKey {
                 match self { $(Row::$variant(row) => RowKey::$variant(row.key())),+ }
+            }
+
+            /// Calls `each` with every row that this one refers to: the reference, and the other row's key.
+            pub fn each_reference(&self, each: &mut dyn FnMut(&'static $crate::table::Reference, RowKey)) {
+                match self { $(Row::$variant(row) => row.each_reference(each)),+ }
             }
 
             /// The values in the order of the table's columns, the key first.
@@ -218,6 +256,23 @@ macro_rules! tables {
         }
 
         impl RowKey {
+            /// Calls `each` with the next reference and a key of `table`, if there is one.
+            fn refer<K: std::any::Any>(
+                table: Table,
+                key: Option<K>,
+                references: &mut std::slice::Iter<'static, $crate::table::Reference>,
+                each: &mut dyn FnMut(&'static $crate::table::Reference, RowKey),
+            ) {
+                let reference = references.next();
+                let key = key.as_ref().and_then(|key| {
+                    let key: &dyn std::any::Any = key;
+                    match table { $(Table::$variant => key.downcast_ref::<$key>().cloned().map(RowKey::$variant)),+ }
+                });
+                if let (Some(reference), Some(key)) = (reference, key) {
+                    each(reference, key);
+                }
+            }
+
             /// The least key of `table` that begins with these values; none where no key of the table can.
             pub(crate) fn starting(table: Table, prefix: &[Value]) -> Option<RowKey> {
                 match table { $(Table::$variant => <$key as $crate::state::KeyRange>::starting(prefix).map(RowKey::$variant)),+ }
@@ -248,6 +303,18 @@ macro_rules! tables {
             /// The row of this key.
             pub fn find(&self, key: &RowKey) -> Option<Row> {
                 match key { $(RowKey::$variant(key) => self.$field.get(key).cloned().map(Row::from)),+ }
+            }
+
+            /// Whether there is a row of this key.
+            pub fn contains(&self, key: &RowKey) -> bool {
+                match key { $(RowKey::$variant(key) => self.$field.contains_key(key)),+ }
+            }
+
+            /// Calls `each` with every reference of every row: the key of the row, the reference, and the other row's key.
+            pub(crate) fn each_reference(&self, each: &mut dyn FnMut(&dyn Fn() -> Row, &'static $crate::table::Reference, RowKey)) {
+                $(for row in self.$field.values() {
+                    row.each_reference(&mut |reference, key| each(&|| Row::from(row.clone()), reference, key));
+                })+
             }
 
             /// Whether any row is deactivated.

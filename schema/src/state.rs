@@ -291,6 +291,24 @@ impl Rows for Effective<'_> {
     }
 }
 
+/// A field that can name another object.
+pub(crate) trait Referring {
+    /// The key of the other object, if the field names one.
+    fn key(&self) -> Option<(Name,)>;
+}
+
+impl Referring for Name {
+    fn key(&self) -> Option<(Name,)> {
+        Some((self.clone(),))
+    }
+}
+
+impl Referring for Option<Name> {
+    fn key(&self) -> Option<(Name,)> {
+        self.clone().map(|name| (name,))
+    }
+}
+
 /// A type that keys are made of.
 pub trait KeyColumn: Column + Ord + Clone {
     /// A value that no other comes before, so that a range of keys can begin there.

@@ -1,68 +1,111 @@
-//! Every reference leads somewhere. Generic over all tables: the model says what refers to what.
+//! Every reference leads somewhere, and what is in effect refers to nothing that is deactivated. Generic over all tables:
+//! the model says what refers to what.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use super::Problem;
-use crate::model::{Configuration, Row, Table};
+use super::words::{How, dangling};
+use super::{Problem, Problems};
+use crate::changeset::{Change, Changeset};
+use crate::document::Path;
+use crate::model::{Configuration, Row, RowKey, Table};
+use crate::state::{Effective, Rows, StateError, referring};
 use crate::suggestion::did_you_mean;
 use crate::table::Reference;
 use crate::value::Value;
 
-pub(super) fn check(configuration: &Configuration, problems: &mut Vec<Problem>) {
-    let mut keys: HashMap<&str, BTreeSet<Vec<Value>>> = HashMap::new();
-    let referred: BTreeSet<&str> = Table::ALL
-        .iter()
-        .flat_map(|t| t.definition().references)
-        .map(|r| r.table)
-        .collect();
-    for row in configuration.rows() {
-        let name = row.table().definition().name;
-        if referred.contains(name) {
-            keys.entry(name).or_default().insert(row.row_key().values());
+/// All references of a configuration, of which `effective` is what is in effect.
+pub(super) fn check(
+    configuration: &Configuration,
+    effective: &Configuration,
+    problems: &mut Problems,
+) {
+    let all = std::ptr::eq(configuration, effective);
+    configuration.each_reference(&mut |row, reference, target| {
+        if effective.contains(&target) {
+            return;
+        }
+        if !configuration.contains(&target) {
+            let names = names(configuration.rows_of(target.table()));
+            problems.push(missing(&row(), reference, &target, &names));
+        } else if !all && effective.contains(&row().row_key()) {
+            problems.push(dangling(&row(), reference, &target, How::Deactivated));
+        }
+    });
+}
+
+/// The references that a change can have broken, of the state `after`. Of what `effective` holds besides the changed rows,
+/// only that it is or is not in effect has changed.
+pub(super) fn check_change(
+    after: &dyn Rows,
+    changeset: &Changeset,
+    effective: &Changeset,
+    problems: &mut Problems,
+) -> Result<(), StateError> {
+    let visible = Effective(after);
+    let mut rows = BTreeSet::new();
+    for changes in [changeset, effective] {
+        for change in changes.iter() {
+            match change {
+                Change::Delete(row) => rows.extend(referring(after, &row.row_key())?),
+                Change::Insert(row) | Change::Update { after: row, .. } => {
+                    rows.insert(row.clone());
+                }
+            }
         }
     }
-    let none = BTreeSet::new();
-    for row in configuration.rows() {
-        for reference in row.table().definition().references {
-            let known = keys.get(reference.table).unwrap_or(&none);
-            problems.extend(check_one(&row, reference, known));
+    for row in rows {
+        let mut targets = Vec::new();
+        row.each_reference(&mut |reference, target| targets.push((reference, target)));
+        for (reference, target) in targets {
+            if visible.find(&target)?.is_some() {
+                continue;
+            }
+            if after.find(&target)?.is_none() {
+                let names = names(after.below(target.table(), &[])?.into_iter());
+                problems.push(missing(&row, reference, &target, &names));
+            } else if visible.find(&row.row_key())?.is_some() {
+                problems.push(dangling(&row, reference, &target, How::Deactivated));
+            }
         }
+    }
+    Ok(())
+}
+
+/// The names of a table's objects, where names are all that their keys are.
+fn names(rows: impl Iterator<Item = Row>) -> Vec<String> {
+    let name = |row: Row| match row.row_key().values().as_slice() {
+        [Value::Text(name)] => Some(name.clone()),
+        _ => None,
+    };
+    rows.filter_map(name).collect()
+}
+
+fn missing(row: &Row, reference: &Reference, target: &RowKey, names: &[String]) -> Problem {
+    let values = target.values();
+    let key: Vec<String> = values.iter().map(Value::to_string).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (message, help) = unknown(reference.table, &key.join(" "), &names);
+    Problem {
+        path: place(row, reference),
+        message,
+        help,
     }
 }
 
-fn check_one(row: &Row, reference: &Reference, known: &BTreeSet<Vec<Value>>) -> Option<Problem> {
-    let columns = row.table().definition().columns;
-    let values = row.values();
-    let mut key = Vec::with_capacity(reference.columns.len());
-    let mut from_key = false;
-    for name in reference.columns {
-        let index = columns.iter().position(|c| c.name == *name)?;
-        from_key |= columns[index].key;
-        key.push(values[index].clone());
-    }
-    if key.contains(&Value::Null) || known.contains(&key) {
-        return None;
-    }
-    let text = key
-        .iter()
-        .map(Value::to_string)
-        .collect::<Vec<_>>()
-        .join(" ");
-    let path = match reference.columns {
-        [column] if !from_key => row.path().join(column),
-        _ => row.path(),
+/// The field that refers; the object itself where it refers by its key.
+pub(super) fn place(row: &Row, reference: &Reference) -> Path {
+    let definition = row.table().definition();
+    let field = |name: &str| {
+        let column = &definition.columns[definition.position(name)?];
+        (!column.key).then_some(column.field)
     };
-    let names: Vec<&str> = known
-        .iter()
-        .filter_map(|key| match key.as_slice() {
-            [Value::Text(name)] => Some(name.as_str()),
-            _ => None,
-        })
-        .collect();
-    let (message, help) = unknown(reference.table, &text, &names);
-    let mut problem = Problem::new(path, message);
-    problem.help = help;
-    Some(problem)
+    match reference.columns {
+        [column] => match field(column) {
+            Some(field) => row.path().join(field),
+            None => row.path(),
+        },
+        _ => row.path(),
+    }
 }
 
 /// What is said of a name that is none of a table's, and what helps.

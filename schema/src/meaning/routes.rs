@@ -1,97 +1,153 @@
 //! Static routes and their next hops.
 
-use std::collections::{HashMap, HashSet};
-
 use ipnet::IpNet;
 
 use super::addresses::{family, on_link};
-use super::{Facts, Problem};
-use crate::model::{MOST_NEXT_HOPS, NextHopRow, Row};
-use crate::types::{Name, Prefix, RouteType};
+use super::facts::Facts;
+use super::look_up::LookUp;
+use super::{Problem, Problems};
+use crate::document::Path;
+use crate::model::{MOST_NEXT_HOPS, NextHopRow, RouteRow};
+use crate::types::{InterfaceType, Name, Prefix, RouteType};
 
-pub(super) fn check(facts: &Facts<'_>, problems: &mut Vec<Problem>) {
-    let mut connected: HashMap<(&Name, IpNet), &Name> = HashMap::new();
-    for (interface, networks) in &facts.addresses {
-        if let Some(vpc) = facts.vpc_of(interface) {
-            for network in networks {
-                connected.entry((vpc, network.trunc())).or_insert(interface);
-            }
+pub(super) fn check<L: LookUp>(
+    facts: &Facts<'_, L>,
+    vpc: &Name,
+    prefix: Prefix,
+    problems: &mut Problems,
+) {
+    let key = (vpc.clone(), prefix);
+    let Some(route) = facts.rows.find::<RouteRow>(&key) else {
+        return;
+    };
+    let path = || Path::new(["vpcs", vpc.as_str(), "routes"]).join(prefix);
+    let mut count = 0;
+    let mut seen = Vec::new();
+    for hop in facts.rows.below::<NextHopRow, _>(key.clone()) {
+        count += 1;
+        let same = (hop.interface.clone(), hop.via);
+        if seen.contains(&same) {
+            let message = "the same next hop appears twice";
+            problems.push(Problem::new(super::path(&*hop), message));
         }
+        seen.push(same);
+        check_next_hop(facts, &hop, problems);
     }
-    // Both tables have the order (VPC, prefix): the next hops of a route are the next in line.
-    let mut next_hops = facts.configuration.route_next_hop.values().peekable();
-    for route in facts.configuration.route.values() {
-        let key = (&route.vpc, &route.prefix);
-        while next_hops
-            .next_if(|hop| (&hop.vpc, &hop.prefix) < key)
-            .is_some()
-        {}
-        let mut hops: Vec<&NextHopRow> = Vec::new();
-        while let Some(hop) = next_hops.next_if(|hop| (&hop.vpc, &hop.prefix) == key) {
-            hops.push(hop);
-        }
-        let path = || Row::from(route.clone()).path();
-        match (route.route_type, hops.len()) {
-            (RouteType::Unicast, 0) => problems.push(
-                Problem::new(path(), "a unicast route needs a next hop, it has none")
-                    .help("give it next_hops, or the type blackhole or unreachable"),
-            ),
-            (RouteType::Unicast, count) if count > MOST_NEXT_HOPS => problems.push(Problem::new(
+    match (route.route_type, count) {
+        (RouteType::Unicast, 0) => problems.push(
+            Problem::new(path(), "a unicast route needs a next hop, it has none")
+                .help("give it next_hops, or the type blackhole or unreachable"),
+        ),
+        (RouteType::Unicast, count) if count > MOST_NEXT_HOPS => problems.push(Problem::new(
+            path().join("next_hops"),
+            format!("expected at most {MOST_NEXT_HOPS} next hops, found {count}"),
+        )),
+        (RouteType::Unicast, _) | (_, 0) => {}
+        (other, _) => problems.push(
+            Problem::new(
                 path().join("next_hops"),
-                format!("expected at most {MOST_NEXT_HOPS} next hops, found {count}"),
-            )),
-            (RouteType::Unicast, _) | (_, 0) => {}
-            (other, _) => problems.push(
-                Problem::new(
-                    path().join("next_hops"),
-                    format!("a route of type {other} has no next hops"),
-                )
-                .help("leave next_hops out, or make the type unicast"),
-            ),
+                format!("a route of type {other} has no next hops"),
+            )
+            .help("leave next_hops out, or make the type unicast"),
+        ),
+    }
+    match (route.route_type, &route.to_vpc) {
+        (RouteType::Vpc, None) => {
+            let message = "a route of type vpc needs the field \"to_vpc\"";
+            problems.push(Problem::new(path(), message));
         }
-        if let Some(interface) = connected.get(&(&route.vpc, route.prefix.network())) {
-            problems.push(
-                Problem::new(
-                    path(),
-                    format!(
-                        "{} is the subnet of interface \"{interface}\"",
-                        route.prefix
-                    ),
-                )
-                .help("the subnets of a VPC's interfaces are routes by themselves"),
-            );
-        }
-        check_next_hops(facts, route.prefix, &hops, problems);
+        (RouteType::Vpc, Some(_)) => check_leak(facts, &route, problems),
+        (_, None) => {}
+        (other, Some(_)) => problems.push(
+            Problem::new(
+                path().join("to_vpc"),
+                format!("a route of type {other} is not looked up in another VPC"),
+            )
+            .help("leave to_vpc out, or make the type vpc"),
+        ),
+    }
+    if let Some(interface) = facts.vpc(vpc).connected(prefix) {
+        problems.push(
+            Problem::new(
+                path(),
+                format!("{prefix} is the subnet of interface \"{interface}\""),
+            )
+            .help("the subnets of a VPC's interfaces are routes by themselves"),
+        );
     }
 }
 
-fn check_next_hops(
-    facts: &Facts<'_>,
-    prefix: Prefix,
-    hops: &[&NextHopRow],
-    problems: &mut Vec<Problem>,
-) {
-    let mut seen = HashSet::new();
-    for hop in hops {
-        let path = || Row::from((*hop).clone()).path();
-        if !seen.insert((&hop.interface, hop.via)) {
-            problems.push(Problem::new(path(), "the same next hop appears twice"));
+fn check_next_hop<L: LookUp>(facts: &Facts<'_, L>, hop: &NextHopRow, problems: &mut Problems) {
+    let interface = facts.interface(&hop.interface);
+    if let Some(interface) = &interface
+        && interface.row.kind() == InterfaceType::Loopback
+    {
+        let message = format!("nothing leaves by \"{}\": it is a loopback", hop.interface);
+        problems.push(Problem::new(super::path(hop).join("interface"), message));
+        return;
+    }
+    let Some(via) = hop.via else { return };
+    let path = || super::path(hop).join("via");
+    let destination = hop.prefix.network().network();
+    if via.is_ipv4() != destination.is_ipv4() {
+        problems.push(Problem::new(
+            path(),
+            format!(
+                "expected an {} address for {}, found {via}",
+                family(destination),
+                hop.prefix
+            ),
+        ));
+    } else if let Some(interface) = interface
+        && let Err(why) = on_link(&interface.addresses, via)
+    {
+        let message = format!("{why}, expected a router on \"{}\"", hop.interface);
+        problems.push(Problem::new(path(), message));
+    }
+}
+
+/// Looking a packet up again and again must come to an end. Asked is where a packet to the route's prefix gets for which no
+/// VPC on its way has a longer prefix than this route's.
+fn check_leak<L: LookUp>(facts: &Facts<'_, L>, route: &RouteRow, problems: &mut Problems) {
+    let mut way = vec![route.vpc.clone()];
+    let mut next = route.to_vpc.clone();
+    while let Some(vpc) = next {
+        let round = way.contains(&vpc);
+        way.push(vpc.clone());
+        if round {
+            let names: Vec<&str> = way.iter().map(Name::as_str).collect();
+            let message = format!(
+                "a packet to {} would be looked up without end: {}",
+                route.prefix,
+                names.join(", then ")
+            );
+            problems.push(Problem::new(super::path(route).join("to_vpc"), message));
+            return;
         }
-        let Some(via) = hop.via else { continue };
-        let destination = prefix.network().network();
-        if via.is_ipv4() != destination.is_ipv4() {
-            problems.push(Problem::new(
-                path().join("via"),
-                format!(
-                    "expected an {} address for {prefix}, found {via}",
-                    family(destination)
-                ),
-            ));
-        } else if facts.vpc_of(&hop.interface).is_some()
-            && let Err(why) = on_link(facts.addresses_of(&hop.interface), via)
-        {
-            let message = format!("{why}, expected a router on \"{}\"", hop.interface);
-            problems.push(Problem::new(path().join("via"), message));
+        next = leak_of(facts, &vpc, route.prefix);
+    }
+}
+
+/// The VPC that a packet to this prefix is looked up in again from `vpc`, if it is.
+fn leak_of<L: LookUp>(facts: &Facts<'_, L>, vpc: &Name, prefix: Prefix) -> Option<Name> {
+    let known = facts.vpc(vpc);
+    for prefix in covering(prefix) {
+        if known.connected(prefix).is_some() {
+            return None;
+        }
+        if let Some(route) = facts.rows.find::<RouteRow>(&(vpc.clone(), prefix)) {
+            return match route.route_type {
+                RouteType::Vpc => route.to_vpc.clone(),
+                _ => None,
+            };
         }
     }
+    None
+}
+
+/// A prefix and all that hold it, the longest first.
+pub(super) fn covering(prefix: Prefix) -> impl Iterator<Item = Prefix> {
+    let network = prefix.network();
+    let lengths = (0..=network.prefix_len()).rev();
+    lengths.filter_map(move |length| Some(Prefix::new(IpNet::new(network.addr(), length).ok()?)))
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{InterfaceAddressRow, InterfaceRow, PoolRangeRow, PoolRow, Row, VpcRow};
-use crate::types::{AddressRange, InterfaceAddress};
+use crate::types::{AddressRange, InterfaceAddress, Name};
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()

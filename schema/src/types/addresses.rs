@@ -109,6 +109,12 @@ impl From<IpAddr> for AddressOrPrefix {
     }
 }
 
+impl From<Prefix> for AddressOrPrefix {
+    fn from(prefix: Prefix) -> Self {
+        AddressOrPrefix(prefix)
+    }
+}
+
 impl fmt::Display for AddressOrPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.address() {

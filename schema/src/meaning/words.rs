@@ -1,0 +1,85 @@
+//! What is said of a reference that cannot be: both rows by name, what the one does with the other, and why it cannot.
+
+use super::Problem;
+use super::references::place;
+use crate::model::{Row, RowKey, Table};
+use crate::table::{Reference, Step};
+use crate::value::Value;
+
+/// Why a row cannot be referred to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// It is not there.
+    Missing,
+    /// The commit that is being checked deletes it.
+    Deleted,
+    /// It is deactivated, or something that it stands in is.
+    Deactivated,
+}
+
+/// The problem of a row whose reference leads to `target`: "route blue/0.0.0.0/0 leaves by interface wan, which this commit
+/// deletes".
+pub fn dangling(referring: &Row, reference: &Reference, target: &RowKey, how: How) -> Problem {
+    let why = match how {
+        How::Missing => "does not exist",
+        How::Deleted => "this commit deletes",
+        How::Deactivated => "is deactivated",
+    };
+    let subject = described(&referring.row_key());
+    let verb = verb(referring.table(), reference);
+    let object = described(target);
+    Problem::new(
+        place(referring, reference),
+        format!("{subject} {verb} {object}, which {why}"),
+    )
+}
+
+/// An object by its noun and its key: `route blue/0.0.0.0/0`. What has no name of its own, such as a next hop, goes by the
+/// object that it is part of.
+pub(super) fn described(key: &RowKey) -> String {
+    let named = crate::state::ancestors(key).filter(|above| is_named(above.table()));
+    let named = match is_named(key.table()) {
+        true => key.clone(),
+        false => named.last().unwrap_or_else(|| key.clone()),
+    };
+    let values = named.values();
+    let key: Vec<String> = values.iter().map(Value::to_string).collect();
+    format!("{} {}", named.table().definition().noun(), key.join("/"))
+}
+
+fn is_named(table: Table) -> bool {
+    matches!(table.definition().steps().last(), Some(Step::Key(_)))
+}
+
+/// What a row does with what it refers to, as people say it.
+fn verb(table: Table, reference: &Reference) -> &'static str {
+    let [column] = reference.columns else {
+        return "is part of";
+    };
+    match (table, *column) {
+        (Table::NextHop, "interface") => "leaves by",
+        (Table::Masquerade | Table::Exclusion, "interface") => "is for what leaves by",
+        (Table::Masquerade, "pool") => "is translated to",
+        (Table::Masquerade | Table::Exclusion, "vpc") => "is for senders of",
+        (Table::PortForward, "external_interface") => "is for what is sent to",
+        (Table::PortForward | Table::StaticNat, "external_vpc") => "has its external address in",
+        (Table::PortForward | Table::StaticNat, "internal_vpc") => "leads into",
+        (Table::Route, "to_vpc") => "is looked up again in",
+        (Table::Interface, "parent") => "is a VLAN of",
+        (Table::Interface, "underlay") => "is carried by",
+        (Table::Interface | Table::Peering, "acl_in" | "acl_out" | "acl") => "is filtered by",
+        (Table::Interface, "policer") => "is policed by",
+        (Table::Interface, "shaper") => "is shaped by",
+        (Table::AclRule, "from_vpc") => "matches what comes from",
+        (Table::AclRule, "to_vpc") => "matches what goes to",
+        (Table::AclRule, "source_set" | "destination_set" | "service") => "matches",
+        (Table::Probe, "interface") => "comes in by",
+        (Table::Probe, "out_interface") => "is to leave by",
+        (Table::Intent, "from_vpc") => "is about what comes from",
+        (Table::Intent, "to_vpc") => "is about what goes to",
+        (Table::PeeringSide, "vpc") => "peers with",
+        (Table::RouteSourceVpc, "vpc") => "puts routes into",
+        (Table::Interface | Table::Pool | Table::Route, "vpc") => "belongs to",
+        _ => "is part of",
+    }
+}
