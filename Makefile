@@ -34,9 +34,13 @@ demo: deps ## Two VPCs, an internet, real traffic: every step checked, in under 
 test: deps ## All tests: unit, property, end to end (these take root; without it they are skipped and say so)
 	@$(CARGO) nextest run --workspace --profile $(NEXTEST_PROFILE) $(TEST)
 
+# The peers of the store's benchmarks record sessions. One SQLite for all release builds, so that it is built once.
+bench build: export LIBSQLITE3_FLAGS := -DSQLITE_ENABLE_SESSION -DSQLITE_ENABLE_PREUPDATE_HOOK
+
 .PHONY: bench
 bench: ## Lists the benchmarks; make bench NAME=x runs one
-	@$(CARGO) run --package rewire-bench --release --quiet -- $(NAME)
+	@$(CARGO) build --package rewire-bench --package rewire-cli --features rewire-bench/session --release --quiet
+	@"$(target)/release/rewire-bench" $(NAME)
 
 .PHONY: lint
 lint: deps ## Format, clippy (with and without DPDK), licences and sources of what we build on

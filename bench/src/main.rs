@@ -6,9 +6,17 @@
 
 mod commit_durable;
 mod commit_live;
+mod commit_ovsdb;
 mod configuration;
 mod forward4;
+mod history;
+mod journal_verify;
+mod load_1m;
+mod program;
 mod report;
+mod rewind;
+mod session;
+mod stores;
 
 use std::process::ExitCode;
 
@@ -24,8 +32,38 @@ struct Benchmark {
 const BENCHMARKS: &[Benchmark] = &[
     Benchmark {
         name: "commit-durable",
-        about: "a one-row durable commit at 10,000 rows, beside raw SQLite (WAL, synchronous FULL)",
+        about: "a one-row durable commit at 1,000,000 rows, beside raw SQLite (WAL, synchronous FULL, a recording session)",
         run: commit_durable::run,
+    },
+    Benchmark {
+        name: "commit-scale",
+        about: "a one-row durable commit at 1,000,000 rows, beside itself at 1,000",
+        run: commit_durable::scale,
+    },
+    Benchmark {
+        name: "commit-ovsdb",
+        about: "a one-row durable commit at 1,000,000 rows, beside a durable transaction of OVSDB",
+        run: commit_ovsdb::run,
+    },
+    Benchmark {
+        name: "load-1m",
+        about: "a million routes from a document to a durable revision, beside raw SQLite inserting the same rows",
+        run: load_1m::run,
+    },
+    Benchmark {
+        name: "rewind",
+        about: "going back from one small commit at 1,000,000 rows, beside that commit",
+        run: rewind::run,
+    },
+    Benchmark {
+        name: "history",
+        about: "log, blame and diff as whole processes, at 10,000 revisions and 100,000 rows; no peer",
+        run: history::run,
+    },
+    Benchmark {
+        name: "journal-verify",
+        about: "verifying a journal, chain, changesets, digests and rows, a byte of it; no peer",
+        run: journal_verify::run,
     },
     Benchmark {
         name: "commit-live",

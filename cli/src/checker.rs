@@ -8,11 +8,10 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
-use rewire_compiler::{CompileError, Compiler, unsupported};
-use rewire_configdb::{Checker, StateReader};
+use rewire_compiler::{CompileError, Compiler, not_yet};
+use rewire_configdb::{Checker, Looking, StateReader};
 use rewire_schema::source::{self, LARGEST_DOCUMENT, Source};
-use rewire_schema::state::StateError;
-use rewire_schema::{Changeset, Configuration, Problem, Row, RowKey, Rows, Table, Value, meaning};
+use rewire_schema::{Changeset, Configuration, Problem, meaning};
 
 use crate::failure::{Code, Failure};
 
@@ -23,19 +22,6 @@ fn problems(configuration: &Configuration) -> Vec<Problem> {
     problems.extend(effective.rows().filter_map(|row| not_yet(&row)));
     problems.sort_by(|a, b| a.path.cmp(&b.path));
     problems
-}
-
-/// What of a row this dataplane cannot do yet.
-fn not_yet(row: &Row) -> Option<Problem> {
-    let (field, what) = unsupported(row)?;
-    let path = match field {
-        Some(field) => row.path().join(field),
-        None => row.path(),
-    };
-    Some(Problem::new(
-        path,
-        format!("{what} not in this dataplane yet"),
-    ))
 }
 
 /// What keeps a configuration from being compiled, as a problem of its own place.
@@ -61,32 +47,8 @@ impl Checker for OfChange {
         state: &dyn StateReader,
         changeset: &Changeset,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let problems = meaning::check_change_and(&InCommit(state), changeset, &not_yet)?;
+        let problems = meaning::check_change_and(&Looking(state), changeset, &not_yet)?;
         Ok(refuse(problems)?)
-    }
-}
-
-/// The state of a commit that is being checked, to be looked into.
-struct InCommit<'a>(&'a dyn StateReader);
-
-fn state_error(error: rewire_configdb::Error) -> StateError {
-    StateError(Box::new(error))
-}
-
-impl Rows for InCommit<'_> {
-    fn find(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
-        self.0.row(key).map_err(state_error)
-    }
-    fn below(&self, table: Table, key_prefix: &[Value]) -> Result<Vec<Row>, StateError> {
-        self.0.below(table, key_prefix).map_err(state_error)
-    }
-    fn by(
-        &self,
-        table: Table,
-        columns: &[&'static str],
-        values: &[Value],
-    ) -> Result<Vec<Row>, StateError> {
-        self.0.by(table, columns, values).map_err(state_error)
     }
 }
 
@@ -116,9 +78,8 @@ pub(crate) fn check(configuration: &Configuration) -> Result<(), Refusal> {
     refuse(problems(configuration))
 }
 
-/// Checks a configuration, and compiles all of it, as a gateway does when it starts. Cost: the configuration.
-pub(crate) fn check_full(configuration: Configuration) -> Result<(), Refusal> {
-    check(&configuration)?;
+/// Compiles a whole configuration, as a gateway does when it starts. Cost: the configuration.
+pub(crate) fn compile(configuration: Configuration) -> Result<(), Refusal> {
     match Compiler::compile(configuration, 0) {
         Ok(_) => Ok(()),
         Err(errors) => Err(Refusal(errors.iter().map(problem).collect())),

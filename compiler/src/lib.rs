@@ -33,7 +33,7 @@ mod unsupported;
 
 pub use compiler::{Compiled, Compiler, PortChange};
 pub use error::{CompileError, Errors};
-pub use unsupported::unsupported;
+pub use unsupported::{not_yet, unsupported};
 
 /// The most VPCs, and the most interfaces, that a configuration can have.
 pub const MOST_INDICES: u16 = u16::MAX;

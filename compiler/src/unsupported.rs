@@ -1,9 +1,22 @@
 //! What a configuration can say and this dataplane cannot do yet. It is refused by name, never ignored.
 
-use rewire_schema::Row;
 use rewire_schema::types::{InterfaceType, RouteType, TransportProtocol};
+use rewire_schema::{Problem, Row};
 
 use crate::error::{CompileError, Errors};
+
+/// What of a row this dataplane cannot do yet, as a problem at its place: "shapers are not in this dataplane yet".
+pub fn not_yet(row: &Row) -> Option<Problem> {
+    let (field, what) = unsupported(row)?;
+    let path = match field {
+        Some(field) => row.path().join(field),
+        None => row.path(),
+    };
+    Some(Problem::new(
+        path,
+        format!("{what} not in this dataplane yet"),
+    ))
+}
 
 /// The first thing of a row that is not in this dataplane: the field (none for the object itself), and what it is, with its
 /// verb: "{what} not in this dataplane yet". What stands below an object that is refused is not asked.

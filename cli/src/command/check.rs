@@ -14,11 +14,17 @@ use crate::view::{self, State, revisions};
 ///
 /// A document goes through all that `load` asks of it; the store is not needed. The candidate goes through all that a
 /// commit asks of it, merged with what others committed since, in a transaction that is taken back.
+///
+/// What passes compiles, so that neither need be compiled to know. --full does it all the same, at the cost of the
+/// configuration.
 #[derive(clap::Args)]
 pub(crate) struct Check {
     /// The document; - for standard input [default: the candidate]
     #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     file: Option<PathBuf>,
+    /// Compile all of it, too, as a gateway does when it starts
+    #[arg(long)]
+    full: bool,
 }
 
 impl Check {
@@ -29,6 +35,9 @@ impl Check {
             let source = checker::read_document(&file)?;
             let rows = source.configuration.len();
             let name = checker::document_name(&file);
+            if self.full {
+                checker::compile(source.configuration)?;
+            }
             drop(waiting);
             return Ok(context.done(
                 || format!("{name} is good: {rows} rows\n"),
@@ -50,6 +59,9 @@ impl Check {
                 ..CommitRequest::new(candidate.base, &candidate.changeset, "", "")
             };
             merged = store.check(request, &mut checker::checker())?.merged;
+        }
+        if self.full {
+            checker::compile(State::Candidate(None).configuration(context, &store)?)?;
         }
         drop(waiting);
         let (base, counts) = (candidate.base, Counts::of(&candidate.changeset));

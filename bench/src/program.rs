@@ -1,0 +1,53 @@
+//! The `rewire` command beside this program, run as people run it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::stores::Failure;
+
+/// The release binary, which `make bench` builds beside this one.
+fn binary() -> Result<PathBuf, Failure> {
+    let path = std::env::current_exe()?.with_file_name("rewire");
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(format!(
+            "{} is not there: run `make bench`, which builds it",
+            path.display()
+        )
+        .into())
+    }
+}
+
+/// Runs `rewire` on a store; gives the nanoseconds of the whole process.
+pub(crate) fn rewire(store: &Path, arguments: &[&str]) -> Result<f64, Failure> {
+    let start = Instant::now();
+    let output = Command::new(binary()?)
+        .args(arguments)
+        .arg("--store")
+        .arg(store)
+        .env("REWIRE_AUTHOR", "bench")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .output()?;
+    let time = start.elapsed().as_nanos() as f64;
+    if output.status.success() {
+        Ok(time)
+    } else {
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(format!("rewire {}: {said}", arguments.join(" ")).into())
+    }
+}
+
+/// The most memory that any child had resident, in MiB.
+pub(crate) fn largest_child_mib() -> f64 {
+    // SAFETY: all zeros is a valid `rusage`, and the call writes nothing but that.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage);
+        usage
+    };
+    usage.ru_maxrss as f64 / 1024.0
+}
