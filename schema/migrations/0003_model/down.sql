@@ -31,6 +31,7 @@ DROP TABLE address_set_member;
 DROP TABLE address_set;
 DROP TABLE conntrack;
 
+DROP INDEX vpc_vni;
 DROP INDEX vpc_unique_vni;
 ALTER TABLE masquerade_source DROP COLUMN annotation;
 ALTER TABLE masquerade_source DROP COLUMN deactivated;

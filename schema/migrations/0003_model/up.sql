@@ -119,6 +119,7 @@ ALTER TABLE vpc ADD COLUMN vni INTEGER CHECK (vni BETWEEN 1 AND 16777215);
 ALTER TABLE vpc ADD COLUMN deactivated INTEGER CHECK (deactivated = 1);
 ALTER TABLE vpc ADD COLUMN annotation TEXT CHECK (length(annotation) <= 255);
 CREATE UNIQUE INDEX vpc_unique_vni ON vpc (vni) WHERE deactivated IS NULL;
+CREATE INDEX vpc_vni ON vpc (vni) WHERE vni IS NOT NULL;
 
 ALTER TABLE interface_address ADD COLUMN deactivated INTEGER CHECK (deactivated = 1);
 ALTER TABLE interface_address ADD COLUMN annotation TEXT CHECK (length(annotation) <= 255);

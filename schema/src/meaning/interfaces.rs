@@ -63,10 +63,11 @@ fn fields_of_type(row: &InterfaceRow, problems: &mut Problems) {
     ];
     for (field, is_there, needed, allowed) in fields {
         if needed.contains(&kind) && !is_there {
-            let message = format!("an interface of type {kind} needs the field \"{field}\"");
+            let article = if field == "underlay" { "an" } else { "a" };
+            let message = format!("a {kind} interface needs {article} {field}");
             problems.push(Problem::new(path(&row.name), message));
         } else if is_there && !needed.contains(&kind) && !allowed.contains(&kind) {
-            let message = format!("an interface of type {kind} has no \"{field}\"");
+            let message = format!("a {kind} interface has no {field}");
             problems.push(
                 Problem::new(path(&row.name).join(field), message)
                     .help(format!("leave {field} out, or change the type")),
