@@ -261,6 +261,7 @@ interfaces:
     4 |   wna: {description: the inside}
       |   ^^^
       |
+      = help: this is not there yet, and what is new must be complete
       = note: vpc: The VPC that frames received here belong to.
     "##);
 }
