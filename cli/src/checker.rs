@@ -149,7 +149,6 @@ interfaces:
             ["policers.slow: policers are not in this dataplane yet"]
         );
         assert!(check(&source.configuration).is_err());
-        assert!(check(&source.configuration).is_err());
         let text = source.diagnose(problems).render(false);
         assert!(text.contains("document.yaml:6:"), "{text}");
     }
