@@ -4,7 +4,8 @@
 //! deletion. For each prefix of that, the disk is built as a power failure at this moment may have left it, and opened as a store on the real VFS.
 //!
 //! `REWIRE_SEED` sets the first history's seed, `REWIRE_HISTORIES` how many there are; each has the seed after the last.
-//! `REWIRE_STEPS` sets how long they are.
+//! `REWIRE_STEPS` sets how long they are. With `REWIRE_THOROUGH=1` the power fails after every operation where a store is
+//! made or upgraded, too, and not only after every few.
 
 #[path = "power/check.rs"]
 mod check;
@@ -38,9 +39,23 @@ fn setting(name: &str, otherwise: u64) -> u64 {
     }
 }
 
-/// Checks all power failures of a history; gives their number and that of the disks they left.
-fn expect_no_broken_promise(history: &History, seed: u64, repeat: &str) -> (usize, usize) {
-    let report = check(history, seed);
+/// Making and upgrading a store takes hundreds of operations: usually the power fails after every so many of them.
+fn usual_step(step: usize) -> usize {
+    match setting("REWIRE_THOROUGH", 0) {
+        0 => step,
+        _ => 1,
+    }
+}
+
+/// Checks the power failures of a history, after every `step`th operation; gives their number and that of the disks they
+/// left.
+fn expect_no_broken_promise(
+    history: &History,
+    seed: u64,
+    step: usize,
+    repeat: &str,
+) -> (usize, usize) {
+    let report = check(history, seed, step);
     let broken: Vec<String> = report.broken.iter().map(ToString::to_string).collect();
     assert!(
         broken.is_empty(),
@@ -60,14 +75,14 @@ fn seeds(histories: u64) -> std::ops::Range<u64> {
 
 #[test]
 fn power_failures_leave_whole_revisions_and_all_that_were_acknowledged() {
-    let steps = setting("REWIRE_STEPS", 24) as usize;
+    let steps = setting("REWIRE_STEPS", 14) as usize;
     let (mut failures, mut disks, mut revisions) = (0, 0, 0);
     let mut verbs: BTreeMap<Verb, usize> = BTreeMap::new();
-    let seeds = seeds(4);
+    let seeds = seeds(3);
     for seed in seeds.clone() {
         let history = history(seed, steps, Syncs::All);
         let repeat = format!("REWIRE_SEED={seed} REWIRE_HISTORIES=1 REWIRE_STEPS={steps}");
-        let (more_failures, more_disks) = expect_no_broken_promise(&history, seed, &repeat);
+        let (more_failures, more_disks) = expect_no_broken_promise(&history, seed, 1, &repeat);
         failures += more_failures;
         disks += more_disks;
         let last = history.worlds.last().unwrap().as_ref();
@@ -105,7 +120,7 @@ fn power_failures_while_a_store_is_created_leave_none_or_a_whole_one() {
     let history = creation(Syncs::All);
     for seed in seeds(1) {
         let repeat = format!("REWIRE_SEED={seed} REWIRE_HISTORIES=1");
-        let (failures, disks) = expect_no_broken_promise(&history, seed, &repeat);
+        let (failures, disks) = expect_no_broken_promise(&history, seed, usual_step(4), &repeat);
         println!("{failures} power failures, which left {disks} different disks");
     }
 }
@@ -122,7 +137,7 @@ fn power_failures_while_a_store_is_made_of_a_journal_leave_none_or_a_whole_one()
     let history = creation_from(&journal, Syncs::All);
     for seed in seeds(1) {
         let repeat = format!("REWIRE_SEED={seed} REWIRE_HISTORIES=1");
-        let (failures, disks) = expect_no_broken_promise(&history, seed, &repeat);
+        let (failures, disks) = expect_no_broken_promise(&history, seed, usual_step(4), &repeat);
         println!("{failures} power failures, which left {disks} different disks");
     }
 }
@@ -134,7 +149,7 @@ fn power_failures_while_a_store_is_upgraded_leave_the_old_or_the_new_one() {
     let history = upgrade(&old, Syncs::All);
     for seed in seeds(1) {
         let repeat = format!("REWIRE_SEED={seed} REWIRE_HISTORIES=1");
-        let (failures, disks) = expect_no_broken_promise(&history, seed, &repeat);
+        let (failures, disks) = expect_no_broken_promise(&history, seed, usual_step(8), &repeat);
         println!("{failures} power failures, which left {disks} different disks");
     }
 }
@@ -144,7 +159,7 @@ fn power_failures_while_a_store_is_upgraded_leave_the_old_or_the_new_one() {
 fn a_disk_that_lies_about_syncs_loses_acknowledged_revisions() {
     for syncs in [Syncs::None, Syncs::NotOfLogs, Syncs::NotOfTheFolder] {
         let seed = 1;
-        let broken = check(&history(seed, 8, syncs), seed).broken;
+        let broken = check(&history(seed, 8, syncs), seed, 1).broken;
         let lost = broken
             .iter()
             .find(|broken| matches!(broken.promise, Promise::Lost { .. }));
@@ -156,7 +171,9 @@ fn a_disk_that_lies_about_syncs_loses_acknowledged_revisions() {
 #[test]
 fn a_disk_that_lies_about_syncs_loses_a_store_that_was_just_created() {
     for syncs in [Syncs::None, Syncs::NotOfTheFolder] {
-        let broken = check(&creation(syncs), 1).broken;
+        let history = creation(syncs);
+        // After the last operation, that is.
+        let broken = check(&history, 1, history.operations.len()).broken;
         let gone = broken
             .iter()
             .find(|broken| matches!(broken.promise, Promise::Gone));

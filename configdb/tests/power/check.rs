@@ -63,12 +63,13 @@ impl fmt::Display for Broken {
     }
 }
 
-/// Checks all power failures of a history, on two threads.
-pub(crate) fn check(history: &History, seed: u64) -> Report {
+/// Checks the power failures of a history after every `step`th operation, on two threads.
+pub(crate) fn check(history: &History, seed: u64, step: usize) -> Report {
     let (half, end) = (history.operations.len() / 2, history.operations.len());
     std::thread::scope(|scope| {
         let threads = [0..half, half..end];
-        let threads = threads.map(|part| scope.spawn(move || check_part(part, history, seed)));
+        let threads =
+            threads.map(|part| scope.spawn(move || check_part(part, history, seed, step)));
         let mut all = Report::default();
         for thread in threads {
             let part = thread.join().unwrap();
@@ -81,8 +82,8 @@ pub(crate) fn check(history: &History, seed: u64) -> Report {
     })
 }
 
-/// Cuts the power after each of these operations.
-fn check_part(part: Range<usize>, history: &History, seed: u64) -> Report {
+/// Cuts the power after every `step`th of these operations. The seed says which is the first.
+fn check_part(part: Range<usize>, history: &History, seed: u64, step: usize) -> Report {
     let mut report = Report::default();
     let mut disk = Disk::new(&history.start);
     let mut acknowledged = 0;
@@ -92,7 +93,7 @@ fn check_part(part: Range<usize>, history: &History, seed: u64) -> Report {
         if let Operation::Mark(steps) = operation {
             acknowledged = *steps;
         }
-        if !part.contains(&at) {
+        if !part.contains(&at) || !(at + seed as usize).is_multiple_of(step) {
             continue;
         }
         for fate in Fate::ALL {
