@@ -4,8 +4,9 @@ mod completion;
 mod shell;
 mod verb;
 
-use rewire_configdb::{CandidateEdit, Reader, Store};
-use rewire_schema::edit::{self, Command, EditError, Edits, Incomplete, Outcome};
+use rewire_configdb::{CandidateEdit, Error, Reader, Store};
+use rewire_schema::Changeset;
+use rewire_schema::edit::{self, Command, EditError, Edits, Incomplete, Outcome, Script};
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
@@ -73,6 +74,23 @@ impl Editing {
         let outcome = edit::apply(&base, &mut self.edits, command);
         self.changed |= outcome.as_ref().is_ok_and(|outcome| !outcome.is_empty());
         Ok(outcome)
+    }
+
+    /// Adds what a document changes in the state under the edits.
+    pub(crate) fn add(&mut self, store: &Store, more: &Changeset) -> Result<(), Failure> {
+        let base = self.base(store)?;
+        self.edits.changeset.then(more).map_err(Error::from)?;
+        edit::complete_drafts(&base, &mut self.edits)?;
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Does the commands of a text; none of them, where one does not fit.
+    pub(crate) fn run(&mut self, store: &Store, script: &Script) -> Result<(), Failure> {
+        let base = self.base(store)?;
+        script.apply(&base, &mut self.edits)?;
+        self.changed = true;
+        Ok(())
     }
 
     /// Saves the edits, if there are any that are not saved.

@@ -68,7 +68,7 @@ fn the_first_command_that_fails_ends_a_script() {
         ("filter", "show | more\n"),
         (
             "incomplete",
-            "set interfaces dmz vpc red\ncommit -m \"too early\"\n",
+            "set interfaces dmz mtu 9000\ncommit -m \"too early\"\n",
         ),
     ] {
         let mut session = shell(lines);

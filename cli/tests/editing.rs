@@ -11,17 +11,12 @@ fn a_network_is_made_by_commands() {
     session.rewire(&["set", "vpcs", "blue", "description", "the inside"]);
     session.rewire(&[
         "set",
-        "interfaces",
-        "lan",
-        "vpc",
-        "blue",
-        "port",
-        "null:lan",
+        "interfaces", "lan", "port", "null:lan", "mac", "02:00:00:00:00:01",
     ]);
     session.rewire(&["set", "interfaces", "lan", "addresses", "10.1.0.1/24"]);
     session.rewire(&["check"]);
     session.rewire(&["commit", "-m", "too early"]);
-    session.rewire(&["set", "interfaces.lan.mac", "02:00:00:00:00:01"]);
+    session.rewire(&["set", "interfaces.lan.vpc", "blue"]);
     session.rewire(&[
         "set",
         "vpcs",
@@ -139,5 +134,31 @@ fn candidates_are_apart_and_brought_up_to_date() {
     session.quietly(&["--candidate", "bob", "commit", "--no-wait"]);
     session.rewire(&["--candidate", "ada", "update"]);
     session.rewire(&["--candidate", "ada", "update", "--json"]);
+    assert_transcript!(session);
+}
+
+#[test]
+fn commands_are_loaded_from_a_file() {
+    let mut session = Session::with_one_revision();
+    session.write(
+        "change.set",
+        "# a tenant more\nset vpcs green description \"the third\"\nset vpcs green routes 10.9.0.0/16 type blackhole\n",
+    );
+    session.rewire(&["load", "set", "change.set"]);
+    session.rewire(&["diff"]);
+    session.rewire(&["show", "candidate", "vpcs", "green"]);
+    session.rewire(&["show", "candidate", "vpcs.green", "--format", "set"]);
+    session.rewire(&["show", "candidate", "vpcs", "gren"]);
+    session.write("bad.set", "set vpcs yellow\ndelete vpcs gren\nset vpcs\n");
+    session.rewire(&["load", "set", "bad.set"]);
+    session.write("absent.set", "set vpcs yellow\ndelete vpcs gren\n");
+    session.rewire(&["load", "set", "absent.set"]);
+    session.rewire_with_input(&["load", "set", "-"], "set interfaces dmz mtu 9000\n");
+    session.write(
+        "dmz.yaml",
+        "interfaces: {dmz: {vpc: green, port: \"null:dmz\", mac: 02:00:00:00:00:09}}\n",
+    );
+    session.rewire(&["load", "merge", "dmz.yaml"]);
+    session.rewire(&["check"]);
     assert_transcript!(session);
 }

@@ -17,7 +17,7 @@ pub mod words;
 mod workspace;
 mod write;
 
-pub use apply::apply;
+pub use apply::{apply, complete_drafts};
 pub use command::{Command, Renaming, Settings, VERBS};
 pub use complete::{Candidate, Completion, complete};
 pub use edits::{Draft, Edits, Incomplete};

@@ -22,8 +22,8 @@ fn run(rows: &dyn Rows, edits: &mut Edits, line: &str) -> Result<edit::Outcome, 
 
 fn run_all(rows: &dyn Rows, edits: &mut Edits, text: &str) {
     let script = parse_script("test", text.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    let outcomes = script.apply(rows, edits);
-    outcomes.unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+    let applied = script.apply(rows, edits);
+    applied.unwrap_or_else(|errors| panic!("{errors}\n{text}"));
 }
 
 fn after(state: &Configuration, edits: &Edits) -> Configuration {
@@ -489,6 +489,33 @@ proptest! {
         let mut again = Edits::default();
         run_all(&state, &mut again, &text);
         prop_assert_eq!(again, edits, "{}", text);
+    }
+
+    #[test]
+    fn what_somebody_else_completed_is_a_row(row in testing::row(), column in any::<Index>()) {
+        let definition = row.table().definition();
+        let required: Vec<_> = definition.columns.iter().filter(|column| column.required()).collect();
+        if required.is_empty() {
+            return Ok(());
+        }
+        let state = Configuration::default();
+        let mut edits = Edits::default();
+        if run(&state, &mut edits, &set_all(&row)).is_err() {
+            // An entry of a list that is not the first has nothing before it here.
+            return Ok(());
+        }
+        let missing = column.get(&required);
+        let path = path_words(&row.row_key());
+        run(&state, &mut edits, &format!("delete {path} {}", missing.field)).unwrap();
+        prop_assert!(edits.drafts.contains_key(&row.row_key()));
+        let mut theirs = Configuration::default();
+        theirs.insert(row.clone());
+        edits.changeset = Changeset::default();
+        edit::complete_drafts(&state, &mut edits).unwrap();
+        prop_assert!(edits.drafts.contains_key(&row.row_key()));
+        edit::complete_drafts(&theirs, &mut edits).unwrap();
+        prop_assert!(!edits.drafts.contains_key(&row.row_key()));
+        prop_assert_eq!(after(&theirs, &edits).find(&row.row_key()), Some(row));
     }
 
     #[test]

@@ -53,6 +53,23 @@ pub fn apply(rows: &dyn Rows, edits: &mut Edits, command: &Command) -> Result<Ou
     Ok(outcome)
 }
 
+/// Makes rows of the drafts that are complete on this state, because somebody else gave what was missing. Cost: the drafts.
+///
+/// # Errors
+///
+/// Where the state cannot be read.
+pub fn complete_drafts(rows: &dyn Rows, edits: &mut Edits) -> Result<Outcome, EditError> {
+    let mut workspace = Workspace::new(rows, edits);
+    for key in edits.drafts.keys() {
+        if let Some(object) = workspace.object(key)? {
+            workspace.put(object)?;
+        }
+    }
+    let outcome = workspace.finish();
+    edits.take(&outcome)?;
+    Ok(outcome)
+}
+
 impl Outcome {
     /// The rows that changed.
     pub fn changes(&self) -> &Changeset {

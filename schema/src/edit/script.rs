@@ -8,7 +8,6 @@ use crate::edit::command::Command;
 use crate::edit::edits::Edits;
 use crate::edit::error::EditError;
 use crate::edit::words::{self, Unclosed, Word, quote};
-use crate::edit::workspace::Outcome;
 use crate::source;
 use crate::source::diagnostic::{Diagnostic, Diagnostics, Text};
 use crate::state::Rows;
@@ -91,20 +90,16 @@ impl Script {
     /// # Errors
     ///
     /// At the first command that does not fit, with its place. Nothing is changed then.
-    pub fn apply(&self, rows: &dyn Rows, edits: &mut Edits) -> Result<Vec<Outcome>, Diagnostics> {
+    pub fn apply(&self, rows: &dyn Rows, edits: &mut Edits) -> Result<(), Diagnostics> {
         let before = edits.clone();
-        let mut outcomes = Vec::with_capacity(self.lines.len());
         for line in &self.lines {
-            match apply(rows, edits, &line.command) {
-                Ok(outcome) => outcomes.push(outcome),
-                Err(error) => {
-                    *edits = before;
-                    let errors = vec![diagnostic(&error, &line.words)];
-                    return Err(Diagnostics::new(self.text.clone(), errors));
-                }
+            if let Err(error) = apply(rows, edits, &line.command) {
+                *edits = before;
+                let errors = vec![diagnostic(&error, &line.words)];
+                return Err(Diagnostics::new(self.text.clone(), errors));
             }
         }
-        Ok(outcomes)
+        Ok(())
     }
 }
 
