@@ -3,15 +3,18 @@
 use std::borrow::Cow;
 
 use rewire_schema::model::{Configuration, InterfaceRow};
-use rewire_schema::types::Name;
+use rewire_schema::port::Port;
+use rewire_schema::types::{InterfaceType, Name};
 use rewire_schema::{Changeset, Row};
 use rewire_tables::{InterfaceIndex, TableOperation, VpcIndex};
 
 use crate::dependencies::{all, dependents};
 use crate::derive::derive;
-use crate::error::Errors;
+use crate::entries::Entries;
+use crate::error::{CompileError, Errors};
 use crate::operations::operations;
 use crate::state::State;
+use crate::stored::{Split, Stored, parts};
 use crate::unsupported;
 
 /// What a compilation asks of the data path.
@@ -60,7 +63,10 @@ pub enum PortChange {
 /// Holds one revision, and compiles what leads to the next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compiler {
+    /// What is in effect.
     pub(crate) state: State,
+    /// What is deactivated, with all below it.
+    hidden: Configuration,
     revision: u64,
 }
 
@@ -70,16 +76,23 @@ impl Compiler {
         Compiler::default()
     }
 
-    /// Compiles a whole configuration. The operations lead from empty tables to it. Cost: the configuration.
+    /// Compiles a whole configuration as it is stored: what is deactivated is ignored. The operations lead from empty tables
+    /// to it. Cost: the configuration.
     pub fn compile(
         configuration: Configuration,
         revision: u64,
     ) -> Result<(Compiler, Compiled), Errors> {
-        let state = State::of(configuration)?;
+        let (effective, hidden) = parts(configuration);
+        let state = State::of(effective)?;
         unsupported::check(state.configuration.rows().map(Cow::Owned))?;
         let entries = derive(&state, &all(&state))?;
-        let operations = operations(revision, entries.into_iter().map(|after| (None, after)));
-        let compiler = Compiler { state, revision };
+        let entries = entries.into_iter().map(|after| (Entries::NONE, after));
+        let operations = operations(revision, entries);
+        let compiler = Compiler {
+            state,
+            hidden,
+            revision,
+        };
         let ports = compiler.ports();
         let ports = ports.map(|(interface, row)| PortChange::Open {
             interface,
@@ -92,9 +105,11 @@ impl Compiler {
         Ok((compiler, compiled))
     }
 
-    /// Compiles a changeset, which leads from the state that the compiler holds to that of `revision`. Where it cannot be
+    /// Compiles a stored changeset, which leads from the state that the compiler holds to that of `revision`. Where it cannot be
     /// compiled, nothing changes. Cost: the changed rows and what depends on them.
     pub fn apply(&mut self, revision: u64, changeset: &Changeset) -> Result<Compiled, Errors> {
+        let split = self.split(changeset)?;
+        let changeset = split.effective.as_ref();
         let state = &mut self.state;
         let step = state.step(changeset)?;
         unsupported::check(after(changeset))?;
@@ -124,12 +139,20 @@ impl Compiler {
         };
         ports.extend(opened_ports(state, changeset));
         let operations = operations(revision, before.into_iter().zip(after));
+        for change in split.hidden.iter() {
+            match change.after() {
+                Some(row) => drop(self.hidden.insert(row.clone())),
+                None => drop(self.hidden.remove(change.row())),
+            }
+        }
         self.revision = revision;
         Ok(Compiled { operations, ports })
     }
 
     /// Whether [`apply`](Self::apply) would take this changeset. The compiler is the same afterwards. Cost: as there.
     pub fn check(&mut self, changeset: &Changeset) -> Result<(), Errors> {
+        let split = self.split(changeset)?;
+        let changeset = split.effective.as_ref();
         let state = &mut self.state;
         let step = state.step(changeset)?;
         unsupported::check(after(changeset))?;
@@ -148,9 +171,29 @@ impl Compiler {
         self.revision
     }
 
-    /// The configuration that the compiler holds.
+    /// What is in effect of the configuration that the compiler holds: all but what is deactivated.
     pub fn configuration(&self) -> &Configuration {
         &self.state.configuration
+    }
+
+    /// The configuration that the compiler holds, as it is stored. Cost: a copy of it, where anything is deactivated.
+    pub fn stored(&self) -> Cow<'_, Configuration> {
+        if self.hidden.is_empty() {
+            return Cow::Borrowed(&self.state.configuration);
+        }
+        let mut stored = self.state.configuration.clone();
+        for row in self.hidden.rows() {
+            stored.insert(row);
+        }
+        Cow::Owned(stored)
+    }
+
+    fn split<'c>(&self, changeset: &'c Changeset) -> Result<Split<'c>, CompileError> {
+        let stored = Stored {
+            effective: &self.state.configuration,
+            hidden: &self.hidden,
+        };
+        Ok(stored.split(changeset)?)
     }
 
     /// The index of a VPC.
@@ -166,7 +209,8 @@ impl Compiler {
     /// Every interface that has a port, by name.
     pub fn ports(&self) -> impl Iterator<Item = (InterfaceIndex, &InterfaceRow)> {
         let rows = self.state.configuration.interface.values();
-        rows.filter_map(|row| Some((self.interface_index(&row.name)?, row)))
+        rows.filter(|row| port(row).is_some())
+            .filter_map(|row| Some((self.interface_index(&row.name)?, row)))
     }
 }
 
@@ -177,29 +221,35 @@ fn after(changeset: &Changeset) -> impl Iterator<Item = Cow<'_, Row>> {
 }
 
 /// What the tables hold for these entities. A state that the compiler holds was compiled, so nothing is wrong with it.
-fn before(state: &State, entities: &[crate::entity::Entity]) -> Vec<Option<TableOperation>> {
+fn before(state: &State, entities: &[crate::entity::Entity]) -> Vec<Entries> {
     let before = derive(state, entities);
     debug_assert!(
         before.is_ok(),
         "the state that is held was compiled: {before:?}"
     );
-    before.unwrap_or_else(|_| vec![None; entities.len()])
+    before.unwrap_or_else(|_| vec![Entries::NONE; entities.len()])
 }
 
-/// The rows of interfaces whose port changes, before and after.
+/// The port of an interface that is up.
+fn port(interface: &InterfaceRow) -> Option<&Port> {
+    let port = interface.port.as_ref();
+    port.filter(|_| interface.kind() == InterfaceType::Physical && !interface.disabled)
+}
+
+/// The rows of interfaces whose port changes, before and after, where they have any.
 fn moved_ports(
     changeset: &Changeset,
 ) -> impl Iterator<Item = (Option<&InterfaceRow>, Option<&InterfaceRow>)> {
     fn interface(row: Option<&Row>) -> Option<&InterfaceRow> {
         match row {
-            Some(Row::Interface(row)) => Some(row),
+            Some(Row::Interface(row)) => Some(row.as_ref()).filter(|row| port(row).is_some()),
             _ => None,
         }
     }
     let rows = changeset
         .iter()
         .map(|change| (interface(change.before()), interface(change.after())));
-    rows.filter(|(before, after)| before.map(|row| &row.port) != after.map(|row| &row.port))
+    rows.filter(|(before, after)| before.map(port) != after.map(port))
 }
 
 /// The ports that close, in the state before.

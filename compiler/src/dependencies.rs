@@ -13,6 +13,7 @@
 
 use std::collections::BTreeSet;
 
+use rewire_schema::types::Name;
 use rewire_schema::{Changeset, Row};
 
 use crate::entity::Entity;
@@ -29,6 +30,12 @@ pub(crate) fn dependents(state: &State, changeset: &Changeset) -> Vec<Entity> {
             if comes_or_goes {
                 dependents.of_name(row);
             }
+        }
+        if let (Some(Row::Interface(before)), Some(Row::Interface(after))) =
+            (change.before(), change.after())
+            && (before.kind(), before.disabled) != (after.kind(), after.disabled)
+        {
+            dependents.of_next_hops(&after.name);
         }
     }
     dependents.finish()
@@ -143,20 +150,25 @@ impl<'a> Dependents<'a> {
                     .take_while(|(name, _)| *name == row.name);
                 self.entities
                     .extend(neighbors.map(|(name, ip)| Entity::Neighbor(name.clone(), *ip)));
-                if !configuration.interface.contains_key(&(row.name.clone(),))
-                    && references.has_next_hop(&row.name)
-                {
+                if !configuration.interface.contains_key(&(row.name.clone(),)) {
                     // This will be refused. Who still leads there is looked for, to point at it.
-                    let hops = configuration.route_next_hop.values();
-                    let hops = hops.filter(|hop| hop.interface == row.name);
-                    self.entities
-                        .extend(hops.map(|hop| Entity::Route(hop.vpc.clone(), hop.prefix)));
+                    self.of_next_hops(&row.name);
                 }
             }
             Row::Pool(row) => {
                 self.keys.insert(Key::Pool(row.name.clone()));
             }
             _ => {}
+        }
+    }
+
+    /// The routes that lead to an interface. Cost: all next hops, where there is any.
+    fn of_next_hops(&mut self, interface: &Name) {
+        if self.state.references.has_next_hop(interface) {
+            let hops = self.state.configuration.route_next_hop.values();
+            let hops = hops.filter(|hop| hop.interface == *interface);
+            self.entities
+                .extend(hops.map(|hop| Entity::Route(hop.vpc.clone(), hop.prefix)));
         }
     }
 

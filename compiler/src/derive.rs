@@ -8,24 +8,27 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use rewire_packet::ethernet::MacAddress;
 use rewire_schema::model::*;
-use rewire_schema::types::{self, InterfaceAddress, Name, Prefix, RouteType, TransportProtocol};
+use rewire_schema::types::{
+    self, InterfaceAddress, InterfaceType, Name, Prefix, RouteType, TransportProtocol,
+};
 use rewire_schema::{Path, Row};
 use rewire_tables::{
     Interface, InterfaceIndex, Masquerade, NextHop, PortForward, PortForwardKey, Route, StaticNat,
     TableOperation, VpcIndex,
 };
 
-use crate::MOST_POOL_ADDRESSES;
 use crate::entity::Entity;
+use crate::entries::{Entries, Entry};
 use crate::error::{CompileError, Errors};
-use crate::references::{Claim, Key, masquerade_key, port_forward_key, static_nat_keys};
+use crate::references::{
+    Claim, Key, addresses_in, forwarded_ports, is_expandable, masquerade_key, port_forward_keys,
+    static_nat_keys,
+};
 use crate::state::{State, addresses_of, next_hops_of, ranges_of};
+use crate::{MOST_FORWARDED_PORTS, MOST_POOL_ADDRESSES};
 
-/// An entry of the tables, as the operation that sets it.
-pub(crate) type Entry = TableOperation;
-
-/// Derives each entity in turn: the entry that the tables must hold for it, or none. All that is wrong is reported.
-pub(crate) fn derive(state: &State, entities: &[Entity]) -> Result<Vec<Option<Entry>>, Errors> {
+/// Derives each entity in turn: the entries that the tables must hold for it. All that is wrong is reported.
+pub(crate) fn derive(state: &State, entities: &[Entity]) -> Result<Vec<Entries>, Errors> {
     let mut derivation = Derivation {
         state,
         masquerades: BTreeMap::new(),
@@ -33,8 +36,8 @@ pub(crate) fn derive(state: &State, entities: &[Entity]) -> Result<Vec<Option<En
     let mut errors = Vec::new();
     let mut entries = Vec::with_capacity(entities.len());
     for entity in entities {
-        match derivation.entry(entity) {
-            Ok(entry) => entries.push(entry),
+        match derivation.entries(entity) {
+            Ok(found) => entries.push(found),
             Err(error) => errors.push(error),
         }
     }
@@ -51,17 +54,18 @@ struct Derivation<'a> {
 type Derived = Result<Option<Entry>, CompileError>;
 
 impl Derivation<'_> {
-    fn entry(&mut self, entity: &Entity) -> Derived {
-        match entity {
-            Entity::Vpc(name) => Ok(self.vpc(name)),
-            Entity::Interface(name) => self.interface(name),
-            Entity::Neighbor(interface, address) => self.neighbor(interface, *address),
-            Entity::Route(vpc, prefix) => self.route(vpc, *prefix),
-            Entity::Pool(name) => self.pool(name).map(|()| None),
-            Entity::Masquerade(rule, source) => self.masquerade(rule, *source),
-            Entity::PortForward(name) => self.port_forward(name),
-            Entity::StaticNat(name) => self.static_nat(name),
-        }
+    fn entries(&mut self, entity: &Entity) -> Result<Entries, CompileError> {
+        let one = match entity {
+            Entity::Vpc(name) => self.vpc(name),
+            Entity::Interface(name) => self.interface(name)?,
+            Entity::Neighbor(interface, address) => self.neighbor(interface, *address)?,
+            Entity::Route(vpc, prefix) => self.route(vpc, *prefix)?,
+            Entity::Pool(name) => self.pool(name).map(|()| None)?,
+            Entity::Masquerade(rule, source) => self.masquerade(rule, *source)?,
+            Entity::PortForward(name) => return self.port_forward(name),
+            Entity::StaticNat(name) => return self.static_nat(name),
+        };
+        Ok(Entries::One(one))
     }
 
     fn configuration(&self) -> &Configuration {
@@ -111,12 +115,18 @@ impl Derivation<'_> {
         };
         let vpc = self.vpc_index(&row.vpc, || path(row).join("vpc"))?;
         let interface = self.interface_index(name, || path(row))?;
+        if row.kind() == InterfaceType::Physical {
+            for (field, is_there) in [("port", row.port.is_some()), ("mac", row.mac.is_some())] {
+                if !is_there {
+                    return Err(missing(path(row), "a physical interface", field));
+                }
+            }
+        }
         let value = Interface {
             name: name.as_str().into(),
             vpc,
-            mac: mac(row
-                .mac
-                .ok_or_else(|| missing(path(row), "a physical interface", "mac"))?),
+            // What is on no link is never asked for its MAC address.
+            mac: row.mac.map_or(MacAddress([0; 6]), mac),
             mtu: row.mtu,
             addresses: addresses.map(network).collect(),
         };
@@ -186,21 +196,40 @@ impl Derivation<'_> {
             };
         };
         self.vpc_index(vpc, || path(row))?;
+        // A next hop over an interface that is down is not used.
         let hop = |row: &NextHopRow| {
-            let interface = self.interface_index(&row.interface, || path(row).join("interface"))?;
-            Ok::<_, CompileError>(NextHop {
+            let at = || path(row).join("interface");
+            let interface = self.interface_index(&row.interface, at)?;
+            let by_name = &self.configuration().interface;
+            let is_up = match by_name.get(&(row.interface.clone(),)) {
+                Some(interface) if interface.kind() == InterfaceType::Loopback => {
+                    return Err(CompileError::NotALink {
+                        path: at(),
+                        interface: interface.name.to_string(),
+                    });
+                }
+                Some(interface) => !interface.disabled,
+                None => false,
+            };
+            Ok::<_, CompileError>(is_up.then_some(NextHop {
                 interface,
                 via: row.via,
-            })
+            }))
         };
         Ok(Some(match row.route_type {
             RouteType::Blackhole => Route::Blackhole,
             RouteType::Unreachable => Route::Unreachable,
+            // Refused before it gets here.
             RouteType::Vpc => return Ok(None),
             RouteType::Unicast => {
-                let hops: Box<[NextHop]> = next_hops.map(hop).collect::<Result<_, _>>()?;
-                if hops.is_empty() {
+                let mut next_hops = next_hops.peekable();
+                if next_hops.peek().is_none() {
                     return Err(CompileError::NoNextHop { path: path(row) });
+                }
+                let hops = next_hops.map(hop).collect::<Result<Vec<_>, _>>()?;
+                let hops: Box<[NextHop]> = hops.into_iter().flatten().collect();
+                if hops.is_empty() {
+                    return Ok(None);
                 }
                 Route::Forward(hops)
             }
@@ -305,61 +334,106 @@ impl Derivation<'_> {
             .collect())
     }
 
-    fn port_forward(&self, name: &Name) -> Derived {
+    fn port_forward(&self, name: &Name) -> Result<Entries, CompileError> {
         let Some(row) = self.configuration().port_forward.get(&(name.clone(),)) else {
-            return Ok(None);
+            return Ok(Entries::NONE);
         };
-        let (Some(address), Some(port)) = (row.external_address, row.external_port.only()) else {
-            return Ok(None);
-        };
-        let internal_port = row.internal_port.as_ref().unwrap_or(&row.external_port);
-        let key = PortForwardKey {
-            vpc: self.vpc_index(&row.external_vpc, || path(row).join("external_vpc"))?,
-            protocol: match row.protocol {
-                TransportProtocol::Tcp => 6,
-                TransportProtocol::Udp => 17,
-                TransportProtocol::TcpUdp => return Ok(None),
-            },
-            address,
-            port,
-        };
-        let value = PortForward {
-            name: name.as_str().into(),
-            vpc: self.vpc_index(&row.internal_vpc, || path(row).join("internal_vpc"))?,
-            address: row.internal_address,
-            port: internal_port.only().unwrap_or(port),
+        let vpc = self.vpc_index(&row.external_vpc, || path(row).join("external_vpc"))?;
+        let internal_vpc = self.vpc_index(&row.internal_vpc, || path(row).join("internal_vpc"))?;
+        let Some(address) = row.external_address else {
+            return Err(missing(path(row), "a port forward", "external_address"));
         };
         one_family(row, address, row.internal_address)?;
-        if let Some(key) = port_forward_key(row) {
-            self.only(&key, &Entity::PortForward(name.clone()))?;
+        let internal_port = row.internal_port.as_ref().unwrap_or(&row.external_port);
+        let (external, internal) = (row.external_port.count(), internal_port.count());
+        if external != internal {
+            return Err(CompileError::UnpairedPorts {
+                path: path(row),
+                external,
+                internal,
+            });
         }
-        Ok(Some(TableOperation::SetPortForward { key, value }))
+        let ports = forwarded_ports(row);
+        if ports > MOST_FORWARDED_PORTS {
+            let path = path(row);
+            return Err(CompileError::TooManyPorts { path, ports });
+        }
+        let entity = Entity::PortForward(name.clone());
+        for key in port_forward_keys(row) {
+            self.only(&key, &entity)?;
+        }
+        let name: Arc<str> = name.as_str().into();
+        let entry = |protocol: u8, (port, internal_port)| {
+            let key = PortForwardKey {
+                vpc,
+                protocol,
+                address,
+                port,
+            };
+            let value = PortForward {
+                name: Arc::clone(&name),
+                vpc: internal_vpc,
+                address: row.internal_address,
+                port: internal_port,
+            };
+            let set = TableOperation::SetPortForward { key, value };
+            ((address, protocol, port), set)
+        };
+        let protocols = row.protocol.each().iter().map(|protocol| match protocol {
+            TransportProtocol::Udp => 17,
+            _ => 6,
+        });
+        let pairs = || row.external_port.iter().zip(internal_port.iter());
+        Ok(Entries::Many(
+            protocols
+                .flat_map(|protocol| pairs().map(move |pair| (protocol, pair)))
+                .map(|(protocol, pair)| entry(protocol, pair))
+                .collect(),
+        ))
     }
 
-    fn static_nat(&self, name: &Name) -> Derived {
+    fn static_nat(&self, name: &Name) -> Result<Entries, CompileError> {
         let Some(row) = self.configuration().static_nat.get(&(name.clone(),)) else {
-            return Ok(None);
+            return Ok(Entries::NONE);
         };
-        let (Some(external), Some(internal)) = (
-            row.external_address.address(),
-            row.internal_address.address(),
-        ) else {
-            return Ok(None);
-        };
-        let value = StaticNat {
-            name: name.as_str().into(),
-            external_vpc: self.vpc_index(&row.external_vpc, || path(row).join("external_vpc"))?,
-            external,
-            internal_vpc: self.vpc_index(&row.internal_vpc, || path(row).join("internal_vpc"))?,
-            internal,
-        };
-        one_family(row, external, internal)?;
-        for key in static_nat_keys(row) {
-            self.only(&key, &Entity::StaticNat(name.clone()))?;
+        let external_vpc = self.vpc_index(&row.external_vpc, || path(row).join("external_vpc"))?;
+        let internal_vpc = self.vpc_index(&row.internal_vpc, || path(row).join("internal_vpc"))?;
+        let (external, internal) = (row.external_address.prefix(), row.internal_address.prefix());
+        let (outside, inside) = (external.network(), internal.network());
+        one_family(row, outside.network(), inside.network())?;
+        if outside.prefix_len() != inside.prefix_len() {
+            return Err(CompileError::MixedLengths {
+                path: path(row),
+                external,
+                internal,
+            });
         }
-        Ok(Some(TableOperation::SetStaticNat {
-            value: value.into(),
-        }))
+        if !is_expandable(outside) {
+            return Err(CompileError::PrefixTooLarge {
+                path: path(row),
+                prefix: external,
+            });
+        }
+        let entity = Entity::StaticNat(name.clone());
+        for key in static_nat_keys(row) {
+            self.only(&key, &entity)?;
+        }
+        let name: Arc<str> = name.as_str().into();
+        let entries = addresses_in(outside).zip(addresses_in(inside));
+        let entries = entries.map(|(external, internal)| {
+            let value = StaticNat {
+                name: Arc::clone(&name),
+                external_vpc,
+                external,
+                internal_vpc,
+                internal,
+            };
+            let set = TableOperation::SetStaticNat {
+                value: value.into(),
+            };
+            ((external, 0, 0), set)
+        });
+        Ok(Entries::Many(entries.collect()))
     }
 
     /// Of several entities that want what only one can have, the first one has it.

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use rewire_schema::types::Prefix;
 use rewire_schema::{Mismatch, Path};
 
-use crate::{MOST_INDICES, MOST_POOL_ADDRESSES};
+use crate::{MOST_FORWARDED_PORTS, MOST_INDICES, MOST_POOL_ADDRESSES, MOST_STATIC_ADDRESSES};
 
 /// One thing that cannot be compiled, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,6 +88,52 @@ pub enum CompileError {
         /// Its internal address.
         internal: IpAddr,
     },
+    /// A next hop over an interface that is on no link.
+    #[error("{path}: interface \"{interface}\" is a loopback: nothing is on its link")]
+    NotALink {
+        /// The field.
+        path: Path,
+        /// The interface.
+        interface: String,
+    },
+    /// A port forward between ports that do not pair up.
+    #[error("{path}: {external} external ports cannot lead to {internal} internal ones")]
+    UnpairedPorts {
+        /// The rule.
+        path: Path,
+        /// The number of its external ports.
+        external: u32,
+        /// The number of its internal ports.
+        internal: u32,
+    },
+    /// A port forward of more ports than each can have an entry for.
+    #[error("{path}: {ports} ports, at most {MOST_FORWARDED_PORTS} are possible")]
+    TooManyPorts {
+        /// The rule.
+        path: Path,
+        /// The number of its external ports, each counted for either protocol.
+        ports: u32,
+    },
+    /// A static translation between prefixes of different lengths.
+    #[error("{path}: {external} and {internal} are not of one length")]
+    MixedLengths {
+        /// The rule.
+        path: Path,
+        /// Its external addresses.
+        external: Prefix,
+        /// Its internal addresses.
+        internal: Prefix,
+    },
+    /// A static translation of more addresses than each can have an entry for.
+    #[error(
+        "{path}: {prefix} has more addresses than the {MOST_STATIC_ADDRESSES} that are possible"
+    )]
+    PrefixTooLarge {
+        /// The rule.
+        path: Path,
+        /// Its external addresses.
+        prefix: Prefix,
+    },
     /// Two rules for the same packets.
     #[error("{path}: {other} is for the same packets")]
     Ambiguous {
@@ -107,6 +154,11 @@ impl CompileError {
             | CompileError::Unsupported { path, .. }
             | CompileError::TooMany { path, .. }
             | CompileError::NoNextHop { path }
+            | CompileError::NotALink { path, .. }
+            | CompileError::UnpairedPorts { path, .. }
+            | CompileError::TooManyPorts { path, .. }
+            | CompileError::MixedLengths { path, .. }
+            | CompileError::PrefixTooLarge { path, .. }
             | CompileError::PoolTooLarge { path, .. }
             | CompileError::NoExternalAddress { path, .. }
             | CompileError::MixedFamilies { path, .. }

@@ -24,11 +24,13 @@ pub mod compiler;
 mod dependencies;
 mod derive;
 mod entity;
+mod entries;
 pub mod error;
 mod indices;
 mod operations;
 mod references;
 mod state;
+mod stored;
 mod unsupported;
 
 pub use compiler::{Compiled, Compiler, PortChange};
@@ -40,6 +42,12 @@ pub const MOST_INDICES: u16 = u16::MAX;
 
 /// The most addresses of a pool, over all of its ranges.
 pub const MOST_POOL_ADDRESSES: u128 = 65_536;
+
+/// The most ports of a port forward, counted for either protocol: each has an entry of its own.
+pub const MOST_FORWARDED_PORTS: u32 = 16_384;
+
+/// The most addresses of a static translation: each has an entry of its own.
+pub const MOST_STATIC_ADDRESSES: u32 = 4_096;
 
 #[cfg(test)]
 mod tests;

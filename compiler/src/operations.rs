@@ -4,19 +4,20 @@ use std::collections::HashSet;
 
 use rewire_tables::TableOperation::{self, *};
 
-use crate::derive::Entry;
+use crate::entries::{Entries, Entry, pairs};
 
-/// The operations that lead from one entry of each entity to another: first the VPCs and interfaces that are set, then
+/// The operations that lead from the entries of each entity to others: first the VPCs and interfaces that are set, then
 /// what makes room, then what takes it, and at last the VPCs and interfaces that go.
 pub(crate) fn operations(
     revision: u64,
-    entries: impl Iterator<Item = (Option<Entry>, Option<Entry>)>,
+    entries: impl Iterator<Item = (Entries, Entries)>,
 ) -> Vec<TableOperation> {
     let mut operations = vec![SetRevision { revision }];
     let mut removals = Vec::new();
     let mut settings = Vec::new();
     let mut last = Vec::new();
     let mut gone = HashSet::new();
+    let entries = entries.flat_map(|(before, after)| pairs(before, after));
     for (before, after) in entries.filter(|(before, after)| before != after) {
         let removal = before.as_ref().and_then(removal);
         // To set an entry again under its key is to change it.

@@ -1,16 +1,17 @@
 //! Reverse indices: who refers to what, and who lays claim to which prefix. Kept up row by row.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, IpSubnets, Ipv4Subnets, Ipv6Subnets};
 use rewire_schema::model::*;
 use rewire_schema::types::{
-    AddressOrPrefix, AddressRange, InterfaceAddress, Name, Prefix, TransportProtocol,
+    AddressRange, InterfaceAddress, InterfaceType, Name, Prefix, TransportProtocol,
 };
 
 use crate::entity::Entity;
 use crate::state::{addresses_of, ranges_of, sources_of};
+use crate::{MOST_FORWARDED_PORTS, MOST_STATIC_ADDRESSES};
 
 /// What entities depend on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,9 +27,9 @@ pub(crate) enum Key {
     /// The packets of a port forward.
     PortForwardOf(Name, TransportProtocol, IpAddr, u16),
     /// The external address of a static translation.
-    StaticExternal(Name, AddressOrPrefix),
+    StaticExternal(Name, IpAddr),
     /// The internal address of a static translation, and the VPC that packets leave into.
-    StaticInternal(Name, AddressOrPrefix, Name),
+    StaticInternal(Name, IpAddr, Name),
 }
 
 impl Key {
@@ -213,11 +214,19 @@ fn cover(range: AddressRange) -> Option<IpSubnets> {
 }
 
 fn address_links(interface: &InterfaceRow, address: InterfaceAddress, links: &mut Vec<Link>) {
+    // An interface that is down claims nothing.
+    if interface.disabled {
+        return;
+    }
     let name = || interface.name.clone();
     let mut claim = |prefix, claim| {
         links.push(Link::Claims((interface.vpc.clone(), prefix), claim));
     };
     claim(host(address.address()), Claim::Local(name(), address));
+    // Nothing else is on the link of a loopback.
+    if interface.kind() == InterfaceType::Loopback {
+        return;
+    }
     let subnet = address.subnet();
     if subnet.prefix_len() < subnet.max_prefix_len() {
         claim(Prefix::new(subnet), Claim::Connected(name(), address));
@@ -256,12 +265,8 @@ fn source_links(rule: &MasqueradeRow, source: Prefix, links: &mut Vec<Link>) {
 }
 
 fn port_forward_links(rule: &PortForwardRow, links: &mut Vec<Link>) {
-    let keys = [
-        Some(Key::Vpc(rule.external_vpc.clone())),
-        Some(Key::Vpc(rule.internal_vpc.clone())),
-        port_forward_key(rule),
-    ];
-    for key in keys.into_iter().flatten() {
+    let vpcs = [&rule.external_vpc, &rule.internal_vpc].map(|vpc| Key::Vpc(vpc.clone()));
+    for key in vpcs.into_iter().chain(port_forward_keys(rule)) {
         links.push(Link::Depends(key, Entity::PortForward(rule.name.clone())));
     }
     if let Some(address) = rule.external_address {
@@ -272,14 +277,8 @@ fn port_forward_links(rule: &PortForwardRow, links: &mut Vec<Link>) {
 }
 
 fn static_nat_links(rule: &StaticNatRow, links: &mut Vec<Link>) {
-    let [external_key, internal_key] = static_nat_keys(rule);
-    let keys = [
-        Key::Vpc(rule.external_vpc.clone()),
-        Key::Vpc(rule.internal_vpc.clone()),
-        external_key,
-        internal_key,
-    ];
-    for key in keys {
+    let vpcs = [&rule.external_vpc, &rule.internal_vpc].map(|vpc| Key::Vpc(vpc.clone()));
+    for key in vpcs.into_iter().chain(static_nat_keys(rule)) {
         links.push(Link::Depends(key, Entity::StaticNat(rule.name.clone())));
     }
     let slot = (rule.external_vpc.clone(), rule.external_address.prefix());
@@ -292,26 +291,73 @@ pub(crate) fn masquerade_key(rule: &MasqueradeRow, source: Prefix) -> Key {
     Key::MasqueradeOf(rule.vpc.clone(), rule.interface.clone(), source)
 }
 
-/// What only one port forward can have.
-pub(crate) fn port_forward_key(rule: &PortForwardRow) -> Option<Key> {
-    Some(Key::PortForwardOf(
-        rule.external_vpc.clone(),
-        rule.protocol,
-        rule.external_address?,
-        rule.external_port.only()?,
-    ))
+/// The number of a port forward's external ports, each counted for either protocol.
+pub(crate) fn forwarded_ports(rule: &PortForwardRow) -> u32 {
+    let protocols = if rule.protocol == TransportProtocol::TcpUdp {
+        2
+    } else {
+        1
+    };
+    rule.external_port.count() * protocols
 }
 
-/// What only one static translation can have.
-pub(crate) fn static_nat_keys(rule: &StaticNatRow) -> [Key; 2] {
-    [
-        Key::StaticExternal(rule.external_vpc.clone(), rule.external_address),
-        Key::StaticInternal(
-            rule.internal_vpc.clone(),
-            rule.internal_address,
-            rule.external_vpc.clone(),
+/// What only one port forward can have: each of its ports. A rule of too many does not compile, and has none.
+pub(crate) fn port_forward_keys(rule: &PortForwardRow) -> impl Iterator<Item = Key> + '_ {
+    let address = rule
+        .external_address
+        .filter(|_| forwarded_ports(rule) <= MOST_FORWARDED_PORTS);
+    address.into_iter().flat_map(move |address| {
+        let key = move |protocol: TransportProtocol, port| {
+            Key::PortForwardOf(rule.external_vpc.clone(), protocol, address, port)
+        };
+        let protocols = rule.protocol.each().iter();
+        protocols.flat_map(move |protocol| {
+            let ports = rule.external_port.iter();
+            ports.map(move |port| key(*protocol, port))
+        })
+    })
+}
+
+/// Whether the addresses of a prefix are few enough for each to have an entry.
+pub(crate) fn is_expandable(network: IpNet) -> bool {
+    let host_bits = u32::from(network.max_prefix_len() - network.prefix_len());
+    1u128
+        .checked_shl(host_bits)
+        .is_some_and(|addresses| addresses <= MOST_STATIC_ADDRESSES.into())
+}
+
+/// The addresses of a prefix, in order.
+pub(crate) fn addresses_in(network: IpNet) -> impl Iterator<Item = IpAddr> {
+    let (v4, v6) = match network {
+        IpNet::V4(v4) => (
+            Some(v4.network().to_bits()..=v4.broadcast().to_bits()),
+            None,
         ),
-    ]
+        IpNet::V6(v6) => (
+            None,
+            Some(v6.network().to_bits()..=v6.broadcast().to_bits()),
+        ),
+    };
+    let v4 = v4.into_iter().flatten().map(Ipv4Addr::from_bits);
+    let v6 = v6.into_iter().flatten().map(Ipv6Addr::from_bits);
+    v4.map(IpAddr::V4).chain(v6.map(IpAddr::V6))
+}
+
+/// What only one static translation can have: each of its external and of its internal addresses. A rule of too many does
+/// not compile, and has none.
+pub(crate) fn static_nat_keys(rule: &StaticNatRow) -> impl Iterator<Item = Key> + '_ {
+    let addresses = |network| {
+        let network = Some(network).filter(|network| is_expandable(*network));
+        network.into_iter().flat_map(addresses_in)
+    };
+    let external = addresses(rule.external_address.prefix().network());
+    let internal = addresses(rule.internal_address.prefix().network());
+    let vpc = &rule.external_vpc;
+    let external = external.map(|address| Key::StaticExternal(vpc.clone(), address));
+    external.chain(
+        internal
+            .map(|address| Key::StaticInternal(rule.internal_vpc.clone(), address, vpc.clone())),
+    )
 }
 
 #[cfg(test)]

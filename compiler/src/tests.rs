@@ -42,7 +42,7 @@ impl Gateway {
 
     /// Goes to another configuration by its changeset, and holds the outcome against compiling it whole.
     fn go(&mut self, to: Configuration) -> Result<Compiled, Errors> {
-        let changeset = Changeset::between(self.compiler.configuration(), &to);
+        let changeset = Changeset::between(&self.compiler.stored(), &to);
         let compiled = self
             .compiler
             .apply(self.compiler.revision() + 1, &changeset)?;

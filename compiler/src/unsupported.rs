@@ -1,6 +1,8 @@
 //! What a configuration can say and this dataplane cannot do yet. It is refused by name, never ignored.
 
-use rewire_schema::types::{InterfaceType, RouteType, TransportProtocol};
+use std::borrow::Cow;
+
+use rewire_schema::types::{InterfaceType, RouteType};
 use rewire_schema::{Problem, Row};
 
 use crate::error::{CompileError, Errors};
@@ -31,9 +33,7 @@ pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
         Row::Conntrack(_) => object("limits and time-outs of connections are"),
         Row::Interface(r) => fields(&[
             (r.kind() == InterfaceType::Vlan, "type", "VLANs are"),
-            (r.kind() == InterfaceType::Loopback, "type", "loopbacks are"),
             (r.kind() == InterfaceType::Vxlan, "type", "VXLAN is"),
-            (r.disabled, "disabled", "disabled interfaces are"),
             (r.parent.is_some(), "parent", "VLANs are"),
             (r.vlan.is_some(), "vlan", "VLANs are"),
             (r.vni.is_some(), "vni", "VXLAN is"),
@@ -57,7 +57,11 @@ pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
                 "routes into another VPC's table are",
             ),
         ]),
-        Row::NextHop(r) => fields(&[(r.weight.is_some(), "weight", "weights of next hops are")]),
+        Row::NextHop(r) => fields(&[(
+            r.weight.is_some_and(|weight| weight > 1),
+            "weight",
+            "weights of next hops are",
+        )]),
         Row::Pool(r) => fields(&[
             (r.ports.is_some(), "ports", "ports of pools are"),
             (
@@ -88,28 +92,6 @@ pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
         Row::Exclusion(_) => object("exclusions from NAT are"),
         Row::PortForward(r) => fields(&[
             (
-                r.protocol == TransportProtocol::TcpUdp,
-                "protocol",
-                "port forwards of two protocols are",
-            ),
-            (
-                r.external_port.only().is_none(),
-                "external_port",
-                "port forwards of several ports are",
-            ),
-            (
-                r.internal_port
-                    .as_ref()
-                    .is_some_and(|ports| ports.only().is_none()),
-                "internal_port",
-                "port forwards of several ports are",
-            ),
-            (
-                r.external_address.is_none(),
-                "external_address",
-                "port forwards of an interface's addresses are",
-            ),
-            (
                 r.external_interface.is_some(),
                 "external_interface",
                 "port forwards of an interface's addresses are",
@@ -121,18 +103,6 @@ pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
             ),
         ]),
         Row::PortForwardSource(_) => object("port forwards by sender are"),
-        Row::StaticNat(r) => fields(&[
-            (
-                r.external_address.address().is_none(),
-                "external_address",
-                "static translations of prefixes are",
-            ),
-            (
-                r.internal_address.address().is_none(),
-                "internal_address",
-                "static translations of prefixes are",
-            ),
-        ]),
         Row::Peering(_) => object("peerings are"),
         Row::Acl(_) => object("ACLs are"),
         Row::Policer(_) => object("policers are"),
@@ -146,16 +116,8 @@ pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
 }
 
 /// Refuses the first thing of each row that is not in this dataplane.
-pub(crate) fn check<'a>(
-    rows: impl Iterator<Item = std::borrow::Cow<'a, Row>>,
-) -> Result<(), Errors> {
+pub(crate) fn check<'a>(rows: impl Iterator<Item = Cow<'a, Row>>) -> Result<(), Errors> {
     let errors = rows.filter_map(|row| {
-        if row.marks().deactivated() {
-            return Some(CompileError::Unsupported {
-                path: row.path().join("deactivated"),
-                what: "deactivated objects are",
-            });
-        }
         let (field, what) = unsupported(&row)?;
         let path = match field {
             Some(field) => row.path().join(field),

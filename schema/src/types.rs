@@ -372,6 +372,10 @@ impl Ports {
         let count = |(first, last): &(u16, u16)| u32::from(last - first) + 1;
         self.0.iter().map(count).sum()
     }
+    /// The ports, in order.
+    pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
+        self.0.iter().flat_map(|(first, last)| *first..=*last)
+    }
     /// Whether `port` is among them.
     pub fn contains(&self, port: u16) -> bool {
         self.0

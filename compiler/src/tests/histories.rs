@@ -92,7 +92,7 @@ impl History {
     /// Goes where the changeset leads, or fails to, just as compiling that state whole does.
     fn go(&mut self, changeset: Changeset) -> Result<(), Errors> {
         let revision = self.compiler.revision() + 1;
-        let mut state = self.compiler.configuration().clone();
+        let mut state = self.compiler.stored().into_owned();
         state
             .apply(&changeset)
             .expect("the changeset follows the state");
@@ -120,7 +120,8 @@ impl History {
             }
         };
         let (fresh, whole) = whole.expect("what apply takes compiles");
-        assert_eq!(self.compiler.configuration(), &state);
+        assert_eq!(self.compiler.stored().as_ref(), &state);
+        assert_eq!(self.compiler.configuration(), state.effective().as_ref());
         assert_eq!(self.compiler.state.references, fresh.state.references);
 
         let whole = tables(&whole.operations);
@@ -143,7 +144,7 @@ impl History {
     }
 
     fn edit(&mut self, put: Vec<Row>, remove: Vec<Index>) {
-        let state = self.compiler.configuration().clone();
+        let state = self.compiler.stored().into_owned();
         let rows: Vec<Row> = state.rows().collect();
         let mut edited = state.clone();
         if !rows.is_empty() {
