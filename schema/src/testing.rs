@@ -155,6 +155,23 @@ pub fn sample(table: Table) -> Row {
     Row::from_values(table, &values).expect("the pools hold what columns take")
 }
 
+/// Values of every kind that a column takes, NULL not among them.
+pub fn values(column: &ColumnDefinition) -> Vec<Value> {
+    let parse = |text: &str| column.parse(text).expect("the pools hold valid texts");
+    match column.kind {
+        Kind::Line { .. } => LINES.iter().map(|text| parse(text)).collect(),
+        Kind::Text(format) | Kind::List(format) => {
+            pool(format.name).iter().map(|text| parse(text)).collect()
+        }
+        Kind::Words(words) => words.iter().map(|(word, _)| parse(word)).collect(),
+        Kind::Integer { .. } => {
+            let (least, most) = column.bounds().expect("a number has bounds");
+            vec![Value::Integer(least), Value::Integer(most)]
+        }
+        Kind::Flag => vec![Value::Integer(1)],
+    }
+}
+
 /// A row of one table; nothing says that what it refers to exists.
 pub fn row_of(table: Table) -> impl Strategy<Value = Row> {
     any::<u64>()

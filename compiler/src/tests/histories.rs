@@ -222,7 +222,10 @@ fn dense() -> Configuration {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    // For a longer run: REWIRE_HISTORIES=10000.
+    #![proptest_config(ProptestConfig::with_cases(
+        std::env::var("REWIRE_HISTORIES").ok().and_then(|n| n.parse().ok()).unwrap_or(96)
+    ))]
 
     #[test]
     fn incremental_equals_full(
