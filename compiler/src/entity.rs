@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use rewire_schema::types::{Name, Prefix};
 
-/// One thing that the tables may hold, under the names that the configuration gives it. At most one entry of the
-/// tables comes from an entity. Entities are derived and reported in this order.
+/// One thing that the tables may hold, under the names that the configuration gives it. Most have at
+/// most one entry of the tables; a port forward has one a port, a static translation one an address. Entities are derived
+/// and reported in this order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Entity {
     /// A VPC.

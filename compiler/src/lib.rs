@@ -9,6 +9,10 @@
 //! - `derive.rs` says what they must hold for it, from the configuration alone, whatever came before;
 //! - `dependencies.rs` says, for a row that changed, which entities may now derive to something else.
 //!
+//! What is deactivated is not there for any of them: `stored.rs` keeps it aside, and says what a stored changeset does to what
+//! is in effect. What the model can say and this dataplane cannot do is in one table, `unsupported.rs`; it is refused by
+//! name.
+//!
 //! Incremental: the entities that depend on the changed rows are derived in the old state and in the new one, and where
 //! the two differ, `operations.rs` leads from the one to the other. Whole: every entity, from nothing.
 //!
@@ -17,7 +21,8 @@
 //! `apply` costs the changed rows and what depends on them, times the logarithm of the configuration; reverse indices
 //! (`references.rs`) are kept up row by row, so that nothing is searched for. What depends on a row is small but for these:
 //! the addresses, neighbors and masquerades of an interface that moves, the sources of a masquerade rule or pool that changes,
-//! and everything in a VPC that comes or goes. A changeset that takes away what is still referred to may cost a scan
+//! everything in a VPC that comes or goes, and everything below an object that is deactivated or no longer. An interface that
+//! goes down or up costs a look at all next hops. A changeset that takes away what is still referred to may cost a scan
 //! before it is refused. `compile` costs the configuration.
 
 pub mod compiler;
@@ -40,14 +45,9 @@ pub use unsupported::{not_yet, unsupported};
 /// The most VPCs, and the most interfaces, that a configuration can have.
 pub const MOST_INDICES: u16 = u16::MAX;
 
-/// The most addresses of a pool, over all of its ranges.
-pub const MOST_POOL_ADDRESSES: u128 = 65_536;
-
-/// The most ports of a port forward, counted for either protocol: each has an entry of its own.
-pub const MOST_FORWARDED_PORTS: u32 = 16_384;
-
-/// The most addresses of a static translation: each has an entry of its own.
-pub const MOST_STATIC_ADDRESSES: u32 = 4_096;
+pub use rewire_schema::meaning::{
+    MOST_FORWARDED_PORTS, MOST_POOL_ADDRESSES, MOST_STATIC_ADDRESSES,
+};
 
 #[cfg(test)]
 mod tests;

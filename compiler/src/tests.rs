@@ -4,6 +4,7 @@ mod effective;
 mod errors;
 mod histories;
 mod incremental;
+mod law;
 mod snapshots;
 
 use rewire_schema::{Changeset, Configuration, from_document};

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::addresses::{family, unusable};
 use super::facts::Facts;
+use super::limits::{MOST_FORWARDED_PORTS, MOST_STATIC_ADDRESSES};
 use super::look_up::LookUp;
 use super::{Problem, Problems};
 use crate::document::Path;
@@ -63,6 +64,12 @@ pub(super) fn check_port_forward<L: LookUp>(
             ports.count()
         );
         problems.push(Problem::new(path.join("internal_port"), message));
+    }
+    let ports = rule.external_port.count() * rule.protocol.each().len() as u32;
+    if ports > MOST_FORWARDED_PORTS {
+        let message = format!("expected at most {MOST_FORWARDED_PORTS} ports, found {ports}");
+        let problem = Problem::new(path.join("external_port"), message);
+        problems.push(problem.help("ports count for either protocol; take a static translation"));
     }
     for source in facts.rows.below::<PortForwardSourceRow, _>(key.clone()) {
         if source.addresses.range().first().is_ipv4() != internal.is_ipv4() {
@@ -132,6 +139,13 @@ pub(super) fn check_static<L: LookUp>(facts: &Facts<'_, L>, name: &Name, problem
     let (external, internal) = (outside.prefix().network(), inside.prefix().network());
     host(&path, "external_address", external.addr(), problems);
     host(&path, "internal_address", internal.addr(), problems);
+    let host_bits = u32::from(external.max_prefix_len() - external.prefix_len());
+    if host_bits > MOST_STATIC_ADDRESSES.ilog2() {
+        let message =
+            format!("expected at most {MOST_STATIC_ADDRESSES} addresses, found {outside}");
+        let problem = Problem::new(path.join("external_address"), message);
+        problems.push(problem.help("take several rules for smaller prefixes"));
+    }
     let mut wrong = |message| problems.push(Problem::new(path.join("internal_address"), message));
     if external.addr().is_ipv4() != internal.addr().is_ipv4() {
         wrong(format!(
