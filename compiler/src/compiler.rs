@@ -37,7 +37,7 @@ impl Compiled {
     ) {
         let ports = self.ports.into_iter().map(|change| match change {
             PortChange::Close { interface } => (interface, None),
-            PortChange::Open { interface, row } => (interface, Some(row)),
+            PortChange::Open { interface, row } => (interface, Some(*row)),
         });
         (self.operations, ports.collect())
     }
@@ -56,7 +56,7 @@ pub enum PortChange {
         /// The interface.
         interface: InterfaceIndex,
         /// Its row.
-        row: InterfaceRow,
+        row: Box<InterfaceRow>,
     },
 }
 
@@ -96,7 +96,7 @@ impl Compiler {
         let ports = compiler.ports();
         let ports = ports.map(|(interface, row)| PortChange::Open {
             interface,
-            row: row.clone(),
+            row: row.clone().into(),
         });
         let compiled = Compiled {
             operations,
@@ -268,7 +268,7 @@ fn opened_ports(state: &State, changeset: &Changeset) -> Vec<PortChange> {
     interfaces
         .map(|(index, row)| PortChange::Open {
             interface: InterfaceIndex(index),
-            row: row.clone(),
+            row: row.clone().into(),
         })
         .collect()
 }

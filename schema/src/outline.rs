@@ -104,8 +104,7 @@ impl Object {
     fn descend(&mut self, steps: &[Step]) -> &mut Object {
         let mut object = self;
         let mut path = Vec::new();
-        let mut steps = steps.iter().peekable();
-        while let Some(step) = steps.next() {
+        for step in steps {
             let Step::Field(name) = step else { continue };
             path.push(*name);
             let index = match object.fields.iter().position(|f| f.name == *name) {

@@ -114,7 +114,7 @@ impl Kind {
                         or(&names),
                         shortened(text)
                     ));
-                    error.help = crate::suggestion::did_you_mean(text, names.into_iter());
+                    error.help = crate::suggestion::did_you_mean(text, names);
                     Err(error)
                 }
             },

@@ -131,7 +131,7 @@ impl Size {
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 % 1000 != 0 && self.0 % 1024 == 0 {
+        if !self.0.is_multiple_of(1000) && self.0.is_multiple_of(1024) {
             return f.pad(&scaled(self.0, &BINARY));
         }
         f.pad(&scaled(self.0, &DECIMAL))
@@ -167,7 +167,7 @@ const MOST: u64 = i64::MAX as u64;
 
 /// A number in the largest unit that it is whole in.
 fn scaled(number: u64, units: &Units) -> String {
-    let unit = units.iter().find(|(_, unit)| number % unit == 0);
+    let unit = units.iter().find(|(_, unit)| number.is_multiple_of(*unit));
     let (name, unit) = unit.copied().unwrap_or(("", 1));
     format!("{}{name}", number / unit)
 }
