@@ -1,6 +1,6 @@
 //! Documents from text, and text from documents: YAML 1.2, of which JSON is a part.
 //!
-//! A document is read in one pass, from the [events](event) of its syntax along the [outline](crate::outline) into rows,
+//! A document is read in one pass, from the events of its syntax along the [outline](crate::outline) into rows,
 //! first by a quick parser that takes the form that `rewire` writes and JSON, and explains nothing. What that one does not
 //! take is read again, with all of YAML, and everything that is wrong is told at once, each with its place: shape, names
 //! that lead nowhere, and what those objects mean whose shape is right ([`meaning`]). Syntax alone ends at the first error.

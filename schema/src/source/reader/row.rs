@@ -36,10 +36,10 @@ impl<'a> Reader<'_, 'a> {
         row.bad |= self.key.contains(&Value::Null);
         for (index, column) in definition.columns.iter().enumerate() {
             if index < self.key.len() {
-                row.values[index].clone_from(&self.key[index]);
+                copy(&mut row.values[index], &self.key[index]);
             } else if row.said & (1 << index) == 0 {
                 match (&before, column.absent()) {
-                    (Some(before), _) => row.values[index].clone_from(&before[index]),
+                    (Some(before), _) => copy(&mut row.values[index], &before[index]),
                     (None, Some(absent)) => row.values[index] = absent,
                     (None, None) => {
                         let doc = column.description();
@@ -88,6 +88,14 @@ impl<'a> Reader<'_, 'a> {
             self.target.clear(table, &self.key)?;
         }
         Ok(())
+    }
+}
+
+/// A clone into memory that is there already.
+fn copy(to: &mut Value, from: &Value) {
+    match (to, from) {
+        (Value::Text(to), Value::Text(from)) => from.clone_into(to),
+        (to, from) => *to = from.clone(),
     }
 }
 
