@@ -76,6 +76,40 @@ fn bash_completes_verbs_options_and_what_is_in_the_store() {
         bash(&s, &["rewire", "log", "interfaces.wan0.m"]),
         ["interfaces.wan0.mac", "interfaces.wan0.mtu"]
     );
+    // The words of an edit, after the words before.
+    assert_eq!(bash(&s, &["rewire", "set", "vpcs", "re"]), ["red"]);
+    assert_eq!(
+        bash(
+            &s,
+            &[
+                "rewire",
+                "set",
+                "vpcs",
+                "red",
+                "routes",
+                "10.0.0.0/8",
+                "type",
+                "bl"
+            ]
+        ),
+        ["blackhole"]
+    );
+    assert_eq!(
+        bash(
+            &s,
+            &[
+                "rewire",
+                "delete",
+                "--author",
+                "ada",
+                "interfaces",
+                "wan0",
+                "add"
+            ]
+        ),
+        ["addresses"]
+    );
+    assert_eq!(bash(&s, &["rewire", "rename", "vpcs", "red", "t"]), ["to"]);
     // The store is the one that the line names.
     assert!(bash(&s, &["rewire", "show", "--store", "none.db", "1"]).is_empty());
     assert_eq!(

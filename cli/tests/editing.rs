@@ -11,7 +11,12 @@ fn a_network_is_made_by_commands() {
     session.rewire(&["set", "vpcs", "blue", "description", "the inside"]);
     session.rewire(&[
         "set",
-        "interfaces", "lan", "port", "null:lan", "mac", "02:00:00:00:00:01",
+        "interfaces",
+        "lan",
+        "port",
+        "null:lan",
+        "mac",
+        "02:00:00:00:00:01",
     ]);
     session.rewire(&["set", "interfaces", "lan", "addresses", "10.1.0.1/24"]);
     session.rewire(&["check"]);

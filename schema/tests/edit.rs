@@ -199,7 +199,17 @@ fn any_row(state: &Configuration, index: Index) -> Option<Row> {
     (!rows.is_empty()).then(|| index.get(&rows).clone())
 }
 
+/// Fewer cases than usual, since each is a whole session of edits; `PROPTEST_CASES` asks for more.
+fn cases() -> ProptestConfig {
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => ProptestConfig::default(),
+        None => ProptestConfig::with_cases(64),
+    }
+}
+
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn setting_is_what_a_person_does_to_the_document(
         state in testing::configuration(),
