@@ -5,15 +5,10 @@
 //! holds the two together. So a commit is not compiled to be checked, and its check costs what it changes.
 
 use std::fmt;
-use std::io::Read;
-use std::path::Path;
 
 use rewire_compiler::{CompileError, Compiler, not_yet};
 use rewire_configdb::{Checker, Looking, StateReader};
-use rewire_schema::source::{self, LARGEST_DOCUMENT, Source};
 use rewire_schema::{Changeset, Configuration, Problem, meaning};
-
-use crate::failure::{Code, Failure};
 
 /// Everything that is wrong with a configuration; none if it can be committed. Cost: the configuration.
 fn problems(configuration: &Configuration) -> Vec<Problem> {
@@ -86,44 +81,10 @@ pub(crate) fn compile(configuration: Configuration) -> Result<(), Refusal> {
     }
 }
 
-/// What messages call a document.
-pub(crate) fn document_name(file: &Path) -> String {
-    if is_standard_input(file) {
-        "<stdin>".to_owned()
-    } else {
-        file.display().to_string()
-    }
-}
-
-fn is_standard_input(file: &Path) -> bool {
-    file.as_os_str() == "-"
-}
-
-/// Reads and checks a document; `-` is standard input. Every error comes with its place in the text.
-pub(crate) fn read_document(file: &Path) -> Result<Source, Failure> {
-    let name = document_name(file);
-    let mut bytes = Vec::new();
-    // One byte more than is taken, so that what is too large is seen to be.
-    let limit = LARGEST_DOCUMENT as u64 + 1;
-    let read = if is_standard_input(file) {
-        std::io::stdin().lock().take(limit).read_to_end(&mut bytes)
-    } else {
-        std::fs::File::open(file).and_then(|f| f.take(limit).read_to_end(&mut bytes))
-    };
-    read.map_err(|error| {
-        Failure::new(Code::UnreadableFile, format!("cannot read {name}: {error}"))
-    })?;
-    let source = source::read_shape(&name, &bytes)?;
-    let problems = problems(&source.configuration);
-    if problems.is_empty() {
-        Ok(source)
-    } else {
-        Err(source.diagnose(problems).into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use rewire_schema::source::{self, Source};
+
     use super::*;
 
     const TWO_INTERFACES: &str = "

@@ -16,6 +16,8 @@ fn from_nothing_to_the_first_revision() {
     s.rewire(&["load", "net.yaml"]);
     s.rewire(&["diff"]);
     s.rewire(&["check"]);
+    s.rewire(&["check", "--full"]);
+    s.rewire(&["check", "--full", "net.yaml"]);
     s.rewire(&["commit", "-m", "the first network"]);
     s.rewire(&["log"]);
     s.rewire(&["diff"]);

@@ -7,6 +7,7 @@ use crate::answer::Answer;
 use crate::checker;
 use crate::committing::expect_complete;
 use crate::context::Context;
+use crate::document;
 use crate::failure::Failure;
 use crate::view::{self, State, revisions};
 
@@ -32,11 +33,14 @@ impl Check {
         let waiting = context.waiting();
         waiting.step("checking");
         if let Some(file) = self.file {
-            let source = checker::read_document(&file)?;
+            let source = document::whole(&file, &waiting)?;
             let rows = source.configuration.len();
-            let name = checker::document_name(&file);
+            let name = document::name(&file);
             if self.full {
-                checker::compile(source.configuration)?;
+                waiting.step("compiling");
+                if let Err(refusal) = checker::compile(source.configuration.clone()) {
+                    return Err(source.diagnose(refusal.0).into());
+                }
             }
             drop(waiting);
             return Ok(context.done(

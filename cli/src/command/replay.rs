@@ -2,14 +2,13 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use rewire_compiler::Compiler;
-use rewire_configdb::Store;
 use rewire_schema::Configuration;
 use rewire_tables::InterfaceIndex;
 use serde_json::json;
 
 use crate::answer::Answer;
-use crate::checker;
 use crate::context::Context;
+use crate::document;
 use crate::failure::{Code, Failure};
 use crate::replay::Replay as Player;
 use crate::replay::capture::{CaptureError, Merged, Output};
@@ -58,7 +57,7 @@ impl FromStr for Capture {
 
 impl Replay {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
-        let (revision, configuration) = self.configuration(&context.store)?;
+        let (revision, configuration) = self.configuration(context)?;
         let (_, compiled) = Compiler::compile(configuration, revision)
             .map_err(|errors| Failure::new(Code::Refused, format!("revision {revision} does not compile: {errors}")))?;
         let mut player = Player::new(compiled, self.any_mac);
@@ -81,11 +80,11 @@ impl Replay {
         Ok(context.shown(|_| summary.render(), || json!(summary)))
     }
 
-    fn configuration(&self, store: &Path) -> Result<(u64, Configuration), Failure> {
+    fn configuration(&self, context: &Context) -> Result<(u64, Configuration), Failure> {
         if let Some(document) = &self.document {
-            return Ok((0, checker::read_document(document)?.configuration));
+            return Ok((0, document::whole(document, &context.waiting())?.configuration));
         }
-        let store = Store::open(store)?;
+        let store = context.open()?;
         match self.revision {
             Some(revision) => Ok((revision, store.configuration_at(revision)?)),
             None => Ok(store.head_and_configuration()?),
