@@ -1,6 +1,7 @@
-//! Measures what looking back costs: `cargo run --release -p rewire-configdb --example measure [ROWS] [REVISIONS]`.
+//! Measures what looking back costs: `cargo run --release -p rewire-configdb --example measure [ROWS] [REVISIONS] [ROUNDS]`.
 //!
-//! A store of that many rows is made in one commit, and then changed by as many commits of one row each.
+//! A store of that many rows is made in one commit, then changed by as many commits of one row each, and then in rounds that
+//! change every other row in one commit.
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1).map(|argument| argument.parse());
     let rows: u32 = arguments.next().transpose()?.unwrap_or(100_000);
     let revisions: u32 = arguments.next().transpose()?.unwrap_or(10_000);
+    let rounds: u32 = arguments.next().transpose()?.unwrap_or(0);
     // On the disk that the build is on, not in a file system in memory.
     let folder = tempfile::tempdir_in(".")?;
     let path = folder.path().join("measured.db");
@@ -33,6 +35,14 @@ fn main() -> Result<(), Failure> {
         "{revisions} commits of one row, each: {}",
         milliseconds(each)
     );
+    for round in 0..rounds {
+        let changes = (0..rows / 2).map(|number| {
+            let (before, after) = (next_hop(number, round)?, next_hop(number, round + 1)?);
+            Ok(Change::Update { before, after })
+        });
+        let changes: Result<Changeset, Failure> = changes.collect();
+        commit(&mut store, &changes?)?;
+    }
     let journal: u64 = (1..=store.head()?)
         .map(|revision| {
             store
@@ -44,7 +54,7 @@ fn main() -> Result<(), Failure> {
 
     let store = Store::open(&path)?;
     let route = route(rows / 4, None)?;
-    let hop = next_hop(rows / 4)?;
+    let hop = next_hop(rows / 4, 0)?;
     let time = timed(|| store.log(LogQuery::last(20)).map(drop))?;
     println!("log of 20: {}", milliseconds(time));
     let (route_key, hop_key) = ([route.row_key()], [hop.row_key()]);
@@ -114,7 +124,7 @@ fn network(rows: u32) -> Result<Vec<Row>, Failure> {
     let mut all: Vec<Row> = around.configuration.rows().collect();
     for number in 0..rows / 2 {
         all.push(route(number, None)?);
-        all.push(next_hop(number)?);
+        all.push(next_hop(number, 0)?);
     }
     Ok(all)
 }
@@ -137,13 +147,14 @@ fn route(number: u32, description: Option<&str>) -> Result<Row, Failure> {
     .into())
 }
 
-fn next_hop(number: u32) -> Result<Row, Failure> {
+/// A next hop whose gateway moves on with each round.
+fn next_hop(number: u32, round: u32) -> Result<Row, Failure> {
     Ok(NextHopRow {
         vpc: "blue".parse()?,
         prefix: prefix(number).parse()?,
         position: 0,
         interface: "wan".parse()?,
-        via: Some("192.0.2.1".parse()?),
+        via: Some(format!("192.0.2.{}", round % 250 + 1).parse()?),
         weight: None,
         marks: Default::default(),
     }

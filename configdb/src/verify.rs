@@ -61,11 +61,14 @@ impl Store {
     }
 }
 
-/// How many entries, or batches of rows, one thread is ahead of the other.
+/// How many batches one thread is ahead of the other.
 const AHEAD: usize = 4;
 
-/// How many rows are handed over at once.
+/// How many rows or entries are handed over at once, at most.
 const BATCH: usize = 512;
+
+/// How many bytes of changesets are handed over at once; a larger one comes alone.
+const BATCH_BYTES: usize = 64 * 1024;
 
 /// The journal, gone through up to some revision.
 struct Walk {
@@ -100,14 +103,22 @@ impl Walk {
         let (walked, hashed) = thread::scope(|scope| {
             let (sender, claims) = mpsc::sync_channel(AHEAD);
             let hashing = scope.spawn(move || expect_claims(floor.digest, &claims));
+            let (mut batch, mut bytes) = (Vec::new(), 0);
             let walked = journal::for_each_summarized_entry(connection, |entry, summary| {
                 let claim = walk.step(entry, summary)?;
+                bytes += claim.changeset.len();
+                batch.push(claim);
+                if batch.len() < BATCH && bytes < BATCH_BYTES {
+                    return Ok(ControlFlow::Continue(()));
+                }
+                bytes = 0;
                 // Where nobody takes it, the other thread has found something, and says so below.
-                Ok(match sender.send(claim) {
+                Ok(match sender.send(std::mem::take(&mut batch)) {
                     Ok(()) => ControlFlow::Continue(()),
                     Err(_) => ControlFlow::Break(()),
                 })
             });
+            let _ = sender.send(batch);
             drop(sender);
             (walked, join(hashing))
         });
@@ -231,8 +242,11 @@ struct Compared {
 }
 
 /// Checks what entries say about their changesets, from a state with this digest on; gives the last digest.
-fn expect_claims(mut digest: StateDigest, claims: &Receiver<Claim>) -> Result<StateDigest, Error> {
-    for claim in claims {
+fn expect_claims(
+    mut digest: StateDigest,
+    claims: &Receiver<Vec<Claim>>,
+) -> Result<StateDigest, Error> {
+    for claim in claims.iter().flatten() {
         let Claim {
             revision,
             state_digest: expected,

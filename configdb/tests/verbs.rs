@@ -213,7 +213,7 @@ enum Expected {
 
 /// Whether the database takes a state: asked of a store of its own.
 fn tolerated(state: &Configuration) -> bool {
-    let (_folder, path) = folder();
+    let (_folder, path) = folder_in_memory();
     let mut store = Store::create(path).unwrap();
     commit_target(&mut store, state).is_ok()
 }
@@ -592,7 +592,7 @@ fn in_short(settled: &Settled) -> String {
 /// `REWIRE_HISTORIES` sets how many random histories are tried.
 fn cases() -> u32 {
     let set = std::env::var("REWIRE_HISTORIES").ok();
-    set.and_then(|text| text.parse().ok()).unwrap_or(40)
+    set.and_then(|text| text.parse().ok()).unwrap_or(24)
 }
 
 proptest! {
@@ -600,7 +600,7 @@ proptest! {
 
     #[test]
     fn whatever_is_done_the_store_is_what_the_model_says(steps in proptest::collection::vec(step(), 1..30)) {
-        let (_folder, path) = folder();
+        let (_folder, path) = folder_in_memory();
         let mut run = Run::new(&path);
         for step in steps {
             run.step(step);

@@ -19,6 +19,14 @@ pub fn folder() -> (TempDir, PathBuf) {
     (folder, path)
 }
 
+/// A folder in memory, where there is one: what is tested is not the disk.
+pub fn folder_in_memory() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    let folder = folder.unwrap();
+    let path = folder.path().join("gateway.db");
+    (folder, path)
+}
+
 pub fn vpc(name: &str, description: Option<&str>) -> Row {
     VpcRow {
         description: description.map(|text| text.parse().unwrap()),
