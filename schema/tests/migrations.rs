@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
+use rewire_schema::model::{RouteRow, VpcRow};
 use rewire_schema::{ColumnDefinition, Kind, Row, SqlType, Table, Value, testing};
 use rusqlite::{Connection, params_from_iter};
 
@@ -248,6 +249,40 @@ fn every_reference_can_be_followed_backwards_through_an_index() {
             );
         }
     }
+}
+
+/// The index of a reference that may be NULL leaves those out that are; SQLite must use it all the same.
+#[test]
+fn what_nothing_refers_to_is_deleted_without_a_look_at_every_row() {
+    let connection = database();
+    let vpc = |name: &str| Row::from(VpcRow::new(name.parse().unwrap()));
+    insert(&connection, &vpc("a")).unwrap();
+    for number in 0..1000u32 {
+        let prefix = format!("10.{}.{}.0/24", number / 256, number % 256);
+        let route = RouteRow {
+            to_vpc: (number < 500).then(|| "a".parse().unwrap()),
+            ..RouteRow::unicast("a".parse().unwrap(), prefix.parse().unwrap())
+        };
+        insert(&connection, &route.into()).unwrap();
+    }
+    insert(&connection, &vpc("b")).unwrap();
+    connection
+        .pragma_update(None, "foreign_keys", true)
+        .unwrap();
+    let delete = "DELETE FROM vpc WHERE name = 'b'";
+    let mut statement = connection.prepare(delete).unwrap();
+    assert_eq!(statement.execute([]).unwrap(), 1);
+    let steps = statement.get_status(rusqlite::StatementStatus::FullscanStep);
+    assert!(steps < 100, "{steps}");
+    connection.execute_batch("DROP INDEX route_to_vpc").unwrap();
+    insert(&connection, &vpc("b")).unwrap();
+    let mut statement = connection.prepare(delete).unwrap();
+    statement.execute([]).unwrap();
+    let steps = statement.get_status(rusqlite::StatementStatus::FullscanStep);
+    assert!(
+        steps >= 999,
+        "without the index it looks at every row: {steps}"
+    );
 }
 
 fn insert(connection: &Connection, row: &Row) -> rusqlite::Result<usize> {
