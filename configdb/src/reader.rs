@@ -40,6 +40,14 @@ impl Rows for Running<'_> {
     fn below(&self, table: Table, key_prefix: &[Value]) -> Result<Vec<Row>, StateError> {
         rows::below(self.0, table, key_prefix).map_err(state_error)
     }
+    fn some_below(
+        &self,
+        table: Table,
+        key_prefix: &[Value],
+        most: usize,
+    ) -> Result<Vec<Row>, StateError> {
+        rows::some_below(self.0, table, key_prefix, most).map_err(state_error)
+    }
     fn by(
         &self,
         table: Table,
@@ -60,6 +68,14 @@ impl Rows for Reader<'_> {
     }
     fn below(&self, table: Table, key_prefix: &[Value]) -> Result<Vec<Row>, StateError> {
         Overlay::new(&Running(&self.snapshot), &self.way_back).below(table, key_prefix)
+    }
+    fn some_below(
+        &self,
+        table: Table,
+        key_prefix: &[Value],
+        most: usize,
+    ) -> Result<Vec<Row>, StateError> {
+        Overlay::new(&Running(&self.snapshot), &self.way_back).some_below(table, key_prefix, most)
     }
     fn by(
         &self,

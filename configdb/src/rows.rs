@@ -248,6 +248,31 @@ pub(crate) fn below(
     by(connection, table, &names, key_prefix)
 }
 
+/// At most so many of the rows that [`below`] gives. Cost: those rows.
+pub(crate) fn some_below(
+    connection: &Connection,
+    table: Table,
+    key_prefix: &[Value],
+    most: usize,
+) -> Result<Vec<Row>, Error> {
+    let columns = table
+        .definition()
+        .columns
+        .iter()
+        .take_while(|column| column.key);
+    let names: Vec<&str> = columns
+        .take(key_prefix.len())
+        .map(|column| column.name)
+        .collect();
+    if names.len() < key_prefix.len() {
+        return Ok(Vec::new());
+    }
+    let sql = format!("{} LIMIT {most}", by_sql(table, &names, key_prefix)?);
+    let mut found = Vec::new();
+    query(connection, table, &sql, key_prefix, |row| found.push(row))?;
+    Ok(found)
+}
+
 /// The rows that have these values in these columns, in the order of their keys; NULL equals NULL. Cost: those rows, where
 /// an index begins with the columns; otherwise the table.
 pub(crate) fn by(

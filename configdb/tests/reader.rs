@@ -13,6 +13,11 @@ fn same(store: &Store, revision: u64, state: &Configuration) -> Result<(), TestC
     for table in Table::ALL {
         let all = state.rows_of(*table).collect::<Vec<_>>();
         prop_assert_eq!(&reader.below(*table, &[]).unwrap(), &all);
+        for most in [0, 1, 2, all.len()] {
+            let some = reader.some_below(*table, &[], most).unwrap();
+            prop_assert_eq!(some.len(), most.min(all.len()));
+            prop_assert!(some.is_sorted() && some.iter().all(|row| all.contains(row)));
+        }
         for row in &all {
             let key = row.row_key();
             prop_assert_eq!(reader.find(&key).unwrap(), Some(row.clone()));

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::changeset::Changeset;
+use crate::changeset::{Change, Changeset};
 use crate::model::{Configuration, Row, RowKey, Table, TableRow};
 use crate::types::{AddressRange, Addresses, InterfaceAddress, Name, Prefix};
 use crate::value::{Column, Key, Value};
@@ -32,6 +32,22 @@ pub trait Rows {
     ///
     /// Where the state cannot be read.
     fn below(&self, table: Table, key_prefix: &[Value]) -> Result<Vec<Row>, StateError>;
+
+    /// At most so many of the rows that [`Rows::below`] gives, no matter which, in the order of their keys: for suggestions.
+    ///
+    /// # Errors
+    ///
+    /// Where the state cannot be read.
+    fn some_below(
+        &self,
+        table: Table,
+        key_prefix: &[Value],
+        most: usize,
+    ) -> Result<Vec<Row>, StateError> {
+        let mut rows = self.below(table, key_prefix)?;
+        rows.truncate(most);
+        Ok(rows)
+    }
 
     /// The rows of a table that have these values in these columns, in the order of their keys.
     ///
@@ -138,6 +154,24 @@ impl Rows for Overlay<'_> {
         let base = self.base.below(table, key_prefix)?;
         let edited = self.edits.below(table, key_prefix);
         Ok(self.merged(base, edited.filter_map(|change| change.after().cloned())))
+    }
+
+    fn some_below(
+        &self,
+        table: Table,
+        key_prefix: &[Value],
+        most: usize,
+    ) -> Result<Vec<Row>, StateError> {
+        let edited: Vec<&Change> = self.edits.below(table, key_prefix).collect();
+        // Each edit takes away one row at most.
+        let most_of_base = most.saturating_add(edited.len());
+        let base = self.base.some_below(table, key_prefix, most_of_base)?;
+        let edited = edited
+            .into_iter()
+            .filter_map(|change| change.after().cloned());
+        let mut rows = self.merged(base, edited);
+        rows.truncate(most);
+        Ok(rows)
     }
 
     fn by(

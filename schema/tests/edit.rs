@@ -529,6 +529,23 @@ proptest! {
     }
 
     #[test]
+    fn some_rows_under_edits_are_as_many_as_asked_for(
+        (state, changeset) in testing::configuration().prop_flat_map(|state| {
+            let changeset = testing::changeset_on(&state);
+            (Just(state), changeset)
+        }),
+        most in 0..6usize,
+    ) {
+        let overlay = Overlay::new(&state, &changeset);
+        for table in Table::ALL {
+            let all = overlay.below(*table, &[]).unwrap();
+            let some = overlay.some_below(*table, &[], most).unwrap();
+            prop_assert_eq!(some.len(), most.min(all.len()));
+            prop_assert!(some.iter().all(|row| all.contains(row)));
+        }
+    }
+
+    #[test]
     fn paths_with_dots_lead_where_words_do(row in testing::row()) {
         let path = row.path();
         let by_words = Target::resolve(path.steps()).unwrap();

@@ -13,6 +13,9 @@ use crate::state::Rows;
 use crate::table::ColumnDefinition;
 use crate::value::Value;
 
+/// The most objects that a misspelled name is compared with.
+const MOST_SIBLINGS: usize = 1000;
+
 /// Does a command to edits on a state. Cost: what changes and what it stands below; never the whole state.
 ///
 /// # Errors
@@ -288,7 +291,7 @@ fn absent(workspace: &Workspace<'_>, target: &Target) -> Result<EditError, EditE
         if workspace.exists(&RowKey::from_values(table, &above)?)? {
             continue;
         }
-        let siblings = workspace.keys_below(table, &prefix)?;
+        let siblings = workspace.some_keys_below(table, &prefix, MOST_SIBLINGS)?;
         let last = |key: &RowKey| key.values().pop().map(|value| value.to_string());
         let names: Vec<String> = siblings.iter().filter_map(last).collect();
         let names = names.iter().map(String::as_str);

@@ -230,7 +230,9 @@ impl Completer<'_> {
         if above.len() < target.keys.len() {
             return Ok(());
         }
-        let keys = self.workspace.keys_below(collection.table, &above)?;
+        let keys = self
+            .workspace
+            .some_keys_below(collection.table, &above, MOST_NAMES)?;
         for key in keys.iter().take(MOST_NAMES) {
             let Some(last) = key.values().pop() else {
                 continue;
@@ -274,9 +276,8 @@ impl Completer<'_> {
         let noun = table.definition().noun();
         for key in self
             .workspace
-            .keys_below(table, &[])?
+            .some_keys_below(table, &[], MOST_NAMES)?
             .iter()
-            .take(MOST_NAMES)
         {
             let summary = self.summary(key)?;
             let help = match summary.is_empty() {

@@ -114,6 +114,21 @@ impl<'a> Workspace<'a> {
         prefix: &[Value],
     ) -> Result<Vec<RowKey>, StateError> {
         let rows = Overlay::new(&self.before, &self.changes).below(table, prefix)?;
+        Ok(self.with_drafts(&rows, table, prefix))
+    }
+
+    /// At most so many of them, and all that are not complete: for suggestions.
+    pub(crate) fn some_keys_below(
+        &self,
+        table: Table,
+        prefix: &[Value],
+        most: usize,
+    ) -> Result<Vec<RowKey>, StateError> {
+        let rows = Overlay::new(&self.before, &self.changes).some_below(table, prefix, most)?;
+        Ok(self.with_drafts(&rows, table, prefix))
+    }
+
+    fn with_drafts(&self, rows: &[Row], table: Table, prefix: &[Value]) -> Vec<RowKey> {
         let mut keys: Vec<RowKey> = rows.iter().map(Row::row_key).collect();
         let drafts = self.drafts_below(table, prefix);
         if !drafts.is_empty() {
@@ -121,7 +136,7 @@ impl<'a> Workspace<'a> {
             keys.sort();
             keys.dedup();
         }
-        Ok(keys)
+        keys
     }
 
     fn drafts_below(&self, table: Table, prefix: &[Value]) -> Vec<RowKey> {
