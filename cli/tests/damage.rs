@@ -89,3 +89,27 @@ fn rows_that_are_not_the_state_on_record_are_not_taken_over() {
     assert_eq!(status["revision"], Value::Null, "{status}");
     gateway.end(Signal::TERM);
 }
+
+#[test]
+fn a_gateway_that_lags_behind_a_prune_takes_the_whole_over() {
+    let mut session = Session::new();
+    session.example("net.yaml");
+    session.quietly(&["init"]);
+    session.quietly(&["load", "net.yaml"]);
+    session.quietly(&["commit", "-m", "good"]);
+    let mut gateway = Running::start(&session, &[]);
+    gateway.signal(Signal::STOP);
+    for to in ["0", "1", "0", "1"] {
+        session.quietly(&["rewind", to, "--no-wait"]);
+    }
+    session.quietly(&["journal", "prune", "4"]);
+    gateway.signal(Signal::CONT);
+    gateway.has_logged("live revision=5");
+    let status = status(&session);
+    assert_eq!(
+        (&status["revision"], &status["alarm"]),
+        (&json!(5), &Value::Null),
+        "{status}"
+    );
+    gateway.end(Signal::TERM);
+}

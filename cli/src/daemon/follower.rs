@@ -150,7 +150,15 @@ impl<'a> Follower<'a> {
         else {
             return Ok(ControlFlow::Continue(()));
         };
-        let entry = self.store.entry(revision)?;
+        let entry = match self.store.entry(revision) {
+            Ok(entry) => entry,
+            // The journal was shortened past what is live here: the whole takes the place of the steps.
+            Err(Error::Pruned { .. }) => {
+                self.whole()?;
+                return Ok(ControlFlow::Continue(()));
+            }
+            Err(error) => return Err(error),
+        };
         let (next, changeset) = match tail.next(&entry) {
             Ok(next) => next,
             Err(damage) => {
