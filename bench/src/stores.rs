@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rewire_compiler::not_yet;
-use rewire_configdb::{Checker, CommitRequest, Committed, Looking, StateReader, Store, Unchecked};
+use rewire_configdb::{Checker, CommitRequest, Committed, StateReader, Store, Unchecked};
 use rewire_schema::{Changeset, Configuration, Row, Value, meaning};
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, ToSql, params_from_iter};
@@ -20,7 +20,7 @@ impl Checker for OfChange {
         state: &dyn StateReader,
         changeset: &Changeset,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        match meaning::check_change_and(&Looking(state), changeset, &not_yet)?.first() {
+        match meaning::check_change_and(state, changeset, &not_yet)?.first() {
             None => Ok(()),
             Some(problem) => Err(problem.to_string().into()),
         }

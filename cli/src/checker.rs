@@ -7,7 +7,7 @@
 use std::fmt;
 
 use rewire_compiler::{CompileError, Compiler, not_yet};
-use rewire_configdb::{Checker, Looking, StateReader};
+use rewire_configdb::{Checker, StateReader};
 use rewire_schema::{Changeset, Configuration, Problem, meaning};
 
 /// Everything that is wrong with a configuration; none if it can be committed. Cost: the configuration.
@@ -42,7 +42,7 @@ impl Checker for OfChange {
         state: &dyn StateReader,
         changeset: &Changeset,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let problems = meaning::check_change_and(&Looking(state), changeset, &not_yet)?;
+        let problems = meaning::check_change_and(state, changeset, &not_yet)?;
         Ok(refuse(problems)?)
     }
 }

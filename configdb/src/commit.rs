@@ -3,11 +3,12 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use rewire_journal::{Entry, EntryKind, Hash, StateDigest};
-use rewire_schema::{Changeset, Configuration, Row, RowKey, Table, Value};
+use rewire_schema::{Changeset, Configuration, Rows};
 use rusqlite::Connection;
 
 use crate::error::{During, Error};
 use crate::journal::{self, Counts, Head};
+use crate::reader::Running;
 use crate::store::{SCHEMA_VERSION, Store};
 use crate::{apply, candidate, confirmation, constraint, lock, merge, rows};
 
@@ -27,44 +28,15 @@ pub trait Checker {
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
 }
 
-/// Reads the state inside the transaction that is being checked.
-pub trait StateReader {
+/// Looks into the state inside the transaction that is being checked. Look-ups go through indices: their cost is that of the
+/// rows that they give.
+pub trait StateReader: Rows {
     /// All rows. Cost: all rows, so that a commit that asks for this costs the configuration, not the change.
     ///
     /// # Errors
     ///
     /// [`Error::Sqlite`], [`Error::Damaged`].
     fn configuration(&self) -> Result<Configuration, Error>;
-
-    /// One row by its key. Cost: a look-up.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Sqlite`], [`Error::Damaged`].
-    fn row(&self, key: &RowKey) -> Result<Option<Row>, Error>;
-
-    /// The rows that refer to a row: the parts below it, and those that name it. Cost: those rows, through indices.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Sqlite`], [`Error::Damaged`].
-    fn referring(&self, key: &RowKey) -> Result<Vec<Row>, Error>;
-
-    /// The rows of a table whose key begins with these values, in the order of their keys: the parts of one object. Cost:
-    /// those rows.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Sqlite`], [`Error::Damaged`].
-    fn below(&self, table: Table, key_prefix: &[Value]) -> Result<Vec<Row>, Error>;
-
-    /// The rows of a table that have these values in these columns, in the order of their keys; NULL equals NULL. Cost:
-    /// those rows, where an index of the table begins with the columns; otherwise the table.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchColumns`] where a column is not one of the table's; [`Error::Sqlite`], [`Error::Damaged`].
-    fn by(&self, table: Table, columns: &[&str], values: &[Value]) -> Result<Vec<Row>, Error>;
 }
 
 /// A checker that lets everything through that the database does.
@@ -82,24 +54,9 @@ impl Checker for Unchecked {
     }
 }
 
-struct InTransaction<'a>(&'a Connection);
-
-impl StateReader for InTransaction<'_> {
+impl StateReader for Running<'_> {
     fn configuration(&self) -> Result<Configuration, Error> {
         rows::configuration(self.0)
-    }
-    fn row(&self, key: &RowKey) -> Result<Option<Row>, Error> {
-        rows::find(self.0, key)
-    }
-    fn referring(&self, key: &RowKey) -> Result<Vec<Row>, Error> {
-        let found = rows::referring(self.0, key, usize::MAX)?;
-        Ok(found.into_iter().map(|(row, _)| row).collect())
-    }
-    fn below(&self, table: Table, key_prefix: &[Value]) -> Result<Vec<Row>, Error> {
-        rows::below(self.0, table, key_prefix)
-    }
-    fn by(&self, table: Table, columns: &[&str], values: &[Value]) -> Result<Vec<Row>, Error> {
-        rows::by(self.0, table, columns, values)
     }
 }
 
@@ -377,7 +334,7 @@ pub(crate) fn attempt<'a>(
     times.apply = started.elapsed();
     let started = Instant::now();
     checker
-        .check(head.revision + 1, &InTransaction(connection), &changeset)
+        .check(head.revision + 1, &Running(connection), &changeset)
         .map_err(Error::Refused)?;
     times.check = started.elapsed();
     Ok(Attempt {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use rewire_schema::meaning::{self, How};
 use rewire_schema::{Change, Changeset, Mismatch, Row, RowKey, Table, Value};
 use rusqlite::{Connection, ffi};
 
@@ -17,22 +18,15 @@ pub struct Dangling {
     pub columns: &'static [&'static str],
     /// The row that does not exist.
     pub target: RowKey,
+    /// Whether the commit deletes that row, or it was never there.
+    pub how: How,
     /// The revision that inserted the referring row, where undoing an old revision would leave it dangling.
     pub since: Option<u64>,
 }
 
 impl fmt::Display for Dangling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let table = self.target.table();
-        let key: Vec<String> = self.target.values().iter().map(Value::to_string).collect();
-        write!(
-            f,
-            "{}: {} refers to {} \"{}\", which does not exist",
-            self.row.path(),
-            self.columns.join(", "),
-            table.definition().name,
-            key.join(" ")
-        )?;
+        meaning::dangling(&self.row, self.columns, &self.target, self.how).fmt(f)?;
         match self.since {
             Some(revision) => write!(f, " (the row is of revision {revision})"),
             None => Ok(()),
@@ -75,10 +69,15 @@ pub(crate) fn find_dangling(
         if let Some(row) = change.after() {
             for (columns, target) in references(row) {
                 if rows::find(connection, &target)?.is_none() {
+                    let how = match changeset.get(&target) {
+                        Some(Change::Delete(_)) => How::Deleted,
+                        _ => How::Missing,
+                    };
                     dangling.push(Dangling {
                         row: row.clone(),
                         columns,
                         target,
+                        how,
                         since: None,
                     });
                 }
@@ -91,6 +90,7 @@ pub(crate) fn find_dangling(
                     row,
                     columns: reference.columns,
                     target: target.clone(),
+                    how: How::Deleted,
                     since: None,
                 };
                 if !dangling.contains(&found) {

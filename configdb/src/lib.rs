@@ -75,7 +75,6 @@ mod history;
 mod journal;
 mod lock;
 mod log;
-mod looking;
 mod merge;
 mod migrate;
 #[cfg(test)]
@@ -101,7 +100,6 @@ pub use exchange::Imported;
 pub use journal::Counts;
 pub use lock::LockHolder;
 pub use log::{LogEntry, LogQuery};
-pub use looking::Looking;
 pub use merge::Conflict;
 pub use prune::{Needed, Pruned};
 pub use reader::Reader;

@@ -2,7 +2,7 @@
 
 use rewire_schema::state::{Overlay, Rows, StateError};
 use rewire_schema::{Changeset, Row, RowKey, Table, Value};
-use rusqlite::Transaction;
+use rusqlite::{Connection, Transaction};
 
 use crate::error::Error;
 use crate::history::way_back;
@@ -30,8 +30,8 @@ impl Store {
     }
 }
 
-/// The running state.
-struct Running<'a>(&'a Transaction<'a>);
+/// The running state; inside a transaction, with what that has done so far.
+pub(crate) struct Running<'a>(pub(crate) &'a Connection);
 
 impl Rows for Running<'_> {
     fn find(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
@@ -55,6 +55,9 @@ impl Rows for Running<'_> {
         values: &[Value],
     ) -> Result<Vec<Row>, StateError> {
         rows::by(self.0, table, columns, values).map_err(state_error)
+    }
+    fn most(&self, table: Table) -> Result<usize, StateError> {
+        rows::count(self.0, table).map_err(state_error)
     }
 }
 

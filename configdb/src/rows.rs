@@ -203,6 +203,16 @@ pub(crate) fn for_each_exact(
     query_by(read_exact_row, connection, table, sql, &[], each)
 }
 
+/// The number of rows of a table. Cost: a look at each page of the table.
+pub(crate) fn count(connection: &Connection, table: Table) -> Result<usize, Error> {
+    let sql = format!("SELECT count(*) FROM {}", table.definition().name);
+    let count = connection
+        .prepare_cached(&sql)
+        .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(0)))
+        .during("counting the configuration's rows")?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
 /// The row with this key.
 pub(crate) fn find(connection: &Connection, key: &RowKey) -> Result<Option<Row>, Error> {
     let (table, values) = (key.table(), key.values());

@@ -74,7 +74,7 @@ fn rows_that_refer_to_what_goes_are_named_with_their_revision() {
     commit(&mut store, &insert([interface("wan", "red", "null:a")])).unwrap();
     commit(&mut store, &insert([route("red", "10.0.0.0/8")])).unwrap();
     let error = revert(&mut store, 2).unwrap_err();
-    insta::assert_snapshot!(text(&error), @r#"interfaces.wan: vpc refers to vpc "red", which does not exist (the row is of revision 4); vpcs.red.routes.10.0.0.0/8: vpc refers to vpc "red", which does not exist (the row is of revision 5)"#);
+    insta::assert_snapshot!(text(&error), @r#"interfaces.wan.vpc: interface wan belongs to VPC red, which this commit deletes (the row is of revision 4); vpcs.red.routes.10.0.0.0/8: route red/10.0.0.0/8 belongs to VPC red, which this commit deletes (the row is of revision 5)"#);
     assert_eq!(store.head().unwrap(), 5);
 }
 

@@ -117,7 +117,7 @@ fn what_is_refused_stays_and_holds_nothing_up() {
     clock.set(40);
     insta::assert_snapshot!(settle(&mut store).join("\n"), @r#"
     1: vpcs.blue.description: base old, ours night, theirs day (revision 2 by ada)
-    2: interfaces.wan: vpc refers to vpc "nowhere", which does not exist
+    2: interfaces.wan.vpc: interface wan belongs to VPC nowhere, which does not exist
     3 is revision 3
     "#);
     let left = store.scheduled().unwrap();

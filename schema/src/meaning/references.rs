@@ -28,7 +28,12 @@ pub(super) fn check(
             let names = names(configuration.rows_of(target.table()));
             problems.push(missing(&row(), reference, &target, &names));
         } else if !all && effective.contains(&row().row_key()) {
-            problems.push(dangling(&row(), reference, &target, How::Deactivated));
+            problems.push(dangling(
+                &row(),
+                reference.columns,
+                &target,
+                How::Deactivated,
+            ));
         }
     });
 }
@@ -64,7 +69,7 @@ pub(super) fn check_change(
                 let names = names(after.below(target.table(), &[])?.into_iter());
                 problems.push(missing(&row, reference, &target, &names));
             } else if visible.find(&row.row_key())?.is_some() {
-                problems.push(dangling(&row, reference, &target, How::Deactivated));
+                problems.push(dangling(&row, reference.columns, &target, How::Deactivated));
             }
         }
     }
@@ -86,20 +91,20 @@ fn missing(row: &Row, reference: &Reference, target: &RowKey, names: &[String]) 
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let (message, help) = unknown(reference.table, &key.join(" "), &names);
     Problem {
-        path: place(row, reference),
+        path: place(row, reference.columns),
         message,
         help,
     }
 }
 
 /// The field that refers; the object itself where it refers by its key.
-pub(super) fn place(row: &Row, reference: &Reference) -> Path {
+pub(super) fn place(row: &Row, columns: &[&str]) -> Path {
     let definition = row.table().definition();
     let field = |name: &str| {
         let column = &definition.columns[definition.position(name)?];
         (!column.key).then_some(column.field)
     };
-    match reference.columns {
+    match columns {
         [column] => match field(column) {
             Some(field) => row.path().join(field),
             None => row.path(),

@@ -3,7 +3,7 @@
 use super::Problem;
 use super::references::place;
 use crate::model::{Row, RowKey, Table};
-use crate::table::{Reference, Step};
+use crate::table::Step;
 use crate::value::Value;
 
 /// Why a row cannot be referred to.
@@ -17,19 +17,27 @@ pub enum How {
     Deactivated,
 }
 
-/// The problem of a row whose reference leads to `target`: "route blue/0.0.0.0/0 leaves by interface wan, which this commit
-/// deletes".
-pub fn dangling(referring: &Row, reference: &Reference, target: &RowKey, how: How) -> Problem {
+/// The problem of a row whose reference by these columns leads to `target`: "route blue/0.0.0.0/0 leaves by wan, which this
+/// commit deletes".
+pub fn dangling(referring: &Row, columns: &[&str], target: &RowKey, how: How) -> Problem {
     let why = match how {
         How::Missing => "does not exist",
         How::Deleted => "this commit deletes",
         How::Deactivated => "is deactivated",
     };
-    let subject = described(&referring.row_key());
-    let verb = verb(referring.table(), reference);
-    let object = described(target);
+    let key = referring.row_key();
+    let subject = match crate::state::ancestors(&key).any(|above| above == *target) {
+        true => format!("{} {}", key.table().definition().noun(), name(&key)),
+        false => described(&key),
+    };
+    let verb = verb(referring.table(), columns);
+    let object = match verb {
+        // It is clear what somebody leaves by.
+        "leaves by" => name(target),
+        _ => described(target),
+    };
     Problem::new(
-        place(referring, reference),
+        place(referring, columns),
         format!("{subject} {verb} {object}, which {why}"),
     )
 }
@@ -42,9 +50,13 @@ pub(super) fn described(key: &RowKey) -> String {
         true => key.clone(),
         false => named.last().unwrap_or_else(|| key.clone()),
     };
-    let values = named.values();
-    let key: Vec<String> = values.iter().map(Value::to_string).collect();
-    format!("{} {}", named.table().definition().noun(), key.join("/"))
+    format!("{} {}", named.table().definition().noun(), name(&named))
+}
+
+fn name(key: &RowKey) -> String {
+    let values = key.values();
+    let values: Vec<String> = values.iter().map(Value::to_string).collect();
+    values.join("/")
 }
 
 fn is_named(table: Table) -> bool {
@@ -52,8 +64,8 @@ fn is_named(table: Table) -> bool {
 }
 
 /// What a row does with what it refers to, as people say it.
-fn verb(table: Table, reference: &Reference) -> &'static str {
-    let [column] = reference.columns else {
+fn verb(table: Table, columns: &[&str]) -> &'static str {
+    let [column] = columns else {
         return "is part of";
     };
     match (table, *column) {
