@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use rewire_schema::outline::outline;
-use rewire_schema::{Change, Changeset, Path, Row, Value};
+use rewire_schema::{Change, Changeset, Kind, Path, Row, Value};
 use serde_json::{Value as Json, json};
 
 use crate::selection::Selection;
@@ -21,7 +21,7 @@ pub(crate) fn render(changeset: &Changeset, selection: &Selection, colour: bool)
                         line(
                             &mut out,
                             '+',
-                            &format!("  {field}: {}", clean(&value.to_string())),
+                            &format!("  {field}: {}", shown(row, field, &value)),
                             colour,
                         );
                     }
@@ -33,8 +33,8 @@ pub(crate) fn render(changeset: &Changeset, selection: &Selection, colour: bool)
                     let text = format!(
                         "{}: {} -> {}",
                         path.join(field),
-                        clean(&old.to_string()),
-                        clean(&new.to_string())
+                        shown(before, field, &old),
+                        shown(after, field, &new)
                     );
                     line(&mut out, '~', &text, colour);
                 }
@@ -42,6 +42,15 @@ pub(crate) fn render(changeset: &Changeset, selection: &Selection, colour: bool)
         }
     }
     out
+}
+
+/// A value as people write it: flags are true or false.
+fn shown(row: &Row, field: &str, value: &Value) -> String {
+    let columns = row.table().definition().columns;
+    match columns.iter().find(|column| column.field == field) {
+        Some(column) if matches!(column.kind, Kind::Flag) => (*value != Value::Null).to_string(),
+        _ => clean(&value.to_string()),
+    }
 }
 
 /// The same for machines: one object for each row that differs, with the fields that do.
