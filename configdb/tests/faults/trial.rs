@@ -95,7 +95,7 @@ pub(crate) fn every_call(
     let expected = start.expected(verb);
     let mut struck = Struck::new();
     let step = match setting("REWIRE_THOROUGH", 0) {
-        0 => usual_step(verb.on, lasting),
+        0 => usual_step(verb.on, what, lasting),
         _ => 1,
     };
     for calls in (0..).step_by(step) {
@@ -120,9 +120,10 @@ pub(crate) fn every_call(
 
 /// What fails for good fails in much the same way wherever it begins; and making a store takes hundreds of calls, most of
 /// which are the same with a journal and without.
-fn usual_step(on: On, lasting: Lasting) -> usize {
+fn usual_step(on: On, what: What, lasting: Lasting) -> usize {
     match (on, lasting) {
         (On::Journal, Lasting::Once) => 3,
+        (On::OldFile, Lasting::Once) if what == What::Full => 4,
         (_, Lasting::Once) => 1,
         (On::File | On::Store, Lasting::ForGood) => 4,
         (On::Nothing | On::Journal | On::OldFile, Lasting::ForGood) => 12,
