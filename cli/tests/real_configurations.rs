@@ -1,0 +1,175 @@
+//! The published configurations that `examples/real/` translates: each is committed and compiles, and comes out again as
+//! it went in. What this dataplane cannot do yet is deactivated there; its annotation is what a commit says that tries.
+#![allow(missing_docs, reason = "tests")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use rewire_compiler::Compiler;
+use rewire_schema::{Configuration, Row, RowKey, meaning, source, state, to_document};
+
+mod session;
+use session::Session;
+
+const NOT_YET: &str = "not in this dataplane yet";
+
+/// The documents, by the name of their folder and their own.
+fn documents() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/real");
+    let mut found = Vec::new();
+    for source in std::fs::read_dir(folder).unwrap() {
+        for file in std::fs::read_dir(source.unwrap().path()).unwrap() {
+            found.push(file.unwrap().path());
+        }
+    }
+    found.sort();
+    assert!(found.len() >= 35, "found {found:?}");
+    found
+}
+
+fn read(file: &Path) -> Configuration {
+    let bytes = std::fs::read(file).unwrap();
+    match source::read(&file.display().to_string(), &bytes) {
+        Ok(source) => source.configuration,
+        Err(errors) => panic!("{}", errors.render(false)),
+    }
+}
+
+fn deactivated(configuration: &Configuration) -> Vec<Row> {
+    let rows = configuration.rows();
+    rows.filter(|row| row.marks().deactivated()).collect()
+}
+
+fn activate(configuration: &mut Configuration, mut row: Row) {
+    *row.marks_mut() = row.marks().with_deactivated(false);
+    configuration.insert(row);
+}
+
+/// Activates what the effective objects name, until they find all of it.
+fn activate_what_is_named(configuration: &mut Configuration) {
+    loop {
+        let effective = configuration.effective().into_owned();
+        let mut missing: BTreeSet<RowKey> = BTreeSet::new();
+        for row in effective.rows() {
+            row.each_reference(&mut |_, key| {
+                if !effective.contains(&key) {
+                    missing.extend(state::ancestors(&key));
+                    missing.insert(key);
+                }
+            });
+        }
+        if missing.is_empty() {
+            return;
+        }
+        for key in missing {
+            let row = configuration.find(&key).expect("the document is whole");
+            activate(configuration, row);
+        }
+    }
+}
+
+/// What a commit would say against the configuration.
+fn refusals(configuration: &Configuration) -> Vec<String> {
+    let problems = meaning::check(configuration);
+    let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    match Compiler::compile(configuration.clone(), 0) {
+        Ok(_) => texts,
+        Err(errors) => texts
+            .into_iter()
+            .chain(errors.iter().map(ToString::to_string))
+            .collect(),
+    }
+}
+
+#[test]
+fn each_is_committed_compiles_and_comes_out_again() {
+    for file in documents() {
+        let name = file.display().to_string();
+        let configuration = read(&file);
+        assert_eq!(refusals(&configuration), [""; 0], "{name}");
+
+        let mut session = Session::new();
+        session.write("document.yaml", &std::fs::read_to_string(&file).unwrap());
+        session.quietly(&["init"]);
+        session.quietly(&["check", "document.yaml"]);
+        session.quietly(&["load", "document.yaml"]);
+        session.quietly(&["commit", "-m", "as published", "--no-wait"]);
+
+        for format in ["yaml", "json"] {
+            let shown = session.command(&["show", "--format", format]).output();
+            let shown = source::read("shown", &shown.unwrap().stdout).unwrap();
+            assert_eq!(shown.configuration, configuration, "{name} as {format}");
+        }
+
+        let commands = session.command(&["show", "--format", "set"]).output();
+        let commands = String::from_utf8(commands.unwrap().stdout).unwrap();
+        let mut other = Session::new();
+        other.quietly(&["init"]);
+        other.write("commands", &commands);
+        other.quietly(&["load", "set", "commands"]);
+        other.quietly(&["commit", "-m", "by commands", "--no-wait"]);
+        let shown = other.command(&["show"]).output().unwrap().stdout;
+        let shown = source::read("shown", &shown).unwrap();
+        assert_eq!(shown.configuration, configuration, "{name} by commands");
+    }
+}
+
+#[test]
+fn what_is_deactivated_is_refused_by_name_when_it_is_activated() {
+    let mut tried = 0;
+    for file in documents() {
+        let configuration = read(&file);
+        for row in deactivated(&configuration) {
+            let place = format!("{}: {}", file.display(), row.path());
+            let annotation = row.marks().annotation().map(ToString::to_string);
+            let annotation = annotation.unwrap_or_else(|| panic!("{place} says no reason"));
+            let mut activated = configuration.clone();
+            activate(&mut activated, row);
+            activate_what_is_named(&mut activated);
+            let refusals = refusals(&activated);
+            let says = |text: &str| refusals.iter().any(|refusal| refusal.ends_with(text));
+            assert!(says(&annotation), "{place}: {refusals:?}");
+            assert!(
+                refusals.iter().all(|refusal| refusal.ends_with(NOT_YET)),
+                "{place}: {refusals:?}"
+            );
+            tried += 1;
+        }
+    }
+    assert!(tried >= 80, "{tried} objects are deactivated");
+}
+
+#[test]
+fn a_commit_of_what_is_activated_is_refused_and_changes_nothing() {
+    for file in documents() {
+        let mut configuration = read(&file);
+        let rows = deactivated(&configuration);
+        if rows.is_empty() {
+            continue;
+        }
+        let mut session = Session::new();
+        session.write("before.yaml", &std::fs::read_to_string(&file).unwrap());
+        session.quietly(&["init"]);
+        session.quietly(&["load", "before.yaml"]);
+        session.quietly(&["commit", "-m", "as published", "--no-wait"]);
+        let before = session.command(&["show"]).output().unwrap().stdout;
+
+        for row in rows {
+            activate(&mut configuration, row);
+        }
+        let document = source::to_yaml(&to_document(&configuration)).unwrap();
+        session.write("after.yaml", &document);
+        let code = session.rewire(&["load", "after.yaml"]);
+        if code == 0 {
+            let code = session.rewire(&["commit", "-m", "all of it", "--no-wait"]);
+            assert_ne!(code, 0, "{}", session.transcript());
+        }
+        assert!(
+            session.transcript().contains(NOT_YET),
+            "{}",
+            session.transcript()
+        );
+        let after = session.command(&["show"]).output().unwrap().stdout;
+        assert_eq!(after, before, "{}", file.display());
+    }
+}
