@@ -1,6 +1,5 @@
 //! `docs/model.md`, the page of all that a configuration can say: it is written from the model, and this test holds it to
 //! that. To write it again: `REWIRE_BLESS=1 cargo test -p rewire-cli --test model_page`.
-#![allow(missing_docs, reason = "tests")]
 
 use std::fmt::Write as _;
 
@@ -46,7 +45,7 @@ fn takes(column: &ColumnDefinition) -> String {
             let words: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
             words.join(", ")
         }
-        Kind::List(format) => format!("several of {}", of(format)),
+        Kind::List(format) => of(format),
         Kind::Text(format) => match column.target {
             Some(target) => {
                 let noun = Table::named(target).expect("a table").definition().noun();

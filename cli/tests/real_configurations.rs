@@ -1,6 +1,5 @@
 //! The published configurations that `examples/real/` translates: each is committed and compiles, and comes out again as
 //! it went in. What this dataplane cannot do yet is deactivated there; its annotation is what a commit says that tries.
-#![allow(missing_docs, reason = "tests")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
