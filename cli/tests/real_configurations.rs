@@ -22,7 +22,7 @@ fn documents() -> Vec<PathBuf> {
         }
     }
     found.sort();
-    assert!(found.len() >= 35, "found {found:?}");
+    assert!(found.len() >= 37, "found {found:?}");
     found
 }
 
