@@ -1,5 +1,6 @@
 //! Changesets: the rows that differ between two states, each with before and after. The currency of the whole system.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -89,23 +90,28 @@ fn expected_path(expected: &Option<Box<Row>>, found: &Option<Box<Row>>) -> Strin
 }
 
 impl Changeset {
-    /// The changeset that leads from one state to another. Cost: both states.
+    /// The changeset that leads from one state to another. Cost: both states, in time; the difference, in memory.
     pub fn between(before: &Configuration, after: &Configuration) -> Changeset {
-        let mut rows: BTreeMap<RowKey, (Option<Row>, Option<Row>)> = BTreeMap::new();
-        for row in before.rows() {
-            let entry = rows.entry(row.row_key()).or_default();
-            entry.0 = Some(row);
+        let mut changes = BTreeMap::new();
+        for table in Table::ALL {
+            let mut before = before.rows_of(*table).peekable();
+            let mut after = after.rows_of(*table).peekable();
+            // Both come in the order of their keys.
+            loop {
+                let order = match (before.peek(), after.peek()) {
+                    (None, None) => break,
+                    (Some(_), None) => Ordering::Less,
+                    (None, Some(_)) => Ordering::Greater,
+                    (Some(before), Some(after)) => before.row_key().cmp(&after.row_key()),
+                };
+                let before = before.next_if(|_| order.is_le());
+                let after = after.next_if(|_| order.is_ge());
+                if let Some(change) = Change::between(before, after) {
+                    changes.insert(change.row().row_key(), change);
+                }
+            }
         }
-        for row in after.rows() {
-            let entry = rows.entry(row.row_key()).or_default();
-            entry.1 = Some(row);
-        }
-        let changes = rows.into_iter();
-        Changeset(
-            changes
-                .filter_map(|(key, (b, a))| Some((key, Change::between(b, a)?)))
-                .collect(),
-        )
+        Changeset(changes)
     }
 
     /// The changes, by table (parents first) and key.
