@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use rewire_configdb::{Error, FileError, Needed};
+use rewire_configdb::{Dangling, Error, FileError, Needed};
 use rewire_schema::source::Diagnostics;
 use rewire_schema::{Path, Problem};
 use serde_json::{Map, Value, json};
@@ -126,7 +126,7 @@ pub(crate) enum Failure {
     /// A document is wrong.
     Document(Diagnostics),
     /// A configuration that is in no document is wrong.
-    Problems(Vec<Problem>),
+    Problems { code: Code, problems: Vec<Problem> },
     /// Others changed the same since.
     Conflicts(Conflicts),
 }
@@ -160,7 +160,7 @@ impl Failure {
         match self {
             Failure::Plain { code, .. } => *code,
             Failure::Document(_) => Code::BadDocument,
-            Failure::Problems(_) => Code::Refused,
+            Failure::Problems { code, .. } => *code,
             Failure::Conflicts(conflicts) => conflicts.code(),
         }
     }
@@ -178,7 +178,7 @@ impl Failure {
                 out.push_str(&format!("\n\n{}\n", document_summary(diagnostics)));
                 out
             }
-            Failure::Problems(problems) => {
+            Failure::Problems { problems, .. } => {
                 let mut out = String::new();
                 for Problem {
                     path,
@@ -226,7 +226,7 @@ impl Failure {
                 });
                 error.insert("problems".to_owned(), problems.collect());
             }
-            Failure::Problems(problems) => {
+            Failure::Problems { problems, .. } => {
                 error.insert("message".to_owned(), json!(problems_summary(problems)));
                 let problems = problems.iter();
                 let problems = problems.map(|p| problem(&p.path, &p.message, &p.help, json!({})));
@@ -283,7 +283,10 @@ impl From<Diagnostics> for Failure {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        Failure::Problems(refusal.0)
+        Failure::Problems {
+            code: Code::Refused,
+            problems: refusal.0,
+        }
     }
 }
 
@@ -294,6 +297,12 @@ impl From<Error> for Failure {
                 Ok(refusal) => return (*refusal).into(),
                 Err(source) => Error::Refused(source),
             },
+            Error::Dangling(dangling) => {
+                return Failure::Problems {
+                    code: Code::DanglingReference,
+                    problems: dangling.iter().map(Dangling::problem).collect(),
+                };
+            }
             Error::Conflicts(conflicts) => return Failure::Conflicts(Conflicts::Merge(conflicts)),
             Error::RevertConflict { revision, depends } => {
                 return Failure::Conflicts(Conflicts::Revert { revision, depends });

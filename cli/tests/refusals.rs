@@ -226,3 +226,18 @@ fn what_cannot_be_written_is_said() {
     s.rewire(&["log", "--store", "dangling.db"]);
     assert_transcript!(s);
 }
+
+#[test]
+fn every_reference_that_a_commit_would_break_is_told_on_a_line_of_its_own() {
+    let mut s = Session::new();
+    s.example("net.yaml");
+    s.quietly(&["init"]);
+    s.quietly(&["load", "net.yaml"]);
+    s.quietly(&["commit", "-m", "good"]);
+    s.quietly(&["delete", "interfaces", "wan0"]);
+    s.rewire(&["commit", "-m", "bad"]);
+    s.rewire(&["commit", "-m", "bad", "--json"]);
+    s.rewire(&["set", "interfaces", "blue0", "mtu", "large"]);
+    s.settings()
+        .bind(|| insta::assert_snapshot!(s.transcript()));
+}

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use rewire_schema::meaning::{self, How};
-use rewire_schema::{Change, Changeset, Mismatch, Row, RowKey, Table, Value};
+use rewire_schema::{Change, Changeset, Mismatch, Problem, Row, RowKey, Table, Value};
 use rusqlite::{Connection, ffi};
 
 use crate::error::{During, Error};
@@ -24,13 +24,20 @@ pub struct Dangling {
     pub since: Option<u64>,
 }
 
+impl Dangling {
+    /// The same as a problem at its place.
+    pub fn problem(&self) -> Problem {
+        let mut problem = meaning::dangling(&self.row, self.columns, &self.target, self.how);
+        if let Some(revision) = self.since {
+            problem.message += &format!(" (the row is of revision {revision})");
+        }
+        problem
+    }
+}
+
 impl fmt::Display for Dangling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        meaning::dangling(&self.row, self.columns, &self.target, self.how).fmt(f)?;
-        match self.since {
-            Some(revision) => write!(f, " (the row is of revision {revision})"),
-            None => Ok(()),
-        }
+        self.problem().fmt(f)
     }
 }
 

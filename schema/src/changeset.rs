@@ -92,26 +92,34 @@ fn expected_path(expected: &Option<Box<Row>>, found: &Option<Box<Row>>) -> Strin
 impl Changeset {
     /// The changeset that leads from one state to another. Cost: both states, in time; the difference, in memory.
     pub fn between(before: &Configuration, after: &Configuration) -> Changeset {
-        let mut changes = BTreeMap::new();
+        let mut changeset = Changeset::default();
         for table in Table::ALL {
-            let mut before = before.rows_of(*table).peekable();
-            let mut after = after.rows_of(*table).peekable();
-            // Both come in the order of their keys.
-            loop {
-                let order = match (before.peek(), after.peek()) {
-                    (None, None) => break,
-                    (Some(_), None) => Ordering::Less,
-                    (None, Some(_)) => Ordering::Greater,
-                    (Some(before), Some(after)) => before.row_key().cmp(&after.row_key()),
-                };
-                let before = before.next_if(|_| order.is_le());
-                let after = after.next_if(|_| order.is_ge());
-                if let Some(change) = Change::between(before, after) {
-                    changes.insert(change.row().row_key(), change);
-                }
+            changeset.compare(before.rows_of(*table), after.rows_of(*table));
+        }
+        changeset
+    }
+
+    /// Adds what leads from some rows to others. Both are all of one table, in the order of its key, and no change of that
+    /// table is here yet. Cost: both, in time; the difference, in memory.
+    pub(crate) fn compare(
+        &mut self,
+        before: impl Iterator<Item = Row>,
+        after: impl Iterator<Item = Row>,
+    ) {
+        let (mut before, mut after) = (before.peekable(), after.peekable());
+        loop {
+            let order = match (before.peek(), after.peek()) {
+                (None, None) => break,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(before), Some(after)) => before.row_key().cmp(&after.row_key()),
+            };
+            let before = before.next_if(|_| order.is_le());
+            let after = after.next_if(|_| order.is_ge());
+            if let Some(change) = Change::between(before, after) {
+                self.0.insert(change.row().row_key(), change);
             }
         }
-        Changeset(changes)
     }
 
     /// The changes, by table (parents first) and key.

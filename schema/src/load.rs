@@ -120,24 +120,12 @@ pub fn load_with(
 
 /// What leads from all of `base` to `after`. Cost: both, in time; the difference and one table, in memory.
 fn difference(base: &dyn Rows, after: &Configuration) -> Result<Changeset, StateError> {
-    let mut changes = Vec::new();
+    let mut changeset = Changeset::default();
     for table in Table::ALL {
-        let mut before = base.below(*table, &[])?.into_iter().peekable();
-        let mut after = after.rows_of(*table).peekable();
-        loop {
-            // Both come in the order of their keys.
-            let order = match (before.peek(), after.peek()) {
-                (None, None) => break,
-                (Some(_), None) => std::cmp::Ordering::Less,
-                (None, Some(_)) => std::cmp::Ordering::Greater,
-                (Some(before), Some(after)) => before.row_key().cmp(&after.row_key()),
-            };
-            let before = if order.is_le() { before.next() } else { None };
-            let after = if order.is_ge() { after.next() } else { None };
-            changes.extend(Change::between(before, after));
-        }
+        let before = base.below(*table, &[])?.into_iter();
+        changeset.compare(before, after.rows_of(*table));
     }
-    Ok(changes.into_iter().collect())
+    Ok(changeset)
 }
 
 /// What a document changes in a base, while it is read.

@@ -167,7 +167,11 @@ impl ColumnDefinition {
     ///
     /// What was expected and what was found.
     pub fn parse(&self, text: &str) -> Result<Value, FieldError> {
-        self.within(self.kind.parse(text)?)
+        let kind = match self.bounds() {
+            Some((least, most)) => Kind::Integer { least, most },
+            None => self.kind,
+        };
+        self.within(kind.parse(text)?)
     }
 
     /// The value as it stands in a document. NULL is null; a document leaves it out.

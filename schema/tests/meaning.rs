@@ -180,30 +180,3 @@ fn cases() -> u32 {
     let cases = std::env::var("REWIRE_MEANING_CASES").ok();
     cases.and_then(|cases| cases.parse().ok()).unwrap_or(256)
 }
-#[test]
-#[ignore]
-fn coverage() {
-    use proptest::strategy::ValueTree;
-    use proptest::test_runner::TestRunner;
-    let mut runner = TestRunner::deterministic();
-    let mut found = std::collections::BTreeMap::new();
-    let mut sizes = std::collections::BTreeMap::new();
-    for _ in 0..3000 {
-        let (before, changeset) = edited().new_tree(&mut runner).unwrap().current();
-        for row in before.rows() {
-            *sizes.entry(row.table()).or_insert(0) += 1;
-        }
-        for problem in meaning::check(&after(&before, &changeset)) {
-            let words: Vec<&str> = problem
-                .message
-                .split(' ')
-                .filter(|w| w.chars().all(|c| c.is_ascii_lowercase()) && w.len() > 1)
-                .collect();
-            *found.entry(words.join(" ")).or_insert(0) += 1;
-        }
-    }
-    println!("{sizes:#?}");
-    for (k, v) in found {
-        println!("{v:5} {k}");
-    }
-}
