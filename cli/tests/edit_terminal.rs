@@ -69,6 +69,28 @@ impl Terminal {
         self.wait(before, expected)
     }
 
+    /// Types a line or a control key, waits for `expected`, and until the shell asks for the next line: what is typed between
+    /// two lines may be lost, as on any terminal. Gives what was written.
+    fn answer(&mut self, keys: &str, expected: &str) -> String {
+        let before = self.seen.len();
+        self.type_until(keys, expected);
+        let deadline = Instant::now() + PATIENCE;
+        while !self.asks() {
+            assert!(
+                Instant::now() < deadline && self.read(),
+                "no prompt after {:?}",
+                &self.seen[before..]
+            );
+        }
+        self.seen[before..].to_owned()
+    }
+
+    /// Whether the last line is a prompt with nothing behind it.
+    fn asks(&self) -> bool {
+        let line = self.seen.rsplit('\n').next().unwrap_or_default();
+        line.starts_with("[edit") && line.ends_with("> ")
+    }
+
     fn wait(&mut self, from: usize, expected: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         while !self.seen[from..].contains(expected) {
@@ -207,13 +229,13 @@ fn tab_completes_and_a_question_mark_explains() {
         "{said}"
     );
     // In a text, a question mark is one.
-    terminal.type_until("description \"why?\"\r", "the inside -> why?");
+    terminal.answer("description \"why?\"\r", "the inside -> why?");
     terminal.wait(0, "[edit] ada* > ");
     // What is pasted is done line by line.
     let pasted = "\u{1b}[200~set vpcs one\nset vpcs two?\nset vpcs three\u{1b}[201~\r";
-    let said = terminal.type_until(pasted, "found \"two?\"");
+    let said = terminal.answer(pasted, "found \"two?\"");
     assert!(said.contains("+ vpcs.one"), "{said}");
-    terminal.type_until("delete vpcs one\r", "- vpcs.one");
+    terminal.answer("delete vpcs one\r", "- vpcs.one");
     terminal.type_until("quit\r", "");
     let (code, _) = terminal.ends();
     assert_eq!(code, 0);
@@ -235,13 +257,13 @@ fn errors_and_control_keys_stay_in_the_shell() {
     let folder = folder();
     let mut terminal = Terminal::start(folder.path(), &["edit", "vpcs", "blue"]);
     terminal.wait(0, "[edit vpcs blue] ada > ");
-    terminal.type_until("set rutes 10.0.0.0/8\r", "did you mean \"routes\"?");
-    terminal.type_until("commit\r", "nothing to commit");
+    terminal.answer("set rutes 10.0.0.0/8\r", "did you mean \"routes\"?");
+    terminal.answer("commit\r", "nothing to commit");
     // Ctrl-C drops the line.
     terminal.type_until("delete descr", "delete descr");
-    terminal.type_until("\u{3}", "[edit vpcs blue] ada > ");
-    terminal.type_until("up\r", "[edit] ada > ");
-    terminal.type_until("exit\r", "[edit vpcs blue] ada > ");
+    terminal.answer("\u{3}", "[edit vpcs blue] ada > ");
+    terminal.answer("up\r", "[edit] ada > ");
+    terminal.answer("exit\r", "[edit vpcs blue] ada > ");
     // Ctrl-D on an empty line ends it.
     terminal.type_until("\u{4}", "");
     let (code, _) = terminal.ends();
@@ -259,7 +281,7 @@ fn what_others_do_is_heard() {
     let folder = folder();
     let mut terminal = Terminal::start(folder.path(), &["edit", "--exclusive"]);
     terminal.wait(0, "[edit] ada > ");
-    terminal.type_until("set vpcs red\r", "+ vpcs.red");
+    terminal.answer("set vpcs red\r", "+ vpcs.red");
     // Somebody else cannot commit, but can edit.
     let bob = ["--candidate", "bob"];
     quietly(
@@ -272,15 +294,15 @@ fn what_others_do_is_heard() {
         .output()
         .unwrap();
     assert_eq!(refused.status.code(), Some(6), "{refused:?}");
-    terminal.type_until("unlock\r", "ada* > ");
+    terminal.answer("unlock\r", "ada* > ");
     quietly(
         folder.path(),
         &["--candidate", "bob", "commit", "-m", "bob's", "--no-wait"],
     );
-    let said = terminal.type_until("\r", "update brings the candidate onto it");
+    let said = terminal.answer("\r", "update brings the candidate onto it");
     assert!(said.contains("revision 2 was committed"), "{said}");
-    terminal.type_until("update\r", "against revision 2, before 1");
-    terminal.type_until("commit --no-wait\r", "revision 3 committed");
+    terminal.answer("update\r", "against revision 2, before 1");
+    terminal.answer("commit --no-wait\r", "revision 3 committed");
     terminal.type_until("exit\r", "");
     assert_eq!(terminal.ends().0, 0);
 }
