@@ -86,3 +86,43 @@ impl Tail {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rewire_configdb::{EntryKind, Hash};
+    use rewire_schema::Change;
+    use rewire_schema::model::VpcRow;
+
+    /// Its hash is right, so that only following the changes finds it.
+    #[test]
+    fn a_sealed_entry_that_leads_elsewhere_than_it_says_is_damage() {
+        let row = VpcRow::new("blue".parse().unwrap());
+        let changeset: Changeset = [Change::Insert(row.into())].into_iter().collect();
+        let start = Tail {
+            chain: Chain::new(rewire_journal::genesis(&[7; 16])),
+            digest: StateDigest::EMPTY,
+        };
+        let mut led_to = StateDigest::EMPTY;
+        led_to.apply(&changeset);
+        let entry = |state_digest| {
+            Entry {
+                revision: 1,
+                kind: EntryKind::Commit,
+                author: "ada".to_owned(),
+                message: String::new(),
+                committed_at: 0,
+                schema_version: rewire_configdb::SCHEMA_VERSION,
+                parent: start.chain.hash,
+                state_digest,
+                changeset: rewire_journal::encode(&changeset),
+                hash: Hash::from_bytes([0; 32]),
+            }
+            .sealed()
+        };
+        let (tail, found) = start.next(&entry(led_to)).unwrap();
+        assert_eq!((tail.digest, found), (led_to, changeset.clone()));
+        let damage = start.next(&entry(StateDigest::EMPTY)).unwrap_err();
+        assert!(matches!(damage, Damage::Changes { .. }), "{damage}");
+    }
+}
