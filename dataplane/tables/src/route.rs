@@ -14,7 +14,7 @@ pub struct NextHop {
 }
 
 /// A route: what happens to packets for its prefix.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Route {
     /// Forwarded to one of the next hops, of which there is at least one.
     Forward(Box<[NextHop]>),
