@@ -20,7 +20,7 @@ pub mod tables;
 pub use address::Address;
 pub use digest::TablesDigest;
 pub use index::{InterfaceIndex, VpcIndex};
-pub use lpm::Lpm;
+pub use lpm::{Key, Lpm, ValueNumber};
 pub use nat::{Masquerade, NatPolicy, PortForward, PortForwardKey, StaticNat};
 pub use operation::TableOperation;
 pub use publish::{Guard, PublishLate, Publisher, Reader};

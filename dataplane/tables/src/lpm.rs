@@ -5,6 +5,8 @@
 //! by the first bits. Updated in place. Small when empty. `docs/decisions/0017` says what was measured.
 
 mod arena;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod chunk;
 mod direct;
 pub mod key;
@@ -92,7 +94,7 @@ impl<A: Address, V> Lpm<A, V> {
     pub fn lookup_batch(&self, keys: &[A::Key], numbers: &mut [ValueNumber]) {
         // SAFETY: `ValueNumber` is a `Slot` and nothing else (`repr(transparent)`).
         let slots = unsafe { &mut *(std::ptr::from_mut(numbers) as *mut [chunk::Slot]) };
-        View::of(&self.trie).portable(keys, slots);
+        A::Key::lookup(&View::of(&self.trie), keys, slots);
     }
 
     /// The value of a number that [`lookup_batch`](Self::lookup_batch) gave.

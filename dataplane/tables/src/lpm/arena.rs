@@ -54,7 +54,10 @@ impl Arena {
         }
         let at = self.words.len();
         let end = at + class * GRAIN;
-        assert!(end <= MOST_WORDS, "a table of 8 GiB is the largest there is");
+        assert!(
+            end <= MOST_WORDS,
+            "a table of 8 GiB is the largest there is"
+        );
         if end > self.words.capacity() {
             // An eighth more at a time: a table of a million routes need not hold room for a second million.
             self.words.reserve_exact((end / 8).max(end - at));

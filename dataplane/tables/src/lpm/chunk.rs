@@ -17,7 +17,7 @@ pub(super) const HEADER: usize = 2;
 /// What a slot says: nothing (0), a value (its number, from 1 on), or with the highest bit set, the offset of a chunk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
-pub(super) struct Slot(pub(super) u32);
+pub struct Slot(pub(super) u32);
 
 impl Slot {
     /// Nothing is known of these addresses.

@@ -1,7 +1,7 @@
 //! The direct table: the slots of the trie's upper levels, spread out, so that a lookup in a full table begins below them.
 
 use super::chunk::{STRIDE, Slot, Slots};
-use super::key::{Key, Shape};
+use super::key::Shape;
 
 /// A cell for each value of the first bits of the addresses in the window. Absent while `bits` is 0.
 #[derive(Clone, Debug, Default)]
@@ -30,17 +30,6 @@ impl Direct {
     #[inline(always)]
     pub(super) fn cells(&self) -> &[Slot] {
         &self.cells
-    }
-
-    /// The cell of an address; none where there is no table or the address lies outside of the window.
-    #[inline(always)]
-    pub(super) fn cell<K: Key>(&self, key: K) -> Option<Slot> {
-        if self.bits == 0 {
-            return None;
-        }
-        let first = K::SHAPE.window << (self.bits - K::SHAPE.window_length);
-        let index = key.first(self.bits).wrapping_sub(first);
-        self.cells.get(index as usize).copied()
     }
 
     /// Whether the slots of a node at `depth` show in the table.

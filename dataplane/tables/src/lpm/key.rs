@@ -1,7 +1,12 @@
 //! What a lookup needs to know of an address: its bits, from the first one on.
 
+#[cfg(target_arch = "x86_64")]
+use super::avx512;
+use super::chunk::Slot;
+use super::lookup::View;
+
 /// An address as a number, most significant bit first.
-pub trait Key: Copy {
+pub trait Key: Copy + Default {
     /// Where the table that begins a lookup in a full trie lies.
     const SHAPE: Shape;
 
@@ -10,6 +15,10 @@ pub trait Key: Copy {
 
     /// The first `count` bits, 1 to 32.
     fn first(self, count: u8) -> u32;
+
+    /// Looks a batch up with the widest vectors that this processor has.
+    #[doc(hidden)]
+    fn lookup(view: &View<'_>, keys: &[Self], slots: &mut [Slot]);
 }
 
 /// Which part of a family's addresses has a direct table, and how fine it is for how many prefixes.
@@ -40,6 +49,15 @@ impl Key for u32 {
     fn first(self, count: u8) -> u32 {
         self >> (32 - count)
     }
+
+    fn lookup(view: &View<'_>, keys: &[u32], slots: &mut [Slot]) {
+        #[cfg(target_arch = "x86_64")]
+        if avx512::is_available() {
+            // SAFETY: the processor has been asked.
+            return unsafe { avx512::lookup4(view, keys, slots) };
+        }
+        view.best(keys, slots);
+    }
 }
 
 impl Key for u128 {
@@ -59,5 +77,14 @@ impl Key for u128 {
     #[inline(always)]
     fn first(self, count: u8) -> u32 {
         (self >> (128 - count)) as u32
+    }
+
+    fn lookup(view: &View<'_>, keys: &[u128], slots: &mut [Slot]) {
+        #[cfg(target_arch = "x86_64")]
+        if avx512::is_available() {
+            // SAFETY: the processor has been asked.
+            return unsafe { avx512::lookup6(view, keys, slots) };
+        }
+        view.best(keys, slots);
     }
 }
