@@ -93,6 +93,8 @@ drop_reasons! {
     NatRewriteFailed = "nat_rewrite_failed",
     /// No route leads to the destination.
     NoRoute = "no_route",
+    /// The route leads through more VPCs than one packet is looked up in.
+    RouteTooLong = "route_too_long",
     /// The route is a blackhole.
     RouteBlackhole = "route_blackhole",
     /// The route says that the destination is unreachable.

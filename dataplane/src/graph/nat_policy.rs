@@ -108,7 +108,8 @@ pub(super) fn still_allows<A: Address>(tables: &Tables, flow: &Flow<A>) -> bool 
     if destination != (flow.reply.source, flow.reply.source_port) || ingress.vpc != flow.route_vpc {
         return false;
     }
-    let Some(Route::Forward(hops)) = tables.vpc(ingress.vpc).route(destination.0) else {
+    let way = tables.way(ingress.vpc, destination.0);
+    let Ok(Some(Route::Forward(hops))) = way.map(|way| way.route) else {
         return false;
     };
     let Some(NextHop {

@@ -1,10 +1,11 @@
-//! Route: the longest prefix of the packet's VPC that its destination matches, and one of the next hops there.
+//! Route: the longest prefix of the packet's VPC that its destination matches, or of the VPC that this leads into, and one of
+//! the next hops there.
 //!
 //! *Uses* the VPC and the destination behind ingress NAT. *Sets* egress interface and next hop. *Next*: `hop_limit`,
 //! `local`, or for the gateway's own packets `neighbor`.
 
 use rewire_packet::icmp_error::IcmpErrorKind;
-use rewire_tables::{NextHop, Route};
+use rewire_tables::{NextHop, Route, Stop};
 
 use super::Node;
 use super::burst::{Burst, Next};
@@ -18,7 +19,11 @@ use crate::drop_reason::DropReason;
 pub(super) fn run<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &mut Burst<B, A>) {
     burst.for_each(Node::Route, cx.counters, |packet| {
         let destination = packet.destination();
-        match cx.tables.vpc(packet.vpc).route(destination) {
+        let way = match cx.tables.way(packet.vpc, destination) {
+            Ok(way) => way,
+            Err(stop) => return Next::Drop(stopped(stop)),
+        };
+        match way.route {
             Some(Route::Forward(hops)) => forward(packet, hops, destination),
             Some(Route::Local) => match packet.origin {
                 Origin::Received(_) => Next::To(Node::Local),
@@ -32,9 +37,17 @@ pub(super) fn run<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &mut Burs
                 DropReason::RouteUnreachable,
                 IcmpErrorKind::HostUnreachable.into(),
             ),
+            // A way has an end.
+            Some(Route::Vpc(_)) => Next::Drop(DropReason::GraphFault),
             None => Next::Refuse(DropReason::NoRoute, IcmpErrorKind::NoRoute.into()),
         }
     });
+}
+
+fn stopped(stop: Stop) -> DropReason {
+    match stop {
+        Stop::TooManyLookups => DropReason::RouteTooLong,
+    }
 }
 
 fn forward<B, A: Family>(

@@ -135,6 +135,10 @@ impl Tables {
                             .expect("writing to a String does not fail");
                     }
                 }
+                Route::Vpc(vpc) => {
+                    write!(line, " Vpc({})", self.vpc_name(*vpc))
+                        .expect("writing to a String does not fail");
+                }
                 other => write!(line, " {other:?}").expect("writing to a String does not fail"),
             }
             lines.push(line);

@@ -9,6 +9,7 @@
 
 pub mod address;
 pub mod digest;
+pub mod follow;
 pub mod index;
 pub mod lpm;
 pub mod nat;
@@ -19,6 +20,7 @@ pub mod tables;
 
 pub use address::Address;
 pub use digest::TablesDigest;
+pub use follow::{MOST_LOOKUPS, Stop, Way};
 pub use index::{InterfaceIndex, VpcIndex};
 pub use lpm::Lpm;
 pub use nat::{Masquerade, NatPolicy, PortForward, PortForwardKey, StaticNat};
