@@ -379,6 +379,7 @@ impl Derivation<'_> {
                 vpc: internal_vpc,
                 address: row.internal_address,
                 port: internal_port,
+                peering: None,
             };
             let set = TableOperation::SetPortForward { key, value };
             ((address, protocol, port), set)
@@ -431,6 +432,7 @@ impl Derivation<'_> {
                 external,
                 internal_vpc,
                 internal,
+                peering: None,
             };
             let set = TableOperation::SetStaticNat {
                 value: value.into(),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::index::{InterfaceIndex, VpcIndex};
+use crate::index::{InterfaceIndex, PeeringIndex, VpcIndex};
 
 /// One way that a route leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +20,15 @@ pub enum Route {
     Forward(Box<[NextHop]>),
     /// Looked up again in the table of another VPC: see [`Tables::follow`](crate::Tables::follow).
     Vpc(VpcIndex),
+    /// Exposed by another VPC: those whom the peering admits are looked up again in that VPC's table.
+    Peering {
+        /// The peering.
+        peering: PeeringIndex,
+        /// The VPC that exposes the destination.
+        vpc: VpcIndex,
+    },
+    /// Taken out of what a peering exposes, and nothing else leads there. Dropped, and the sender is told.
+    NotExposed,
     /// The destination is the gateway itself.
     Local,
     /// The destination is an external address of the gateway's NAT: answered for by ARP, and nothing else.
