@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
-use crate::index::InterfaceIndex;
+use crate::index::{InterfaceIndex, PeeringIndex, VpcIndex};
 use crate::next_hops::NextHops;
 
 /// One way that a route leads.
@@ -83,6 +83,17 @@ pub(crate) fn mix(mut z: u64) -> u64 {
 pub enum Route {
     /// Forwarded to one of the next hops.
     Forward(NextHops),
+    /// Looked up again in the table of another VPC: see [`Tables::follow`](crate::Tables::follow).
+    Vpc(VpcIndex),
+    /// Exposed by another VPC: those whom the peering admits are looked up again in that VPC's table.
+    Peering {
+        /// The peering.
+        peering: PeeringIndex,
+        /// The VPC that exposes the destination.
+        vpc: VpcIndex,
+    },
+    /// Taken out of what a peering exposes, and nothing else leads there. Dropped, and the sender is told.
+    NotExposed,
     /// The destination is the gateway itself.
     Local,
     /// The destination is an external address of the gateway's NAT: answered for by ARP, and nothing else.
