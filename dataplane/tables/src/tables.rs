@@ -8,9 +8,10 @@ use ipnet::IpNet;
 use rewire_packet::ethernet::MacAddress;
 
 use crate::address::Address;
-use crate::index::{InterfaceIndex, VpcIndex};
-use crate::lpm::Lpm;
+use crate::index::{InterfaceIndex, PeeringIndex, VpcIndex};
+use crate::lpm::{Lpm, ValueNumber};
 use crate::nat::NatPolicy;
+use crate::peering::Peering;
 use crate::route::Route;
 
 /// One VPC: its name and its routes.
@@ -30,6 +31,24 @@ impl Vpc {
     /// The route of the longest prefix that the destination matches.
     pub fn route<A: Address>(&self, destination: A) -> Option<&Route> {
         A::routes(self).lookup(destination)
+    }
+
+    /// Looks a batch of destinations up: `routes[i]` becomes the route of `destinations[i]`. What one of them has more than
+    /// the other is left as it was.
+    pub fn route_batch<'a, A: Address>(
+        &'a self,
+        destinations: &[A::Key],
+        routes: &mut [Option<&'a Route>],
+    ) {
+        let table = A::routes(self);
+        let mut numbers = [ValueNumber::default(); 64];
+        let batches = destinations.chunks(numbers.len());
+        for (destinations, routes) in batches.zip(routes.chunks_mut(numbers.len())) {
+            table.lookup_batch(destinations, &mut numbers);
+            for ((route, number), _) in routes.iter_mut().zip(numbers).zip(destinations) {
+                *route = table.value(number);
+            }
+        }
     }
 
     /// The number of routes of both families.
@@ -88,6 +107,8 @@ pub struct Tables {
     pub(crate) vpcs: Vec<Vpc>,
     pub(crate) interfaces: Vec<Option<Arc<Interface>>>,
     pub(crate) no_vpc: Vpc,
+    pub(crate) peerings: Vec<Peering>,
+    pub(crate) no_peering: Peering,
     /// Set by hand: these win.
     pub(crate) static_neighbors: HashMap<(InterfaceIndex, IpAddr), MacAddress>,
     /// Learned: not part of any revision.
@@ -133,6 +154,12 @@ impl Tables {
         let vpcs = self.vpcs.iter().enumerate();
         vpcs.filter(|(_, vpc)| vpc.name.is_some())
             .map(|(i, vpc)| (VpcIndex(i as u16), vpc))
+    }
+
+    /// The peering of this index. There always is one: where none was made, it has no name and admits nobody.
+    pub fn peering(&self, index: PeeringIndex) -> &Peering {
+        let peering = self.peerings.get(index.position());
+        peering.unwrap_or(&self.no_peering)
     }
 
     /// The MAC address of a neighbor: the one set by hand, or else the one that was learned.
