@@ -8,6 +8,7 @@ mod dpdk;
 mod peers;
 mod random;
 mod routes;
+mod updates;
 mod workload;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -60,6 +61,8 @@ impl Peers for Ipv6Addr {
         Ok(peers)
     }
 }
+
+pub(crate) use updates::{memory, updates};
 
 pub(crate) fn random4() -> Result<Report, Failure> {
     lookups::<Ipv4Addr>(Workload::Random)

@@ -7,13 +7,14 @@ use iptrie::{Ipv4Prefix, Ipv4RTrieMap, Ipv6Prefix, Ipv6RTrieMap};
 use poptrie::Poptrie;
 use prefix_trie::PrefixMap;
 
-use super::peers::{Crate, Peer, Routes};
+use super::peers::{Crate, Peer};
+use super::routes::Prefix;
 
 /// The crates' tables of these routes.
 macro_rules! crates {
     ($name:ident, $address:ty, $number:ty, $map:ident, $iptrie:ty) => {
         pub(crate) fn $name(
-            routes: &Routes<$address>,
+            routes: &[(Prefix<$address>, u32)],
             addresses: &[$address],
         ) -> Vec<Box<dyn Peer>> {
             let mut treebitmap = IpLookupTable::new();

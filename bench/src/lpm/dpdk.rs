@@ -8,7 +8,8 @@ use std::rc::Rc;
 use rewire_dpdk::{Eal, EalConfig};
 use rewire_dpdk_sys as sys;
 
-use super::peers::{LONGEST, Peer, Routes};
+use super::peers::{LONGEST, Peer};
+use super::routes::Prefix;
 use crate::Failure;
 
 /// The hugepages that the tables take, in MiB: rte_fib6 alone has 2¹⁹ groups of 256 next hops.
@@ -71,6 +72,14 @@ impl Dpdk {
     }
 }
 
+/// A table that is updated.
+pub(crate) trait Update<A> {
+    /// Announces a prefix.
+    fn set(&mut self, prefix: Prefix<A>, hop: u32);
+    /// Withdraws a prefix, whether it is there or not.
+    fn remove(&mut self, prefix: Prefix<A>);
+}
+
 /// What DPDK's heap holds, in bytes.
 fn heap() -> usize {
     // SAFETY: the call fills the structure, which is plain numbers.
@@ -104,7 +113,7 @@ pub(crate) struct Lpm4 {
 impl Lpm4 {
     pub(crate) fn new(
         _: &Dpdk,
-        routes: &Routes<Ipv4Addr>,
+        routes: &[(Prefix<Ipv4Addr>, u32)],
         addresses: &[Ipv4Addr],
     ) -> Result<Self, Failure> {
         let before = heap();
@@ -179,7 +188,7 @@ pub(crate) struct Fib4 {
 impl Fib4 {
     pub(crate) fn new(
         _: &Dpdk,
-        routes: &Routes<Ipv4Addr>,
+        routes: &[(Prefix<Ipv4Addr>, u32)],
         addresses: &[Ipv4Addr],
     ) -> Result<[Self; 2], Failure> {
         let before = heap();
@@ -210,6 +219,18 @@ impl Fib4 {
             memory,
             vector,
         }))
+    }
+}
+
+impl Update<Ipv4Addr> for Fib4 {
+    fn set(&mut self, (network, length): Prefix<Ipv4Addr>, hop: u32) {
+        let hop = u64::from(hop);
+        // SAFETY: the table lives, and nobody looks anything up meanwhile. The address is only read.
+        unsafe { sys::rte_fib_add(self.table.0.as_ptr(), network.to_bits(), length, hop) };
+    }
+    fn remove(&mut self, (network, length): Prefix<Ipv4Addr>) {
+        // SAFETY: as above. What is not there is not removed, and says so.
+        unsafe { sys::rte_fib_delete(self.table.0.as_ptr(), network.to_bits(), length) };
     }
 }
 
@@ -270,7 +291,7 @@ pub(crate) struct Lpm6 {
 impl Lpm6 {
     pub(crate) fn new(
         _: &Dpdk,
-        routes: &Routes<Ipv6Addr>,
+        routes: &[(Prefix<Ipv6Addr>, u32)],
         addresses: &[Ipv6Addr],
     ) -> Result<Self, Failure> {
         let before = heap();
@@ -344,7 +365,7 @@ pub(crate) struct Fib6 {
 impl Fib6 {
     pub(crate) fn new(
         _: &Dpdk,
-        routes: &Routes<Ipv6Addr>,
+        routes: &[(Prefix<Ipv6Addr>, u32)],
         addresses: &[Ipv6Addr],
     ) -> Result<[Self; 2], Failure> {
         let before = heap();
@@ -376,6 +397,18 @@ impl Fib6 {
             memory,
             vector,
         }))
+    }
+}
+
+impl Update<Ipv6Addr> for Fib6 {
+    fn set(&mut self, (network, length): Prefix<Ipv6Addr>, hop: u32) {
+        let hop = u64::from(hop);
+        // SAFETY: the table lives, and nobody looks anything up meanwhile. The address is only read.
+        unsafe { sys::rte_fib6_add(self.table.0.as_ptr(), network.octets().as_ptr(), length, hop) };
+    }
+    fn remove(&mut self, (network, length): Prefix<Ipv6Addr>) {
+        // SAFETY: as above. What is not there is not removed, and says so.
+        unsafe { sys::rte_fib6_delete(self.table.0.as_ptr(), network.octets().as_ptr(), length) };
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rewire_tables::{Lpm, ValueNumber};
 
-use super::routes::{Family, Prefix, RouteTable};
+use super::routes::{Family, RouteTable};
 
 /// A table under measurement. Addresses are those of the batch, in the form that the table takes best.
 pub(crate) trait Peer {
@@ -109,5 +109,3 @@ impl<A: Copy, F: Fn(A) -> u32> Peer for Crate<A, F> {
         self.answers[index]
     }
 }
-
-pub(crate) type Routes<A> = [(Prefix<A>, u32)];

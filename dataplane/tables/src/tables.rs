@@ -51,6 +51,17 @@ impl Vpc {
         }
     }
 
+    /// The memory that the VPC takes in one half of the tables, in bytes: everything but the next hops, which both halves
+    /// share.
+    pub fn memory(&self) -> usize {
+        size_of::<Vpc>() + self.table_memory().iter().sum::<usize>()
+    }
+
+    /// The part of it that the IPv4 and the IPv6 routes take.
+    pub fn table_memory(&self) -> [usize; 2] {
+        [self.routes4.memory(), self.routes6.memory()]
+    }
+
     /// The number of routes of both families.
     pub fn route_count(&self) -> usize {
         self.routes4.len() + self.routes6.len()
@@ -179,5 +190,16 @@ impl Tables {
     /// The NAT policy.
     pub fn nat(&self) -> &NatPolicy {
         &self.nat
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vpc_without_routes_is_small() {
+        let vpc = Vpc::default();
+        assert!(vpc.memory() <= 4096, "{} bytes", vpc.memory());
     }
 }
