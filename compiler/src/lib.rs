@@ -5,7 +5,8 @@
 //! [`Compiler::check`] says whether it could. All three come from the same three parts, which is why folding `apply`
 //! over any history gives the tables that `compile` gives for its last state:
 //!
-//! - an *entity* (`entity.rs`) names one thing that the tables may hold: a VPC, an interface, a route's slot, a rule;
+//! - an *entity* (`entity.rs`) names one thing that the tables may hold: a VPC, an interface, a route's slot, a rule, an
+//!   expose of a peering (`exposes.rs`);
 //! - `derive.rs` says what they must hold for it, from the configuration alone, whatever came before;
 //! - `dependencies.rs` says, for a row that changed, which entities may now derive to something else.
 //!
@@ -28,9 +29,11 @@
 pub mod compiler;
 mod dependencies;
 mod derive;
+mod derive_peering;
 mod entity;
 mod entries;
 pub mod error;
+mod exposes;
 mod indices;
 mod operations;
 mod references;
