@@ -14,7 +14,7 @@ use crate::derive::{Derivation, Derived, number_of, path, unknown};
 use crate::entity::Entity;
 use crate::entries::{Entries, Entry, Slot};
 use crate::error::CompileError;
-use crate::exposes::{ExposeKey, Exposed, Forward, covering, orphan_of, sides_of};
+use crate::exposes::{ExposeKey, Exposed, Forward, covering, rows_of, sides_of};
 use crate::references::Key;
 
 impl Derivation<'_> {
@@ -65,7 +65,7 @@ impl Derivation<'_> {
         let configuration = self.configuration();
         let (peering, vpc, name) = key;
         let Some(row) = configuration.peering_expose.get(key) else {
-            return match orphan_of(configuration, key) {
+            return match rows_of(configuration, key).next() {
                 Some(row) => Err(unknown(Row::path(&row), "expose", name)),
                 None => Ok(Entries::NONE),
             };

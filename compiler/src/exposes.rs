@@ -91,19 +91,21 @@ pub(crate) fn exposes_touched(
         .collect()
 }
 
-/// The first row of an expose that is not there itself.
-pub(crate) fn orphan_of(configuration: &Configuration, key: &ExposeKey) -> Option<Row> {
+/// The rows below an expose, whether it is there itself or not: prefixes and ports.
+pub(crate) fn rows_of<'a>(
+    configuration: &'a Configuration,
+    key: &'a ExposeKey,
+) -> impl Iterator<Item = Row> + 'a {
     let ips = below!(configuration, peering_expose_ip, key, least_prefix());
     let not = below!(configuration, peering_expose_not, key, least_prefix());
     let seen = below!(configuration, peering_expose_as, key, least_prefix());
     let not_seen = below!(configuration, peering_expose_as_not, key, least_prefix());
     let ports = below!(configuration, peering_expose_port, key, 0);
-    let mut rows = (ips.map(|row| Row::from(row.clone())))
-        .chain(not.map(|row| Row::from(row.clone())))
-        .chain(seen.map(|row| Row::from(row.clone())))
-        .chain(not_seen.map(|row| Row::from(row.clone())))
-        .chain(ports.map(|row| Row::from(row.clone())));
-    rows.next()
+    (ips.map(|row| row.clone().into()))
+        .chain(not.map(|row| row.clone().into()))
+        .chain(seen.map(|row| row.clone().into()))
+        .chain(not_seen.map(|row| row.clone().into()))
+        .chain(ports.map(|row| row.clone().into()))
 }
 
 /// An expose of a peering that has two sides.

@@ -33,9 +33,11 @@ mod derive_peering;
 mod entity;
 mod entries;
 pub mod error;
+pub mod explain;
 mod exposes;
 mod indices;
 mod operations;
+mod provenance;
 mod references;
 mod state;
 mod stored;
@@ -43,6 +45,7 @@ mod unsupported;
 
 pub use compiler::{Compiled, Compiler, PortChange};
 pub use error::{CompileError, Errors};
+pub use explain::{Explanation, Question};
 pub use unsupported::{not_yet, unsupported};
 
 /// The most VPCs, and the most interfaces, that a configuration can have.
