@@ -11,6 +11,7 @@ mod chunk;
 mod direct;
 pub mod key;
 mod lookup;
+mod pages;
 mod trie;
 mod values;
 

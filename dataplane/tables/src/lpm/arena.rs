@@ -1,5 +1,7 @@
 //! Blocks of 32-bit words in one array: no allocation each, no pointers, copied by copying the array.
 
+use super::pages;
+
 /// Words in a size class: blocks begin at even words, so that a 64-bit bitmap never crosses a cache line.
 const GRAIN: usize = 2;
 
@@ -7,11 +9,23 @@ const GRAIN: usize = 2;
 const MOST_WORDS: usize = 1 << 31;
 
 /// Blocks of words, each named by the offset of its first word. Who keeps a block knows its length.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Arena {
     words: Vec<u32>,
     /// By size class: the first free block plus one, which holds the next one in its first word; 0 ends the list.
     free: Vec<u32>,
+}
+
+impl Clone for Arena {
+    fn clone(&self) -> Arena {
+        let mut words = Vec::new();
+        pages::grow(&mut words, self.words.len());
+        words.extend_from_slice(&self.words);
+        Arena {
+            words,
+            free: self.free.clone(),
+        }
+    }
 }
 
 fn class(length: usize) -> usize {
@@ -60,7 +74,7 @@ impl Arena {
         );
         if end > self.words.capacity() {
             // An eighth more at a time: a table of a million routes need not hold room for a second million.
-            self.words.reserve_exact((end / 8).max(end - at));
+            pages::grow(&mut self.words, end + end / 8);
         }
         self.words.resize(end, 0);
         at as u32

@@ -86,6 +86,18 @@ unsafe fn step16(
     unsafe { _mm512_mask_i32gather_epi32::<4>(slots, active, index, words.cast()) }
 }
 
+/// Whether a whole group asks for one address, as packets of one flow do: then one lookup answers for all.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn all_equal4(group: &[u32]) -> bool {
+    let first = _mm512_set1_epi32(group[0] as i32);
+    group.chunks_exact(16).all(|keys| {
+        // SAFETY: 16 keys of 32 bits.
+        let keys = unsafe { _mm512_loadu_epi32(keys.as_ptr().cast()) };
+        _mm512_cmpeq_epi32_mask(keys, first) == !0
+    })
+}
+
 /// Looks IPv4 addresses up: `keys[i]` into `slots[i]`.
 ///
 /// # Safety
@@ -102,6 +114,12 @@ pub(super) unsafe fn lookup4(view: &View<'_>, keys: &[u32], slots: &mut [Slot]) 
         let mut slot = [_mm512_set1_epi32(view.root.0 as i32); GROUP];
         let mut lanes = [0; GROUP];
         let vectors = (count - from).div_ceil(16).min(GROUP);
+        if let Some(group) = keys.get(from..from + 16 * GROUP)
+            && all_equal4(group)
+        {
+            slots[from..from + 16 * GROUP].fill(view.one(group[0]));
+            continue;
+        }
         for vector in 0..vectors {
             let first = from + 16 * vector;
             lanes[vector] = lanes16(count - first);
@@ -177,6 +195,19 @@ unsafe fn step8(
     unsafe { _mm256_mmask_i32gather_epi32::<4>(slots, active, index, words.cast()) }
 }
 
+/// As [`all_equal4`].
+#[target_feature(enable = "avx512f,avx512dq")]
+#[inline]
+fn all_equal6(group: &[u128]) -> bool {
+    // SAFETY: one key of 128 bits.
+    let first = _mm512_broadcast_i64x2(unsafe { _mm_loadu_si128(group.as_ptr().cast()) });
+    group.chunks_exact(4).all(|keys| {
+        // SAFETY: 4 keys of 128 bits.
+        let keys = unsafe { _mm512_loadu_epi64(keys.as_ptr().cast()) };
+        _mm512_cmpeq_epi64_mask(keys, first) == !0
+    })
+}
+
 /// Looks IPv6 addresses up: `keys[i]` into `slots[i]`. What is longer than 64 bits is finished one by one.
 ///
 /// # Safety
@@ -197,6 +228,12 @@ pub(super) unsafe fn lookup6(view: &View<'_>, keys: &[u128], slots: &mut [Slot])
         let mut depth = [_mm512_setzero_si512(); GROUP6];
         let mut lanes = [0; GROUP6];
         let vectors = (count - from).div_ceil(8).min(GROUP6);
+        if let Some(group) = keys.get(from..from + 8 * GROUP6)
+            && all_equal6(group)
+        {
+            slots[from..from + 8 * GROUP6].fill(view.one(group[0]));
+            continue;
+        }
         for vector in 0..vectors {
             let first = from + 8 * vector;
             lanes[vector] = lanes8(count - first);

@@ -2,22 +2,35 @@
 
 use super::chunk::{STRIDE, Slot, Slots};
 use super::key::Shape;
+use super::pages;
 
 /// A cell for each value of the first bits of the addresses in the window. Absent while `bits` is 0.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Direct {
     cells: Vec<Slot>,
     bits: u8,
 }
 
+impl Clone for Direct {
+    fn clone(&self) -> Direct {
+        let mut cells = Vec::new();
+        pages::grow(&mut cells, self.cells.len());
+        cells.extend_from_slice(&self.cells);
+        Direct {
+            cells,
+            bits: self.bits,
+        }
+    }
+}
+
 impl Direct {
     /// A table that resolves `bits` bits, all cells empty.
     pub(super) fn new(shape: &Shape, bits: u8) -> Direct {
-        let cells = 1usize << (bits - shape.window_length);
-        Direct {
-            cells: vec![Slot::NONE; cells],
-            bits,
-        }
+        let count = 1usize << (bits - shape.window_length);
+        let mut cells = Vec::new();
+        pages::grow(&mut cells, count);
+        cells.resize(count, Slot::NONE);
+        Direct { cells, bits }
     }
 
     /// How many bits of the address the table resolves; 0 where there is none.

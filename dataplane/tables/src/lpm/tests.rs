@@ -43,6 +43,9 @@ fn all_ways_agree<A: Address, V>(lpm: &Lpm<A, V>, keys: &[A::Key]) {
         ways.push(|view, keys, slots| unsafe { lookup::with_avx2(view, keys, slots) });
     }
     let view = View::of(&lpm.trie);
+    // Runs of one address, too.
+    let repeated = keys.iter().take(3).flat_map(|key| [*key; 70]);
+    let keys: Vec<A::Key> = keys.iter().copied().chain(repeated).collect();
     let expected: Vec<Slot> = keys.iter().map(|key| view.one(*key)).collect();
     for way in ways {
         for length in [1, 7, 8, 9, 15, 17, 63, 64, 65, 100, keys.len()] {
