@@ -5,6 +5,8 @@
 
 mod crates;
 mod dpdk;
+mod dpdk4;
+mod dpdk6;
 mod peers;
 mod random;
 mod routes;
@@ -40,8 +42,8 @@ impl Peers for Ipv4Addr {
         table: &RouteTable<Self>,
         addresses: &[Self],
     ) -> Result<Vec<Box<dyn Peer>>, Failure> {
-        let [vector, scalar] = dpdk::Fib4::new(dpdk, &table.routes, addresses)?;
-        let lpm = dpdk::Lpm4::new(dpdk, &table.routes, addresses)?;
+        let [vector, scalar] = dpdk4::Fib4::new(dpdk, &table.routes, addresses)?;
+        let lpm = dpdk4::Lpm4::new(dpdk, &table.routes, addresses)?;
         let mut peers: Vec<Box<dyn Peer>> = vec![Box::new(vector), Box::new(scalar), Box::new(lpm)];
         peers.extend(crates::tables4(&table.routes, addresses));
         Ok(peers)
@@ -54,8 +56,8 @@ impl Peers for Ipv6Addr {
         table: &RouteTable<Self>,
         addresses: &[Self],
     ) -> Result<Vec<Box<dyn Peer>>, Failure> {
-        let [vector, scalar] = dpdk::Fib6::new(dpdk, &table.routes, addresses)?;
-        let lpm = dpdk::Lpm6::new(dpdk, &table.routes, addresses)?;
+        let [vector, scalar] = dpdk6::Fib6::new(dpdk, &table.routes, addresses)?;
+        let lpm = dpdk6::Lpm6::new(dpdk, &table.routes, addresses)?;
         let mut peers: Vec<Box<dyn Peer>> = vec![Box::new(vector), Box::new(scalar), Box::new(lpm)];
         peers.extend(crates::tables6(&table.routes, addresses));
         Ok(peers)
@@ -107,7 +109,11 @@ fn compare(ours: &mut dyn Peer, peer: &mut dyn Peer) -> Result<(), Failure> {
             let (own, other) = (ours.answer(index), peer.answer(index));
             if own != other {
                 let name = peer.name();
-                return Err(format!("{name} answers {other} to number {}, ours {own}", from + index).into());
+                return Err(format!(
+                    "{name} answers {other} to number {}, ours {own}",
+                    from + index
+                )
+                .into());
             }
         }
     }
@@ -119,8 +125,12 @@ fn lookups<A: Peers>(workload: Workload) -> Result<Report, Failure> {
     println!("data: {}", table.about);
     let addresses = workload.addresses(&table);
     let dpdk = Dpdk::start()?;
+    let start = Instant::now();
     let mut ours = Ours::new(&table, &addresses);
+    println!("ours was made in {:?}", start.elapsed());
+    let start = Instant::now();
     let mut peers = A::peers(&dpdk, &table, &addresses)?;
+    println!("the peers were made in {:?}", start.elapsed());
     peers.retain_mut(|peer| {
         let runs = peer.prepare();
         if !runs {
@@ -143,7 +153,11 @@ fn lookups<A: Peers>(workload: Workload) -> Result<Report, Failure> {
     }
     for (batch, costs) in BATCHES.iter().zip(&costs) {
         println!("\n  batches of {batch}, ns a lookup, median of {RUNS} runs:");
-        println!("    {:<16} {:6.2}", ours.name(), median(costs.iter().map(|c| c.0)));
+        println!(
+            "    {:<16} {:6.2}",
+            ours.name(),
+            median(costs.iter().map(|c| c.0))
+        );
         for (index, peer) in peers.iter().enumerate() {
             let cost = median(costs.iter().map(|c| c.1[index]));
             println!("    {:<16} {cost:6.2}", peer.name());
@@ -167,7 +181,10 @@ fn lookups<A: Peers>(workload: Workload) -> Result<Report, Failure> {
     let more = vec![
         ("ours_256", of(|run| run.ours)),
         ("peer_256", of(|run| run.peer.unwrap_or(f64::NAN))),
-        ("ratio_256", of(|run| run.ours / run.peer.unwrap_or(f64::NAN))),
+        (
+            "ratio_256",
+            of(|run| run.ours / run.peer.unwrap_or(f64::NAN)),
+        ),
     ];
     Ok(Report {
         unit: "ns/lookup",

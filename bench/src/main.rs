@@ -12,6 +12,8 @@ mod forward4;
 mod history;
 mod journal_verify;
 mod load_1m;
+#[cfg(feature = "peers")]
+mod lpm;
 mod program;
 mod report;
 mod rewind;
@@ -22,11 +24,13 @@ use std::process::ExitCode;
 
 use report::Report;
 
+type Failure = Box<dyn std::error::Error>;
+
 /// A benchmark: its name, what it measures, and how it is run.
 struct Benchmark {
     name: &'static str,
     about: &'static str,
-    run: fn() -> Result<Report, Box<dyn std::error::Error>>,
+    run: fn() -> Result<Report, Failure>,
 }
 
 const BENCHMARKS: &[Benchmark] = &[
@@ -64,6 +68,54 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "journal-verify",
         about: "verifying a journal, chain, changesets, digests and rows, a byte of it; no peer",
         run: journal_verify::run,
+    },
+    #[cfg(feature = "peers")]
+    Benchmark {
+        name: "lpm4-random",
+        about: "1,048,576 random IPv4 addresses in batches of 64 and 256 among a million routes, beside DPDK's tables and crates",
+        run: lpm::random4,
+    },
+    #[cfg(feature = "peers")]
+    Benchmark {
+        name: "lpm4-hit",
+        about: "the same, for random addresses inside random routes",
+        run: lpm::hit4,
+    },
+    #[cfg(feature = "peers")]
+    Benchmark {
+        name: "lpm4-zipf",
+        about: "the same, for 65,536 destinations with Zipf's frequencies",
+        run: lpm::zipf4,
+    },
+    #[cfg(feature = "peers")]
+    Benchmark {
+        name: "lpm4-repeat",
+        about: "the same, for one destination",
+        run: lpm::repeat4,
+    },
+    #[cfg(feature = "peers")]
+    Benchmark {
+        name: "lpm6-hit",
+        about: "random IPv6 addresses inside random routes among 246,175, beside DPDK's tables and crates",
+        run: lpm::hit6,
+    },
+    #[cfg(feature = "peers")]
+    Benchmark {
+        name: "lpm6-zipf",
+        about: "the same, for 65,536 destinations with Zipf's frequencies",
+        run: lpm::zipf6,
+    },
+    #[cfg(feature = "peers")]
+    Benchmark {
+        name: "lpm-memory",
+        about: "the memory of both families' routes in one half of the tables, beside rte_fib and rte_fib6",
+        run: lpm::memory,
+    },
+    #[cfg(feature = "peers")]
+    Benchmark {
+        name: "route-updates",
+        about: "a day of RIS updates on both halves, published every millisecond while another core looks up, beside rte_fib",
+        run: lpm::updates,
     },
     Benchmark {
         name: "commit-live",

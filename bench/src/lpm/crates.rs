@@ -36,19 +36,29 @@ macro_rules! crates {
             let iptrie = iptrie.compress();
             let numbers: Vec<$number> = addresses.iter().map(|a| a.to_bits()).collect();
             vec![
-                Box::new(Crate::new("treebitmap", addresses.to_vec(), move |address| {
-                    treebitmap.longest_match(address).map_or(0, |(_, _, hop)| *hop)
-                })),
+                Box::new(Crate::new(
+                    "treebitmap",
+                    addresses.to_vec(),
+                    move |address| {
+                        treebitmap
+                            .longest_match(address)
+                            .map_or(0, |(_, _, hop)| *hop)
+                    },
+                )),
                 Box::new(Crate::new("prefix-trie", numbers.clone(), move |number| {
                     let full = <$number>::BITS as u8;
-                    prefix_map.get_lpm(&(number, full)).map_or(0, |(_, hop)| *hop)
+                    prefix_map
+                        .get_lpm(&(number, full))
+                        .map_or(0, |(_, hop)| *hop)
                 })),
                 Box::new(Crate::new("poptrie", numbers, move |number| {
                     poptrie.lookup(number).map_or(0, |hop| *hop)
                 })),
-                Box::new(Crate::new("iptrie", addresses.to_vec(), move |address: $address| {
-                    *iptrie.lookup(&address).1
-                })),
+                Box::new(Crate::new(
+                    "iptrie",
+                    addresses.to_vec(),
+                    move |address: $address| *iptrie.lookup(&address).1,
+                )),
             ]
         }
     };

@@ -11,6 +11,9 @@ use crate::Failure;
 /// One family's prefix: an address whose bits behind the length are 0, its length in bits.
 pub(crate) type Prefix<A> = (A, u8);
 
+/// An update: whether the prefix is announced or withdrawn.
+pub(crate) type Update<A> = (bool, Prefix<A>);
+
 /// A route table: each prefix once, with the number of its next hop, from 1 on.
 pub(crate) struct RouteTable<A> {
     pub(crate) routes: Vec<(Prefix<A>, u32)>,
@@ -152,7 +155,10 @@ impl<A: Family> RouteTable<A> {
                     number = block.to_number() | number & behind;
                 }
                 let network = A::from_number(number).masked(*length);
-                if routes.insert((network, *length), 1 + random.below(60_000) as u32).is_none() {
+                if routes
+                    .insert((network, *length), 1 + random.below(60_000) as u32)
+                    .is_none()
+                {
                     left -= 1;
                     if *length < A::LENGTHS[A::LENGTHS.len() - 1].0 && random.below(4) == 0 {
                         blocks.push((network, *length));
@@ -169,7 +175,7 @@ impl<A: Family> RouteTable<A> {
 }
 
 /// The RIS updates of a day in order: whether the prefix is announced, and the prefix. None where the shared data is not there.
-pub(crate) fn updates<A: Family>() -> Result<Option<Vec<(bool, Prefix<A>)>>, Failure> {
+pub(crate) fn updates<A: Family>() -> Result<Option<Vec<Update<A>>>, Failure> {
     let name = format!("ris-20260511-as3333-updates-{}.txt.zst", A::NAME);
     let Some(lines) = lines(&name)? else {
         return Ok(None);

@@ -9,7 +9,9 @@ use rewire_tables::{
     Address, InterfaceIndex, NextHop, NextHops, Publisher, Reader, Route, TableOperation, VpcIndex,
 };
 
-use super::dpdk::{Dpdk, Fib4, Fib6, Update};
+use super::dpdk::{Dpdk, FIB_ARRAYS, Update};
+use super::dpdk4::Fib4;
+use super::dpdk6::Fib6;
 use super::peers::Peer;
 use super::random::Random;
 use super::routes::{self, Family, Prefix, RouteTable};
@@ -68,13 +70,16 @@ impl<A: Family> Updates<A> {
     }
 
     fn operations(&self, routes: &[Route]) -> Result<Vec<TableOperation>, Failure> {
-        let operations = self.updates.iter().map(|(is_set, prefix, hop)| match is_set {
-            true => set(*prefix, &routes[*hop as usize]),
-            false => Ok(TableOperation::RemoveRoute {
-                vpc: VPC,
-                prefix: ipnet::IpNet::new(prefix.0.into(), prefix.1)?,
-            }),
-        });
+        let operations = self
+            .updates
+            .iter()
+            .map(|(is_set, prefix, hop)| match is_set {
+                true => set(*prefix, &routes[*hop as usize]),
+                false => Ok(TableOperation::RemoveRoute {
+                    vpc: VPC,
+                    prefix: ipnet::IpNet::new(prefix.0.into(), prefix.1)?,
+                }),
+            });
         operations.collect()
     }
 
@@ -114,7 +119,10 @@ fn published(
     Ok((publisher, reader))
 }
 
-fn both_tables() -> Result<(RouteTable<Ipv4Addr>, RouteTable<Ipv6Addr>, Vec<Route>), Failure> {
+/// Both families' tables, and the route to each next hop by its number.
+type Data = (RouteTable<Ipv4Addr>, RouteTable<Ipv6Addr>, Vec<Route>);
+
+fn both_tables() -> Result<Data, Failure> {
     let (table4, table6) = (RouteTable::load()?, RouteTable::load()?);
     println!("data: {}", table4.about);
     println!("data: {}", table6.about);
@@ -122,7 +130,8 @@ fn both_tables() -> Result<(RouteTable<Ipv4Addr>, RouteTable<Ipv6Addr>, Vec<Rout
     Ok((table4, table6, (0..=hops).map(route_to).collect()))
 }
 
-/// The bytes that the two tables take in one half, everything included, beside rte_fib and rte_fib6 with theirs.
+/// The bytes that the two tables take in one half, everything included, beside rte_fib and rte_fib6 with theirs. `*_arrays`
+/// holds all of ours against the arrays alone that those look up in.
 pub(crate) fn memory() -> Result<Report, Failure> {
     let (table4, table6, routes) = both_tables()?;
     let (publisher, reader) = published(&table4, &table6, &routes)?;
@@ -150,6 +159,8 @@ pub(crate) fn memory() -> Result<Report, Failure> {
         more: vec![
             ("ratio_v4", ours4 / peers[0]),
             ("ratio_v6", ours6 / peers[1]),
+            ("ratio_v4_arrays", ours4 / FIB_ARRAYS[0] as f64),
+            ("ratio_v6_arrays", ours6 / FIB_ARRAYS[1] as f64),
             ("empty_vpc_bytes", empty),
         ],
     })
@@ -174,7 +185,8 @@ impl Lookups {
             guard.vpc(VPC).route_batch::<Ipv4Addr>(batch, &mut found);
             answers += found.iter().flatten().count();
             let done = self.done.load(Ordering::Relaxed);
-            self.done.store(done + batch.len() as u64, Ordering::Relaxed);
+            self.done
+                .store(done + batch.len() as u64, Ordering::Relaxed);
         }
         std::hint::black_box(answers);
     }
@@ -196,10 +208,7 @@ fn pin(cpu: usize) {
 pub(crate) fn updates() -> Result<Report, Failure> {
     let (table4, table6, routes) = both_tables()?;
     let hops = routes.len() as u32 - 1;
-    let (updates4, updates6) = (
-        Updates::load(&table4, hops)?,
-        Updates::load(&table6, hops)?,
-    );
+    let (updates4, updates6) = (Updates::load(&table4, hops)?, Updates::load(&table6, hops)?);
     let count = updates4.updates.len() + updates6.updates.len();
     println!("data: {count} updates");
     let mut operations = updates4.operations(&routes)?;
@@ -219,7 +228,8 @@ pub(crate) fn updates() -> Result<Report, Failure> {
     let mut costs = Vec::new();
     let mut longest = Duration::ZERO;
     std::thread::scope(|scope| -> Result<(), Failure> {
-        scope.spawn(|| lookups.run(&reader, &keys));
+        let (lookups, keys) = (&lookups, &keys);
+        scope.spawn(move || lookups.run(&reader, keys));
         // Stops the reader however this ends.
         let _stop = StopAtEnd(&lookups.stop);
         let lookup_cost = |while_running: &mut dyn FnMut() -> Result<(), Failure>| {
@@ -273,9 +283,13 @@ pub(crate) fn updates() -> Result<Report, Failure> {
     let busy = median(costs.iter().map(|c| c.1));
     let slowed = median(costs.iter().map(|c| c.1 / c.0));
     let rate = 1e3 / median(runs.iter().map(|run| run.ours));
-    println!("\n  {rate:.2} million updates a second on both halves; the longest publication took {longest:?}");
+    println!(
+        "\n  {rate:.2} million updates a second on both halves; the longest publication took {longest:?}"
+    );
     println!("  a lookup, meanwhile: {busy:.2} ns, without updates {quiet:.2} ns");
-    println!("  VPP 22.10, for comparison: 0.17 million a second added (measured elsewhere, not in this run)");
+    println!(
+        "  VPP 22.10, for comparison: 0.17 million a second added (measured elsewhere, not in this run)"
+    );
     Ok(Report {
         unit: "ns/update",
         peer_name: "rte_fib",

@@ -121,6 +121,11 @@ impl Random {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
+
+    /// True but for one time of `count`.
+    fn mostly(&mut self, count: u64) -> bool {
+        self.next() % count != 0
+    }
 }
 
 /// A map per length, probed from the longest on: slow, simple, and right for large tables, too.
@@ -144,12 +149,12 @@ fn churn<A: Address>(most: usize, space: (u128, u8), longest: u8) {
     let prefix = |random: &mut Random, known: &[(A, u8)]| {
         let mut number = u128::from(random.next()) << 64 | u128::from(random.next());
         number &= u128::MAX >> (128 - A::BITS);
-        if random.next() % 16 > 0 {
+        if random.mostly(16) {
             number =
                 number & (u128::MAX >> (128 - A::BITS) >> space.1) | space.0 << (A::BITS - space.1);
         }
         // Most lie within a prefix that is there.
-        if !known.is_empty() && random.next() % 4 > 0 {
+        if !known.is_empty() && random.mostly(4) {
             let (within, length) = known[random.next() as usize % known.len()];
             let behind = (u128::MAX >> (128 - A::BITS)).checked_shr(u32::from(length));
             number = within.to_number() | number & behind.unwrap_or(0);
@@ -162,10 +167,10 @@ fn churn<A: Address>(most: usize, space: (u128, u8), longest: u8) {
         while if growing {
             lpm.len() < most
         } else {
-            lpm.len() > 0
+            !lpm.is_empty()
         } {
-            steps += 1;
-            if growing && random.next() % 8 > 0 {
+            steps = if steps == most / 5 { 1 } else { steps + 1 };
+            if growing && random.mostly(8) {
                 let (network, length) = prefix(&mut random, &known);
                 // Few values, so that neighbors are often equal.
                 let value = (random.next() % 5) as u32;
@@ -188,7 +193,7 @@ fn churn<A: Address>(most: usize, space: (u128, u8), longest: u8) {
                 assert!(lpm.remove(network, length));
                 assert!(!lpm.remove(network, length));
             }
-            if steps % (most / 5) == 0 {
+            if steps == most / 5 {
                 let addresses: Vec<A> = (0..700)
                     .map(|_| {
                         let (network, length) = prefix(&mut random, &known);

@@ -385,10 +385,9 @@ impl Trie {
             steps.next().map_or(0, |(_, bits)| *bits)
         };
         let bits = self.direct.bits();
-        if bits_for(self.count) > bits {
-            self.build_direct(bits_for(self.count));
-        } else if bits_for(self.count.saturating_mul(4)) < bits {
-            self.build_direct(bits_for(self.count));
+        let wanted = bits_for(self.count);
+        if wanted > bits || bits_for(self.count.saturating_mul(4)) < bits {
+            self.build_direct(wanted);
         }
     }
 
