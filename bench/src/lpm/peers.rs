@@ -30,6 +30,7 @@ pub(crate) struct Ours<A: Family> {
     lpm: Lpm<A, u32>,
     keys: Vec<A::Key>,
     wire: Vec<A>,
+    turned: [A::Key; LONGEST],
     numbers: [ValueNumber; LONGEST],
     turn: bool,
 }
@@ -44,6 +45,7 @@ impl<A: Family> Ours<A> {
             lpm,
             keys: addresses.iter().map(|address| address.key()).collect(),
             wire: addresses.to_vec(),
+            turned: [A::Key::default(); LONGEST],
             numbers: [ValueNumber::default(); LONGEST],
             turn: A::BITS == 128,
         }
@@ -57,11 +59,12 @@ impl<A: Family> Peer for Ours<A> {
     #[inline]
     fn lookup(&mut self, from: usize, count: usize) {
         if self.turn {
-            let mut keys = [A::Key::default(); LONGEST];
-            for (key, address) in keys.iter_mut().zip(&self.wire[from..from + count]) {
+            let wire = &self.wire[from..from + count];
+            for (key, address) in self.turned.iter_mut().zip(wire) {
                 *key = address.key();
             }
-            self.lpm.lookup_batch(&keys[..count], &mut self.numbers);
+            let turned = &self.turned[..count.min(LONGEST)];
+            self.lpm.lookup_batch(turned, &mut self.numbers);
         } else {
             let keys = &self.keys[from..from + count];
             self.lpm.lookup_batch(keys, &mut self.numbers);
