@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use rewire_schema::types::{InterfaceType, RouteType};
+use rewire_schema::types::InterfaceType;
 use rewire_schema::{Problem, Row};
 
 use crate::error::{CompileError, Errors};
@@ -44,18 +44,6 @@ pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
             (r.acl_out.is_some(), "acl_out", "ACLs are"),
             (r.policer.is_some(), "policer", "policers are"),
             (r.shaper.is_some(), "shaper", "shapers are"),
-        ]),
-        Row::Route(r) => fields(&[
-            (
-                r.route_type == RouteType::Vpc,
-                "type",
-                "routes into another VPC's table are",
-            ),
-            (
-                r.to_vpc.is_some(),
-                "to_vpc",
-                "routes into another VPC's table are",
-            ),
         ]),
         Row::NextHop(r) => fields(&[(
             r.weight.is_some_and(|weight| weight > 1),
