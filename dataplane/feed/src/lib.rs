@@ -20,6 +20,8 @@ mod session;
 mod sets;
 mod source;
 mod update;
+#[cfg(test)]
+mod wire;
 
 pub use config::{STALE_TIME, SourceConfig, distance_of, protocol_name};
 pub use counters::{Counters, SourceCounters};

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use rewire_tables::Route;
 
 use super::Rib;
-use super::entry::{Entries, Entry, Key, Rules, Winner};
+use super::entry::{Entries, Entry, Key, Key4, Key6, Rules, Winner};
 use crate::config::protocol_name;
 use crate::sets::{Set, Ways};
 use crate::update::Discard;
@@ -122,8 +122,8 @@ impl Rib {
     fn show(&self, slot: u32, prefix: IpNet, now: Duration, shown: &mut Vec<ShownRoute>) {
         let vpc = &self.vpcs[slot as usize];
         let entry = match prefix {
-            IpNet::V4(net) => vpc.routes4.get(&net.into()),
-            IpNet::V6(net) => vpc.routes6.get(&net.into()),
+            IpNet::V4(net) => vpc.routes4.get(&Key4::from(net)),
+            IpNet::V6(net) => vpc.routes6.get(&Key6::from(net)),
         };
         let Some(entry) = entry else { return };
         let rules = Rules {
