@@ -13,8 +13,8 @@ use rewire_schema::types::{
 };
 use rewire_schema::{Path, Row};
 use rewire_tables::{
-    Interface, InterfaceIndex, Masquerade, NextHop, PortForward, PortForwardKey, Route, StaticNat,
-    TableOperation, VpcIndex,
+    Interface, InterfaceIndex, Masquerade, NextHop, NextHops, PortForward, PortForwardKey, Route,
+    StaticNat, TableOperation, VpcIndex,
 };
 
 use crate::entity::Entity;
@@ -167,13 +167,7 @@ impl Derivation<'_> {
             Some(Claim::Connected(name, _)) => {
                 let interface = self.state.interfaces.get(name).map(InterfaceIndex);
                 interface.map(|interface| {
-                    Route::Forward(
-                        [NextHop {
-                            interface,
-                            via: None,
-                        }]
-                        .into(),
-                    )
+                    Route::Forward(NextHops::one(NextHop::new(interface, name.as_str(), None)))
                 })
             }
             Some(Claim::NatExternal(_)) => static_route.or(Some(Route::NatExternal)),
@@ -211,9 +205,9 @@ impl Derivation<'_> {
                 Some(interface) => !interface.disabled,
                 None => false,
             };
-            Ok::<_, CompileError>(is_up.then_some(NextHop {
-                interface,
-                via: row.via,
+            Ok::<_, CompileError>(is_up.then(|| {
+                NextHop::new(interface, row.interface.as_str(), row.via)
+                    .with_weight(row.weight.unwrap_or(1))
             }))
         };
         Ok(Some(match row.route_type {
@@ -231,11 +225,10 @@ impl Derivation<'_> {
                     return Err(CompileError::NoNextHop { path: path(row) });
                 }
                 let hops = next_hops.map(hop).collect::<Result<Vec<_>, _>>()?;
-                let hops: Box<[NextHop]> = hops.into_iter().flatten().collect();
-                if hops.is_empty() {
-                    return Ok(None);
+                match NextHops::new(hops.into_iter().flatten()) {
+                    Some(hops) => Route::Forward(hops),
+                    None => return Ok(None),
                 }
-                Route::Forward(hops)
             }
         }))
     }

@@ -45,11 +45,6 @@ pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
             (r.policer.is_some(), "policer", "policers are"),
             (r.shaper.is_some(), "shaper", "shapers are"),
         ]),
-        Row::NextHop(r) => fields(&[(
-            r.weight.is_some_and(|weight| weight > 1),
-            "weight",
-            "weights of next hops are",
-        )]),
         Row::Pool(r) => fields(&[
             (r.ports.is_some(), "ports", "ports of pools are"),
             (
