@@ -36,7 +36,12 @@ fn via(address: &str, link: u32) -> Gateway {
 
 #[test]
 fn routes_of_both_families_are_read() {
-    let four = wire::route(24, "10.1.0.0/16", BGP, &[gateway("192.0.2.2"), number(OIF, 2)]);
+    let four = wire::route(
+        24,
+        "10.1.0.0/16",
+        BGP,
+        &[gateway("192.0.2.2"), number(OIF, 2)],
+    );
     let six = wire::route(24, "2001:db8:1::/48", BGP, &[number(NH_ID, 7)]);
     let default = {
         // A default route may lack its destination.
@@ -50,7 +55,11 @@ fn routes_of_both_families_are_read() {
     assert_eq!(
         updates,
         [
-            set(254, "10.1.0.0/16", Destination::Gateway(via("192.0.2.2", 2))),
+            set(
+                254,
+                "10.1.0.0/16",
+                Destination::Gateway(via("192.0.2.2", 2))
+            ),
             set(254, "2001:db8:1::/48", Destination::Object(7)),
             set(1000, "0.0.0.0/0", Destination::Gateway(via("192.0.2.3", 0))),
             remove("10.1.0.0/16"),
@@ -78,17 +87,23 @@ fn several_ways_have_weights_and_those_that_are_down_are_left_out() {
         way(1, 0, &[gateway("192.0.2.4")]),
         way(0, 0, &[gateway("192.0.2.5"), encapsulated]),
     ];
-    let multipath = |ways: &[Vec<u8>]| {
-        wire::route(24, "10.0.0.0/8", BGP, &[attribute(9, &ways.concat())])
-    };
+    let multipath =
+        |ways: &[Vec<u8>]| wire::route(24, "10.0.0.0/8", BGP, &[attribute(9, &ways.concat())]);
     let both = [(via("192.0.2.2", 3), 1), (via("fe80::2", 3), 10)];
     let (updates, ignored) = read(&multipath(&ways));
-    assert_eq!(updates, [set(254, "10.0.0.0/8", Destination::Gateways(both.into()))]);
+    assert_eq!(
+        updates,
+        [set(254, "10.0.0.0/8", Destination::Gateways(both.into()))]
+    );
     assert_eq!(ignored, []);
     // One that is left is one gateway, and none is no route.
     assert_eq!(
         read(&multipath(&ways[..1])).0,
-        [set(254, "10.0.0.0/8", Destination::Gateway(via("192.0.2.2", 3)))]
+        [set(
+            254,
+            "10.0.0.0/8",
+            Destination::Gateway(via("192.0.2.2", 3))
+        )]
     );
     assert_eq!(
         read(&multipath(&ways[2..3])),
@@ -102,12 +117,26 @@ fn several_ways_have_weights_and_those_that_are_down_are_left_out() {
 
 #[test]
 fn next_hop_objects_are_read() {
-    let group = [7u32.to_le_bytes(), [0, 0, 0, 0], 8u32.to_le_bytes(), [4, 0, 0, 0]].concat();
+    let group = [
+        7u32.to_le_bytes(),
+        [0, 0, 0, 0],
+        8u32.to_le_bytes(),
+        [4, 0, 0, 0],
+    ]
+    .concat();
     let bytes = [
-        wire::next_hop(104, 2, &[number(1, 7), attribute(6, &[192, 0, 2, 2]), number(5, 2)]),
+        wire::next_hop(
+            104,
+            2,
+            &[number(1, 7), attribute(6, &[192, 0, 2, 2]), number(5, 2)],
+        ),
         wire::next_hop(104, 0, &[number(1, 9), attribute(2, &group)]),
         wire::next_hop(104, 2, &[number(1, 10), attribute(4, &[])]),
-        wire::next_hop(104, 2, &[number(1, 11), number(5, 2), attribute(7, &[1, 0])]),
+        wire::next_hop(
+            104,
+            2,
+            &[number(1, 11), number(5, 2), attribute(7, &[1, 0])],
+        ),
         wire::next_hop(105, 0, &[number(1, 7)]),
     ];
     let (updates, ignored) = read(&bytes.concat());
@@ -131,11 +160,31 @@ fn what_is_not_used_takes_the_place_of_what_was_and_says_why() {
     let kernel = RouteHeader { protocol: 2, ..BGP };
     let local = RouteHeader { kind: 2, ..BGP };
     for (message, prefix, reason) in [
-        (wire::route(24, "10.0.0.0/8", kernel, &[via()]), "10.0.0.0/8", Ignored::Kernel),
-        (wire::route(24, "10.0.0.0/8", local, &[via()]), "10.0.0.0/8", Ignored::RouteType),
-        (wire::route(24, "10.0.0.0/8", BGP, &[]), "10.0.0.0/8", Ignored::NoNextHop),
-        (wire::route(24, "fe80::/64", BGP, &[]), "fe80::/64", Ignored::Destination),
-        (wire::route(24, "224.0.0.0/4", BGP, &[via()]), "224.0.0.0/4", Ignored::Destination),
+        (
+            wire::route(24, "10.0.0.0/8", kernel, &[via()]),
+            "10.0.0.0/8",
+            Ignored::Kernel,
+        ),
+        (
+            wire::route(24, "10.0.0.0/8", local, &[via()]),
+            "10.0.0.0/8",
+            Ignored::RouteType,
+        ),
+        (
+            wire::route(24, "10.0.0.0/8", BGP, &[]),
+            "10.0.0.0/8",
+            Ignored::NoNextHop,
+        ),
+        (
+            wire::route(24, "fe80::/64", BGP, &[]),
+            "fe80::/64",
+            Ignored::Destination,
+        ),
+        (
+            wire::route(24, "224.0.0.0/4", BGP, &[via()]),
+            "224.0.0.0/4",
+            Ignored::Destination,
+        ),
         (
             wire::route(24, "10.0.0.0/8", BGP, &[via(), attribute(21, &[1, 0])]),
             "10.0.0.0/8",
@@ -168,8 +217,20 @@ fn what_makes_no_sense_does_nothing_and_says_why() {
     let wrong_gateway = wire::route(24, "10.0.0.0/8", BGP, &[gateway("2001:db8::1")]);
     for (message, reason) in [
         (with(RouteHeader { tos: 4, ..BGP }), Ignored::Selector),
-        (with(RouteHeader { source_length: 8, ..BGP }), Ignored::Selector),
-        (with(RouteHeader { flags: 0x200, ..BGP }), Ignored::RouteType),
+        (
+            with(RouteHeader {
+                source_length: 8,
+                ..BGP
+            }),
+            Ignored::Selector,
+        ),
+        (
+            with(RouteHeader {
+                flags: 0x200,
+                ..BGP
+            }),
+            Ignored::RouteType,
+        ),
         (wire::message(16, &[0; 16]), Ignored::Type),
         (wire::message(24, &[2, 8]), Ignored::Malformed),
         (family, Ignored::Family),

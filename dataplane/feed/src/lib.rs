@@ -26,7 +26,7 @@ mod wire;
 pub use config::{STALE_TIME, SourceConfig, distance_of, protocol_name};
 pub use counters::{Counters, SourceCounters};
 pub use decode::decode;
-pub use feeds::{Batch, Deliver, Feeds};
+pub use feeds::{Batch, Deliver, Feeds, Gone};
 pub use ignored::Ignored;
 pub use rib::{Owner, Rib, RouteQuery, ShownHop, ShownRoute, ShownRoutes};
 pub use update::{Destination, Discard, Gateway, LearnedRoute, NextHopObject, Update};

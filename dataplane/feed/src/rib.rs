@@ -24,12 +24,15 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use ipnet::IpNet;
-use rewire_tables::{InterfaceIndex, TableOperation, Tables, VpcIndex};
+use rewire_tables::{Interface, InterfaceIndex, TableOperation, Tables, VpcIndex};
 
 use crate::counters::Counters;
 use crate::sets::{Connected, Interfaces, Sets};
 use crate::source::Source;
 use entry::{Entries, Entry, Installed, Key, Key4, Key6, Rules};
+
+#[cfg(test)]
+mod tests;
 
 pub use shown::{Owner, RouteQuery, ShownHop, ShownRoute, ShownRoutes};
 
@@ -164,19 +167,15 @@ impl Rib {
         self.by_index.get(index.position()).copied().flatten()
     }
 
-    fn set_interface(
-        &mut self,
-        index: InterfaceIndex,
-        value: Option<Arc<rewire_tables::Interface>>,
-    ) {
+    fn set_interface(&mut self, index: InterfaceIndex, value: Option<Arc<Interface>>) {
         let position = index.position();
         if self.interfaces.len() <= position {
             self.interfaces.resize(position + 1, None);
         }
         let before = std::mem::replace(&mut self.interfaces[position], value);
         let after = self.interfaces[position].as_ref();
-        let addresses = |one: &Arc<rewire_tables::Interface>| one.addresses.clone();
-        if before.as_ref().map(addresses) != after.map(addresses) {
+        let matters = |one: &Arc<Interface>| (Arc::clone(&one.name), one.addresses.clone());
+        if before.as_ref().map(matters) != after.map(matters) {
             let vpcs = [before.as_ref().map(|one| one.vpc), after.map(|one| one.vpc)];
             for vpc in vpcs.into_iter().flatten() {
                 self.relinked.extend(self.slot_of(vpc));

@@ -202,13 +202,10 @@ pub(crate) fn resolve(
     };
     let hop = |(gateway, weight): &(Gateway, u16)| {
         let via = gateway.via.filter(|via| via.is_ipv4() == is_ipv4)?;
-        let interface = link_of(via, connected)?;
-        let own = interfaces.get(interface.position())?.as_ref()?.owns(via);
-        (!own).then_some(NextHop {
-            interface,
-            via: Some(via),
-            weight: *weight,
-        })
+        let index = link_of(via, connected)?;
+        let interface = interfaces.get(index.position())?.as_ref()?;
+        let hop = || NextHop::new(index, &interface.name, Some(via)).with_weight(*weight);
+        (!interface.owns(via)).then(hop)
     };
     NextHops::new(gateways.iter().filter_map(hop)).map(Route::Forward)
 }

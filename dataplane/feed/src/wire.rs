@@ -65,7 +65,12 @@ pub(crate) const BGP: RouteHeader = RouteHeader {
 };
 
 /// A route message to this prefix in table 254.
-pub(crate) fn route(kind: u16, prefix: &str, header: RouteHeader, attributes: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn route(
+    kind: u16,
+    prefix: &str,
+    header: RouteHeader,
+    attributes: &[Vec<u8>],
+) -> Vec<u8> {
     let net: IpNet = prefix.parse().unwrap();
     let RouteHeader {
         protocol,
@@ -76,7 +81,16 @@ pub(crate) fn route(kind: u16, prefix: &str, header: RouteHeader, attributes: &[
     } = header;
     let length = net.prefix_len();
     let family = family(net.addr());
-    let mut body = vec![family, length, source_length, tos, 254, protocol, 0, route_type];
+    let mut body = vec![
+        family,
+        length,
+        source_length,
+        tos,
+        254,
+        protocol,
+        0,
+        route_type,
+    ];
     body.extend(flags.to_le_bytes());
     body.extend(attribute(1, &octets(net.addr())));
     body.extend(attribute(6, &20u32.to_le_bytes()));

@@ -271,10 +271,10 @@ impl Rib {
         let link = match route {
             Some(Route::Forward(hops)) => {
                 let mut hops = hops.iter();
-                let first = hops.next().filter(|hop| hop.via.is_none());
+                let first = hops.next().filter(|hop| hop.via().is_none());
                 first
                     .filter(|_| hops.next().is_none())
-                    .map(|hop| hop.interface)
+                    .map(|hop| hop.interface())
             }
             _ => None,
         };

@@ -167,10 +167,12 @@ pub(crate) struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    /// The distance of a compiled route: the gateway's own addresses and links come first, and before anything learned.
+    /// The distance of a compiled route: the gateway's own addresses and links, and what peerings say, come before anything
+    /// learned.
     pub(crate) fn compiled_distance(&self, prefix: IpNet, route: &Route) -> u8 {
         match route {
             Route::Local | Route::SubnetBroadcast | Route::NatExternal => 0,
+            Route::Peering { .. } | Route::NotExposed => 0,
             _ if self.connected.contains_key(&prefix) => 0,
             _ => self.distances.get(&prefix).copied().unwrap_or(1),
         }

@@ -65,6 +65,8 @@ pub enum Owner {
     Local,
     /// An external address of NAT.
     Nat,
+    /// What a peering exposes, or leaves out.
+    Peering,
     /// A static route of the configuration.
     Static,
     /// Learned.
@@ -150,6 +152,7 @@ impl Rib {
             let owner = match compiled {
                 Route::Local | Route::SubnetBroadcast => Owner::Local,
                 Route::NatExternal => Owner::Nat,
+                Route::Peering { .. } | Route::NotExposed => Owner::Peering,
                 _ if vpc.connected.contains_key(&prefix) => Owner::Connected,
                 _ => Owner::Static,
             };
@@ -189,17 +192,18 @@ impl Rib {
             Route::SubnetBroadcast => return Err("nobody: every host of a subnet"),
             Route::Blackhole => return Err("blackhole"),
             Route::Unreachable => return Err("unreachable"),
-            #[allow(unreachable_patterns, reason = "routes of other kinds may come")]
-            _ => return Err("elsewhere"),
+            Route::Vpc(_) => return Err("the table of another VPC"),
+            Route::Peering { .. } => return Err("a peering"),
+            Route::NotExposed => return Err("nobody: a peering leaves it out"),
         };
         let name = |hop: &rewire_tables::NextHop| {
-            let interface = self.interfaces.get(hop.interface.position())?.as_ref()?;
+            let interface = self.interfaces.get(hop.interface().position())?.as_ref()?;
             Some(Arc::clone(&interface.name))
         };
         let hop = |hop: &rewire_tables::NextHop| ShownHop {
             interface: name(hop),
-            via: hop.via,
-            weight: hop.weight,
+            via: hop.via(),
+            weight: hop.weight(),
         };
         Ok(hops.iter().map(hop).collect())
     }
