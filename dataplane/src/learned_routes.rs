@@ -116,11 +116,11 @@ impl LearnedRoutes {
 
     /// The tables hold all that was appended: the moment to begin, and to take what was held.
     pub(crate) fn published(&mut self, now: Instant, publisher: &mut Publisher) {
-        if let Some(sources) = self.wanted.take_if(|sources| !sources.is_empty())
-            && let Some(tables) = publisher.current()
-        {
-            let mut rib = Rib::of(&tables, self.counters.clone());
-            drop(tables);
+        if let Some(sources) = self.wanted.take_if(|sources| !sources.is_empty()) {
+            let tables = publisher.current();
+            let rib = tables.map(|tables| Rib::of(&tables, self.counters.clone()));
+            // There are tables for as long as there is somebody who writes them.
+            let Some(mut rib) = rib else { return };
             rib.configure(&sources, &mut self.out);
             self.rib = Some(rib);
             self.flush(publisher);
@@ -137,9 +137,9 @@ impl LearnedRoutes {
 
     /// Takes a batch over.
     pub(crate) fn learn(&mut self, mut batch: Batch, now: Instant, publisher: &mut Publisher) {
-        let updates = batch.updates.drain(..);
         if let Some(rib) = &mut self.rib {
             let now = Duration::from_nanos(now.0);
+            let updates = batch.updates.drain(..);
             rib.update(&batch.source, batch.session, updates, now, &mut self.out);
         }
         batch.updates.clear();

@@ -94,7 +94,11 @@ impl RouteSource {
     /// The source in one line.
     pub(crate) fn line(&self) -> String {
         let mut line = format!("route source {}: ", self.name);
-        line.push_str(if self.connected { "connected" } else { "not connected" });
+        line.push_str(if self.connected {
+            "connected"
+        } else {
+            "not connected"
+        });
         line.push_str(&format!(", {} routes", self.routes));
         for (count, what) in [(self.held_back, "held back"), (self.stale, "stale")] {
             if count > 0 {
@@ -112,6 +116,7 @@ impl Daemon {
     /// The sources of learned routes, by name.
     pub(crate) fn route_sources(&self) -> Vec<RouteSource> {
         let all = self.shared.route_sources().all().into_iter();
-        all.map(|(name, counters)| RouteSource::of(&name, &counters)).collect()
+        all.map(|(name, counters)| RouteSource::of(&name, &counters))
+            .collect()
     }
 }

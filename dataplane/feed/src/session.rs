@@ -98,15 +98,18 @@ impl Session {
         let mut messages = 0;
         let enough = loop {
             if updates.len() >= most {
-                break true;
+                break Ok(true);
             }
-            let Some((bytes, length)) = frame::first(&self.buffer[self.used.clone()])? else {
-                break false;
-            };
-            messages += decode(bytes, updates, |reason| counters.ignore(reason));
-            self.used.start += length;
+            match frame::first(&self.buffer[self.used.clone()]) {
+                Ok(Some((bytes, length))) => {
+                    messages += decode(bytes, updates, |reason| counters.ignore(reason));
+                    self.used.start += length;
+                }
+                Ok(None) => break Ok(false),
+                Err(error) => break Err(error),
+            }
         };
         counters.messages.fetch_add(messages, Relaxed);
-        Ok(enough)
+        enough
     }
 }

@@ -23,15 +23,6 @@ pub(crate) fn message(kind: u16, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A frame of messages.
-pub(crate) fn frame(messages: &[Vec<u8>]) -> Vec<u8> {
-    let length: usize = messages.iter().map(Vec::len).sum();
-    let mut bytes = vec![1, 1];
-    bytes.extend((length as u16 + 4).to_be_bytes());
-    bytes.extend(messages.concat());
-    bytes
-}
-
 /// The bytes of an address.
 pub(crate) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
