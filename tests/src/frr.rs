@@ -36,16 +36,12 @@ impl<'a> Frr<'a> {
         is_there
     }
 
-    /// Starts both daemons with this configuration of bgpd, line by line. `feeds` tells zebra to connect to the gateway.
-    pub fn start(namespace: &'a Namespace, feeds: bool, bgpd: &[&str]) -> Self {
+    /// Starts both daemons with their configurations, line by line. A zebra that has any loads the module that talks to gateways.
+    pub fn start(namespace: &'a Namespace, zebra: Vec<&str>, bgpd: Vec<&str>) -> Self {
         let directory = tempfile::tempdir().expect("a folder for temporary files");
         // The daemons run as a user of their own.
         fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).expect("it is ours");
-        let zebra: &[&str] = if feeds {
-            &["fpm address 127.0.0.1"]
-        } else {
-            &[]
-        };
+        let feeds = !zebra.is_empty();
         for (name, lines) in [("zebra", zebra), ("bgpd", bgpd)] {
             let path = directory.path().join(name).with_extension("conf");
             fs::write(&path, lines.join("\n") + "\n").expect("the folder is ours");

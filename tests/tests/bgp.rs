@@ -26,16 +26,19 @@ fn document() -> Value {
     document
 }
 
-/// The daemon beside the gateway has an address of its own on the gateway's link.
+/// The daemon beside the gateway, with an address of its own on the gateway's link and the configuration of docs/bgp.md, word for
+/// word.
 fn beside(lab: &Lab) -> Frr<'_> {
     lab.inside.ip("address add 203.0.113.3/24 dev rw-wan");
-    let bgpd = [
-        "router bgp 65001",
-        "no bgp ebgp-requires-policy",
-        "neighbor 203.0.113.2 remote-as 65002",
-        "neighbor 203.0.113.2 timers connect 1",
-    ];
-    Frr::start(&lab.inside, true, &bgpd)
+    let page = include_str!("../../docs/bgp.md");
+    let (_, rest) = page
+        .split_once("`/etc/frr/frr.conf`")
+        .expect("the page has it");
+    let block = rest.lines().skip_while(|line| !line.starts_with("    "));
+    let block: Vec<&str> = block.map_while(|line| line.strip_prefix("    ")).collect();
+    assert_eq!(block.len(), 10, "BGP in ten lines: {block:#?}");
+    let (zebra, bgpd) = block.into_iter().partition(|line| line.starts_with("fpm"));
+    Frr::start(&lab.inside, zebra, bgpd)
 }
 
 fn internet(host: &Namespace) -> Frr<'_> {
@@ -48,7 +51,7 @@ fn internet(host: &Namespace) -> Frr<'_> {
         "address-family ipv4 unicast",
         "network 198.51.100.0/24",
     ];
-    Frr::start(host, false, &bgpd)
+    Frr::start(host, Vec::new(), bgpd.into())
 }
 
 fn routes(lab: &Lab) -> Vec<Value> {
@@ -85,9 +88,15 @@ fn lab() -> Option<Lab> {
 #[test]
 fn what_bgp_announces_is_forwarded_and_what_it_withdraws_is_not() {
     let Some(lab) = lab() else { return };
+    // The way back is learned, too, by the other end.
+    lab.internet.ip("route del 10.1.0.0/24");
     let far = internet(&lab.internet);
     let _near = beside(&lab);
     wait_for_route(&lab, false);
+    until_for(PATIENCE, "the way back is learned", || {
+        let ping = lab.blue.ping("198.51.100.1", "-c 1 -W 1");
+        (!ping.answered.is_empty()).then_some(())
+    });
     lab.blue.ping("198.51.100.1", "-c 3 -i 0.1").assert_all();
     let shown = lab
         .rewire(&["show", "routes", "blue", "198.51.100.1"])

@@ -21,6 +21,7 @@ impl Rib {
         operations: impl IntoIterator<Item = TableOperation>,
         out: &mut Vec<TableOperation>,
     ) {
+        let mut unbound = false;
         for operation in operations {
             match &operation {
                 TableOperation::SetRoute { vpc, prefix, route } => {
@@ -64,15 +65,21 @@ impl Rib {
                     if let Some(slot) = self.slot_of(*vpc) {
                         self.unbind(slot);
                         self.by_index[vpc.position()] = None;
+                        unbound = true;
                     }
                 }
-                TableOperation::Clear => self.clear(),
+                TableOperation::Clear => {
+                    self.clear();
+                    unbound = true;
+                }
                 _ => {}
             }
             out.push(operation);
         }
         self.settle(out);
-        self.forget_unused_slots();
+        if unbound {
+            self.forget_unused_slots();
+        }
     }
 
     /// Takes the sources of a configuration over: those that are no longer there go with all their routes. Called before
@@ -241,7 +248,7 @@ impl Rib {
     ) {
         self.learn_connected(slot, prefix, route.as_ref());
         self.with_entry(slot, prefix, |entry, rules| {
-            let changed = entry.compiled != route || route.is_some();
+            let changed = entry.compiled != route;
             entry.compiled = route;
             rules.sync(prefix, entry, changed, out);
         });
