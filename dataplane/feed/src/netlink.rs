@@ -37,11 +37,11 @@ pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = Result<Attribute<'_>, Tr
 }
 
 /// Parts that begin with a header, of which `read` gives length and type, and are padded to four bytes.
-fn parts<'a>(
-    mut rest: &'a [u8],
+fn parts(
+    mut rest: &[u8],
     header: usize,
     read: impl Fn(&[u8]) -> Option<(usize, u16)>,
-) -> impl Iterator<Item = Result<(u16, &'a [u8]), Truncated>> {
+) -> impl Iterator<Item = Result<(u16, &[u8]), Truncated>> {
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;

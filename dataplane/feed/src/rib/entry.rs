@@ -70,7 +70,7 @@ pub(crate) enum Learned {
     #[default]
     None,
     One(Candidate),
-    Several(Box<Vec<Candidate>>),
+    Several(Vec<Candidate>),
 }
 
 impl Learned {
@@ -89,7 +89,7 @@ impl Learned {
             Learned::One(one) if one.source == candidate.source => {
                 return Some(std::mem::replace(one, candidate));
             }
-            Learned::One(one) => *self = Learned::Several(Box::new(vec![*one, candidate])),
+            Learned::One(one) => *self = Learned::Several(vec![*one, candidate]),
             Learned::Several(several) => {
                 let same = several.iter_mut().find(|c| c.source == candidate.source);
                 match same {
