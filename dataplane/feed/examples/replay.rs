@@ -125,7 +125,9 @@ fn loopback(first: &[u8], again: &[u8], mut publisher: Option<Publisher>) -> Dur
     feeds.configure(vec![config(address)]);
     let mut out = Vec::new();
     let mut rib = begin(&mut out);
-    let wanted = [count(first), count(again)];
+    // A batch may hold the end of the one and the beginning of the other.
+    let wanted = [count(first), count(first) + count(again)];
+    let mut taken = 0;
     let mut start = Instant::now();
     std::thread::scope(|scope| {
         scope.spawn(move || {
@@ -143,7 +145,7 @@ fn loopback(first: &[u8], again: &[u8], mut publisher: Option<Publisher>) -> Dur
         });
         for wanted in wanted {
             start = Instant::now();
-            let (mut taken, mut published) = (0, Instant::now());
+            let mut published = Instant::now();
             while taken < wanted {
                 let mut batch = full.recv().expect("the feed delivers");
                 let ups = batch.updates.iter().filter(|update| **update == Update::Up);
