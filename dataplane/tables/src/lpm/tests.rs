@@ -124,7 +124,7 @@ impl Random {
 
     /// True but for one time of `count`.
     fn mostly(&mut self, count: u64) -> bool {
-        self.next() % count != 0
+        !self.next().is_multiple_of(count)
     }
 }
 
