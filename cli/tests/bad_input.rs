@@ -159,7 +159,7 @@ const COMMITTING: &[Try] = &[
     ("not there", "scheduled --cancel 7", 2),
     ("wrong type", "scheduled --cancel first", 2),
     ("no such process", "lock --pid 4194305", 2),
-    ("nobody holds it", "unlock", 1),
+    ("too many words", "unlock ada", 2),
 ];
 
 const HISTORY: &[Try] = &[
