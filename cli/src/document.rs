@@ -26,6 +26,17 @@ fn is_standard_input(file: &Path) -> bool {
 
 /// The bytes of a file; `-` is standard input.
 pub(crate) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    // What is known to be too large is not read.
+    let size = std::fs::metadata(file).ok().filter(|found| found.is_file());
+    if let Some(size) = size
+        .map(|found| found.len())
+        .filter(|_| !is_standard_input(file))
+        && size > LARGEST_DOCUMENT as u64
+    {
+        let name = name(file);
+        let message = format!("{name} has {size} bytes; at most {LARGEST_DOCUMENT} are taken");
+        return Err(Failure::new(Code::BadDocument, message));
+    }
     let mut bytes = Vec::new();
     // One byte more than is taken, so that what is too large is seen to be.
     let limit = LARGEST_DOCUMENT as u64 + 1;

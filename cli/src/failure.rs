@@ -362,12 +362,19 @@ fn code_of(error: &Error) -> Code {
         | Error::Fold { .. }
         | Error::Journal { .. }
         | Error::Damaged { .. } => Code::Damaged,
+        error if error.is_malformed() => Code::Damaged,
         _ => Code::StoreFailed,
     }
 }
 
 fn help_for(error: &Error) -> Option<&'static str> {
     Some(match error {
+        error if error.is_read_only() => {
+            "who reads the store writes beside it, too: ask its owner for the right to write to it and to its folder"
+        }
+        error if error.is_malformed() => {
+            "the file is damaged: make another of a journal file with `rewire journal import --store`"
+        }
         Error::Missing { .. } => "make one with `rewire init`, or name another with --store",
         Error::Exists { .. } => "a store is never made over something: take another name",
         Error::NotAStore { .. } => "the file was not touched; name the store with --store",
@@ -429,14 +436,16 @@ fn details(failure: Failure, error: &Error) -> Failure {
 /// An error with all that caused it, on one line.
 pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     let mut out = error.to_string();
+    let mut last = out.clone();
     let mut source = error.source();
     while let Some(error) = source {
         let text = error.to_string();
-        // Some errors repeat their source in their own words.
-        if !out.ends_with(&text) {
+        // Some errors repeat their source in their own words, or their source repeats them.
+        if !out.ends_with(&text) && !text.ends_with(&last) {
             out.push_str(": ");
             out.push_str(&text);
         }
+        last = text;
         source = error.source();
     }
     out

@@ -118,7 +118,11 @@ impl Selection {
             Change::Update { before, after } => {
                 let pairs = before.fields().into_iter().zip(after.fields());
                 let mut differing = pairs.filter(|((_, old), (_, new))| old != new);
-                self.covers(&path) || differing.any(|((field, _), _)| touches(field))
+                let (old, new) = (before.marks().fields(), after.marks().fields());
+                let mut marked = old.iter().chain(new.iter()).map(|(field, _)| field);
+                self.covers(&path)
+                    || differing.any(|((field, _), _)| touches(field))
+                    || marked.any(|field| old.get(field) != new.get(field) && touches(field))
             }
         }
     }

@@ -74,7 +74,11 @@ fn bash_completes_verbs_options_and_what_is_in_the_store() {
     );
     assert_eq!(
         bash(&s, &["rewire", "log", "interfaces.wan0.m"]),
-        ["interfaces.wan0.mac", "interfaces.wan0.mtu"]
+        [
+            "interfaces.wan0.mac",
+            "interfaces.wan0.mtu",
+            "interfaces.wan0.marks"
+        ]
     );
     // The words of an edit, after the words before.
     assert_eq!(bash(&s, &["rewire", "set", "vpcs", "re"]), ["red"]);

@@ -15,7 +15,10 @@ This page is written from the model. A document is one object in YAML or JSON; i
 value of a set is written as it is, or as an object that says more of it. Fields without a default must be there.
 
 Every object and every value of a set can have two fields more: `deactivated` (true: kept, but ignored with all below
-it) and `annotation` (a note for people, one line).
+it) and `annotation` (a note for people, one line). An object that has fields can have `marks`, too: the same two for each
+field by its name. `marks: {mtu: {deactivated: true, annotation: \"until the switch is new\"}}` keeps the MTU, but the
+gateway runs as if it were not given. Only a field that is given can be marked, and one that is required cannot be
+deactivated.
 
 ";
 
@@ -46,6 +49,7 @@ fn takes(column: &ColumnDefinition) -> String {
             words.join(", ")
         }
         Kind::List(format) => of(format),
+        Kind::FieldMarks => "marks by the names of fields".to_owned(),
         Kind::Text(format) => match column.target {
             Some(target) => {
                 let noun = Table::named(target).expect("a table").definition().noun();
@@ -76,7 +80,7 @@ fn columns(object: &Object) -> impl Iterator<Item = (&Field, &'static ColumnDefi
         .fields
         .iter()
         .filter_map(|field| Some((field, object.column(field)?)))
-        .filter(|(field, _)| !["deactivated", "annotation"].contains(&field.name))
+        .filter(|(field, _)| !["deactivated", "annotation", "marks"].contains(&field.name))
 }
 
 fn write_values(page: &mut String, object: &Object) {

@@ -34,13 +34,62 @@ fn read(file: &Path) -> Configuration {
     }
 }
 
-fn deactivated(configuration: &Configuration) -> Vec<Row> {
-    let rows = configuration.rows();
-    rows.filter(|row| row.marks().deactivated()).collect()
+/// Something that is deactivated: an object, or a field of one.
+struct Deactivated {
+    row: Row,
+    field: Option<String>,
 }
 
-fn activate(configuration: &mut Configuration, mut row: Row) {
-    *row.marks_mut() = row.marks().with_deactivated(false);
+impl Deactivated {
+    /// What is noted there.
+    fn annotation(&self) -> Option<String> {
+        let marks = self.row.marks();
+        let note = match &self.field {
+            Some(field) => marks
+                .fields()
+                .get(field)
+                .and_then(|mark| mark.annotation.as_ref()),
+            None => marks.annotation(),
+        };
+        note.map(ToString::to_string)
+    }
+
+    fn place(&self) -> String {
+        let path = self.row.path();
+        self.field
+            .as_ref()
+            .map_or(path.to_string(), |field| path.join(field).to_string())
+    }
+}
+
+/// Everything that is deactivated.
+fn deactivated(configuration: &Configuration) -> Vec<Deactivated> {
+    let mut found = Vec::new();
+    for row in configuration.rows() {
+        let fields = row.marks().fields().deactivated();
+        let fields = fields.map(|field| Some(field.to_owned()));
+        let object = row.marks().deactivated().then_some(None);
+        found.extend(object.into_iter().chain(fields).map(|field| Deactivated {
+            row: row.clone(),
+            field,
+        }));
+    }
+    found
+}
+
+fn activate(configuration: &mut Configuration, what: &Deactivated) {
+    let mut row = configuration
+        .find(&what.row.row_key())
+        .expect("it is there");
+    let marks = match &what.field {
+        Some(field) => {
+            let mut fields = row.marks().fields().clone();
+            fields.remove(field);
+            row.marks().with_fields(fields)
+        }
+        None => row.marks().with_deactivated(false),
+    };
+    *row.marks_mut() = marks;
     configuration.insert(row);
 }
 
@@ -62,7 +111,7 @@ fn activate_what_is_named(configuration: &mut Configuration) {
         }
         for key in missing {
             let row = configuration.find(&key).expect("the document is whole");
-            activate(configuration, row);
+            activate(configuration, &Deactivated { row, field: None });
         }
     }
 }
@@ -88,12 +137,12 @@ fn running(session: &Session) -> Configuration {
 
 /// Tries to commit the configuration with all that is deactivated in it, if anything is.
 fn refuses_what_is_activated(session: &mut Session, mut configuration: Configuration) {
-    let rows = deactivated(&configuration);
-    if rows.is_empty() {
+    let all = deactivated(&configuration);
+    if all.is_empty() {
         return;
     }
-    for row in rows {
-        activate(&mut configuration, row);
+    for one in &all {
+        activate(&mut configuration, one);
     }
     let document = source::to_yaml(&to_document(&configuration)).unwrap();
     session.write("activated.yaml", &document);
@@ -155,12 +204,12 @@ fn what_is_deactivated_is_refused_by_name_when_it_is_activated() {
     let mut tried = 0;
     for file in documents() {
         let configuration = read(&file);
-        for row in deactivated(&configuration) {
-            let place = format!("{}: {}", file.display(), row.path());
-            let annotation = row.marks().annotation().map(ToString::to_string);
+        for one in deactivated(&configuration) {
+            let place = format!("{}: {}", file.display(), one.place());
+            let annotation = one.annotation();
             let annotation = annotation.unwrap_or_else(|| panic!("{place} says no reason"));
             let mut activated = configuration.clone();
-            activate(&mut activated, row);
+            activate(&mut activated, &one);
             activate_what_is_named(&mut activated);
             let refusals = refusals(&activated);
             let says = |text: &str| refusals.iter().any(|refusal| refusal.ends_with(text));

@@ -1,5 +1,6 @@
 //! The configuration as it is stored, deactivated objects and all, kept in two parts: what is in effect, which is compiled,
-//! and what is hidden. Most configurations hide little or nothing, so that this costs no second copy.
+//! and the rows that are not in effect, or not as they are stored, because a field of theirs is deactivated. Most configurations
+//! hide little or nothing, so that this costs no second copy.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -8,7 +9,7 @@ use rewire_schema::effective::effective_changeset;
 use rewire_schema::state::{Rows, StateError};
 use rewire_schema::{Change, Changeset, Configuration, Mismatch, Row, RowKey, Table, Value};
 
-/// A stored configuration in its two parts.
+/// A stored configuration in its two parts. A row that both have is stored as it is among the hidden ones.
 pub(crate) struct Stored<'a> {
     pub(crate) effective: &'a Configuration,
     pub(crate) hidden: &'a Configuration,
@@ -20,10 +21,8 @@ impl Rows for Stored<'_> {
     }
 
     fn below(&self, table: Table, key_prefix: &[Value]) -> Result<Vec<Row>, StateError> {
-        let mut rows = self.effective.below(table, key_prefix);
-        rows.extend(self.hidden.below(table, key_prefix));
-        rows.sort_by_cached_key(Row::row_key);
-        Ok(rows)
+        let effective = self.effective.below(table, key_prefix);
+        Ok(self.both(effective, self.hidden.below(table, key_prefix)))
     }
 
     fn by(
@@ -32,10 +31,8 @@ impl Rows for Stored<'_> {
         columns: &[&'static str],
         values: &[Value],
     ) -> Result<Vec<Row>, StateError> {
-        let mut rows = Rows::by(self.effective, table, columns, values)?;
-        rows.extend(Rows::by(self.hidden, table, columns, values)?);
-        rows.sort_by_cached_key(Row::row_key);
-        Ok(rows)
+        let effective = Rows::by(self.effective, table, columns, values)?;
+        Ok(self.both(effective, Rows::by(self.hidden, table, columns, values)?))
     }
 }
 
@@ -50,8 +47,16 @@ pub(crate) struct Split<'a> {
 
 impl Stored<'_> {
     fn row(&self, key: &RowKey) -> Option<Row> {
-        let hidden = || self.hidden.find(key);
-        self.effective.find(key).or_else(hidden)
+        let effective = || self.effective.find(key);
+        self.hidden.find(key).or_else(effective)
+    }
+
+    /// Rows of both parts, in the order of their keys.
+    fn both(&self, mut effective: Vec<Row>, hidden: Vec<Row>) -> Vec<Row> {
+        effective.retain(|row| !self.hidden.contains(&row.row_key()));
+        effective.extend(hidden);
+        effective.sort_by_cached_key(Row::row_key);
+        effective
     }
 
     /// Splits a changeset that follows this configuration. Cost: the changed rows, and all below those that are deactivated
@@ -68,7 +73,7 @@ impl Stored<'_> {
         }
         let deactivates = |change: &Change| {
             let rows = change.before().into_iter().chain(change.after());
-            rows.into_iter().any(|row| row.marks().deactivated())
+            rows.into_iter().any(|row| row.marks().hides())
         };
         if self.hidden.is_empty() && !changeset.iter().any(deactivates) {
             return Ok(Split {
@@ -93,7 +98,7 @@ impl Stored<'_> {
                 None => self.effective.find(&key),
             };
             let before = self.hidden.find(&key);
-            let after = stored.filter(|_| in_effect.is_none());
+            let after = stored.filter(|row| in_effect.as_ref() != Some(row));
             if let Some(change) = Change::between(before, after) {
                 hidden.push(change)?;
             }
@@ -113,7 +118,9 @@ pub(crate) fn parts(configuration: Configuration) -> (Configuration, Configurati
     };
     let mut hidden = configuration;
     for row in effective.rows() {
-        hidden.remove(&row);
+        if hidden.get(&row).as_ref() == Some(&row) {
+            hidden.remove(&row);
+        }
     }
     (effective, hidden)
 }

@@ -22,6 +22,8 @@ pub struct Blame {
     /// For each column that is not of the key, the last revision that changed it, or inserted the row; none where that
     /// was pruned.
     pub fields: Vec<(&'static str, Option<u64>)>,
+    /// For each field that is marked, by its name in documents, the last revision that changed its marks.
+    pub marks: Vec<(String, Option<u64>)>,
 }
 
 /// A row whose history is being looked for.
@@ -32,16 +34,19 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn new(key: &RowKey) -> Self {
-        let definition = key.table().definition();
+    fn new(row: &Row) -> Self {
+        let definition = row.table().definition();
         let columns = definition.columns.iter().filter(|column| !column.key);
         let fields: Vec<_> = columns.map(|column| (column.name, None)).collect();
+        let marks = row.marks().fields().iter();
+        let marks: Vec<_> = marks.map(|(field, _)| (field.to_owned(), None)).collect();
         Wanted {
-            open: fields.len() + 1,
+            open: fields.len() + marks.len() + 1,
             blame: Blame {
-                key: key.clone(),
+                key: row.row_key(),
                 created: None,
                 fields,
+                marks,
             },
         }
     }
@@ -50,6 +55,14 @@ impl Wanted {
         let changed = changed_columns(change);
         for (name, since) in &mut self.blame.fields {
             if since.is_none() && changed.contains(name) {
+                *since = Some(revision);
+                self.open -= 1;
+            }
+        }
+        for (field, since) in &mut self.blame.marks {
+            let mark =
+                |row: Option<&Row>| row.and_then(|row| row.marks().fields().get(field).cloned());
+            if since.is_none() && mark(change.before()) != mark(change.after()) {
                 *since = Some(revision);
                 self.open -= 1;
             }
@@ -94,18 +107,17 @@ impl Store {
         let snapshot = self.snapshot()?;
         let mut existing = Vec::with_capacity(keys.len());
         for key in keys {
-            if rows::find(&snapshot, key)?.is_some() {
-                existing.push(key.clone());
-            }
+            existing.extend(rows::find(&snapshot, key)?);
         }
         of_rows(&snapshot, &existing)
     }
 }
 
 /// As [`Store::blame`], of rows that exist.
-pub(crate) fn of_rows(connection: &Connection, keys: &[RowKey]) -> Result<Vec<Blame>, Error> {
+pub(crate) fn of_rows(connection: &Connection, rows: &[Row]) -> Result<Vec<Blame>, Error> {
+    let keys: Vec<RowKey> = rows.iter().map(Row::row_key).collect();
     let mut blames: BTreeMap<&RowKey, Wanted> =
-        keys.iter().map(|key| (key, Wanted::new(key))).collect();
+        keys.iter().zip(rows.iter().map(Wanted::new)).collect();
     let mut open: WantedRows = keys.iter().cloned().collect();
     let head = journal::revision(connection)?;
     journal::for_each_filter_backwards(connection, head, |revision, touched| {

@@ -120,8 +120,8 @@ pub(crate) fn blame_dangling(
     connection: &Connection,
     dangling: &mut [Dangling],
 ) -> Result<(), Error> {
-    let keys: Vec<RowKey> = dangling.iter().map(|one| one.row.row_key()).collect();
-    for blame in blame::of_rows(connection, &keys)? {
+    let rows: Vec<Row> = dangling.iter().map(|one| one.row.clone()).collect();
+    for blame in blame::of_rows(connection, &rows)? {
         let ours = dangling
             .iter_mut()
             .filter(|one| one.row.row_key() == blame.key);

@@ -353,6 +353,29 @@ impl From<Mismatch> for Error {
     }
 }
 
+impl Error {
+    /// Whether it is that the store, or the folder that it is in, cannot be written to. Who reads has to write there, too.
+    pub fn is_read_only(&self) -> bool {
+        use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
+        matches!(
+            self.sqlite_code(),
+            Some(CannotOpen | PermissionDenied | ReadOnly)
+        )
+    }
+
+    /// Whether it is that the file is no sound database any more.
+    pub fn is_malformed(&self) -> bool {
+        self.sqlite_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
+    }
+
+    fn sqlite_code(&self) -> Option<rusqlite::ErrorCode> {
+        match self {
+            Error::Sqlite { source, .. } => source.sqlite_error_code(),
+            _ => None,
+        }
+    }
+}
+
 /// Says what was being done when SQLite failed; a lock that was not given is [`Error::Busy`], and values that no column of
 /// ours can hold are [`Error::Damaged`].
 pub(crate) trait During<T> {

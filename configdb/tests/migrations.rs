@@ -11,12 +11,18 @@ use common::*;
 use rewire_configdb::{
     CandidateSummary, Counts, EntryKind, Error, LogQuery, SCHEMA_VERSION, Store,
 };
+use rewire_schema::edit::{self, Command, Edits, to_set_commands, words};
 use tempfile::TempDir;
 
 /// A store as the last program of schema version 2 wrote it: five revisions, of which the fourth is a rewind, and two
 /// candidates. `stores/version-2.txt` is what that program read in it.
 const VERSION_2: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stores/version-2.db");
 const READ_IN_VERSION_2: &str = include_str!("stores/version-2.txt");
+
+/// A store as the last program of schema version 4 wrote it: four revisions, of which the third is undone by the fourth; a
+/// candidate; a tag. `stores/version-4.txt` is what that program said of it.
+const VERSION_4: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stores/version-4.db");
+const READ_IN_VERSION_4: &str = include_str!("stores/version-4.txt");
 
 /// A copy, to be written to.
 fn old_store() -> (TempDir, PathBuf) {
@@ -133,7 +139,7 @@ fn reading_does_not_migrate() {
         }
     ));
     let message = text(&error).replace(path.to_str().unwrap(), "PATH");
-    insta::assert_snapshot!(message, @"PATH is a store of schema version 2; this program reads version 4: open it for writing once, which migrates it");
+    insta::assert_snapshot!(message, @"PATH is a store of schema version 2; this program reads version 5: open it for writing once, which migrates it");
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 
@@ -189,4 +195,60 @@ fn whoever_comes_first_migrates() {
         }
     });
     assert_eq!(contents(&Store::open(&path).unwrap()), READ_IN_VERSION_2);
+}
+
+/// Every revision as the commands that make it, and what names it.
+fn commands(store: &Store) -> String {
+    let mut out = String::new();
+    for revision in 1..=4 {
+        let commands = to_set_commands(&store.configuration_at(revision).unwrap());
+        write!(out, "## {revision}\n{commands}").unwrap();
+    }
+    for revision in 1..=4 {
+        let entry = store.entry(revision).unwrap();
+        writeln!(out, "{revision} {} {}", entry.hash, entry.state_digest).unwrap();
+    }
+    out
+}
+
+/// Rows of the past have no marks of fields, and their digests stay.
+#[test]
+fn a_store_of_version_4_opens_with_all_that_it_held() {
+    let (_folder, path) = folder();
+    fs::copy(VERSION_4, &path).unwrap();
+    assert_eq!(user_version(&path), 4);
+    let mut store = Store::open(&path).unwrap().with_clock(|| 7);
+    assert_eq!(user_version(&path), SCHEMA_VERSION);
+    assert_eq!(commands(&store), READ_IN_VERSION_4);
+    store.verify().unwrap();
+    let bob = store.candidate("bob").unwrap().unwrap();
+    assert_eq!(bob.changeset.len(), 2);
+
+    // It goes on with marks of fields, and back across the migration.
+    let mut edits = Edits::default();
+    let running = store.configuration().unwrap();
+    for line in [
+        "deactivate interfaces blue0 mtu",
+        "annotate interfaces blue0 mtu \"until the switch is new\"",
+    ] {
+        let words: Vec<String> = words::split(line)
+            .unwrap()
+            .into_iter()
+            .map(|w| w.text)
+            .collect();
+        let command = Command::parse(&words).unwrap();
+        edit::apply(&running, &mut edits, &command).unwrap();
+    }
+    commit(&mut store, &edits.changeset).unwrap();
+    let marked = store.configuration().unwrap();
+    assert_ne!(marked.effective().as_ref(), &marked);
+    rewind(&mut store, 1).unwrap();
+    rewind(&mut store, 5).unwrap();
+    assert_eq!(store.configuration().unwrap(), marked);
+    store.verify().unwrap();
+    drop(store);
+    assert_eq!(
+        commands(&Store::open_read_only(&path).unwrap()),
+        READ_IN_VERSION_4
+    );
 }

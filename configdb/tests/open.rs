@@ -149,11 +149,11 @@ fn a_newer_store_is_left_alone() {
         newer.close().unwrap();
     };
     version(SCHEMA_VERSION + 7);
-    insta::assert_snapshot!(refusal(&path), @"PATH is a store of schema version 11; this program knows versions up to 4");
+    insta::assert_snapshot!(refusal(&path), @"PATH is a store of schema version 12; this program knows versions up to 5");
     assert!(matches!(
         Store::open(&path),
         Err(Error::Newer {
-            store: 11,
+            store: 12,
             ours: SCHEMA_VERSION,
             ..
         })

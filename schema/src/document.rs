@@ -5,11 +5,12 @@ use std::fmt;
 
 use serde_json::{Map, Value as Json};
 
+use crate::marks::FieldMarks;
 use crate::meaning::Problem;
 use crate::model::{Configuration, Row, RowKey, Table};
 use crate::outline::{Collection, Object, Part, outline};
 use crate::table::Step;
-use crate::value::{FieldError, Value};
+use crate::value::{Column as _, FieldError, Value};
 
 /// Where in a document an object or a field stands, like `interfaces.wan.neighbors.203.0.113.1.mac`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -276,6 +277,10 @@ impl Reader {
         if self.problems.len() > before {
             return;
         }
+        if let Some(unset) = unset_marks(table, &values).first() {
+            let message = format!("the field \"{unset}\" is marked, and is not set");
+            return self.problem(FieldError::new(message));
+        }
         debug_assert_eq!(object.table, Some(table));
         match Row::from_values(table, &values) {
             Ok(row) => drop(self.configuration.insert(row)),
@@ -334,6 +339,16 @@ impl Reader {
             });
         }
     }
+}
+
+/// The marked fields of a row's values that are as they would be anyway.
+fn unset_marks(table: Table, values: &[Value]) -> Vec<String> {
+    let mut marks = values
+        .last()
+        .map_or(Ok(FieldMarks::default()), FieldMarks::from_value);
+    marks
+        .as_mut()
+        .map_or(Vec::new(), |marks| marks.settle(table.definition(), values))
 }
 
 fn below(key: &[Value], last: Value) -> Vec<Value> {

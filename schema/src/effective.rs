@@ -1,4 +1,5 @@
-//! What is in effect of a state in which objects are deactivated: all but those, and all below them.
+//! What is in effect of a state in which objects and fields are deactivated: all but those objects, and all below them; a
+//! deactivated field is as if it were not given.
 //!
 //! What is below an object is what stands in it in documents: the routes of a VPC, not the interfaces that belong to it.
 
@@ -10,10 +11,10 @@ use crate::model::{Configuration, Row, RowKey, Table};
 use crate::state::{Effective, Overlay, Rows, StateError, ancestor_tables, ancestors};
 
 impl Configuration {
-    /// The configuration without the objects that are deactivated and all below them. Cost: a look at each row; a copy of
-    /// all that is left where any is deactivated.
+    /// The configuration without the objects that are deactivated and all below them, and without deactivated fields. Cost: a
+    /// look at each row; a copy of all that is left where anything is deactivated.
     pub fn effective(&self) -> Cow<'_, Configuration> {
-        if !self.has_deactivated() {
+        if !self.hides() {
             return Cow::Borrowed(self);
         }
         let deactivated =
@@ -22,9 +23,36 @@ impl Configuration {
             |row: &Row| row.marks().deactivated() || ancestors(&row.row_key()).any(deactivated);
         let mut effective = Configuration::default();
         for row in self.rows().filter(|row| !hidden(row)) {
-            effective.insert(row);
+            effective.insert(row.in_effect());
         }
         Cow::Owned(effective)
+    }
+}
+
+impl Row {
+    /// The row without its deactivated fields: each is as it would be anyway, and has no marks.
+    #[must_use]
+    pub fn in_effect(self) -> Row {
+        if !self.marks().fields().any_deactivated() {
+            return self;
+        }
+        let mut left = self.marks().fields().clone();
+        let mut values = self.values();
+        let columns = self.table().definition().columns;
+        for field in self.marks().fields().deactivated() {
+            let column = columns.iter().position(|column| column.field == field);
+            // A field that is required is not deactivated: no row is made with that.
+            if let Some(absent) =
+                column.and_then(|index| columns[index].absent().map(|value| (index, value)))
+            {
+                values[absent.0] = absent.1;
+            }
+            left.remove(field);
+        }
+        let marks = self.marks().with_fields(left);
+        let mut row = Row::from_values(self.table(), &values).unwrap_or(self);
+        *row.marks_mut() = marks;
+        row
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::model::Table;
 use crate::outline::{Collection, Object, Part, outline};
 use crate::table::ColumnDefinition;
 use crate::value::Kind;
@@ -33,7 +34,10 @@ fn object(object: &Object, definitions: &mut Map<String, Value>) -> Value {
                     if column.required() {
                         required.push(Value::from(field.name));
                     }
-                    value(column)
+                    match (column.kind, object.table) {
+                        (Kind::FieldMarks, Some(table)) => field_marks(table),
+                        _ => value(column),
+                    }
                 }
                 None => continue,
             },
@@ -115,6 +119,36 @@ fn member(collection: &Collection) -> Value {
     })
 }
 
+/// The marks of a table's fields.
+fn field_marks(table: Table) -> Value {
+    let or_null = |properties: Map<String, Value>| {
+        json!({
+            "type": ["object", "null"],
+            "additionalProperties": false,
+            "properties": properties,
+        })
+    };
+    let mark = |column: &ColumnDefinition| {
+        let mut properties = Map::new();
+        let parts = [ColumnDefinition::DEACTIVATED, ColumnDefinition::ANNOTATION];
+        for part in parts {
+            let mut schema = value(&part);
+            if part.name == ColumnDefinition::DEACTIVATED.name && column.required() {
+                schema = json!({ "type": ["boolean", "null"], "enum": [false, null] });
+            }
+            properties.insert(part.field.to_owned(), schema);
+        }
+        or_null(properties)
+    };
+    let columns = table.definition().columns.iter();
+    let fields = columns.filter(|column| !column.key && !column.is_mark());
+    or_null(
+        fields
+            .map(|column| (column.field.to_owned(), mark(column)))
+            .collect(),
+    )
+}
+
 fn key(column: &ColumnDefinition) -> Value {
     match column.kind {
         Kind::Integer { .. } => json!({ "type": "string", "pattern": "^(0|[1-9][0-9]*)$" }),
@@ -148,6 +182,7 @@ fn value(column: &ColumnDefinition) -> Value {
             json!({ "type": or_null("integer"), "minimum": least, "maximum": most })
         }
         Kind::Flag => json!({ "type": or_null("boolean") }),
+        Kind::FieldMarks => json!({ "type": or_null("object") }),
         Kind::List(format) => {
             let one = |types: &[&str]| {
                 json!({

@@ -35,7 +35,7 @@ pub use changeset::{Change, Changeset, Mismatch};
 pub use document::{Path, from_document, to_document};
 pub use effective::effective_changeset;
 pub use json_schema::{json_schema, json_schema_text};
-pub use marks::Marks;
+pub use marks::{FieldMark, FieldMarks, Marks};
 pub use meaning::Problem;
 pub use model::{Configuration, Row, RowKey, Table, TableRow};
 pub use state::{Overlay, Rows, StateError};

@@ -20,8 +20,10 @@ use std::fmt;
 
 use crate::changeset::{Change, Changeset};
 use crate::document::Path;
+use crate::marks::{FieldMarks, Marks};
 use crate::model::{Row, RowKey, Table};
-use crate::value::Value;
+use crate::table::ColumnDefinition;
+use crate::value::{Column, Kind, Value};
 
 /// A row, or a field of it, that both sides changed, and not in the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct Conflict {
     pub path: Path,
     /// The column of the field; none where the whole row conflicts. [`Conflict::place`] has its name in documents.
     pub field: Option<&'static str>,
+    /// The name of the field whose annotations conflict, where those do: the column is that of the marks then.
+    pub marked: Option<String>,
     /// What it was in the state that both started at.
     pub base: Side,
     /// What ours made of it.
@@ -69,6 +73,7 @@ impl Side {
 /// - A row that only ours touched is changed as ours says.
 /// - A field that only one of them changed is as that one left it.
 /// - What both changed in the same way, or both deleted, is done already.
+/// - Marks of fields are merged field by field; a field that one of them set back to what it is anyway loses its marks.
 ///
 /// A result without changes says that theirs did everything that ours meant.
 ///
@@ -154,6 +159,8 @@ fn merge_row(
         return Err(row_conflict());
     };
     let base = ours.before().map(Row::values);
+    let base_marks = ours.before().map(|row| row.marks().clone());
+    let base_marks = base_marks.unwrap_or_default();
     let (our_values, their_values) = (our_row.values(), their_row.values());
     let mut values = their_values.clone();
     let mut conflicts = Vec::new();
@@ -163,25 +170,80 @@ fn merge_row(
         if ours == theirs || base == Some(ours) {
             continue;
         }
-        if base == Some(theirs) {
-            values[index] = ours.clone();
-        } else {
+        let mut conflict = |marked, base: Option<&Value>, ours: &Value, theirs: &Value| {
             conflicts.push(Conflict {
                 key: key.clone(),
                 path: our_row.path(),
                 field: Some(column.name),
+                marked,
                 base: base.map_or(Side::Absent, |value| Side::Value(value.clone())),
                 ours: Side::Value(ours.clone()),
                 theirs: Side::Value(theirs.clone()),
             });
+        };
+        if let Kind::FieldMarks = column.kind {
+            let (merged, notes) = merge_marks(&base_marks, our_row.marks(), their_row.marks());
+            for (field, [base, ours, theirs]) in notes {
+                conflict(Some(field), Some(&base), &ours, &theirs);
+            }
+            values[index] = merged.to_value();
+        } else if base == Some(theirs) {
+            values[index] = ours.clone();
+        } else {
+            conflict(None, base, ours, theirs);
         }
     }
     if !conflicts.is_empty() {
         return Err(conflicts);
     }
+    settle_marks(our_row.table(), &mut values);
     // Each value comes from a row, so that this does not fail.
     let row = Row::from_values(our_row.table(), &values).map_err(|_| row_conflict())?;
     Ok(Change::between(Some(their_row.clone()), Some(row)))
+}
+
+/// The annotations of a field that conflict: those of base, ours and theirs.
+type Notes = (String, [Value; 3]);
+
+/// What both made of the marks of fields, part by part. Whether a field is deactivated is as the side says that changed it;
+/// annotations conflict where both changed one, and not in the same way.
+fn merge_marks(base: &Marks, ours: &Marks, theirs: &Marks) -> (FieldMarks, Vec<Notes>) {
+    let (base, ours, theirs) = (base.fields(), ours.fields(), theirs.fields());
+    let fields: BTreeSet<&str> = ours
+        .iter()
+        .chain(theirs.iter())
+        .map(|(field, _)| field)
+        .collect();
+    let mut merged = FieldMarks::default();
+    let mut notes = Vec::new();
+    for field in fields {
+        let [base, ours, theirs] =
+            [base, ours, theirs].map(|marks| marks.get(field).cloned().unwrap_or_default());
+        let mut mark = theirs.clone();
+        if ours.deactivated != base.deactivated {
+            mark.deactivated = ours.deactivated;
+        }
+        let all = [&base, &ours, &theirs].map(|mark| &mark.annotation);
+        match all {
+            [base, ours, theirs] if ours == theirs || base == ours => {}
+            [base, ours, theirs] if base == theirs => mark.annotation.clone_from(ours),
+            all => notes.push((field.to_owned(), all.map(Column::to_value))),
+        }
+        merged.set(field, mark);
+    }
+    (merged, notes)
+}
+
+/// Takes away the marks of fields that one side set back to what they are anyway.
+fn settle_marks(table: Table, values: &mut [Value]) {
+    let Some(Ok(mut marks)) = values.last().map(FieldMarks::from_value) else {
+        return;
+    };
+    if !marks.settle(table.definition(), values).is_empty()
+        && let Some(last) = values.last_mut()
+    {
+        *last = marks.to_value();
+    }
 }
 
 /// A list by position: its table, and the key without the position.
@@ -245,6 +307,7 @@ impl Conflict {
             key: key.clone(),
             path: any.map(Row::path).unwrap_or_default(),
             field: None,
+            marked: None,
             base: Side::of_row(base),
             ours: Side::of_row(ours),
             theirs: Side::of_row(theirs),
@@ -257,7 +320,11 @@ impl Conflict {
             Some(column) => {
                 let definition = self.key.table().definition();
                 let column = definition.columns.iter().find(|c| c.name == column);
-                self.path.join(column.map_or("", |column| column.field))
+                let place = self.path.join(column.map_or("", |column| column.field));
+                match &self.marked {
+                    Some(field) => place.join(field).join(ColumnDefinition::ANNOTATION.field),
+                    None => place,
+                }
             }
             None => self.path.clone(),
         }

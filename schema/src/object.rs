@@ -31,7 +31,7 @@ macro_rules! object {
         pub struct $row {
             $( #[allow(missing_docs)] pub $key: $key_type, )+
             $( $(#[doc = $column_doc])* pub $column: $column_type, )*
-            /// Whether the object is deactivated, and what somebody noted about it.
+            /// Whether the object is deactivated, what somebody noted about it, and the same of its fields.
             pub marks: $crate::marks::Marks,
         }
 
@@ -60,6 +60,7 @@ macro_rules! object {
                     }, )*
                     $crate::table::ColumnDefinition::DEACTIVATED,
                     $crate::table::ColumnDefinition::ANNOTATION,
+                    $crate::table::ColumnDefinition::FIELD_MARKS,
                 ],
                 references: &[
                     $( $crate::table::Reference {
@@ -83,8 +84,8 @@ macro_rules! object {
             /// The values in the order of the table's columns.
             pub fn values(&self) -> Vec<$crate::value::Value> {
                 use $crate::value::Column as _;
-                let [deactivated, annotation] = self.marks.values();
-                vec![$(self.$key.to_value(),)+ $(self.$column.to_value(),)* deactivated, annotation]
+                let [deactivated, annotation, fields] = self.marks.values();
+                vec![$(self.$key.to_value(),)+ $(self.$column.to_value(),)* deactivated, annotation, fields]
             }
 
             /// Reads a row from its values, given in the order of the table's columns.
@@ -97,7 +98,7 @@ macro_rules! object {
                 Ok($row {
                     $($key: values.next()?,)+
                     $($column: values.next()?,)*
-                    marks: $crate::marks::Marks::new(values.next()?, values.next()?),
+                    marks: $crate::marks::Marks::read(&mut values)?,
                 })
             }
 
@@ -317,9 +318,9 @@ macro_rules! tables {
                 })+
             }
 
-            /// Whether any row is deactivated.
-            pub(crate) fn has_deactivated(&self) -> bool {
-                false $(|| self.$field.values().any(|row| row.marks.deactivated()))+
+            /// Whether any row, or any field of one, is deactivated.
+            pub(crate) fn hides(&self) -> bool {
+                false $(|| self.$field.values().any(|row| row.marks.hides()))+
             }
 
             /// All rows, parents before children, each table in the order of its key.

@@ -73,7 +73,12 @@ impl Object {
     fn of(table: Table) -> Self {
         let definition = table.definition();
         let columns = definition.columns.iter().enumerate();
-        let fields = columns.filter(|(_, column)| !column.key);
+        let any = definition.columns.iter().any(|c| !c.key && !c.is_mark());
+        // Where there is no other field, there is none to be marked.
+        let shown = |column: &ColumnDefinition| {
+            !column.key && (any || column.name != ColumnDefinition::FIELD_MARKS.name)
+        };
+        let fields = columns.filter(|(_, column)| shown(column));
         Object {
             table: Some(table),
             doc: one_line(definition.doc),
@@ -133,10 +138,8 @@ impl Object {
 
     /// Adds a field before the marks; gives its index.
     fn add(&mut self, field: Field) -> usize {
-        let marks = match self.table {
-            Some(_) => crate::marks::Marks::COLUMNS,
-            None => 0,
-        };
+        let is_mark = |field: &&Field| self.column(field).is_some_and(ColumnDefinition::is_mark);
+        let marks = self.fields.iter().rev().take_while(is_mark).count();
         let index = self.fields.len() - marks;
         self.fields.insert(index, field);
         index

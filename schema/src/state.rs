@@ -263,8 +263,9 @@ static ANCESTORS: std::sync::LazyLock<Vec<Vec<Table>>> = std::sync::LazyLock::ne
     Table::ALL.iter().map(above).collect()
 });
 
-/// A state without the objects that are deactivated and all below them. A look-up costs that of the state, and one for each
-/// object that a found row stands in.
+/// A state without the objects that are deactivated and all below them, and without deactivated fields. A look-up costs that
+/// of the state, and one for each object that a found row stands in; one for values that fields have where nothing is said
+/// costs that for the other values.
 pub struct Effective<'a>(pub &'a dyn Rows);
 
 impl Effective<'_> {
@@ -288,11 +289,12 @@ impl Effective<'_> {
         Ok(!row.marks().deactivated() && !self.is_hidden(&row.row_key())?)
     }
 
+    /// The rows that are in effect, as they are.
     fn all_visible(&self, rows: Vec<Row>) -> Result<Vec<Row>, StateError> {
         let mut visible = Vec::with_capacity(rows.len());
         for row in rows {
             if self.visible(&row)? {
-                visible.push(row);
+                visible.push(row.in_effect());
             }
         }
         Ok(visible)
@@ -302,7 +304,7 @@ impl Effective<'_> {
 impl Rows for Effective<'_> {
     fn find(&self, key: &RowKey) -> Result<Option<Row>, StateError> {
         match self.0.find(key)? {
-            Some(row) if self.visible(&row)? => Ok(Some(row)),
+            Some(row) if self.visible(&row)? => Ok(Some(row.in_effect())),
             _ => Ok(None),
         }
     }
@@ -317,7 +319,20 @@ impl Rows for Effective<'_> {
         columns: &[&'static str],
         values: &[Value],
     ) -> Result<Vec<Row>, StateError> {
-        self.all_visible(self.0.by(table, columns, values)?)
+        // What a field is where nothing is said, a deactivated one is too, whatever it holds.
+        let definition = table.definition();
+        let absent = |name: &str| definition.columns[definition.position(name)?].absent();
+        let sure = columns.iter().zip(values);
+        let sure = sure.filter(|(name, value)| absent(name).as_ref() != Some(*value));
+        let (names, known): (Vec<&'static str>, Vec<Value>) =
+            sure.map(|(name, value)| (*name, value.clone())).unzip();
+        let rows = match names.is_empty() {
+            true => self.0.below(table, &[])?,
+            false => self.0.by(table, &names, &known)?,
+        };
+        let mut rows = self.all_visible(rows)?;
+        rows.retain(|row| columns_of(row, columns) == values);
+        Ok(rows)
     }
 
     fn most(&self, table: Table) -> Result<usize, StateError> {

@@ -1,6 +1,7 @@
 //! Descriptions of tables: what the macros of `object.rs` make, what SQL is checked against, and what generic code
 //! over all tables (the store, the journal's encoding, documents, the editor) goes by.
 
+use crate::marks::FieldMarks;
 use crate::types::Line;
 use crate::value::{Column, FieldError, Kind, SqlType, Value};
 
@@ -37,6 +38,12 @@ impl TableDefinition {
     /// The place of a column.
     pub fn position(&self, column: &str) -> Option<usize> {
         self.columns.iter().position(|c| c.name == column)
+    }
+
+    /// The field of this name, if it is one that can be marked: neither of the key nor a mark itself.
+    pub fn markable(&self, field: &str) -> Option<&'static ColumnDefinition> {
+        let mut fields = self.columns.iter().filter(|c| !c.key && !c.is_mark());
+        fields.find(|column| column.field == field)
     }
 
     /// What an object of the table is called: `VPC`, `route next hop`.
@@ -133,6 +140,21 @@ impl ColumnDefinition {
         doc: "A note about this, for people.",
         ..ColumnDefinition::of::<Option<Line>>("annotation")
     };
+
+    pub(crate) const FIELD_MARKS: ColumnDefinition = ColumnDefinition {
+        doc: "Marks of single fields by their names: what is deactivated there is kept, but counts as if it were not given.",
+        ..ColumnDefinition::of::<FieldMarks>("marks")
+    };
+
+    /// Whether it is one of the marks that every object can have.
+    pub fn is_mark(&self) -> bool {
+        let marks = [
+            Self::DEACTIVATED.name,
+            Self::ANNOTATION.name,
+            Self::FIELD_MARKS.name,
+        ];
+        marks.contains(&self.name)
+    }
 
     /// Whether a document must say it.
     pub fn required(&self) -> bool {
@@ -298,9 +320,19 @@ impl<'a> Values<'a> {
     }
 
     pub(crate) fn next<T: Column>(&mut self) -> Result<T, RowError> {
+        self.next_checked(|_: &T, _| Ok(()))
+    }
+
+    /// The next value, where it fits the table.
+    pub(crate) fn next_checked<T: Column>(
+        &mut self,
+        fits: fn(&T, &TableDefinition) -> Result<(), String>,
+    ) -> Result<T, RowError> {
         let index = self.next;
         self.next += 1;
-        T::from_value(&self.values[index]).map_err(|reason| RowError::Value {
+        let value = T::from_value(&self.values[index]);
+        let value = value.and_then(|value| fits(&value, self.table).map(|()| value));
+        value.map_err(|reason| RowError::Value {
             table: self.table.name,
             column: self.table.columns[index].name,
             reason,

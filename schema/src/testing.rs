@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::changeset::Changeset;
+use crate::marks::{FieldMark, FieldMarks};
 use crate::model::*;
 use crate::table::{ColumnDefinition, Step};
 use crate::value::{Kind, Value};
@@ -107,6 +108,8 @@ impl Numbers {
                 })
             }
             Kind::Flag => Value::Integer(1),
+            // They depend on what is given.
+            Kind::FieldMarks => Value::Null,
         }
     }
 
@@ -121,7 +124,30 @@ impl Numbers {
             self.value(column)
         };
         let values: Vec<Value> = table.definition().columns.iter().map(&mut value).collect();
-        Row::from_values(table, &values).expect("the pools hold what columns take")
+        let row = Row::from_values(table, &values).expect("the pools hold what columns take");
+        if self.below(8) == 0 {
+            self.with_marked_fields(row)
+        } else {
+            row
+        }
+    }
+
+    /// The row with marks of some of the fields that are given.
+    fn with_marked_fields(&mut self, mut row: Row) -> Row {
+        let mut marks = FieldMarks::default();
+        for (column, value) in row.table().definition().columns.iter().zip(row.values()) {
+            if column.key || column.is_mark() || column.absent() == Some(value) {
+                continue;
+            }
+            let kind = self.below(4);
+            let mark = FieldMark {
+                deactivated: kind & 1 == 1 && !column.required(),
+                annotation: (kind & 2 == 2).then(|| "for a while".parse().expect("a line")),
+            };
+            marks.set(column.field, mark);
+        }
+        *row.marks_mut() = row.marks().with_fields(marks);
+        row
     }
 }
 
@@ -150,7 +176,7 @@ pub fn sample(table: Table) -> Row {
         (_, Kind::Integer { .. }) => {
             Value::Integer(column.bounds().expect("a number has bounds").0)
         }
-        (_, Kind::Flag) => Value::Null,
+        (_, Kind::Flag | Kind::FieldMarks) => Value::Null,
     };
     let values: Vec<Value> = table.definition().columns.iter().map(value).collect();
     Row::from_values(table, &values).expect("the pools hold what columns take")
@@ -170,6 +196,7 @@ pub fn values(column: &ColumnDefinition) -> Vec<Value> {
             vec![Value::Integer(least), Value::Integer(most)]
         }
         Kind::Flag => vec![Value::Integer(1)],
+        Kind::FieldMarks => Vec::new(),
     }
 }
 
@@ -205,7 +232,8 @@ fn unique_keys(row: &Row) -> Vec<(Table, usize, Vec<Value>)> {
         return Vec::new();
     }
     let definition = row.table().definition();
-    let values = row.values();
+    // A deactivated field takes no value.
+    let values = row.clone().in_effect().values();
     let keys = definition
         .unique
         .iter()

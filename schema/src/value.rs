@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::format::Format;
+use crate::marks::FieldMarks;
 
 /// One value of one column, as SQLite stores it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -60,6 +61,8 @@ pub enum Kind {
     },
     /// Yes or no; no is the absence of it.
     Flag,
+    /// Marks of an object's fields: stored as one text, in JSON.
+    FieldMarks,
     /// A list of ports and their like, texts of a format: stored as one text with commas, or as a number where it is a
     /// single one.
     List(&'static Format),
@@ -133,6 +136,10 @@ impl Kind {
                     shortened(text)
                 ))),
             },
+            Kind::FieldMarks => Err(FieldError {
+                message: format!("expected no word, found \"{}\"", shortened(text)),
+                help: Some("`deactivate` and `annotate` mark fields".to_owned()),
+            }),
         }
     }
 
@@ -149,6 +156,7 @@ impl Kind {
                 Ok(Value::Integer(number.as_i64().unwrap_or_default()))
             }
             (Kind::Flag, Json::Bool(flag)) => Ok(flag_value(*flag)),
+            (Kind::FieldMarks, Json::Object(_)) => Ok(FieldMarks::from_json(json)?.to_value()),
             (Kind::List(_), Json::Number(number)) => self.parse(&number.to_string()),
             (Kind::Text(format), Json::Number(number)) if format.numeric => {
                 self.parse(&number.to_string())
@@ -179,6 +187,7 @@ impl Kind {
             Kind::Integer { .. } => "a whole number",
             Kind::Flag => "true or false",
             Kind::List(_) => "a number, text or a list of them",
+            Kind::FieldMarks => "a map",
         };
         let found = match found {
             serde_json::Value::Array(_) => "a list".to_owned(),
@@ -194,6 +203,9 @@ impl Kind {
             (_, Value::Null) => serde_json::Value::Null,
             (Kind::Flag, Value::Integer(number)) => (*number != 0).into(),
             (_, Value::Integer(number)) => (*number).into(),
+            (Kind::FieldMarks, Value::Text(text)) => {
+                serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into())
+            }
             (Kind::List(_), Value::Text(text)) if text.contains(',') => text
                 .split(',')
                 .map(|item| match item.parse::<i64>() {

@@ -8,8 +8,8 @@ use rewire_schema::edit::words::quote;
 use rewire_schema::edit::{self, Command, EditError, Edits, Target, parse_script, to_set_commands};
 use rewire_schema::state::{Overlay, Rows};
 use rewire_schema::{
-    Change, Changeset, Configuration, Row, RowKey, Step, Table, Value, from_document, testing,
-    to_document,
+    Change, Changeset, ColumnDefinition, Configuration, Marks, Row, RowKey, Step, Table, Value,
+    from_document, testing, to_document,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -40,11 +40,11 @@ fn path_words(key: &RowKey) -> String {
     words.join(" ")
 }
 
-/// A `set` with all that a row says, defaults as well.
+/// A `set` with all that a row says, defaults as well; marks of fields are not set.
 fn set_all(row: &Row) -> String {
     let mut line = format!("set {}", path_words(&row.row_key()));
     for (column, value) in row.table().definition().columns.iter().zip(row.values()) {
-        if !column.key && value != Value::Null {
+        if !column.key && value != Value::Null && column.field != "marks" {
             let value = match column.show(&value) {
                 Json::Bool(flag) => flag.to_string(),
                 _ => value.to_string(),
@@ -53,6 +53,29 @@ fn set_all(row: &Row) -> String {
         }
     }
     line
+}
+
+/// The commands that mark the fields of a row as it says.
+fn mark_all(row: &Row) -> Vec<String> {
+    let path = path_words(&row.row_key());
+    let mut lines = Vec::new();
+    for (field, mark) in row.marks().fields().iter() {
+        if mark.deactivated {
+            lines.push(format!("deactivate {path} {field}"));
+        }
+        if let Some(note) = &mark.annotation {
+            lines.push(format!("annotate {path} {field} {}", quote(note.as_str())));
+        }
+    }
+    lines
+}
+
+/// The row without the mark of a field.
+fn unmarked(mut row: Row, field: &str) -> Row {
+    let mut marks = row.marks().fields().clone();
+    marks.remove(field);
+    *row.marks_mut() = row.marks().with_fields(marks);
+    row
 }
 
 /// What a step leads to in a document, made where it is not there. None where a list is too short.
@@ -115,8 +138,14 @@ fn put(document: &mut Json, row: &Row) -> bool {
         }
     }
     for (column, value) in definition.columns.iter().zip(row.values()) {
-        if !column.key && value != Value::Null {
+        if !column.key && value != Value::Null && column.field != "marks" {
             at[column.field] = column.show(&value);
+            // A field that goes back to its default loses its marks.
+            if let (true, Some(Json::Object(marks))) =
+                (column.absent() == Some(value), at.get_mut("marks"))
+            {
+                marks.shift_remove(column.field);
+            }
         }
     }
     true
@@ -276,7 +305,10 @@ proptest! {
     ) {
         let Some(row) = any_row(&state, index) else { return Ok(()) };
         let definition = row.table().definition();
-        let fields: Vec<_> = definition.columns.iter().enumerate().filter(|(_, c)| !c.key).collect();
+        let own = definition.columns.iter().filter(|c| !c.key).count();
+        // Where there is no field, there is none to be marked.
+        let is_field = |c: &ColumnDefinition| !c.key && (c.name != "marks" || own > Marks::COLUMNS);
+        let fields: Vec<_> = definition.columns.iter().enumerate().filter(|(_, c)| is_field(c)).collect();
         let (position, column) = *which.get(&fields);
         let mut edits = Edits::default();
         let line = format!("delete {} {}", path_words(&row.row_key()), column.field);
@@ -286,6 +318,7 @@ proptest! {
                 let mut values = row.values();
                 values[position] = absent;
                 let row = Row::from_values(row.table(), &values).unwrap();
+                let row = unmarked(row, column.field);
                 prop_assert_eq!(after(&state, &edits).find(&row.row_key()), Some(row));
                 prop_assert!(edits.drafts.is_empty());
             }
@@ -296,7 +329,56 @@ proptest! {
         }
         // Given again, it is as it was.
         run(&state, &mut edits, &set_all(&row)).unwrap();
+        for line in mark_all(&row) {
+            run(&state, &mut edits, &line).unwrap();
+        }
         prop_assert_eq!(edits, Edits::default());
+    }
+
+    #[test]
+    fn a_field_is_marked_where_it_is_given(
+        state in testing::configuration(),
+        index in any::<Index>(),
+        which in any::<Index>(),
+        note in "[ -~]{0,20}",
+    ) {
+        let Some(row) = any_row(&state, index) else { return Ok(()) };
+        let columns = row.table().definition().columns.iter().zip(row.values());
+        let fields: Vec<_> = columns.filter(|(c, _)| !c.key && !c.is_mark()).collect();
+        if fields.is_empty() {
+            return Ok(());
+        }
+        let (column, value) = which.get(&fields).clone();
+        let (path, field) = (path_words(&row.row_key()), column.field);
+        let mut edits = Edits::default();
+        let deactivated = run(&state, &mut edits, &format!("deactivate {path} {field}"));
+        let annotated = run(&state, &mut edits, &format!("annotate {path} {field} {}", quote(&note)));
+        let given = column.absent() != Some(value);
+        prop_assert_eq!(annotated.is_ok(), given, "{:?}", annotated);
+        prop_assert_eq!(deactivated.is_ok(), given && !column.required(), "{:?}", deactivated);
+        let after = after(&state, &edits);
+        let found = after.find(&row.row_key()).unwrap();
+        let mark = found.marks().fields().get(field).cloned().unwrap_or_default();
+        if given {
+            prop_assert_eq!(mark.deactivated, !column.required());
+            prop_assert_eq!(mark.annotation.map_or(String::new(), |n| n.to_string()), note);
+        }
+        // Nothing else of it changed, and what it says, every form of it says.
+        prop_assert_eq!(unmarked(found, field), unmarked(row.clone(), field));
+        prop_assert_eq!(&from_document(&to_document(&after)).ok(), &Some(after.clone()).filter(|_| from_document(&to_document(&state)).is_ok()));
+        // In effect is what is there without it.
+        let mut cleared = Edits::default();
+        if given && !column.required() {
+            run(&state, &mut cleared, &format!("delete {path} {field}")).unwrap();
+            let mut without = state.clone();
+            without.apply(&cleared.changeset).unwrap();
+            prop_assert_eq!(after.effective(), without.effective());
+        }
+        for line in [format!("activate {path} {field}"), format!("annotate {path} {field} \"\"")] {
+            prop_assert_eq!(run(&state, &mut edits, &line).is_ok(), given);
+        }
+        let plain = unmarked(row.clone(), field);
+        prop_assert_eq!(self::after(&state, &edits).find(&row.row_key()), Some(plain));
     }
 
     #[test]
@@ -400,7 +482,7 @@ proptest! {
         run(&state, &mut edits, &format!("activate {path}")).unwrap();
         run(&state, &mut edits, &format!("annotate {path} ''")).unwrap();
         let mut plain = row.clone();
-        *plain.marks_mut() = Default::default();
+        *plain.marks_mut() = Marks::default().with_fields(row.marks().fields().clone());
         prop_assert_eq!(after(&state, &edits).find(&row.row_key()), Some(plain));
     }
 
@@ -553,6 +635,10 @@ proptest! {
         prop_assert_eq!(by_words.row_key(), Some(row.row_key()));
         prop_assert_eq!(by_dots.row_key(), Some(row.row_key()), "{}", path);
         for (name, _) in row.fields() {
+            // Where there is no field, there is none to be marked.
+            if name == "marks" && row.fields().len() == Marks::COLUMNS {
+                continue;
+            }
             let field = Target::resolve(&[path.join(name).to_string()]).unwrap();
             prop_assert_eq!(field.path(), path.join(name));
         }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use rewire_schema::merge::{Conflict, Side, rebase};
 use rewire_schema::model::NextHopRow;
 use rewire_schema::{Changeset, Configuration, Row, RowKey, Step, Table, Value, testing};
+use rewire_schema::{FieldMark, FieldMarks};
 
 /// A state and two changesets that start at it.
 fn fork() -> impl Strategy<Value = (Configuration, Changeset, Changeset)> {
@@ -153,6 +154,11 @@ fn naive(
         let mut values = Vec::new();
         for (index, column) in table.definition().columns.iter().enumerate() {
             let base = base.first().map(|row| row.values()[index].clone());
+            if column.name == "marks" {
+                // Part by part, in the next step.
+                values.push(Value::Null);
+                continue;
+            }
             let ours = Some(our_row.values()[index].clone());
             let theirs = Some(their_row.values()[index].clone());
             match three_way(&base, &ours, &theirs) {
@@ -160,8 +166,13 @@ fn naive(
                 None => drop(conflicts.insert((our_row.row_key(), Some(column.name)))),
             }
         }
-        if values.len() == table.definition().columns.len() {
-            merged.insert(Row::from_values(table, &values).expect("its values are of rows"));
+        let marks = naive_marks(base.first(), our_row, their_row);
+        if marks.is_none() {
+            conflicts.insert((our_row.row_key(), Some("marks")));
+        }
+        if let (true, Some(marks)) = (values.len() == table.definition().columns.len(), marks) {
+            let row = Row::from_values(table, &values).expect("its values are of rows");
+            merged.insert(with_marks(row, marks));
         }
     }
     if conflicts.is_empty() {
@@ -169,6 +180,46 @@ fn naive(
     } else {
         Err(conflicts)
     }
+}
+
+/// The merged marks of fields: whether each is deactivated, and what is noted about it. None where notes conflict.
+fn naive_marks(
+    base: Option<&Row>,
+    ours: &Row,
+    theirs: &Row,
+) -> Option<Vec<(&'static str, FieldMark)>> {
+    let mut merged = Vec::new();
+    for column in ours.table().definition().columns {
+        let of = |row: Option<&Row>| {
+            let mark = row.and_then(|row| row.marks().fields().get(column.field).cloned());
+            mark.unwrap_or_default()
+        };
+        let (base, ours, theirs) = (of(base), of(Some(ours)), of(Some(theirs)));
+        let mark = FieldMark {
+            deactivated: three_way(&base.deactivated, &ours.deactivated, &theirs.deactivated)?,
+            annotation: three_way(&base.annotation, &ours.annotation, &theirs.annotation)?,
+        };
+        merged.push((column.field, mark));
+    }
+    Some(merged)
+}
+
+/// The row with these marks, as far as the fields are set.
+fn with_marks(mut row: Row, marks: Vec<(&'static str, FieldMark)>) -> Row {
+    let columns = row.table().definition().columns;
+    let values = row.values();
+    let mut fields = FieldMarks::default();
+    for (field, mark) in marks {
+        let mut set = columns
+            .iter()
+            .zip(&values)
+            .filter(|(c, v)| c.absent().as_ref() != Some(v));
+        if set.any(|(column, _)| column.field == field) {
+            fields.set(field, mark);
+        }
+    }
+    *row.marks_mut() = row.marks().with_fields(fields);
+    row
 }
 
 fn places(conflicts: &[Conflict]) -> BTreeSet<(RowKey, Option<&'static str>)> {

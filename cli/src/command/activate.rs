@@ -4,9 +4,10 @@ use crate::context::Context;
 use crate::edit::{self, Words};
 use crate::failure::Failure;
 
-/// Let a deactivated object of the candidate count again
+/// Let a deactivated object or field of the candidate count again
 ///
 /// rewire activate vpcs blue routes 10.0.0.0/8
+/// rewire activate interfaces lan mtu
 #[derive(clap::Args)]
 pub(crate) struct Activate {
     #[command(flatten)]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::columns::{Cell, columns};
 use crate::context::Context;
+use crate::difference::{MARKS, mark};
 use crate::failure::{Code, Failure};
 use crate::history::first_line;
 use crate::selection::PathWords;
@@ -51,7 +52,7 @@ impl Blame {
                 continue;
             }
             for (column, revision) in blame.fields {
-                let Some(name) = field_of(row, column) else {
+                let Some(name) = field_of(row, column).filter(|name| *name != MARKS) else {
                     continue;
                 };
                 let value = fields.iter().find(|(field, _)| *field == name);
@@ -61,6 +62,12 @@ impl Blame {
                 // A field that never had a value has no story.
                 if *value != Field::Null || revision != blame.created {
                     lines.push(Line { path: path.join(name), value: value.clone(), revision });
+                }
+            }
+            for (field, revision) in blame.marks {
+                if selection.covers_field(&path, &field) || selection.covers_field(&path, MARKS) {
+                    let value = Field::Text(mark(row.marks().fields().get(&field)));
+                    lines.push(Line { path: path.join(MARKS).join(field), value, revision });
                 }
             }
         }

@@ -4,11 +4,13 @@ use crate::context::Context;
 use crate::edit::{self, Words};
 use crate::failure::Failure;
 
-/// Keep an object of the candidate, but ignore it
+/// Keep an object or a field of the candidate, but ignore it
 ///
 /// rewire deactivate vpcs blue routes 10.0.0.0/8
+/// rewire deactivate interfaces lan mtu
 ///
-/// To the gateway it is as if the object, and all below it, were not there, until it is activated.
+/// To the gateway it is as if the object, and all below it, were not there, or the field were not given, until it is
+/// activated. A field that is required cannot be deactivated.
 #[derive(clap::Args)]
 pub(crate) struct Deactivate {
     #[command(flatten)]

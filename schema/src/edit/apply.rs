@@ -11,7 +11,7 @@ use crate::edit::workspace::{Outcome, Workspace};
 use crate::model::{RowKey, Table};
 use crate::state::Rows;
 use crate::table::ColumnDefinition;
-use crate::value::Value;
+use crate::value::{Column as _, Value};
 
 /// The most objects that a misspelled name is compared with.
 const MOST_SIBLINGS: usize = 1000;
@@ -29,26 +29,12 @@ pub fn apply(rows: &dyn Rows, edits: &mut Edits, command: &Command) -> Result<Ou
         Command::Rename(renaming) => rename(&mut workspace, renaming)?,
         Command::Copy(renaming) => copy(&mut workspace, renaming)?,
         Command::Deactivate(target, deactivated) => {
-            let value = if *deactivated {
-                Value::Integer(1)
-            } else {
-                Value::Null
-            };
-            mark(
-                &mut workspace,
-                target,
-                ColumnDefinition::DEACTIVATED.name,
-                value,
-            )?;
+            let part = &ColumnDefinition::DEACTIVATED;
+            mark(&mut workspace, target, part, &deactivated.to_value())?;
         }
         Command::Annotate(target, text) => {
-            let value = text.clone().unwrap_or(Value::Null);
-            mark(
-                &mut workspace,
-                target,
-                ColumnDefinition::ANNOTATION.name,
-                value,
-            )?;
+            let part = &ColumnDefinition::ANNOTATION;
+            mark(&mut workspace, target, part, &text.to_value())?;
         }
     }
     let outcome = workspace.finish();
@@ -255,15 +241,26 @@ fn keys(
 fn mark(
     workspace: &mut Workspace<'_>,
     target: &Target,
-    column: &str,
-    value: Value,
+    part: &ColumnDefinition,
+    value: &Value,
 ) -> Result<(), EditError> {
     let mut object = existing(workspace, target)?;
-    if let Some(column) = object.key().table().definition().position(column) {
-        object.set(column, value);
-        workspace.put(object)?;
+    if let Node::Field(_, column) = target.node() {
+        let (word, path) = (target.word, target.path());
+        if object.get(column).is_none() {
+            return Err(EditError::Unset { word, path });
+        }
+        let mut mark = object.mark(column);
+        mark.take(part, value).map_err(|error| EditError::Value {
+            word,
+            at: path,
+            error,
+        })?;
+        object.set_mark(column, mark);
+    } else if let Some(column) = object.key().table().definition().position(part.name) {
+        object.set(column, value.clone());
     }
-    Ok(())
+    workspace.put(object)
 }
 
 /// The object that a target leads to, or that has the field.

@@ -4,7 +4,8 @@ use crate::edit::error::EditError;
 use crate::edit::path::{KeyWord, Node, Order, Target};
 use crate::model::Table;
 use crate::table::ColumnDefinition;
-use crate::value::{Kind, Value};
+use crate::types::Line;
+use crate::value::{FieldError, Kind, Value};
 
 /// The verbs: the name of each, what follows it, and what it does.
 pub const VERBS: &[(&str, &str, &str)] = &[
@@ -30,18 +31,18 @@ pub const VERBS: &[(&str, &str, &str)] = &[
     ),
     (
         "deactivate",
-        "PATH",
-        "Keeps an object, but ignores it with all below it.",
+        "PATH [FIELD]",
+        "Keeps an object, but ignores it with all below it; or keeps a field, as if it were not given.",
     ),
     (
         "activate",
-        "PATH",
-        "Lets an object that was deactivated count again.",
+        "PATH [FIELD]",
+        "Lets an object or a field that was deactivated count again.",
     ),
     (
         "annotate",
-        "PATH TEXT",
-        "Notes something about an object, for people; an empty text takes the note away.",
+        "PATH [FIELD] TEXT",
+        "Notes something about an object or a field, for people; an empty text takes the note away.",
     ),
 ];
 
@@ -56,10 +57,10 @@ pub enum Command {
     Rename(Renaming),
     /// Makes another object like one.
     Copy(Renaming),
-    /// Deactivates an object, or activates it again.
+    /// Deactivates an object or a field, or activates it again.
     Deactivate(Target, bool),
-    /// Notes something about an object; takes the note away where there is none.
-    Annotate(Target, Option<Value>),
+    /// Notes something about an object or a field; takes the note away where there is none.
+    Annotate(Target, Option<Line>),
 }
 
 /// The objects that a `set` leads through, outermost first, and what it gives each.
@@ -127,8 +128,15 @@ impl Command {
             "set" => Settings::parse(rest, above).map(Command::Set),
             "delete" if rest.is_empty() => Err(missing(&above, end, "what to delete", None)),
             "delete" => walk(rest).map(Command::Delete),
-            "deactivate" => object(walk(rest)?, end).map(|t| Command::Deactivate(t, true)),
-            "activate" => object(walk(rest)?, end).map(|t| Command::Deactivate(t, false)),
+            "deactivate" => {
+                let target = markable(walk(rest)?, end)?;
+                if target.column().is_some_and(ColumnDefinition::required) {
+                    let (word, path) = (target.word, target.path());
+                    return Err(EditError::Required { word, path });
+                }
+                Ok(Command::Deactivate(target, true))
+            }
+            "activate" => markable(walk(rest)?, end).map(|t| Command::Deactivate(t, false)),
             "rename" | "copy" => {
                 let [path @ .., "to", name] = rest else {
                     let help = Some(format!("{verb} PATH to NAME"));
@@ -148,16 +156,16 @@ impl Command {
                     let help = Some("annotate PATH \"text\"; \"\" takes the note away".to_owned());
                     return Err(missing(&above, end, "a path", help));
                 };
-                let target = object(walk(path)?, end - 1)?;
+                let target = markable(walk(path)?, end - 1)?;
                 if text.is_empty() {
                     return Ok(Command::Annotate(target, None));
                 }
-                match ColumnDefinition::ANNOTATION.parse(text) {
+                match text.parse() {
                     Ok(note) => Ok(Command::Annotate(target, Some(note))),
-                    Err(error) => Err(EditError::Value {
+                    Err(message) => Err(EditError::Value {
                         word: end - 1,
                         at: target.path().join(ColumnDefinition::ANNOTATION.field),
-                        error,
+                        error: FieldError::new(message as String),
                     }),
                 }
             }
@@ -202,6 +210,19 @@ fn needs_key(target: &Target, end: usize) -> EditError {
         _ => "a field".to_owned(),
     };
     missing(target, end, &what, None)
+}
+
+/// The target, where it is an object with a row, or a field of one that is no mark itself.
+fn markable(target: Target, end: usize) -> Result<Target, EditError> {
+    match target.column() {
+        None => object(target, end),
+        Some(column) if !column.is_mark() => Ok(target),
+        Some(_) => Err(EditError::Unfit {
+            word: target.word,
+            path: target.path(),
+            expected: "an object or a field, found a mark of one",
+        }),
+    }
 }
 
 /// The target, where it is an object with a row.

@@ -73,15 +73,45 @@ pub fn complete<W: AsRef<str>, C: AsRef<str>>(
         Some((&"set", words)) => completer.set(words, above)?,
         Some((&"rename" | &"copy", words)) => completer.rename(words, above)?,
         Some((&"annotate", words)) => {
-            completer.path(words, above, false)?;
+            completer.path(words, above, Fields::Given)?;
             if std::mem::take(&mut completer.completion.complete) {
                 completer.hint("\"TEXT\"", "A note for people; \"\" takes it away.");
             }
         }
-        Some((&"deactivate" | &"activate", words)) => completer.path(words, above, false)?,
-        Some((_, words)) => completer.path(words, above, true)?,
+        Some((&"deactivate", words)) => completer.path(words, above, Fields::Optional)?,
+        Some((&"activate", words)) => completer.path(words, above, Fields::Deactivated)?,
+        Some((_, words)) => completer.path(words, above, Fields::All)?,
     }
     Ok(completer.completion)
+}
+
+/// Which fields of an object a path may end with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fields {
+    None,
+    /// Those that are given.
+    All,
+    /// Those that are given and no marks.
+    Given,
+    /// Of those, the ones that an object can be without.
+    Optional,
+    /// Those that are deactivated.
+    Deactivated,
+}
+
+impl Fields {
+    fn takes(self, object: &Draft, column: usize) -> bool {
+        let definition = &object.key().table().definition().columns[column];
+        let given = object.get(column).is_some();
+        let can_be_marked = given && !definition.is_mark();
+        match self {
+            Fields::None => false,
+            Fields::All => given,
+            Fields::Given => can_be_marked,
+            Fields::Optional => can_be_marked && !definition.required(),
+            Fields::Deactivated => can_be_marked && object.mark(column).deactivated,
+        }
+    }
 }
 
 struct Completer<'a> {
@@ -103,21 +133,25 @@ impl Completer<'_> {
     }
 
     /// After a path to something that is there: to an object, or also to a field of one.
-    fn path(&mut self, words: &[&str], mut target: Target, fields: bool) -> Result<(), EditError> {
+    fn path(
+        &mut self,
+        words: &[&str],
+        mut target: Target,
+        fields: Fields,
+    ) -> Result<(), EditError> {
         for (word, index) in words.iter().zip(1..) {
             target.enter(word, index)?;
         }
         let whole = match target.node() {
-            Node::Object(object) => fields || object.table.is_some(),
-            Node::Collection(..) | Node::Field(..) => fields,
+            Node::Object(object) => fields == Fields::All || object.table.is_some(),
+            Node::Collection(..) => fields == Fields::All,
+            Node::Field(..) => fields != Fields::None,
         };
         self.completion.complete = whole && !target.words().is_empty();
         match target.node() {
             Node::Object(object) => {
                 let given = |there: Option<&Draft>, part: &Part| match part {
-                    Part::Value(column) => {
-                        fields && there.is_some_and(|t| t.get(*column).is_some())
-                    }
+                    Part::Value(column) => there.is_some_and(|there| fields.takes(there, *column)),
                     _ => true,
                 };
                 self.fields(object, &target, given)?;
@@ -132,7 +166,7 @@ impl Completer<'_> {
         let mut parts = words.splitn(2, |word| *word == "to");
         let path = parts.next().unwrap_or_default();
         let Some(rest) = parts.next() else {
-            self.path(path, above, false)?;
+            self.path(path, above, Fields::None)?;
             if std::mem::take(&mut self.completion.complete) {
                 self.offer("to", "The new name follows.");
             }
@@ -162,7 +196,13 @@ impl Completer<'_> {
                 if column.is_some_and(|column| matches!(column.kind, Kind::Flag)) {
                     self.flag();
                 }
-                self.fields(object, &target, |_, _| true)?;
+                let is_set = |_: Option<&Draft>, part: &Part| match (part, object.table) {
+                    (Part::Value(column), Some(table)) => {
+                        !matches!(table.definition().columns[*column].kind, Kind::FieldMarks)
+                    }
+                    _ => true,
+                };
+                self.fields(object, &target, is_set)?;
                 if let Some((collection, Order::Set)) = target.collection() {
                     let mut set = target.clone();
                     set.leave();
@@ -342,6 +382,8 @@ impl Completer<'_> {
             }
             Kind::Words(_) => (format!("<{}>", column.field), String::new()),
             Kind::Flag => ("<true|false>".to_owned(), String::new()),
+            // Set by verbs of their own.
+            Kind::FieldMarks => return,
         };
         let help = format!("{help} {more}");
         self.hint(text, help.trim());

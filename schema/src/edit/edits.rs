@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::changeset::Changeset;
 use crate::document::Path;
 use crate::edit::error::EditError;
+use crate::marks::{FieldMark, FieldMarks};
 use crate::model::{Row, RowKey, Table};
-use crate::value::Value;
+use crate::value::{Column as _, Value};
 
 /// Edits on a state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,14 +71,50 @@ impl Draft {
     pub fn set(&mut self, column: usize, value: Value) {
         let definition = &self.key.table().definition().columns[column];
         match definition.absent().as_ref() == Some(&value) {
-            true => drop(self.given.remove(&column)),
+            true => drop(self.clear(column)),
             false => drop(self.given.insert(column, value)),
         }
     }
 
-    /// Takes the value of a column back; gives whether it had one.
+    /// Takes the value of a column back, and with it the marks of its field; gives whether it had one.
     pub fn clear(&mut self, column: usize) -> bool {
-        self.given.remove(&column).is_some()
+        let had = self.given.remove(&column).is_some();
+        if had {
+            self.set_mark(column, FieldMark::default());
+        }
+        had
+    }
+
+    /// The marks of fields.
+    pub fn field_marks(&self) -> FieldMarks {
+        let marks = self.given.get(&self.marks_column());
+        let marks = marks.map(FieldMarks::from_value);
+        marks.and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// The mark of the field of a column.
+    pub fn mark(&self, column: usize) -> FieldMark {
+        let field = self.key.table().definition().columns[column].field;
+        self.field_marks().get(field).cloned().unwrap_or_default()
+    }
+
+    /// Gives the field of a column another mark.
+    pub fn set_mark(&mut self, column: usize, mark: FieldMark) {
+        let marks_column = self.marks_column();
+        if !self.given.contains_key(&marks_column) && mark == FieldMark::default() {
+            return;
+        }
+        let mut marks = self.field_marks();
+        marks.set(self.key.table().definition().columns[column].field, mark);
+        match marks.is_empty() {
+            true => drop(self.given.remove(&marks_column)),
+            false => drop(self.given.insert(marks_column, marks.to_value())),
+        }
+    }
+
+    /// The number of the column of the marks of fields: the last one.
+    fn marks_column(&self) -> usize {
+        self.key.table().definition().columns.len() - 1
     }
 
     /// The same object under another key of its table.

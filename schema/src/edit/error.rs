@@ -92,6 +92,22 @@ pub enum EditError {
         /// What the verb takes.
         expected: &'static str,
     },
+    /// A field that is as it would be anyway has nothing to mark.
+    #[error("{path} is not set: there is nothing to mark")]
+    Unset {
+        /// The word.
+        word: usize,
+        /// The field.
+        path: Path,
+    },
+    /// A field that an object cannot be without cannot be deactivated.
+    #[error("{path} is required, and cannot be deactivated")]
+    Required {
+        /// The word.
+        word: usize,
+        /// The field.
+        path: Path,
+    },
     /// A place in a list that is not there.
     #[error("{path}: expected an index from 0 to {length}, or + for the end, found {found}")]
     Index {
@@ -137,6 +153,8 @@ impl EditError {
             | EditError::Absent { word, .. }
             | EditError::Exists { word, .. }
             | EditError::Unfit { word, .. }
+            | EditError::Unset { word, .. }
+            | EditError::Required { word, .. }
             | EditError::Index { word, .. } => Some(*word),
             _ => None,
         }
@@ -152,6 +170,8 @@ impl EditError {
             EditError::Absent { path, .. }
             | EditError::Exists { path, .. }
             | EditError::Unfit { path, .. }
+            | EditError::Unset { path, .. }
+            | EditError::Required { path, .. }
             | EditError::Index { path, .. } => Some(path),
             _ => None,
         }
@@ -165,6 +185,10 @@ impl EditError {
             | EditError::Missing { help, .. }
             | EditError::Absent { help, .. } => help.clone(),
             EditError::Value { error, .. } => error.help.clone(),
+            EditError::Unset { .. } => Some("`set` gives it a value first".to_owned()),
+            EditError::Required { .. } => {
+                Some("deactivate the whole object, or give the field another value".to_owned())
+            }
             _ => None,
         }
     }

@@ -7,10 +7,12 @@ use crate::document::Path;
 use crate::edit::edits::{Draft, Edits};
 use crate::edit::path::{KeyPart, Node, Target};
 use crate::edit::words::quote;
+use crate::marks::FieldMark;
 use crate::model::{Configuration, Row, RowKey, Table};
 use crate::outline::{Collection, Object, Part};
 use crate::state::{Rows, StateError, ancestors};
 use crate::table::ColumnDefinition;
+use crate::types::Line;
 use crate::value::{Kind, Value};
 
 /// A configuration as commands that make it out of nothing, in the order of a document. Cost: the configuration.
@@ -42,6 +44,8 @@ pub fn set_commands(rows: &dyn Rows, target: &Target) -> Result<String, StateErr
                 let value = row.values().into_iter().nth(column);
                 let values = value.map(|value| (column, value)).into_iter();
                 object_line(&mut writer.text, row.table(), &above.path(), values);
+                let mark = Draft::of(&row).mark(column);
+                field_mark(&mut writer.text, &path, &FieldMark::default(), &mark);
             }
         }
     }
@@ -160,7 +164,7 @@ fn update(text: &mut String, before: Option<&Draft>, after: &Draft) {
         object_line(text, table, &path, changed.into_iter());
     }
     for (column, _) in before.iter().flat_map(|before| before.given()) {
-        if after.get(column).is_none() && !is_mark(&columns[column]) {
+        if after.get(column).is_none() && !columns[column].is_mark() {
             line(text, "delete", &path.join(columns[column].field));
         }
     }
@@ -173,17 +177,9 @@ fn own(row: &Row) -> impl Iterator<Item = (usize, Value)> {
     row.values().into_iter().enumerate().skip(keys)
 }
 
-fn is_mark(column: &ColumnDefinition) -> bool {
-    [
-        ColumnDefinition::DEACTIVATED.name,
-        ColumnDefinition::ANNOTATION.name,
-    ]
-    .contains(&column.name)
-}
-
 /// Whether a value stands in a `set`.
 fn shown(column: &ColumnDefinition, value: &Value) -> bool {
-    !is_mark(column) && column.absent().as_ref() != Some(value)
+    !column.is_mark() && column.absent().as_ref() != Some(value)
 }
 
 fn object_line(
@@ -222,11 +218,35 @@ fn marks(text: &mut String, before: Option<&Draft>, after: &Draft) {
     }
     let (was, is) = both(ColumnDefinition::ANNOTATION.name);
     if was != is {
-        text.push_str("annotate");
-        push_path(text, &after.path());
         let note = is.map_or_else(String::new, |note| note.to_string());
-        let _ = writeln!(text, " {}", quote(&note));
+        annotate(text, &after.path(), &note);
     }
+    let before = before.map(Draft::field_marks).unwrap_or_default();
+    let none = FieldMark::default();
+    let after_marks = after.field_marks();
+    for (column, _) in after.given() {
+        let field = definition.columns[column].field;
+        let [was, is] = [&before, &after_marks].map(|marks| marks.get(field).unwrap_or(&none));
+        field_mark(text, &after.path().join(field), was, is);
+    }
+}
+
+/// The commands for what differs in the mark of a field.
+fn field_mark(text: &mut String, path: &Path, was: &FieldMark, is: &FieldMark) {
+    match (was.deactivated, is.deactivated) {
+        (false, true) => line(text, "deactivate", path),
+        (true, false) => line(text, "activate", path),
+        _ => {}
+    }
+    if was.annotation != is.annotation {
+        annotate(text, path, is.annotation.as_ref().map_or("", Line::as_str));
+    }
+}
+
+fn annotate(text: &mut String, path: &Path, note: &str) {
+    text.push_str("annotate");
+    push_path(text, path);
+    let _ = writeln!(text, " {}", quote(note));
 }
 
 fn line(text: &mut String, verb: &str, path: &Path) {

@@ -1,7 +1,7 @@
 //! Every reference leads somewhere, and what is in effect refers to nothing that is deactivated. Generic over all tables:
 //! the model says what refers to what.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::words::{How, dangling};
 use super::{Problem, Problems};
@@ -27,7 +27,11 @@ pub(super) fn check(
         if !configuration.contains(&target) {
             let names = names(configuration.rows_of(target.table()));
             problems.push(missing(&row(), reference, &target, &names));
-        } else if !all && effective.contains(&row().row_key()) {
+        } else if !all
+            && effective
+                .find(&row().row_key())
+                .is_some_and(|row| refers(&row, &target))
+        {
             problems.push(dangling(
                 &row(),
                 reference.columns,
@@ -47,18 +51,24 @@ pub(super) fn check_change(
     problems: &mut Problems,
 ) -> Result<(), StateError> {
     let visible = Effective(after);
-    let mut rows = BTreeSet::new();
+    let mut rows = BTreeMap::new();
+    let mut add = |row: Row| {
+        rows.entry(row.row_key()).or_insert(row);
+    };
     for changes in [changeset, effective] {
         for change in changes.iter() {
             match change {
-                Change::Delete(row) => rows.extend(referring(after, &row.row_key())?),
+                Change::Delete(row) => referring(after, &row.row_key())?
+                    .into_iter()
+                    .for_each(&mut add),
+                // Of what is in effect, the row as it is stored: a deactivated field must lead somewhere, too.
                 Change::Insert(row) | Change::Update { after: row, .. } => {
-                    rows.insert(row.clone());
+                    after.find(&row.row_key())?.into_iter().for_each(&mut add);
                 }
             }
         }
     }
-    for row in rows {
+    for row in rows.into_values() {
         let mut targets = Vec::new();
         row.each_reference(&mut |reference, target| targets.push((reference, target)));
         for (reference, target) in targets {
@@ -68,12 +78,22 @@ pub(super) fn check_change(
             if after.find(&target)?.is_none() {
                 let names = names(after.below(target.table(), &[])?.into_iter());
                 problems.push(missing(&row, reference, &target, &names));
-            } else if visible.find(&row.row_key())?.is_some() {
+            } else if visible
+                .find(&row.row_key())?
+                .is_some_and(|row| refers(&row, &target))
+            {
                 problems.push(dangling(&row, reference.columns, &target, How::Deactivated));
             }
         }
     }
     Ok(())
+}
+
+/// Whether a row refers to this one: of two that differ in what is deactivated, one may not.
+fn refers(row: &Row, target: &RowKey) -> bool {
+    let mut found = false;
+    row.each_reference(&mut |_, key| found |= key == *target);
+    found
 }
 
 /// The names of a table's objects, where names are all that their keys are.

@@ -13,10 +13,11 @@ use crate::model::{Row, RowKey, Table};
 use crate::outline::{Field, Object, Part, outline};
 use crate::state::StateError;
 use crate::suggestion::did_you_mean;
-use crate::value::{FieldError, Value};
+use crate::value::{FieldError, Kind, Value};
 
 /// What a document that says only a part means for what it does not say.
 mod collections;
+mod marks;
 mod row;
 mod value;
 
@@ -261,7 +262,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             head.get_or_insert_with(|| span.clone());
             let fields = &object.fields;
             let Some(index) = fields.iter().position(|f| f.name == name) else {
-                self.unknown_field(fields, None, (&name, span), at)?;
+                self.unknown_field(fields.iter().map(|f| f.name), (&name, span), at)?;
                 continue;
             };
             let field = &fields[index];
@@ -278,7 +279,10 @@ impl<'r, 'a> Reader<'r, 'a> {
             match (&field.part, &mut row) {
                 (Part::Value(column), Some(row)) => {
                     let definition = row.column(*column);
-                    let value = self.value(definition, first, &step, &span, way)?;
+                    let value = match definition.kind {
+                        Kind::FieldMarks => self.field_marks(row, first, &step, &span, way)?,
+                        _ => self.value(definition, first, &step, &span, way)?,
+                    };
                     row.say(*column, value);
                 }
                 (part, _) => self.part(part, first, &step, &span, way)?,
@@ -351,15 +355,13 @@ impl<'r, 'a> Reader<'r, 'a> {
 
     fn unknown_field(
         &mut self,
-        fields: &'static [Field],
-        value: Option<&'static str>,
+        names: impl Iterator<Item = &'static str> + Clone,
         (name, span): (&str, Span),
         at: At<'_>,
     ) -> Result<(), Stop> {
         let (first, _) = self.next()?;
         event::skip(self.events, &first)?;
         self.diagnose(span, "no such field".to_owned(), |diagnostic| {
-            let names = value.into_iter().chain(fields.iter().map(|f| f.name));
             diagnostic.path = path(at).join(name);
             diagnostic.help = did_you_mean(name, names.clone()).or_else(|| {
                 let names: Vec<&str> = names.collect();

@@ -79,6 +79,7 @@ pub(super) fn expected(kind: Kind, bounds: Option<(i64, i64)>) -> String {
         }
         Kind::Flag => "true or false".to_owned(),
         Kind::List(_) => "a number, text or a list of them".to_owned(),
+        Kind::FieldMarks => "a map".to_owned(),
     }
 }
 

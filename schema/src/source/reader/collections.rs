@@ -180,8 +180,9 @@ impl<'a> Reader<'_, 'a> {
                 } else if let Some(index) = fields.iter().position(|f| f.name == name) {
                     index
                 } else {
-                    let value = Some(column.field);
-                    self.unknown_field(fields, value, (&name, span), Some(at))?;
+                    let names = fields.iter().map(|f| f.name);
+                    let names = std::iter::once(column.field).chain(names);
+                    self.unknown_field(names, (&name, span), Some(at))?;
                     continue;
                 };
                 let first = self.next()?;

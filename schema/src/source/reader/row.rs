@@ -55,6 +55,9 @@ impl<'a> Reader<'_, 'a> {
             }
             return Ok(());
         }
+        if matches!(row.values.last(), Some(Value::Text(_))) {
+            self.settle_marks(&mut row, at)?;
+        }
         match Row::from_values(row.table, &row.values) {
             Ok(made) => {
                 if !self.target.put(made, row.before) {
@@ -102,7 +105,7 @@ fn copy(to: &mut Value, from: &Value) {
 /// A row in the making.
 pub(super) struct Making {
     pub(super) table: Table,
-    /// The values in the order of the columns. Those of the key come last of all.
+    /// The values in the order of the columns, the marks of fields last. Those of the key are filled in at the end.
     pub(super) values: Vec<Value>,
     /// The columns whose values the document says, as bits.
     pub(super) said: u64,
@@ -113,6 +116,8 @@ pub(super) struct Making {
     pub(super) new: bool,
     /// How many names had been noted when it began.
     pub(super) names: usize,
+    /// The fields that the document marks, and where.
+    pub(super) marked: Vec<(&'static str, Span)>,
 }
 
 impl Making {
@@ -127,6 +132,7 @@ impl Making {
             before: None,
             new: false,
             names: 0,
+            marked: Vec::new(),
         }
     }
 

@@ -33,7 +33,7 @@ impl<'a> Reader<'_, 'a> {
                 Kind::Line { .. } | Kind::Text(_) | Kind::Words(_) | Kind::List(_) => {
                     column.parse(text)
                 }
-                Kind::Integer { .. } | Kind::Flag => {
+                Kind::Integer { .. } | Kind::Flag | Kind::FieldMarks => {
                     return self.wrong(column, event, span, at, key);
                 }
             },

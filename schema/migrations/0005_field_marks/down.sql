@@ -1,0 +1,54 @@
+-- Back to marks of whole objects. Those of single fields are lost: what they deactivated counts again.
+PRAGMA user_version = 4;
+
+DROP INDEX interface_unique_port;
+DROP INDEX interface_unique_parent_vlan;
+DROP INDEX port_forward_unique_external;
+DROP INDEX vpc_unique_vni;
+
+ALTER TABLE intent DROP COLUMN marks;
+ALTER TABLE probe DROP COLUMN marks;
+ALTER TABLE telemetry_exporter DROP COLUMN marks;
+ALTER TABLE route_source_vpc DROP COLUMN marks;
+ALTER TABLE route_source DROP COLUMN marks;
+ALTER TABLE port_forward_source DROP COLUMN marks;
+ALTER TABLE nat_exclusion_destination DROP COLUMN marks;
+ALTER TABLE nat_exclusion_source DROP COLUMN marks;
+ALTER TABLE nat_exclusion DROP COLUMN marks;
+ALTER TABLE masquerade_destination DROP COLUMN marks;
+ALTER TABLE peering_expose_port DROP COLUMN marks;
+ALTER TABLE peering_expose_as_not DROP COLUMN marks;
+ALTER TABLE peering_expose_as DROP COLUMN marks;
+ALTER TABLE peering_expose_not DROP COLUMN marks;
+ALTER TABLE peering_expose_ip DROP COLUMN marks;
+ALTER TABLE peering_expose DROP COLUMN marks;
+ALTER TABLE peering_side DROP COLUMN marks;
+ALTER TABLE peering DROP COLUMN marks;
+ALTER TABLE acl_rule_destination DROP COLUMN marks;
+ALTER TABLE acl_rule_source DROP COLUMN marks;
+ALTER TABLE acl_rule DROP COLUMN marks;
+ALTER TABLE acl DROP COLUMN marks;
+ALTER TABLE shaper DROP COLUMN marks;
+ALTER TABLE policer DROP COLUMN marks;
+ALTER TABLE service_entry DROP COLUMN marks;
+ALTER TABLE service DROP COLUMN marks;
+ALTER TABLE address_set_member DROP COLUMN marks;
+ALTER TABLE address_set DROP COLUMN marks;
+ALTER TABLE conntrack DROP COLUMN marks;
+ALTER TABLE static_nat DROP COLUMN marks;
+ALTER TABLE port_forward DROP COLUMN marks;
+ALTER TABLE route DROP COLUMN marks;
+ALTER TABLE interface DROP COLUMN marks;
+ALTER TABLE masquerade_source DROP COLUMN marks;
+ALTER TABLE masquerade DROP COLUMN marks;
+ALTER TABLE nat_pool_range DROP COLUMN marks;
+ALTER TABLE nat_pool DROP COLUMN marks;
+ALTER TABLE route_next_hop DROP COLUMN marks;
+ALTER TABLE neighbor DROP COLUMN marks;
+ALTER TABLE interface_address DROP COLUMN marks;
+ALTER TABLE vpc DROP COLUMN marks;
+
+CREATE UNIQUE INDEX interface_unique_port ON interface (port) WHERE deactivated IS NULL;
+CREATE UNIQUE INDEX interface_unique_parent_vlan ON interface (parent, vlan) WHERE deactivated IS NULL;
+CREATE UNIQUE INDEX port_forward_unique_external ON port_forward (external_vpc, external_address, protocol, external_port) WHERE deactivated IS NULL;
+CREATE UNIQUE INDEX vpc_unique_vni ON vpc (vni) WHERE deactivated IS NULL;
