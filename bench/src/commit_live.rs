@@ -53,7 +53,7 @@ impl Live {
 
 pub(crate) fn run() -> Result<Report, Failure> {
     println!("data: generated routes; {COMMITS} commits a run, 2 workers on ports in memory");
-    let mut large = Live::start(10_000)?;
+    let mut large = Live::start(1_000_000)?;
     let mut small = Live::start(1_000)?;
     let mut runs = Vec::new();
     let mut all = Vec::new();

@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rewire_conntrack::{Config as ConnectionConfig, Timeouts};
+use rewire_tables::publish::wait_until;
 use rewire_tables::{InterfaceIndex, PublishLate, Publisher, TableOperation};
 
 use crate::buffer::BufferPool;
@@ -361,6 +362,8 @@ impl<D: PortDriver> Manager<D> {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             self.learn();
+            // After the answer: nobody waits for the other half.
+            self.publisher.catch_up();
             self.retry_ports();
             self.look_after_workers();
         }
@@ -381,10 +384,8 @@ impl<D: PortDriver> Manager<D> {
                 Some(request) => self.to_open.push((interface, request)),
             }
         }
-        self.neighbors.forget_removed(&operations);
-        for operation in operations {
-            self.publisher.append(operation);
-        }
+        self.neighbors.follow(&operations);
+        self.publisher.extend(operations);
         self.revision = revision;
         let generation = self.publish()?;
         let publish = start.elapsed();
@@ -418,17 +419,14 @@ impl<D: PortDriver> Manager<D> {
     fn wait_until_live(&self, generation: u64) -> Result<(), GatewayError> {
         let start = Instant::now();
         for (worker, link) in self.links.iter().enumerate() {
-            while !link.progress.has_left_before(generation) {
-                let waited = start.elapsed();
-                if waited > self.config.live_deadline {
-                    self.shared.late.fetch_add(1, Ordering::Relaxed);
-                    return Err(GatewayError::LiveLate {
-                        generation,
-                        worker,
-                        waited,
-                    });
-                }
-                std::hint::spin_loop();
+            let left = self.config.live_deadline.saturating_sub(start.elapsed());
+            if !wait_until(left, || link.progress.has_left_before(generation)) {
+                self.shared.late.fetch_add(1, Ordering::Relaxed);
+                return Err(GatewayError::LiveLate {
+                    generation,
+                    worker,
+                    waited: start.elapsed(),
+                });
             }
         }
         Ok(())

@@ -33,6 +33,11 @@ impl Vpc {
         A::routes(self).lookup(destination)
     }
 
+    /// Whether nothing was ever said of it.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.name.is_none() && self.route_count() == 0
+    }
+
     /// The number of routes of both families.
     pub fn route_count(&self) -> usize {
         self.routes4.len() + self.routes6.len()
