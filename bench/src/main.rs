@@ -67,7 +67,7 @@ const BENCHMARKS: &[Benchmark] = &[
     },
     Benchmark {
         name: "commit-live",
-        about: "a one-route commit from changeset to live on all workers at 10,000 routes, without the disk, beside itself at 1,000",
+        about: "a one-route commit from changeset to live on all workers at 1,000,000 routes, without the disk, beside itself at 1,000",
         run: commit_live::run,
     },
     Benchmark {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -167,6 +167,9 @@ struct Apply {
     reply: SyncSender<Result<Applied, GatewayError>>,
 }
 
+/// How long whoever applies a change stays awake for the answer.
+const AWAKE: Duration = Duration::from_micros(100);
+
 /// A running gateway.
 pub struct Gateway {
     shared: Arc<Shared>,
@@ -251,6 +254,15 @@ impl Gateway {
             reply,
         };
         requests.send(apply).map_err(|_| GatewayError::Stopping)?;
+        // The answer to a small change comes sooner than a thread falls asleep and wakes up.
+        let start = Instant::now();
+        while start.elapsed() < AWAKE {
+            match answer.try_recv() {
+                Ok(applied) => return applied,
+                Err(TryRecvError::Empty) => std::hint::spin_loop(),
+                Err(TryRecvError::Disconnected) => return Err(GatewayError::Stopping),
+            }
+        }
         answer.recv().map_err(|_| GatewayError::Stopping)?
     }
 

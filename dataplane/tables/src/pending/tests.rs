@@ -203,7 +203,7 @@ fn memory_is_bounded_by_what_changes_however_often_it_does() {
     let mut most = 0;
     // A session that flaps: all prefixes come and go, eight times.
     for step in 0..8 * PREFIXES {
-        let prefix = ipnet::Ipv4Net::new((step % PREFIXES << 8).into(), 24).unwrap();
+        let prefix = ipnet::Ipv4Net::new(((step % PREFIXES) << 8).into(), 24).unwrap();
         let (vpc, prefix) = (VpcIndex(0), prefix.into());
         let operation = match step / PREFIXES % 2 {
             0 => TableOperation::SetRoute {
