@@ -86,7 +86,12 @@ pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
             ),
         ]),
         Row::PortForwardSource(_) => object("port forwards by sender are"),
-        Row::Peering(_) => object("peerings are"),
+        Row::Peering(r) => fields(&[(r.acl.is_some(), "acl", "ACLs of peerings are")]),
+        Row::Expose(r) => fields(&[(
+            r.idle_timeout.is_some(),
+            "idle_timeout",
+            "time-outs of single rules are",
+        )]),
         Row::Acl(_) => object("ACLs are"),
         Row::Policer(_) => object("policers are"),
         Row::Shaper(_) => object("shapers are"),
