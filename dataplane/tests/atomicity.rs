@@ -220,6 +220,8 @@ impl Worker {
             }
             by_policy[expected as usize] += frames;
             swaps += u64::from(last.replace(expected).is_some_and(|last| last != expected));
+            // There are more threads than cores: who has to wait for one waits here, where nobody waits for it.
+            std::thread::yield_now();
         }
         let totals = Totals::of([&counters]);
         assert_eq!(
@@ -237,7 +239,7 @@ fn every_packet_of_every_worker_is_of_its_guards_generation() {
     let number = |name: &str, otherwise: u64| {
         std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
     };
-    let (commits, seed) = (number("REWIRE_COMMITS", 3000), number("REWIRE_SEED", 42));
+    let (commits, seed) = (number("REWIRE_COMMITS", 1000), number("REWIRE_SEED", 42));
     let policies = [policy(false), policy(true)];
     let (mut compiler, compiled) = Compiler::compile(policies[0].clone(), 2).unwrap();
     let (mut publisher, readers) = Publisher::new(WORKERS);

@@ -94,11 +94,11 @@ fn readers_see_whole_generations_in_order_whoever_sleeps() {
     let mut late = 0u64;
     std::thread::scope(|scope| {
         let readers: Vec<_> = readers
-            .iter()
+            .into_iter()
             .enumerate()
             .map(|(number, reader)| {
                 let (done, live) = (&done, &live);
-                scope.spawn(move || read(reader, done, live, number == 0))
+                scope.spawn(move || read(&reader, done, live, number == 0))
             })
             .collect();
         for number in 1..=publications {
