@@ -185,7 +185,7 @@ impl Compiler {
         if self.hidden.is_empty() {
             return Cow::Borrowed(&self.state.configuration);
         }
-        let mut stored = self.state.configuration.clone();
+        let mut stored = Configuration::clone(&self.state.configuration);
         for row in self.hidden.rows() {
             stored.insert(row);
         }
