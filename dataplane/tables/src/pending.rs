@@ -45,6 +45,8 @@ enum Key {
     /// Everything that belongs to it.
     Whole(Owner),
     Route(VpcIndex, IpNet),
+    /// The prefix as it is written.
+    RouteDistance(VpcIndex, IpNet),
     StaticNeighbor(InterfaceIndex, IpAddr),
     LearnedNeighbor(InterfaceIndex, IpAddr),
     PortForward(PortForwardKey),
@@ -75,6 +77,9 @@ impl Key {
             Op::RemoveInterface { interface } => Key::Whole(Owner::Interface(*interface)),
             Op::SetRoute { vpc, prefix, .. } | Op::RemoveRoute { vpc, prefix } => {
                 Key::Route(*vpc, prefix.trunc())
+            }
+            Op::SetRouteDistance { vpc, prefix, .. } | Op::RemoveRouteDistance { vpc, prefix } => {
+                Key::RouteDistance(*vpc, *prefix)
             }
             Op::SetNeighbor {
                 interface, address, ..
@@ -135,7 +140,9 @@ impl Key {
 
     fn owner(self) -> Option<Owner> {
         match self {
-            Key::Vpc(vpc) | Key::Route(vpc, _) => Some(Owner::Vpc(vpc)),
+            Key::Vpc(vpc) | Key::Route(vpc, _) | Key::RouteDistance(vpc, _) => {
+                Some(Owner::Vpc(vpc))
+            }
             Key::Interface(interface) | Key::LearnedNeighbor(interface, _) => {
                 Some(Owner::Interface(interface))
             }

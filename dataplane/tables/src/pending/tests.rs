@@ -61,6 +61,12 @@ fn operation() -> impl Strategy<Value = TableOperation> {
             route
         }),
         (vpc(), prefix()).prop_map(|(vpc, prefix)| Op::RemoveRoute { vpc, prefix }),
+        (vpc(), prefix(), 1u8..4).prop_map(|(vpc, prefix, distance)| Op::SetRouteDistance {
+            vpc,
+            prefix,
+            distance
+        }),
+        (vpc(), prefix()).prop_map(|(vpc, prefix)| Op::RemoveRouteDistance { vpc, prefix }),
     ];
     let owners = prop_oneof![
         Just(Op::Clear),
