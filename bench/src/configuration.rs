@@ -1,6 +1,12 @@
 //! Configurations to measure with.
 
-use rewire_schema::model::{InterfaceAddressRow, InterfaceRow, NextHopRow, RouteRow, VpcRow};
+use rewire_packet::ethernet::{self, EthernetRepr};
+use rewire_packet::ipv4::Ipv4Repr;
+use rewire_packet::udp::UdpRepr;
+use rewire_packet::{EtherType, MacAddress, Protocol};
+use rewire_schema::model::{
+    InterfaceAddressRow, InterfaceRow, NeighborRow, NextHopRow, RouteRow, VpcRow,
+};
 use rewire_schema::types::Name;
 use rewire_schema::{Change, Changeset, Configuration, Row};
 
@@ -8,10 +14,15 @@ fn name(text: &str) -> Name {
     text.parse().expect("a name")
 }
 
+/// The `number`th of 2^24 prefixes.
+pub(crate) fn prefix(number: u32) -> String {
+    let [_, a, b, c] = number.to_be_bytes();
+    format!("100.{a}.{b}.{c}/32")
+}
+
 /// The two rows of a static route of VPC `blue`: the `number`th of 2^24 prefixes.
 pub(crate) fn route(number: u32) -> [Row; 2] {
-    let [_, a, b, c] = number.to_be_bytes();
-    let prefix = format!("{}.{a}.{b}.{c}/32", 100).parse().expect("a prefix");
+    let prefix = prefix(number).parse().expect("a prefix");
     let route = RouteRow::unicast(name("blue"), prefix);
     let via = Some("203.0.113.2".parse().expect("an address"));
     let hop = NextHopRow::new(name("blue"), prefix, 0, name("wan0"), via);
@@ -47,6 +58,42 @@ pub(crate) fn with_routes(routes: u32) -> Configuration {
         .flat_map(route)
         .for_each(|row| drop(configuration.insert(row)));
     configuration
+}
+
+/// The router that those routes lead to is known: no packet waits for it.
+pub(crate) fn with_router(
+    mut configuration: Configuration,
+) -> Result<Configuration, Box<dyn std::error::Error>> {
+    let neighbor = NeighborRow {
+        interface: "wan0".parse()?,
+        address: "203.0.113.2".parse()?,
+        mac: "02:00:00:00:09:09".parse()?,
+        marks: Default::default(),
+    };
+    configuration.insert(neighbor.into());
+    Ok(configuration)
+}
+
+/// A frame of 60 bytes for `blue0`: a datagram to port 53.
+pub(crate) fn datagram(source: [u8; 4], port: u16, destination: [u8; 4]) -> Vec<u8> {
+    let (source, destination) = (source.into(), destination.into());
+    let mut datagram = vec![0; 8 + 18];
+    let udp = UdpRepr {
+        source: port,
+        destination: 53,
+    };
+    udp.emit(source, destination, &mut datagram).expect("room");
+    let ip = Ipv4Repr::new(source, destination, Protocol::UDP, datagram.len());
+    let ethernet = EthernetRepr {
+        source: MacAddress([2, 0, 0, 0, 9, 1]),
+        destination: MacAddress([2, 0, 0, 0, 0, 1]),
+        ether_type: EtherType::IPV4,
+    };
+    let mut frame = vec![0; ethernet::HEADER_LEN + ip.buffer_len()];
+    ethernet.emit(&mut frame).expect("room");
+    ip.emit(&mut frame[ethernet::HEADER_LEN..]).expect("room");
+    frame.extend(datagram);
+    frame
 }
 
 /// The changeset that adds these rows.

@@ -5,13 +5,9 @@ use std::time::Instant;
 
 use rewire_compiler::Compiler;
 use rewire_dataplane::{GatewayConfig, VirtualGateway};
-use rewire_packet::ethernet::{self, EthernetRepr};
-use rewire_packet::ipv4::Ipv4Repr;
-use rewire_packet::udp::UdpRepr;
-use rewire_packet::{EtherType, MacAddress, Protocol};
-use rewire_schema::model::{MasqueradeRow, MasqueradeSourceRow, NeighborRow};
+use rewire_schema::model::{MasqueradeRow, MasqueradeSourceRow};
 
-use crate::configuration::with_routes;
+use crate::configuration::{datagram, with_router, with_routes};
 use crate::report::{Report, Run};
 
 const RUNS: usize = 7;
@@ -24,7 +20,7 @@ type Failure = Box<dyn std::error::Error>;
 pub(crate) fn run() -> Result<Report, Failure> {
     println!("data: {FLOWS} flows, 10,000 generated routes, frames of 60 bytes");
     let mut gateway = VirtualGateway::new(&GatewayConfig::default());
-    let mut configuration = with_routes(10_000);
+    let mut configuration = with_router(with_routes(10_000))?;
     let masquerade = MasqueradeRow::new("out".parse()?, "blue".parse()?, "wan0".parse()?);
     configuration.insert(masquerade.into());
     let source = MasqueradeSourceRow {
@@ -33,13 +29,6 @@ pub(crate) fn run() -> Result<Report, Failure> {
         marks: Default::default(),
     };
     configuration.insert(source.into());
-    let neighbor = NeighborRow {
-        interface: "wan0".parse()?,
-        address: "203.0.113.2".parse()?,
-        mac: "02:00:00:00:09:09".parse()?,
-        marks: Default::default(),
-    };
-    configuration.insert(neighbor.into());
     let (_, compiled) = Compiler::compile(configuration, 1)?;
     gateway.apply(compiled.into_parts());
     let blue = gateway.interface("blue0").ok_or("there is no blue0")?;
@@ -85,23 +74,6 @@ pub(crate) fn run() -> Result<Report, Failure> {
 }
 
 fn frame(flow: u16) -> Vec<u8> {
-    let source = [10, 1, 0, 2 + (flow % 200) as u8].into();
-    let destination = [100, 0, 0, (flow % 250) as u8].into();
-    let mut datagram = vec![0; 8 + 18];
-    let udp = UdpRepr {
-        source: 1024 + flow,
-        destination: 53,
-    };
-    udp.emit(source, destination, &mut datagram).expect("room");
-    let ip = Ipv4Repr::new(source, destination, Protocol::UDP, datagram.len());
-    let ethernet = EthernetRepr {
-        source: MacAddress([2, 0, 0, 0, 9, 1]),
-        destination: MacAddress([2, 0, 0, 0, 0, 1]),
-        ether_type: EtherType::IPV4,
-    };
-    let mut frame = vec![0; ethernet::HEADER_LEN + ip.buffer_len()];
-    ethernet.emit(&mut frame).expect("room");
-    ip.emit(&mut frame[ethernet::HEADER_LEN..]).expect("room");
-    frame.extend(datagram);
-    frame
+    let source = [10, 1, 0, 2 + (flow % 200) as u8];
+    datagram(source, 1024 + flow, [100, 0, 0, (flow % 250) as u8])
 }

@@ -4,8 +4,10 @@
 //! data. A table for people comes first, and one line for machines last; `docs/` of each benchmark's function says what
 //! is measured. Costs: lower is better.
 
+mod cold_start;
 mod commit_durable;
 mod commit_live;
+mod commit_live_ovn;
 mod commit_ovsdb;
 mod configuration;
 mod forward4;
@@ -14,7 +16,10 @@ mod journal_verify;
 mod load_1m;
 #[cfg(feature = "peers")]
 mod lpm;
+mod next_hops;
+mod ovn;
 mod program;
+mod publish_pause;
 mod report;
 mod rewind;
 mod session;
@@ -119,8 +124,28 @@ const BENCHMARKS: &[Benchmark] = &[
     },
     Benchmark {
         name: "commit-live",
-        about: "a one-route commit from changeset to live on all workers at 10,000 routes, without the disk, beside itself at 1,000",
+        about: "a one-route commit from changeset to live on all workers at 1,000,000 routes, without the disk, beside itself at 1,000",
         run: commit_live::run,
+    },
+    Benchmark {
+        name: "commit-live-ovn",
+        about: "a one-route commit at 100,000 routes and 10,000 ports, durable and live in a running gateway, beside OVN's northd",
+        run: commit_live_ovn::run,
+    },
+    Benchmark {
+        name: "cold-start",
+        about: "from a store with a million routes to the first packet forwarded; no peer",
+        run: cold_start::run,
+    },
+    Benchmark {
+        name: "publish-pause",
+        about: "what publishing every millisecond adds to the 99.99th percentile of a worker's bursts, beside no publishing",
+        run: publish_pause::run,
+    },
+    Benchmark {
+        name: "next-hops",
+        about: "which of several weighted next hops a flow takes; no peer",
+        run: next_hops::run,
     },
     Benchmark {
         name: "forward4",

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::stores::Failure;
 
 /// The release binary, which `make bench` builds beside this one.
-fn binary() -> Result<PathBuf, Failure> {
+pub(crate) fn binary() -> Result<PathBuf, Failure> {
     let path = std::env::current_exe()?.with_file_name("rewire");
     if path.is_file() {
         Ok(path)

@@ -1,6 +1,7 @@
 //! The warm compiler: one state, and the way to the next.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use rewire_schema::model::{Configuration, InterfaceRow};
 use rewire_schema::port::Port;
@@ -78,11 +79,14 @@ impl Compiler {
 
     /// Compiles a whole configuration as it is stored: what is deactivated is ignored. The operations lead from empty tables
     /// to it. Cost: the configuration.
+    ///
+    /// The configuration may be shared with somebody who looks at it meanwhile. Let them be done before the first
+    /// [`apply`](Self::apply), which would copy it otherwise.
     pub fn compile(
-        configuration: Configuration,
+        configuration: impl Into<Arc<Configuration>>,
         revision: u64,
     ) -> Result<(Compiler, Compiled), Errors> {
-        let (effective, hidden) = parts(configuration);
+        let (effective, hidden) = parts(configuration.into());
         let state = State::of(effective)?;
         unsupported::check(state.configuration.rows().map(Cow::Owned))?;
         let entries = derive(&state, &all(&state))?;
@@ -181,7 +185,7 @@ impl Compiler {
         if self.hidden.is_empty() {
             return Cow::Borrowed(&self.state.configuration);
         }
-        let mut stored = self.state.configuration.clone();
+        let mut stored = Configuration::clone(&self.state.configuration);
         for row in self.hidden.rows() {
             stored.insert(row);
         }

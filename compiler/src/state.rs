@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 use rewire_schema::model::*;
@@ -16,7 +17,8 @@ use crate::references::{References, links};
 /// A configuration with its indices, dense and reverse.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct State {
-    pub(crate) configuration: Configuration,
+    /// Shared with whoever looks at it while it is compiled. A step changes it in place once nobody does any more.
+    pub(crate) configuration: Arc<Configuration>,
     pub(crate) references: References,
     pub(crate) vpcs: Indices,
     pub(crate) interfaces: Indices,
@@ -34,7 +36,7 @@ pub(crate) struct Step<'a> {
 
 impl State {
     /// The state of a whole configuration.
-    pub(crate) fn of(configuration: Configuration) -> Result<State, CompileError> {
+    pub(crate) fn of(configuration: Arc<Configuration>) -> Result<State, CompileError> {
         let mut state = State::default();
         let vpcs = configuration
             .vpc
@@ -148,10 +150,10 @@ impl State {
             for link in links(&self.configuration, before) {
                 self.references.remove(link);
             }
-            self.configuration.remove(before);
+            Arc::make_mut(&mut self.configuration).remove(before);
         }
         if let Some(after) = after {
-            self.configuration.insert(after.clone());
+            Arc::make_mut(&mut self.configuration).insert(after.clone());
             for link in links(&self.configuration, after) {
                 self.references.insert(link);
             }

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rewire_schema::effective::effective_changeset;
 use rewire_schema::state::{Rows, StateError};
@@ -111,12 +112,12 @@ impl Stored<'_> {
 }
 
 /// A whole configuration in its two parts: what is in effect, and what is hidden.
-pub(crate) fn parts(configuration: Configuration) -> (Configuration, Configuration) {
+pub(crate) fn parts(configuration: Arc<Configuration>) -> (Arc<Configuration>, Configuration) {
     let effective = match configuration.effective() {
         Cow::Borrowed(_) => return (configuration, Configuration::default()),
-        Cow::Owned(effective) => effective,
+        Cow::Owned(effective) => Arc::new(effective),
     };
-    let mut hidden = configuration;
+    let mut hidden = Arc::unwrap_or_clone(configuration);
     for row in effective.rows() {
         if hidden.get(&row).as_ref() == Some(&row) {
             hidden.remove(&row);

@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rewire_conntrack::{Config as ConnectionConfig, Timeouts};
 use rewire_feed::{Batch, Counters, RouteQuery, ShownRoutes};
+use rewire_tables::publish::wait_until;
 use rewire_tables::{InterfaceIndex, PublishLate, Publisher, TableOperation};
 
 use crate::buffer::BufferPool;
@@ -188,6 +189,9 @@ pub(crate) struct Apply {
     reply: SyncSender<Result<Applied, GatewayError>>,
 }
 
+/// How long whoever applies a change stays awake for the answer.
+const AWAKE: Duration = Duration::from_micros(100);
+
 /// A running gateway.
 pub struct Gateway {
     shared: Arc<Shared>,
@@ -277,6 +281,15 @@ impl Gateway {
         };
         let sent = requests.send(Request::Apply(apply));
         sent.map_err(|_| GatewayError::Stopping)?;
+        // The answer to a small change comes sooner than a thread falls asleep and wakes up.
+        let start = Instant::now();
+        while start.elapsed() < AWAKE {
+            match answer.try_recv() {
+                Ok(applied) => return applied,
+                Err(TryRecvError::Empty) => std::hint::spin_loop(),
+                Err(TryRecvError::Disconnected) => return Err(GatewayError::Stopping),
+            }
+        }
         answer.recv().map_err(|_| GatewayError::Stopping)?
     }
 
@@ -407,6 +420,8 @@ impl<D: PortDriver> Manager<D> {
                 };
             }
             self.learn();
+            // After the answer: nobody waits for the other half.
+            self.publisher.catch_up();
             self.retry_ports();
             self.look_after_workers();
         }
@@ -462,7 +477,7 @@ impl<D: PortDriver> Manager<D> {
                 Some(request) => self.to_open.push((interface, request)),
             }
         }
-        self.neighbors.forget_removed(&operations);
+        self.neighbors.follow(&operations);
         self.routes.absorb(operations, sources, &mut self.publisher);
         self.revision = revision;
         let generation = self.publish()?;
@@ -498,17 +513,14 @@ impl<D: PortDriver> Manager<D> {
     fn wait_until_live(&self, generation: u64) -> Result<(), GatewayError> {
         let start = Instant::now();
         for (worker, link) in self.links.iter().enumerate() {
-            while !link.progress.has_left_before(generation) {
-                let waited = start.elapsed();
-                if waited > self.config.live_deadline {
-                    self.shared.late.fetch_add(1, Ordering::Relaxed);
-                    return Err(GatewayError::LiveLate {
-                        generation,
-                        worker,
-                        waited,
-                    });
-                }
-                std::hint::spin_loop();
+            let left = self.config.live_deadline.saturating_sub(start.elapsed());
+            if !wait_until(left, || link.progress.has_left_before(generation)) {
+                self.shared.late.fetch_add(1, Ordering::Relaxed);
+                return Err(GatewayError::LiveLate {
+                    generation,
+                    worker,
+                    waited: start.elapsed(),
+                });
             }
         }
         Ok(())

@@ -101,7 +101,7 @@ impl LearnedRoutes {
             if sources.is_some() {
                 self.wanted = sources;
             }
-            operations.into_iter().for_each(|one| publisher.append(one));
+            publisher.extend(operations);
             return;
         };
         if let Some(sources) = &sources {
@@ -175,6 +175,6 @@ impl LearnedRoutes {
     }
 
     fn flush(&mut self, publisher: &mut Publisher) {
-        self.out.drain(..).for_each(|one| publisher.append(one));
+        publisher.extend(std::mem::take(&mut self.out));
     }
 }

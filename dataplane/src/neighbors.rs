@@ -1,7 +1,7 @@
 //! The neighbors that workers have learned: state, not policy. No commit forgets them, but the removal of their
 //! interface does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ use crate::graph::LearnedNeighbor;
 #[derive(Debug)]
 pub(crate) struct LearnedNeighbors {
     entries: BTreeMap<(InterfaceIndex, IpAddr), (MacAddress, Instant)>,
+    /// The interfaces that are in the tables: what a worker learned on one that has gone since is not taken over.
+    interfaces: BTreeSet<InterfaceIndex>,
     lifetime: Duration,
     next_expiry: Instant,
 }
@@ -27,6 +29,7 @@ impl LearnedNeighbors {
     pub(crate) fn new(lifetime: Duration) -> Self {
         LearnedNeighbors {
             entries: BTreeMap::new(),
+            interfaces: BTreeSet::new(),
             lifetime,
             next_expiry: Instant(u64::MAX),
         }
@@ -47,6 +50,9 @@ impl LearnedNeighbors {
             address,
             mac,
         } = neighbor;
+        if !self.interfaces.contains(&interface) {
+            return None;
+        }
         let key = (interface, address);
         if !self.entries.contains_key(&key) && self.entries.len() >= MOST_NEIGHBORS {
             return None;
@@ -85,11 +91,20 @@ impl LearnedNeighbors {
         operations
     }
 
-    /// Forgets the neighbors of interfaces that a revision removes: the tables do so by themselves.
-    pub(crate) fn forget_removed(&mut self, operations: &[TableOperation]) {
+    /// Takes notice of what a revision does to interfaces. Forgets the neighbors of those that it removes: the tables do so
+    /// by themselves.
+    pub(crate) fn follow(&mut self, operations: &[TableOperation]) {
         for operation in operations {
-            if let TableOperation::RemoveInterface { interface } = operation {
-                self.entries.retain(|(owner, _), _| owner != interface);
+            match operation {
+                TableOperation::Clear => self.interfaces.clear(),
+                TableOperation::SetInterface { interface, .. } => {
+                    self.interfaces.insert(*interface);
+                }
+                TableOperation::RemoveInterface { interface } => {
+                    self.interfaces.remove(interface);
+                    self.entries.retain(|(owner, _), _| owner != interface);
+                }
+                _ => {}
             }
         }
     }
@@ -97,6 +112,10 @@ impl LearnedNeighbors {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use rewire_tables::{Interface, VpcIndex};
+
     use super::*;
 
     fn neighbor(last: u8, mac: u8) -> LearnedNeighbor {
@@ -111,6 +130,22 @@ mod tests {
     fn what_is_heard_again_stays_and_what_is_not_goes() {
         let second = |n: u64| Instant(n * 1_000_000_000);
         let mut neighbors = LearnedNeighbors::new(Duration::from_secs(10));
+        assert_eq!(
+            neighbors.learn(neighbor(1, 1), second(0)),
+            None,
+            "no such interface"
+        );
+        let interface = Arc::new(Interface {
+            name: "a".into(),
+            vpc: VpcIndex(0),
+            mac: MacAddress([2, 0, 0, 0, 0, 9]),
+            mtu: 1500,
+            addresses: Vec::new(),
+        });
+        neighbors.follow(&[TableOperation::SetInterface {
+            interface: InterfaceIndex(1),
+            value: interface,
+        }]);
         assert!(neighbors.learn(neighbor(1, 1), second(0)).is_some());
         assert!(neighbors.learn(neighbor(2, 2), second(0)).is_some());
         assert_eq!(neighbors.learn(neighbor(1, 1), second(5)), None);
@@ -124,7 +159,12 @@ mod tests {
         let removed = [TableOperation::RemoveInterface {
             interface: InterfaceIndex(1),
         }];
-        neighbors.forget_removed(&removed);
+        neighbors.follow(&removed);
         assert_eq!(neighbors.len(), 0);
+        assert_eq!(
+            neighbors.learn(neighbor(1, 1), second(11)),
+            None,
+            "it has gone"
+        );
     }
 }

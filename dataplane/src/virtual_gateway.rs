@@ -86,10 +86,8 @@ impl VirtualGateway {
                 }
             }
         }
-        self.neighbors.forget_removed(&operations);
-        for operation in operations {
-            self.publisher.append(operation);
-        }
+        self.neighbors.follow(&operations);
+        self.publisher.extend(operations);
         self.publish();
     }
 

@@ -21,6 +21,9 @@ struct Gate(Arc<(Mutex<State>, Condvar)>);
 struct State {
     shut: bool,
     waiting: bool,
+    /// Whoever transmits waits, too, outside of the tables.
+    link_down: bool,
+    transmitting: bool,
     poisoned: bool,
     frames: usize,
 }
@@ -79,6 +82,9 @@ impl PortQueue<Gated> for Gate {
         }
     }
     fn transmit(&mut self, frames: &mut Vec<Gated>) {
+        self.change(|state| state.transmitting = true);
+        self.wait(|state| !state.link_down);
+        self.change(|state| state.transmitting = false);
         frames.clear();
     }
 }
@@ -175,6 +181,28 @@ fn a_stalled_worker_makes_an_alarm_and_the_next_commit_works() {
     let ports = shared.ports();
     let late = ports.iter().find(|(_, port)| port.interface == "late0");
     assert_eq!(late.map(|(_, port)| port.problem.clone()), Some(None));
+}
+
+/// A worker that sleeps between two bursts, in a system call or because its core is taken away, is waited for by nobody.
+#[test]
+fn a_worker_that_sleeps_outside_the_tables_delays_no_commit() {
+    let (gate, gateway, mut compiler) = start();
+    gate.change(|state| {
+        state.link_down = true;
+        state.frames = 1;
+    });
+    gate.wait(|state| state.transmitting);
+    for revision in 2..50 {
+        let mut document = two_vpcs();
+        let route = format!("172.16.{revision}.0/24");
+        document["vpcs"]["blue"]["routes"][route] = json!({ "type": "blackhole" });
+        let changeset = Changeset::between(compiler.configuration(), &configuration(document));
+        let change = compiler.apply(revision, &changeset).unwrap().into_parts();
+        gateway.apply(revision, change).expect("live");
+    }
+    let shared = gateway.shared();
+    assert_eq!((shared.revision(), shared.late()), (49, 0));
+    gate.change(|state| state.link_down = false);
 }
 
 #[test]

@@ -6,11 +6,13 @@
 mod tail;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use rewire_compiler::{Compiled, Compiler, Errors};
-use rewire_configdb::{Error, Store};
+use rewire_configdb::{Error, StateDigest, Store};
 use rewire_dataplane::{Applied, Change, Gateway, GatewayError};
 use rewire_feed::{Feeds, SourceConfig};
 use rewire_tables::TableOperation;
@@ -224,7 +226,18 @@ impl<'a> Follower<'a> {
         if head > 0 && self.is_ready {
             steps.noticed_ns = Some(since(self.store.entry(head)?.committed_at));
         }
-        let tail = match Tail::of(&self.store, head, &configuration)? {
+        let start = Instant::now();
+        // Both take their time with a million rows. What is not trusted is compiled in vain.
+        let configuration = Arc::new(configuration);
+        let (digest, compiled) = thread::scope(|scope| {
+            let digest = scope.spawn(|| StateDigest::of(&configuration));
+            let compiled = Compiler::compile(Arc::clone(&configuration), head);
+            (digest.join(), compiled)
+        });
+        let compile_ns = nanoseconds(start.elapsed());
+        drop(configuration);
+        let digest = digest.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let tail = match Tail::of(&self.store, head, digest)? {
             Ok(tail) => tail,
             Err(damage) => {
                 self.distrust(head, &damage);
@@ -232,10 +245,9 @@ impl<'a> Follower<'a> {
             }
         };
         self.daemon.progress.at(head, steps);
-        let start = Instant::now();
-        match Compiler::compile(configuration, head) {
+        match compiled {
             Ok((compiler, mut compiled)) => {
-                steps.compile_ns = Some(nanoseconds(start.elapsed()));
+                steps.compile_ns = Some(compile_ns);
                 if self.compiler.replace((compiler, tail)).is_some() {
                     // The operations lead from nothing to the revision.
                     compiled.operations.insert(0, TableOperation::Clear);

@@ -16,6 +16,7 @@ pub mod nat;
 pub mod next_hops;
 pub mod operation;
 pub mod peering;
+mod pending;
 pub mod publish;
 pub mod route;
 pub mod tables;

@@ -1,11 +1,11 @@
 //! Table operations: the steps from one generation to the next. Small and deterministic, because each runs twice, once
-//! on either half.
+//! on either half. An operation writes and does not read: what it leaves behind does not depend on what was there, so that a
+//! later one with the same key undoes it whole.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use left_right::Absorb;
 use rewire_packet::ethernet::MacAddress;
 
 use crate::index::{InterfaceIndex, PeeringIndex, VpcIndex};
@@ -23,8 +23,6 @@ pub enum TableOperation {
     Clear,
     /// The tables are now those of this revision.
     SetRevision { revision: u64 },
-    /// The tables are now this generation; `policy` tells whether it changed more than what was learned.
-    SetGeneration { generation: u64, policy: bool },
     /// Makes or renames a VPC.
     SetVpc { vpc: VpcIndex, name: Arc<str> },
     /// Removes a VPC with all its routes.
@@ -63,7 +61,7 @@ pub enum TableOperation {
         interface: InterfaceIndex,
         address: IpAddr,
     },
-    /// A neighbor was learned. Ignored where there is no such interface any more.
+    /// A neighbor was learned.
     LearnNeighbor {
         interface: InterfaceIndex,
         address: IpAddr,
@@ -180,18 +178,12 @@ impl Tables {
                 };
             }
             Op::SetRevision { revision } => self.revision = *revision,
-            Op::SetGeneration { generation, policy } => {
-                self.generation = *generation;
-                if *policy {
-                    self.policy_generation = *generation;
-                }
-            }
             Op::SetVpc { vpc, name } => {
                 slot(&mut self.vpcs, vpc.position()).name = Some(Arc::clone(name));
             }
             Op::RemoveVpc { vpc } => {
                 *slot(&mut self.vpcs, vpc.position()) = Vpc::default();
-                while self.vpcs.last().is_some_and(|vpc| vpc.name.is_none()) {
+                while self.vpcs.last().is_some_and(Vpc::is_unused) {
                     self.vpcs.pop();
                 }
             }
@@ -243,9 +235,7 @@ impl Tables {
                 address,
                 mac,
             } => {
-                if self.interface(*interface).is_some() {
-                    self.learned_neighbors.insert((*interface, *address), *mac);
-                }
+                self.learned_neighbors.insert((*interface, *address), *mac);
             }
             Op::ForgetNeighbor { interface, address } => {
                 self.learned_neighbors.remove(&(*interface, *address));
@@ -305,7 +295,7 @@ impl Tables {
             }
             Op::RemovePeering { peering } => {
                 *slot(&mut self.peerings, peering.position()) = Peering::default();
-                while self.peerings.last().is_some_and(|p| p.name.is_none()) {
+                while self.peerings.last().is_some_and(Peering::is_unused) {
                     self.peerings.pop();
                 }
             }
@@ -355,14 +345,5 @@ impl Tables {
                 }
             }
         }
-    }
-}
-
-impl Absorb<TableOperation> for Tables {
-    fn absorb_first(&mut self, operation: &mut TableOperation, _: &Self) {
-        self.apply(operation);
-    }
-    fn sync_with(&mut self, first: &Self) {
-        *self = first.clone();
     }
 }

@@ -65,6 +65,11 @@ impl Peering {
             .map(Arc::as_ref)
     }
 
+    /// Whether nothing was ever said of it.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.name.is_none() && self.sides.is_empty()
+    }
+
     fn side(&self, from: VpcIndex) -> Option<&Side> {
         let side = self.sides.iter().find(|(vpc, _)| *vpc == from)?;
         Some(&side.1)

@@ -35,6 +35,11 @@ impl Vpc {
         A::routes(self).lookup(destination)
     }
 
+    /// Whether nothing was ever said of it.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.name.is_none() && self.route_count() == 0 && self.distances.is_empty()
+    }
+
     /// All routes, in no order that can be relied on.
     pub fn routes(&self) -> impl Iterator<Item = (IpNet, &Route)> {
         let four = self.routes4.iter().map(|(network, length, route)| {

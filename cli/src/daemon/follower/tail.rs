@@ -6,7 +6,7 @@
 
 use rewire_configdb::{Entry, Error, StateDigest, Store};
 use rewire_journal::{Chain, JournalError};
-use rewire_schema::{Changeset, Configuration};
+use rewire_schema::Changeset;
 
 /// The last revision that was taken over: its place in the chain, and the digest of its state.
 #[derive(Clone, Copy, Debug)]
@@ -54,13 +54,12 @@ impl Tail {
         Ok((Tail { chain, digest }, changeset))
     }
 
-    /// The tail at a revision that was read as a whole. Cost: all rows.
+    /// The tail at a revision that was read as a whole, and whose rows have this digest. Cost: the entry.
     pub(super) fn of(
         store: &Store,
         revision: u64,
-        configuration: &Configuration,
+        found: StateDigest,
     ) -> Result<Result<Tail, Damage>, Error> {
-        let found = StateDigest::of(configuration);
         let before_the_first = Chain::new(rewire_journal::genesis(&store.identity()));
         let (chain, expected) = if revision == 0 {
             (before_the_first, StateDigest::EMPTY)
