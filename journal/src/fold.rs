@@ -194,6 +194,11 @@ impl Fold {
         }
     }
 
+    /// Whether the changesets lead to a row that nobody met. Cost: what they touched, and nobody met.
+    pub fn has_unmet(&self) -> bool {
+        self.rows.iter().any(|held| held.is_there)
+    }
+
     /// The first row, by table and key, that the changesets lead to and nobody met. Cost: all that nobody met.
     ///
     /// # Errors
