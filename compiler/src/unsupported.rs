@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use rewire_schema::types::{InterfaceType, RouteType};
+use rewire_schema::types::InterfaceType;
 use rewire_schema::{Problem, Row};
 
 use crate::error::{CompileError, Errors};
@@ -45,23 +45,6 @@ pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
             (r.policer.is_some(), "policer", "policers are"),
             (r.shaper.is_some(), "shaper", "shapers are"),
         ]),
-        Row::Route(r) => fields(&[
-            (
-                r.route_type == RouteType::Vpc,
-                "type",
-                "routes into another VPC's table are",
-            ),
-            (
-                r.to_vpc.is_some(),
-                "to_vpc",
-                "routes into another VPC's table are",
-            ),
-        ]),
-        Row::NextHop(r) => fields(&[(
-            r.weight.is_some_and(|weight| weight > 1),
-            "weight",
-            "weights of next hops are",
-        )]),
         Row::Pool(r) => fields(&[
             (r.ports.is_some(), "ports", "ports of pools are"),
             (
@@ -103,7 +86,12 @@ pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
             ),
         ]),
         Row::PortForwardSource(_) => object("port forwards by sender are"),
-        Row::Peering(_) => object("peerings are"),
+        Row::Peering(r) => fields(&[(r.acl.is_some(), "acl", "ACLs of peerings are")]),
+        Row::Expose(r) => fields(&[(
+            r.idle_timeout.is_some(),
+            "idle_timeout",
+            "time-outs of single rules are",
+        )]),
         Row::Acl(_) => object("ACLs are"),
         Row::Policer(_) => object("policers are"),
         Row::Shaper(_) => object("shapers are"),

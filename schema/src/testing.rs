@@ -132,6 +132,7 @@ fn presence(table: Table, column: &ColumnDefinition) -> (usize, usize) {
         (_, "description" | "via" | "pool") => (50, 50),
         (Table::Interface, "port" | "mac") | (Table::PortForward, "external_address") => (95, 70),
         (Table::PortForward, "internal_port") => (60, 60),
+        (Table::Route, "to_vpc") => (25, 50),
         _ => (0, 25),
     }
 }

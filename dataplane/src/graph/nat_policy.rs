@@ -4,8 +4,8 @@
 use rewire_conntrack::{Flow, FlowKey};
 use rewire_packet::Ip;
 use rewire_tables::{
-    Address, Interface, InterfaceIndex, Masquerade, NextHop, PortForwardKey, Route, Tables,
-    VpcIndex,
+    Address, Crossing, Interface, InterfaceIndex, Masquerade, PortForwardKey, Route, Stop, Tables,
+    Traveller, VpcIndex, Way,
 };
 
 /// Where ingress NAT leads a connection.
@@ -15,12 +15,37 @@ pub(super) struct Ingress<A> {
     pub destination: Option<(A, u16)>,
     /// The VPC in which the packets are routed.
     pub vpc: VpcIndex,
+    /// The peering that they cross by it, if they do.
+    pub crossing: Option<Crossing>,
 }
 
 /// The ingress NAT of a connection whose first packet has this key. A port forward goes before a static translation.
-/// `ports` tells whether the packet has ports at all.
-pub(super) fn ingress<A: Address>(tables: &Tables, key: &FlowKey<A>, ports: bool) -> Ingress<A> {
+/// `ports` tells whether the packet has ports at all. Nothing is translated across a peering that does not admit the sender.
+pub(super) fn ingress<A: Address>(
+    tables: &Tables,
+    key: &FlowKey<A>,
+    ports: bool,
+) -> Result<Ingress<A>, Stop> {
+    let ingress = translation(tables, key, ports);
+    match ingress.crossing {
+        Some(Crossing { peering, from, .. })
+            if !tables.peering(peering).admits(from, key.source.into()) =>
+        {
+            Err(Stop::NotAdmitted)
+        }
+        _ => Ok(ingress),
+    }
+}
+
+fn translation<A: Address>(tables: &Tables, key: &FlowKey<A>, ports: bool) -> Ingress<A> {
     let nat = tables.nat();
+    let across = |peering: Option<_>, to| {
+        peering.map(|peering| Crossing {
+            peering,
+            from: key.vpc,
+            to,
+        })
+    };
     let address = key.destination.into();
     let forward = PortForwardKey {
         vpc: key.vpc,
@@ -34,6 +59,7 @@ pub(super) fn ingress<A: Address>(tables: &Tables, key: &FlowKey<A>, ports: bool
         return Ingress {
             destination: Some((internal, rule.port)),
             vpc: rule.vpc,
+            crossing: across(rule.peering, rule.vpc),
         };
     }
     if let Some(rule) = nat.static_by_external(key.vpc, address)
@@ -43,11 +69,13 @@ pub(super) fn ingress<A: Address>(tables: &Tables, key: &FlowKey<A>, ports: bool
         return Ingress {
             destination: Some((internal, port)),
             vpc: rule.internal_vpc,
+            crossing: across(rule.peering, rule.internal_vpc),
         };
     }
     Ingress {
         destination: None,
         vpc: key.vpc,
+        crossing: None,
     }
 }
 
@@ -62,34 +90,54 @@ pub(super) enum Egress<'a, A> {
     Masquerade(&'a Masquerade),
 }
 
-/// The egress NAT of a connection that comes from `source` in `vpc` and leaves by an interface. A static translation
-/// goes before a masquerade.
+/// The egress NAT of a connection that comes from `source` in `vpc` and leaves by an interface, across a peering or not. What
+/// the peering says goes before the rest, and a static translation before a masquerade.
 pub(super) fn egress<'a, A: Address>(
     tables: &'a Tables,
     vpc: VpcIndex,
     source: A,
     (index, interface): (InterfaceIndex, &Interface),
+    crossing: Option<Crossing>,
 ) -> Egress<'a, A> {
     let nat = tables.nat();
-    if let Some(rule) = nat.static_by_internal(vpc, source.into(), interface.vpc)
+    let across = |c: Crossing| nat.static_by_internal(c.from, source.into(), c.to);
+    if let Some(rule) = crossing
+        .and_then(across)
+        .or_else(|| nat.static_by_internal(vpc, source.into(), interface.vpc))
         && let Some(external) = A::from_ip(rule.external)
     {
         return Egress::Static(external);
     }
-    match nat.masquerade(vpc, index, source) {
+    let across = |c: Crossing| tables.peering(c.peering).masquerade(c.from, source);
+    match crossing
+        .and_then(across)
+        .or_else(|| nat.masquerade(vpc, index, source))
+    {
         Some(rule) => Egress::Masquerade(rule),
         None => Egress::None,
     }
 }
 
-/// A hash of a connection that both of its directions share, to choose among next hops by.
+/// A hash of a connection's first packet, to choose among next hops by. Addresses and ports that count up together, as
+/// those of a site's hosts do, must not cancel out: each half is multiplied in, and the product folded.
 pub(super) fn flow_hash<A: Address>(key: &FlowKey<A>) -> u64 {
-    let number = key.source.to_number() ^ key.destination.to_number().rotate_left(64);
-    let ports = u64::from(key.source_port) << 32 | u64::from(key.destination_port);
-    (number as u64)
-        ^ ((number >> 64) as u64).rotate_left(23)
-        ^ ports.rotate_left(11)
-        ^ u64::from(key.protocol)
+    let fold = |a: u64, b: u64| {
+        let product = u128::from(a) * u128::from(b);
+        (product as u64) ^ ((product >> 64) as u64)
+    };
+    let (source, destination) = (key.source.to_number(), key.destination.to_number());
+    let ports = u64::from(key.protocol) << 32
+        | u64::from(key.source_port) << 16
+        | u64::from(key.destination_port);
+    // Odd constants of many bits, from the fractional part of the golden ratio and of the square root of 3.
+    let sender = fold(
+        source as u64 ^ 0x9e37_79b9_7f4a_7c15,
+        (source >> 64) as u64 ^ ports ^ 0xbb67_ae85_84ca_a73b,
+    );
+    fold(
+        sender ^ destination as u64,
+        (destination >> 64) as u64 ^ 0xbb67_ae85_84ca_a73b,
+    )
 }
 
 /// Whether the policy of these tables still gives a connection just the path and translation that it has (law 6): such
@@ -98,7 +146,9 @@ pub(super) fn still_allows<A: Address>(tables: &Tables, flow: &Flow<A>) -> bool 
     let original = &flow.original;
     let icmp = <A::Version as Ip>::ICMP.0;
     let ports = original.source_port != 0 || original.destination_port != 0;
-    let ingress = ingress(tables, original, ports);
+    let Ok(ingress) = ingress(tables, original, ports) else {
+        return false;
+    };
     let destination = match ingress.destination {
         Some(destination) => destination,
         // The identifier of an ICMP query stands for both ports, so that a masquerade changes this one, too.
@@ -108,23 +158,29 @@ pub(super) fn still_allows<A: Address>(tables: &Tables, flow: &Flow<A>) -> bool 
     if destination != (flow.reply.source, flow.reply.source_port) || ingress.vpc != flow.route_vpc {
         return false;
     }
-    let Some(Route::Forward(hops)) = tables.vpc(ingress.vpc).route(destination.0) else {
-        return false;
+    let traveller = Traveller {
+        destination: destination.0,
+        source: Some(original.source),
+        crossing: ingress.crossing,
     };
-    let Some(NextHop {
-        interface: index, ..
-    }) = Route::next_hop(hops, flow_hash(original))
+    let Ok(Way {
+        route: Some(Route::Forward(hops)),
+        crossing,
+        ..
+    }) = tables.way(ingress.vpc, &traveller)
     else {
         return false;
     };
-    let Some(interface) = tables.interface(*index) else {
+    let index = hops.select(|| flow_hash(original)).interface();
+    let Some(interface) = tables.interface(index) else {
         return false;
     };
     if interface.vpc != flow.reply.vpc {
         return false;
     }
     let source = (flow.reply.destination, flow.reply.destination_port);
-    match egress(tables, original.vpc, original.source, (*index, interface)) {
+    let leaving = (index, interface);
+    match egress(tables, original.vpc, original.source, leaving, crossing) {
         Egress::None => source == (original.source, original.source_port),
         Egress::Static(external) => source == (external, original.source_port),
         Egress::Masquerade(rule) => {

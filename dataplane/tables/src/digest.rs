@@ -1,14 +1,13 @@
 //! A digest of what the tables say, whatever way they came to say it.
 
 use std::fmt::{self, Write as _};
-use std::net::IpAddr;
 
 use crate::address::Address;
 use crate::lpm::Lpm;
 use crate::nat::Masquerade;
 use crate::route::{NextHop, Route};
 use crate::tables::Tables;
-use crate::{InterfaceIndex, VpcIndex};
+use crate::{InterfaceIndex, PeeringIndex, VpcIndex};
 
 /// A digest of tables: BLAKE3 over their canonical lines.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,7 +67,7 @@ impl Tables {
         }
         for (key, to) in &self.nat.port_forwards {
             lines.push(format!(
-                "port_forward {} {}/{}/{}/{} -> {}/{}/{}",
+                "port_forward {} {}/{}/{}/{} -> {}/{}/{}{}",
                 to.name,
                 self.vpc_name(key.vpc),
                 key.protocol,
@@ -76,7 +75,8 @@ impl Tables {
                 key.port,
                 self.vpc_name(to.vpc),
                 to.address,
-                to.port
+                to.port,
+                self.by_peering(to.peering)
             ));
         }
         for (direction, rules) in [
@@ -88,12 +88,13 @@ impl Tables {
         ] {
             lines.extend(rules.into_iter().map(|rule| {
                 format!(
-                    "static_by_{direction} {} {}/{} = {}/{}",
+                    "static_by_{direction} {} {}/{} = {}/{}{}",
                     rule.name,
                     self.vpc_name(rule.external_vpc),
                     rule.external,
                     self.vpc_name(rule.internal_vpc),
-                    rule.internal
+                    rule.internal,
+                    self.by_peering(rule.peering)
                 )
             }));
         }
@@ -106,6 +107,20 @@ impl Tables {
             masquerade_lines(&place, &rules.rules4, &mut lines);
             masquerade_lines(&place, &rules.rules6, &mut lines);
         }
+        // Every slot, named or not: what was left behind by its peering must show.
+        for (position, peering) in self.peerings.iter().enumerate() {
+            let name = self.peering_name(PeeringIndex(position as u16));
+            if peering.name.is_some() {
+                lines.push(format!("peering {name}"));
+            }
+            for (vpc, side) in &peering.sides {
+                let place = format!("{name} {}", self.vpc_name(*vpc));
+                sender_lines(&place, &side.senders4, &mut lines);
+                sender_lines(&place, &side.senders6, &mut lines);
+                masquerade_lines(&place, &side.masquerades.rules4, &mut lines);
+                masquerade_lines(&place, &side.masquerades.rules6, &mut lines);
+            }
+        }
         lines.sort_unstable();
         lines
     }
@@ -115,6 +130,19 @@ impl Tables {
             Some(name) => name.to_string(),
             None => format!("no-vpc{index}"),
         }
+    }
+
+    fn peering_name(&self, index: PeeringIndex) -> String {
+        match &self.peering(index).name {
+            Some(name) => name.to_string(),
+            None => format!("no-peering{index}"),
+        }
+    }
+
+    /// How a translation says that it belongs to a peering.
+    fn by_peering(&self, peering: Option<PeeringIndex>) -> String {
+        let text = |index| format!(" peering={}", self.peering_name(index));
+        peering.map(text).unwrap_or_default()
     }
 
     fn interface_name(&self, index: InterfaceIndex) -> String {
@@ -129,16 +157,36 @@ impl Tables {
             let mut line = format!("route {vpc} {network}/{length}");
             match route {
                 Route::Forward(hops) => {
-                    for NextHop { interface, via } in hops {
-                        let via = via.map(|via: IpAddr| via.to_string()).unwrap_or_default();
-                        write!(line, " {}:{via}", self.interface_name(*interface))
-                            .expect("writing to a String does not fail");
-                    }
+                    let text = |hop: &NextHop| {
+                        let name = self.interface_name(hop.interface());
+                        let via = hop.via().map(|via| via.to_string());
+                        let weight = (hop.weight() > 1).then(|| format!("*{}", hop.weight()));
+                        let (via, weight) = (via.unwrap_or_default(), weight.unwrap_or_default());
+                        format!(" {name}:{via}{weight}")
+                    };
+                    let mut hops: Vec<String> = hops.iter().map(text).collect();
+                    hops.sort_unstable();
+                    line += &hops.concat();
+                }
+                Route::Peering { peering, vpc } => {
+                    let (peering, vpc) = (self.peering_name(*peering), self.vpc_name(*vpc));
+                    write!(line, " Peering({peering} to {vpc})")
+                        .expect("writing to a String does not fail");
+                }
+                Route::Vpc(vpc) => {
+                    write!(line, " Vpc({})", self.vpc_name(*vpc))
+                        .expect("writing to a String does not fail");
                 }
                 other => write!(line, " {other:?}").expect("writing to a String does not fail"),
             }
             lines.push(line);
         }
+    }
+}
+
+fn sender_lines<A: Address>(place: &str, senders: &Lpm<A, bool>, lines: &mut Vec<String>) {
+    for (network, length, admitted) in senders.iter() {
+        lines.push(format!("sender {place} {network}/{length} {admitted}"));
     }
 }
 

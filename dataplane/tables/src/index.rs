@@ -32,3 +32,7 @@ index! {
     /// The index of an interface: the same for as long as the interface is there; a later one may get it again.
     InterfaceIndex
 }
+index! {
+    /// The index of a peering: the same for as long as the peering is there; a later one may get it again.
+    PeeringIndex
+}

@@ -9,20 +9,26 @@
 
 pub mod address;
 pub mod digest;
+pub mod follow;
 pub mod index;
 pub mod lpm;
 pub mod nat;
+pub mod next_hops;
 pub mod operation;
+pub mod peering;
 pub mod publish;
 pub mod route;
 pub mod tables;
 
 pub use address::Address;
 pub use digest::TablesDigest;
-pub use index::{InterfaceIndex, VpcIndex};
+pub use follow::{MOST_LOOKUPS, Stop, Traveller, Way};
+pub use index::{InterfaceIndex, PeeringIndex, VpcIndex};
 pub use lpm::Lpm;
 pub use nat::{Masquerade, NatPolicy, PortForward, PortForwardKey, StaticNat};
+pub use next_hops::NextHops;
 pub use operation::TableOperation;
+pub use peering::{Crossing, Peering};
 pub use publish::{Guard, PublishLate, Publisher, Reader};
 pub use route::{NextHop, Route};
 pub use tables::{Interface, Tables, Vpc};
