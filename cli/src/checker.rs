@@ -8,10 +8,7 @@ use std::fmt;
 
 use rewire_compiler::{CompileError, Compiler, not_yet};
 use rewire_configdb::{Checker, StateReader};
-use rewire_schema::state::{Overlay, Rows};
 use rewire_schema::{Changeset, Configuration, Problem, meaning};
-
-use crate::failure::Failure;
 
 /// Everything that is wrong with a configuration; none if it can be committed. Cost: the configuration.
 fn problems(configuration: &Configuration) -> Vec<Problem> {
@@ -71,14 +68,7 @@ fn refuse(problems: Vec<Problem>) -> Result<(), Refusal> {
     }
 }
 
-/// Checks edits on top of a committed state, all at once. Cost: the edits and what depends on them. It finds what
-/// [`check`] finds in the state that they lead to, as the committed state has no problems.
-pub(crate) fn check_edits(base: &dyn Rows, edits: &Changeset) -> Result<(), Failure> {
-    let problems = meaning::check_change_and(&Overlay::new(base, edits), edits, &not_yet)?;
-    Ok(refuse(problems)?)
-}
-
-/// Checks a whole configuration that comes from no document. Cost: the configuration.
+/// Checks a configuration that comes from no document. Cost: the configuration.
 pub(crate) fn check(configuration: &Configuration) -> Result<(), Refusal> {
     refuse(problems(configuration))
 }

@@ -16,14 +16,14 @@ use crate::view::{self, State, revisions};
 /// A document goes through all that `load` asks of it; the store is not needed. The candidate goes through all that a
 /// commit asks of it, merged with what others committed since, in a transaction that is taken back.
 ///
-/// The candidate is checked at the cost of what it changes: what was committed passed already. What passes compiles, so that
-/// neither need be compiled to know. --full checks and compiles all of it all the same, at the cost of the configuration.
+/// What passes compiles, so that neither need be compiled to know. --full does it all the same, at the cost of the
+/// configuration.
 #[derive(clap::Args)]
 pub(crate) struct Check {
     /// The document; - for standard input [default: the candidate]
     #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     file: Option<PathBuf>,
-    /// Check all of it, not only what the candidate changes, and compile it as a gateway does when it starts
+    /// Compile all of it, too, as a gateway does when it starts
     #[arg(long)]
     full: bool,
 }
@@ -56,7 +56,7 @@ impl Check {
         if !candidate.changeset.is_empty() {
             if candidate.base == store.head()? {
                 // All that is wrong at once, before the store stops at the first.
-                checker::check_edits(&store.reader(candidate.base)?, &candidate.changeset)?;
+                checker::check(&State::Candidate(None).configuration(context, &store)?)?;
             }
             let request = CommitRequest {
                 merge: true,
@@ -65,10 +65,7 @@ impl Check {
             merged = store.check(request, &mut checker::checker())?.merged;
         }
         if self.full {
-            let configuration = State::Candidate(None).configuration(context, &store)?;
-            checker::check(&configuration)?;
-            waiting.step("compiling");
-            checker::compile(configuration)?;
+            checker::compile(State::Candidate(None).configuration(context, &store)?)?;
         }
         drop(waiting);
         let (base, counts) = (candidate.base, Counts::of(&candidate.changeset));
