@@ -43,11 +43,21 @@ pub(crate) fn rewire(store: &Path, arguments: &[&str]) -> Result<f64, Failure> {
 
 /// The most memory that any child had resident, in MiB.
 pub(crate) fn largest_child_mib() -> f64 {
+    usage(libc::RUSAGE_CHILDREN).ru_maxrss as f64 / 1024.0
+}
+
+/// How long this process has kept cores busy, in seconds of one core.
+pub(crate) fn core_seconds() -> f64 {
+    let usage = usage(libc::RUSAGE_SELF);
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    seconds(usage.ru_utime) + seconds(usage.ru_stime)
+}
+
+fn usage(of: libc::c_int) -> libc::rusage {
     // SAFETY: all zeros is a valid `rusage`, and the call writes nothing but that.
-    let usage = unsafe {
+    unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage);
+        libc::getrusage(of, &mut usage);
         usage
-    };
-    usage.ru_maxrss as f64 / 1024.0
+    }
 }

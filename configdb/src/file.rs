@@ -143,6 +143,18 @@ fn header(path: &Path) -> rusqlite::Result<(i32, i64)> {
     ))
 }
 
+/// Another connection to a store that is open, for reading.
+pub(crate) fn open_beside(path: &Path) -> Result<Connection, Error> {
+    let during = "opening the store once more";
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).during(during)?;
+    connection.busy_timeout(BUSY_TIMEOUT).during(during)?;
+    connection
+        .execute_batch("PRAGMA trusted_schema = OFF")
+        .during(during)?;
+    Ok(connection)
+}
+
 /// Says what a file that is no database is.
 fn describe(path: &Path) -> Result<&'static str, Error> {
     let mut start = Vec::new();

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::sync::LazyLock;
 
+use rewire_journal::RawValue;
 use rewire_schema::{Configuration, Reference, Row, RowKey, Table, Value};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql, params_from_iter};
@@ -201,6 +202,38 @@ pub(crate) fn for_each_exact(
 ) -> Result<(), Error> {
     let sql = &Statements::of(table).all;
     query_by(read_exact_row, connection, table, sql, &[], each)
+}
+
+/// Goes through all rows of a table, in the order of their keys, by their values as they are stored, as long as `each` says
+/// true; says whether that was to the end. A value of a type that no column has ends it, too. Cost: the table, a row at a
+/// time.
+pub(crate) fn all_raw(
+    connection: &Connection,
+    table: Table,
+    mut each: impl FnMut(&[RawValue<'_>]) -> bool,
+) -> Result<bool, Error> {
+    let during = "reading the configuration's rows";
+    let mut statement = connection
+        .prepare_cached(&Statements::of(table).all)
+        .during(during)?;
+    let mut rows = statement.query([]).during(during)?;
+    let columns = table.definition().columns.len();
+    while let Some(row) = rows.next().during(during)? {
+        let mut values = Vec::with_capacity(columns);
+        for index in 0..columns {
+            let value = match row.get_ref(index).during(during)? {
+                ValueRef::Null => Some(RawValue::Null),
+                ValueRef::Integer(integer) => Some(RawValue::Integer(integer)),
+                ValueRef::Text(bytes) => str::from_utf8(bytes).ok().map(RawValue::Text),
+                ValueRef::Real(_) | ValueRef::Blob(_) => None,
+            };
+            values.extend(value);
+        }
+        if !each(&values) || values.len() < columns {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The number of rows of a table. Cost: a look at each page of the table.

@@ -17,6 +17,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use random::Random;
 use rewire_configdb::{Entry, Error, StateDigest, Store};
 use rewire_schema::{Configuration, testing};
+use rusqlite::config::DbConfig;
 use world::{World, scratch};
 
 /// A store with three revisions, damaged by SQL behind its back.
@@ -42,13 +43,20 @@ fn damaged(sql: &str) -> Error {
     store.verify().unwrap();
     drop(store);
     let connection = rusqlite::Connection::open(&path).unwrap();
-    let unlock = "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON;
-        DROP TRIGGER journal_is_never_changed; DROP TRIGGER journal_is_never_shortened;";
+    without_triggers(&connection);
+    let unlock = "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON;";
     connection
         .execute_batch(&format!("{unlock} {sql}"))
         .unwrap();
     drop(connection);
     Store::open(&path).unwrap().verify().unwrap_err()
+}
+
+/// Whoever has the file can change it without asking the triggers that keep its history.
+fn without_triggers(connection: &rusqlite::Connection) {
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)
+        .unwrap();
 }
 
 /// Three revisions, of which the last was rewritten and sealed again: the chain holds, and yet it is not true.
@@ -62,9 +70,7 @@ fn forged(forge: impl FnOnce(&mut Entry)) -> Error {
     forge(&mut entry);
     let entry = entry.sealed();
     let connection = rusqlite::Connection::open(&path).unwrap();
-    connection
-        .execute_batch("DROP TRIGGER journal_is_never_changed")
-        .unwrap();
+    without_triggers(&connection);
     let sql = "UPDATE journal SET state_digest = ?1, changeset = ?2, hash = ?3 WHERE revision = 3";
     let (digest, hash) = (entry.state_digest.to_bytes(), entry.hash.to_bytes());
     connection
@@ -182,6 +188,52 @@ fn rows_that_the_journal_does_not_know_are_named() {
         @"the state of revision 3 does not match its digest: expected 32bdab6bce63, found c57cb4c5b465 (the first row that differs is interfaces.wan)"
     );
     insta::assert_snapshot!(text(&damaged("UPDATE interface SET mac = 'nonsense'")), @r#"the store is damaged: row "wan": table interface, column mac: expected a MAC address like 02:00:00:00:00:01, found "nonsense""#);
+}
+
+#[test]
+fn what_lies_beside_the_journal_is_looked_at() {
+    for (sql, expected) in [
+        (
+            "DROP TRIGGER journal_is_never_changed",
+            "the store is damaged: trigger journal_is_never_changed is missing",
+        ),
+        (
+            "DROP TRIGGER journal_is_never_changed;
+             CREATE TRIGGER journal_is_never_changed BEFORE UPDATE ON journal BEGIN SELECT 1; END",
+            "the store is damaged: trigger journal_is_never_changed is not defined as it should be",
+        ),
+        (
+            "CREATE VIEW everything AS SELECT * FROM vpc",
+            "the store is damaged: view everything does not belong to a store",
+        ),
+        (
+            "INSERT INTO candidate VALUES ('ada', 1, 'ada', 0, 1, 0, 0, 0, '', x'010000ff')",
+            "candidate \"ada\" cannot be read",
+        ),
+        (
+            "INSERT INTO candidate VALUES ('ada', 1, 'ada', 0, 1, 1, 0, 0, '', x'010000')",
+            "the store is damaged: candidate \"ada\" is not summed up as it is",
+        ),
+        (
+            "INSERT INTO candidate VALUES ('ada', 9, 'ada', 0, 1, 0, 0, 0, '', x'010000')",
+            "the store is damaged: candidate \"ada\" is of revision 9, and the journal has 0 to 3",
+        ),
+        (
+            "INSERT INTO scheduled VALUES (1, 0, 9, NULL, 'ada', '', 0, NULL, NULL, NULL, 0, 0, 0, x'010000')",
+            "the store is damaged: scheduled commit 1 is of revision 9, and the journal has 0 to 3",
+        ),
+        (
+            "INSERT INTO tag VALUES ('release', 9, 'ada', 0)",
+            "the store is damaged: tag \"release\" is of revision 9, and the journal has 0 to 3",
+        ),
+        (
+            "INSERT INTO confirmation VALUES (1, 9, 8, 0, 'ada')",
+            "the store is damaged: the commit to confirm is of revision 9, and the journal has 0 to 3",
+        ),
+    ] {
+        let found = text(&damaged(sql));
+        assert!(found.starts_with(expected), "{sql}: {found}");
+    }
 }
 
 #[test]

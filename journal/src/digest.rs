@@ -41,6 +41,16 @@ impl StateDigest {
         self.0 = difference(self.0, RowHasher::new().hash(row));
     }
 
+    /// Puts a row in by what its values are hashed to.
+    pub(crate) fn add_hash(&mut self, hash: [u64; 4]) {
+        self.0 = sum(self.0, hash);
+    }
+
+    /// Takes a row out by what its values are hashed to.
+    pub(crate) fn remove_hash(&mut self, hash: [u64; 4]) {
+        self.0 = difference(self.0, hash);
+    }
+
     /// Follows a changeset. Cost: the changeset.
     pub fn apply(&mut self, changeset: &Changeset) {
         let mut hasher = RowHasher::new();
@@ -74,6 +84,7 @@ impl StateDigest {
             if let Some(after) = change.after {
                 digest = sum(digest, hash(after));
             }
+            Ok(())
         })?;
         self.0 = digest;
         Ok(())
@@ -129,14 +140,15 @@ fn limbs(bytes: &[u8; 32]) -> [u64; 4] {
 }
 
 /// Hashes rows one after the other.
-struct RowHasher {
+#[derive(Debug)]
+pub(crate) struct RowHasher {
     hasher: blake3::Hasher,
     /// What is hashed of a row: in one piece, because the hasher is slow on small ones.
     buffer: Vec<u8>,
 }
 
 impl RowHasher {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // Making the key of the context takes as long as hashing a row.
         static CONTEXT: LazyLock<ContextKey> =
             LazyLock::new(|| hash_derive_key_context("rewire 2026 row of a configuration"));
@@ -151,7 +163,7 @@ impl RowHasher {
         self.hash_values(row.table().definition(), values.iter().map(RawValue::from))
     }
 
-    fn hash_values<'a>(
+    pub(crate) fn hash_values<'a>(
         &mut self,
         table: &TableDefinition,
         values: impl Iterator<Item = RawValue<'a>>,

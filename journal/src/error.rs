@@ -1,4 +1,4 @@
-use rewire_schema::RowError;
+use rewire_schema::{Mismatch, RowError, Value};
 
 /// Why bytes are not a changeset, or entries are not a chain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +67,21 @@ pub enum JournalError {
     /// The values of a row are not what its columns take.
     #[error(transparent)]
     Row(#[from] RowError),
+    /// A value has the meaning of another one, which is how it is written.
+    #[error("table {table}, column {column}: {found} is not written as {canonical}")]
+    Spelling {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// What is written.
+        found: Value,
+        /// What would be.
+        canonical: Value,
+    },
+    /// A changeset does not fit onto those before it.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
     /// An entry does not continue the chain.
     #[error("the journal is broken at revision {revision}: {fault}")]
     Chain {

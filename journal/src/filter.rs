@@ -49,7 +49,7 @@ impl RowHash {
         )
     }
 
-    fn of_values<'a>(
+    pub(crate) fn of_values<'a>(
         table: &TableDefinition,
         key: impl Iterator<Item = RawValue<'a>>,
         buffer: &mut Vec<u8>,
@@ -100,10 +100,16 @@ impl RowFilter {
                 let key = row[..change.definition.key_len()].iter().copied();
                 hashes.push(RowHash::of_values(change.definition, key, &mut buffer));
             }
+            Ok(())
         })?;
+        Ok(RowFilter::of_hashes(&hashes))
+    }
+
+    /// The filter of the rows with these hashes.
+    pub(crate) fn of_hashes(hashes: &[RowHash]) -> RowFilter {
         let mut filter = RowFilter::for_rows(hashes.len());
-        hashes.into_iter().for_each(|hash| filter.insert(hash));
-        Ok(filter)
+        hashes.iter().for_each(|hash| filter.insert(*hash));
+        filter
     }
 
     /// An empty filter with room for so many rows.

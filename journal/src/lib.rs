@@ -5,6 +5,8 @@
 //!   that cannot be read says which table or column is no longer known.
 //! - [`find`] takes the changes of a few rows out of the bytes without reading the rest, and a [`RowFilter`], ten bits a
 //!   row, tells which entries need not be looked into at all.
+//! - A [`Fold`] follows encoded changesets to the rows that they lead to, and a [`Recount`] makes anew what is kept beside
+//!   them in short: both at the cost of the bytes, without making rows.
 //! - [`StateDigest`] names a state. It is kept up at the cost of a change and equals a recount of all rows.
 //! - [`Entry`] is one revision's record; each holds the hash of the one before it, so that no entry can be changed,
 //!   dropped or moved without [`verify_chain`] naming the place. Whoever can rewrite the whole file can also build a
@@ -20,7 +22,9 @@ mod error;
 pub mod export;
 pub mod filter;
 mod find;
+mod fold;
 mod recorded;
+mod recount;
 mod wire;
 
 pub use digest::StateDigest;
@@ -29,3 +33,6 @@ pub use entry::{Chain, Entry, EntryKind, Hash, genesis, verify_chain};
 pub use error::{ChainFault, JournalError};
 pub use filter::RowFilter;
 pub use find::{WantedRows, find};
+pub use fold::{Fold, Met};
+pub use recount::{Recount, Summary};
+pub use wire::RawValue;

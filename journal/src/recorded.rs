@@ -179,6 +179,7 @@ pub(crate) fn read_tables(reader: &mut Reader<'_>) -> Result<Vec<RecordedTable>,
 
 /// A change as it is recorded: its rows' values in the order of the model's columns.
 pub(crate) struct RawChange<'r, 'a> {
+    pub(crate) table: Table,
     pub(crate) definition: &'static TableDefinition,
     pub(crate) before: Option<&'r [RawValue<'a>]>,
     pub(crate) after: Option<&'r [RawValue<'a>]>,
@@ -188,7 +189,7 @@ pub(crate) struct RawChange<'r, 'a> {
 /// whether or not they are what their columns take.
 pub(crate) fn for_each_change<'a>(
     bytes: &'a [u8],
-    mut visit: impl FnMut(RawChange<'_, 'a>),
+    mut visit: impl FnMut(RawChange<'_, 'a>) -> Result<(), JournalError>,
 ) -> Result<(), JournalError> {
     let mut reader = Reader::new(bytes);
     let tables = read_tables(&mut reader)?;
@@ -218,10 +219,11 @@ pub(crate) fn for_each_change<'a>(
             _ => return Err(reader.malformed(UNKNOWN_TAG)),
         };
         visit(RawChange {
+            table: table.table,
             definition: table.definition,
             before: before.map(Vec::as_slice),
             after: after.map(Vec::as_slice),
-        });
+        })?;
     }
     if !reader.is_empty() {
         return Err(reader.malformed(TRAILING));

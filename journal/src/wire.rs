@@ -33,12 +33,33 @@ pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     put_bytes(out, text.as_bytes());
 }
 
-/// A value that lies in bytes, or in a [`Value`].
-#[derive(Clone, Copy)]
-pub(crate) enum RawValue<'a> {
+/// A value that lies in bytes, or in a [`Value`], as it is spelled: whether it is what its column takes is another
+/// question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RawValue<'a> {
+    /// The absence of a value.
     Null,
+    /// A 64-bit signed integer.
     Integer(i64),
+    /// UTF-8 text.
     Text(&'a str),
+}
+
+impl RawValue<'_> {
+    /// Whether it is spelled as this value is.
+    pub(crate) fn is(self, value: &Value) -> bool {
+        self == RawValue::from(value)
+    }
+}
+
+impl From<RawValue<'_>> for Value {
+    fn from(value: RawValue<'_>) -> Self {
+        match value {
+            RawValue::Null => Value::Null,
+            RawValue::Integer(integer) => Value::Integer(integer),
+            RawValue::Text(text) => Value::Text(text.to_owned()),
+        }
+    }
 }
 
 impl<'a> From<&'a Value> for RawValue<'a> {

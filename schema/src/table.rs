@@ -113,6 +113,14 @@ pub struct ColumnDefinition {
     pub key: bool,
     /// The table whose object it names.
     pub target: Option<&'static str>,
+    /// Reads a stored value, and writes it as it is stored; the error says what was expected and what was found. Another
+    /// value than the given one has the same meaning, and is never stored.
+    pub canonical: fn(&Value) -> Result<Value, String>,
+}
+
+/// A stored value, read and written again.
+fn canonical<T: Column>(value: &Value) -> Result<Value, String> {
+    T::from_value(value).map(|read| read.to_value())
 }
 
 impl ColumnDefinition {
@@ -129,6 +137,7 @@ impl ColumnDefinition {
             nullable: T::NULLABLE,
             key: false,
             target: None,
+            canonical: canonical::<T>,
         }
     }
 

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use crate::world::{Files, read_files, scratch, write_files};
 
-/// A closed store, without what keeps its history.
+/// A closed store.
 pub(crate) struct Original {
     files: Files,
     name: String,
@@ -27,13 +28,8 @@ pub(crate) struct Place {
 impl Original {
     /// Takes what nobody has open.
     pub(crate) fn new(path: &Path) -> Original {
-        let connection = Connection::open(path).unwrap();
-        let triggers = "SELECT group_concat('DROP TRIGGER ' || name, ';') FROM sqlite_schema WHERE type = 'trigger'";
-        let triggers: String = connection
-            .query_row(triggers, [], |row| row.get(0))
-            .unwrap();
-        connection.execute_batch(&triggers).unwrap();
-        drop(connection);
+        // What is still in the log goes into the file.
+        drop(Connection::open(path).unwrap());
         let files = read_files(path.parent().unwrap());
         assert_eq!(files.len(), 1, "it is open: {:?}", files.keys());
         let name = files.keys().next().unwrap().clone();
@@ -146,6 +142,10 @@ impl Place {
         let sql = format!("UPDATE {table} SET {column} = {to} WHERE {conditions}");
         let values = std::iter::once(&value).chain(self.row.iter().map(|(_, value)| value));
         let connection = Connection::open(path).unwrap();
+        // What keeps the history stays, and keeps nobody from changing it here.
+        connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)
+            .unwrap();
         connection
             .execute_batch(
                 "PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON",

@@ -1,0 +1,418 @@
+//! What changesets lead to, followed in their bytes.
+
+use std::hash::BuildHasher;
+
+use hashbrown::DefaultHashBuilder;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use rewire_schema::{Mismatch, Row, Table, Value};
+
+use crate::error::JournalError;
+use crate::recorded::{RawChange, for_each_change};
+use crate::wire::{RawValue, Reader, put_value};
+
+/// The rows that encoded changesets lead to, each as the bytes that it is encoded in: no row is made. Equal rows have equal
+/// bytes, whichever model wrote them.
+///
+/// Memory: the encoded rows that the changesets touched and left, and about 60 bytes for each.
+#[derive(Debug)]
+pub struct Fold {
+    rows: HashTable<Held>,
+    hasher: DefaultHashBuilder,
+    /// Whether there was no row before the first changeset. Otherwise, the rows that were are not known until a changeset
+    /// says what one of them was.
+    from_nothing: bool,
+    /// The number of the changeset that is followed.
+    number: u64,
+    /// The keys of the rows that it removed.
+    removed: Vec<Box<[u8]>>,
+    space: Space,
+}
+
+/// A row, or that there is none of this key.
+#[derive(Debug)]
+struct Held {
+    /// The table's number and the values in the order of the model's columns; where there is no row, those of the key.
+    bytes: Box<[u8]>,
+    key_len: usize,
+    is_there: bool,
+    /// The number of the changeset that left it so.
+    number: u64,
+}
+
+impl Held {
+    fn key(&self) -> &[u8] {
+        &self.bytes[..self.key_len]
+    }
+
+    fn row(&self) -> Option<&[u8]> {
+        self.is_there.then_some(&*self.bytes)
+    }
+}
+
+/// Memory that is used again for each change.
+#[derive(Debug, Default)]
+struct Space {
+    before: Vec<u8>,
+    after: Vec<u8>,
+}
+
+/// What was known of a row that somebody came upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Met {
+    /// The changesets lead to just this row.
+    AsExpected,
+    /// They lead to another row of this key, or to none.
+    Different,
+    /// No changeset touched a row of this key.
+    Untouched,
+}
+
+impl Fold {
+    /// Before the first changeset of all: there are no rows.
+    pub fn from_nothing() -> Fold {
+        Fold::new(true)
+    }
+
+    /// Before a changeset onto a state that is not known.
+    pub fn from_unknown() -> Fold {
+        Fold::new(false)
+    }
+
+    fn new(from_nothing: bool) -> Fold {
+        Fold {
+            rows: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            from_nothing,
+            number: 0,
+            removed: Vec::new(),
+            space: Space::default(),
+        }
+    }
+
+    /// Follows the next changeset. Cost: its bytes. After an error, nothing more can be followed.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Mismatch`] where it does not fit onto those before it. What [`decode`](crate::decode) refuses is
+    /// refused, but that values are not compared with what their columns take; see [`Recount`](crate::Recount).
+    pub fn follow(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
+        self.number += 1;
+        for_each_change(bytes, |change| {
+            let malformed = |what| JournalError::Malformed {
+                offset: bytes.len(),
+                what,
+            };
+            self.change(&change)?.map_err(malformed)
+        })?;
+        let hasher = &self.hasher;
+        for key in self.removed.drain(..) {
+            let hash = hasher.hash_one(&*key);
+            if let Ok(held) = self.rows.find_entry(hash, |held| held.key() == &*key) {
+                held.remove();
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows a change; the inner error is a rule of the encoding that it breaks.
+    fn change(
+        &mut self,
+        change: &RawChange<'_, '_>,
+    ) -> Result<Result<(), &'static str>, JournalError> {
+        let Fold {
+            rows,
+            hasher,
+            from_nothing,
+            number,
+            removed,
+            space: Space { before, after },
+        } = self;
+        let mut key_len = 0;
+        for (values, bytes) in [(change.before, &mut *before), (change.after, &mut *after)] {
+            if let Some(values) = values {
+                key_len = encode_row(change.table, values.iter().copied(), bytes);
+            }
+        }
+        let is_there = change.after.is_some();
+        let now: &[u8] = match is_there {
+            true => after,
+            false => &before[..key_len],
+        };
+        let key = &now[..key_len];
+        let held = || Held {
+            bytes: now.into(),
+            key_len,
+            is_there,
+            number: *number,
+        };
+        let hash_of = |held: &Held| hasher.hash_one(held.key());
+        match rows.entry(hasher.hash_one(key), |held| held.key() == key, hash_of) {
+            Entry::Vacant(_) if *from_nothing && change.before.is_some() => {
+                return Err(mismatch(change, None));
+            }
+            Entry::Vacant(vacant) => drop(vacant.insert(held())),
+            Entry::Occupied(mut occupied) => {
+                if occupied.get().number == *number {
+                    return Ok(Err("a row is changed twice"));
+                }
+                if occupied.get().row() != change.before.map(|_| &**before) {
+                    return Err(mismatch(change, occupied.get().row()));
+                }
+                *occupied.get_mut() = held();
+            }
+        }
+        if !is_there && *from_nothing {
+            // It must be known until the changeset ends that it was there.
+            removed.push(key.into());
+        }
+        if change.before.is_some() && is_there && before == after {
+            return Ok(Err("an update changes nothing"));
+        }
+        Ok(Ok(()))
+    }
+
+    /// Meets a row of the state that the changesets should lead to, and forgets it if it is as expected. Values are those of
+    /// the table's columns, in their order. Cost: the row.
+    pub fn meet<'a>(
+        &mut self,
+        table: Table,
+        values: impl IntoIterator<Item = RawValue<'a>>,
+    ) -> Met {
+        let row = &mut self.space.before;
+        let key_len = encode_row(table, values, row);
+        let key = &row[..key_len];
+        let hash = self.hasher.hash_one(key);
+        match self.rows.find_entry(hash, |held| held.key() == key) {
+            Ok(held) if held.get().row() == Some(row) => {
+                held.remove();
+                Met::AsExpected
+            }
+            Ok(_) => Met::Different,
+            Err(_) if self.from_nothing => Met::Different,
+            Err(_) => Met::Untouched,
+        }
+    }
+
+    /// Whether the changesets lead to a row that nobody met. Cost: what they touched, and nobody met.
+    pub fn has_unmet(&self) -> bool {
+        self.rows.iter().any(|held| held.is_there)
+    }
+
+    /// The first row, by table and key, that the changesets lead to and nobody met. Cost: all that nobody met.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Row`] where its values are not what its columns take.
+    pub fn first_unmet(&self) -> Result<Option<Row>, JournalError> {
+        let mut first: Option<Row> = None;
+        for bytes in self.rows.iter().filter_map(Held::row) {
+            let row = decode_row(bytes)?;
+            if first
+                .as_ref()
+                .is_none_or(|first| row.row_key() < first.row_key())
+            {
+                first = Some(row);
+            }
+        }
+        Ok(first)
+    }
+}
+
+/// Writes a row as [`Held`] has it over other bytes; gives how many are of its key.
+fn encode_row<'a>(
+    table: Table,
+    values: impl IntoIterator<Item = RawValue<'a>>,
+    out: &mut Vec<u8>,
+) -> usize {
+    out.clear();
+    out.extend((table as u16).to_le_bytes());
+    let mut key_len = 0;
+    for (value, column) in values.into_iter().zip(table.definition().columns) {
+        put_value(out, value);
+        if column.key {
+            key_len = out.len();
+        }
+    }
+    key_len
+}
+
+/// Reads what [`encode_row`] wrote.
+fn decode_row(bytes: &[u8]) -> Result<Row, JournalError> {
+    let mut reader = Reader::new(bytes);
+    let number = usize::from(u16::from_le_bytes(reader.array()?));
+    let table = Table::ALL
+        .get(number)
+        .ok_or_else(|| reader.malformed("there is no such table"))?;
+    let mut values = Vec::new();
+    while !reader.is_empty() {
+        values.push(reader.raw()?.into());
+    }
+    Ok(Row::from_values(*table, &values)?)
+}
+
+fn mismatch(change: &RawChange<'_, '_>, found: Option<&[u8]>) -> JournalError {
+    let expected = || {
+        let values = change.before?;
+        let values: Vec<Value> = values.iter().copied().map(Value::from).collect();
+        Some(Row::from_values(change.table, &values).map_err(JournalError::from))
+    };
+    let both = expected().transpose().and_then(|expected| {
+        let found = found.map(decode_row).transpose()?;
+        Ok(Mismatch {
+            expected: expected.map(Box::new),
+            found: found.map(Box::new),
+        })
+    });
+    match both {
+        Ok(mismatch) => JournalError::Mismatch(mismatch),
+        // One of the rows is none.
+        Err(error) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Recount, StateDigest, encode};
+    use proptest::prelude::*;
+    use rewire_schema::{Change, Changeset, Configuration, testing};
+
+    /// A random walk: some changesets, each on what the last one leads to.
+    fn walk() -> impl Strategy<Value = Vec<Changeset>> {
+        let targets = prop::collection::vec(testing::configuration(), 1..5);
+        targets.prop_map(|targets| {
+            let mut before = Configuration::default();
+            let step = |after: Configuration| {
+                let changeset = Changeset::between(&before, &after);
+                before = after;
+                changeset
+            };
+            targets.into_iter().map(step).collect()
+        })
+    }
+
+    fn meet(fold: &mut Fold, row: &Row) -> Met {
+        let values = row.values();
+        fold.meet(row.table(), values.iter().map(RawValue::from))
+    }
+
+    /// The oracle: decode, and compose.
+    fn folded(walk: &[Changeset]) -> Changeset {
+        let mut all = Changeset::default();
+        walk.iter()
+            .for_each(|changeset| all.then(changeset).unwrap());
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn following_bytes_is_composing_changesets(walk in walk(), others in prop::collection::vec(testing::row(), 0..6)) {
+            let mut fold = Fold::from_nothing();
+            for changeset in &walk {
+                prop_assert_eq!(fold.follow(&encode(changeset)), Ok(()));
+            }
+            let mut expected: Vec<Row> = folded(&walk).iter().filter_map(|change| change.after().cloned()).collect();
+            prop_assert_eq!(fold.first_unmet().unwrap(), expected.first().cloned());
+            for other in &others {
+                if !expected.contains(other) {
+                    prop_assert_eq!(meet(&mut fold, other), Met::Different);
+                }
+            }
+            while let Some(row) = expected.pop() {
+                prop_assert_eq!(meet(&mut fold, &row), Met::AsExpected);
+                prop_assert_eq!(meet(&mut fold, &row), Met::Different, "there are not two of it");
+            }
+            prop_assert_eq!(fold.first_unmet().unwrap(), None);
+        }
+
+        /// Without what was before, the rest is followed as it is composed.
+        #[test]
+        fn what_was_before_need_not_be_known(walk in walk(), others in prop::collection::vec(testing::row(), 0..6)) {
+            let (first, rest) = walk.split_first().unwrap();
+            let mut state = Configuration::default();
+            state.apply(first).unwrap();
+            let mut fold = Fold::from_unknown();
+            for changeset in rest {
+                prop_assert_eq!(fold.follow(&encode(changeset)), Ok(()));
+                state.apply(changeset).unwrap();
+            }
+            let touched = |row: &Row| rest.iter().any(|changeset| changeset.get(&row.row_key()).is_some());
+            for other in others.iter().filter(|other| state.get(other).as_ref() != Some(other)) {
+                let met = if touched(other) { Met::Different } else { Met::Untouched };
+                prop_assert_eq!(meet(&mut fold, other), met);
+            }
+            for row in state.rows() {
+                let met = if touched(&row) { Met::AsExpected } else { Met::Untouched };
+                prop_assert_eq!(meet(&mut fold, &row), met);
+            }
+            prop_assert_eq!(fold.first_unmet().unwrap(), None);
+        }
+
+        /// What does not fit does not fit in bytes either, and the same two rows are named.
+        #[test]
+        fn what_does_not_fit_is_refused(walk in walk(), stray in testing::configuration(), at in any::<prop::sample::Index>()) {
+            let mut walk = walk;
+            let stray = Changeset::between(&stray, &Configuration::default());
+            let at = at.index(walk.len());
+            walk.insert(at, stray);
+            let (mut fold, mut state) = (Fold::from_nothing(), Configuration::default());
+            for changeset in &walk {
+                let followed = fold.follow(&encode(changeset));
+                match state.apply(changeset) {
+                    Ok(()) => prop_assert_eq!(followed, Ok(())),
+                    Err(mismatch) => {
+                        prop_assert_eq!(followed, Err(JournalError::Mismatch(mismatch)));
+                        break;
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_refused_or_followed(
+            walk in walk(),
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let mut bytes = encode(&walk[0]);
+            for (index, byte) in damage {
+                let at = index.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let followed = Fold::from_unknown().follow(&bytes);
+            let recounted = Recount::from(StateDigest::EMPTY).follow(&bytes);
+            // What can be read can be followed, and what can be followed and recounted can be read.
+            match crate::decode(&bytes) {
+                Ok(_) => prop_assert_eq!(followed, Ok(())),
+                Err(error) => prop_assert!(followed.is_err() || recounted.is_err(), "{}", error),
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_changed_twice_is_refused() {
+        let values = vec![Value::Null; Table::Vpc.definition().columns.len()];
+        let row = |name: &str| {
+            let mut values = values.clone();
+            values[0] = Value::Text(name.to_owned());
+            Row::from_values(Table::Vpc, &values).unwrap()
+        };
+        let both = |b: &str| -> Vec<u8> {
+            let changes = [Change::Insert(row("aaaa")), Change::Delete(row(b))];
+            encode(&changes.into_iter().collect())
+        };
+        let mut bytes = both("bbbb");
+        let place = bytes
+            .windows(4)
+            .position(|window| window == b"bbbb")
+            .unwrap();
+        bytes[place..place + 4].copy_from_slice(b"aaaa");
+        for mut fold in [Fold::from_nothing(), Fold::from_unknown()] {
+            let error = fold.follow(&bytes).unwrap_err();
+            assert!(
+                error.to_string().contains("a row is changed twice"),
+                "{error}"
+            );
+        }
+    }
+}
