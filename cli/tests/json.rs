@@ -222,6 +222,7 @@ fn the_other_verbs_answer_in_the_same_form() {
     ask(&mut s, &["rollback", "1"]);
     ask(&mut s, &["show", "revision", "3"]);
     ask(&mut s, &["blame", "vpcs.blue"]);
+    ask(&mut s, &["explain", "interface", "wan0"]);
     ask(&mut s, &["tag", "good", "3"]);
     ask(&mut s, &["tags"]);
     ask(&mut s, &["tag", "--delete", "good"]);

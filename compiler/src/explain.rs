@@ -131,7 +131,7 @@ impl Compiler {
         explained
     }
 
-    fn vpc_name(&self, index: VpcIndex) -> Option<Name> {
+    pub(crate) fn vpc_name(&self, index: VpcIndex) -> Option<Name> {
         let mut names = self.state.configuration.vpc.keys();
         let name = names.find(|(name,)| self.vpc_index(name) == Some(index))?;
         Some(name.0.clone())

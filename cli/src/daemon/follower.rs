@@ -15,6 +15,7 @@ use rewire_dataplane::{Applied, Change, Gateway, GatewayError};
 use rewire_tables::TableOperation;
 
 use super::Daemon;
+use super::audit::Notes;
 use super::progress::{Live, Steps};
 use super::service::{self, Watchdog};
 use crate::{checker, settling};
@@ -41,6 +42,8 @@ pub(crate) struct Follower<'a> {
     failed: Option<u64>,
     is_ready: bool,
     watchdog: Watchdog,
+    /// Where the audit hears what is published, if there is one.
+    notes: Option<Notes>,
 }
 
 impl<'a> Follower<'a> {
@@ -55,7 +58,13 @@ impl<'a> Follower<'a> {
             failed: None,
             is_ready: false,
             watchdog: Watchdog::new(),
+            notes: None,
         }
+    }
+
+    /// Tells an audit what is published.
+    pub(crate) fn audited(&mut self, notes: Notes) {
+        self.notes = Some(notes);
     }
 
     /// Follows until the gateway stops.
@@ -248,6 +257,9 @@ impl<'a> Follower<'a> {
         let daemon = self.daemon;
         daemon.progress.at(revision, steps);
         let start = Instant::now();
+        if let Some(notes) = &self.notes {
+            notes.publish(&compiled.operations);
+        }
         let mut change = Change::from(compiled.into_parts());
         let applied = loop {
             match self.gateway.apply(revision, change) {
