@@ -78,6 +78,5 @@ fn every_entry_is_led_back_to_its_rows_and_their_authors() {
     s.rewire(&["explain", "interface", "none"]);
     s.rewire(&["explain", "nat", "none"]);
     s.rewire(&["explain", "peering", "none"]);
-    s.rewire(&["--json", "explain", "route", "blue", "10.9.3.1"]);
     assert_transcript!(s);
 }

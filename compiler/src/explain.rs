@@ -88,7 +88,10 @@ impl Compiler {
                     .collect();
                 let exposes = exposes_of(configuration, name).cloned().map(Entity::Expose);
                 let all = [Entity::Peering(name.clone())].into_iter();
-                self.entities(all.chain(senders).chain(exposes))
+                let mut explained = self.entities(all.chain(senders).chain(exposes));
+                // What is exposed as it is has no translation to be explained.
+                explained.retain(|found| !found.entries.is_empty());
+                explained
             }
         }
     }

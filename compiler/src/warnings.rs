@@ -51,8 +51,14 @@ pub fn warnings(configuration: &Configuration) -> Vec<Problem> {
     let effective = configuration.effective();
     let mut named: HashSet<RowKey> = HashSet::new();
     for row in configuration.rows() {
-        row.each_reference(&mut |_, key| {
-            named.insert(key);
+        row.each_reference(&mut |reference, key| {
+            // What is part of an object refers to it, too, and does not count.
+            let by = |(table, column): &(Table, &str)| {
+                *table == row.table() && reference.columns == [*column]
+            };
+            if NAMED.iter().any(|(.., referrers)| referrers.iter().any(by)) {
+                named.insert(key);
+            }
         });
     }
     let mut found = Vec::new();
