@@ -16,36 +16,76 @@ use super::{nat_policy, segment};
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
+/// The packets that are looked up at a time.
+const BATCH: usize = 64;
+
 pub(super) fn run<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &mut Burst<B, A>) {
-    burst.for_each(Node::Route, cx.counters, |packet| {
-        let destination = packet.destination();
-        let way = match cx.tables.way(packet.vpc, &traveller(packet)) {
-            Ok(way) => way,
-            Err(stop) => return Next::Drop(stopped(stop)),
-        };
-        packet.crossing = way.crossing;
-        match way.route {
-            Some(Route::Forward(hops)) => forward(packet, hops, destination),
-            Some(Route::Local) => match packet.origin {
-                Origin::Received(_) => Next::To(Node::Local),
-                // The gateway does not talk to itself.
-                Origin::Own(_) | Origin::OwnOnLink(_) => Next::Drop(DropReason::LocalNoService),
-            },
-            Some(Route::NatExternal) => Next::Drop(DropReason::NatNoMapping),
-            Some(Route::SubnetBroadcast) => Next::Drop(DropReason::SubnetBroadcast),
-            Some(Route::Blackhole) => Next::Drop(DropReason::RouteBlackhole),
-            Some(Route::Unreachable) => Next::Refuse(
-                DropReason::RouteUnreachable,
-                IcmpErrorKind::HostUnreachable.into(),
-            ),
-            // A way has an end.
-            Some(Route::Vpc(_) | Route::Peering { .. }) => Next::Drop(DropReason::GraphFault),
-            Some(Route::NotExposed) => {
-                Next::Refuse(DropReason::PeeringNotExposed, IcmpErrorKind::NoRoute.into())
-            }
-            None => Next::Refuse(DropReason::NoRoute, IcmpErrorKind::NoRoute.into()),
+    let inbox = burst.take_inbox(Node::Route, cx.counters);
+    for batch in inbox.chunks(BATCH) {
+        let mut routes = [None; BATCH];
+        look_up(cx, burst, batch, &mut routes);
+        for (&index, route) in batch.iter().zip(routes) {
+            let next = decide(cx, &mut burst.packets[usize::from(index)], route);
+            burst.dispatch(index, next);
         }
-    });
+    }
+    burst.return_inbox(inbox);
+}
+
+/// Looks the destinations of up to [`BATCH`] packets up in their own VPCs' tables, neighbors of one VPC together.
+fn look_up<'a, B: PacketBuffer, A: Family>(
+    cx: &Context<'a>,
+    burst: &Burst<B, A>,
+    batch: &[u16],
+    routes: &mut [Option<&'a Route>; BATCH],
+) {
+    let packet = |index: &u16| &burst.packets[usize::from(*index)];
+    let mut destinations = [A::Key::default(); BATCH];
+    for (destination, index) in destinations.iter_mut().zip(batch) {
+        *destination = packet(index).destination().key();
+    }
+    let mut start = 0;
+    for group in batch.chunk_by(|one, next| packet(one).vpc == packet(next).vpc) {
+        let range = start..start + group.len();
+        let vpc = cx.tables.vpc(packet(&group[0]).vpc);
+        vpc.route_batch::<A>(&destinations[range.clone()], &mut routes[range]);
+        start += group.len();
+    }
+}
+
+/// What becomes of a packet that has this route in its own VPC's table.
+fn decide<'a, B: PacketBuffer, A: Family>(
+    cx: &Context<'a>,
+    packet: &mut Packet<B, A>,
+    route: Option<&'a Route>,
+) -> Next<super::burst::IcmpErrorOf<A>> {
+    let destination = packet.destination();
+    let way = match cx.tables.follow(packet.vpc, route, &traveller(packet)) {
+        Ok(way) => way,
+        Err(stop) => return Next::Drop(stopped(stop)),
+    };
+    packet.crossing = way.crossing;
+    match way.route {
+        Some(Route::Forward(hops)) => forward(packet, hops, destination),
+        Some(Route::Local) => match packet.origin {
+            Origin::Received(_) => Next::To(Node::Local),
+            // The gateway does not talk to itself.
+            Origin::Own(_) | Origin::OwnOnLink(_) => Next::Drop(DropReason::LocalNoService),
+        },
+        Some(Route::NatExternal) => Next::Drop(DropReason::NatNoMapping),
+        Some(Route::SubnetBroadcast) => Next::Drop(DropReason::SubnetBroadcast),
+        Some(Route::Blackhole) => Next::Drop(DropReason::RouteBlackhole),
+        Some(Route::Unreachable) => Next::Refuse(
+            DropReason::RouteUnreachable,
+            IcmpErrorKind::HostUnreachable.into(),
+        ),
+        // A way has an end.
+        Some(Route::Vpc(_) | Route::Peering { .. }) => Next::Drop(DropReason::GraphFault),
+        Some(Route::NotExposed) => {
+            Next::Refuse(DropReason::PeeringNotExposed, IcmpErrorKind::NoRoute.into())
+        }
+        None => Next::Refuse(DropReason::NoRoute, IcmpErrorKind::NoRoute.into()),
+    }
 }
 
 /// A peering admits the packet that begins a connection. The others of that connection follow it, for as long as the
