@@ -101,7 +101,10 @@ proptest! {
                 merge(&mut document, json!({ "intents": { format!("{reach}-{name}"): intent } }));
             }
         }
-        let (compiler, _) = Compiler::compile(from_document(&document).unwrap(), 1).unwrap();
+        // What translates too many addresses does not compile.
+        let Ok((compiler, _)) = Compiler::compile(from_document(&document).unwrap(), 1) else {
+            return Ok(());
+        };
         for not_proven in compiler.prove() {
             let NotProven::Broken { reach, counterexample, .. } = not_proven else {
                 panic!("{not_proven}");
