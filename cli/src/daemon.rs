@@ -8,6 +8,7 @@
 //! | [`endpoint`] | takes connections; each has a thread of its own, in a bounded number |
 //! | [`metrics`] | answers scrapes |
 //! | [`audit`] | compares what commits have made of the tables with a whole compile, now and then |
+//! | feed | hears routing daemons ([`rewire_feed::Feeds`]) |
 
 pub(crate) mod administration;
 mod audit;
@@ -19,6 +20,8 @@ mod metrics;
 mod platform;
 mod progress;
 mod protocol;
+pub(crate) mod route_sources;
+pub(crate) mod routes;
 mod service;
 mod signals;
 pub(crate) mod status;
@@ -32,7 +35,8 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Instant;
 
 use rewire_configdb::Store;
-use rewire_dataplane::Shared;
+use rewire_dataplane::{RouteTable, Shared};
+use rewire_feed::Feeds;
 
 use crate::failure::{Code, Failure};
 
@@ -60,6 +64,8 @@ pub(crate) struct Options {
 /// What the daemon's threads share.
 pub(crate) struct Daemon {
     shared: Arc<Shared>,
+    /// Who can be asked for routes.
+    route_table: Option<RouteTable>,
     progress: progress::Progress,
     administration: administration::Administration,
     step_times: metrics::StepTimes,
@@ -98,6 +104,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let (kicks, kicked) = mpsc::sync_channel(1);
     let daemon = Arc::new(Daemon {
         shared: platform.gateway.shared(),
+        route_table: platform.gateway.route_table(),
         progress: progress::Progress::default(),
         administration: administration::Administration::default(),
         step_times: metrics::StepTimes::default(),
@@ -118,6 +125,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         driver = daemon.driver,
         "started"
     );
+    let inlet = platform.gateway.route_inlet();
+    let inlet = inlet.ok_or_else(|| Failure::new(Code::Failed, "learned routes have no way in"))?;
+    let feeds = Feeds::start(inlet, daemon.shared.route_sources().clone()).map_err(cannot_start)?;
     let connections = endpoint::Connections::default();
     let outcome = thread::scope(|scope| {
         let (stop_hears, stop_says) = UnixStream::pair().map_err(cannot_start)?;
@@ -132,7 +142,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             end.when_dropped().map_err(cannot_start)?,
         );
         let (follower_ends, endpoint_ends) = ends;
-        let mut follower = follower::Follower::new(&daemon, &platform.gateway, store);
+        let mut follower = follower::Follower::new(&daemon, &platform.gateway, &feeds, store);
         if let Some(((notes, notes_come), store)) = audited {
             follower.audited(notes);
             let daemon = &*daemon;
@@ -163,6 +173,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             )),
         }
     });
+    drop(feeds);
     platform.gateway.stop();
     drop(endpoint);
     tracing::info!("stopped");

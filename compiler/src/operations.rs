@@ -40,7 +40,9 @@ pub(crate) fn operations(
         }
     }
     // A VPC takes its routes with it.
-    removals.retain(|removal| !matches!(removal, RemoveRoute { vpc, .. } if gone.contains(vpc)));
+    removals.retain(|removal| {
+        !matches!(removal, RemoveRoute { vpc, .. } | RemoveRouteDistance { vpc, .. } if gone.contains(vpc))
+    });
     // Interfaces go before the VPCs that they are in, the other way round than they came.
     last.reverse();
     operations.extend(removals);
@@ -57,6 +59,10 @@ fn removal(set: &Entry) -> Option<TableOperation> {
             interface: *interface,
         },
         SetRoute { vpc, prefix, .. } => RemoveRoute {
+            vpc: *vpc,
+            prefix: *prefix,
+        },
+        SetRouteDistance { vpc, prefix, .. } => RemoveRouteDistance {
             vpc: *vpc,
             prefix: *prefix,
         },

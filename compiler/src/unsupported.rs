@@ -95,7 +95,6 @@ pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
         Row::Acl(_) => object("ACLs are"),
         Row::Policer(_) => object("policers are"),
         Row::Shaper(_) => object("shapers are"),
-        Row::RouteSource(_) => object("learned routes are"),
         Row::Exporter(_) => object("exporters of telemetry are"),
         Row::Probe(_) => object("probes are"),
         _ => None,
