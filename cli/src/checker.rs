@@ -8,27 +8,66 @@ use std::fmt;
 
 use rewire_compiler::{CompileError, Compiler, not_yet};
 use rewire_configdb::{Checker, StateReader};
-use rewire_schema::{Changeset, Configuration, Problem, meaning};
+use rewire_schema::{Changeset, Configuration, Path, Problem, Row, Table, meaning};
 
 /// Everything that is wrong with a configuration; none if it can be committed. Cost: the configuration.
 fn problems(configuration: &Configuration) -> Vec<Problem> {
     let mut problems = meaning::check(configuration);
     let effective = configuration.effective();
     problems.extend(effective.rows().filter_map(|row| not_yet(&row)));
+    if problems.is_empty() && !effective.intent.is_empty() {
+        problems = broken_intents(configuration.clone());
+    }
     problems.sort_by(|a, b| a.path.cmp(&b.path));
     problems
 }
 
-/// What keeps a configuration from being compiled, as a problem of its own place.
-fn problem(error: &CompileError) -> Problem {
-    let path = error.path().cloned().unwrap_or_default();
-    let text = error.to_string();
-    // The error begins with its path, and so does a problem.
-    let message = text.strip_prefix(&format!("{path}: ")).unwrap_or(&text);
-    Problem::new(path, message)
+/// The intents that are not proven. Cost: the configuration, and the proofs.
+fn broken_intents(configuration: Configuration) -> Vec<Problem> {
+    match Compiler::compile(configuration, 0) {
+        Ok((compiler, _)) => {
+            let broken = compiler.prove();
+            broken
+                .iter()
+                .map(|broken| at(broken.path(), broken))
+                .collect()
+        }
+        Err(errors) => errors.iter().map(problem).collect(),
+    }
 }
 
-/// The checker of a commit. Cost: the change.
+/// Whether a change may break an intent, or make one: what has to do with who gets where, and not with how fast, for how long,
+/// or who is told.
+fn touches_intents(changeset: &Changeset) -> bool {
+    changeset.iter().any(|change| {
+        !matches!(
+            change.row(),
+            Row::Conntrack(_)
+                | Row::Neighbor(_)
+                | Row::AddressSet(_)
+                | Row::Service(_)
+                | Row::Policer(_)
+                | Row::Shaper(_)
+                | Row::Exporter(_)
+                | Row::Probe(_)
+        )
+    })
+}
+
+/// What keeps a configuration from being compiled, as a problem of its own place.
+fn problem(error: &CompileError) -> Problem {
+    at(&error.path().cloned().unwrap_or_default(), error)
+}
+
+/// An error that begins with its path, as a problem, which does so by itself.
+fn at(path: &Path, error: &impl fmt::Display) -> Problem {
+    let text = error.to_string();
+    let message = text.strip_prefix(&format!("{path}: ")).unwrap_or(&text);
+    Problem::new(path.clone(), message)
+}
+
+/// The checker of a commit. Cost: the change; where there are intents, and the change may have to do with one, the
+/// configuration, which is compiled for the proof.
 pub(crate) fn checker() -> impl Checker {
     OfChange
 }
@@ -43,7 +82,12 @@ impl Checker for OfChange {
         changeset: &Changeset,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let problems = meaning::check_change_and(state, changeset, &not_yet)?;
-        Ok(refuse(problems)?)
+        refuse(problems)?;
+        let has_intents = || state.some_below(Table::Intent, &[], 1);
+        if touches_intents(changeset) && !has_intents()?.is_empty() {
+            refuse(broken_intents(state.configuration()?))?;
+        }
+        Ok(())
     }
 }
 

@@ -48,6 +48,7 @@ commands! {
     unlock::Unlock,
     log::Log,
     blame::Blame,
+    explain::Explain,
     rollback::Rollback,
     rewind::Rewind,
     revert::Revert,

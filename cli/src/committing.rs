@@ -72,6 +72,7 @@ pub(crate) fn commit(
             when::local(pending.deadline)
         ))?;
     }
+    warn(context, &store, revision, changeset);
     // A gateway need not wait for this process to let go of the store.
     drop(store);
     let live = wait.until_live(context, revision, durable)?;
@@ -93,6 +94,19 @@ pub(crate) fn commit(
             result
         },
     ))
+}
+
+/// Says what is odd about what was committed. The commit stands, whatever comes of this.
+fn warn(context: &Context, store: &Store, revision: u64, changeset: &Changeset) {
+    let Ok(rows) = store.reader(revision) else {
+        return;
+    };
+    match rewire_compiler::warnings_of_change(&rows, changeset) {
+        Ok(warnings) => warnings
+            .iter()
+            .for_each(|warning| context.note(&format!("warning: {warning}"))),
+        Err(error) => context.note(&format!("nobody looked for what is odd: {error}")),
+    }
 }
 
 /// The revisions of others that were merged with, the first and the last.

@@ -7,9 +7,11 @@
 //! | [`follower`] | reads the journal, compiles, hands over to the gateway's manager |
 //! | [`endpoint`] | takes connections; each has a thread of its own, in a bounded number |
 //! | [`metrics`] | answers scrapes |
+//! | [`audit`] | compares what commits have made of the tables with a whole compile, now and then |
 //! | feed | hears routing daemons ([`rewire_feed::Feeds`]) |
 
 pub(crate) mod administration;
+mod audit;
 mod endpoint;
 mod follower;
 mod lock;
@@ -51,6 +53,8 @@ pub(crate) struct Options {
     pub(crate) mempool_buffers: u32,
     /// Virtual ports, even where there is DPDK.
     pub(crate) virtual_ports: bool,
+    /// Whether the tables are audited.
+    pub(crate) audit: bool,
     /// What to log.
     pub(crate) log: String,
     /// Whether the log gets colours.
@@ -88,6 +92,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     log::start(&options.log, options.colour)?;
     let store = Store::open(&options.store)?;
     let path = store.path().to_owned();
+    let audited = match options.audit {
+        true => Some((audit::notes(), Store::open(&options.store)?)),
+        false => None,
+    };
     let _lock = lock::StoreLock::take(&path)?;
     let (listener, endpoint) = endpoint::bind(&options.socket)?;
     let metrics = options.metrics.map(metrics::Metrics::bind).transpose()?;
@@ -134,7 +142,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             end.when_dropped().map_err(cannot_start)?,
         );
         let (follower_ends, endpoint_ends) = ends;
-        let follower = follower::Follower::new(&daemon, &platform.gateway, &feeds, store);
+        let mut follower = follower::Follower::new(&daemon, &platform.gateway, &feeds, store);
+        if let Some(((notes, notes_come), store)) = audited {
+            follower.audited(notes);
+            let daemon = &*daemon;
+            start(scope, "audit", move || {
+                audit::run(daemon, &store, &notes_come)
+            })?;
+        }
         let follower = start(scope, "follower", move || {
             let _ends = follower_ends;
             follower.run(&kicked);

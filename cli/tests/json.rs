@@ -192,6 +192,8 @@ fn quiet_says_only_what_was_asked_for() {
 #[test]
 fn the_other_verbs_answer_in_the_same_form() {
     let mut s = Session::with_one_revision();
+    ask(&mut s, &["explain", "interface", "wan0"]);
+    ask(&mut s, &["explain", "route", "blue", "0.0.0.0/0"]);
     s.write(
         "one.yaml",
         "vpcs: {blue: {description: the first}, red: {}}",

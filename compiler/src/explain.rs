@@ -88,7 +88,10 @@ impl Compiler {
                     .collect();
                 let exposes = exposes_of(configuration, name).cloned().map(Entity::Expose);
                 let all = [Entity::Peering(name.clone())].into_iter();
-                self.entities(all.chain(senders).chain(exposes))
+                let mut explained = self.entities(all.chain(senders).chain(exposes));
+                // What is exposed as it is has no translation to be explained.
+                explained.retain(|found| !found.entries.is_empty());
+                explained
             }
         }
     }
@@ -131,7 +134,7 @@ impl Compiler {
         explained
     }
 
-    fn vpc_name(&self, index: VpcIndex) -> Option<Name> {
+    pub(crate) fn vpc_name(&self, index: VpcIndex) -> Option<Name> {
         let mut names = self.state.configuration.vpc.keys();
         let name = names.find(|(name,)| self.vpc_index(name) == Some(index))?;
         Some(name.0.clone())

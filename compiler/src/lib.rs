@@ -36,17 +36,21 @@ pub mod error;
 pub mod explain;
 mod exposes;
 mod indices;
+pub mod intents;
 mod operations;
 mod provenance;
 mod references;
 mod state;
 mod stored;
 mod unsupported;
+pub mod warnings;
 
 pub use compiler::{Compiled, Compiler, PortChange};
 pub use error::{CompileError, Errors};
 pub use explain::{Explanation, Question};
+pub use intents::{Counterexample, NotProven};
 pub use unsupported::{not_yet, unsupported};
+pub use warnings::{warnings, warnings_of_change};
 
 /// The most VPCs, and the most interfaces, that a configuration can have.
 pub const MOST_INDICES: u16 = u16::MAX;

@@ -4,9 +4,11 @@ mod effective;
 mod errors;
 mod histories;
 mod incremental;
+mod intents;
 mod law;
 mod peerings;
 mod snapshots;
+mod warnings;
 
 use rewire_schema::{Changeset, Configuration, from_document};
 use rewire_tables::{TableOperation, Tables};

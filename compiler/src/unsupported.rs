@@ -97,7 +97,6 @@ pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
         Row::Shaper(_) => object("shapers are"),
         Row::Exporter(_) => object("exporters of telemetry are"),
         Row::Probe(_) => object("probes are"),
-        Row::Intent(_) => object("intents are"),
         _ => None,
     }
 }

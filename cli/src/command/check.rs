@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use rewire_configdb::{CommitRequest, Counts};
+use rewire_schema::Configuration;
 use serde_json::json;
 
 use crate::answer::Answer;
@@ -15,6 +16,9 @@ use crate::view::{self, State, revisions};
 ///
 /// A document goes through all that `load` asks of it; the store is not needed. The candidate goes through all that a
 /// commit asks of it, merged with what others committed since, in a transaction that is taken back.
+///
+/// What is probably not meant is warned of on standard error: of a document always, of the candidate with --full; a commit
+/// warns of what it changes.
 ///
 /// What passes compiles, so that neither need be compiled to know. --full does it all the same, at the cost of the
 /// configuration.
@@ -43,6 +47,7 @@ impl Check {
                 }
             }
             drop(waiting);
+            warn(context, &source.configuration);
             return Ok(context.done(
                 || format!("{name} is good: {rows} rows\n"),
                 || json!({ "document": name, "rows": rows }),
@@ -65,7 +70,9 @@ impl Check {
             merged = store.check(request, &mut checker::checker())?.merged;
         }
         if self.full {
-            checker::compile(State::Candidate(None).configuration(context, &store)?)?;
+            let configuration = State::Candidate(None).configuration(context, &store)?;
+            warn(context, &configuration);
+            checker::compile(configuration)?;
         }
         drop(waiting);
         let (base, counts) = (candidate.base, Counts::of(&candidate.changeset));
@@ -78,5 +85,12 @@ impl Check {
             || format!("the candidate is good: {} against revision {base}{others}\n", view::sentence(counts)),
             || json!({ "candidate": name, "base": base, "rows": view::counts_json(counts), "merged": merged }),
         ))
+    }
+}
+
+/// Says what is odd about a whole configuration, and refuses nothing.
+fn warn(context: &Context, configuration: &Configuration) {
+    for warning in rewire_compiler::warnings(configuration) {
+        context.note(&format!("warning: {warning}"));
     }
 }

@@ -29,6 +29,9 @@ pub(crate) struct Run {
     /// Open no port: everything works, and no packet comes in
     #[arg(long = "virtual")]
     virtual_ports: bool,
+    /// Do without the audit, which compares the tables with a whole compile now and then, and keeps a copy of them for it
+    #[arg(long)]
+    no_audit: bool,
     /// What to log: a level, or target=level separated by commas
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info", hide_env_values = true)]
     log: String,
@@ -63,6 +66,7 @@ impl Run {
             hugepages: !self.no_huge,
             mempool_buffers: self.mempool_buffers,
             virtual_ports: self.virtual_ports,
+            audit: !self.no_audit,
             log: self.log,
             colour: context.colour_errors(),
         })?;

@@ -18,6 +18,7 @@ use rewire_feed::{Feeds, SourceConfig};
 use rewire_tables::TableOperation;
 
 use super::Daemon;
+use super::audit::Notes;
 use super::progress::{Live, Steps};
 use super::route_sources;
 use super::service::{self, Watchdog};
@@ -48,6 +49,8 @@ pub(crate) struct Follower<'a> {
     failed: Option<u64>,
     is_ready: bool,
     watchdog: Watchdog,
+    /// Where the audit hears what is published, if there is one.
+    notes: Option<Notes>,
 }
 
 impl<'a> Follower<'a> {
@@ -69,7 +72,13 @@ impl<'a> Follower<'a> {
             failed: None,
             is_ready: false,
             watchdog: Watchdog::new(),
+            notes: None,
         }
+    }
+
+    /// Tells an audit what is published.
+    pub(crate) fn audited(&mut self, notes: Notes) {
+        self.notes = Some(notes);
     }
 
     /// Follows until the gateway stops.
@@ -272,6 +281,9 @@ impl<'a> Follower<'a> {
         let daemon = self.daemon;
         daemon.progress.at(revision, steps);
         let start = Instant::now();
+        if let Some(notes) = &self.notes {
+            notes.publish(&compiled.operations);
+        }
         let mut change = Change::from(compiled.into_parts());
         let sources = self.new_sources();
         change.sources.clone_from(&sources);

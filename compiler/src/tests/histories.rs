@@ -31,7 +31,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// What is left of a configuration when all that errors point at is taken out.
-fn sensible(mut configuration: Configuration) -> Configuration {
+pub(super) fn sensible(mut configuration: Configuration) -> Configuration {
     loop {
         configuration = consistent(&configuration);
         let Err(errors) = Compiler::compile(configuration.clone(), 0) else {

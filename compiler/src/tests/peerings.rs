@@ -27,7 +27,7 @@ const PREFIXES: [&str; 9] = [
 const SEEN: [&str; 4] = ["10.9.0.0/28", "10.9.0.0/29", "10.9.0.8/29", "10.9.0.9/32"];
 
 /// A few rows of a peering, a route, or what stands beside them.
-fn rows() -> impl Strategy<Value = Vec<Row>> {
+pub(super) fn rows() -> impl Strategy<Value = Vec<Row>> {
     let peering = select(&["p", "q", "r"][..]);
     let sides = select(&[("a", "b"), ("b", "a"), ("b", "c"), ("c", "a"), ("a", "c")][..]);
     let prefixes = || prop::collection::btree_set(select(&PREFIXES[..]), 0..3);

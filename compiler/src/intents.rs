@@ -1,0 +1,249 @@
+//! Intents, proven over all packets: what is never to get from one VPC to another, and what always.
+//!
+//! A packet that begins a connection gets where the tables lead it by its destination, its sender, its protocol and its port.
+//! The proof takes all such packets at once: as boxes in these four dimensions, which are cut wherever the tables tell
+//! two packets apart (Kazemian, Varghese and McKeown, "Header space analysis", NSDI 2012). Each box ends at one verdict for
+//! all of its packets, so that what is said is exact: one packet of a box that breaks the intent breaks it.
+//!
+//! What is spoken of: whole packets, unicast, that begin a connection, as the tables of one revision treat them. A packet gets to
+//! a VPC when it leaves by an interface of it. What depends on more than that is not looked at: hop limits, link addresses
+//! that nobody answers for, sizes, ports of a masquerade that are used up, learned routes. What cannot be
+//! reasoned about exactly is refused, by name, and never assumed: see [`NotProven`].
+
+mod network;
+mod space;
+mod walk;
+
+use std::fmt;
+use std::net::IpAddr;
+
+use rewire_schema::model::IntentRow;
+use rewire_schema::types::{InterfaceType, Name, Protocol, Reachability};
+use rewire_schema::{Path, Row};
+
+use crate::Question;
+use crate::compiler::Compiler;
+use network::Network;
+use space::{Headers, PORT_PROTOCOLS, headers_of, unicast};
+use walk::{End, Verdict, Walk};
+
+/// The most boxes that the proof of one intent may take apart. At about a microsecond each, a proof takes seconds at most.
+pub const MOST_BOXES: usize = 4_000_000;
+
+/// An intent that does not hold, or that cannot be proven.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotProven {
+    /// A packet breaks the intent.
+    #[error("{path}: {}", broken(.reach, .from, .to, .counterexample))]
+    Broken {
+        /// The intent.
+        path: Path,
+        /// What it says.
+        reach: Reachability,
+        /// Where the packets come from.
+        from: Name,
+        /// Where they never, or always, get.
+        to: Name,
+        /// A packet for which that is not so.
+        counterexample: Box<Counterexample>,
+    },
+    /// Something that decides about the packets is not reasoned about.
+    #[error("{path}: this cannot be proven yet: {what}")]
+    NotExact {
+        /// The intent.
+        path: Path,
+        /// What stands in the way.
+        what: String,
+    },
+    /// The proof would take too long.
+    #[error("{path}: not proven within {MOST_BOXES} boxes; say it of fewer addresses")]
+    TooLarge {
+        /// The intent.
+        path: Path,
+    },
+}
+
+impl NotProven {
+    /// The intent.
+    pub fn path(&self) -> &Path {
+        match self {
+            NotProven::Broken { path, .. }
+            | NotProven::NotExact { path, .. }
+            | NotProven::TooLarge { path } => path,
+        }
+    }
+}
+
+fn broken(reach: &Reachability, from: &Name, to: &Name, counterexample: &Counterexample) -> String {
+    match reach {
+        Reachability::Never => {
+            format!("VPC \"{from}\" is never to reach \"{to}\", but {counterexample}")
+        }
+        Reachability::Always => {
+            format!("VPC \"{from}\" is always to reach \"{to}\", but {counterexample}")
+        }
+    }
+}
+
+/// A packet, and what happens to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counterexample {
+    /// The sender.
+    pub source: IpAddr,
+    /// The destination, as the sender writes it.
+    pub destination: IpAddr,
+    /// The protocol above IP.
+    pub protocol: u8,
+    /// The port that it goes to, for a protocol with ports.
+    pub destination_port: Option<u16>,
+    /// The interface that it enters by.
+    pub interface: Name,
+    /// The entries that it meets, in order, and what becomes of it.
+    pub steps: Vec<String>,
+}
+
+impl fmt::Display for Counterexample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = |address: &IpAddr, port: Option<u16>| match (address, port) {
+            (IpAddr::V6(address), Some(port)) => format!("[{address}]:{port}"),
+            (address, Some(port)) => format!("{address}:{port}"),
+            (address, None) => address.to_string(),
+        };
+        let source_port = self.destination_port.map(|_| SOURCE_PORT);
+        write!(
+            f,
+            "{} → {} {}, enters {}",
+            end(&self.source, source_port),
+            end(&self.destination, self.destination_port),
+            Protocol::Number(self.protocol),
+            self.interface
+        )?;
+        self.steps.iter().try_for_each(|step| write!(f, ", {step}"))
+    }
+}
+
+/// The port that counterexamples come from: nothing asks for it (RFC 6335, section 6: the first dynamic port).
+pub const SOURCE_PORT: u16 = 49_152;
+
+impl Compiler {
+    /// Proves every intent of the configuration; gives back those that are not proven, in the order of their names.
+    ///
+    /// Cost: nothing where there is no intent. Otherwise the configuration once, and for each intent the boxes that its packets
+    /// fall apart into, at most [`MOST_BOXES`].
+    pub fn prove(&self) -> Vec<NotProven> {
+        let intents = &self.state.configuration.intent;
+        if intents.is_empty() {
+            return Vec::new();
+        }
+        let mut network = Network::of(&self.state);
+        let intents = intents.values();
+        intents
+            .filter_map(|intent| self.prove_one(intent, &mut network).err())
+            .collect()
+    }
+
+    fn prove_one(&self, intent: &IntentRow, network: &mut Network) -> Result<(), NotProven> {
+        let path = Row::from(intent.clone()).path();
+        self.expect_exact(&path)?;
+        // Whatever nothing enters by sends nothing.
+        let Some(interface) = self.entrance(&intent.from_vpc) else {
+            return Ok(());
+        };
+        let unknown = |vpc: &Name| NotProven::NotExact {
+            path: path.clone(),
+            what: format!("there is no VPC \"{vpc}\""),
+        };
+        let vpc = |name: &Name| self.vpc_index(name).ok_or_else(|| unknown(name));
+        let (from, to) = (vpc(&intent.from_vpc)?, vpc(&intent.to_vpc)?);
+        let mut walk = Walk::new(network, from, to);
+        for headers in headers_of(intent).iter().flat_map(unicast) {
+            let breaks = |verdict: Verdict| match intent.reach {
+                Reachability::Never => verdict != Verdict::Stays,
+                Reachability::Always => verdict != Verdict::Reaches,
+            };
+            let end = walk
+                .first(headers, &breaks)
+                .map_err(|_| NotProven::TooLarge { path: path.clone() })?;
+            if let Some(end) = end {
+                return Err(NotProven::Broken {
+                    path,
+                    reach: intent.reach,
+                    from: intent.from_vpc.clone(),
+                    to: intent.to_vpc.clone(),
+                    counterexample: Box::new(self.counterexample(interface, &end)),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The first interface that packets of a VPC can enter by.
+    fn entrance(&self, vpc: &Name) -> Option<&Name> {
+        let mut interfaces = self.state.configuration.interface.values();
+        let enters = interfaces
+            .find(|row| row.vpc == *vpc && row.kind() != InterfaceType::Loopback && !row.disabled);
+        enters.map(|row| &row.name)
+    }
+
+    /// Refuses what would change who gets where and is not looked at.
+    fn expect_exact(&self, path: &Path) -> Result<(), NotProven> {
+        let configuration = &self.state.configuration;
+        let not_exact = |what| {
+            Err(NotProven::NotExact {
+                path: path.clone(),
+                what,
+            })
+        };
+        let mut interfaces = configuration.interface.values();
+        if let Some(row) = interfaces.find(|row| row.acl_in.is_some() || row.acl_out.is_some()) {
+            return not_exact(format!("interface \"{}\" has an ACL", row.name));
+        }
+        let mut peerings = configuration.peering.values();
+        if let Some(row) = peerings.find(|row| row.acl.is_some()) {
+            return not_exact(format!("peering \"{}\" has an ACL", row.name));
+        }
+        if let Some((name,)) = configuration.route_source.keys().next() {
+            return not_exact(format!(
+                "route source \"{name}\" makes routes that no revision holds"
+            ));
+        }
+        Ok(())
+    }
+
+    fn counterexample(&self, interface: &Name, end: &End) -> Counterexample {
+        let Headers { entry, .. } = &end.headers;
+        let holds =
+            |protocol: &u8| entry.protocols.0 <= *protocol && *protocol <= entry.protocols.1;
+        let likely = [6, 17, if entry.is_ipv4 { 1 } else { 58 }];
+        let protocol = *likely
+            .iter()
+            .find(|p| holds(p))
+            .unwrap_or(&entry.protocols.0);
+        let port = PORT_PROTOCOLS
+            .contains(&protocol)
+            .then_some(entry.ports.0.max(1).min(entry.ports.1));
+        let address = |number| space::address(entry.is_ipv4, number);
+        let vpc = |index| self.vpc_name(index);
+        let mut steps = Vec::new();
+        if end.headers.is_translated {
+            let to = address(end.headers.destination.0);
+            steps.push(format!("translated to {to}"));
+        }
+        if let Some(vpc) = vpc(end.headers.vpc_after_nat) {
+            let to = address(end.headers.destination.0);
+            let routes = self.explain(&Question::Address(vpc, to));
+            let routes = routes.into_iter().flat_map(|found| found.entries);
+            // It meets no entry of a table that it does not get into.
+            steps.extend(routes.take(end.lookups));
+        }
+        steps.push(end.why.to_string());
+        Counterexample {
+            source: address(entry.source.0),
+            destination: address(entry.destination.0),
+            protocol,
+            destination_port: port,
+            interface: interface.clone(),
+            steps,
+        }
+    }
+}

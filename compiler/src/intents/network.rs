@@ -1,0 +1,213 @@
+//! The tables as intervals of addresses, so that boxes can be cut along them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use ipnet::IpNet;
+use rewire_tables::{
+    InterfaceIndex, PeeringIndex, PortForward, Route, StaticNat, TableOperation, VpcIndex,
+};
+
+use super::space::{Interval, number};
+use crate::dependencies::all;
+use crate::derive::derive;
+use crate::entries::Entries;
+use crate::state::State;
+
+/// Intervals that are apart, in order, with what is said of each. What lies between them has nothing said of it.
+pub(super) type Intervals<V> = Rc<Vec<(Interval<u128>, V)>>;
+
+type Prefixes<V> = Vec<(IpNet, V)>;
+
+/// What the tables of one revision hold, as far as it decides who gets where.
+#[derive(Default)]
+pub(super) struct Network {
+    interfaces: HashMap<InterfaceIndex, VpcIndex>,
+    routes: HashMap<VpcIndex, Prefixes<Rc<Route>>>,
+    senders: HashMap<(PeeringIndex, VpcIndex), Prefixes<bool>>,
+    statics: BTreeMap<(VpcIndex, IpAddr), StaticNat>,
+    forwards: BTreeMap<(VpcIndex, IpAddr), Vec<(u8, u16, PortForward)>>,
+    /// The intervals that were asked for so far.
+    route_intervals: HashMap<(VpcIndex, bool), Intervals<Rc<Route>>>,
+    sender_intervals: HashMap<(PeeringIndex, VpcIndex, bool), Intervals<bool>>,
+}
+
+impl Network {
+    /// What a state compiles to. Cost: the configuration.
+    pub(super) fn of(state: &State) -> Network {
+        let mut network = Network::default();
+        // A state that the compiler holds was compiled, so nothing is wrong with it.
+        let entries = derive(state, &all(state)).unwrap_or_default();
+        for entries in entries {
+            match entries {
+                Entries::One(one) => one.into_iter().for_each(|one| network.add(one)),
+                Entries::Many(many) => many.into_values().for_each(|one| network.add(one)),
+            }
+        }
+        network
+    }
+
+    fn add(&mut self, operation: TableOperation) {
+        use TableOperation as Op;
+        match operation {
+            Op::SetInterface { interface, value } => {
+                self.interfaces.insert(interface, value.vpc);
+            }
+            Op::SetRoute { vpc, prefix, route } => {
+                let routes = self.routes.entry(vpc).or_default();
+                routes.push((prefix, Rc::new(route)));
+            }
+            Op::SetSender {
+                peering,
+                vpc,
+                prefix,
+                admitted,
+            } => {
+                let senders = self.senders.entry((peering, vpc)).or_default();
+                senders.push((prefix, admitted));
+            }
+            Op::SetStaticNat { value } => {
+                let key = (value.external_vpc, value.external);
+                self.statics.insert(key, (*value).clone());
+            }
+            Op::SetPortForward { key, value } => {
+                let forwards = self.forwards.entry((key.vpc, key.address)).or_default();
+                forwards.push((key.protocol, key.port, value));
+            }
+            // Who a sender is afterwards does not decide whether the packet gets there.
+            _ => {}
+        }
+    }
+
+    /// The VPC of an interface.
+    pub(super) fn vpc_of(&self, interface: InterfaceIndex) -> Option<VpcIndex> {
+        self.interfaces.get(&interface).copied()
+    }
+
+    /// The routes of a VPC, by destination.
+    pub(super) fn routes(&mut self, vpc: VpcIndex, is_ipv4: bool) -> Intervals<Rc<Route>> {
+        let routes = self.routes.get(&vpc);
+        let intervals = self.route_intervals.entry((vpc, is_ipv4));
+        Rc::clone(intervals.or_insert_with(|| flatten(routes, is_ipv4)))
+    }
+
+    /// Whom a side of a peering admits, by sender.
+    pub(super) fn senders(
+        &mut self,
+        peering: PeeringIndex,
+        vpc: VpcIndex,
+        is_ipv4: bool,
+    ) -> Intervals<bool> {
+        let senders = self.senders.get(&(peering, vpc));
+        let intervals = self.sender_intervals.entry((peering, vpc, is_ipv4));
+        Rc::clone(intervals.or_insert_with(|| flatten(senders, is_ipv4)))
+    }
+
+    /// The static translation of an external address.
+    pub(super) fn static_at(&self, vpc: VpcIndex, address: IpAddr) -> Option<&StaticNat> {
+        self.statics.get(&(vpc, address))
+    }
+
+    /// The port forwards of an external address: protocol, port, where to.
+    pub(super) fn forwards_at(&self, vpc: VpcIndex, address: IpAddr) -> &[(u8, u16, PortForward)] {
+        let forwards = self.forwards.get(&(vpc, address));
+        forwards.map_or(&[], Vec::as_slice)
+    }
+
+    /// The external addresses of NAT between two, both included, in order.
+    pub(super) fn external(&self, vpc: VpcIndex, between: Interval<IpAddr>) -> Vec<IpAddr> {
+        let range = (vpc, between.0)..=(vpc, between.1);
+        let statics = self.statics.range(range.clone()).map(|((_, a), _)| *a);
+        let forwards = self.forwards.range(range).map(|((_, a), _)| *a);
+        let mut addresses: Vec<IpAddr> = statics.chain(forwards).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
+    }
+}
+
+/// Prefixes as the intervals of those addresses for which each is the longest.
+fn flatten<V: Clone>(prefixes: Option<&Prefixes<V>>, is_ipv4: bool) -> Intervals<V> {
+    let family = |net: &&(IpNet, V)| net.0.addr().is_ipv4() == is_ipv4;
+    let mut sorted: Vec<&(IpNet, V)> = prefixes.into_iter().flatten().filter(family).collect();
+    sorted.sort_by_key(|(net, _)| (number(net.network()), net.prefix_len()));
+    let mut intervals = Vec::new();
+    // Those that hold the place, the longest last; and the first address that is not said of yet.
+    let mut open: Vec<(u128, &V)> = Vec::new();
+    let mut at = 0u128;
+    fn close<V: Clone>(
+        open: &mut Vec<(u128, &V)>,
+        at: &mut u128,
+        intervals: &mut Vec<(Interval<u128>, V)>,
+        until: Option<u128>,
+    ) {
+        while let Some((last, value)) = open.last().copied() {
+            if until.is_some_and(|until| last >= until) {
+                break;
+            }
+            if *at <= last {
+                intervals.push(((*at, last), value.clone()));
+            }
+            open.pop();
+            match last.checked_add(1) {
+                Some(next) => *at = (*at).max(next),
+                // Nothing comes after the last address there is.
+                None => return,
+            }
+        }
+    }
+    for (net, value) in sorted {
+        let (first, last) = (number(net.network()), number(net.broadcast()));
+        close(&mut open, &mut at, &mut intervals, Some(first));
+        if let Some((_, around)) = open.last()
+            && at < first
+        {
+            intervals.push(((at, first - 1), (*around).clone()));
+        }
+        at = first;
+        open.push((last, value));
+    }
+    close(&mut open, &mut at, &mut intervals, None);
+    Rc::new(intervals)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The oracle: the longest prefix of each address, by looking at all of them.
+        #[test]
+        fn intervals_say_what_the_longest_prefix_says(
+            prefixes in prop::collection::btree_map((0u32..64, 26u8..=32), 0u8..9, 0..12),
+            all in prop::option::of(0u8..9),
+            end in prop::option::of(0u8..9),
+        ) {
+            let mut nets: BTreeMap<IpNet, u8> = BTreeMap::new();
+            for ((bits, length), value) in prefixes {
+                let net = ipnet::Ipv4Net::new(Ipv4Addr::from_bits(bits), length).unwrap();
+                nets.insert(net.trunc().into(), value);
+            }
+            nets.extend(all.map(|value| ("0.0.0.0/0".parse().unwrap(), value)));
+            nets.extend(end.map(|value| ("255.255.255.255/32".parse().unwrap(), value)));
+            let prefixes: Prefixes<u8> = nets.clone().into_iter().collect();
+            let intervals = flatten(Some(&prefixes), true);
+            for pair in intervals.windows(2) {
+                prop_assert!(pair[0].0.1 < pair[1].0.0, "apart and in order");
+            }
+            for bits in (0..70).chain([u32::MAX - 1, u32::MAX]) {
+                let address = IpAddr::V4(Ipv4Addr::from_bits(bits));
+                let best = nets.iter().filter(|(net, _)| net.contains(&address));
+                let best = best.max_by_key(|(net, _)| net.prefix_len()).map(|(_, value)| *value);
+                let at = u128::from(bits);
+                let found = intervals.iter().find(|((first, last), _)| *first <= at && at <= *last);
+                prop_assert_eq!(found.map(|(_, value)| *value), best, "{}", address);
+            }
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! The walk of a box: as the graph walks a packet (`ingress_nat`, then `route`), with a cut wherever it tells two apart.
+
+use std::fmt;
+
+use rewire_tables::{MOST_LOOKUPS, PeeringIndex, Route, VpcIndex};
+
+use super::MOST_BOXES;
+use super::network::Network;
+use super::space::{Entry, Headers, address, number, shared};
+
+/// What becomes of all packets of a box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// They get to the VPC.
+    Reaches,
+    /// Some flows get there, and some do not: next hops share them.
+    Shared,
+    /// They do not.
+    Stays,
+}
+
+/// Why a box ended where it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    Leaves,
+    LeavesElsewhere,
+    SomeLeave,
+    NoRoute,
+    NotAdmitted,
+    Transit,
+    TooManyLookups,
+    Local,
+    NoMapping,
+    Dropped,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Why::Leaves => "leaves there",
+            Why::LeavesElsewhere => "leaves elsewhere",
+            Why::SomeLeave => "leaves there by some of its next hops",
+            Why::NoRoute => "no route leads on",
+            Why::NotAdmitted => "the peering does not admit the sender",
+            Why::Transit => "it would cross a second peering",
+            Why::TooManyLookups => "it is looked up in too many VPCs",
+            Why::Local => "it is for the gateway itself",
+            Why::NoMapping => "no rule of NAT says to whom",
+            Why::Dropped => "dropped",
+        })
+    }
+}
+
+/// A box at the end of its walk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    pub(super) headers: Headers,
+    pub(super) verdict: Verdict,
+    pub(super) why: Why,
+    /// The route tables that it was looked up in.
+    pub(super) lookups: usize,
+}
+
+/// There are more boxes than a proof may take apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TooManyBoxes;
+
+/// A box on its way: in the table of a VPC, across a peering or not.
+struct Step {
+    headers: Headers,
+    vpc: VpcIndex,
+    has_crossed: bool,
+    lookups: usize,
+}
+
+pub(super) struct Walk<'a> {
+    network: &'a mut Network,
+    from: VpcIndex,
+    to: VpcIndex,
+    /// The boxes that may still be made.
+    left: usize,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(network: &'a mut Network, from: VpcIndex, to: VpcIndex) -> Self {
+        Walk {
+            network,
+            from,
+            to,
+            left: MOST_BOXES,
+        }
+    }
+
+    /// The first box of `entry` whose verdict is one that is looked for.
+    pub(super) fn first(
+        &mut self,
+        entry: Entry,
+        looked_for: &dyn Fn(Verdict) -> bool,
+    ) -> Result<Option<End>, TooManyBoxes> {
+        let mut steps = Vec::new();
+        let mut ends = Vec::new();
+        self.enter(entry, &mut steps, &mut ends)?;
+        loop {
+            for end in ends.drain(..) {
+                if looked_for(end.verdict) {
+                    return Ok(Some(end));
+                }
+            }
+            let Some(step) = steps.pop() else {
+                return Ok(None);
+            };
+            self.route(&step, &mut steps, &mut ends)?;
+        }
+    }
+
+    fn count(&mut self, boxes: usize) -> Result<(), TooManyBoxes> {
+        self.left = self.left.checked_sub(boxes).ok_or(TooManyBoxes)?;
+        Ok(())
+    }
+
+    /// Ingress NAT: what is for an external address is led elsewhere.
+    fn enter(
+        &mut self,
+        entry: Entry,
+        steps: &mut Vec<Step>,
+        ends: &mut Vec<End>,
+    ) -> Result<(), TooManyBoxes> {
+        let to = |number| address(entry.is_ipv4, number);
+        let (first, last) = entry.destination;
+        let external = self.network.external(self.from, (to(first), to(last)));
+        self.count(external.len() + 1)?;
+        // What lies between the external addresses stays as it is.
+        let mut next = Some(first);
+        for at in external.iter().map(|address| number(*address)) {
+            let Some(begin) = next else { break };
+            if begin < at {
+                self.begin(entry, (begin, at - 1), steps);
+            }
+            self.translate(entry, at, steps, ends)?;
+            next = at.checked_add(1).filter(|next| *next <= last);
+        }
+        if let Some(begin) = next {
+            self.begin(entry, (begin, last), steps);
+        }
+        Ok(())
+    }
+
+    /// Packets that are not translated.
+    fn begin(&self, entry: Entry, destination: (u128, u128), steps: &mut Vec<Step>) {
+        let entry = Entry {
+            destination,
+            ..entry
+        };
+        steps.push(Step {
+            headers: Headers {
+                entry,
+                destination,
+                is_translated: false,
+                vpc_after_nat: self.from,
+            },
+            vpc: self.from,
+            has_crossed: false,
+            lookups: 1,
+        });
+    }
+
+    /// Packets for one external address: a port forward goes before a static translation.
+    fn translate(
+        &mut self,
+        entry: Entry,
+        at: u128,
+        steps: &mut Vec<Step>,
+        ends: &mut Vec<End>,
+    ) -> Result<(), TooManyBoxes> {
+        let here = Entry {
+            destination: (at, at),
+            ..entry
+        };
+        let external = address(entry.is_ipv4, at);
+        let mut rest = vec![here];
+        let forwards = self.network.forwards_at(self.from, external).to_vec();
+        for (protocol, port, to) in forwards {
+            let rule = Entry {
+                protocols: (protocol, protocol),
+                ports: (port, port),
+                ..here
+            };
+            if let Some(entry) = here.shared(&rule) {
+                let destination = number(to.address);
+                self.lead(entry, destination, (to.vpc, to.peering), steps, ends)?;
+            }
+            rest = rest.iter().flat_map(|entry| entry.without(&rule)).collect();
+            self.count(rest.len())?;
+        }
+        let to = self.network.static_at(self.from, external).cloned();
+        for entry in rest {
+            match &to {
+                Some(to) => {
+                    let (destination, to) = (number(to.internal), (to.internal_vpc, to.peering));
+                    self.lead(entry, destination, to, steps, ends)?;
+                }
+                None => self.begin(entry, entry.destination, steps),
+            }
+        }
+        Ok(())
+    }
+
+    /// Packets that a translation leads to one address, across a peering or not.
+    fn lead(
+        &mut self,
+        entry: Entry,
+        destination: u128,
+        (vpc, peering): (VpcIndex, Option<PeeringIndex>),
+        steps: &mut Vec<Step>,
+        ends: &mut Vec<End>,
+    ) -> Result<(), TooManyBoxes> {
+        let headers = Headers {
+            entry,
+            destination: (destination, destination),
+            is_translated: true,
+            vpc_after_nat: vpc,
+        };
+        let next = |headers, has_crossed| Step {
+            headers,
+            vpc,
+            has_crossed,
+            lookups: 1,
+        };
+        match peering {
+            None => steps.push(next(headers, false)),
+            Some(peering) => {
+                let admitted = self.admitted(headers, (peering, self.from), 0, ends)?;
+                for headers in admitted {
+                    steps.push(next(headers, true));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What of a box a side of a peering admits. The rest ends here.
+    fn admitted(
+        &mut self,
+        headers: Headers,
+        (peering, from): (PeeringIndex, VpcIndex),
+        lookups: usize,
+        ends: &mut Vec<End>,
+    ) -> Result<Vec<Headers>, TooManyBoxes> {
+        let is_ipv4 = headers.entry.is_ipv4;
+        let senders = self.network.senders(peering, from, is_ipv4);
+        let mut admitted = Vec::new();
+        let cut = |source| Headers {
+            entry: Entry {
+                source,
+                ..headers.entry
+            },
+            ..headers
+        };
+        for (source, admits) in parts(headers.entry.source, &senders) {
+            self.count(1)?;
+            match admits {
+                Some(true) => admitted.push(cut(source)),
+                _ => ends.push(End {
+                    headers: cut(source),
+                    verdict: Verdict::Stays,
+                    why: Why::NotAdmitted,
+                    lookups,
+                }),
+            }
+        }
+        Ok(admitted)
+    }
+
+    /// The route table of a VPC.
+    fn route(
+        &mut self,
+        step: &Step,
+        steps: &mut Vec<Step>,
+        ends: &mut Vec<End>,
+    ) -> Result<(), TooManyBoxes> {
+        let routes = self.network.routes(step.vpc, step.headers.entry.is_ipv4);
+        for (destination, route) in parts(step.headers.destination, &routes) {
+            self.count(1)?;
+            let mut headers = step.headers;
+            headers.destination = destination;
+            if !headers.is_translated {
+                headers.entry.destination = destination;
+            }
+            let lookups = step.lookups;
+            let stays = |why| End {
+                headers,
+                verdict: Verdict::Stays,
+                why,
+                lookups,
+            };
+            let next = match route.as_deref() {
+                Some(Route::Vpc(vpc)) => (*vpc, None),
+                Some(Route::Peering { peering, vpc }) => (*vpc, Some(*peering)),
+                Some(Route::Forward(hops)) => {
+                    let vpcs = hops.iter().map(|hop| self.network.vpc_of(hop.interface()));
+                    let there = vpcs.filter(|vpc| *vpc == Some(self.to)).count();
+                    let (verdict, why) = match there {
+                        0 => (Verdict::Stays, Why::LeavesElsewhere),
+                        there if there == hops.iter().len() => (Verdict::Reaches, Why::Leaves),
+                        _ => (Verdict::Shared, Why::SomeLeave),
+                    };
+                    ends.push(End {
+                        headers,
+                        verdict,
+                        why,
+                        lookups,
+                    });
+                    continue;
+                }
+                Some(Route::Local) => {
+                    ends.push(stays(Why::Local));
+                    continue;
+                }
+                Some(Route::NatExternal) => {
+                    ends.push(stays(Why::NoMapping));
+                    continue;
+                }
+                None => {
+                    ends.push(stays(Why::NoRoute));
+                    continue;
+                }
+                Some(_) => {
+                    ends.push(stays(Why::Dropped));
+                    continue;
+                }
+            };
+            let (vpc, peering) = next;
+            let admitted = match peering {
+                Some(_) if step.has_crossed => {
+                    ends.push(stays(Why::Transit));
+                    continue;
+                }
+                Some(peering) => self.admitted(headers, (peering, step.vpc), lookups, ends)?,
+                None => vec![headers],
+            };
+            for headers in admitted {
+                if step.lookups == MOST_LOOKUPS {
+                    ends.push(End {
+                        headers,
+                        verdict: Verdict::Stays,
+                        why: Why::TooManyLookups,
+                        lookups,
+                    });
+                    continue;
+                }
+                steps.push(Step {
+                    headers,
+                    vpc,
+                    has_crossed: step.has_crossed || peering.is_some(),
+                    lookups: step.lookups + 1,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An interval cut along intervals, with what is said of each part; nothing where none of them is.
+fn parts<V: Clone>(
+    whole: (u128, u128),
+    intervals: &[((u128, u128), V)],
+) -> Vec<((u128, u128), Option<V>)> {
+    let begin = intervals.partition_point(|((_, last), _)| *last < whole.0);
+    let mut parts = Vec::new();
+    let mut next = Some(whole.0);
+    for (interval, value) in &intervals[begin..] {
+        let (Some(at), Some(both)) = (next, shared(whole, *interval)) else {
+            break;
+        };
+        if at < both.0 {
+            parts.push(((at, both.0 - 1), None));
+        }
+        parts.push((both, Some(value.clone())));
+        next = both.1.checked_add(1).filter(|next| *next <= whole.1);
+    }
+    if let Some(at) = next {
+        parts.push(((at, whole.1), None));
+    }
+    parts
+}
