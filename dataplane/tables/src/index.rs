@@ -32,3 +32,7 @@ index! {
     /// The index of an interface: the same for as long as the interface is there; a later one may get it again.
     InterfaceIndex
 }
+index! {
+    /// The index of an ACL: the same for as long as the ACL is there; a later one may get it again.
+    AclIndex
+}

@@ -7,6 +7,7 @@
 //! Indices ([`VpcIndex`], [`InterfaceIndex`]) are dense: a packet's ingress port gives its interface, and that its VPC,
 //! by one array access each.
 
+pub mod acl;
 pub mod address;
 pub mod digest;
 pub mod index;
@@ -17,9 +18,10 @@ pub mod publish;
 pub mod route;
 pub mod tables;
 
+pub use acl::{Acl, AclFamily, AclKey, AclRule};
 pub use address::Address;
 pub use digest::TablesDigest;
-pub use index::{InterfaceIndex, VpcIndex};
+pub use index::{AclIndex, InterfaceIndex, VpcIndex};
 pub use lpm::Lpm;
 pub use nat::{Masquerade, NatPolicy, PortForward, PortForwardKey, StaticNat};
 pub use operation::TableOperation;
