@@ -9,7 +9,7 @@
 //! - for each [link](links) that a row makes, which is how a row reaches the slots that it claims and, where only one
 //!   can have something, the others who want it;
 //! - for each name that comes or goes, and for what stands under it: the addresses of an interface, the ranges of a
-//!   pool.
+//!   pool, the members of an address set, the entries of a service.
 
 use std::collections::BTreeSet;
 
@@ -98,6 +98,17 @@ impl<'a> Dependents<'a> {
             }
             Row::PortForward(row) => self.entities.push(Entity::PortForward(row.name.clone())),
             Row::StaticNat(row) => self.entities.push(Entity::StaticNat(row.name.clone())),
+            Row::Acl(row) => self.entities.push(Entity::Acl(row.name.clone())),
+            Row::AclRule(row) => self.acl_rule(&row.acl, row.sequence),
+            Row::AclRuleSource(row) => self.acl_rule(&row.acl, row.sequence),
+            Row::AclRuleDestination(row) => self.acl_rule(&row.acl, row.sequence),
+            // An address set is worked out once, and then all rules that name it.
+            Row::AddressSetMember(row) => {
+                self.keys.insert(Key::AddressSet(row.address_set.clone()));
+            }
+            Row::ServiceEntry(row) => {
+                self.keys.insert(Key::Service(row.service.clone()));
+            }
             // Not in this dataplane.
             _ => {}
         }
@@ -113,6 +124,10 @@ impl<'a> Dependents<'a> {
                 Link::NextHop(_) => {}
             }
         }
+    }
+
+    fn acl_rule(&mut self, acl: &Name, sequence: u32) {
+        self.entities.push(Entity::AclRule(acl.clone(), sequence));
     }
 
     /// What depends on the name of a row being there.
@@ -157,6 +172,15 @@ impl<'a> Dependents<'a> {
             }
             Row::Pool(row) => {
                 self.keys.insert(Key::Pool(row.name.clone()));
+            }
+            Row::Acl(row) => {
+                self.keys.insert(Key::Acl(row.name.clone()));
+            }
+            Row::AddressSet(row) => {
+                self.keys.insert(Key::AddressSet(row.name.clone()));
+            }
+            Row::Service(row) => {
+                self.keys.insert(Key::Service(row.name.clone()));
             }
             _ => {}
         }

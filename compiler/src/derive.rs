@@ -12,6 +12,7 @@ use rewire_schema::types::{
     self, InterfaceAddress, InterfaceType, Name, Prefix, RouteType, TransportProtocol,
 };
 use rewire_schema::{Path, Row};
+use rewire_tables::acl::{AddressRanges, PacketPattern};
 use rewire_tables::{
     Interface, InterfaceIndex, Masquerade, NextHop, PortForward, PortForwardKey, Route, StaticNat,
     TableOperation, VpcIndex,
@@ -32,6 +33,8 @@ pub(crate) fn derive(state: &State, entities: &[Entity]) -> Result<Vec<Entries>,
     let mut derivation = Derivation {
         state,
         masquerades: BTreeMap::new(),
+        address_sets: BTreeMap::new(),
+        services: BTreeMap::new(),
     };
     let mut errors = Vec::new();
     let mut entries = Vec::with_capacity(entities.len());
@@ -45,19 +48,24 @@ pub(crate) fn derive(state: &State, entities: &[Entity]) -> Result<Vec<Entries>,
     Ok(entries)
 }
 
-struct Derivation<'a> {
-    state: &'a State,
+pub(crate) struct Derivation<'a> {
+    pub(crate) state: &'a State,
     /// The rules that were derived so far: the sources of a rule share it.
     masquerades: BTreeMap<Name, Arc<Masquerade>>,
+    /// Likewise: the rules that name a set share it.
+    pub(crate) address_sets: BTreeMap<Name, Arc<AddressRanges>>,
+    pub(crate) services: BTreeMap<Name, Arc<[PacketPattern]>>,
 }
 
-type Derived = Result<Option<Entry>, CompileError>;
+pub(crate) type Derived = Result<Option<Entry>, CompileError>;
 
 impl Derivation<'_> {
     fn entries(&mut self, entity: &Entity) -> Result<Entries, CompileError> {
         let one = match entity {
             Entity::Vpc(name) => self.vpc(name),
             Entity::Interface(name) => self.interface(name)?,
+            Entity::Acl(name) => self.acl(name),
+            Entity::AclRule(acl, sequence) => self.acl_rule(acl, *sequence)?,
             Entity::Neighbor(interface, address) => self.neighbor(interface, *address)?,
             Entity::Route(vpc, prefix) => self.route(vpc, *prefix)?,
             Entity::Pool(name) => self.pool(name).map(|()| None)?,
@@ -68,11 +76,11 @@ impl Derivation<'_> {
         Ok(Entries::One(one))
     }
 
-    fn configuration(&self) -> &Configuration {
+    pub(crate) fn configuration(&self) -> &Configuration {
         &self.state.configuration
     }
 
-    fn vpc_index(
+    pub(crate) fn vpc_index(
         &self,
         name: &Name,
         path: impl FnOnce() -> Path,
@@ -129,6 +137,8 @@ impl Derivation<'_> {
             mac: row.mac.map_or(MacAddress([0; 6]), mac),
             mtu: row.mtu,
             addresses: addresses.map(network).collect(),
+            acl_in: self.acl_index(row.acl_in.as_ref(), || path(row).join("acl_in"))?,
+            acl_out: self.acl_index(row.acl_out.as_ref(), || path(row).join("acl_out"))?,
         };
         Ok(Some(TableOperation::SetInterface {
             interface,
@@ -456,7 +466,7 @@ fn missing(path: Path, object: &'static str, field: &'static str) -> CompileErro
     }
 }
 
-fn unknown(path: Path, kind: &'static str, name: impl ToString) -> CompileError {
+pub(crate) fn unknown(path: Path, kind: &'static str, name: impl ToString) -> CompileError {
     CompileError::Unknown {
         path,
         kind,
@@ -477,7 +487,7 @@ fn orphan<T>(
     }
 }
 
-fn path(row: &(impl Clone + Into<Row>)) -> Path {
+pub(crate) fn path(row: &(impl Clone + Into<Row>)) -> Path {
     row.clone().into().path()
 }
 
@@ -486,6 +496,8 @@ fn rule_path(entity: &Entity) -> Path {
     match entity {
         Entity::Vpc(name) => Path::new(["vpcs", name.as_str()]),
         Entity::Interface(name) => Path::new(["interfaces", name.as_str()]),
+        Entity::Acl(name) => Path::new(["acls", name.as_str()]),
+        Entity::AclRule(acl, sequence) => Path::new(["acls", acl.as_str(), "rules"]).join(sequence),
         Entity::Neighbor(name, address) => {
             Path::new(["interfaces", name.as_str(), "neighbors"]).join(address)
         }

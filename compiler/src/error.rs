@@ -19,7 +19,7 @@ pub enum CompileError {
     Unknown {
         /// The field that refers, or the row whose parent is missing.
         path: Path,
-        /// What it refers to: `VPC`, `interface`, `pool`, `route` or `masquerade`.
+        /// What it refers to: `VPC`, `interface`, `pool`, `route`, `masquerade`, `ACL`, `rule`, `address set` or `service`.
         kind: &'static str,
         /// The name that was not found.
         name: String,
@@ -42,12 +42,12 @@ pub enum CompileError {
         /// What it is, with its verb: `shapers are`.
         what: &'static str,
     },
-    /// More VPCs or interfaces than there are indices. Those that the same changeset takes away still count.
+    /// More VPCs, interfaces or ACLs than there are indices. Those that the same changeset takes away still count.
     #[error("{path}: there can be at most {MOST_INDICES} {kind}s")]
     TooMany {
         /// The row that found no index.
         path: Path,
-        /// `VPC` or `interface`.
+        /// `VPC`, `interface` or `ACL`.
         kind: &'static str,
     },
     /// A unicast route that leads nowhere.

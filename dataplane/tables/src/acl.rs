@@ -31,6 +31,10 @@ pub enum AclDefault {
     Allow,
     /// They are dropped in silence.
     Deny,
+    /// They are dropped, and the sender is told.
+    Reject,
+    /// Between VPCs that a peering joins: they are dropped unless both ends are exposed. On an interface, they are dropped.
+    DenyUnlessExposed,
 }
 
 /// What an ACL says about a packet.
@@ -108,11 +112,15 @@ impl Default for Acl {
 impl Acl {
     /// An ACL without rules.
     pub fn new(name: Arc<str>, default: AclDefault) -> Self {
-        Acl {
-            name: Some(name),
-            default,
-            ..Acl::default()
-        }
+        let mut acl = Acl::default();
+        acl.set(name, default);
+        acl
+    }
+
+    /// Changes the name and the default; the rules stay.
+    pub fn set(&mut self, name: Arc<str>, default: AclDefault) {
+        self.name = Some(name);
+        self.default = default;
     }
 
     /// The ACL's name; empty where no ACL has this index.
@@ -183,7 +191,8 @@ impl Acl {
             decision: AclDecision {
                 action: match self.default {
                     AclDefault::Allow => AclAction::Allow,
-                    AclDefault::Deny => AclAction::Deny,
+                    AclDefault::Reject => AclAction::Reject,
+                    AclDefault::Deny | AclDefault::DenyUnlessExposed => AclAction::Deny,
                 },
                 scope: AclScope::Flow,
                 log: false,

@@ -7,8 +7,9 @@ use hashbrown::HashMap;
 use ipnet::IpNet;
 use rewire_packet::ethernet::MacAddress;
 
+use crate::acl::Acl;
 use crate::address::Address;
-use crate::index::{InterfaceIndex, VpcIndex};
+use crate::index::{AclIndex, InterfaceIndex, VpcIndex};
 use crate::lpm::Lpm;
 use crate::nat::NatPolicy;
 use crate::route::Route;
@@ -51,6 +52,10 @@ pub struct Interface {
     pub mtu: u16,
     /// The gateway's addresses here with their subnets' lengths, in order.
     pub addresses: Vec<IpNet>,
+    /// The ACL for packets that come in here.
+    pub acl_in: Option<AclIndex>,
+    /// The ACL for packets that leave here.
+    pub acl_out: Option<AclIndex>,
 }
 
 impl Interface {
@@ -93,6 +98,8 @@ pub struct Tables {
     /// Learned: not part of any revision.
     pub(crate) learned_neighbors: HashMap<(InterfaceIndex, IpAddr), MacAddress>,
     pub(crate) nat: NatPolicy,
+    pub(crate) acls: Vec<Acl>,
+    pub(crate) no_acl: Acl,
 }
 
 impl Tables {
@@ -147,6 +154,18 @@ impl Tables {
     /// The number of neighbors set by hand, and of those learned.
     pub fn neighbor_counts(&self) -> (usize, usize) {
         (self.static_neighbors.len(), self.learned_neighbors.len())
+    }
+
+    /// The ACL of this index. There always is one: where none was made, it has no name, and everything passes.
+    pub fn acl(&self, index: AclIndex) -> &Acl {
+        self.acls.get(index.position()).unwrap_or(&self.no_acl)
+    }
+
+    /// All ACLs that have a name, with their indices.
+    pub fn acls(&self) -> impl Iterator<Item = (AclIndex, &Acl)> {
+        let acls = self.acls.iter().enumerate();
+        acls.filter(|(_, acl)| acl.name.is_some())
+            .map(|(i, acl)| (AclIndex(i as u16), acl))
     }
 
     /// The NAT policy.

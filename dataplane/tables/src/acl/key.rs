@@ -27,7 +27,7 @@ pub struct AclKey<A> {
 
 impl<A> AclKey<A> {
     /// A type and a code of ICMP in the place of a destination port.
-    pub fn icmp(message_type: u8, code: u8) -> u32 {
-        u32::from(message_type) << 8 | u32::from(code)
+    pub fn icmp(message_type: u8, code: u8) -> u16 {
+        u16::from_be_bytes([message_type, code])
     }
 }
