@@ -229,8 +229,12 @@ impl Derivation<'_> {
         Ok(Some(match row.route_type {
             RouteType::Blackhole => Route::Blackhole,
             RouteType::Unreachable => Route::Unreachable,
-            // Refused before it gets here.
-            RouteType::Vpc => return Ok(None),
+            RouteType::Vpc => {
+                let Some(to_vpc) = &row.to_vpc else {
+                    return Err(missing(path(row), "a route of type vpc", "to_vpc"));
+                };
+                Route::Vpc(self.vpc_index(to_vpc, || path(row).join("to_vpc"))?)
+            }
             RouteType::Unicast => {
                 let mut next_hops = next_hops.peekable();
                 if next_hops.peek().is_none() {
@@ -385,6 +389,7 @@ impl Derivation<'_> {
                 vpc: internal_vpc,
                 address: row.internal_address,
                 port: internal_port,
+                peering: None,
             };
             let set = TableOperation::SetPortForward { key, value };
             ((address, protocol, port), set)
@@ -437,6 +442,7 @@ impl Derivation<'_> {
                 external,
                 internal_vpc,
                 internal,
+                peering: None,
             };
             let set = TableOperation::SetStaticNat {
                 value: value.into(),

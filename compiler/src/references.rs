@@ -183,6 +183,12 @@ pub(crate) fn links(configuration: &Configuration, row: &Row) -> Vec<Link> {
                 address_links(interface, row.address, &mut links);
             }
         }
+        Row::Route(row) => {
+            if let Some(to_vpc) = &row.to_vpc {
+                let entity = Entity::Route(row.vpc.clone(), row.prefix);
+                links.push(Link::Depends(Key::Vpc(to_vpc.clone()), entity));
+            }
+        }
         Row::NextHop(row) => links.push(Link::NextHop(row.interface.clone())),
         Row::Pool(row) => {
             let entity = Entity::Pool(row.name.clone());

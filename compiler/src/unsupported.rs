@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use rewire_schema::types::{InterfaceType, RouteType};
+use rewire_schema::types::InterfaceType;
 use rewire_schema::{Problem, Row};
 
 use crate::error::{CompileError, Errors};
@@ -42,18 +42,6 @@ pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
             (r.underlay.is_some(), "underlay", "VXLAN is"),
             (r.policer.is_some(), "policer", "policers are"),
             (r.shaper.is_some(), "shaper", "shapers are"),
-        ]),
-        Row::Route(r) => fields(&[
-            (
-                r.route_type == RouteType::Vpc,
-                "type",
-                "routes into another VPC's table are",
-            ),
-            (
-                r.to_vpc.is_some(),
-                "to_vpc",
-                "routes into another VPC's table are",
-            ),
         ]),
         Row::NextHop(r) => fields(&[(
             r.weight.is_some_and(|weight| weight > 1),

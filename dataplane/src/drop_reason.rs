@@ -93,6 +93,14 @@ drop_reasons! {
     NatRewriteFailed = "nat_rewrite_failed",
     /// No route leads to the destination.
     NoRoute = "no_route",
+    /// The route leads through more VPCs than one packet is looked up in.
+    RouteTooLong = "route_too_long",
+    /// The peering that leads to the destination does not admit the sender: its VPC does not expose it.
+    PeeringNotAdmitted = "peering_not_admitted",
+    /// The packet came by one peering and would go on by another.
+    PeeringTransit = "peering_transit",
+    /// The destination is taken out of what a peering exposes, and no route leads there otherwise.
+    PeeringNotExposed = "peering_not_exposed",
     /// The route is a blackhole.
     RouteBlackhole = "route_blackhole",
     /// The route says that the destination is unreachable.

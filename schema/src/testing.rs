@@ -135,6 +135,7 @@ fn presence(table: Table, column: &ColumnDefinition) -> (usize, usize) {
         (Table::Interface, "acl_in" | "acl_out") => (15, 25),
         (Table::AclRule, "from_vpc" | "to_vpc" | "source_set" | "destination_set") => (20, 25),
         (Table::AclRule, "service") => (20, 25),
+        (Table::Route, "to_vpc") => (25, 50),
         _ => (0, 25),
     }
 }

@@ -137,7 +137,8 @@ fn translate_source<B, A: Family>(
     egress: (InterfaceIndex, &Interface),
 ) -> Result<Source<A>, DropReason> {
     let own = (original.source, original.source_port);
-    match nat_policy::egress(cx.tables, original.vpc, original.source, egress) {
+    let (vpc, crossing) = (original.vpc, packet.crossing);
+    match nat_policy::egress(cx.tables, vpc, original.source, egress, crossing) {
         Egress::None => Ok((own, None)),
         Egress::Static(external) => Ok(((external, original.source_port), None)),
         Egress::Masquerade(_) if !has_ports(packet.header.fragment) => {

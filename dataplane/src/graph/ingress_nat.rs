@@ -14,6 +14,7 @@ use super::context::Context;
 use super::family::{Family, has_ports};
 use super::nat_policy;
 use super::packet::{Connection, Packet};
+use super::route::stopped;
 use super::segment::{self, segment};
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
@@ -53,10 +54,12 @@ fn classify<B: PacketBuffer, A: Family>(
     connections
         .admits_new(&segment::<A>(&packet.header, &packet.transport, bytes))
         .map_err(|_| DropReason::ConnectionInvalid)?;
-    let ingress = nat_policy::ingress(cx.tables, &key, has_ports(packet.header.fragment));
+    let ingress =
+        nat_policy::ingress(cx.tables, &key, has_ports(packet.header.fragment)).map_err(stopped)?;
     packet.rewrite.destination = ingress.destination;
     packet.rewrite.route_vpc = ingress.vpc;
     packet.vpc = ingress.vpc;
+    packet.crossing = ingress.crossing;
     packet.connection = Connection::New(key);
     Ok(())
 }

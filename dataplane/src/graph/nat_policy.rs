@@ -4,8 +4,8 @@
 use rewire_conntrack::{Flow, FlowKey};
 use rewire_packet::Ip;
 use rewire_tables::{
-    Address, Interface, InterfaceIndex, Masquerade, NextHop, PortForwardKey, Route, Tables,
-    VpcIndex,
+    Address, Crossing, Interface, InterfaceIndex, Masquerade, NextHop, PortForwardKey, Route, Stop,
+    Tables, Traveller, VpcIndex, Way,
 };
 
 /// Where ingress NAT leads a connection.
@@ -15,12 +15,37 @@ pub(super) struct Ingress<A> {
     pub destination: Option<(A, u16)>,
     /// The VPC in which the packets are routed.
     pub vpc: VpcIndex,
+    /// The peering that they cross by it, if they do.
+    pub crossing: Option<Crossing>,
 }
 
 /// The ingress NAT of a connection whose first packet has this key. A port forward goes before a static translation.
-/// `ports` tells whether the packet has ports at all.
-pub(super) fn ingress<A: Address>(tables: &Tables, key: &FlowKey<A>, ports: bool) -> Ingress<A> {
+/// `ports` tells whether the packet has ports at all. Nothing is translated across a peering that does not admit the sender.
+pub(super) fn ingress<A: Address>(
+    tables: &Tables,
+    key: &FlowKey<A>,
+    ports: bool,
+) -> Result<Ingress<A>, Stop> {
+    let ingress = translation(tables, key, ports);
+    match ingress.crossing {
+        Some(Crossing { peering, from, .. })
+            if !tables.peering(peering).admits(from, key.source.into()) =>
+        {
+            Err(Stop::NotAdmitted)
+        }
+        _ => Ok(ingress),
+    }
+}
+
+fn translation<A: Address>(tables: &Tables, key: &FlowKey<A>, ports: bool) -> Ingress<A> {
     let nat = tables.nat();
+    let across = |peering: Option<_>, to| {
+        peering.map(|peering| Crossing {
+            peering,
+            from: key.vpc,
+            to,
+        })
+    };
     let address = key.destination.into();
     let forward = PortForwardKey {
         vpc: key.vpc,
@@ -34,6 +59,7 @@ pub(super) fn ingress<A: Address>(tables: &Tables, key: &FlowKey<A>, ports: bool
         return Ingress {
             destination: Some((internal, rule.port)),
             vpc: rule.vpc,
+            crossing: across(rule.peering, rule.vpc),
         };
     }
     if let Some(rule) = nat.static_by_external(key.vpc, address)
@@ -43,11 +69,13 @@ pub(super) fn ingress<A: Address>(tables: &Tables, key: &FlowKey<A>, ports: bool
         return Ingress {
             destination: Some((internal, port)),
             vpc: rule.internal_vpc,
+            crossing: across(rule.peering, rule.internal_vpc),
         };
     }
     Ingress {
         destination: None,
         vpc: key.vpc,
+        crossing: None,
     }
 }
 
@@ -62,21 +90,29 @@ pub(super) enum Egress<'a, A> {
     Masquerade(&'a Masquerade),
 }
 
-/// The egress NAT of a connection that comes from `source` in `vpc` and leaves by an interface. A static translation
-/// goes before a masquerade.
+/// The egress NAT of a connection that comes from `source` in `vpc` and leaves by an interface, across a peering or not. What
+/// the peering says goes before the rest, and a static translation before a masquerade.
 pub(super) fn egress<'a, A: Address>(
     tables: &'a Tables,
     vpc: VpcIndex,
     source: A,
     (index, interface): (InterfaceIndex, &Interface),
+    crossing: Option<Crossing>,
 ) -> Egress<'a, A> {
     let nat = tables.nat();
-    if let Some(rule) = nat.static_by_internal(vpc, source.into(), interface.vpc)
+    let across = |c: Crossing| nat.static_by_internal(c.from, source.into(), c.to);
+    if let Some(rule) = crossing
+        .and_then(across)
+        .or_else(|| nat.static_by_internal(vpc, source.into(), interface.vpc))
         && let Some(external) = A::from_ip(rule.external)
     {
         return Egress::Static(external);
     }
-    match nat.masquerade(vpc, index, source) {
+    let across = |c: Crossing| tables.peering(c.peering).masquerade(c.from, source);
+    match crossing
+        .and_then(across)
+        .or_else(|| nat.masquerade(vpc, index, source))
+    {
         Some(rule) => Egress::Masquerade(rule),
         None => Egress::None,
     }
@@ -98,7 +134,9 @@ pub(super) fn still_allows<A: Address>(tables: &Tables, flow: &Flow<A>) -> bool 
     let original = &flow.original;
     let icmp = <A::Version as Ip>::ICMP.0;
     let ports = original.source_port != 0 || original.destination_port != 0;
-    let ingress = ingress(tables, original, ports);
+    let Ok(ingress) = ingress(tables, original, ports) else {
+        return false;
+    };
     let destination = match ingress.destination {
         Some(destination) => destination,
         // The identifier of an ICMP query stands for both ports, so that a masquerade changes this one, too.
@@ -108,7 +146,17 @@ pub(super) fn still_allows<A: Address>(tables: &Tables, flow: &Flow<A>) -> bool 
     if destination != (flow.reply.source, flow.reply.source_port) || ingress.vpc != flow.route_vpc {
         return false;
     }
-    let Some(Route::Forward(hops)) = tables.vpc(ingress.vpc).route(destination.0) else {
+    let traveller = Traveller {
+        destination: destination.0,
+        source: Some(original.source),
+        crossing: ingress.crossing,
+    };
+    let Ok(Way {
+        route: Some(Route::Forward(hops)),
+        crossing,
+        ..
+    }) = tables.way(ingress.vpc, &traveller)
+    else {
         return false;
     };
     let Some(NextHop {
@@ -124,7 +172,8 @@ pub(super) fn still_allows<A: Address>(tables: &Tables, flow: &Flow<A>) -> bool 
         return false;
     }
     let source = (flow.reply.destination, flow.reply.destination_port);
-    match egress(tables, original.vpc, original.source, (*index, interface)) {
+    let leaving = (*index, interface);
+    match egress(tables, original.vpc, original.source, leaving, crossing) {
         Egress::None => source == (original.source, original.source_port),
         Egress::Static(external) => source == (external, original.source_port),
         Egress::Masquerade(rule) => {

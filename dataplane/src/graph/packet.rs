@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rewire_conntrack::{Direction, FlowId, FlowKey, Rewrite};
 use rewire_packet::{Fragment, IpAddress, IpHeader, MacAddress, Protocol, Transport};
-use rewire_tables::{Address, InterfaceIndex, VpcIndex};
+use rewire_tables::{Address, Crossing, InterfaceIndex, VpcIndex};
 
 use super::Node;
 use super::context::Received;
@@ -62,6 +62,8 @@ pub(super) struct Packet<B, A: Address> {
     /// The VPC that the packet is routed in: the ingress interface's, or where ingress NAT leads.
     pub vpc: VpcIndex,
     pub connection: Connection<A>,
+    /// The peering that a packet which begins a connection crosses: by ingress NAT, or by its route.
+    pub crossing: Option<Crossing>,
     /// What NAT changes: the destination from `ingress_nat` on, the source from `egress_nat` on.
     pub rewrite: Rewrite<A>,
     pub egress: InterfaceIndex,
@@ -96,6 +98,7 @@ impl<B, A: Address> Packet<B, A> {
             },
             vpc,
             connection: Connection::Untracked,
+            crossing: None,
             rewrite: Rewrite {
                 destination: None,
                 source: None,

@@ -1,10 +1,11 @@
-//! Route: the longest prefix of the packet's VPC that its destination matches, and one of the next hops there.
+//! Route: the longest prefix of the packet's VPC that its destination matches, or of the VPC that this leads into, and one of
+//! the next hops there.
 //!
 //! *Uses* the VPC and the destination behind ingress NAT. *Sets* egress interface and next hop. *Next*: `hop_limit`,
 //! `local`, or for the gateway's own packets `neighbor`.
 
 use rewire_packet::icmp_error::IcmpErrorKind;
-use rewire_tables::{NextHop, Route};
+use rewire_tables::{NextHop, Route, Stop, Traveller};
 
 use super::Node;
 use super::burst::{Burst, Next};
@@ -18,7 +19,12 @@ use crate::drop_reason::DropReason;
 pub(super) fn run<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &mut Burst<B, A>) {
     burst.for_each(Node::Route, cx.counters, |packet| {
         let destination = packet.destination();
-        match cx.tables.vpc(packet.vpc).route(destination) {
+        let way = match cx.tables.way(packet.vpc, &traveller(packet)) {
+            Ok(way) => way,
+            Err(stop) => return Next::Drop(stopped(stop)),
+        };
+        packet.crossing = way.crossing;
+        match way.route {
             Some(Route::Forward(hops)) => forward(packet, hops, destination),
             Some(Route::Local) => match packet.origin {
                 Origin::Received(_) => Next::To(Node::Local),
@@ -32,9 +38,36 @@ pub(super) fn run<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &mut Burs
                 DropReason::RouteUnreachable,
                 IcmpErrorKind::HostUnreachable.into(),
             ),
+            // A way has an end.
+            Some(Route::Vpc(_) | Route::Peering { .. }) => Next::Drop(DropReason::GraphFault),
+            Some(Route::NotExposed) => {
+                Next::Refuse(DropReason::PeeringNotExposed, IcmpErrorKind::NoRoute.into())
+            }
             None => Next::Refuse(DropReason::NoRoute, IcmpErrorKind::NoRoute.into()),
         }
     });
+}
+
+/// A peering admits the packet that begins a connection. The others of that connection follow it, for as long as the
+/// policy is the same (see [`nat_policy::still_allows`]).
+fn traveller<B, A: Family>(packet: &Packet<B, A>) -> Traveller<A> {
+    Traveller {
+        destination: packet.destination(),
+        source: match packet.connection {
+            Connection::New(_) => Some(packet.header.source),
+            _ => None,
+        },
+        crossing: packet.crossing,
+    }
+}
+
+/// What a way that ends between the tables is counted as.
+pub(super) fn stopped(stop: Stop) -> DropReason {
+    match stop {
+        Stop::TooManyLookups => DropReason::RouteTooLong,
+        Stop::NotAdmitted => DropReason::PeeringNotAdmitted,
+        Stop::Transit => DropReason::PeeringTransit,
+    }
 }
 
 fn forward<B, A: Family>(

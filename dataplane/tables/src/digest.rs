@@ -10,7 +10,7 @@ use crate::lpm::Lpm;
 use crate::nat::Masquerade;
 use crate::route::{NextHop, Route};
 use crate::tables::Tables;
-use crate::{AclIndex, InterfaceIndex, VpcIndex};
+use crate::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
 
 /// A digest of tables: BLAKE3 over their canonical lines.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -77,7 +77,7 @@ impl Tables {
         }
         for (key, to) in &self.nat.port_forwards {
             lines.push(format!(
-                "port_forward {} {}/{}/{}/{} -> {}/{}/{}",
+                "port_forward {} {}/{}/{}/{} -> {}/{}/{}{}",
                 to.name,
                 self.vpc_name(key.vpc),
                 key.protocol,
@@ -85,7 +85,8 @@ impl Tables {
                 key.port,
                 self.vpc_name(to.vpc),
                 to.address,
-                to.port
+                to.port,
+                self.by_peering(to.peering)
             ));
         }
         for (direction, rules) in [
@@ -97,12 +98,13 @@ impl Tables {
         ] {
             lines.extend(rules.into_iter().map(|rule| {
                 format!(
-                    "static_by_{direction} {} {}/{} = {}/{}",
+                    "static_by_{direction} {} {}/{} = {}/{}{}",
                     rule.name,
                     self.vpc_name(rule.external_vpc),
                     rule.external,
                     self.vpc_name(rule.internal_vpc),
-                    rule.internal
+                    rule.internal,
+                    self.by_peering(rule.peering)
                 )
             }));
         }
@@ -123,6 +125,20 @@ impl Tables {
             }
             for (sequence, rule) in acl.rules() {
                 lines.push(self.acl_rule_line(&name, sequence, rule));
+            }
+        }
+        // Every slot, named or not: what was left behind by its peering must show.
+        for (position, peering) in self.peerings.iter().enumerate() {
+            let name = self.peering_name(PeeringIndex(position as u16));
+            if peering.name.is_some() {
+                lines.push(format!("peering {name}"));
+            }
+            for (vpc, side) in &peering.sides {
+                let place = format!("{name} {}", self.vpc_name(*vpc));
+                sender_lines(&place, &side.senders4, &mut lines);
+                sender_lines(&place, &side.senders6, &mut lines);
+                masquerade_lines(&place, &side.masquerades.rules4, &mut lines);
+                masquerade_lines(&place, &side.masquerades.rules6, &mut lines);
             }
         }
         lines.sort_unstable();
@@ -165,6 +181,19 @@ impl Tables {
         }
     }
 
+    fn peering_name(&self, index: PeeringIndex) -> String {
+        match &self.peering(index).name {
+            Some(name) => name.to_string(),
+            None => format!("no-peering{index}"),
+        }
+    }
+
+    /// How a translation says that it belongs to a peering.
+    fn by_peering(&self, peering: Option<PeeringIndex>) -> String {
+        let text = |index| format!(" peering={}", self.peering_name(index));
+        peering.map(text).unwrap_or_default()
+    }
+
     fn interface_name(&self, index: InterfaceIndex) -> String {
         match self.interface(index) {
             Some(interface) => interface.name.to_string(),
@@ -183,10 +212,25 @@ impl Tables {
                             .expect("writing to a String does not fail");
                     }
                 }
+                Route::Peering { peering, vpc } => {
+                    let (peering, vpc) = (self.peering_name(*peering), self.vpc_name(*vpc));
+                    write!(line, " Peering({peering} to {vpc})")
+                        .expect("writing to a String does not fail");
+                }
+                Route::Vpc(vpc) => {
+                    write!(line, " Vpc({})", self.vpc_name(*vpc))
+                        .expect("writing to a String does not fail");
+                }
                 other => write!(line, " {other:?}").expect("writing to a String does not fail"),
             }
             lines.push(line);
         }
+    }
+}
+
+fn sender_lines<A: Address>(place: &str, senders: &Lpm<A, bool>, lines: &mut Vec<String>) {
+    for (network, length, admitted) in senders.iter() {
+        lines.push(format!("sender {place} {network}/{length} {admitted}"));
     }
 }
 

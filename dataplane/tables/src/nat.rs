@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::address::Address;
-use crate::index::{InterfaceIndex, VpcIndex};
+use crate::index::{InterfaceIndex, PeeringIndex, VpcIndex};
 use crate::lpm::Lpm;
 
 /// What a port forward matches. Port in host order, protocol as in the IP header.
@@ -35,6 +35,8 @@ pub struct PortForward {
     pub address: IpAddr,
     /// The new destination port.
     pub port: u16,
+    /// The peering that packets cross by it, where a peering made it.
+    pub peering: Option<PeeringIndex>,
 }
 
 /// A static translation: one external address is one internal address.
@@ -50,6 +52,8 @@ pub struct StaticNat {
     pub internal_vpc: VpcIndex,
     /// The internal address.
     pub internal: IpAddr,
+    /// The peering that packets cross by it, where a peering made it.
+    pub peering: Option<PeeringIndex>,
 }
 
 /// A masquerade rule: whoever it applies to shares these external addresses.

@@ -9,9 +9,10 @@ use left_right::Absorb;
 use rewire_packet::ethernet::MacAddress;
 
 use crate::acl::{Acl, AclDefault, AclRule};
-use crate::index::{AclIndex, InterfaceIndex, VpcIndex};
+use crate::index::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
 use crate::lpm::Lpm;
 use crate::nat::{Masquerade, MasqueradeRules, PortForward, PortForwardKey, StaticNat};
+use crate::peering::Peering;
 use crate::route::Route;
 use crate::tables::{Interface, Tables, Vpc};
 
@@ -104,6 +105,39 @@ pub enum TableOperation {
     RemoveMasquerade {
         vpc: VpcIndex,
         interface: InterfaceIndex,
+        source: IpNet,
+    },
+    /// Makes or renames a peering.
+    SetPeering {
+        peering: PeeringIndex,
+        name: Arc<str>,
+    },
+    /// Removes a peering with all that is said of its senders.
+    RemovePeering { peering: PeeringIndex },
+    /// Says whether senders of one side of a peering may cross.
+    SetSender {
+        peering: PeeringIndex,
+        vpc: VpcIndex,
+        prefix: IpNet,
+        admitted: bool,
+    },
+    /// Says nothing of these senders any more.
+    RemoveSender {
+        peering: PeeringIndex,
+        vpc: VpcIndex,
+        prefix: IpNet,
+    },
+    /// Makes or changes the masquerade rule of senders of one side of a peering.
+    SetPeeringMasquerade {
+        peering: PeeringIndex,
+        vpc: VpcIndex,
+        source: IpNet,
+        rule: Arc<Masquerade>,
+    },
+    /// Removes the masquerade rule of senders of one side of a peering.
+    RemovePeeringMasquerade {
+        peering: PeeringIndex,
+        vpc: VpcIndex,
         source: IpNet,
     },
 }
@@ -279,6 +313,60 @@ impl Tables {
                     if rules.is_empty() {
                         self.nat.masquerades.remove(&key);
                     }
+                }
+            }
+            Op::SetPeering { peering, name } => {
+                slot(&mut self.peerings, peering.position()).name = Some(Arc::clone(name));
+            }
+            Op::RemovePeering { peering } => {
+                *slot(&mut self.peerings, peering.position()) = Peering::default();
+                while self.peerings.last().is_some_and(|p| p.name.is_none()) {
+                    self.peerings.pop();
+                }
+            }
+            Op::SetSender {
+                peering,
+                vpc,
+                prefix,
+                admitted,
+            } => {
+                let peering = slot(&mut self.peerings, peering.position());
+                peering.side_mut(*vpc).set_sender(*prefix, *admitted);
+            }
+            Op::RemoveSender {
+                peering,
+                vpc,
+                prefix,
+            } => {
+                if let Some(peering) = self.peerings.get_mut(peering.position()) {
+                    peering.side_mut(*vpc).remove_sender(*prefix);
+                    peering.forget_if_empty(*vpc);
+                }
+            }
+            Op::SetPeeringMasquerade {
+                peering,
+                vpc,
+                source,
+                rule,
+            } => {
+                let peering = slot(&mut self.peerings, peering.position());
+                let rules = &mut peering.side_mut(*vpc).masquerades;
+                insert(
+                    &mut rules.rules4,
+                    &mut rules.rules6,
+                    *source,
+                    Arc::clone(rule),
+                );
+            }
+            Op::RemovePeeringMasquerade {
+                peering,
+                vpc,
+                source,
+            } => {
+                if let Some(peering) = self.peerings.get_mut(peering.position()) {
+                    let rules = &mut peering.side_mut(*vpc).masquerades;
+                    remove(&mut rules.rules4, &mut rules.rules6, *source);
+                    peering.forget_if_empty(*vpc);
                 }
             }
         }

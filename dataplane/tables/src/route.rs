@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::index::InterfaceIndex;
+use crate::index::{InterfaceIndex, PeeringIndex, VpcIndex};
 
 /// One way that a route leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +18,17 @@ pub struct NextHop {
 pub enum Route {
     /// Forwarded to one of the next hops, of which there is at least one.
     Forward(Box<[NextHop]>),
+    /// Looked up again in the table of another VPC: see [`Tables::follow`](crate::Tables::follow).
+    Vpc(VpcIndex),
+    /// Exposed by another VPC: those whom the peering admits are looked up again in that VPC's table.
+    Peering {
+        /// The peering.
+        peering: PeeringIndex,
+        /// The VPC that exposes the destination.
+        vpc: VpcIndex,
+    },
+    /// Taken out of what a peering exposes, and nothing else leads there. Dropped, and the sender is told.
+    NotExposed,
     /// The destination is the gateway itself.
     Local,
     /// The destination is an external address of the gateway's NAT: answered for by ARP, and nothing else.

@@ -9,9 +9,10 @@ use rewire_packet::ethernet::MacAddress;
 
 use crate::acl::Acl;
 use crate::address::Address;
-use crate::index::{AclIndex, InterfaceIndex, VpcIndex};
+use crate::index::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
 use crate::lpm::Lpm;
 use crate::nat::NatPolicy;
+use crate::peering::Peering;
 use crate::route::Route;
 
 /// One VPC: its name and its routes.
@@ -93,6 +94,8 @@ pub struct Tables {
     pub(crate) vpcs: Vec<Vpc>,
     pub(crate) interfaces: Vec<Option<Arc<Interface>>>,
     pub(crate) no_vpc: Vpc,
+    pub(crate) peerings: Vec<Peering>,
+    pub(crate) no_peering: Peering,
     /// Set by hand: these win.
     pub(crate) static_neighbors: HashMap<(InterfaceIndex, IpAddr), MacAddress>,
     /// Learned: not part of any revision.
@@ -140,6 +143,12 @@ impl Tables {
         let vpcs = self.vpcs.iter().enumerate();
         vpcs.filter(|(_, vpc)| vpc.name.is_some())
             .map(|(i, vpc)| (VpcIndex(i as u16), vpc))
+    }
+
+    /// The peering of this index. There always is one: where none was made, it has no name and admits nobody.
+    pub fn peering(&self, index: PeeringIndex) -> &Peering {
+        let peering = self.peerings.get(index.position());
+        peering.unwrap_or(&self.no_peering)
     }
 
     /// The MAC address of a neighbor: the one set by hand, or else the one that was learned.

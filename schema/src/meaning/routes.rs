@@ -109,27 +109,35 @@ fn check_next_hop<L: LookUp>(facts: &Facts<'_, L>, hop: &NextHopRow, problems: &
 /// Looking a packet up again and again must come to an end. Asked is where a packet to the route's prefix gets for which no
 /// VPC on its way has a longer prefix than this route's.
 fn check_leak<L: LookUp>(facts: &Facts<'_, L>, route: &RouteRow, problems: &mut Problems) {
+    let step = |(vpc, prefix): (&Name, Prefix), to_vpc: &Name| {
+        format!("route {vpc}/{prefix} leads to \"{to_vpc}\"")
+    };
     let mut way = vec![route.vpc.clone()];
-    let mut next = route.to_vpc.clone();
-    while let Some(vpc) = next {
-        let round = way.contains(&vpc);
-        way.push(vpc.clone());
-        if round {
-            let names: Vec<&str> = way.iter().map(Name::as_str).collect();
+    let mut next = Some((route.prefix, route.to_vpc.clone()));
+    let mut steps = Vec::new();
+    while let Some((prefix, Some(to_vpc))) = next {
+        let from = way.last().expect("it begins with the route's VPC");
+        steps.push(step((from, prefix), &to_vpc));
+        if way.contains(&to_vpc) {
             let message = format!(
                 "a packet to {} would be looked up without end: {}",
                 route.prefix,
-                names.join(", then ")
+                steps.join(", ")
             );
             problems.push(Problem::new(super::path(route).join("to_vpc"), message));
             return;
         }
-        next = leak_of(facts, &vpc, route.prefix);
+        next = leak_of(facts, &to_vpc, route.prefix);
+        way.push(to_vpc);
     }
 }
 
-/// The VPC that a packet to this prefix is looked up in again from `vpc`, if it is.
-fn leak_of<L: LookUp>(facts: &Facts<'_, L>, vpc: &Name, prefix: Prefix) -> Option<Name> {
+/// The route of `vpc` that a packet to this prefix takes, and the VPC that it is looked up in again, if it is.
+fn leak_of<L: LookUp>(
+    facts: &Facts<'_, L>,
+    vpc: &Name,
+    prefix: Prefix,
+) -> Option<(Prefix, Option<Name>)> {
     let known = facts.vpc(vpc);
     for prefix in covering(prefix) {
         if known.connected(prefix).is_some() {
@@ -137,7 +145,7 @@ fn leak_of<L: LookUp>(facts: &Facts<'_, L>, vpc: &Name, prefix: Prefix) -> Optio
         }
         if let Some(route) = facts.rows.find::<RouteRow>(&(vpc.clone(), prefix)) {
             return match route.route_type {
-                RouteType::Vpc => route.to_vpc.clone(),
+                RouteType::Vpc => Some((prefix, route.to_vpc.clone())),
                 _ => None,
             };
         }
