@@ -37,7 +37,8 @@ use std::fmt;
 pub use change::{check_change, check_change_and};
 pub use facts::LOOK_UPS;
 pub use limits::{
-    MOST_FORWARDED_PORTS, MOST_INTERFACES, MOST_POOL_ADDRESSES, MOST_STATIC_ADDRESSES, MOST_VPCS,
+    MOST_ACLS, MOST_FORWARDED_PORTS, MOST_INTERFACES, MOST_POOL_ADDRESSES, MOST_STATIC_ADDRESSES,
+    MOST_VPCS,
 };
 pub(crate) use references::unknown;
 pub use words::{How, dangling};

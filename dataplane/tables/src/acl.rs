@@ -200,6 +200,11 @@ impl Acl {
         }
     }
 
+    /// The number of tables that a packet may have to be looked up in: of IPv4, and of IPv6.
+    pub fn table_counts(&self) -> (usize, usize) {
+        (self.v4.table_count(), self.v6.table_count())
+    }
+
     /// The bytes that the classifiers of both families take.
     pub fn memory(&self) -> usize {
         self.v4.memory() + self.v6.memory()

@@ -170,6 +170,11 @@ impl Tables {
         self.acls.get(index.position()).unwrap_or(&self.no_acl)
     }
 
+    /// Whether there is any ACL.
+    pub fn has_acls(&self) -> bool {
+        !self.acls.is_empty()
+    }
+
     /// All ACLs that have a name, with their indices.
     pub fn acls(&self) -> impl Iterator<Item = (AclIndex, &Acl)> {
         let acls = self.acls.iter().enumerate();

@@ -22,6 +22,8 @@ pub(super) enum Subject {
     Vpcs,
     /// The number of interfaces.
     Interfaces,
+    /// The number of ACLs.
+    Acls,
     /// Which VPC has a VXLAN network identifier.
     Vni(u32),
     /// Which interface has a port.
@@ -55,6 +57,7 @@ impl Subject {
             Subject::Object(key) => object(key, facts, problems),
             Subject::Vpcs => limits::check_vpcs(facts, problems),
             Subject::Interfaces => limits::check_interfaces(facts, problems),
+            Subject::Acls => limits::check_acls(facts, problems),
             Subject::Vni(vni) => interfaces::check_vni(facts, *vni, problems),
             Subject::Port(port) => interfaces::check_port(facts, port, problems),
             Subject::Vlan(parent, vlan) => interfaces::check_vlan(facts, parent, *vlan, problems),
@@ -168,6 +171,7 @@ pub(super) fn every(configuration: &Configuration, each: &mut dyn FnMut(Subject)
     sharing! {
         vpc,
         interface,
+        acl,
         nat_pool,
         masquerade,
         port_forward,
@@ -193,6 +197,7 @@ pub(super) fn shared<L: LookUp>(rows: &L, row: &Row) -> Vec<Subject> {
             }
             shared.extend(row.underlay.clone().map(Subject::Tunnels));
         }
+        Row::Acl(_) => shared.push(Subject::Acls),
         Row::Pool(row) => shared.push(Subject::Ranges(row.vpc.clone())),
         Row::Masquerade(row) => {
             shared.push(Subject::Senders(row.vpc.clone(), row.interface.clone()));
