@@ -4,6 +4,8 @@
 //! data. A table for people comes first, and one line for machines last; `docs/` of each benchmark's function says what
 //! is measured. Costs: lower is better.
 
+mod acl;
+mod acl_rules;
 mod commit_durable;
 mod commit_live;
 mod commit_ovsdb;
@@ -69,6 +71,11 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "commit-live",
         about: "a one-route commit from changeset to live on all workers at 10,000 routes, without the disk, beside itself at 1,000",
         run: commit_live::run,
+    },
+    Benchmark {
+        name: "acl",
+        about: "the first of 10,000 rules that a packet matches, in batches of 64, beside DPDK's rte_acl",
+        run: acl::run,
     },
     Benchmark {
         name: "forward4",

@@ -6,7 +6,7 @@ use rewire_schema::model::{Configuration, InterfaceRow};
 use rewire_schema::port::Port;
 use rewire_schema::types::{InterfaceType, Name};
 use rewire_schema::{Changeset, Row};
-use rewire_tables::{InterfaceIndex, TableOperation, VpcIndex};
+use rewire_tables::{InterfaceIndex, PeeringIndex, TableOperation, VpcIndex};
 
 use crate::dependencies::{all, dependents};
 use crate::derive::derive;
@@ -204,6 +204,11 @@ impl Compiler {
     /// The index of an interface.
     pub fn interface_index(&self, name: &Name) -> Option<InterfaceIndex> {
         self.state.interfaces.get(name).map(InterfaceIndex)
+    }
+
+    /// The index of a peering.
+    pub fn peering_index(&self, name: &Name) -> Option<PeeringIndex> {
+        self.state.peerings.get(name).map(PeeringIndex)
     }
 
     /// Every interface that has a port, by name.

@@ -8,15 +8,17 @@
 //! - for its own row, and the rows below it;
 //! - for each [link](links) that a row makes, which is how a row reaches the slots that it claims and, where only one
 //!   can have something, the others who want it;
+//! - for what lies within a slot and is derived from all that is around it: what peerings take out of what they expose;
 //! - for each name that comes or goes, and for what stands under it: the addresses of an interface, the ranges of a
 //!   pool, the members of an address set, the entries of a service.
 
 use std::collections::BTreeSet;
 
-use rewire_schema::types::Name;
+use rewire_schema::types::{Name, Prefix};
 use rewire_schema::{Changeset, Row};
 
 use crate::entity::Entity;
+use crate::exposes::{ExposeKey, Exposed, exposes_behind, exposes_of};
 use crate::references::{Key, Link, links};
 use crate::state::{LEAST_ADDRESS, State, least_prefix};
 
@@ -55,6 +57,8 @@ struct Dependents<'a> {
     entities: Vec<Entity>,
     /// All that depends on these is asked for once, at the end.
     keys: BTreeSet<Key>,
+    /// What depends on these is asked for once, at the end: each stands on many rows.
+    exposes: BTreeSet<ExposeKey>,
 }
 
 impl<'a> Dependents<'a> {
@@ -63,6 +67,7 @@ impl<'a> Dependents<'a> {
             state,
             entities: Vec::new(),
             keys: BTreeSet::new(),
+            exposes: BTreeSet::new(),
         }
     }
 
@@ -109,19 +114,31 @@ impl<'a> Dependents<'a> {
             Row::ServiceEntry(row) => {
                 self.keys.insert(Key::Service(row.service.clone()));
             }
-            // Not in this dataplane.
+            Row::Peering(row) => self.entities.push(Entity::Peering(row.name.clone())),
+            Row::PeeringSide(row) => self.entities.push(Entity::Peering(row.peering.clone())),
+            // What is exposed is below, and the rest not in this dataplane.
             _ => {}
         }
+        let behind = |row| exposes_behind(&self.state.configuration, row);
+        self.exposes.extend(behind(row));
         for link in links(&self.state.configuration, row) {
-            match link {
-                Link::Claims((vpc, prefix), _) => self.entities.push(Entity::Route(vpc, prefix)),
-                Link::Depends(key, entity) => {
-                    self.entities.push(entity);
-                    if key.is_exclusive() {
-                        self.keys.insert(key);
-                    }
+            self.of_link(link);
+        }
+    }
+
+    fn of_link(&mut self, link: Link) {
+        match link {
+            Link::Claims((vpc, prefix), _) => self.entities.push(Entity::Route(vpc, prefix)),
+            Link::Depends(key, entity) => {
+                self.entities.push(entity);
+                if key.is_exclusive() {
+                    self.keys.insert(key);
                 }
-                Link::NextHop(_) => {}
+            }
+            Link::NextHop(_) => {}
+            Link::Hole((vpc, prefix), _) => self.entities.push(Entity::Route(vpc, prefix)),
+            Link::Sends((peering, vpc, prefix), ..) => {
+                self.entities.push(Entity::Sender(peering, vpc, prefix));
             }
         }
     }
@@ -182,6 +199,10 @@ impl<'a> Dependents<'a> {
             Row::Service(row) => {
                 self.keys.insert(Key::Service(row.name.clone()));
             }
+            Row::Peering(row) => {
+                self.exposes
+                    .extend(exposes_of(configuration, &row.name).cloned());
+            }
             _ => {}
         }
     }
@@ -196,13 +217,63 @@ impl<'a> Dependents<'a> {
         }
     }
 
+    /// What depends on an expose: its translations, the slots that it claims or makes holes in, its senders.
+    fn of_expose(&mut self, key: ExposeKey) {
+        let exposed = Exposed::of(&self.state.configuration, &key);
+        let links = exposed.map(|exposed| exposed.links(&key));
+        links
+            .into_iter()
+            .flatten()
+            .for_each(|link| self.of_link(link));
+        self.entities.push(Entity::Expose(key));
+    }
+
+    /// What lies within slots and is derived from all that is around it: holes in what exposes claim, and their senders.
+    fn within(&mut self) {
+        let references = &self.state.references;
+        let mut inner = Vec::new();
+        for entity in &self.entities {
+            match entity {
+                Entity::Route(vpc, outer) => {
+                    let holes = references.holes.from((vpc.clone(), *outer));
+                    let slots = holes.map(|(slot, _)| slot);
+                    let slots = slots.take_while(|(v, p)| v == vpc && holds(*outer, *p));
+                    inner.extend(slots.map(|(vpc, prefix)| Entity::Route(vpc.clone(), *prefix)));
+                }
+                Entity::Sender(peering, vpc, outer) => {
+                    let start = (peering.clone(), vpc.clone(), *outer);
+                    let slots = references.senders.from(start).map(|(slot, _)| slot);
+                    let slots = slots.take_while(|(p, v, prefix)| {
+                        (p, v) == (peering, vpc) && holds(*outer, *prefix)
+                    });
+                    inner.extend(
+                        slots.map(|(p, v, prefix)| Entity::Sender(p.clone(), v.clone(), *prefix)),
+                    );
+                }
+                _ => {}
+            }
+        }
+        self.entities.extend(inner);
+    }
+
     fn finish(mut self) -> Vec<Entity> {
+        for key in std::mem::take(&mut self.exposes) {
+            self.of_expose(key);
+        }
         for key in &self.keys {
             self.entities
                 .extend(self.state.references.dependents.of(key).cloned());
         }
         self.entities.sort_unstable();
         self.entities.dedup();
+        self.within();
+        self.entities.sort_unstable();
+        self.entities.dedup();
         self.entities
     }
+}
+
+/// Whether a prefix that comes after `outer` in their order lies within it.
+fn holds(outer: Prefix, inner: Prefix) -> bool {
+    outer.network().contains(&inner.network())
 }

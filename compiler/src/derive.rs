@@ -14,13 +14,14 @@ use rewire_schema::types::{
 use rewire_schema::{Path, Row};
 use rewire_tables::acl::{AddressRanges, PacketPattern};
 use rewire_tables::{
-    Interface, InterfaceIndex, Masquerade, NextHop, PortForward, PortForwardKey, Route, StaticNat,
-    TableOperation, VpcIndex,
+    Interface, InterfaceIndex, Masquerade, NextHop, NextHops, PeeringIndex, PortForward,
+    PortForwardKey, Route, StaticNat, TableOperation, VpcIndex,
 };
 
 use crate::entity::Entity;
 use crate::entries::{Entries, Entry};
 use crate::error::{CompileError, Errors};
+use crate::exposes::{ExposeKey, covering, takes_out};
 use crate::references::{
     Claim, Key, addresses_in, forwarded_ports, is_expandable, masquerade_key, port_forward_keys,
     static_nat_keys,
@@ -72,6 +73,9 @@ impl Derivation<'_> {
             Entity::Masquerade(rule, source) => self.masquerade(rule, *source)?,
             Entity::PortForward(name) => return self.port_forward(name),
             Entity::StaticNat(name) => return self.static_nat(name),
+            Entity::Peering(name) => self.peering(name)?,
+            Entity::Sender(peering, vpc, prefix) => self.sender(peering, vpc, *prefix),
+            Entity::Expose(key) => return self.expose(key),
         };
         Ok(Entries::One(one))
     }
@@ -162,39 +166,69 @@ impl Derivation<'_> {
         }))
     }
 
-    /// The strongest claim wins: an interface's address, the ends of its subnet, its subnet, a static route, the
-    /// external addresses of NAT. What is wrong with a static route is reported, win or not.
+    /// What a VPC's route table holds for a prefix. What is wrong with a static route is reported, whoever wins.
     fn route(&self, vpc: &Name, prefix: Prefix) -> Derived {
-        let static_route = self.static_route(vpc, prefix)?;
+        let mut route = self.lead(vpc, prefix, prefix)?;
         // Where there is no such VPC, those who lay claim to its routes say so.
         let Some(index) = self.state.vpcs.get(vpc).map(VpcIndex) else {
             return Ok(None);
         };
         let slot = (vpc.clone(), prefix);
-        let route = match self.state.references.claims.of(&slot).next() {
-            Some(Claim::Local(..)) => Some(Route::Local),
-            Some(Claim::SubnetBroadcast(..)) => Some(Route::SubnetBroadcast),
-            Some(Claim::Connected(name, _)) => {
-                let interface = self.state.interfaces.get(name).map(InterfaceIndex);
-                interface.map(|interface| {
-                    Route::Forward(
-                        [NextHop {
-                            interface,
-                            via: None,
-                        }]
-                        .into(),
-                    )
-                })
+        let is_hole = self.state.references.holes.of(&slot).next().is_some();
+        if route.is_none() && is_hole {
+            // Whoever comes next around it, of those that do not take it out.
+            for around in covering(prefix).skip(1) {
+                route = self.lead(vpc, around, prefix)?;
+                if route.is_some() {
+                    break;
+                }
             }
-            Some(Claim::NatExternal(_)) => static_route.or(Some(Route::NatExternal)),
-            None => static_route,
-        };
+            route = route.or(Some(Route::NotExposed));
+        }
         let set = |route| TableOperation::SetRoute {
             vpc: index,
             prefix: prefix.network(),
             route,
         };
         Ok(route.map(set))
+    }
+
+    /// Where what is said of `slot` leads packets to `at`, which is the slot or within it. The strongest claim wins: an
+    /// interface's address, the ends of its subnet, its subnet, a static route, what a peering exposes, the external
+    /// addresses of NAT.
+    fn lead(&self, vpc: &Name, slot: Prefix, at: Prefix) -> Result<Option<Route>, CompileError> {
+        let static_route = self.static_route(vpc, slot)?;
+        let slot = (vpc.clone(), slot);
+        let mut claims = self.state.references.claims.of(&slot).peekable();
+        let connected = match claims.peek() {
+            Some(Claim::Local(..)) => Some(Route::Local),
+            Some(Claim::SubnetBroadcast(..)) => Some(Route::SubnetBroadcast),
+            Some(Claim::Connected(name, _)) => {
+                let interface = self.state.interfaces.get(name).map(InterfaceIndex);
+                interface.map(|interface| {
+                    Route::Forward(NextHops::one(NextHop::new(interface, name.as_str(), None)))
+                })
+            }
+            _ => None,
+        };
+        let claimed = || {
+            claims.find_map(|claim| match claim {
+                Claim::Peering(_, key) => self.across(key, at),
+                Claim::NatExternal(_) => Some(Route::NatExternal),
+                _ => None,
+            })
+        };
+        Ok(connected.or(static_route).or_else(claimed))
+    }
+
+    /// The way across a peering to what an expose shows, but for what it takes out.
+    fn across(&self, key: &ExposeKey, at: Prefix) -> Option<Route> {
+        let (peering, vpc, _) = key;
+        let route = Route::Peering {
+            peering: self.state.peerings.get(peering).map(PeeringIndex)?,
+            vpc: self.state.vpcs.get(vpc).map(VpcIndex)?,
+        };
+        (!takes_out(self.configuration(), key, at)).then_some(route)
     }
 
     fn static_route(&self, vpc: &Name, prefix: Prefix) -> Result<Option<Route>, CompileError> {
@@ -221,9 +255,9 @@ impl Derivation<'_> {
                 Some(interface) => !interface.disabled,
                 None => false,
             };
-            Ok::<_, CompileError>(is_up.then_some(NextHop {
-                interface,
-                via: row.via,
+            Ok::<_, CompileError>(is_up.then(|| {
+                NextHop::new(interface, row.interface.as_str(), row.via)
+                    .with_weight(row.weight.unwrap_or(1))
             }))
         };
         Ok(Some(match row.route_type {
@@ -241,11 +275,10 @@ impl Derivation<'_> {
                     return Err(CompileError::NoNextHop { path: path(row) });
                 }
                 let hops = next_hops.map(hop).collect::<Result<Vec<_>, _>>()?;
-                let hops: Box<[NextHop]> = hops.into_iter().flatten().collect();
-                if hops.is_empty() {
-                    return Ok(None);
+                match NextHops::new(hops.into_iter().flatten()) {
+                    Some(hops) => Route::Forward(hops),
+                    None => return Ok(None),
                 }
-                Route::Forward(hops)
             }
         }))
     }
@@ -394,10 +427,7 @@ impl Derivation<'_> {
             let set = TableOperation::SetPortForward { key, value };
             ((address, protocol, port), set)
         };
-        let protocols = row.protocol.each().iter().map(|protocol| match protocol {
-            TransportProtocol::Udp => 17,
-            _ => 6,
-        });
+        let protocols = row.protocol.each().iter().copied().map(number_of);
         let pairs = || row.external_port.iter().zip(internal_port.iter());
         Ok(Entries::Many(
             protocols
@@ -453,7 +483,7 @@ impl Derivation<'_> {
     }
 
     /// Of several entities that want what only one can have, the first one has it.
-    fn only(&self, key: &Key, entity: &Entity) -> Result<(), CompileError> {
+    pub(crate) fn only(&self, key: &Key, entity: &Entity) -> Result<(), CompileError> {
         match self.state.references.dependents.of(key).next() {
             Some(first) if first != entity => Err(CompileError::Ambiguous {
                 path: rule_path(entity),
@@ -481,7 +511,7 @@ pub(crate) fn unknown(path: Path, kind: &'static str, name: impl ToString) -> Co
 }
 
 /// Nothing is derived where there is no parent, and the first child without it is an error.
-fn orphan<T>(
+pub(crate) fn orphan<T>(
     child: Option<T>,
     kind: &'static str,
     parent: &Name,
@@ -514,6 +544,14 @@ fn rule_path(entity: &Entity) -> Path {
         }
         Entity::PortForward(name) => Path::new(["nat", "port_forward", name.as_str()]),
         Entity::StaticNat(name) => Path::new(["nat", "static", name.as_str()]),
+        Entity::Peering(name) => Path::new(["peerings", name.as_str()]),
+        Entity::Sender(peering, vpc, _) => {
+            Path::new(["peerings", peering.as_str(), "sides", vpc.as_str()])
+        }
+        Entity::Expose((peering, vpc, name)) => {
+            let side = Path::new(["peerings", peering.as_str(), "sides", vpc.as_str()]);
+            side.join("expose").join(name)
+        }
     }
 }
 
@@ -530,6 +568,14 @@ fn one_family(
             external,
             internal,
         })
+    }
+}
+
+/// The number that IP headers have.
+pub(crate) fn number_of(protocol: TransportProtocol) -> u8 {
+    match protocol {
+        TransportProtocol::Udp => 17,
+        _ => 6,
     }
 }
 

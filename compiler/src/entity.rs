@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use rewire_schema::types::{Name, Prefix};
 
+use crate::exposes::ExposeKey;
+
 /// One thing that the tables may hold, under the names that the configuration gives it. Most have at
-/// most one entry of the tables; a port forward has one a port, a static translation one an address. Entities are derived
+/// most one entry of the tables; a port forward has one a port, a static translation one an address, an expose one each. Entities are derived
 /// and reported in this order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Entity {
@@ -30,4 +32,11 @@ pub(crate) enum Entity {
     PortForward(Name),
     /// A static translation.
     StaticNat(Name),
+    /// A peering with its sides.
+    Peering(Name),
+    /// Senders of one side of a peering, by the peering's name and the VPC's, whoever exposes them.
+    Sender(Name, Name, Prefix),
+    /// The translations of what one side of a peering exposes. Where nothing is translated it has no entry; what is wrong
+    /// with it is found here.
+    Expose(ExposeKey),
 }

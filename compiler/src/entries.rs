@@ -17,7 +17,8 @@ pub(crate) enum Entries {
     Many(BTreeMap<Slot, Entry>),
 }
 
-/// What one of several entries is for: an external address, and for a port forward a protocol and a port.
+/// What one of several entries is for: an external address, and for a port forward a protocol and a port. For a masquerade of
+/// a peering, the senders' prefix: its address and its length.
 pub(crate) type Slot = (IpAddr, u8, u16);
 
 impl Entries {

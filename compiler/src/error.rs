@@ -19,7 +19,8 @@ pub enum CompileError {
     Unknown {
         /// The field that refers, or the row whose parent is missing.
         path: Path,
-        /// What it refers to: `VPC`, `interface`, `pool`, `route`, `masquerade`, `ACL`, `rule`, `address set` or `service`.
+        /// What it refers to: `VPC`, `interface`, `pool`, `route`, `masquerade`, `ACL`, `rule`, `address set`, `service`, or a
+        /// part of a peering.
         kind: &'static str,
         /// The name that was not found.
         name: String,
@@ -42,12 +43,12 @@ pub enum CompileError {
         /// What it is, with its verb: `shapers are`.
         what: &'static str,
     },
-    /// More VPCs, interfaces or ACLs than there are indices. Those that the same changeset takes away still count.
+    /// More VPCs, interfaces, peerings or ACLs than there are indices. Those that the same changeset takes away still count.
     #[error("{path}: there can be at most {MOST_INDICES} {kind}s")]
     TooMany {
         /// The row that found no index.
         path: Path,
-        /// `VPC`, `interface` or `ACL`.
+        /// `VPC`, `interface`, `peering` or `ACL`.
         kind: &'static str,
     },
     /// A unicast route that leads nowhere.
@@ -134,6 +135,16 @@ pub enum CompileError {
         /// Its external addresses.
         prefix: Prefix,
     },
+    /// An expose of a peering that translates more than each can have an entry for.
+    #[error("{path}: {size} addresses or ports are translated, at most {most} are possible")]
+    ExposeTooLarge {
+        /// The expose.
+        path: Path,
+        /// The number of addresses, or of ports, each counted for every address and protocol.
+        size: u128,
+        /// The most there can be.
+        most: u128,
+    },
     /// Two rules for the same packets.
     #[error("{path}: {other} is for the same packets")]
     Ambiguous {
@@ -161,6 +172,7 @@ impl CompileError {
             | CompileError::PrefixTooLarge { path, .. }
             | CompileError::PoolTooLarge { path, .. }
             | CompileError::NoExternalAddress { path, .. }
+            | CompileError::ExposeTooLarge { path, .. }
             | CompileError::MixedFamilies { path, .. }
             | CompileError::Ambiguous { path, .. } => Some(path),
         }

@@ -5,7 +5,8 @@
 //! [`Compiler::check`] says whether it could. All three come from the same three parts, which is why folding `apply`
 //! over any history gives the tables that `compile` gives for its last state:
 //!
-//! - an *entity* (`entity.rs`) names one thing that the tables may hold: a VPC, an interface, a route's slot, a rule;
+//! - an *entity* (`entity.rs`) names one thing that the tables may hold: a VPC, an interface, a route's slot, a rule, an
+//!   expose of a peering (`exposes.rs`);
 //! - `derive.rs` says what they must hold for it, from the configuration alone, whatever came before;
 //! - `dependencies.rs` says, for a row that changed, which entities may now derive to something else.
 //!
@@ -29,11 +30,15 @@ mod acl;
 pub mod compiler;
 mod dependencies;
 mod derive;
+mod derive_peering;
 mod entity;
 mod entries;
 pub mod error;
+pub mod explain;
+mod exposes;
 mod indices;
 mod operations;
+mod provenance;
 mod references;
 mod state;
 mod stored;
@@ -41,6 +46,7 @@ mod unsupported;
 
 pub use compiler::{Compiled, Compiler, PortChange};
 pub use error::{CompileError, Errors};
+pub use explain::{Explanation, Question};
 pub use unsupported::{not_yet, unsupported};
 
 /// The most VPCs, the most interfaces, and the most ACLs, that a configuration can have.

@@ -6,7 +6,7 @@ use rewire_tables::TableOperation::{self, *};
 
 use crate::entries::{Entries, Entry, pairs};
 
-/// The operations that lead from the entries of each entity to others: first the VPCs and interfaces that are set, then
+/// The operations that lead from the entries of each entity to others: first the VPCs, interfaces and peerings that are set, then
 /// what makes room, then what takes it, and at last the VPCs and interfaces that go.
 pub(crate) fn operations(
     revision: u64,
@@ -36,7 +36,9 @@ pub(crate) fn operations(
             None => {}
         }
         match after {
-            Some(set @ (SetVpc { .. } | SetInterface { .. })) => operations.push(set),
+            Some(set @ (SetVpc { .. } | SetInterface { .. } | SetPeering { .. })) => {
+                operations.push(set);
+            }
             Some(set) => settings.push(set),
             None => {}
         }
@@ -90,6 +92,27 @@ fn removal(set: &Entry) -> Option<TableOperation> {
         } => RemoveMasquerade {
             vpc: *vpc,
             interface: *interface,
+            source: *source,
+        },
+        SetPeering { peering, .. } => RemovePeering { peering: *peering },
+        SetSender {
+            peering,
+            vpc,
+            prefix,
+            ..
+        } => RemoveSender {
+            peering: *peering,
+            vpc: *vpc,
+            prefix: *prefix,
+        },
+        SetPeeringMasquerade {
+            peering,
+            vpc,
+            source,
+            ..
+        } => RemovePeeringMasquerade {
+            peering: *peering,
+            vpc: *vpc,
             source: *source,
         },
         _ => return None,

@@ -10,6 +10,7 @@ use rewire_schema::types::{
 };
 
 use crate::entity::Entity;
+use crate::exposes::ExposeKey;
 use crate::state::{addresses_of, ranges_of, sources_of};
 use crate::{MOST_FORWARDED_PORTS, MOST_STATIC_ADDRESSES};
 
@@ -36,6 +37,8 @@ pub(crate) enum Key {
     StaticExternal(Name, IpAddr),
     /// The internal address of a static translation, and the VPC that packets leave into.
     StaticInternal(Name, IpAddr, Name),
+    /// The packets of a masquerade of a peering: peering, VPC, source.
+    PeeringMasqueradeOf(Name, Name, Prefix),
 }
 
 impl Key {
@@ -45,6 +48,7 @@ impl Key {
             Key::Vpc(_) | Key::Interface(_) | Key::Pool(_) => false,
             Key::Acl(_) | Key::AddressSet(_) | Key::Service(_) => false,
             Key::MasqueradeOf(..)
+            | Key::PeeringMasqueradeOf(..)
             | Key::PortForwardOf(..)
             | Key::StaticExternal(..)
             | Key::StaticInternal(..) => true,
@@ -55,8 +59,11 @@ impl Key {
 /// A prefix in a VPC's route table.
 pub(crate) type Slot = (Name, Prefix);
 
+/// Senders of one side of a peering: the peering's name, the VPC's, their prefix.
+pub(crate) type SenderSlot = (Name, Name, Prefix);
+
 /// A claim that a VPC's route table hold something for a prefix, the strongest first. A static route, which is found
-/// by its own key, stands between the subnets and the external addresses.
+/// by its own key, stands between the subnets and the peerings.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Claim {
     /// The address of an interface.
@@ -65,6 +72,8 @@ pub(crate) enum Claim {
     SubnetBroadcast(Name, InterfaceAddress),
     /// The subnet of an interface's address.
     Connected(Name, InterfaceAddress),
+    /// Addresses that a peering exposes as they are. The lowest metric is the strongest.
+    Peering(u32, ExposeKey),
     /// External addresses of NAT.
     NatExternal(External),
 }
@@ -75,6 +84,7 @@ pub(crate) enum External {
     Pool(Name, AddressRange),
     PortForward(Name),
     StaticNat(Name),
+    Expose(ExposeKey),
 }
 
 /// One entry of the reverse indices.
@@ -86,6 +96,10 @@ pub(crate) enum Link {
     Claims(Slot, Claim),
     /// A next hop leads to this interface.
     NextHop(Name),
+    /// Addresses are taken out of what an expose claims around the slot.
+    Hole(Slot, ExposeKey),
+    /// An expose of this name exposes senders, or takes them out of what it exposes.
+    Sends(SenderSlot, Name, bool),
 }
 
 /// Several values a key, ordered. `None` is never stored: it is where the values of a key begin.
@@ -126,6 +140,10 @@ pub(crate) struct References {
     pub(crate) dependents: Multimap<Key, Entity>,
     /// The claims to a slot.
     pub(crate) claims: Multimap<Slot, Claim>,
+    /// What is taken out of what exposes claim. Who gets it depends on all that is claimed around it.
+    pub(crate) holes: Multimap<Slot, ExposeKey>,
+    /// What exposes say of senders.
+    pub(crate) senders: Multimap<SenderSlot, (Name, bool)>,
     /// The number of next hops that lead to an interface. A number is enough: an interface that is referred to cannot
     /// go, and that it came does not matter to routes that could not be before. With millions of routes it counts.
     next_hops: BTreeMap<Name, usize>,
@@ -137,6 +155,10 @@ impl References {
         match link {
             Link::Depends(key, entity) => self.dependents.insert(key, entity),
             Link::Claims(slot, claim) => self.claims.insert(slot, claim),
+            Link::Hole(slot, expose) => self.holes.insert(slot, expose),
+            Link::Sends(slot, expose, is_exposed) => {
+                self.senders.insert(slot, (expose, is_exposed));
+            }
             Link::NextHop(interface) => *self.next_hops.entry(interface).or_default() += 1,
         }
     }
@@ -146,6 +168,10 @@ impl References {
         match link {
             Link::Depends(key, entity) => self.dependents.remove(key, entity),
             Link::Claims(slot, claim) => self.claims.remove(slot, claim),
+            Link::Hole(slot, expose) => self.holes.remove(slot, expose),
+            Link::Sends(slot, expose, is_exposed) => {
+                self.senders.remove(slot, (expose, is_exposed));
+            }
             Link::NextHop(interface) => {
                 if let Some(count) = self.next_hops.get_mut(&interface) {
                     *count -= 1;
@@ -164,7 +190,8 @@ impl References {
 }
 
 /// The links that are there because of this row, and of the rows that it stands with (an interface with its addresses, a
-/// pool with its ranges, a masquerade rule with its sources). A link that takes two rows is there when both are.
+/// pool with its ranges, a masquerade rule with its sources). A link that takes two rows is there when both are. Those of an
+/// expose, which stands on many rows, are made apart: see [`Exposed::links`](crate::exposes::Exposed::links).
 pub(crate) fn links(configuration: &Configuration, row: &Row) -> Vec<Link> {
     let mut links = Vec::new();
     match row {
@@ -212,6 +239,10 @@ pub(crate) fn links(configuration: &Configuration, row: &Row) -> Vec<Link> {
                 source_links(rule, row.prefix, &mut links);
             }
         }
+        Row::PeeringSide(row) => {
+            let entity = Entity::Peering(row.peering.clone());
+            links.push(Link::Depends(Key::Vpc(row.vpc.clone()), entity));
+        }
         Row::PortForward(row) => port_forward_links(row, &mut links),
         Row::StaticNat(row) => static_nat_links(row, &mut links),
         Row::AclRule(row) => links.extend(crate::acl::rule_links(row)),
@@ -227,7 +258,7 @@ fn host(address: IpAddr) -> Prefix {
 }
 
 /// The fewest prefixes that cover a range: at most two a bit of the family's addresses.
-fn cover(range: AddressRange) -> Option<IpSubnets> {
+pub(crate) fn cover(range: AddressRange) -> Option<IpSubnets> {
     match (range.first(), range.last()) {
         (IpAddr::V4(first), IpAddr::V4(last)) => Some(Ipv4Subnets::new(first, last, 0).into()),
         (IpAddr::V6(first), IpAddr::V6(last)) => Some(Ipv6Subnets::new(first, last, 0).into()),
@@ -364,6 +395,11 @@ pub(crate) fn addresses_in(network: IpNet) -> impl Iterator<Item = IpAddr> {
     let v4 = v4.into_iter().flatten().map(Ipv4Addr::from_bits);
     let v6 = v6.into_iter().flatten().map(Ipv6Addr::from_bits);
     v4.map(IpAddr::V4).chain(v6.map(IpAddr::V6))
+}
+
+/// The addresses of a range, in order.
+pub(crate) fn addresses_between(range: AddressRange) -> impl Iterator<Item = IpAddr> {
+    cover(range).into_iter().flatten().flat_map(addresses_in)
 }
 
 /// What only one static translation can have: each of its external and of its internal addresses. A rule of too many does

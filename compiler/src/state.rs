@@ -1,5 +1,6 @@
 //! The state at one revision: the configuration, and the indices that go with it. Steps go forward and back.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
@@ -8,6 +9,7 @@ use rewire_schema::types::{AddressRange, Addresses, InterfaceAddress, Name, Pref
 use rewire_schema::{Change, Changeset, Mismatch, Path};
 
 use crate::error::CompileError;
+use crate::exposes::{ExposeKey, Exposed, exposes_touched};
 use crate::indices::{Allocation, Indices};
 use crate::references::{References, links};
 
@@ -19,6 +21,7 @@ pub(crate) struct State {
     pub(crate) vpcs: Indices,
     pub(crate) interfaces: Indices,
     pub(crate) acls: Indices,
+    pub(crate) peerings: Indices,
 }
 
 /// A changeset that fits onto a state, with the indices that it takes there.
@@ -28,6 +31,7 @@ pub(crate) struct Step<'a> {
     vpcs: Allocation,
     interfaces: Allocation,
     acls: Allocation,
+    peerings: Allocation,
 }
 
 impl State {
@@ -52,8 +56,12 @@ impl State {
         let vpcs = allocate(&state.vpcs, VPCS, vpcs, Vec::new())?;
         let interfaces = allocate(&state.interfaces, INTERFACES, interfaces, Vec::new())?;
         let acls = allocate(&state.acls, ACLS, acls, Vec::new())?;
+        let peerings = configuration.peering.keys().map(|(name,)| name.clone());
+        let peerings = peerings.collect();
+        let peerings = allocate(&state.peerings, PEERINGS, peerings, Vec::new())?;
         state.vpcs.forward(&vpcs);
         state.interfaces.forward(&interfaces);
+        state.peerings.forward(&peerings);
         state.acls.forward(&acls);
         for row in configuration.rows() {
             // A link that two rows make comes twice, and is there once.
@@ -62,6 +70,9 @@ impl State {
             }
         }
         state.configuration = configuration;
+        let exposes = state.configuration.peering_expose.keys().cloned();
+        let exposes: BTreeSet<ExposeKey> = exposes.collect();
+        state.insert_links_of(&exposes);
         Ok(state)
     }
 
@@ -69,6 +80,7 @@ impl State {
     pub(crate) fn step<'a>(&self, changeset: &'a Changeset) -> Result<Step<'a>, CompileError> {
         let (mut vpcs, mut interfaces) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
         let mut acls = (Vec::new(), Vec::new());
+        let mut peerings = (Vec::new(), Vec::new());
         for change in changeset.iter() {
             let found = self.configuration.get(change.row());
             if found.as_ref() != change.before() {
@@ -86,6 +98,8 @@ impl State {
                 Change::Delete(Row::Interface(row)) => interfaces.1.push(row.name.clone()),
                 Change::Insert(Row::Acl(row)) => acls.0.push(row.name.clone()),
                 Change::Delete(Row::Acl(row)) => acls.1.push(row.name.clone()),
+                Change::Insert(Row::Peering(row)) => peerings.0.push(row.name.clone()),
+                Change::Delete(Row::Peering(row)) => peerings.1.push(row.name.clone()),
                 _ => {}
             }
         }
@@ -94,6 +108,7 @@ impl State {
             vpcs: allocate(&self.vpcs, VPCS, vpcs.0, vpcs.1)?,
             interfaces: allocate(&self.interfaces, INTERFACES, interfaces.0, interfaces.1)?,
             acls: allocate(&self.acls, ACLS, acls.0, acls.1)?,
+            peerings: allocate(&self.peerings, PEERINGS, peerings.0, peerings.1)?,
         })
     }
 
@@ -102,19 +117,45 @@ impl State {
         self.vpcs.forward(&step.vpcs);
         self.interfaces.forward(&step.interfaces);
         self.acls.forward(&step.acls);
+        self.peerings.forward(&step.peerings);
+        let exposes = exposes_touched(&self.configuration, step.changeset);
+        self.remove_links_of(&exposes);
         for change in step.changeset.iter() {
             self.replace(change.before(), change.after());
         }
+        self.insert_links_of(&exposes);
     }
 
     /// Takes the step back: everything is as it was.
     pub(crate) fn backward(&mut self, step: &Step<'_>) {
+        let exposes = exposes_touched(&self.configuration, step.changeset);
+        self.remove_links_of(&exposes);
         for change in step.changeset.iter().rev() {
             self.replace(change.after(), change.before());
         }
         self.acls.backward(&step.acls);
+        self.insert_links_of(&exposes);
+        self.peerings.backward(&step.peerings);
         self.interfaces.backward(&step.interfaces);
         self.vpcs.backward(&step.vpcs);
+    }
+
+    fn insert_links_of(&mut self, exposes: &BTreeSet<ExposeKey>) {
+        for key in exposes {
+            let links = Exposed::of(&self.configuration, key).map(|exposed| exposed.links(key));
+            for link in links.into_iter().flatten() {
+                self.references.insert(link);
+            }
+        }
+    }
+
+    fn remove_links_of(&mut self, exposes: &BTreeSet<ExposeKey>) {
+        for key in exposes {
+            let links = Exposed::of(&self.configuration, key).map(|exposed| exposed.links(key));
+            for link in links.into_iter().flatten() {
+                self.references.remove(link);
+            }
+        }
     }
 
     fn replace(&mut self, before: Option<&Row>, after: Option<&Row>) {
@@ -138,6 +179,7 @@ type Kind = (&'static str, &'static str);
 const VPCS: Kind = ("vpcs", "VPC");
 const INTERFACES: Kind = ("interfaces", "interface");
 const ACLS: Kind = ("acls", "ACL");
+const PEERINGS: Kind = ("peerings", "peering");
 
 fn allocate(
     indices: &Indices,

@@ -6,6 +6,7 @@ mod errors;
 mod histories;
 mod incremental;
 mod law;
+mod peerings;
 mod snapshots;
 
 use rewire_schema::{Changeset, Configuration, from_document};

@@ -43,11 +43,6 @@ pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
             (r.policer.is_some(), "policer", "policers are"),
             (r.shaper.is_some(), "shaper", "shapers are"),
         ]),
-        Row::NextHop(r) => fields(&[(
-            r.weight.is_some_and(|weight| weight > 1),
-            "weight",
-            "weights of next hops are",
-        )]),
         Row::Pool(r) => fields(&[
             (r.ports.is_some(), "ports", "ports of pools are"),
             (
@@ -89,7 +84,12 @@ pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
             ),
         ]),
         Row::PortForwardSource(_) => object("port forwards by sender are"),
-        Row::Peering(_) => object("peerings are"),
+        Row::Peering(r) => fields(&[(r.acl.is_some(), "acl", "ACLs of peerings are")]),
+        Row::Expose(r) => fields(&[(
+            r.idle_timeout.is_some(),
+            "idle_timeout",
+            "time-outs of single rules are",
+        )]),
         Row::Policer(_) => object("policers are"),
         Row::Shaper(_) => object("shapers are"),
         Row::RouteSource(_) => object("learned routes are"),

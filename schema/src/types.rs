@@ -63,7 +63,7 @@ pub struct Name(CompactString);
 
 impl Name {
     /// What comes before every name: none that anybody can choose.
-    pub(crate) const LEAST: Name = Name(CompactString::const_new(""));
+    pub const LEAST: Name = Name(CompactString::const_new(""));
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
@@ -190,6 +190,11 @@ pub struct AddressRange {
 }
 
 impl AddressRange {
+    /// The range between two addresses of one family, both included; none where they are not one, or the last comes first.
+    pub fn new(first: IpAddr, last: IpAddr) -> Option<Self> {
+        let is_range = first.is_ipv4() == last.is_ipv4() && first <= last;
+        is_range.then_some(AddressRange { first, last })
+    }
     /// The first address of the range.
     pub fn first(self) -> IpAddr {
         self.first

@@ -187,3 +187,20 @@ fn an_acl_takes_its_rules_with_it() {
     other["interfaces"]["lan"]["acl_in"] = json!("other");
     gateway.goto(other).unwrap();
 }
+
+#[test]
+fn rules_that_no_packet_reaches_are_told_with_those_that_take_their_packets() {
+    let mut shadowed = document();
+    shadowed["acls"]["guard"]["rules"] = json!({
+        "10": { "action": "deny", "sources": ["10.0.0.0/25"], "protocol": "tcp_udp" },
+        "20": { "action": "deny", "sources": ["10.0.0.128/25"], "protocol": "tcp" },
+        "30": { "action": "allow", "sources": ["10.0.0.0/24"], "service": "web" },
+        "40": { "action": "allow", "sources": ["10.0.0.0/24"], "protocol": "tcp", "destination_port": 22 },
+        "50": { "action": "allow", "source_set": "nobody" },
+        "60": { "action": "allow", "sources": ["10.0.0.7"], "from": "blue", "protocol": "udp" }
+    });
+    let gateway = Gateway::new(shadowed);
+    let found = gateway.compiler.shadowed_rules(&"guard".parse().unwrap());
+    // Rule 30 also takes UDP of the upper half; rule 50 takes nothing anyhow.
+    assert_eq!(found, [(40, vec![10, 20]), (60, vec![10])]);
+}

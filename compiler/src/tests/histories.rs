@@ -55,15 +55,15 @@ fn sensible(mut configuration: Configuration) -> Configuration {
 }
 
 /// A compiler, the history that it went through, and the tables that its operations made.
-struct History {
-    compiler: Compiler,
+pub(super) struct History {
+    pub(super) compiler: Compiler,
     changesets: Vec<Changeset>,
     publisher: Publisher,
-    readers: Vec<Reader>,
+    pub(super) readers: Vec<Reader>,
 }
 
 impl History {
-    fn new() -> History {
+    pub(super) fn new() -> History {
         let (publisher, readers) = Publisher::new(1);
         History {
             compiler: Compiler::new(),
@@ -73,7 +73,7 @@ impl History {
         }
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         self.readers[0]
             .enter()
             .expect("the publisher is there")
@@ -143,7 +143,7 @@ impl History {
         Ok(())
     }
 
-    fn edit(&mut self, put: Vec<Row>, remove: Vec<Index>) {
+    pub(super) fn edit(&mut self, put: Vec<Row>, remove: Vec<Index>) {
         let state = self.compiler.stored().into_owned();
         let rows: Vec<Row> = state.rows().collect();
         let mut edited = state.clone();
@@ -165,7 +165,7 @@ impl History {
         );
     }
 
-    fn rewind(&mut self, to: Index) {
+    pub(super) fn rewind(&mut self, to: Index) {
         let to = to.index(self.changesets.len() + 1);
         let mut back = Changeset::default();
         for changeset in self.changesets[to..].iter().rev() {

@@ -81,7 +81,7 @@ fn static_routes() {
                 "blue": { "routes": {
                     "0.0.0.0/0": { "next_hops": [
                         { "interface": "b", "via": "10.0.2.254" },
-                        { "interface": "a", "via": "10.0.1.254" },
+                        { "interface": "a", "via": "10.0.1.254", "weight": 3 },
                         { "interface": "a" }
                     ] },
                     "10.66.0.0/16": { "type": "blackhole" },

@@ -3,10 +3,10 @@
 //! ```text
 //!  rx ─ ethernet_input ─┬─ arp
 //!                       └─ ip_input ─┬─ ndp
-//!                                    ├─ (link-local) ── acl
+//!                                    ├─ (link-local) ── acl ── local
 //!                                    └─ ingress_nat ─ route ─ acl ─┬─ local ── (echo reply) ─┐
-//!                                                            └─ hop_limit ─ neighbor ──┴─ mtu ─ egress_nat ─ ethernet_output ─┬─ tx
-//!                                                                                                     (too large) ─ fragment ─┘
+//!                                                                  └─ hop_limit ─ neighbor ──┴─ mtu ─ egress_nat ─ ethernet_output ─┬─ tx
+//!                                                                                                           (too large) ─ fragment ─┘
 //!        every node that refuses a packet ─ icmp_error ─ route …            (a packet of the gateway's own)
 //! ```
 //!

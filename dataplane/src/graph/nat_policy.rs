@@ -4,8 +4,8 @@
 use rewire_conntrack::{Flow, FlowKey};
 use rewire_packet::Ip;
 use rewire_tables::{
-    Address, Crossing, Interface, InterfaceIndex, Masquerade, NextHop, PortForwardKey, Route, Stop,
-    Tables, Traveller, VpcIndex, Way,
+    Address, Crossing, Interface, InterfaceIndex, Masquerade, PortForwardKey, Route, Stop, Tables,
+    Traveller, VpcIndex, Way,
 };
 
 /// Where ingress NAT leads a connection.
@@ -118,14 +118,26 @@ pub(super) fn egress<'a, A: Address>(
     }
 }
 
-/// A hash of a connection that both of its directions share, to choose among next hops by.
+/// A hash of a connection's first packet, to choose among next hops by. Addresses and ports that count up together, as
+/// those of a site's hosts do, must not cancel out: each half is multiplied in, and the product folded.
 pub(super) fn flow_hash<A: Address>(key: &FlowKey<A>) -> u64 {
-    let number = key.source.to_number() ^ key.destination.to_number().rotate_left(64);
-    let ports = u64::from(key.source_port) << 32 | u64::from(key.destination_port);
-    (number as u64)
-        ^ ((number >> 64) as u64).rotate_left(23)
-        ^ ports.rotate_left(11)
-        ^ u64::from(key.protocol)
+    let fold = |a: u64, b: u64| {
+        let product = u128::from(a) * u128::from(b);
+        (product as u64) ^ ((product >> 64) as u64)
+    };
+    let (source, destination) = (key.source.to_number(), key.destination.to_number());
+    let ports = u64::from(key.protocol) << 32
+        | u64::from(key.source_port) << 16
+        | u64::from(key.destination_port);
+    // Odd constants of many bits, from the fractional part of the golden ratio and of the square root of 3.
+    let sender = fold(
+        source as u64 ^ 0x9e37_79b9_7f4a_7c15,
+        (source >> 64) as u64 ^ ports ^ 0xbb67_ae85_84ca_a73b,
+    );
+    fold(
+        sender ^ destination as u64,
+        (destination >> 64) as u64 ^ 0xbb67_ae85_84ca_a73b,
+    )
 }
 
 /// Where a connection leaves.
@@ -143,9 +155,7 @@ pub(super) fn still_leads<A: Address>(tables: &Tables, flow: &Flow<A>) -> Option
     let original = &flow.original;
     let icmp = <A::Version as Ip>::ICMP.0;
     let ports = original.source_port != 0 || original.destination_port != 0;
-    let Ok(ingress) = ingress(tables, original, ports) else {
-        return None;
-    };
+    let ingress = ingress(tables, original, ports).ok()?;
     let destination = match ingress.destination {
         Some(destination) => destination,
         // The identifier of an ICMP query stands for both ports, so that a masquerade changes this one, too.
@@ -168,20 +178,13 @@ pub(super) fn still_leads<A: Address>(tables: &Tables, flow: &Flow<A>) -> Option
     else {
         return None;
     };
-    let Some(NextHop {
-        interface: index, ..
-    }) = Route::next_hop(hops, flow_hash(original))
-    else {
-        return None;
-    };
-    let Some(interface) = tables.interface(*index) else {
-        return None;
-    };
+    let index = hops.select(|| flow_hash(original)).interface();
+    let interface = tables.interface(index)?;
     if interface.vpc != flow.reply.vpc {
         return None;
     }
     let source = (flow.reply.destination, flow.reply.destination_port);
-    let leaving = (*index, interface);
+    let leaving = (index, interface);
     let same = match egress(tables, original.vpc, original.source, leaving, crossing) {
         Egress::None => source == (original.source, original.source_port),
         Egress::Static(external) => source == (external, original.source_port),
@@ -192,7 +195,7 @@ pub(super) fn still_leads<A: Address>(tables: &Tables, flow: &Flow<A>) -> Option
         }
     };
     same.then_some(Leaving {
-        interface: *index,
+        interface: index,
         crossing,
     })
 }

@@ -5,7 +5,7 @@
 //! `hop_limit` or `local`; for the gateway's own packets `neighbor`.
 
 use rewire_packet::icmp_error::IcmpErrorKind;
-use rewire_tables::{NextHop, Route, Stop, Traveller};
+use rewire_tables::{NextHops, Route, Stop, Traveller};
 
 use super::Node;
 use super::burst::{Burst, IcmpErrorOf, Next};
@@ -80,19 +80,19 @@ pub(super) fn stopped(stop: Stop) -> DropReason {
 
 fn forward<B, A: Family>(
     packet: &mut Packet<B, A>,
-    hops: &[NextHop],
+    hops: &NextHops,
     destination: A,
 ) -> Next<IcmpErrorOf<A>> {
     // All packets of a connection take the same way: the hash is that of its first packet's key.
-    let key = match packet.connection {
-        Connection::New(key) => key,
-        _ => segment::key(packet.vpc, &packet.header, &packet.transport),
+    let flow_hash = || {
+        nat_policy::flow_hash(&match packet.connection {
+            Connection::New(key) => key,
+            _ => segment::key(packet.vpc, &packet.header, &packet.transport),
+        })
     };
-    let Some(hop) = Route::next_hop(hops, nat_policy::flow_hash(&key)) else {
-        return Next::Drop(DropReason::NoRoute);
-    };
-    packet.egress = hop.interface;
-    packet.next_hop = hop.via.and_then(A::from_ip).unwrap_or(destination);
+    let hop = hops.select(flow_hash);
+    packet.egress = hop.interface();
+    packet.next_hop = hop.via().and_then(A::from_ip).unwrap_or(destination);
     match packet.origin {
         Origin::Received(_) => Next::To(Node::HopLimit),
         Origin::Own(_) | Origin::OwnOnLink(_) => Next::To(Node::Neighbor),

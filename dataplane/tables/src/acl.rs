@@ -3,12 +3,14 @@
 //! An [`Acl`] holds its rules as they are said, and a [`Classifier`](classifier::Classifier) of each address family that
 //! finds the first one that a packet matches, at a cost that hardly depends on their number.
 
+mod batch;
 mod bits;
 mod boxes;
 pub mod classifier;
 mod key;
 mod rule;
 mod search;
+mod shadow;
 mod table;
 
 use std::collections::BTreeMap;
@@ -171,6 +173,23 @@ impl Acl {
             },
             None => self.default_verdict(),
         }
+    }
+
+    /// What [`lookup`](Self::lookup) says, for each packet in turn, told by its place. Cheaper for a packet than one by one; the
+    /// best code path for the processor is chosen.
+    pub fn lookup_batch<A: AclFamily>(
+        &self,
+        keys: &[AclKey<A>],
+        mut verdict: impl FnMut(usize, AclVerdict),
+    ) {
+        let default = self.default_verdict();
+        A::classifier(self).find_batch(keys, |index, found| {
+            let found = found.map(|(sequence, decision)| AclVerdict {
+                rule: Some(sequence),
+                decision,
+            });
+            verdict(index, found.unwrap_or(default));
+        });
     }
 
     /// What [`lookup`](Self::lookup) says, found by trying every rule in turn. For tests and for tools: it costs the

@@ -1,7 +1,6 @@
 //! A digest of what the tables say, whatever way they came to say it.
 
 use std::fmt::{self, Write as _};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::acl::{AclDecision, AclRule, AddressRanges};
@@ -206,11 +205,16 @@ impl Tables {
             let mut line = format!("route {vpc} {network}/{length}");
             match route {
                 Route::Forward(hops) => {
-                    for NextHop { interface, via } in hops {
-                        let via = via.map(|via: IpAddr| via.to_string()).unwrap_or_default();
-                        write!(line, " {}:{via}", self.interface_name(*interface))
-                            .expect("writing to a String does not fail");
-                    }
+                    let text = |hop: &NextHop| {
+                        let name = self.interface_name(hop.interface());
+                        let via = hop.via().map(|via| via.to_string());
+                        let weight = (hop.weight() > 1).then(|| format!("*{}", hop.weight()));
+                        let (via, weight) = (via.unwrap_or_default(), weight.unwrap_or_default());
+                        format!(" {name}:{via}{weight}")
+                    };
+                    let mut hops: Vec<String> = hops.iter().map(text).collect();
+                    hops.sort_unstable();
+                    line += &hops.concat();
                 }
                 Route::Peering { peering, vpc } => {
                     let (peering, vpc) = (self.peering_name(*peering), self.vpc_name(*vpc));

@@ -1,23 +1,88 @@
 //! What a destination prefix leads to.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 
 use crate::index::{InterfaceIndex, PeeringIndex, VpcIndex};
+use crate::next_hops::NextHops;
 
 /// One way that a route leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NextHop {
-    /// The interface that packets leave by.
-    pub interface: InterfaceIndex,
-    /// The next router; without one, the destination itself is on the link.
-    pub via: Option<IpAddr>,
+    /// Drawn from the interface's name.
+    name_seed: u64,
+    via: Option<IpAddr>,
+    weight: NonZeroU16,
+    interface: InterfaceIndex,
 }
 
-/// A route: what happens to packets for its prefix.
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl NextHop {
+    /// A next hop of weight 1. Flows choose by the interface's name, which stays, and not by its index, which is another
+    /// one after a restart.
+    pub fn new(interface: InterfaceIndex, name: &str, via: Option<IpAddr>) -> NextHop {
+        NextHop {
+            name_seed: name
+                .bytes()
+                .fold(name.len() as u64, |seed, byte| mix(seed ^ u64::from(byte))),
+            via,
+            weight: NonZeroU16::MIN,
+            interface,
+        }
+    }
+
+    /// With another weight. 0 counts as 1.
+    pub fn with_weight(self, weight: u16) -> NextHop {
+        NextHop {
+            weight: NonZeroU16::new(weight).unwrap_or(NonZeroU16::MIN),
+            ..self
+        }
+    }
+
+    /// The interface that packets leave by.
+    pub fn interface(&self) -> InterfaceIndex {
+        self.interface
+    }
+
+    /// The next router; without one, the destination itself is on the link.
+    pub fn via(&self) -> Option<IpAddr> {
+        self.via
+    }
+
+    /// Its share of the flows beside the route's other next hops.
+    pub fn weight(&self) -> u16 {
+        self.weight.get()
+    }
+
+    /// What is the same for every next hop that leads to the same place, and differs for any other.
+    pub(crate) fn place(&self) -> (u64, Option<IpAddr>) {
+        (self.name_seed, self.via)
+    }
+}
+
+impl fmt::Debug for NextHop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NextHop")
+            .field("interface", &self.interface)
+            .field("via", &self.via)
+            .field("weight", &self.weight)
+            .finish()
+    }
+}
+
+/// A full mix of 64 bits: the finalizer of SplitMix64 (Steele, Lea and Flood 2014).
+pub(crate) fn mix(mut z: u64) -> u64 {
+    z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// A route: what happens to packets for its prefix. Cheap to clone: at most a count of references goes up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Route {
-    /// Forwarded to one of the next hops, of which there is at least one.
-    Forward(Box<[NextHop]>),
+    /// Forwarded to one of the next hops.
+    Forward(NextHops),
     /// Looked up again in the table of another VPC: see [`Tables::follow`](crate::Tables::follow).
     Vpc(VpcIndex),
     /// Exposed by another VPC: those whom the peering admits are looked up again in that VPC's table.
@@ -39,64 +104,4 @@ pub enum Route {
     Blackhole,
     /// Dropped, and the sender is told.
     Unreachable,
-}
-
-impl Route {
-    /// The next hop that the flow with this hash takes: by the highest random weight, so that a next hop that goes
-    /// takes only its own flows with it (Thaler and Ravishankar 1998; RFC 2992, section 3 compares).
-    pub fn next_hop(hops: &[NextHop], flow_hash: u64) -> Option<&NextHop> {
-        match hops {
-            [only] => Some(only),
-            hops => hops.iter().max_by_key(|hop| weight(hop, flow_hash)),
-        }
-    }
-}
-
-fn weight(hop: &NextHop, flow_hash: u64) -> u64 {
-    let via = match hop.via {
-        None => 0,
-        Some(IpAddr::V4(address)) => u64::from(address.to_bits()),
-        Some(IpAddr::V6(address)) => {
-            let bits = address.to_bits();
-            (bits as u64) ^ ((bits >> 64) as u64).rotate_left(32)
-        }
-    };
-    // A full mix of 64 bits: the finalizer of SplitMix64 (Steele, Lea and Flood 2014).
-    let mut z = flow_hash ^ via.rotate_left(17) ^ (u64::from(hop.interface.0) << 48);
-    z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hop(last: u8) -> NextHop {
-        NextHop {
-            interface: InterfaceIndex(1),
-            via: Some(IpAddr::from([192, 0, 2, last])),
-        }
-    }
-
-    #[test]
-    fn flows_spread_evenly_and_only_the_flows_of_a_lost_hop_move() {
-        let four = [hop(1), hop(2), hop(3), hop(4)];
-        let three = [hop(1), hop(2), hop(4)];
-        let mut counts = [0u32; 4];
-        for flow in 0..40_000u64 {
-            let flow = flow.wrapping_mul(0x2545_f491_4f6c_dd1d);
-            let before = Route::next_hop(&four, flow).unwrap();
-            let after = Route::next_hop(&three, flow).unwrap();
-            if *before != hop(3) {
-                assert_eq!(before, after);
-            }
-            counts[four.iter().position(|h| h == before).unwrap()] += 1;
-        }
-        for count in counts {
-            assert!((9_000..11_000).contains(&count), "{counts:?}");
-        }
-        assert_eq!(Route::next_hop(&[], 1), None);
-    }
 }

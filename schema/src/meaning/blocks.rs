@@ -7,7 +7,7 @@ use crate::types::{AddressRange, Prefix};
 
 /// A set of addresses of both families.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Blocks(Vec<Block>);
+pub struct Blocks(Vec<Block>);
 
 /// A range of one family, both ends included. IPv4 comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,12 +62,24 @@ impl FromIterator<Prefix> for Blocks {
 }
 
 impl Blocks {
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether it has no address.
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    /// The addresses as ranges, in order, IPv4 first.
+    pub fn ranges(&self) -> impl Iterator<Item = AddressRange> + '_ {
+        self.0.iter().filter_map(|block| {
+            let address = |bits: u128| match block.is_ipv6 {
+                true => IpAddr::V6(Ipv6Addr::from_bits(bits)),
+                false => IpAddr::V4(Ipv4Addr::from_bits(bits as u32)),
+            };
+            AddressRange::new(address(block.first), address(block.last))
+        })
+    }
+
     /// The addresses that are not among `others`.
-    pub(super) fn without(&self, others: &Blocks) -> Blocks {
+    pub fn without(&self, others: &Blocks) -> Blocks {
         let mut left = Vec::new();
         for block in &self.0 {
             let mut rest = Some(*block);
@@ -91,7 +103,7 @@ impl Blocks {
     }
 
     /// An address that both sets have.
-    pub(super) fn shared(&self, other: &Blocks) -> Option<IpAddr> {
+    pub fn shared(&self, other: &Blocks) -> Option<IpAddr> {
         let mut pairs = self
             .0
             .iter()
@@ -105,7 +117,7 @@ impl Blocks {
     }
 
     /// The number of addresses of each family, IPv4 first; at most the largest number.
-    pub(super) fn counts(&self) -> [u128; 2] {
+    pub fn counts(&self) -> [u128; 2] {
         let mut counts = [0u128; 2];
         for block in &self.0 {
             let count = &mut counts[usize::from(block.is_ipv6)];

@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::look_up::LookUp;
 use super::{Problem, Problems};
 use crate::document::Path;
-use crate::model::{AclRow, ConntrackRow, InterfaceRow, TableRow, VpcRow};
+use crate::model::{AclRow, ConntrackRow, InterfaceRow, PeeringRow, TableRow, VpcRow};
 use crate::types::Name;
 
 /// The most addresses that a pool can have: what the gateway keeps account of.
@@ -17,6 +17,8 @@ pub const MOST_STATIC_ADDRESSES: u32 = 4_096;
 pub const MOST_VPCS: usize = 65_535;
 /// The most interfaces that are in effect at once: tables number them with 16 bits.
 pub const MOST_INTERFACES: usize = 65_535;
+/// The most peerings that are in effect at once: tables number them with 16 bits.
+pub const MOST_PEERINGS: usize = 65_535;
 
 /// The most ACLs that are in effect at once: tables number them with 16 bits.
 pub const MOST_ACLS: usize = 65_535;
@@ -32,6 +34,10 @@ pub(super) fn check_interfaces<L: LookUp>(facts: &Facts<'_, L>, problems: &mut P
 
 pub(super) fn check_acls<L: LookUp>(facts: &Facts<'_, L>, problems: &mut Problems) {
     check::<AclRow, L>(facts, MOST_ACLS, "acls", "ACLs", problems);
+}
+
+pub(super) fn check_peerings<L: LookUp>(facts: &Facts<'_, L>, problems: &mut Problems) {
+    check::<PeeringRow, L>(facts, MOST_PEERINGS, "peerings", "peerings", problems);
 }
 
 fn check<R: TableRow, L: LookUp>(

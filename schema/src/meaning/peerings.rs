@@ -2,6 +2,7 @@
 
 use super::blocks::Blocks;
 use super::facts::Facts;
+use super::limits::{MOST_FORWARDED_PORTS, MOST_POOL_ADDRESSES, MOST_STATIC_ADDRESSES};
 use super::look_up::LookUp;
 use super::{Problem, Problems};
 use crate::document::Path;
@@ -168,6 +169,27 @@ fn check_nat<L: LookUp>(
         }
         _ => {}
     }
+    if row.is_default && row.nat.is_some() {
+        let message = "the default is exposed as it is, nat says as what else";
+        wrong("nat", message.to_owned());
+    }
+    let total = |blocks: &Blocks| {
+        let [v4, v6] = blocks.counts();
+        v4.saturating_add(v6)
+    };
+    let (most_static, size) = (u128::from(MOST_STATIC_ADDRESSES), total(own));
+    if row.nat == Some(ExposeNat::Static) && size > most_static {
+        let message =
+            format!("expected at most {most_static} addresses for static NAT, found {size}");
+        wrong("ips", message);
+    }
+    let shared = total(translated);
+    if row.nat == Some(ExposeNat::Masquerade) && shared > MOST_POOL_ADDRESSES {
+        let message = format!(
+            "expected at most {MOST_POOL_ADDRESSES} addresses to masquerade with, found {shared}"
+        );
+        wrong("as", message);
+    }
     if row.idle_timeout.is_some() && row.nat.is_none() {
         wrong(
             "idle_timeout",
@@ -190,6 +212,25 @@ fn check_nat<L: LookUp>(
             "ports",
             "ports are forwarded by nat port_forward alone".to_owned(),
         );
+    }
+    if forwards && !row.is_default && own.counts() != translated.counts() {
+        let message = format!(
+            "a port forward needs as many addresses on both sides: ips have {}, as has {}",
+            total(own),
+            total(translated)
+        );
+        wrong("as", message);
+    }
+    let entries = ports.iter().map(|entry| {
+        let protocols = entry.protocol.each().len() as u128;
+        u128::from(entry.port.count()) * protocols
+    });
+    let entries = entries.sum::<u128>().saturating_mul(total(own));
+    if forwards && entries > u128::from(MOST_FORWARDED_PORTS) {
+        let message = format!(
+            "expected at most {MOST_FORWARDED_PORTS} ports, each counted for every address and protocol, found {entries}"
+        );
+        wrong("ports", message);
     }
     for (index, entry) in ports.iter().enumerate() {
         let seen = entry.as_port.as_ref().unwrap_or(&entry.port);

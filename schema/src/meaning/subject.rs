@@ -24,6 +24,8 @@ pub(super) enum Subject {
     Interfaces,
     /// The number of ACLs.
     Acls,
+    /// The number of peerings.
+    Peerings,
     /// Which VPC has a VXLAN network identifier.
     Vni(u32),
     /// Which interface has a port.
@@ -58,6 +60,7 @@ impl Subject {
             Subject::Vpcs => limits::check_vpcs(facts, problems),
             Subject::Interfaces => limits::check_interfaces(facts, problems),
             Subject::Acls => limits::check_acls(facts, problems),
+            Subject::Peerings => limits::check_peerings(facts, problems),
             Subject::Vni(vni) => interfaces::check_vni(facts, *vni, problems),
             Subject::Port(port) => interfaces::check_port(facts, port, problems),
             Subject::Vlan(parent, vlan) => interfaces::check_vlan(facts, parent, *vlan, problems),
@@ -172,6 +175,7 @@ pub(super) fn every(configuration: &Configuration, each: &mut dyn FnMut(Subject)
         vpc,
         interface,
         acl,
+        peering,
         nat_pool,
         masquerade,
         port_forward,
@@ -198,6 +202,7 @@ pub(super) fn shared<L: LookUp>(rows: &L, row: &Row) -> Vec<Subject> {
             shared.extend(row.underlay.clone().map(Subject::Tunnels));
         }
         Row::Acl(_) => shared.push(Subject::Acls),
+        Row::Peering(_) => shared.push(Subject::Peerings),
         Row::Pool(row) => shared.push(Subject::Ranges(row.vpc.clone())),
         Row::Masquerade(row) => {
             shared.push(Subject::Senders(row.vpc.clone(), row.interface.clone()));

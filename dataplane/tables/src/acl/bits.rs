@@ -13,6 +13,12 @@ pub trait Bits: Copy + Ord + Debug + Default + Send + Sync + 'static {
     /// The largest address.
     const MAX: Self;
 
+    /// The address before; of the first, itself.
+    fn before(self) -> Self;
+
+    /// The address after; of the last, itself.
+    fn after(self) -> Self;
+
     /// The length of the longest prefix that both addresses are in.
     fn common_length(self, other: Self) -> u8;
 
@@ -37,6 +43,14 @@ impl Bits for u32 {
     const COARSE: u8 = 8;
     const MAX: u32 = u32::MAX;
 
+    fn before(self) -> u32 {
+        self.saturating_sub(1)
+    }
+
+    fn after(self) -> u32 {
+        self.saturating_add(1)
+    }
+
     fn common_length(self, other: u32) -> u8 {
         (self ^ other).leading_zeros() as u8
     }
@@ -53,6 +67,14 @@ impl Bits for u128 {
     const FINE: u8 = 8;
     const COARSE: u8 = 16;
     const MAX: u128 = u128::MAX;
+
+    fn before(self) -> u128 {
+        self.saturating_sub(1)
+    }
+
+    fn after(self) -> u128 {
+        self.saturating_add(1)
+    }
 
     fn common_length(self, other: u128) -> u8 {
         (self ^ other).leading_zeros() as u8

@@ -6,11 +6,11 @@ use crate::acl::table::{UPPER_KINDS, destination_hash, source_hash, upper_hash};
 use crate::acl::{AclFamily, Bits};
 
 /// The most lengths of address prefixes that tables can have.
-const LENGTHS: usize = 17;
+pub(super) const LENGTHS: usize = 17;
 
 /// The positions of the bits that are set.
 #[inline(always)]
-fn positions(mut set: u32) -> impl Iterator<Item = usize> {
+pub(super) fn positions(mut set: u32) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         (set != 0).then(|| {
             let position = set.trailing_zeros() as usize;

@@ -147,6 +147,10 @@ fn agrees<A: AclFamily>(acl: &Acl, keys: &[AclKey<A>]) -> Result<(), TestCaseErr
     for key in keys {
         prop_assert_eq!(acl.lookup(key), acl.scan(key), "{:?}", key);
     }
+    let mut together = Vec::new();
+    acl.lookup_batch(keys, |index, verdict| together.push((index, verdict)));
+    let one_by_one: Vec<_> = keys.iter().map(|key| acl.lookup(key)).enumerate().collect();
+    prop_assert_eq!(together, one_by_one);
     Ok(())
 }
 
