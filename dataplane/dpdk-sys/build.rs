@@ -22,6 +22,14 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_link_get_nowait",
     "rte_eth_stats_get",
 ];
+/// The same with the feature `route-tables`.
+const TABLE_FUNCTIONS: &[&str] = &[
+    "rte_(lpm|lpm6|fib|fib6)_(create|free|add|delete)",
+    "rte_lpm6_lookup_bulk_func",
+    "rte_(fib|fib6)_(lookup_bulk|select_lookup)",
+    "rte_malloc_get_socket_stats",
+    "rte_vect_set_max_simd_bitwidth",
+];
 const CONSTANTS: &[&str] = &[
     "RTE_PKTMBUF_HEADROOM",
     "RTE_LOG_(ERR|WARNING|NOTICE)",
@@ -72,6 +80,9 @@ fn compile_shim(flags: &[String]) {
         .file("src/shim.c")
         .opt_level(2)
         .flag("-Wno-deprecated-declarations");
+    if has_tables() {
+        build.define("REWIRE_ROUTE_TABLES", None);
+    }
     for flag in flags {
         // As a system folder, so that warnings in DPDK's own headers are not ours.
         match flag.strip_prefix("-I") {
@@ -94,6 +105,12 @@ fn generate_bindings(flags: &[String]) {
         .allowlist_type("rte_mbuf");
     for name in FUNCTIONS {
         builder = builder.allowlist_function(name);
+    }
+    if has_tables() {
+        builder = builder.clang_arg("-DREWIRE_ROUTE_TABLES");
+        for name in TABLE_FUNCTIONS {
+            builder = builder.allowlist_function(name);
+        }
     }
     for name in CONSTANTS {
         builder = builder.allowlist_var(name);
@@ -121,6 +138,15 @@ fn link() {
     for library in ["rte_ethdev", "rte_mbuf", "rte_mempool", "rte_eal"] {
         println!("cargo:rustc-link-lib=dylib={library}");
     }
+    if has_tables() {
+        for library in ["rte_lpm", "rte_fib"] {
+            println!("cargo:rustc-link-lib=dylib={library}");
+        }
+    }
+}
+
+fn has_tables() -> bool {
+    env::var_os("CARGO_FEATURE_ROUTE_TABLES").is_some()
 }
 
 /// Where several libclang are installed, some come without the compiler's own headers (`stddef.h`),

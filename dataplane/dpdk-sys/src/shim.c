@@ -31,6 +31,14 @@ uint16_t rewire_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs,
 	return rte_eth_tx_burst(port, queue, mbufs, count);
 }
 
+#ifdef REWIRE_ROUTE_TABLES
+int rewire_lpm_lookup_bulk(const struct rte_lpm *lpm, const uint32_t *addresses, uint32_t *hops,
+                           unsigned count)
+{
+	return rte_lpm_lookup_bulk(lpm, addresses, hops, count);
+}
+#endif
+
 static rewire_log_sink log_sink;
 
 /* rte_vlog flushes after each message, so a write is one message, on the thread that logged it,

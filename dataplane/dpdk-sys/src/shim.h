@@ -14,6 +14,18 @@
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 
+#ifdef REWIRE_ROUTE_TABLES
+#include <rte_fib.h>
+#include <rte_fib6.h>
+#include <rte_lpm.h>
+#include <rte_lpm6.h>
+#include <rte_malloc.h>
+#include <rte_vect.h>
+
+int rewire_lpm_lookup_bulk(const struct rte_lpm *lpm, const uint32_t *addresses, uint32_t *hops,
+                           unsigned count);
+#endif
+
 /* Of the calling thread. */
 int rewire_rte_errno(void);
 unsigned rewire_lcore_id(void);

@@ -16,19 +16,53 @@ use super::{acl, nat_policy, segment};
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
+/// The packets that are looked up at a time.
+const BATCH: usize = 64;
+
 pub(super) fn run<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &mut Burst<B, A>) {
-    burst.for_each(Node::Route, cx.counters, |packet| {
-        let next = decide(cx, packet);
-        acl::asks(cx, packet, next)
-    });
+    let inbox = burst.take_inbox(Node::Route, cx.counters);
+    for batch in inbox.chunks(BATCH) {
+        let mut routes = [None; BATCH];
+        look_up(cx, burst, batch, &mut routes);
+        for (&index, route) in batch.iter().zip(routes) {
+            let packet = &mut burst.packets[usize::from(index)];
+            let next = decide(cx, packet, route);
+            let next = acl::asks(cx, packet, next);
+            burst.dispatch(index, next);
+        }
+    }
+    burst.return_inbox(inbox);
 }
 
-fn decide<B: PacketBuffer, A: Family>(
-    cx: &Context<'_>,
+/// Looks the destinations of up to [`BATCH`] packets up in their own VPCs' tables, neighbors of one VPC together.
+fn look_up<'a, B: PacketBuffer, A: Family>(
+    cx: &Context<'a>,
+    burst: &Burst<B, A>,
+    batch: &[u16],
+    routes: &mut [Option<&'a Route>; BATCH],
+) {
+    let packet = |index: &u16| &burst.packets[usize::from(*index)];
+    let mut destinations = [A::Key::default(); BATCH];
+    for (destination, index) in destinations.iter_mut().zip(batch) {
+        *destination = packet(index).destination().key();
+    }
+    let mut start = 0;
+    for group in batch.chunk_by(|one, next| packet(one).vpc == packet(next).vpc) {
+        let range = start..start + group.len();
+        let vpc = cx.tables.vpc(packet(&group[0]).vpc);
+        vpc.route_batch::<A>(&destinations[range.clone()], &mut routes[range]);
+        start += group.len();
+    }
+}
+
+/// What becomes of a packet that has this route in its own VPC's table.
+fn decide<'a, B: PacketBuffer, A: Family>(
+    cx: &Context<'a>,
     packet: &mut Packet<B, A>,
+    route: Option<&'a Route>,
 ) -> Next<IcmpErrorOf<A>> {
     let destination = packet.destination();
-    let way = match cx.tables.way(packet.vpc, &traveller(packet)) {
+    let way = match cx.tables.follow(packet.vpc, route, &traveller(packet)) {
         Ok(way) => way,
         Err(stop) => return Next::Drop(stopped(stop)),
     };

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use rewire_packet::IpAddress;
 
-use crate::lpm::Lpm;
+use crate::lpm::{Key, Lpm};
 use crate::nat::MasqueradeRules;
 use crate::route::Route;
 use crate::tables::Vpc;
@@ -13,6 +13,10 @@ use crate::tables::Vpc;
 pub trait Address: IpAddress {
     /// The number of bits of an address: 32 or 128.
     const BITS: u8;
+    /// The address as a lookup takes it: a number in host order.
+    type Key: Key;
+    /// The address as a lookup takes it.
+    fn key(self) -> Self::Key;
     /// The address with all bits behind the first `length` cleared. `length` is at most [`Self::BITS`].
     #[must_use]
     fn masked(self, length: u8) -> Self;
@@ -28,6 +32,10 @@ pub trait Address: IpAddress {
 
 impl Address for Ipv4Addr {
     const BITS: u8 = 32;
+    type Key = u32;
+    fn key(self) -> u32 {
+        self.to_bits()
+    }
     fn masked(self, length: u8) -> Self {
         let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
         Ipv4Addr::from_bits(self.to_bits() & mask)
@@ -48,6 +56,10 @@ impl Address for Ipv4Addr {
 
 impl Address for Ipv6Addr {
     const BITS: u8 = 128;
+    type Key = u128;
+    fn key(self) -> u128 {
+        self.to_bits()
+    }
     fn masked(self, length: u8) -> Self {
         let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
         Ipv6Addr::from_bits(self.to_bits() & mask)

@@ -26,7 +26,7 @@ pub use address::Address;
 pub use digest::TablesDigest;
 pub use follow::{MOST_LOOKUPS, Stop, Traveller, Way};
 pub use index::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
-pub use lpm::Lpm;
+pub use lpm::{Key, Lpm, ValueNumber};
 pub use nat::{Masquerade, NatPolicy, PortForward, PortForwardKey, StaticNat};
 pub use next_hops::NextHops;
 pub use operation::TableOperation;

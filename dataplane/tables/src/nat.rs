@@ -57,7 +57,7 @@ pub struct StaticNat {
 }
 
 /// A masquerade rule: whoever it applies to shares these external addresses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Masquerade {
     /// The rule's name.
     pub name: Arc<str>,

@@ -150,26 +150,26 @@ fn slot<T: Default>(slots: &mut Vec<T>, position: usize) -> &mut T {
     &mut slots[position]
 }
 
-fn insert<V>(
+fn insert<V: Eq + std::hash::Hash>(
     lpm4: &mut Lpm<std::net::Ipv4Addr, V>,
     lpm6: &mut Lpm<std::net::Ipv6Addr, V>,
     prefix: IpNet,
     value: V,
-) {
+) -> bool {
     match prefix {
-        IpNet::V4(net) => drop(lpm4.insert(net.network(), net.prefix_len(), value)),
-        IpNet::V6(net) => drop(lpm6.insert(net.network(), net.prefix_len(), value)),
+        IpNet::V4(net) => lpm4.insert(net.network(), net.prefix_len(), value),
+        IpNet::V6(net) => lpm6.insert(net.network(), net.prefix_len(), value),
     }
 }
 
-fn remove<V>(
+fn remove<V: Eq + std::hash::Hash>(
     lpm4: &mut Lpm<std::net::Ipv4Addr, V>,
     lpm6: &mut Lpm<std::net::Ipv6Addr, V>,
     prefix: IpNet,
-) {
+) -> bool {
     match prefix {
-        IpNet::V4(net) => drop(lpm4.remove(net.network(), net.prefix_len())),
-        IpNet::V6(net) => drop(lpm6.remove(net.network(), net.prefix_len())),
+        IpNet::V4(net) => lpm4.remove(net.network(), net.prefix_len()),
+        IpNet::V6(net) => lpm6.remove(net.network(), net.prefix_len()),
     }
 }
 

@@ -10,7 +10,7 @@ use rewire_packet::ethernet::MacAddress;
 use crate::acl::Acl;
 use crate::address::Address;
 use crate::index::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
-use crate::lpm::Lpm;
+use crate::lpm::{Lpm, ValueNumber};
 use crate::nat::NatPolicy;
 use crate::peering::Peering;
 use crate::route::Route;
@@ -32,6 +32,35 @@ impl Vpc {
     /// The route of the longest prefix that the destination matches.
     pub fn route<A: Address>(&self, destination: A) -> Option<&Route> {
         A::routes(self).lookup(destination)
+    }
+
+    /// Looks a batch of destinations up: `routes[i]` becomes the route of `destinations[i]`. What one of them has more than
+    /// the other is left as it was.
+    pub fn route_batch<'a, A: Address>(
+        &'a self,
+        destinations: &[A::Key],
+        routes: &mut [Option<&'a Route>],
+    ) {
+        let table = A::routes(self);
+        let mut numbers = [ValueNumber::default(); 64];
+        let batches = destinations.chunks(numbers.len());
+        for (destinations, routes) in batches.zip(routes.chunks_mut(numbers.len())) {
+            table.lookup_batch(destinations, &mut numbers);
+            for ((route, number), _) in routes.iter_mut().zip(numbers).zip(destinations) {
+                *route = table.value(number);
+            }
+        }
+    }
+
+    /// The memory that the VPC takes in one half of the tables, in bytes: everything but the next hops, which both halves
+    /// share.
+    pub fn memory(&self) -> usize {
+        size_of::<Vpc>() + self.table_memory().iter().sum::<usize>()
+    }
+
+    /// The part of it that the IPv4 and the IPv6 routes take.
+    pub fn table_memory(&self) -> [usize; 2] {
+        [self.routes4.memory(), self.routes6.memory()]
     }
 
     /// The number of routes of both families.
@@ -185,5 +214,16 @@ impl Tables {
     /// The NAT policy.
     pub fn nat(&self) -> &NatPolicy {
         &self.nat
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vpc_without_routes_is_small() {
+        let vpc = Vpc::default();
+        assert!(vpc.memory() <= 4096, "{} bytes", vpc.memory());
     }
 }

@@ -1,0 +1,299 @@
+//! What changes of routes cost, and what tables take.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rewire_tables::{
+    Address, InterfaceIndex, NextHop, NextHops, Publisher, Reader, Route, TableOperation, VpcIndex,
+};
+
+use super::dpdk::{Dpdk, Fib4, Fib6, Update};
+use super::peers::Peer;
+use super::random::Random;
+use super::routes::{self, Family, Prefix, RouteTable};
+use super::workload::{LOOKUPS, Workload};
+use crate::Failure;
+use crate::report::{Report, Run, median};
+
+const RUNS: usize = 7;
+const VPC: VpcIndex = VpcIndex(0);
+/// How often what came is published.
+const INTERVAL: Duration = Duration::from_millis(1);
+/// How long a publication may wait for the reader.
+const DEADLINE: Duration = Duration::from_secs(1);
+/// The addresses that the reader looks up under one guard; the updates that come at a time.
+const BATCH: usize = 64;
+
+/// One next hop each, as many as there are numbers.
+fn route_to(number: u32) -> Route {
+    let via = IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 | number));
+    let interface = InterfaceIndex((number % 64) as u16);
+    let name = format!("wan{}", number % 64);
+    Route::Forward(NextHops::one(NextHop::new(interface, &name, Some(via))))
+}
+
+fn set<A: Family>((network, length): Prefix<A>, route: &Route) -> Result<TableOperation, Failure> {
+    Ok(TableOperation::SetRoute {
+        vpc: VPC,
+        prefix: ipnet::IpNet::new(network.into(), length)?,
+        route: route.clone(),
+    })
+}
+
+/// Announcements lead to another next hop each time, so that each changes something.
+struct Updates<A> {
+    updates: Vec<(bool, Prefix<A>, u32)>,
+}
+
+impl<A: Family> Updates<A> {
+    fn load(table: &RouteTable<A>, hops: u32) -> Result<Updates<A>, Failure> {
+        let mut random = Random::new(3);
+        let updates = match routes::updates::<A>()? {
+            Some(updates) => updates,
+            None => (0..1_000_000)
+                .map(|_| {
+                    let (prefix, _) = table.routes[random.below(table.routes.len())];
+                    (random.below(8) > 0, prefix)
+                })
+                .collect(),
+        };
+        let hop = |_: &_| 1 + random.below(hops as usize) as u32;
+        let hops: Vec<u32> = updates.iter().map(hop).collect();
+        let updates = updates.into_iter().zip(hops);
+        Ok(Updates {
+            updates: updates.map(|((is_set, p), hop)| (is_set, p, hop)).collect(),
+        })
+    }
+
+    fn operations(&self, routes: &[Route]) -> Result<Vec<TableOperation>, Failure> {
+        let operations = self.updates.iter().map(|(is_set, prefix, hop)| match is_set {
+            true => set(*prefix, &routes[*hop as usize]),
+            false => Ok(TableOperation::RemoveRoute {
+                vpc: VPC,
+                prefix: ipnet::IpNet::new(prefix.0.into(), prefix.1)?,
+            }),
+        });
+        operations.collect()
+    }
+
+    fn apply(&self, table: &mut impl Update<A>) {
+        for (is_set, prefix, hop) in &self.updates {
+            match is_set {
+                true => table.set(*prefix, *hop),
+                false => table.remove(*prefix),
+            }
+        }
+    }
+}
+
+fn most_hop<A>(table: &RouteTable<A>) -> u32 {
+    table.routes.iter().map(|(_, hop)| *hop).max().unwrap_or(1)
+}
+
+/// Ours under left-right, with the routes of both tables in one VPC.
+fn published(
+    table4: &RouteTable<Ipv4Addr>,
+    table6: &RouteTable<Ipv6Addr>,
+    routes: &[Route],
+) -> Result<(Publisher, Reader), Failure> {
+    let (mut publisher, mut readers) = Publisher::new(1);
+    publisher.append(TableOperation::SetVpc {
+        vpc: VPC,
+        name: Arc::from("blue"),
+    });
+    for (prefix, hop) in &table4.routes {
+        publisher.append(set(*prefix, &routes[*hop as usize])?);
+    }
+    for (prefix, hop) in &table6.routes {
+        publisher.append(set(*prefix, &routes[*hop as usize])?);
+    }
+    publisher.publish(DEADLINE)?;
+    let reader = readers.pop().ok_or("no reader")?;
+    Ok((publisher, reader))
+}
+
+fn both_tables() -> Result<(RouteTable<Ipv4Addr>, RouteTable<Ipv6Addr>, Vec<Route>), Failure> {
+    let (table4, table6) = (RouteTable::load()?, RouteTable::load()?);
+    println!("data: {}", table4.about);
+    println!("data: {}", table6.about);
+    let hops = most_hop(&table4).max(most_hop(&table6));
+    Ok((table4, table6, (0..=hops).map(route_to).collect()))
+}
+
+/// The bytes that the two tables take in one half, everything included, beside rte_fib and rte_fib6 with theirs.
+pub(crate) fn memory() -> Result<Report, Failure> {
+    let (table4, table6, routes) = both_tables()?;
+    let (publisher, reader) = published(&table4, &table6, &routes)?;
+    let dpdk = Dpdk::start()?;
+    let [fib4, _] = Fib4::new(&dpdk, &table4.routes, &[])?;
+    let [fib6, _] = Fib6::new(&dpdk, &table6.routes, &[])?;
+    let guard = reader.enter().ok_or("no tables")?;
+    let peers = [fib4.memory(), fib6.memory()].map(|bytes| bytes.unwrap_or(0) as f64);
+    let [ours4, ours6] = guard.vpc(VPC).table_memory().map(|bytes| bytes as f64);
+    let whole = guard.vpc(VPC).memory() as f64;
+    let empty = guard.vpc(VpcIndex(1)).memory() as f64;
+    drop(guard);
+    drop(publisher);
+    println!("\n              ours      rte_fib   (bytes; one half, with what updates need)");
+    println!("  IPv4  {ours4:>10}  {:>11}", peers[0]);
+    println!("  IPv6  {ours6:>10}  {:>11}", peers[1]);
+    println!("  an empty VPC: {empty} bytes");
+    Ok(Report {
+        unit: "bytes",
+        peer_name: "rte_fib",
+        runs: vec![Run {
+            ours: whole,
+            peer: Some(peers.iter().sum()),
+        }],
+        more: vec![
+            ("ratio_v4", ours4 / peers[0]),
+            ("ratio_v6", ours6 / peers[1]),
+            ("empty_vpc_bytes", empty),
+        ],
+    })
+}
+
+/// What the reader does all the time: looks IPv4 addresses up, a guard a batch, and says how many it did in how long.
+struct Lookups {
+    stop: AtomicBool,
+    done: AtomicU64,
+}
+
+impl Lookups {
+    fn run(&self, reader: &Reader, keys: &[u32]) {
+        pin(1);
+        let mut answers = 0;
+        for batch in keys.chunks(BATCH).cycle() {
+            if self.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let Some(guard) = reader.enter() else { break };
+            let mut found = [None; BATCH];
+            guard.vpc(VPC).route_batch::<Ipv4Addr>(batch, &mut found);
+            answers += found.iter().flatten().count();
+            let done = self.done.load(Ordering::Relaxed);
+            self.done.store(done + batch.len() as u64, Ordering::Relaxed);
+        }
+        std::hint::black_box(answers);
+    }
+}
+
+/// The calling thread runs on this processor alone, where there is one of that number.
+fn pin(cpu: usize) {
+    // SAFETY: an empty set, one bit of it, and the calling thread.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, size_of_val(&set), &set);
+    }
+}
+
+/// A day of RIS updates of both families through left-right, on both halves, published every millisecond, while another
+/// core looks addresses up; beside rte_fib and rte_fib6, which take the same updates alone on one core. (DPDK 22.11 has no
+/// RCU for them.) The cost counts until both halves hold the last update.
+pub(crate) fn updates() -> Result<Report, Failure> {
+    let (table4, table6, routes) = both_tables()?;
+    let hops = routes.len() as u32 - 1;
+    let (updates4, updates6) = (
+        Updates::load(&table4, hops)?,
+        Updates::load(&table6, hops)?,
+    );
+    let count = updates4.updates.len() + updates6.updates.len();
+    println!("data: {count} updates");
+    let mut operations = updates4.operations(&routes)?;
+    operations.extend(updates6.operations(&routes)?);
+    let addresses = Workload::Hit.addresses(&table4);
+    let keys: Vec<u32> = addresses[..LOOKUPS].iter().map(|a| a.key()).collect();
+    let dpdk = Dpdk::start()?;
+    let [mut fib4, _] = Fib4::new(&dpdk, &table4.routes, &[])?;
+    let [mut fib6, _] = Fib6::new(&dpdk, &table6.routes, &[])?;
+    let (mut publisher, reader) = published(&table4, &table6, &routes)?;
+    let lookups = Lookups {
+        stop: AtomicBool::new(false),
+        done: AtomicU64::new(0),
+    };
+    pin(0);
+    let mut runs = Vec::new();
+    let mut costs = Vec::new();
+    let mut longest = Duration::ZERO;
+    std::thread::scope(|scope| -> Result<(), Failure> {
+        scope.spawn(|| lookups.run(&reader, &keys));
+        // Stops the reader however this ends.
+        let _stop = StopAtEnd(&lookups.stop);
+        let lookup_cost = |while_running: &mut dyn FnMut() -> Result<(), Failure>| {
+            let (start, before) = (Instant::now(), lookups.done.load(Ordering::Relaxed));
+            while_running()?;
+            let done = lookups.done.load(Ordering::Relaxed) - before;
+            Ok::<f64, Failure>(start.elapsed().as_nanos() as f64 / done as f64)
+        };
+        for _ in 0..RUNS {
+            let quiet = lookup_cost(&mut || {
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_millis(300) {
+                    std::hint::spin_loop();
+                }
+                Ok(())
+            })?;
+            let start = Instant::now();
+            let busy = lookup_cost(&mut || {
+                let mut next = Instant::now() + INTERVAL;
+                for batch in operations.chunks(BATCH) {
+                    for operation in batch {
+                        publisher.append(operation.clone());
+                    }
+                    let now = Instant::now();
+                    if now >= next {
+                        publisher.publish(DEADLINE)?;
+                        longest = longest.max(now.elapsed());
+                        next = now + INTERVAL;
+                    }
+                }
+                publisher.publish(DEADLINE)?;
+                // Both halves: the next generation absorbs on the other one what the last one brought.
+                publisher.append(TableOperation::RemoveVpc { vpc: VpcIndex(9) });
+                publisher.publish(DEADLINE)?;
+                Ok(())
+            })?;
+            let ours = start.elapsed().as_nanos() as f64 / count as f64;
+            let start = Instant::now();
+            updates4.apply(&mut fib4);
+            updates6.apply(&mut fib6);
+            let peer = start.elapsed().as_nanos() as f64 / count as f64;
+            runs.push(Run {
+                ours,
+                peer: Some(peer),
+            });
+            costs.push((quiet, busy));
+        }
+        Ok(())
+    })?;
+    let quiet = median(costs.iter().map(|c| c.0));
+    let busy = median(costs.iter().map(|c| c.1));
+    let slowed = median(costs.iter().map(|c| c.1 / c.0));
+    let rate = 1e3 / median(runs.iter().map(|run| run.ours));
+    println!("\n  {rate:.2} million updates a second on both halves; the longest publication took {longest:?}");
+    println!("  a lookup, meanwhile: {busy:.2} ns, without updates {quiet:.2} ns");
+    println!("  VPP 22.10, for comparison: 0.17 million a second added (measured elsewhere, not in this run)");
+    Ok(Report {
+        unit: "ns/update",
+        peer_name: "rte_fib",
+        runs,
+        more: vec![
+            ("million_per_s", rate),
+            ("lookup_ns", busy),
+            ("lookup_quiet_ns", quiet),
+            ("lookup_slowed", slowed),
+            ("longest_publish_us", longest.as_nanos() as f64 / 1e3),
+        ],
+    })
+}
+
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,87 @@
+//! The direct table: the slots of the trie's upper levels, spread out, so that a lookup in a full table begins below them.
+
+use super::chunk::{STRIDE, Slot, Slots};
+use super::key::Shape;
+use super::pages;
+
+/// A cell for each value of the first bits of the addresses in the window. Absent while `bits` is 0.
+#[derive(Debug, Default)]
+pub(super) struct Direct {
+    cells: Vec<Slot>,
+    bits: u8,
+}
+
+impl Clone for Direct {
+    fn clone(&self) -> Direct {
+        let mut cells = Vec::new();
+        pages::grow(&mut cells, self.cells.len());
+        cells.extend_from_slice(&self.cells);
+        Direct {
+            cells,
+            bits: self.bits,
+        }
+    }
+}
+
+impl Direct {
+    /// A table that resolves `bits` bits, all cells empty.
+    pub(super) fn new(shape: &Shape, bits: u8) -> Direct {
+        let count = 1usize << (bits - shape.window_length);
+        let mut cells = Vec::new();
+        pages::grow(&mut cells, count);
+        cells.resize(count, Slot::NONE);
+        Direct { cells, bits }
+    }
+
+    /// How many bits of the address the table resolves; 0 where there is none.
+    #[inline(always)]
+    pub(super) fn bits(&self) -> u8 {
+        self.bits
+    }
+
+    /// The cells, in the order of the addresses.
+    #[inline(always)]
+    pub(super) fn cells(&self) -> &[Slot] {
+        &self.cells
+    }
+
+    /// Whether the slots of a node at `depth` show in the table.
+    pub(super) fn shows(&self, depth: u8) -> bool {
+        depth + STRIDE <= self.bits
+    }
+
+    /// Takes over what changed in a node at `depth`, whose addresses begin with the `depth` bits `prefix`. What leads to
+    /// a chunk above the last level is left to that chunk's own node.
+    pub(super) fn update(
+        &mut self,
+        shape: &Shape,
+        prefix: u32,
+        depth: u8,
+        old: &Slots,
+        new: &Slots,
+    ) {
+        for (number, (old, new)) in old.iter().zip(new).enumerate() {
+            if old != new {
+                self.set(shape, prefix << STRIDE | number as u32, depth, *new);
+            }
+        }
+    }
+
+    /// The same for one slot, named by the `depth + 6` bits that lead to it.
+    pub(super) fn set(&mut self, shape: &Shape, prefix: u32, depth: u8, new: Slot) {
+        let spread = self.bits - depth - STRIDE;
+        if spread > 0 && new.chunk().is_some() {
+            return;
+        }
+        let first = shape.window << (self.bits - shape.window_length);
+        let start = (prefix << spread).wrapping_sub(first) as usize;
+        if let Some(cells) = self.cells.get_mut(start..start.wrapping_add(1 << spread)) {
+            cells.fill(new);
+        }
+    }
+
+    /// The memory in use, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Slot>() * self.cells.capacity()
+    }
+}

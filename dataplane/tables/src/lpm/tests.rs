@@ -1,0 +1,237 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use proptest::prelude::*;
+
+use super::chunk::Slot;
+use super::*;
+
+/// The oracle: a list of prefixes, scanned whole.
+#[derive(Default)]
+struct Scan<A>(Vec<(A, u8, u32)>);
+
+impl<A: Address> Scan<A> {
+    fn insert(&mut self, network: A, length: u8, value: u32) -> bool {
+        let old = self.remove(network, length);
+        self.0.push((network.masked(length), length, value));
+        old
+    }
+    fn remove(&mut self, network: A, length: u8) -> bool {
+        let network = network.masked(length);
+        let before = self.0.len();
+        self.0.retain(|(n, l, _)| (*n, *l) != (network, length));
+        self.0.len() < before
+    }
+    fn lookup(&self, address: A) -> Option<u32> {
+        let matching = self.0.iter().filter(|(n, l, _)| address.masked(*l) == *n);
+        matching
+            .max_by_key(|(_, l, _)| *l)
+            .map(|(_, _, value)| *value)
+    }
+}
+
+/// Every way through the table that this processor has gives the same answers, in batches of any length.
+fn all_ways_agree<A: Address, V>(lpm: &Lpm<A, V>, keys: &[A::Key]) {
+    type Way<K> = fn(&View<'_>, &[K], &mut [Slot]);
+    let mut ways: Vec<Way<A::Key>> = vec![
+        |view, keys, slots| view.portable(keys, slots),
+        |view, keys, slots| view.best(keys, slots),
+        A::Key::lookup,
+    ];
+    #[cfg(target_arch = "x86_64")]
+    if lookup::avx2_is_available() {
+        // SAFETY: the processor has been asked.
+        ways.push(|view, keys, slots| unsafe { lookup::with_avx2(view, keys, slots) });
+    }
+    let view = View::of(&lpm.trie);
+    // Runs of one address, too.
+    let repeated = keys.iter().take(3).flat_map(|key| [*key; 70]);
+    let keys: Vec<A::Key> = keys.iter().copied().chain(repeated).collect();
+    let expected: Vec<Slot> = keys.iter().map(|key| view.one(*key)).collect();
+    for way in ways {
+        for length in [1, 7, 8, 9, 15, 17, 63, 64, 65, 100, keys.len()] {
+            for (keys, expected) in keys
+                .chunks(length.max(1))
+                .zip(expected.chunks(length.max(1)))
+            {
+                let untouched = Slot(u32::MAX);
+                let mut slots = vec![untouched; keys.len() + 3];
+                way(&view, keys, &mut slots);
+                assert_eq!(&slots[..keys.len()], expected);
+                // Nothing is written behind the batch.
+                assert_eq!(&slots[keys.len()..], &[untouched; 3]);
+            }
+        }
+    }
+}
+
+fn against_the_scan<A: Address>(steps: Vec<(bool, u128, u8, u32)>, probes: Vec<u128>) {
+    let mut lpm = Lpm::default();
+    let mut scan = Scan(Vec::new());
+    for (insert, number, length, value) in steps {
+        // Few distinct networks, so that prefixes nest and are hit again.
+        let network = A::from_number(number << (A::BITS - 8) | number);
+        let length = length % (A::BITS + 1);
+        if insert {
+            assert_eq!(
+                lpm.insert(network, length, value),
+                scan.insert(network, length, value)
+            );
+        } else {
+            assert_eq!(lpm.remove(network, length), scan.remove(network, length));
+        }
+        assert_eq!(lpm.len(), scan.0.len());
+    }
+    let addresses: Vec<A> = probes
+        .iter()
+        .map(|p| A::from_number(p << (A::BITS - 8) | p))
+        .collect();
+    let keys: Vec<A::Key> = addresses.iter().map(|address| address.key()).collect();
+    let mut numbers = vec![ValueNumber::default(); keys.len()];
+    lpm.lookup_batch(&keys, &mut numbers);
+    for (address, number) in addresses.into_iter().zip(numbers) {
+        assert_eq!(lpm.value(number).copied(), scan.lookup(address));
+        assert_eq!(lpm.lookup(address).copied(), scan.lookup(address));
+    }
+    all_ways_agree(&lpm, &keys);
+    let mut all: Vec<_> = lpm.iter().map(|(n, l, v)| (n, l, *v)).collect();
+    all.sort_unstable();
+    scan.0.sort_unstable();
+    assert_eq!(all, scan.0);
+}
+
+proptest! {
+    #[test]
+    fn equals_a_linear_scan(
+        steps in prop::collection::vec((any::<bool>(), 0u128..256, any::<u8>(), any::<u32>()), 0..120),
+        probes in prop::collection::vec(0u128..256, 0..64),
+    ) {
+        against_the_scan::<Ipv4Addr>(steps.clone(), probes.clone());
+        against_the_scan::<Ipv6Addr>(steps, probes);
+    }
+}
+
+/// A generator of numbers that are the same in every run (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+/// A map per length, probed from the longest on: slow, simple, and right for large tables, too.
+struct Probes<A>(std::collections::BTreeMap<u8, std::collections::HashMap<A, u32>>);
+
+impl<A: Address> Probes<A> {
+    fn lookup(&self, address: A) -> Option<u32> {
+        let lengths = self.0.iter().rev();
+        let mut found = lengths.filter_map(|(length, map)| map.get(&address.masked(*length)));
+        found.next().copied()
+    }
+}
+
+/// Thousands of nested prefixes come and go, through each size of the direct table and back to nothing; prefixes of the
+/// lengths 0 to `longest` below the addresses that begin with `space`.
+fn churn<A: Address>(most: usize, space: (u128, u8), longest: u8) {
+    let mut random = Random(u64::from(A::BITS));
+    let mut lpm: Lpm<A, u32> = Lpm::default();
+    let mut probes = Probes(Default::default());
+    let mut known: Vec<(A, u8)> = Vec::new();
+    let prefix = |random: &mut Random, known: &[(A, u8)]| {
+        let mut number = u128::from(random.next()) << 64 | u128::from(random.next());
+        number &= u128::MAX >> (128 - A::BITS);
+        if random.next() % 16 > 0 {
+            number =
+                number & (u128::MAX >> (128 - A::BITS) >> space.1) | space.0 << (A::BITS - space.1);
+        }
+        // Most lie within a prefix that is there.
+        if !known.is_empty() && random.next() % 4 > 0 {
+            let (within, length) = known[random.next() as usize % known.len()];
+            let behind = (u128::MAX >> (128 - A::BITS)).checked_shr(u32::from(length));
+            number = within.to_number() | number & behind.unwrap_or(0);
+        }
+        let length = (random.next() % u64::from(longest + 1)) as u8;
+        (A::from_number(number).masked(length), length)
+    };
+    for growing in [true, false] {
+        let mut steps = 0;
+        while if growing {
+            lpm.len() < most
+        } else {
+            lpm.len() > 0
+        } {
+            steps += 1;
+            if growing && random.next() % 8 > 0 {
+                let (network, length) = prefix(&mut random, &known);
+                // Few values, so that neighbors are often equal.
+                let value = (random.next() % 5) as u32;
+                let old = probes.0.entry(length).or_default().insert(network, value);
+                assert_eq!(lpm.get(network, length).copied(), old);
+                assert_eq!(lpm.insert(network, length, value), old.is_some());
+                if old.is_none() {
+                    known.push((network, length));
+                }
+            } else if !known.is_empty() {
+                let (network, length) = known.swap_remove(random.next() as usize % known.len());
+                assert!(
+                    probes
+                        .0
+                        .entry(length)
+                        .or_default()
+                        .remove(&network)
+                        .is_some()
+                );
+                assert!(lpm.remove(network, length));
+                assert!(!lpm.remove(network, length));
+            }
+            if steps % (most / 5) == 0 {
+                let addresses: Vec<A> = (0..700)
+                    .map(|_| {
+                        let (network, length) = prefix(&mut random, &known);
+                        let behind = (u128::MAX >> (128 - A::BITS)).checked_shr(u32::from(length));
+                        let host = u128::from(random.next()) << 64 | u128::from(random.next());
+                        A::from_number(network.to_number() | host & behind.unwrap_or(0))
+                    })
+                    .collect();
+                for address in &addresses {
+                    assert_eq!(lpm.lookup(*address).copied(), probes.lookup(*address));
+                }
+                let keys: Vec<A::Key> = addresses.iter().map(|address| address.key()).collect();
+                all_ways_agree(&lpm, &keys);
+                assert_eq!(lpm.iter().count(), lpm.len());
+                assert_eq!(known.len(), lpm.len());
+            }
+        }
+    }
+    assert_eq!(lpm.lookup(A::from_number(1)), None);
+    // All that it took is given back.
+    assert!(lpm.memory() < 4096, "{} bytes", lpm.memory());
+}
+
+#[test]
+fn ipv4_prefixes_come_and_go() {
+    churn::<Ipv4Addr>(10_000, (10, 8), 32);
+}
+
+#[test]
+fn ipv6_prefixes_come_and_go() {
+    churn::<Ipv6Addr>(10_000, (0x2001_0db8, 32), 128);
+}
+
+#[test]
+fn ipv6_prefixes_of_the_largest_direct_table_come_and_go() {
+    churn::<Ipv6Addr>(70_000, (0b001, 3), 48);
+}
+
+#[test]
+fn a_small_table_is_small() {
+    let mut lpm: Lpm<Ipv6Addr, u32> = Lpm::default();
+    assert_eq!(lpm.memory(), 0);
+    lpm.insert(Ipv6Addr::UNSPECIFIED, 0, 1);
+    lpm.insert(Ipv6Addr::from_bits(0x2001_0db8 << 96), 64, 2);
+    assert!(lpm.memory() < 4096, "{} bytes", lpm.memory());
+}
