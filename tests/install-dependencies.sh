@@ -10,6 +10,8 @@ packages=(
     build-essential pkgconf libdpdk-dev clang-14 libclang-14-dev
     # to test and show: namespaces, traffic, and a look at both
     iproute2 iputils-ping iperf3 curl ethtool python3 tcpdump jq
+    # to learn routes from (Debian starts its zebra and staticd, which do nothing until they are configured)
+    frr
 )
 rust_at_least=1.95
 

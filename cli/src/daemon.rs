@@ -7,6 +7,7 @@
 //! | [`follower`] | reads the journal, compiles, hands over to the gateway's manager |
 //! | [`endpoint`] | takes connections; each has a thread of its own, in a bounded number |
 //! | [`metrics`] | answers scrapes |
+//! | feed | hears routing daemons ([`rewire_feed::Feeds`]) |
 
 pub(crate) mod administration;
 mod endpoint;
@@ -17,6 +18,8 @@ mod metrics;
 mod platform;
 mod progress;
 mod protocol;
+pub(crate) mod route_sources;
+pub(crate) mod routes;
 mod service;
 mod signals;
 pub(crate) mod status;
@@ -30,7 +33,8 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Instant;
 
 use rewire_configdb::Store;
-use rewire_dataplane::Shared;
+use rewire_dataplane::{RouteTable, Shared};
+use rewire_feed::Feeds;
 
 use crate::failure::{Code, Failure};
 
@@ -56,6 +60,8 @@ pub(crate) struct Options {
 /// What the daemon's threads share.
 pub(crate) struct Daemon {
     shared: Arc<Shared>,
+    /// Who can be asked for routes.
+    route_table: Option<RouteTable>,
     progress: progress::Progress,
     administration: administration::Administration,
     step_times: metrics::StepTimes,
@@ -90,6 +96,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let (kicks, kicked) = mpsc::sync_channel(1);
     let daemon = Arc::new(Daemon {
         shared: platform.gateway.shared(),
+        route_table: platform.gateway.route_table(),
         progress: progress::Progress::default(),
         administration: administration::Administration::default(),
         step_times: metrics::StepTimes::default(),
@@ -110,6 +117,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         driver = daemon.driver,
         "started"
     );
+    let inlet = platform.gateway.route_inlet();
+    let inlet = inlet.ok_or_else(|| Failure::new(Code::Failed, "learned routes have no way in"))?;
+    let feeds = Feeds::start(inlet, daemon.shared.route_sources().clone()).map_err(cannot_start)?;
     let connections = endpoint::Connections::default();
     let outcome = thread::scope(|scope| {
         let (stop_hears, stop_says) = UnixStream::pair().map_err(cannot_start)?;
@@ -124,7 +134,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             end.when_dropped().map_err(cannot_start)?,
         );
         let (follower_ends, endpoint_ends) = ends;
-        let follower = follower::Follower::new(&daemon, &platform.gateway, store);
+        let follower = follower::Follower::new(&daemon, &platform.gateway, &feeds, store);
         let follower = start(scope, "follower", move || {
             let _ends = follower_ends;
             follower.run(&kicked);
@@ -148,6 +158,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             )),
         }
     });
+    drop(feeds);
     platform.gateway.stop();
     drop(endpoint);
     tracing::info!("stopped");

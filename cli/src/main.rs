@@ -21,6 +21,7 @@ mod history;
 mod live;
 mod pager;
 mod replay;
+mod routes;
 mod selection;
 mod settling;
 mod status_text;

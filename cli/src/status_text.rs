@@ -69,6 +69,9 @@ pub(crate) fn render(status: &Status, colour: bool) -> String {
         line(&format!("  {row}"));
     }
     line(&connections(status));
+    for source in &status.route_sources {
+        line(&clean(&source.line()));
+    }
     if let Some(commit) = last_live(status) {
         line(&commit);
     }
@@ -97,6 +100,12 @@ fn alarms(status: &Status) -> Vec<String> {
     if status.stuck && status.alarm.is_none() {
         alarms.push("a worker is stuck: the tables cannot be published".to_owned());
     }
+    alarms.extend(
+        status
+            .route_sources
+            .iter()
+            .filter_map(|source| source.alarm()),
+    );
     alarms
 }
 
@@ -235,7 +244,7 @@ pub(crate) fn count(number: u64, what: &str) -> String {
 }
 
 /// `42 s`, `3 min 20 s`, `5 h 1 min`, `12 d 3 h`.
-fn duration(seconds: u64) -> String {
+pub(crate) fn duration(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match seconds {
         0..60 => format!("{seconds} s"),
@@ -272,7 +281,13 @@ mod tests {
             {"reason": "ttl_expired", "packets": 15, "description": "The packet's time to live is over."}],
         "connections": {"now": 12, "created": 345, "expired": 300, "kept_by_policy": 11, "ended_by_policy": 33,
             "mappings": 1},
-        "nodes": {"route": 1234000}, "learned_neighbors": 3, "icmp_suppressed": 2, "added_later": true
+        "nodes": {"route": 1234000}, "learned_neighbors": 3, "icmp_suppressed": 2, "added_later": true,
+        "route_sources": [
+            {"name": "frr", "connected": true, "sessions": 2, "routes": 1042325, "held_back": 3, "stale": 0, "refused": 12,
+             "messages": 1042400, "bytes": 60000000, "framing_errors": 0, "ignored": {"kernel": 4}, "problem": null},
+            {"name": "other", "connected": false, "sessions": 1, "routes": 7, "held_back": 0, "stale": 7, "refused": 0,
+             "messages": 7, "bytes": 400, "framing_errors": 1, "ignored": {},
+             "problem": "the last session ended: a frame of version 71, expected 1"}]
     }"#;
 
     #[test]
@@ -290,6 +305,7 @@ mod tests {
         status.alarm = None;
         status.interfaces.clear();
         status.drops.clear();
+        status.route_sources.clear();
         status.driver = "virtual".to_owned();
         status.hugepages = None;
         status.metrics = None;

@@ -84,9 +84,14 @@ impl<'a> Dependents<'a> {
                 self.entities
                     .push(Entity::Neighbor(row.interface.clone(), row.address));
             }
-            Row::Route(row) => self
-                .entities
-                .push(Entity::Route(row.vpc.clone(), row.prefix)),
+            Row::Route(row) => {
+                self.entities
+                    .push(Entity::Route(row.vpc.clone(), row.prefix));
+                if row.distance.is_some() {
+                    self.entities
+                        .push(Entity::RouteDistance(row.vpc.clone(), row.prefix));
+                }
+            }
             Row::NextHop(row) => self
                 .entities
                 .push(Entity::Route(row.vpc.clone(), row.prefix)),
@@ -171,6 +176,15 @@ impl<'a> Dependents<'a> {
                     self.entities
                         .extend(slots.map(|(vpc, prefix)| Entity::Route(vpc.clone(), *prefix)));
                 }
+                let distant = configuration
+                    .route
+                    .range((row.name.clone(), least_prefix())..);
+                let distant = distant
+                    .take_while(|((vpc, _), _)| *vpc == row.name)
+                    .filter(|(_, route)| route.distance.is_some());
+                self.entities.extend(
+                    distant.map(|((vpc, prefix), _)| Entity::RouteDistance(vpc.clone(), *prefix)),
+                );
             }
             Row::Interface(row) => {
                 self.keys.insert(Key::Interface(row.name.clone()));

@@ -69,6 +69,7 @@ impl Derivation<'_> {
             Entity::AclRule(acl, sequence) => self.acl_rule(acl, *sequence)?,
             Entity::Neighbor(interface, address) => self.neighbor(interface, *address)?,
             Entity::Route(vpc, prefix) => self.route(vpc, *prefix)?,
+            Entity::RouteDistance(vpc, prefix) => self.route_distance(vpc, *prefix),
             Entity::Pool(name) => self.pool(name).map(|()| None)?,
             Entity::Masquerade(rule, source) => self.masquerade(rule, *source)?,
             Entity::PortForward(name) => return self.port_forward(name),
@@ -229,6 +230,16 @@ impl Derivation<'_> {
             vpc: self.state.vpcs.get(vpc).map(VpcIndex)?,
         };
         (!takes_out(self.configuration(), key, at)).then_some(route)
+    }
+
+    fn route_distance(&self, vpc: &Name, prefix: Prefix) -> Option<Entry> {
+        let row = self.configuration().route.get(&(vpc.clone(), prefix))?;
+        // Where there is no such VPC, the route says so.
+        Some(TableOperation::SetRouteDistance {
+            vpc: VpcIndex(self.state.vpcs.get(vpc)?),
+            prefix: prefix.network(),
+            distance: row.distance?,
+        })
     }
 
     fn static_route(&self, vpc: &Name, prefix: Prefix) -> Result<Option<Route>, CompileError> {
@@ -537,7 +548,9 @@ fn rule_path(entity: &Entity) -> Path {
         Entity::Neighbor(name, address) => {
             Path::new(["interfaces", name.as_str(), "neighbors"]).join(address)
         }
-        Entity::Route(vpc, prefix) => Path::new(["vpcs", vpc.as_str(), "routes"]).join(prefix),
+        Entity::Route(vpc, prefix) | Entity::RouteDistance(vpc, prefix) => {
+            Path::new(["vpcs", vpc.as_str(), "routes"]).join(prefix)
+        }
         Entity::Pool(name) => Path::new(["nat", "pools", name.as_str()]),
         Entity::Masquerade(name, source) => {
             Path::new(["nat", "masquerade", name.as_str(), "sources"]).join(source)

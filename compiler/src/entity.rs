@@ -24,6 +24,8 @@ pub(crate) enum Entity {
     /// What a VPC's route table holds for one prefix, whoever lays claim to it: an interface's address or subnet, a
     /// static route, an external address of NAT.
     Route(Name, Prefix),
+    /// How far a VPC's static route for one prefix stands behind learned ones, where it says so.
+    RouteDistance(Name, Prefix),
     /// A pool. It has no entry of its own; what is wrong with it is found here.
     Pool(Name),
     /// One of the sources of a masquerade rule, by the rule's name.

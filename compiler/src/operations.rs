@@ -45,7 +45,7 @@ pub(crate) fn operations(
     }
     // A VPC takes its routes with it, and an ACL its rules.
     removals.retain(|removal| match removal {
-        RemoveRoute { vpc, .. } => !gone.contains(vpc),
+        RemoveRoute { vpc, .. } | RemoveRouteDistance { vpc, .. } => !gone.contains(vpc),
         RemoveAclRule { acl, .. } => !gone_acls.contains(acl),
         _ => true,
     });
@@ -73,6 +73,10 @@ fn removal(set: &Entry) -> Option<TableOperation> {
         SetAclRule { acl, sequence, .. } => RemoveAclRule {
             acl: *acl,
             sequence: *sequence,
+        },
+        SetRouteDistance { vpc, prefix, .. } => RemoveRouteDistance {
+            vpc: *vpc,
+            prefix: *prefix,
         },
         SetNeighbor {
             interface, address, ..

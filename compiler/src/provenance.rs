@@ -58,6 +58,10 @@ impl<'a> Provenance<'a> {
                 self.add(configuration.neighbor.get(&key));
             }
             Entity::Route(vpc, prefix) => self.route(vpc, *prefix),
+            Entity::RouteDistance(vpc, prefix) => {
+                self.vpc(vpc);
+                self.add(configuration.route.get(&(vpc.clone(), *prefix)));
+            }
             Entity::Pool(name) => self.pool(name),
             Entity::Masquerade(name, source) => self.masquerade(name, *source),
             Entity::PortForward(name) => {

@@ -92,7 +92,6 @@ pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
         )]),
         Row::Policer(_) => object("policers are"),
         Row::Shaper(_) => object("shapers are"),
-        Row::RouteSource(_) => object("learned routes are"),
         Row::Exporter(_) => object("exporters of telemetry are"),
         Row::Probe(_) => object("probes are"),
         Row::Intent(_) => object("intents are"),

@@ -1,5 +1,6 @@
 //! What a revision asks of the data path: one change of its tables and its ports.
 
+use rewire_feed::SourceConfig;
 use rewire_schema::model::InterfaceRow;
 use rewire_tables::{InterfaceIndex, TableOperation};
 
@@ -12,6 +13,8 @@ pub struct Change {
     pub operations: Vec<TableOperation>,
     /// The ports that close and open, in order: those without a request close.
     pub ports: Vec<(InterfaceIndex, Option<PortRequest>)>,
+    /// The sources of learned routes, where they are others than before.
+    pub sources: Option<Vec<SourceConfig>>,
 }
 
 impl
@@ -40,6 +43,7 @@ impl
         Change {
             operations,
             ports: ports.collect(),
+            sources: None,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The gateway: a manager that owns the tables and the ports, and workers that forward.
 //!
 //! The manager is one thread. It merges three producers into one root: revisions that the caller applies, neighbors
-//! that workers learn, and in time routes that are learned. Workers never wait for it: they speak through bounded
+//! that workers learn, and routes that routing daemons say. Workers never wait for it: they speak through bounded
 //! rings. Dropping the [`Gateway`] stops, joins and frees everything.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rewire_conntrack::{Config as ConnectionConfig, Timeouts};
+use rewire_feed::{Batch, Counters, RouteQuery, ShownRoutes};
 use rewire_tables::{InterfaceIndex, PublishLate, Publisher, TableOperation};
 
 use crate::buffer::BufferPool;
@@ -20,6 +22,7 @@ use crate::change::Change;
 use crate::clock::{Clock, MonotonicClock};
 use crate::counters::{Totals, WorkerCounters};
 use crate::graph::{AclLogEntry, Graph, GraphConfig, LearnedNeighbor};
+use crate::learned_routes::{LearnedRoutes, RouteInlet, RouteTable};
 use crate::neighbors::LearnedNeighbors;
 use crate::port::{PortDriver, PortQueue, PortRequest};
 use crate::progress::Progress;
@@ -115,6 +118,7 @@ pub struct Shared {
     learned: AtomicU64,
     stuck: AtomicBool,
     dead_worker: AtomicBool,
+    sources: Counters,
     ports: Mutex<BTreeMap<u16, PortStatus>>,
 }
 
@@ -147,6 +151,10 @@ impl Shared {
     pub fn learned_neighbors(&self) -> u64 {
         self.learned.load(Ordering::Relaxed)
     }
+    /// What the sources of learned routes have counted.
+    pub fn route_sources(&self) -> &Counters {
+        &self.sources
+    }
     /// Every interface's port, by the interface's index.
     pub fn ports(&self) -> Vec<(InterfaceIndex, PortStatus)> {
         let ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
@@ -160,7 +168,21 @@ impl Shared {
     }
 }
 
-struct Apply {
+/// What the manager is asked for.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Make a change live.
+    Apply(Apply),
+    /// Take over what a routing daemon said.
+    Learn(Batch),
+    /// Say which routes there are.
+    Show(RouteQuery, SyncSender<ShownRoutes>),
+    /// End.
+    Stop,
+}
+
+#[derive(Debug)]
+pub(crate) struct Apply {
     revision: u64,
     change: Change,
     reply: SyncSender<Result<Applied, GatewayError>>,
@@ -169,7 +191,8 @@ struct Apply {
 /// A running gateway.
 pub struct Gateway {
     shared: Arc<Shared>,
-    requests: Option<Sender<Apply>>,
+    requests: Option<Sender<Request>>,
+    inlet: Mutex<Option<RouteInlet>>,
     manager: Option<JoinHandle<()>>,
 }
 
@@ -219,8 +242,10 @@ impl Gateway {
             .store(publisher.generation(), Ordering::Relaxed);
         let shared = Arc::new(shared);
         let (requests, inbox) = mpsc::channel();
+        let (routes, inlet) = LearnedRoutes::new(shared.sources.clone(), requests.clone());
         let manager = Manager {
             neighbors: LearnedNeighbors::new(config.neighbor_lifetime),
+            routes,
             config,
             driver,
             publisher,
@@ -239,6 +264,7 @@ impl Gateway {
         Ok(Gateway {
             shared,
             requests: Some(requests),
+            inlet: Mutex::new(Some(inlet)),
             manager: Some(manager),
         })
     }
@@ -255,8 +281,20 @@ impl Gateway {
             change,
             reply,
         };
-        requests.send(apply).map_err(|_| GatewayError::Stopping)?;
+        let sent = requests.send(Request::Apply(apply));
+        sent.map_err(|_| GatewayError::Stopping)?;
         answer.recv().map_err(|_| GatewayError::Stopping)?
+    }
+
+    /// Where learned routes come in. There is one inlet: none is left for who asks second.
+    pub fn route_inlet(&self) -> Option<RouteInlet> {
+        let mut inlet = self.inlet.lock().unwrap_or_else(PoisonError::into_inner);
+        inlet.take()
+    }
+
+    /// Who can be asked for routes; none while the gateway stops.
+    pub fn route_table(&self) -> Option<RouteTable> {
+        self.requests.clone().map(RouteTable)
     }
 
     /// What anybody may read while the gateway runs, and after.
@@ -270,7 +308,10 @@ impl Gateway {
     }
 
     fn end(&mut self) {
-        drop(self.requests.take());
+        if let Some(requests) = self.requests.take() {
+            // Others may still hold a way to ask. A manager that is gone has ended.
+            let _ = requests.send(Request::Stop);
+        }
         if let Some(manager) = self.manager.take()
             && manager.join().is_err()
         {
@@ -341,6 +382,7 @@ struct Manager<D: PortDriver> {
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
     neighbors: LearnedNeighbors,
+    routes: LearnedRoutes,
     /// The revision that the operations so far lead to.
     revision: u64,
     /// Ports to be opened once their interfaces are published.
@@ -354,19 +396,23 @@ struct Manager<D: PortDriver> {
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 impl<D: PortDriver> Manager<D> {
-    fn run(mut self, inbox: &Receiver<Apply>) {
-        loop {
-            match inbox.recv_timeout(LOOK_EVERY) {
-                Ok(Apply {
-                    revision,
-                    change,
-                    reply,
-                }) => {
-                    // The caller may have gone away; the revision is live all the same.
-                    let _ = reply.send(self.apply(revision, change));
-                }
-                Err(RecvTimeoutError::Timeout) => {}
+    fn run(mut self, inbox: &Receiver<Request>) {
+        'requests: loop {
+            let mut request = match inbox.recv_timeout(LOOK_EVERY) {
+                Ok(request) => Some(request),
+                Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break,
+            };
+            // Whatever waits goes into one publication, but for no longer than a millisecond.
+            let until = Instant::now() + LOOK_EVERY;
+            while let Some(next) = request {
+                if self.serve(next).is_break() {
+                    break 'requests;
+                }
+                request = match Instant::now() < until {
+                    true => inbox.try_recv().ok(),
+                    false => None,
+                };
             }
             self.learn();
             self.log();
@@ -376,9 +422,44 @@ impl<D: PortDriver> Manager<D> {
         self.stop();
     }
 
+    /// Does what is asked for. Breaks where the end is.
+    fn serve(&mut self, request: Request) -> ControlFlow<()> {
+        match request {
+            Request::Apply(Apply {
+                revision,
+                change,
+                reply,
+            }) => {
+                // The caller may have gone away; the revision is live all the same.
+                let _ = reply.send(self.apply(revision, change));
+            }
+            // Operations that cannot be published pile up: then the daemons wait.
+            Request::Learn(batch) if self.shared.stuck.load(Ordering::Relaxed) => {
+                self.routes.hold(batch);
+            }
+            Request::Learn(batch) => {
+                self.routes
+                    .learn(batch, self.clock.now(), &mut self.publisher);
+            }
+            Request::Show(query, reply) => {
+                let routes = self
+                    .routes
+                    .routes(&query, self.clock.now(), &self.publisher);
+                // Who asked may have gone away.
+                let _ = reply.send(routes);
+            }
+            Request::Stop => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
+    }
+
     fn apply(&mut self, revision: u64, change: Change) -> Result<Applied, GatewayError> {
         let start = Instant::now();
-        let Change { operations, ports } = change;
+        let Change {
+            operations,
+            ports,
+            sources,
+        } = change;
         // A port that goes is taken from its worker before its interface leaves the tables, and one that comes is
         // opened after its interface is there: so no frame comes from an interface that is unknown.
         if operations.contains(&TableOperation::Clear) {
@@ -391,9 +472,7 @@ impl<D: PortDriver> Manager<D> {
             }
         }
         self.neighbors.forget_removed(&operations);
-        for operation in operations {
-            self.publisher.append(operation);
-        }
+        self.routes.absorb(operations, sources, &mut self.publisher);
         self.revision = revision;
         let generation = self.publish()?;
         let publish = start.elapsed();
@@ -415,6 +494,7 @@ impl<D: PortDriver> Manager<D> {
             Ok(generation) => {
                 self.shared.generation.store(*generation, Ordering::Relaxed);
                 self.shared.revision.store(self.revision, Ordering::Relaxed);
+                self.routes.published(self.clock.now(), &mut self.publisher);
             }
             Err(late) => {
                 self.shared.late.fetch_add(1, Ordering::Relaxed);
@@ -467,6 +547,7 @@ impl<D: PortDriver> Manager<D> {
         for operation in self.neighbors.expire(now) {
             self.publisher.append(operation);
         }
+        self.routes.expire(now, &mut self.publisher);
         if self.publisher.has_pending() {
             // When it is late it has raised its alarm, and the next look tries again.
             if self.publish().is_ok() {

@@ -81,7 +81,10 @@ impl VirtualGateway {
 
     /// Makes a change live.
     pub fn apply(&mut self, change: impl Into<Change>) {
-        let Change { operations, ports } = change.into();
+        // Nothing is learned here: a replay has what its captures hold.
+        let Change {
+            operations, ports, ..
+        } = change.into();
         for (interface, request) in ports {
             match request {
                 None => self.names.retain(|_, index| *index != interface),

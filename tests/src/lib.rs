@@ -8,6 +8,7 @@
 
 pub mod documents;
 mod exchange;
+mod frr;
 mod lab;
 mod metrics;
 mod namespace;
@@ -16,9 +17,10 @@ mod process;
 mod wait;
 
 pub use exchange::{Exchange, tcp_pair};
+pub use frr::Frr;
 pub use lab::{Answer, Lab};
 pub use metrics::Metrics;
 pub use namespace::Namespace;
 pub use ping::{Ping, RunningPing};
 pub use process::Running;
-pub use wait::{PATIENCE, until};
+pub use wait::{PATIENCE, until, until_for};

@@ -13,6 +13,7 @@ use crate::difference;
 use crate::edit::Editing;
 use crate::failure::{Code, Failure};
 use crate::history;
+use crate::routes;
 use crate::selection::Selection;
 use crate::terminal::clean;
 use crate::view::{self, Revision, State};
@@ -22,9 +23,13 @@ use crate::view::{self, Revision, State};
 /// A configuration that is printed whole can be loaded again; as commands (--format set), it is made by them. A state is
 /// candidate, candidate:NAME, running, a revision's number, -N for the Nth before the last one, or a tag. `rewire show
 /// revision N` prints who committed a revision, when, what for, and what it changed.
+///
+/// `rewire show routes [VPC] [PREFIX|ADDRESS]` asks the running gateway which routes it has: whose each is, how far it stands
+/// behind others, where it leads, and which of them packets follow (*). With a prefix, those that lie in it; with an address,
+/// those that match it.
 #[derive(clap::Args)]
 pub(crate) struct Show {
-    /// Which state; or the word revision, and then which one
+    /// Which state; or the word revision, and then which one; or the word routes
     #[arg(value_name = "STATE", default_value = "running", allow_negative_numbers = true, add = completion::states())]
     what: What,
     /// Only what this path leads to: vpcs.blue.routes, or vpcs blue routes
@@ -40,6 +45,7 @@ pub(crate) struct Show {
 enum What {
     State(State),
     Revision,
+    Routes,
 }
 
 impl FromStr for What {
@@ -47,6 +53,7 @@ impl FromStr for What {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "revision" => Ok(What::Revision),
+            "routes" => Ok(What::Routes),
             state => state.parse().map(What::State),
         }
     }
@@ -62,13 +69,13 @@ enum Format {
 
 impl Show {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
-        let store = context.open()?;
         match (self.what, self.path.as_slice()) {
-            (What::State(state), path) => part(context, &store, &state, path, self.format),
-            (What::Revision, []) => entry(context, &store, &Revision::Running),
+            (What::State(state), path) => part(context, &context.open()?, &state, path, self.format),
+            (What::Routes, path) => routes::show(context, path),
+            (What::Revision, []) => entry(context, &context.open()?, &Revision::Running),
             (What::Revision, [revision]) => {
                 let wrong = |why: &str| Failure::new(Code::WrongArguments, format!("\"{}\": {why}", clean(revision)));
-                entry(context, &store, &revision.parse().map_err(wrong)?)
+                entry(context, &context.open()?, &revision.parse().map_err(wrong)?)
             }
             (What::Revision, _) => {
                 let message = "one revision at a time: show revision N";

@@ -12,10 +12,12 @@ use std::time::{Duration, Instant, SystemTime};
 use rewire_compiler::{Compiled, Compiler, Errors};
 use rewire_configdb::{Error, Store};
 use rewire_dataplane::{Applied, Change, Gateway, GatewayError};
+use rewire_feed::{Feeds, SourceConfig};
 use rewire_tables::TableOperation;
 
 use super::Daemon;
 use super::progress::{Live, Steps};
+use super::route_sources;
 use super::service::{self, Watchdog};
 use crate::{checker, settling};
 use tail::{Damage, Tail};
@@ -30,6 +32,9 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) struct Follower<'a> {
     daemon: &'a Daemon,
     gateway: &'a Gateway,
+    feeds: &'a Feeds,
+    /// The sources of learned routes that the gateway has taken over.
+    sources: Vec<SourceConfig>,
     store: Store,
     /// The compiler of the revision that is live, and where the journal ended with it; none where nothing has compiled.
     compiler: Option<(Compiler, Tail)>,
@@ -44,10 +49,17 @@ pub(crate) struct Follower<'a> {
 }
 
 impl<'a> Follower<'a> {
-    pub(crate) fn new(daemon: &'a Daemon, gateway: &'a Gateway, store: Store) -> Self {
+    pub(crate) fn new(
+        daemon: &'a Daemon,
+        gateway: &'a Gateway,
+        feeds: &'a Feeds,
+        store: Store,
+    ) -> Self {
         Follower {
             daemon,
             gateway,
+            feeds,
+            sources: Vec::new(),
             store,
             compiler: None,
             seen: None,
@@ -249,6 +261,8 @@ impl<'a> Follower<'a> {
         daemon.progress.at(revision, steps);
         let start = Instant::now();
         let mut change = Change::from(compiled.into_parts());
+        let sources = self.new_sources();
+        change.sources.clone_from(&sources);
         let applied = loop {
             match self.gateway.apply(revision, change) {
                 Ok(applied) => break applied,
@@ -280,6 +294,11 @@ impl<'a> Follower<'a> {
                 return;
             }
         };
+        if let Some(sources) = sources {
+            // Only now is there somebody who knows what their tables mean.
+            self.feeds.configure(sources.clone());
+            self.sources = sources;
+        }
         let Applied {
             generation,
             publish,
@@ -315,6 +334,13 @@ impl<'a> Follower<'a> {
             self.is_ready = true;
             service::ready(&status);
         }
+    }
+
+    /// The sources of learned routes, where they are others than before.
+    fn new_sources(&self) -> Option<Vec<SourceConfig>> {
+        let (compiler, _) = self.compiler.as_ref()?;
+        let sources = route_sources::configured(compiler.configuration());
+        (sources != self.sources).then_some(sources)
     }
 
     fn alarm(&self, alarm: String) {

@@ -21,6 +21,7 @@ use tiny_http::{Header, Method, Response, Server};
 
 use super::Daemon;
 use super::progress::Steps;
+use super::route_sources::RouteSource;
 use crate::failure::{Code, Failure};
 
 /// The labels of a sample: names and values.
@@ -291,6 +292,7 @@ impl Collector for Scrape {
             |c| c.dropped_packets,
         )?;
 
+        self.route_sources(e)?;
         let build = [
             ("version", env!("CARGO_PKG_VERSION")),
             ("driver", daemon.driver),
@@ -301,6 +303,85 @@ impl Collector for Scrape {
             "The program",
             ConstGauge::new,
             [(&build[..], 1)],
+        )
+    }
+}
+
+impl Scrape {
+    /// What the sources of learned routes have counted.
+    fn route_sources(&self, e: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let sources = self.0.route_sources();
+        let labels: Vec<_> = sources
+            .iter()
+            .map(|source| [("source", &*source.name)])
+            .collect();
+        let labelled = |field: fn(&RouteSource) -> u64| {
+            let both = labels.iter().zip(&sources);
+            both.map(move |(labels, source)| (&labels[..], field(source)))
+        };
+        for (name, help, field) in [
+            (
+                "rewire_route_source_connected",
+                "1 while the source's routing daemon is connected",
+                (|source| source.connected.into()) as fn(&RouteSource) -> u64,
+            ),
+            (
+                "rewire_route_source_routes",
+                "Routes that the source has here",
+                |source| source.routes,
+            ),
+            (
+                "rewire_route_source_held_back",
+                "Routes that wait for a next hop on a link of the gateway",
+                |source| source.held_back,
+            ),
+            (
+                "rewire_route_source_stale",
+                "Routes that were not said again since the daemon was last gone",
+                |source| source.stale,
+            ),
+            (
+                "rewire_route_source_refused",
+                "Routes of this session that were refused because there were too many",
+                |source| source.refused,
+            ),
+        ] {
+            metric(e, name, help, ConstGauge::new, labelled(field))?;
+        }
+        for (name, help, field) in [
+            (
+                "rewire_route_source_sessions",
+                "Sessions that a routing daemon began",
+                (|source| source.sessions) as fn(&RouteSource) -> u64,
+            ),
+            (
+                "rewire_route_source_messages",
+                "Messages of the routing daemon",
+                |source| source.messages,
+            ),
+            (
+                "rewire_route_source_framing_errors",
+                "Sessions that ended because what came were no frames",
+                |source| source.framing_errors,
+            ),
+        ] {
+            metric(e, name, help, ConstCounter::new, labelled(field))?;
+        }
+        let ignored: Vec<_> = sources
+            .iter()
+            .flat_map(|source| {
+                let name = &*source.name;
+                let reasons = source.ignored.iter();
+                reasons
+                    .map(move |(reason, count)| ([("source", name), ("reason", &**reason)], *count))
+            })
+            .collect();
+        metric(
+            e,
+            "rewire_route_source_ignored",
+            "Messages that had no effect, by reason",
+            ConstCounter::new,
+            ignored.iter().map(|(labels, count)| (&labels[..], *count)),
         )
     }
 }

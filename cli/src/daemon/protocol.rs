@@ -3,6 +3,8 @@
 //! - `{"request":"follow","revision":N,"timeout_ms":T}` is answered when revision N is live, with the times of its steps
 //!   and the ports that could not be opened; or says what is late. Without a time-out it waits as long as the peer does. It also is the kick: the gateway looks
 //!   at its store at once.
+//! - `{"request":"routes","vpc":V,"within":PREFIX,"matching":ADDRESS,"most":N}`, all of it optional, is answered with
+//!   [`Routes`](super::routes::Routes).
 //! - `{"request":"status"}` is answered with [`Status`](super::status::Status).
 //! - Whatever else is answered with `{"error":"…"}`.
 
@@ -13,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::Daemon;
 use super::progress::Outcome;
+use super::routes::Query;
 
 /// A request.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -24,6 +27,7 @@ pub(crate) enum Request {
         timeout_ms: Option<u64>,
     },
     Status {},
+    Routes(Query),
 }
 
 impl Request {
@@ -42,6 +46,13 @@ impl Request {
             Request::Status {} => {
                 let status = serde_json::to_value(daemon.status());
                 Some(status.unwrap_or_else(|error| refusal(&error.to_string())))
+            }
+            Request::Routes(query) => {
+                let routes = daemon.routes(query);
+                let answer = routes.and_then(|routes| {
+                    serde_json::to_value(routes).map_err(|error| error.to_string())
+                });
+                Some(answer.unwrap_or_else(|why| refusal(&why)))
             }
         }
     }
@@ -111,6 +122,13 @@ mod tests {
             Request::read(br#"{"request":"status"}"#).unwrap(),
             Request::Status {}
         );
+        let routes = br#"{"request":"routes","vpc":"blue","within":"10.0.0.0/8"}"#;
+        let query = Query {
+            vpc: Some("blue".to_owned()),
+            within: Some("10.0.0.0/8".parse().unwrap()),
+            ..Query::default()
+        };
+        assert_eq!(Request::read(routes).unwrap(), Request::Routes(query));
         for bad in [
             "",
             "{",
@@ -122,6 +140,8 @@ mod tests {
             r#"{"request":"follow","revision":-1}"#,
             r#"{"request":"follow","revision":1.5}"#,
             r#"{"request":"follow","revision":1,"extra":1}"#,
+            r#"{"request":"routes","within":"10.0.0.0/33"}"#,
+            r#"{"request":"routes","extra":1}"#,
             "\u{0}",
         ] {
             let why = Request::read(bad.as_bytes()).unwrap_err();

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Daemon;
 use super::administration::{Confirmation, Event, Lock, Waiting};
 use super::progress::Live;
+use super::route_sources::RouteSource;
 
 /// The version of [`Status`]. Fields may be added to a version; they are never renamed or removed.
 pub(crate) const VERSION: u32 = 1;
@@ -63,6 +64,9 @@ pub(crate) struct Status {
     /// Packets that each node of the graph has seen.
     pub(crate) nodes: BTreeMap<String, u64>,
     pub(crate) learned_neighbors: u64,
+    /// The sources of learned routes.
+    #[serde(default)]
+    pub(crate) route_sources: Vec<RouteSource>,
     /// ICMP errors that were not sent, because too many were.
     pub(crate) icmp_suppressed: u64,
 }
@@ -220,6 +224,7 @@ impl Daemon {
                 .map(|(node, packets)| (node.name().to_owned(), *packets))
                 .collect(),
             learned_neighbors: self.shared.learned_neighbors(),
+            route_sources: self.route_sources(),
             icmp_suppressed: totals.icmp_suppressed,
         }
     }

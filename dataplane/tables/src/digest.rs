@@ -50,6 +50,10 @@ impl Tables {
             let name = self.vpc_name(VpcIndex(position as u16));
             self.route_lines(&name, &vpc.routes4, &mut lines);
             self.route_lines(&name, &vpc.routes6, &mut lines);
+            let distances = vpc.distances.iter();
+            lines.extend(
+                distances.map(|(prefix, distance)| format!("distance {name} {prefix} {distance}")),
+            );
         }
         for (_, interface) in self.interfaces() {
             let mut line = format!(

@@ -45,6 +45,14 @@ pub enum TableOperation {
     },
     /// Removes a route.
     RemoveRoute { vpc: VpcIndex, prefix: IpNet },
+    /// Says how far the configuration's route of a prefix stands behind learned ones. Without it, 1.
+    SetRouteDistance {
+        vpc: VpcIndex,
+        prefix: IpNet,
+        distance: u8,
+    },
+    /// Forgets that again.
+    RemoveRouteDistance { vpc: VpcIndex, prefix: IpNet },
     /// Sets a neighbor by hand.
     SetNeighbor {
         interface: InterfaceIndex,
@@ -222,6 +230,19 @@ impl Tables {
             Op::RemoveRoute { vpc, prefix } => {
                 if let Some(vpc) = self.vpcs.get_mut(vpc.position()) {
                     remove(&mut vpc.routes4, &mut vpc.routes6, *prefix);
+                }
+            }
+            Op::SetRouteDistance {
+                vpc,
+                prefix,
+                distance,
+            } => {
+                let vpc = slot(&mut self.vpcs, vpc.position());
+                vpc.distances.insert(*prefix, *distance);
+            }
+            Op::RemoveRouteDistance { vpc, prefix } => {
+                if let Some(vpc) = self.vpcs.get_mut(vpc.position()) {
+                    vpc.distances.remove(prefix);
                 }
             }
             Op::SetNeighbor {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rewire_packet::ethernet::MacAddress;
 
 use crate::acl::Acl;
@@ -21,6 +21,8 @@ pub struct Vpc {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) routes4: Lpm<Ipv4Addr, Route>,
     pub(crate) routes6: Lpm<Ipv6Addr, Route>,
+    /// Of the configuration's routes that say one. No packet asks for it; whoever merges learned routes does.
+    pub(crate) distances: HashMap<IpNet, u8>,
 }
 
 impl Vpc {
@@ -32,6 +34,24 @@ impl Vpc {
     /// The route of the longest prefix that the destination matches.
     pub fn route<A: Address>(&self, destination: A) -> Option<&Route> {
         A::routes(self).lookup(destination)
+    }
+
+    /// All routes, in no order that can be relied on.
+    pub fn routes(&self) -> impl Iterator<Item = (IpNet, &Route)> {
+        let four = self.routes4.iter().map(|(network, length, route)| {
+            (IpNet::V4(Ipv4Net::new_assert(network, length)), route)
+        });
+        let six = self.routes6.iter().map(|(network, length, route)| {
+            (IpNet::V6(Ipv6Net::new_assert(network, length)), route)
+        });
+        four.chain(six)
+    }
+
+    /// How far the configuration's routes stand behind learned ones, of those that say it.
+    pub fn distances(&self) -> impl Iterator<Item = (IpNet, u8)> {
+        self.distances
+            .iter()
+            .map(|(prefix, distance)| (*prefix, *distance))
     }
 
     /// Looks a batch of destinations up: `routes[i]` becomes the route of `destinations[i]`. What one of them has more than
@@ -55,7 +75,9 @@ impl Vpc {
     /// The memory that the VPC takes in one half of the tables, in bytes: everything but the next hops, which both halves
     /// share.
     pub fn memory(&self) -> usize {
-        size_of::<Vpc>() + self.table_memory().iter().sum::<usize>()
+        size_of::<Vpc>()
+            + self.table_memory().iter().sum::<usize>()
+            + self.distances.allocation_size()
     }
 
     /// The part of it that the IPv4 and the IPv6 routes take.

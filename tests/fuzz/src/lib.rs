@@ -12,6 +12,7 @@ use rewire_schema::{Changeset, Configuration};
 pub mod changeset;
 pub mod database_file;
 pub mod document;
+pub mod fpm;
 pub mod journal_file;
 pub mod load;
 pub mod set_commands;
@@ -25,6 +26,7 @@ pub const TARGETS: &[Target] = &[
     ("changeset", changeset::run),
     ("database_file", database_file::run),
     ("document", document::run),
+    ("fpm", fpm::run),
     ("journal_file", journal_file::run),
     ("load", load::run),
     ("set_commands", set_commands::run),

@@ -127,6 +127,7 @@ fn a_stalled_worker_is_an_alarm_and_no_hung_commit() {
     let (kicks, kicked) = std::sync::mpsc::sync_channel(1);
     let daemon = Daemon {
         shared: gateway.shared(),
+        route_table: gateway.route_table(),
         progress: Progress::default(),
         administration: Default::default(),
         step_times: StepTimes::default(),
@@ -138,13 +139,20 @@ fn a_stalled_worker_is_an_alarm_and_no_hung_commit() {
         hugepages: None,
         metrics: None,
     };
+    let inlet = gateway.route_inlet().unwrap();
+    let feeds = Feeds::start(inlet, daemon.shared.route_sources().clone()).unwrap();
     let wait_for = |revision| {
         daemon.kick();
         let deadline = Instant::now() + Duration::from_secs(20);
         daemon.progress.wait_for(revision, Some(deadline), || false)
     };
     thread::scope(|scope| {
-        let follower = Follower::new(&daemon, &gateway, Store::open(&daemon.store).unwrap());
+        let follower = Follower::new(
+            &daemon,
+            &gateway,
+            &feeds,
+            Store::open(&daemon.store).unwrap(),
+        );
         scope.spawn(move || follower.run(&kicked));
         assert!(matches!(wait_for(1), Outcome::Live(_)));
 
