@@ -39,7 +39,7 @@ bench build: export LIBSQLITE3_FLAGS := -DSQLITE_ENABLE_SESSION -DSQLITE_ENABLE_
 
 .PHONY: bench
 bench: ## Lists the benchmarks; make bench NAME=x runs one
-	@$(CARGO) build --package rewire-bench --package rewire-cli --features rewire-bench/session,rewire-bench/peers --release --quiet
+	@$(CARGO) build --package rewire-bench --package rewire-cli --features rewire-bench/session,rewire-bench/peers,rewire-bench/rte-acl --release --quiet
 	@"$(target)/release/rewire-bench" $(NAME)
 
 .PHONY: lint

@@ -4,6 +4,8 @@
 //! data. A table for people comes first, and one line for machines last; `docs/` of each benchmark's function says what
 //! is measured. Costs: lower is better.
 
+mod acl;
+mod acl_rules;
 mod cold_start;
 mod commit_durable;
 mod commit_live;
@@ -146,6 +148,11 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "next-hops",
         about: "which of several weighted next hops a flow takes; no peer",
         run: next_hops::run,
+    },
+    Benchmark {
+        name: "acl",
+        about: "the first of 10,000 rules that a packet matches, in batches of 64, beside DPDK's rte_acl",
+        run: acl::run,
     },
     Benchmark {
         name: "forward4",

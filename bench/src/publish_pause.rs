@@ -14,7 +14,9 @@ use rewire_conntrack::{Config, Timeouts};
 use rewire_dataplane::buffer::{MemoryBuffer, MemoryPool};
 use rewire_dataplane::clock;
 use rewire_dataplane::counters::WorkerCounters;
-use rewire_dataplane::graph::{Graph, GraphConfig, LearnedNeighbor, Origin, Received, Sinks};
+use rewire_dataplane::graph::{
+    AclLogEntry, Graph, GraphConfig, LearnedNeighbor, Origin, Received, Sinks,
+};
 use rewire_tables::{InterfaceIndex, Publisher, Reader};
 
 use crate::configuration::{datagram, insertion, route, with_router, with_routes};
@@ -43,6 +45,9 @@ impl Sinks<MemoryBuffer> for Sent {
         self.0.push(buffer);
     }
     fn learned(&mut self, _: LearnedNeighbor) -> bool {
+        true
+    }
+    fn log(&mut self, _: AclLogEntry) -> bool {
         true
     }
 }
@@ -149,6 +154,7 @@ pub(crate) fn run() -> Result<Report, Failure> {
         },
         burst: BURST,
         icmp_errors_per_second: 1000,
+        acl_logs_per_second: 100,
     };
     // Destinations all over the table.
     let frames = (0..FLOWS as u32).map(|flow| {

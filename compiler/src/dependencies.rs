@@ -10,7 +10,7 @@
 //!   can have something, the others who want it;
 //! - for what lies within a slot and is derived from all that is around it: what peerings take out of what they expose;
 //! - for each name that comes or goes, and for what stands under it: the addresses of an interface, the ranges of a
-//!   pool.
+//!   pool, the members of an address set, the entries of a service.
 
 use std::collections::BTreeSet;
 
@@ -108,6 +108,17 @@ impl<'a> Dependents<'a> {
             }
             Row::PortForward(row) => self.entities.push(Entity::PortForward(row.name.clone())),
             Row::StaticNat(row) => self.entities.push(Entity::StaticNat(row.name.clone())),
+            Row::Acl(row) => self.entities.push(Entity::Acl(row.name.clone())),
+            Row::AclRule(row) => self.acl_rule(&row.acl, row.sequence),
+            Row::AclRuleSource(row) => self.acl_rule(&row.acl, row.sequence),
+            Row::AclRuleDestination(row) => self.acl_rule(&row.acl, row.sequence),
+            // An address set is worked out once, and then all rules that name it.
+            Row::AddressSetMember(row) => {
+                self.keys.insert(Key::AddressSet(row.address_set.clone()));
+            }
+            Row::ServiceEntry(row) => {
+                self.keys.insert(Key::Service(row.service.clone()));
+            }
             Row::Peering(row) => self.entities.push(Entity::Peering(row.name.clone())),
             Row::PeeringSide(row) => self.entities.push(Entity::Peering(row.peering.clone())),
             // What is exposed is below, and the rest not in this dataplane.
@@ -135,6 +146,10 @@ impl<'a> Dependents<'a> {
                 self.entities.push(Entity::Sender(peering, vpc, prefix));
             }
         }
+    }
+
+    fn acl_rule(&mut self, acl: &Name, sequence: u32) {
+        self.entities.push(Entity::AclRule(acl.clone(), sequence));
     }
 
     /// What depends on the name of a row being there.
@@ -188,6 +203,15 @@ impl<'a> Dependents<'a> {
             }
             Row::Pool(row) => {
                 self.keys.insert(Key::Pool(row.name.clone()));
+            }
+            Row::Acl(row) => {
+                self.keys.insert(Key::Acl(row.name.clone()));
+            }
+            Row::AddressSet(row) => {
+                self.keys.insert(Key::AddressSet(row.name.clone()));
+            }
+            Row::Service(row) => {
+                self.keys.insert(Key::Service(row.name.clone()));
             }
             Row::Peering(row) => {
                 self.exposes

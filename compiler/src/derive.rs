@@ -12,6 +12,7 @@ use rewire_schema::types::{
     self, InterfaceAddress, InterfaceType, Name, Prefix, RouteType, TransportProtocol,
 };
 use rewire_schema::{Path, Row};
+use rewire_tables::acl::{AddressRanges, PacketPattern};
 use rewire_tables::{
     Interface, InterfaceIndex, Masquerade, NextHop, NextHops, PeeringIndex, PortForward,
     PortForwardKey, Route, StaticNat, TableOperation, VpcIndex,
@@ -33,6 +34,8 @@ pub(crate) fn derive(state: &State, entities: &[Entity]) -> Result<Vec<Entries>,
     let mut derivation = Derivation {
         state,
         masquerades: BTreeMap::new(),
+        address_sets: BTreeMap::new(),
+        services: BTreeMap::new(),
     };
     let mut errors = Vec::new();
     let mut entries = Vec::with_capacity(entities.len());
@@ -50,6 +53,9 @@ pub(crate) struct Derivation<'a> {
     pub(crate) state: &'a State,
     /// The rules that were derived so far: the sources of a rule share it.
     masquerades: BTreeMap<Name, Arc<Masquerade>>,
+    /// Likewise: the rules that name a set share it.
+    pub(crate) address_sets: BTreeMap<Name, Arc<AddressRanges>>,
+    pub(crate) services: BTreeMap<Name, Arc<[PacketPattern]>>,
 }
 
 pub(crate) type Derived = Result<Option<Entry>, CompileError>;
@@ -59,6 +65,8 @@ impl Derivation<'_> {
         let one = match entity {
             Entity::Vpc(name) => self.vpc(name),
             Entity::Interface(name) => self.interface(name)?,
+            Entity::Acl(name) => self.acl(name),
+            Entity::AclRule(acl, sequence) => self.acl_rule(acl, *sequence)?,
             Entity::Neighbor(interface, address) => self.neighbor(interface, *address)?,
             Entity::Route(vpc, prefix) => self.route(vpc, *prefix)?,
             Entity::RouteDistance(vpc, prefix) => self.route_distance(vpc, *prefix),
@@ -134,6 +142,8 @@ impl Derivation<'_> {
             mac: row.mac.map_or(MacAddress([0; 6]), mac),
             mtu: row.mtu,
             addresses: addresses.map(network).collect(),
+            acl_in: self.acl_index(row.acl_in.as_ref(), || path(row).join("acl_in"))?,
+            acl_out: self.acl_index(row.acl_out.as_ref(), || path(row).join("acl_out"))?,
         };
         Ok(Some(TableOperation::SetInterface {
             interface,
@@ -533,6 +543,8 @@ fn rule_path(entity: &Entity) -> Path {
     match entity {
         Entity::Vpc(name) => Path::new(["vpcs", name.as_str()]),
         Entity::Interface(name) => Path::new(["interfaces", name.as_str()]),
+        Entity::Acl(name) => Path::new(["acls", name.as_str()]),
+        Entity::AclRule(acl, sequence) => Path::new(["acls", acl.as_str(), "rules"]).join(sequence),
         Entity::Neighbor(name, address) => {
             Path::new(["interfaces", name.as_str(), "neighbors"]).join(address)
         }

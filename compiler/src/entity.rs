@@ -15,6 +15,10 @@ pub(crate) enum Entity {
     Vpc(Name),
     /// An interface with its addresses.
     Interface(Name),
+    /// An access control list, without its rules.
+    Acl(Name),
+    /// A rule of an access control list, by its sequence number.
+    AclRule(Name, u32),
     /// A neighbor set by hand, by interface and address.
     Neighbor(Name, IpAddr),
     /// What a VPC's route table holds for one prefix, whoever lays claim to it: an interface's address or subnet, a

@@ -19,7 +19,8 @@ pub enum CompileError {
     Unknown {
         /// The field that refers, or the row whose parent is missing.
         path: Path,
-        /// What it refers to: `VPC`, `interface`, `pool`, `route`, `masquerade`, or a part of a peering.
+        /// What it refers to: `VPC`, `interface`, `pool`, `route`, `masquerade`, `ACL`, `rule`, `address set`, `service`, or a
+        /// part of a peering.
         kind: &'static str,
         /// The name that was not found.
         name: String,
@@ -42,12 +43,12 @@ pub enum CompileError {
         /// What it is, with its verb: `shapers are`.
         what: &'static str,
     },
-    /// More VPCs, interfaces or peerings than there are indices. Those that the same changeset takes away still count.
+    /// More VPCs, interfaces, peerings or ACLs than there are indices. Those that the same changeset takes away still count.
     #[error("{path}: there can be at most {MOST_INDICES} {kind}s")]
     TooMany {
         /// The row that found no index.
         path: Path,
-        /// `VPC`, `interface` or `peering`.
+        /// `VPC`, `interface`, `peering` or `ACL`.
         kind: &'static str,
     },
     /// A unicast route that leads nowhere.

@@ -25,6 +25,8 @@ pub enum Question {
     Prefix(Name, Prefix),
     /// An interface, with the neighbors that are set by hand there.
     Interface(Name),
+    /// An ACL with its rules, or one of them by its sequence number.
+    Acl(Name, Option<u32>),
     /// Rules of NAT of this name, of any kind, and pools.
     Nat(Name),
     /// A peering: who may cross, and how what is exposed is translated.
@@ -62,6 +64,17 @@ impl Compiler {
                         .into_iter()
                         .chain(neighbors),
                 )
+            }
+            Question::Acl(name, Some(sequence)) => {
+                self.entities([Entity::AclRule(name.clone(), *sequence)])
+            }
+            Question::Acl(name, None) => {
+                let rules = configuration.acl_rule.range((name.clone(), 0)..);
+                let rules = rules
+                    .map(|(key, _)| key)
+                    .take_while(|(acl, _)| acl == name)
+                    .map(|(acl, sequence)| Entity::AclRule(acl.clone(), *sequence));
+                self.entities([Entity::Acl(name.clone())].into_iter().chain(rules))
             }
             Question::Nat(name) => {
                 let sources = sources_of(configuration, name)
@@ -156,10 +169,10 @@ fn lines(state: &State, operations: Vec<TableOperation>) -> Vec<String> {
     let mut tables = names(state);
     let known: BTreeSet<String> = tables.canonical_lines().into_iter().collect();
     let is_name = |operation: &TableOperation| {
-        use TableOperation::{SetInterface, SetPeering, SetVpc};
+        use TableOperation::{SetAcl, SetInterface, SetPeering, SetVpc};
         matches!(
             operation,
-            SetVpc { .. } | SetInterface { .. } | SetPeering { .. }
+            SetVpc { .. } | SetInterface { .. } | SetAcl { .. } | SetPeering { .. }
         )
     };
     let mut names = Tables::default();
@@ -183,16 +196,17 @@ fn lines(state: &State, operations: Vec<TableOperation>) -> Vec<String> {
     }
 }
 
-/// Tables that know every VPC, interface and peering, and nothing else.
+/// Tables that know every VPC, interface, ACL and peering, and nothing else.
 fn names(state: &State) -> Tables {
     let configuration = &state.configuration;
     let vpcs = configuration.vpc.keys().map(|(n,)| Entity::Vpc(n.clone()));
     let interfaces = configuration.interface.keys();
     let interfaces = interfaces.map(|(n,)| Entity::Interface(n.clone()));
+    let acls = configuration.acl.keys().map(|(n,)| Entity::Acl(n.clone()));
     let peerings = configuration.peering.keys();
     let peerings = peerings.map(|(n,)| Entity::Peering(n.clone()));
     let mut tables = Tables::default();
-    for entity in vpcs.chain(interfaces).chain(peerings) {
+    for entity in vpcs.chain(interfaces).chain(acls).chain(peerings) {
         operations(state, &entity)
             .iter()
             .for_each(|operation| tables.apply(operation));

@@ -26,6 +26,7 @@
 //! goes down or up costs a look at all next hops. A changeset that takes away what is still referred to may cost a scan
 //! before it is refused. `compile` costs the configuration.
 
+mod acl;
 pub mod compiler;
 mod dependencies;
 mod derive;
@@ -52,7 +53,7 @@ pub use intents::{Counterexample, NotProven};
 pub use unsupported::{not_yet, unsupported};
 pub use warnings::{warnings, warnings_of_change};
 
-/// The most VPCs, and the most interfaces, that a configuration can have.
+/// The most VPCs, the most interfaces, and the most ACLs, that a configuration can have.
 pub const MOST_INDICES: u16 = u16::MAX;
 
 pub use rewire_schema::meaning::{

@@ -16,7 +16,7 @@ pub(crate) fn operations(
     let mut removals = Vec::new();
     let mut settings = Vec::new();
     let mut last = Vec::new();
-    let mut gone = HashSet::new();
+    let (mut gone, mut gone_acls) = (HashSet::new(), HashSet::new());
     let entries = entries.flat_map(|(before, after)| pairs(before, after));
     for (before, after) in entries.filter(|(before, after)| before != after) {
         let removal = before.as_ref().and_then(removal);
@@ -28,6 +28,10 @@ pub(crate) fn operations(
                 last.push(removal);
             }
             Some(removal @ RemoveInterface { .. }) => last.push(removal),
+            Some(removal @ RemoveAcl { acl }) => {
+                gone_acls.insert(acl);
+                last.push(removal);
+            }
             Some(removal) => removals.push(removal),
             None => {}
         }
@@ -39,11 +43,14 @@ pub(crate) fn operations(
             None => {}
         }
     }
-    // A VPC takes its routes with it.
-    removals.retain(|removal| {
-        !matches!(removal, RemoveRoute { vpc, .. } | RemoveRouteDistance { vpc, .. } if gone.contains(vpc))
+    // A VPC takes its routes with it, and an ACL its rules.
+    removals.retain(|removal| match removal {
+        RemoveRoute { vpc, .. } | RemoveRouteDistance { vpc, .. } => !gone.contains(vpc),
+        RemoveAclRule { acl, .. } => !gone_acls.contains(acl),
+        _ => true,
     });
-    // Interfaces go before the VPCs that they are in, the other way round than they came.
+    // ACLs go before the interfaces that name them, and these before the VPCs that they are in, the other way round than
+    // they came.
     last.reverse();
     operations.extend(removals);
     operations.extend(settings);
@@ -61,6 +68,11 @@ fn removal(set: &Entry) -> Option<TableOperation> {
         SetRoute { vpc, prefix, .. } => RemoveRoute {
             vpc: *vpc,
             prefix: *prefix,
+        },
+        SetAcl { acl, .. } => RemoveAcl { acl: *acl },
+        SetAclRule { acl, sequence, .. } => RemoveAclRule {
+            acl: *acl,
+            sequence: *sequence,
         },
         SetRouteDistance { vpc, prefix, .. } => RemoveRouteDistance {
             vpc: *vpc,

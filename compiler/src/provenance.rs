@@ -9,7 +9,9 @@ use rewire_schema::types::{Name, Prefix};
 use crate::entity::Entity;
 use crate::exposes::{ExposeKey, covering, rows_of, sides_of, takes_out};
 use crate::references::{Claim, External};
-use crate::state::{State, addresses_of, next_hops_of, ranges_of};
+use crate::state::{
+    State, addresses_of, members_of, next_hops_of, ranges_of, rule_addresses_of, service_entries_of,
+};
 
 /// The rows that an entity is derived from, each once, in the order of their tables and keys.
 pub(crate) fn provenance(state: &State, entity: &Entity) -> Vec<Row> {
@@ -48,6 +50,8 @@ impl<'a> Provenance<'a> {
                     self.add(configuration.interface_address.get(&key));
                 }
             }
+            Entity::Acl(name) => self.add(configuration.acl.get(&(name.clone(),))),
+            Entity::AclRule(acl, sequence) => self.acl_rule(acl, *sequence),
             Entity::Neighbor(interface, address) => {
                 self.interface(interface);
                 let key = (interface.clone(), *address);
@@ -67,6 +71,35 @@ impl<'a> Provenance<'a> {
             Entity::Peering(name) => self.peering(name),
             Entity::Sender(peering, vpc, prefix) => self.sender(peering, vpc, *prefix),
             Entity::Expose(key) => self.expose(key),
+        }
+    }
+
+    fn acl_rule(&mut self, acl: &Name, sequence: u32) {
+        let configuration = self.configuration();
+        let Some(rule) = configuration.acl_rule.get(&(acl.clone(), sequence)) else {
+            return;
+        };
+        self.add(Some(rule));
+        let (sources, destinations) = rule_addresses_of(configuration, acl, sequence);
+        let key = |addresses| (acl.clone(), sequence, addresses);
+        for addresses in sources {
+            self.add(configuration.acl_rule_source.get(&key(addresses)));
+        }
+        for addresses in destinations {
+            self.add(configuration.acl_rule_destination.get(&key(addresses)));
+        }
+        for set in rule.source_set.iter().chain(&rule.destination_set) {
+            self.add(configuration.address_set.get(&(set.clone(),)));
+            for member in members_of(configuration, set) {
+                let key = (set.clone(), member);
+                self.add(configuration.address_set_member.get(&key));
+            }
+        }
+        if let Some(service) = &rule.service {
+            self.add(configuration.service.get(&(service.clone(),)));
+            for entry in service_entries_of(configuration, service) {
+                self.add(Some(entry));
+            }
         }
     }
 

@@ -23,6 +23,12 @@ pub(crate) enum Key {
     Interface(Name),
     /// That a pool of this name is there, and its ranges.
     Pool(Name),
+    /// That an ACL of this name is there. Its default and rules are entries of their own.
+    Acl(Name),
+    /// The members of an address set.
+    AddressSet(Name),
+    /// The entries of a service.
+    Service(Name),
     /// The packets of a masquerade rule: VPC, interface, source.
     MasqueradeOf(Name, Name, Prefix),
     /// The packets of a port forward.
@@ -38,7 +44,15 @@ pub(crate) enum Key {
 impl Key {
     /// Whether the key can have but one owner, so that all who want it depend on each other.
     pub(crate) fn is_exclusive(&self) -> bool {
-        !matches!(self, Key::Vpc(_) | Key::Interface(_) | Key::Pool(_))
+        match self {
+            Key::Vpc(_) | Key::Interface(_) | Key::Pool(_) => false,
+            Key::Acl(_) | Key::AddressSet(_) | Key::Service(_) => false,
+            Key::MasqueradeOf(..)
+            | Key::PeeringMasqueradeOf(..)
+            | Key::PortForwardOf(..)
+            | Key::StaticExternal(..)
+            | Key::StaticInternal(..) => true,
+        }
     }
 }
 
@@ -183,6 +197,9 @@ pub(crate) fn links(configuration: &Configuration, row: &Row) -> Vec<Link> {
     match row {
         Row::Interface(row) => {
             let entity = Entity::Interface(row.name.clone());
+            for acl in row.acl_in.iter().chain(&row.acl_out) {
+                links.push(Link::Depends(Key::Acl(acl.clone()), entity.clone()));
+            }
             links.push(Link::Depends(Key::Vpc(row.vpc.clone()), entity));
             for address in addresses_of(configuration, &row.name) {
                 address_links(row, address, &mut links);
@@ -228,6 +245,7 @@ pub(crate) fn links(configuration: &Configuration, row: &Row) -> Vec<Link> {
         }
         Row::PortForward(row) => port_forward_links(row, &mut links),
         Row::StaticNat(row) => static_nat_links(row, &mut links),
+        Row::AclRule(row) => links.extend(crate::acl::rule_links(row)),
         // Nothing else refers to them, or they are not in this dataplane.
         _ => {}
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 use rewire_schema::model::*;
-use rewire_schema::types::{AddressRange, InterfaceAddress, Name, Prefix};
+use rewire_schema::types::{AddressRange, Addresses, InterfaceAddress, Name, Prefix};
 use rewire_schema::{Change, Changeset, Mismatch, Path};
 
 use crate::error::CompileError;
@@ -22,6 +22,7 @@ pub(crate) struct State {
     pub(crate) references: References,
     pub(crate) vpcs: Indices,
     pub(crate) interfaces: Indices,
+    pub(crate) acls: Indices,
     pub(crate) peerings: Indices,
 }
 
@@ -31,6 +32,7 @@ pub(crate) struct Step<'a> {
     changeset: &'a Changeset,
     vpcs: Allocation,
     interfaces: Allocation,
+    acls: Allocation,
     peerings: Allocation,
 }
 
@@ -48,14 +50,21 @@ impl State {
             .values()
             .map(|row| row.name.clone())
             .collect();
+        let acls = configuration
+            .acl
+            .values()
+            .map(|row| row.name.clone())
+            .collect();
         let vpcs = allocate(&state.vpcs, VPCS, vpcs, Vec::new())?;
         let interfaces = allocate(&state.interfaces, INTERFACES, interfaces, Vec::new())?;
+        let acls = allocate(&state.acls, ACLS, acls, Vec::new())?;
         let peerings = configuration.peering.keys().map(|(name,)| name.clone());
         let peerings = peerings.collect();
         let peerings = allocate(&state.peerings, PEERINGS, peerings, Vec::new())?;
         state.vpcs.forward(&vpcs);
         state.interfaces.forward(&interfaces);
         state.peerings.forward(&peerings);
+        state.acls.forward(&acls);
         for row in configuration.rows() {
             // A link that two rows make comes twice, and is there once.
             for link in links(&configuration, &row) {
@@ -69,9 +78,10 @@ impl State {
         Ok(state)
     }
 
-    /// Prepares a step: every row must be as the changeset says, and every new VPC and interface must find an index.
+    /// Prepares a step: every row must be as the changeset says, and every new VPC, interface and ACL must find an index.
     pub(crate) fn step<'a>(&self, changeset: &'a Changeset) -> Result<Step<'a>, CompileError> {
         let (mut vpcs, mut interfaces) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+        let mut acls = (Vec::new(), Vec::new());
         let mut peerings = (Vec::new(), Vec::new());
         for change in changeset.iter() {
             let found = self.configuration.get(change.row());
@@ -88,6 +98,8 @@ impl State {
                 Change::Delete(Row::Vpc(row)) => vpcs.1.push(row.name.clone()),
                 Change::Insert(Row::Interface(row)) => interfaces.0.push(row.name.clone()),
                 Change::Delete(Row::Interface(row)) => interfaces.1.push(row.name.clone()),
+                Change::Insert(Row::Acl(row)) => acls.0.push(row.name.clone()),
+                Change::Delete(Row::Acl(row)) => acls.1.push(row.name.clone()),
                 Change::Insert(Row::Peering(row)) => peerings.0.push(row.name.clone()),
                 Change::Delete(Row::Peering(row)) => peerings.1.push(row.name.clone()),
                 _ => {}
@@ -97,6 +109,7 @@ impl State {
             changeset,
             vpcs: allocate(&self.vpcs, VPCS, vpcs.0, vpcs.1)?,
             interfaces: allocate(&self.interfaces, INTERFACES, interfaces.0, interfaces.1)?,
+            acls: allocate(&self.acls, ACLS, acls.0, acls.1)?,
             peerings: allocate(&self.peerings, PEERINGS, peerings.0, peerings.1)?,
         })
     }
@@ -105,6 +118,7 @@ impl State {
     pub(crate) fn forward(&mut self, step: &Step<'_>) {
         self.vpcs.forward(&step.vpcs);
         self.interfaces.forward(&step.interfaces);
+        self.acls.forward(&step.acls);
         self.peerings.forward(&step.peerings);
         let exposes = exposes_touched(&self.configuration, step.changeset);
         self.remove_links_of(&exposes);
@@ -121,6 +135,7 @@ impl State {
         for change in step.changeset.iter().rev() {
             self.replace(change.after(), change.before());
         }
+        self.acls.backward(&step.acls);
         self.insert_links_of(&exposes);
         self.peerings.backward(&step.peerings);
         self.interfaces.backward(&step.interfaces);
@@ -165,6 +180,7 @@ impl State {
 type Kind = (&'static str, &'static str);
 const VPCS: Kind = ("vpcs", "VPC");
 const INTERFACES: Kind = ("interfaces", "interface");
+const ACLS: Kind = ("acls", "ACL");
 const PEERINGS: Kind = ("peerings", "peering");
 
 fn allocate(
@@ -229,6 +245,51 @@ pub(crate) fn sources_of<'a>(
         .range((masquerade.clone(), least_prefix())..);
     rows.take_while(move |((name, _), _)| name == masquerade)
         .map(|((_, prefix), _)| *prefix)
+}
+
+/// The members of an address set in order.
+pub(crate) fn members_of<'a>(
+    configuration: &'a Configuration,
+    set: &'a Name,
+) -> impl Iterator<Item = Addresses> + 'a {
+    let rows = configuration
+        .address_set_member
+        .range((set.clone(), least_range().into())..);
+    rows.take_while(move |((name, _), _)| name == set)
+        .map(|((_, addresses), _)| *addresses)
+}
+
+/// The entries of a service in order.
+pub(crate) fn service_entries_of<'a>(
+    configuration: &'a Configuration,
+    service: &Name,
+) -> impl Iterator<Item = &'a ServiceEntryRow> + use<'a> {
+    let key = |position| (service.clone(), position);
+    configuration
+        .service_entry
+        .range(key(0)..=key(u16::MAX))
+        .map(|(_, row)| row)
+}
+
+/// The senders and the destinations of a rule of an ACL, as far as the rule itself says them.
+pub(crate) fn rule_addresses_of(
+    configuration: &Configuration,
+    acl: &Name,
+    sequence: u32,
+) -> (Vec<Addresses>, Vec<Addresses>) {
+    fn of_rule<'a, V: 'a>(
+        rows: impl Iterator<Item = (&'a (Name, u32, Addresses), V)>,
+        rule: (&Name, u32),
+    ) -> Vec<Addresses> {
+        rows.take_while(|((acl, sequence, _), _)| (acl, *sequence) == rule)
+            .map(|((_, _, addresses), _)| *addresses)
+            .collect()
+    }
+    let start = (acl.clone(), sequence, Addresses::from(least_range()));
+    let sources = configuration.acl_rule_source.range(start.clone()..);
+    let destinations = configuration.acl_rule_destination.range(start..);
+    let rule = (acl, sequence);
+    (of_rule(sources, rule), of_rule(destinations, rule))
 }
 
 /// The next hops of a route in order.

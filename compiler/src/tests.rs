@@ -1,5 +1,6 @@
 //! Tests of the whole crate, and what they share.
 
+mod acl;
 mod effective;
 mod errors;
 mod histories;

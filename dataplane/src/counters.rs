@@ -73,6 +73,8 @@ pub struct WorkerCounters {
     pub icmp_suppressed: Counter,
     /// Neighbors that were learned and could not be told to the manager, because it lags.
     pub learned_lost: Counter,
+    /// Decisions of ACLs that were to be logged and were not: too many in a second, or the manager lags.
+    pub log_lost: Counter,
     /// Connections now, of both address families.
     pub connections: Counter,
     /// Connections made.
@@ -105,6 +107,7 @@ impl Default for WorkerCounters {
             held: Counter::default(),
             icmp_suppressed: Counter::default(),
             learned_lost: Counter::default(),
+            log_lost: Counter::default(),
             connections: Counter::default(),
             connections_created: Counter::default(),
             connections_expired: Counter::default(),
@@ -148,6 +151,7 @@ pub struct Totals {
     pub held: u64,
     pub icmp_suppressed: u64,
     pub learned_lost: u64,
+    pub log_lost: u64,
     pub connections: u64,
     pub connections_created: u64,
     pub connections_expired: u64,
@@ -202,6 +206,7 @@ impl Totals {
             held: sum(|w| &w.held),
             icmp_suppressed: sum(|w| &w.icmp_suppressed),
             learned_lost: sum(|w| &w.learned_lost),
+            log_lost: sum(|w| &w.log_lost),
             connections: sum(|w| &w.connections),
             connections_created: sum(|w| &w.connections_created),
             connections_expired: sum(|w| &w.connections_expired),

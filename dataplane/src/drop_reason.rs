@@ -109,6 +109,10 @@ drop_reasons! {
     SubnetBroadcast = "subnet_broadcast",
     /// The packet is for the gateway itself, which has nothing that takes it.
     LocalNoService = "local_no_service",
+    /// The ACL for packets that come in by the interface forbids the packet.
+    AclInDenied = "acl_in_denied",
+    /// The ACL for packets that leave by the interface forbids the packet.
+    AclOutDenied = "acl_out_denied",
     /// The packet's time to live, or hop limit, is over.
     TtlExpired = "ttl_expired",
     /// The next hop does not answer ARP or neighbor solicitations.

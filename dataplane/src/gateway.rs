@@ -22,12 +22,12 @@ use crate::buffer::BufferPool;
 use crate::change::Change;
 use crate::clock::{Clock, MonotonicClock};
 use crate::counters::{Totals, WorkerCounters};
-use crate::graph::{Graph, GraphConfig, LearnedNeighbor};
+use crate::graph::{AclLogEntry, Graph, GraphConfig, LearnedNeighbor};
 use crate::learned_routes::{LearnedRoutes, RouteInlet, RouteTable};
 use crate::neighbors::LearnedNeighbors;
 use crate::port::{PortDriver, PortQueue, PortRequest};
 use crate::progress::Progress;
-use crate::worker::{BURST, Command, Worker};
+use crate::worker::{BURST, Command, ToManager, Worker};
 
 /// How a gateway is made.
 #[derive(Clone, Debug)]
@@ -216,7 +216,12 @@ impl Gateway {
             let graph = Graph::new(graph_config, driver.pool());
             let (command_tx, command_rx) = rtrb::RingBuffer::new(64);
             let (learned_tx, learned_rx) = rtrb::RingBuffer::new(1024);
-            let worker = Worker::new(graph, reader, Arc::clone(&clock), command_rx, learned_tx);
+            let (log_tx, log_rx) = rtrb::RingBuffer::new(1024);
+            let to_manager = ToManager {
+                learned: learned_tx,
+                log: log_tx,
+            };
+            let worker = Worker::new(graph, reader, Arc::clone(&clock), command_rx, to_manager);
             shared.counters.push(Arc::clone(&worker.counters));
             let progress = Arc::clone(&worker.progress);
             let attach = driver.attach_thread();
@@ -232,6 +237,7 @@ impl Gateway {
                 thread: thread.thread().clone(),
                 commands: command_tx,
                 learned: learned_rx,
+                log: log_rx,
             });
             threads.push(thread);
         }
@@ -351,6 +357,7 @@ pub(crate) fn graph_config(
         },
         burst: BURST,
         icmp_errors_per_second: 1000,
+        acl_logs_per_second: 100,
     }
 }
 
@@ -359,6 +366,7 @@ struct WorkerLink<B> {
     thread: std::thread::Thread,
     commands: rtrb::Producer<Command<B>>,
     learned: rtrb::Consumer<LearnedNeighbor>,
+    log: rtrb::Consumer<AclLogEntry>,
 }
 
 impl<B> WorkerLink<B> {
@@ -420,6 +428,7 @@ impl<D: PortDriver> Manager<D> {
                 };
             }
             self.learn();
+            self.log();
             // After the answer: nobody waits for the other half.
             self.publisher.catch_up();
             self.retry_ports();
@@ -524,6 +533,17 @@ impl<D: PortDriver> Manager<D> {
             }
         }
         Ok(())
+    }
+
+    /// Writes what rules of ACLs want logged.
+    fn log(&mut self) {
+        for link in &mut self.links {
+            while let Ok(entry) = link.log.pop() {
+                if let Some(tables) = self.publisher.current() {
+                    entry.write(&tables);
+                }
+            }
+        }
     }
 
     /// Takes over what workers have learned, and forgets what is too old. One publication for all of it.

@@ -141,6 +141,8 @@ mod tests {
             mac: MacAddress([2, 0, 0, 0, 0, 9]),
             mtu: 1500,
             addresses: Vec::new(),
+            acl_in: None,
+            acl_out: None,
         });
         neighbors.follow(&[TableOperation::SetInterface {
             interface: InterfaceIndex(1),

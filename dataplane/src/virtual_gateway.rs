@@ -13,7 +13,7 @@ use crate::clock::{Instant, ManualClock};
 use crate::counters::{Totals, WorkerCounters};
 use crate::drop_reason::DropReason;
 use crate::gateway::{GatewayConfig, graph_config};
-use crate::graph::{Graph, LearnedNeighbor, Origin, Received, Sinks};
+use crate::graph::{AclLogEntry, Graph, LearnedNeighbor, Origin, Received, Sinks};
 use crate::neighbors::LearnedNeighbors;
 
 /// A frame that left the gateway.
@@ -35,12 +35,14 @@ pub struct VirtualGateway {
     neighbors: LearnedNeighbors,
     names: BTreeMap<String, InterfaceIndex>,
     received: Vec<Received<MemoryBuffer>>,
+    logged: Vec<AclLogEntry>,
 }
 
 #[derive(Default)]
 struct Collect {
     sent: Vec<Sent>,
     learned: Vec<LearnedNeighbor>,
+    logged: Vec<AclLogEntry>,
 }
 
 impl Sinks<MemoryBuffer> for Collect {
@@ -52,6 +54,10 @@ impl Sinks<MemoryBuffer> for Collect {
     }
     fn learned(&mut self, neighbor: LearnedNeighbor) -> bool {
         self.learned.push(neighbor);
+        true
+    }
+    fn log(&mut self, entry: AclLogEntry) -> bool {
+        self.logged.push(entry);
         true
     }
 }
@@ -69,6 +75,7 @@ impl VirtualGateway {
             neighbors: LearnedNeighbors::new(config.neighbor_lifetime),
             names: BTreeMap::new(),
             received: Vec::new(),
+            logged: Vec::new(),
         }
     }
 
@@ -154,7 +161,13 @@ impl VirtualGateway {
             self.publish();
             self.run(&mut collect);
         }
+        self.logged.append(&mut collect.logged);
         collect.sent
+    }
+
+    /// What rules of ACLs have logged since this was asked last.
+    pub fn take_logged(&mut self) -> Vec<AclLogEntry> {
+        std::mem::take(&mut self.logged)
     }
 
     fn run(&mut self, collect: &mut Collect) {

@@ -10,7 +10,7 @@ use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Clock;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
-use crate::graph::{Graph, LearnedNeighbor, Origin, Received, Sinks};
+use crate::graph::{AclLogEntry, Graph, LearnedNeighbor, Origin, Received, Sinks};
 use crate::port::PortQueue;
 use crate::progress::Progress;
 
@@ -28,6 +28,12 @@ pub(crate) enum Command<B> {
         interface: InterfaceIndex,
         back: SyncSender<Option<Box<dyn PortQueue<B>>>>,
     },
+}
+
+/// What a worker tells its manager, through rings that may be full.
+pub(crate) struct ToManager {
+    pub learned: rtrb::Producer<LearnedNeighbor>,
+    pub log: rtrb::Producer<AclLogEntry>,
 }
 
 /// A port as a worker sees it: its queue, and frames that are about to leave by it.
@@ -52,7 +58,7 @@ pub(crate) struct Worker<P: BufferPool> {
     pub counters: Arc<WorkerCounters>,
     pub progress: Arc<Progress>,
     pub commands: rtrb::Consumer<Command<P::Buffer>>,
-    pub learned: rtrb::Producer<LearnedNeighbor>,
+    pub to_manager: ToManager,
     pub clock: Arc<dyn Clock>,
     ports: Vec<WorkerPort<P::Buffer>>,
     frames: Vec<P::Buffer>,
@@ -62,7 +68,7 @@ pub(crate) struct Worker<P: BufferPool> {
 
 struct WorkerSinks<'a, B> {
     ports: &'a mut Vec<WorkerPort<B>>,
-    learned: &'a mut rtrb::Producer<LearnedNeighbor>,
+    to_manager: &'a mut ToManager,
 }
 
 impl<B> Sinks<B> for WorkerSinks<'_, B> {
@@ -75,7 +81,10 @@ impl<B> Sinks<B> for WorkerSinks<'_, B> {
         self.ports[position].out.push(buffer);
     }
     fn learned(&mut self, neighbor: LearnedNeighbor) -> bool {
-        self.learned.push(neighbor).is_ok()
+        self.to_manager.learned.push(neighbor).is_ok()
+    }
+    fn log(&mut self, entry: AclLogEntry) -> bool {
+        self.to_manager.log.push(entry).is_ok()
     }
 }
 
@@ -85,7 +94,7 @@ impl<P: BufferPool> Worker<P> {
         reader: Reader,
         clock: Arc<dyn Clock>,
         commands: rtrb::Consumer<Command<P::Buffer>>,
-        learned: rtrb::Producer<LearnedNeighbor>,
+        to_manager: ToManager,
     ) -> Self {
         Worker {
             graph,
@@ -93,7 +102,7 @@ impl<P: BufferPool> Worker<P> {
             counters: Arc::default(),
             progress: Arc::default(),
             commands,
-            learned,
+            to_manager,
             clock,
             ports: Vec::new(),
             frames: Vec::with_capacity(BURST),
@@ -137,7 +146,7 @@ impl<P: BufferPool> Worker<P> {
             self.progress.entered(tables.generation());
             let mut sinks = WorkerSinks {
                 ports: &mut self.ports,
-                learned: &mut self.learned,
+                to_manager: &mut self.to_manager,
             };
             let now = self.clock.now();
             self.graph

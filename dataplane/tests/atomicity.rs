@@ -10,7 +10,9 @@ use rewire_conntrack::{Config, Timeouts};
 use rewire_dataplane::buffer::{MemoryBuffer, MemoryPool};
 use rewire_dataplane::clock;
 use rewire_dataplane::counters::WorkerCounters;
-use rewire_dataplane::graph::{Graph, GraphConfig, LearnedNeighbor, Origin, Received, Sinks};
+use rewire_dataplane::graph::{
+    AclLogEntry, Graph, GraphConfig, LearnedNeighbor, Origin, Received, Sinks,
+};
 use rewire_dataplane::port::memory::MemoryDriver;
 use rewire_dataplane::{Gateway, GatewayConfig, Totals};
 use rewire_packet::MacAddress;
@@ -142,6 +144,9 @@ impl Sinks<MemoryBuffer> for Sent {
     fn learned(&mut self, _: LearnedNeighbor) -> bool {
         true
     }
+    fn log(&mut self, _: AclLogEntry) -> bool {
+        true
+    }
 }
 
 /// A worker without a port: it makes a burst, runs it under one guard, and looks at every packet that comes out. So nothing
@@ -168,6 +173,7 @@ impl Worker {
             connections,
             burst: 64,
             icmp_errors_per_second: 1000,
+            acl_logs_per_second: 100,
         };
         Worker {
             number,

@@ -5,7 +5,7 @@ mod support;
 use rewire_dataplane::buffer::{BufferPool, MemoryBuffer};
 use rewire_dataplane::clock::Instant;
 use rewire_dataplane::counters::{Totals, WorkerCounters};
-use rewire_dataplane::graph::{LearnedNeighbor, Origin, Received, Sinks};
+use rewire_dataplane::graph::{AclLogEntry, LearnedNeighbor, Origin, Received, Sinks};
 use rewire_dataplane::{DropReason, Sent};
 use rewire_packet::icmpv4::{Icmpv4Error, Icmpv4Repr};
 use rewire_packet::ipv4::{Ipv4Repr, Ipv4View};
@@ -195,6 +195,9 @@ impl Sinks<MemoryBuffer> for Kept {
         self.0.push(buffer.into_bytes());
     }
     fn learned(&mut self, _: LearnedNeighbor) -> bool {
+        true
+    }
+    fn log(&mut self, _: AclLogEntry) -> bool {
         true
     }
 }

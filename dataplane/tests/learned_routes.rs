@@ -24,6 +24,8 @@ fn blue(index: u16) -> Vec<TableOperation> {
         mac: Default::default(),
         mtu: 1500,
         addresses: vec!["192.0.2.1/24".parse().unwrap()],
+        acl_in: None,
+        acl_out: None,
     };
     let name = "blue".into();
     vec![

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use rewire_dataplane::buffer::{BufferPool, LARGEST_FRAME, MemoryBuffer};
 use rewire_dataplane::clock::Instant;
 use rewire_dataplane::counters::WorkerCounters;
-use rewire_dataplane::graph::{LearnedNeighbor, Origin, Received, Sinks};
+use rewire_dataplane::graph::{AclLogEntry, LearnedNeighbor, Origin, Received, Sinks};
 use rewire_tables::InterfaceIndex;
 use support::*;
 
@@ -46,6 +46,9 @@ impl Sinks<MemoryBuffer> for Kept {
         self.0.push(buffer);
     }
     fn learned(&mut self, _: LearnedNeighbor) -> bool {
+        true
+    }
+    fn log(&mut self, _: AclLogEntry) -> bool {
         true
     }
 }

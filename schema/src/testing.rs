@@ -158,6 +158,9 @@ fn presence(table: Table, column: &ColumnDefinition) -> (usize, usize) {
         (_, "description" | "via" | "pool") => (50, 50),
         (Table::Interface, "port" | "mac") | (Table::PortForward, "external_address") => (95, 70),
         (Table::PortForward, "internal_port") => (60, 60),
+        (Table::Interface, "acl_in" | "acl_out") => (15, 25),
+        (Table::AclRule, "from_vpc" | "to_vpc" | "source_set" | "destination_set") => (20, 25),
+        (Table::AclRule, "service") => (20, 25),
         (Table::Route, "to_vpc") => (25, 50),
         _ => (0, 25),
     }
@@ -215,7 +218,10 @@ pub fn row() -> impl Strategy<Value = Row> {
         Table::InterfaceAddress | Table::Route | Table::NextHop | Table::Pool => 8,
         Table::PoolRange | Table::Masquerade | Table::MasqueradeSource => 6,
         Table::Neighbor | Table::PortForward | Table::StaticNat => 4,
-        Table::Acl | Table::AclRule | Table::Peering | Table::PeeringSide | Table::Expose => 2,
+        Table::Acl | Table::AclRule => 6,
+        Table::AclRuleSource | Table::AclRuleDestination => 3,
+        Table::AddressSet | Table::AddressSetMember | Table::Service | Table::ServiceEntry => 3,
+        Table::Peering | Table::PeeringSide | Table::Expose => 2,
         _ => 1,
     };
     let tables: Vec<Table> = Table::ALL

@@ -40,6 +40,13 @@ enum What {
         /// Its name
         name: Name,
     },
+    /// An ACL with its rules, or one of them
+    Acl {
+        /// Its name
+        name: Name,
+        /// The rule's sequence number
+        sequence: Option<u32>,
+    },
     /// Rules of NAT and pools of this name
     Nat {
         /// The name of a masquerade, a port forward, a static translation or a pool
@@ -74,6 +81,7 @@ impl What {
             What::Route { vpc, destination: Destination::Address(address) } => Question::Address(vpc, address),
             What::Route { vpc, destination: Destination::Prefix(prefix) } => Question::Prefix(vpc, prefix),
             What::Interface { name } => Question::Interface(name),
+            What::Acl { name, sequence } => Question::Acl(name, sequence),
             What::Nat { name } => Question::Nat(name),
             What::Peering { name } => Question::Peering(name),
         }
@@ -86,6 +94,10 @@ fn nothing(question: &Question) -> String {
         Question::Address(vpc, address) => format!("VPC \"{vpc}\" has no route to {address}"),
         Question::Prefix(vpc, prefix) => format!("the table of VPC \"{vpc}\" holds nothing for {prefix}"),
         Question::Interface(name) => format!("there is no interface \"{name}\" in effect"),
+        Question::Acl(name, None) => format!("there is no ACL \"{name}\" in effect"),
+        Question::Acl(name, Some(sequence)) => {
+            format!("there is no rule {sequence} of an ACL \"{name}\" in effect")
+        }
         Question::Nat(name) => format!("there is no rule of NAT and no pool \"{name}\" in effect"),
         Question::Peering(name) => format!("there is no peering \"{name}\" in effect"),
     }

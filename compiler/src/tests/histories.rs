@@ -185,10 +185,21 @@ fn dense() -> Configuration {
     let interface = |vpc: &str, port: &str| {
         json!({
             "vpc": vpc, "port": port, "mac": "02:00:00:00:00:01",
-            "addresses": ["10.0.0.1/24", "2001:db8::1/64"],
+            "addresses": ["10.0.0.1/24", "2001:db8::1/64"], "acl_in": "a", "acl_out": "B",
             "neighbors": { "10.0.0.2": { "mac": "02:00:00:00:00:02" } }
         })
     };
+    let rule = |extra: serde_json::Value| {
+        let mut rule = json!({ "action": "allow" });
+        let more = extra.as_object().expect("an object").clone();
+        rule.as_object_mut().expect("an object").extend(more);
+        rule
+    };
+    let acl = json!({ "default": "deny", "rules": {
+        "10": rule(json!({ "from": "a", "to": "B", "source_set": "a", "service": "a" })),
+        "20": rule(json!({ "sources": ["10.0.0.0/8"], "source_set": "B", "destination_set": "a" })),
+        "30": rule(json!({ "protocol": "tcp_udp", "destination_port": "53,80-90" }))
+    } });
     let onto = |vpc: &str, interface: &str, pool: Option<&str>| {
         let sources = ["10.0.0.0/8", "10.0.0.0/24"];
         json!({ "vpc": vpc, "interface": interface, "pool": pool, "sources": sources })
@@ -199,6 +210,14 @@ fn dense() -> Configuration {
             "a": interface("a", "ring:b"), "B": interface("B", "null:a"),
             "c-1": interface("c-1", "tap:tap0"), "d.e_f": interface("c-1", "af_packet:eth0")
         },
+        "address_sets": {
+            "a": { "members": ["10.0.0.0/24", "10.0.0.7", "2001:db8::/32"] },
+            "B": { "members": ["10.0.0.2-10.0.0.9"] }
+        },
+        "services": { "a": { "entries": [
+            { "protocol": "tcp", "destination_port": "22" }, { "protocol": "icmp", "icmp_type": 8 }
+        ] } },
+        "acls": { "a": acl, "B": acl, "c-1": { "default": "allow" } },
         "nat": {
             "pools": {
                 "a": { "vpc": "B", "ranges": ["198.51.100.1"] },

@@ -1,6 +1,7 @@
 //! Intents: proofs held against every packet of a small world, one by one.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -202,7 +203,10 @@ fn what_cannot_be_reasoned_about_is_refused_by_name() {
     assert_eq!(compiler.prove(), []);
     // As the whole model has it: this dataplane refuses it ahead of that.
     let mut compiler = compiler;
-    for row in compiler.state.configuration.interface.values_mut() {
+    for row in Arc::make_mut(&mut compiler.state.configuration)
+        .interface
+        .values_mut()
+    {
         row.acl_in = Some("guard".parse().unwrap());
     }
     let lines: Vec<String> = compiler.prove().iter().map(ToString::to_string).collect();

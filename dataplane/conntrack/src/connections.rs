@@ -55,7 +55,7 @@ pub struct Config {
 /// The connections of one worker, of one address family, and their NAT mappings.
 ///
 /// A look-up costs one hash, and about three cache misses in a large table. Memory is reserved at construction, and touched as
-/// it is first used: about 190 bytes a connection of IPv4, 240 of IPv6, and up to as much again for its mapping.
+/// it is first used: about 200 bytes a connection of IPv4, 250 of IPv6, and up to as much again for its mapping.
 #[derive(Debug)]
 pub struct Connections<A> {
     flows: Slab<Flow<A>>,
@@ -136,10 +136,11 @@ impl<A: Address> Connections<A> {
         self.flows.get(id.0)
     }
 
-    /// Notes which generation of the policy has allowed a flow. A flow that is gone is left alone.
-    pub fn set_policy_generation(&mut self, id: FlowId, generation: u64) {
+    /// Notes which generation of the policy has allowed a flow, and whether as a whole. A flow that is gone is left alone.
+    pub fn set_policy_generation(&mut self, id: FlowId, generation: u64, whole: bool) {
         if let Some(flow) = self.flows.get_mut(id.0) {
             flow.policy_generation = generation;
+            flow.admission.whole = whole;
         }
     }
 
@@ -273,6 +274,7 @@ impl<A: Address> Connections<A> {
             reply,
             route_vpc,
             policy_generation,
+            admission,
             mapping,
         } = new;
         let (state, fins) = State::begin(segment);
@@ -282,6 +284,7 @@ impl<A: Address> Connections<A> {
             reply,
             route_vpc,
             policy_generation,
+            admission,
             mapping,
             state,
             created: now,

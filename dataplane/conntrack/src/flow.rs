@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rewire_tables::VpcIndex;
+use rewire_tables::{InterfaceIndex, VpcIndex};
 
 use crate::key::{Direction, FlowKey};
 use crate::mappings::MappingId;
@@ -16,6 +16,29 @@ use crate::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowId(pub(crate) Id);
 
+/// How a connection came in: what filters that are asked again need to know besides its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// The interface that its first packet came in by.
+    pub ingress: InterfaceIndex,
+    /// The ports of its first packet, as filters see them; none where it had none, or they were not in it. The key has none
+    /// for SCTP and for fragments, and of ICMP the identifier; here stand, of ICMP, 0 and the type times 256 plus the code.
+    pub ports: Option<(u16, u16)>,
+    /// Whether the connection was let through as a whole, so that its replies pass.
+    pub whole: bool,
+}
+
+impl Default for Admission {
+    /// A connection of the first interface that no filter was asked about.
+    fn default() -> Self {
+        Admission {
+            ingress: InterfaceIndex(0),
+            ports: None,
+            whole: true,
+        }
+    }
+}
+
 /// What a connection begins with.
 #[derive(Clone, Copy, Debug)]
 pub struct NewFlow<A> {
@@ -27,6 +50,8 @@ pub struct NewFlow<A> {
     pub route_vpc: VpcIndex,
     /// See [`Flow::policy_generation`].
     pub policy_generation: u64,
+    /// See [`Flow::admission`].
+    pub admission: Admission,
     /// The mapping that its source is translated by.
     pub mapping: Option<MappingId>,
 }
@@ -52,6 +77,8 @@ pub struct Flow<A> {
     pub route_vpc: VpcIndex,
     /// The generation of the policy that last allowed this connection.
     pub policy_generation: u64,
+    /// How it came in.
+    pub admission: Admission,
     /// The mapping that its source is translated by.
     pub mapping: Option<MappingId>,
     /// The state.

@@ -43,7 +43,7 @@ mod wheel;
 
 pub use connections::{Config, Connections, EXPIRY_TICK, MAX_CAPACITY};
 pub use error::{Exhausted, InsertError, Invalid, Resource};
-pub use flow::{Flow, FlowId, NewFlow, Rewrite, Traffic};
+pub use flow::{Admission, Flow, FlowId, NewFlow, Rewrite, Traffic};
 pub use key::{Direction, FlowKey};
 pub use mappings::{Internal, Mapping, MappingId};
 pub use ports::owner;

@@ -202,6 +202,8 @@ fn begin(out: &mut Vec<TableOperation>) -> Rib {
             mac: Default::default(),
             mtu: 1500,
             addresses: addresses.to_vec(),
+            acl_in: None,
+            acl_out: None,
         }),
     };
     let connected = addresses.map(|net: ipnet::IpNet| TableOperation::SetRoute {

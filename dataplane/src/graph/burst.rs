@@ -10,6 +10,7 @@ use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
 
 /// Where a node sends a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next<I> {
     /// To another node.
     To(Node),
@@ -19,6 +20,17 @@ pub(super) enum Next<I> {
     Drop(DropReason),
     /// It is dropped, and its sender is told.
     Refuse(DropReason, I),
+    /// It is dropped, and the TCP connection that its sender tries to make is reset.
+    Reset(DropReason),
+}
+
+/// What the sender of a packet is told that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer<I> {
+    /// By an ICMP error.
+    Error(I),
+    /// By a TCP reset, in the name of the packet's destination.
+    Reset,
 }
 
 /// What kind of ICMP error a family has.
@@ -30,7 +42,7 @@ pub(super) struct Burst<B, A: Address> {
     pub packets: Vec<Packet<B, A>>,
     inboxes: [Vec<u16>; Node::ALL.len()],
     /// Packets that were refused, with what their senders are told.
-    pub refused: Vec<(u16, IcmpErrorOf<A>)>,
+    pub refused: Vec<(u16, Answer<IcmpErrorOf<A>>)>,
     visit: Vec<u16>,
 }
 
@@ -74,7 +86,11 @@ impl<B: PacketBuffer, A: Address> Burst<B, A> {
             Next::Drop(reason) => self.packets[usize::from(index)].fate = Fate::Drop(reason),
             Next::Refuse(reason, error) => {
                 self.packets[usize::from(index)].fate = Fate::Drop(reason);
-                self.refused.push((index, error));
+                self.refused.push((index, Answer::Error(error)));
+            }
+            Next::Reset(reason) => {
+                self.packets[usize::from(index)].fate = Fate::Drop(reason);
+                self.refused.push((index, Answer::Reset));
             }
         }
     }

@@ -7,10 +7,11 @@ use rewire_conntrack::{Config as ConnectionConfig, Connections};
 use rewire_packet::MacAddress;
 use rewire_tables::{InterfaceIndex, Tables, VpcIndex};
 
+use super::acl_log::{AclLogEntry, AclLogger};
 use super::ethernet_input::Outlets;
 use super::icmp_error::RateLimit;
 use super::packet::Origin;
-use super::pipeline::Pipeline;
+use super::pipeline::{Limits, Pipeline};
 use super::{arp, ethernet_input, ndp};
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Instant;
@@ -42,6 +43,8 @@ pub trait Sinks<B> {
     fn transmit(&mut self, interface: InterfaceIndex, buffer: B);
     /// A neighbor was learned. False where there is no room to say so.
     fn learned(&mut self, neighbor: LearnedNeighbor) -> bool;
+    /// A rule decided that says so to be logged. False where there is no room for it.
+    fn log(&mut self, entry: AclLogEntry) -> bool;
 }
 
 /// What every node reads, and counts into.
@@ -62,6 +65,8 @@ pub struct GraphConfig {
     /// ICMP errors that this worker sends at most, in a second, of both families (RFC 1812, section 4.3.2.8; RFC 4443,
     /// section 2.4).
     pub icmp_errors_per_second: u32,
+    /// Decisions of ACLs that this worker logs at most, in a second.
+    pub acl_logs_per_second: u32,
 }
 
 /// One worker's copy of the graph, with the state that no commit touches: connections, NAT mappings, and packets that
@@ -73,6 +78,7 @@ pub struct Graph<P: BufferPool> {
     arp: Vec<Received<P::Buffer>>,
     reentered: Vec<Received<P::Buffer>>,
     icmp_limit: RateLimit,
+    acl_logger: AclLogger,
 }
 
 impl<P: BufferPool> Graph<P> {
@@ -85,6 +91,7 @@ impl<P: BufferPool> Graph<P> {
             arp: Vec::with_capacity(config.burst),
             reentered: Vec::with_capacity(config.burst),
             icmp_limit: RateLimit::new(config.icmp_errors_per_second),
+            acl_logger: AclLogger::new(config.acl_logs_per_second),
         }
     }
 
@@ -150,10 +157,12 @@ impl<P: BufferPool> Graph<P> {
         self.ipv4.input(&cx);
         self.ipv6.input(&cx);
         ndp::run(&cx, &mut self.ipv6.burst, &self.ipv6.resolver, sinks);
-        self.ipv4
-            .forward(&cx, &mut self.pool, &mut self.icmp_limit, sinks);
-        self.ipv6
-            .forward(&cx, &mut self.pool, &mut self.icmp_limit, sinks);
+        let mut limits = Limits {
+            icmp: &mut self.icmp_limit,
+            acl_logger: &mut self.acl_logger,
+        };
+        self.ipv4.forward(&cx, &mut self.pool, &mut limits, sinks);
+        self.ipv6.forward(&cx, &mut self.pool, &mut limits, sinks);
 
         let expired = self.ipv4.expire(now) + self.ipv6.expire(now);
         counters.connections_expired.add(expired as u64);

@@ -11,6 +11,7 @@ use rewire_packet::{Ip, Transport};
 use rewire_tables::{Interface, InterfaceIndex};
 
 use super::Node;
+use super::acl_policy;
 use super::burst::{Burst, Next, layer3, layer3_mut};
 use super::context::Context;
 use super::family::{Family, has_ports};
@@ -106,6 +107,7 @@ fn begin<B: PacketBuffer, A: Family>(
         reply,
         route_vpc: packet.rewrite.route_vpc,
         policy_generation: cx.tables.policy_generation(),
+        admission: acl_policy::admission(packet),
         mapping,
     };
     let segment = segment::<A>(&packet.header, &packet.transport, layer3(&packet.buffer));

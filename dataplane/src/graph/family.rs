@@ -1,15 +1,15 @@
 //! What differs between the address families on the way through the graph. Everything else is written once.
 
 use rewire_packet::ipv4::fragment::Fragmentation;
-use rewire_packet::{Fragment, IpHeader, Transport};
-use rewire_tables::{Address, Interface};
+use rewire_packet::{Fragment, IpHeader, Protocol, Transport};
+use rewire_tables::{AclFamily, Interface};
 
 use super::burst::IcmpErrorOf;
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
 /// An address family, by its addresses: the checks of its headers, and how it speaks to the hosts on a link.
-pub(super) trait Family: Address {
+pub(super) trait Family: AclFamily {
     /// The ICMP type of an echo request.
     const ECHO_REQUEST: u8;
 
@@ -53,6 +53,14 @@ pub(super) trait Family: Address {
         packet: &mut [u8],
         header: &IpHeader<Self::Version>,
     ) -> Option<IpHeader<Self::Version>>;
+
+    /// Writes the header of a packet of the gateway's own; its length.
+    fn write_header(
+        out: &mut [u8],
+        ends: (Self, Self),
+        protocol: Protocol,
+        payload_len: usize,
+    ) -> Option<usize>;
 
     /// What the sender of a packet for the gateway is told, whose protocol the gateway does not speak.
     fn unknown_protocol(packet: &[u8], header: &IpHeader<Self::Version>) -> IcmpErrorOf<Self>;

@@ -1,19 +1,21 @@
-//! ICMP errors: what the gateway must say about a packet that it drops (RFC 792, RFC 1812 section 4.3, RFC 4443).
+//! ICMP errors: what the gateway must say about a packet that it drops (RFC 792, RFC 1812 section 4.3, RFC 4443); and TCP
+//! resets, where it is said so.
 //!
 //! *Uses* the refused packet, which is still as its sender sent it. *Sets* a new packet of the gateway's own. *Next*:
 //! `route`.
 
 use std::time::Duration;
 
+use rewire_packet::icmp_error::IcmpErrorKind;
 use rewire_packet::{Ip, MacAddress, ethernet};
 use rewire_tables::VpcIndex;
 
 use super::Node;
-use super::burst::{Burst, IcmpErrorOf, layer3};
+use super::burst::{Answer, Burst, IcmpErrorOf, layer3};
 use super::context::{Context, Received};
 use super::family::Family;
-use super::ip_input;
 use super::packet::{Origin, Packet};
+use super::{ip_input, tcp_reset};
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Instant;
 use crate::drop_reason::DropReason;
@@ -40,7 +42,7 @@ impl RateLimit {
         }
     }
 
-    fn allows(&mut self, now: Instant) -> bool {
+    pub(super) fn allows(&mut self, now: Instant) -> bool {
         let next = self.empty_until.max(now).saturating_add(self.interval);
         if next > now.saturating_add(self.burst) {
             return false;
@@ -62,16 +64,16 @@ pub(super) fn run<P: BufferPool, A: Family>(
     }
     let refused = std::mem::take(&mut burst.refused);
     cx.counters.node(Node::IcmpError).add(refused.len() as u64);
-    for &(index, error) in &refused {
+    for &(index, answer) in &refused {
         let offending = &burst.packets[usize::from(index)];
-        let Some((source, origin, vpc)) = answerable(cx, offending, error) else {
+        let Some((source, origin, vpc)) = answerable(cx, offending, answer) else {
             continue;
         };
         if !limit.allows(cx.now) {
             cx.counters.icmp_suppressed.add(1);
             continue;
         }
-        let Some(buffer) = build(pool, offending, source, error) else {
+        let Some(buffer) = build(pool, offending, source, answer) else {
             cx.counters.dropped(DropReason::NoBuffer).add(1);
             cx.counters.generated.add(1);
             continue;
@@ -91,16 +93,24 @@ pub(super) fn run<P: BufferPool, A: Family>(
 fn answerable<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     packet: &Packet<B, A>,
-    error: IcmpErrorOf<A>,
+    answer: Answer<IcmpErrorOf<A>>,
 ) -> Option<(A, Origin, VpcIndex)> {
     let Origin::Received(index) = packet.origin else {
         return None;
     };
     let interface = cx.tables.interface(index)?;
+    let error = match answer {
+        Answer::Error(error) => error,
+        // Nobody is to be reset whom no error may reach.
+        Answer::Reset => IcmpErrorKind::Prohibited.into(),
+    };
     A::Version::may_answer_with_icmp_error(layer3(&packet.buffer), packet.link_destination, error)
         .ok()?;
     let peer = packet.header.source;
-    let source = A::error_source(interface, &packet.header)?;
+    let source = match answer {
+        Answer::Error(_) => A::error_source(interface, &packet.header)?,
+        Answer::Reset => packet.header.destination,
+    };
     let origin = Origin::of_answer(index, interface.vpc, (source, peer));
     Some((source, origin, interface.vpc))
 }
@@ -109,15 +119,18 @@ fn build<P: BufferPool, A: Family>(
     pool: &mut P,
     offending: &Packet<P::Buffer, A>,
     source: A,
-    error: IcmpErrorOf<A>,
+    answer: Answer<IcmpErrorOf<A>>,
 ) -> Option<P::Buffer> {
     let mut buffer = pool.allocate()?;
     if !buffer.resize(ethernet::HEADER_LEN + LARGEST_ERROR) {
         return None;
     }
     let (head, packet) = buffer.bytes_mut().split_at_mut(ethernet::HEADER_LEN);
-    let offending = layer3(&offending.buffer);
-    let length = A::Version::build_icmp_error(offending, source, error, packet)?;
+    let bytes = layer3(&offending.buffer);
+    let length = match answer {
+        Answer::Error(error) => A::Version::build_icmp_error(bytes, source, error, packet)?,
+        Answer::Reset => tcp_reset::build::<A>(&offending.header, bytes, packet)?,
+    };
     head[12..].copy_from_slice(&A::Version::ETHER_TYPE.0.to_be_bytes());
     buffer.truncate(ethernet::HEADER_LEN + length);
     Some(buffer)

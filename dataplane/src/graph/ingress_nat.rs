@@ -12,10 +12,10 @@ use super::Node;
 use super::burst::{Burst, Next, layer3};
 use super::context::Context;
 use super::family::{Family, has_ports};
-use super::nat_policy;
 use super::packet::{Connection, Packet};
 use super::route::stopped;
 use super::segment::{self, segment};
+use super::{acl_policy, nat_policy};
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
@@ -101,13 +101,17 @@ pub(super) fn find<A: Family>(
     let flow = connections.flow(id)?;
     let current = cx.tables.policy_generation();
     if flow.policy_generation != current {
-        if nat_policy::still_allows(cx.tables, flow) {
-            connections.set_policy_generation(id, current);
-            cx.counters.connections_kept.add(1);
-        } else {
-            connections.remove(id);
-            cx.counters.connections_ended_by_policy.add(1);
-            return None;
+        let leaving = nat_policy::still_leads(cx.tables, flow);
+        match leaving.and_then(|leaving| acl_policy::still_admits(cx.tables, flow, leaving)) {
+            Some(whole) => {
+                connections.set_policy_generation(id, current, whole);
+                cx.counters.connections_kept.add(1);
+            }
+            None => {
+                connections.remove(id);
+                cx.counters.connections_ended_by_policy.add(1);
+                return None;
+            }
         }
     }
     Some((id, direction))

@@ -2,11 +2,12 @@
 //! RFC 4291, section 2.5).
 //!
 //! *Uses* the packet's bytes. *Sets* its header and transport. *Next*: `ingress_nat`; `route` for the
-//! gateway's own; `ndp` or `local` for what stays on its link.
+//! gateway's own; `ndp`, `acl` or `local` for what stays on its link.
 
 use rewire_tables::{InterfaceIndex, Route};
 
 use super::Node;
+use super::acl;
 use super::burst::{Burst, Next, layer3};
 use super::context::Context;
 use super::family::Family;
@@ -56,7 +57,11 @@ fn check<B: PacketBuffer, A: Family>(
         return Err(DropReason::LinkBroadcast);
     }
     if header.source.is_link_local() || header.destination.is_link_local() {
-        return on_link(cx, index, header.destination);
+        on_link(cx, index, header.destination)?;
+        return Ok(match acl::asks(cx, packet, Next::To(Node::Local)) {
+            Next::To(node) => node,
+            _ => Node::Local,
+        });
     }
     Ok(Node::IngressNat)
 }
@@ -66,7 +71,7 @@ fn on_link<A: Family>(
     cx: &Context<'_>,
     index: InterfaceIndex,
     destination: A,
-) -> Result<Node, DropReason> {
+) -> Result<(), DropReason> {
     let interface = cx
         .tables
         .interface(index)
@@ -76,7 +81,7 @@ fn on_link<A: Family>(
         matches!(route, Some(Route::Local))
     };
     if destination.is_own(interface) || local() {
-        Ok(Node::Local)
+        Ok(())
     } else {
         Err(DropReason::LinkLocalNotForwarded)
     }

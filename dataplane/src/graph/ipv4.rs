@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use rewire_packet::arp::ArpRepr;
 use rewire_packet::icmpv4::{self, Icmpv4Error, Icmpv4View};
 use rewire_packet::ipv4::fragment::Fragmentation;
-use rewire_packet::ipv4::{Ipv4Error, Ipv4View};
-use rewire_packet::{IpHeader, Ipv4, MacAddress, Transport};
+use rewire_packet::ipv4::{Ipv4Error, Ipv4Repr, Ipv4View};
+use rewire_packet::{IpHeader, Ipv4, MacAddress, Protocol, Transport};
 use rewire_tables::Interface;
 
 use super::arp::write_arp;
@@ -107,6 +107,17 @@ impl Family for Ipv4Addr {
         ip.set_ttl(DEFAULT_HOP_LIMIT);
         ip.fill_checksum();
         Some(ip.ip_header())
+    }
+
+    fn write_header(
+        out: &mut [u8],
+        (source, destination): (Self, Self),
+        protocol: Protocol,
+        payload_len: usize,
+    ) -> Option<usize> {
+        Ipv4Repr::new(source, destination, protocol, payload_len)
+            .emit(out)
+            .ok()
     }
 
     fn unknown_protocol(_: &[u8], _: &IpHeader<Ipv4>) -> Icmpv4Error {

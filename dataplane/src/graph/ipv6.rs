@@ -142,6 +142,17 @@ impl Family for Ipv6Addr {
     }
 
     /// A parameter problem that points at the field that names the protocol (RFC 8200, section 4).
+    fn write_header(
+        out: &mut [u8],
+        (source, destination): (Self, Self),
+        protocol: Protocol,
+        payload_len: usize,
+    ) -> Option<usize> {
+        Ipv6Repr::new(source, destination, protocol, payload_len)
+            .emit(out)
+            .ok()
+    }
+
     fn unknown_protocol(packet: &[u8], header: &IpHeader<Ipv6>) -> Icmpv6Error {
         const NEXT_HEADER: usize = 6;
         let last = extensions(packet, header).last();

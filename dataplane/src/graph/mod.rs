@@ -3,10 +3,10 @@
 //! ```text
 //!  rx ─ ethernet_input ─┬─ arp
 //!                       └─ ip_input ─┬─ ndp
-//!                                    ├─ (link-local) ── local
-//!                                    └─ ingress_nat ─ route ─┬─ local ── (echo reply) ─┐
-//!                                                            └─ hop_limit ─ neighbor ──┴─ mtu ─ egress_nat ─ ethernet_output ─┬─ tx
-//!                                                                                                     (too large) ─ fragment ─┘
+//!                                    ├─ (link-local) ── acl ── local
+//!                                    └─ ingress_nat ─ route ─ acl ─┬─ local ── (echo reply) ─┐
+//!                                                                  └─ hop_limit ─ neighbor ──┴─ mtu ─ egress_nat ─ ethernet_output ─┬─ tx
+//!                                                                                                           (too large) ─ fragment ─┘
 //!        every node that refuses a packet ─ icmp_error ─ route …            (a packet of the gateway's own)
 //! ```
 //!
@@ -18,6 +18,9 @@
 //! must. So a packet that is refused leaves no trace in any table, an ICMP error quotes what the sender sent, and a
 //! packet that waits for its neighbor can walk again from the start, under whatever generation is current then.
 
+mod acl;
+mod acl_log;
+mod acl_policy;
 mod arp;
 mod burst;
 mod context;
@@ -43,7 +46,9 @@ mod pipeline;
 mod resolver;
 mod route;
 mod segment;
+mod tcp_reset;
 
+pub use acl_log::AclLogEntry;
 pub use context::{Graph, GraphConfig, LearnedNeighbor, Received, Sinks};
 pub use packet::Origin;
 
@@ -57,6 +62,7 @@ pub enum Node {
     Ndp,
     IngressNat,
     Route,
+    Acl,
     Local,
     HopLimit,
     Neighbor,
@@ -76,6 +82,7 @@ impl Node {
         Node::Ndp,
         Node::IngressNat,
         Node::Route,
+        Node::Acl,
         Node::Local,
         Node::HopLimit,
         Node::Neighbor,
@@ -95,6 +102,7 @@ impl Node {
             Node::Ndp => "ndp",
             Node::IngressNat => "ingress_nat",
             Node::Route => "route",
+            Node::Acl => "acl",
             Node::Local => "local",
             Node::HopLimit => "hop_limit",
             Node::Neighbor => "neighbor",

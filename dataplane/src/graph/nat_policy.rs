@@ -140,15 +140,22 @@ pub(super) fn flow_hash<A: Address>(key: &FlowKey<A>) -> u64 {
     )
 }
 
-/// Whether the policy of these tables still gives a connection just the path and translation that it has (law 6): such
-/// a connection goes on, any other ends.
-pub(super) fn still_allows<A: Address>(tables: &Tables, flow: &Flow<A>) -> bool {
+/// Where a connection leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Leaving {
+    /// By which interface.
+    pub interface: InterfaceIndex,
+    /// By which peering it crossed, if it did.
+    pub crossing: Option<Crossing>,
+}
+
+/// Whether the policy of these tables still gives a connection just the path and translation that it has (law 6): where
+/// it leaves then. Such a connection goes on, unless an ACL forbids it; any other ends.
+pub(super) fn still_leads<A: Address>(tables: &Tables, flow: &Flow<A>) -> Option<Leaving> {
     let original = &flow.original;
     let icmp = <A::Version as Ip>::ICMP.0;
     let ports = original.source_port != 0 || original.destination_port != 0;
-    let Ok(ingress) = ingress(tables, original, ports) else {
-        return false;
-    };
+    let ingress = ingress(tables, original, ports).ok()?;
     let destination = match ingress.destination {
         Some(destination) => destination,
         // The identifier of an ICMP query stands for both ports, so that a masquerade changes this one, too.
@@ -156,7 +163,7 @@ pub(super) fn still_allows<A: Address>(tables: &Tables, flow: &Flow<A>) -> bool 
         None => (original.destination, original.destination_port),
     };
     if destination != (flow.reply.source, flow.reply.source_port) || ingress.vpc != flow.route_vpc {
-        return false;
+        return None;
     }
     let traveller = Traveller {
         destination: destination.0,
@@ -169,18 +176,16 @@ pub(super) fn still_allows<A: Address>(tables: &Tables, flow: &Flow<A>) -> bool 
         ..
     }) = tables.way(ingress.vpc, &traveller)
     else {
-        return false;
+        return None;
     };
     let index = hops.select(|| flow_hash(original)).interface();
-    let Some(interface) = tables.interface(index) else {
-        return false;
-    };
+    let interface = tables.interface(index)?;
     if interface.vpc != flow.reply.vpc {
-        return false;
+        return None;
     }
     let source = (flow.reply.destination, flow.reply.destination_port);
     let leaving = (index, interface);
-    match egress(tables, original.vpc, original.source, leaving, crossing) {
+    let same = match egress(tables, original.vpc, original.source, leaving, crossing) {
         Egress::None => source == (original.source, original.source_port),
         Egress::Static(external) => source == (external, original.source_port),
         Egress::Masquerade(rule) => {
@@ -188,7 +193,11 @@ pub(super) fn still_allows<A: Address>(tables: &Tables, flow: &Flow<A>) -> bool 
                 && rule.owns(source.0)
                 && !is_port_forward(tables, flow.reply.vpc, original.protocol, source)
         }
-    }
+    };
+    same.then_some(Leaving {
+        interface: index,
+        crossing,
+    })
 }
 
 /// Whether an external address and port lead to a port forward, so that no masquerade may use them.

@@ -7,6 +7,7 @@ use rewire_packet::{Fragment, IpAddress, IpHeader, MacAddress, Protocol, Transpo
 use rewire_tables::{Address, Crossing, InterfaceIndex, VpcIndex};
 
 use super::Node;
+use super::burst::{IcmpErrorOf, Next};
 use super::context::Received;
 use super::family::Family;
 use crate::drop_reason::DropReason;
@@ -64,6 +65,10 @@ pub(super) struct Packet<B, A: Address> {
     pub connection: Connection<A>,
     /// The peering that a packet which begins a connection crosses: by ingress NAT, or by its route.
     pub crossing: Option<Crossing>,
+    /// What the route says, while the ACLs are asked.
+    pub routed: Next<IcmpErrorOf<A>>,
+    /// Whether all that ACLs decided about the packet was about the connection that it begins.
+    pub whole: bool,
     /// What NAT changes: the destination from `ingress_nat` on, the source from `egress_nat` on.
     pub rewrite: Rewrite<A>,
     pub egress: InterfaceIndex,
@@ -99,6 +104,8 @@ impl<B, A: Address> Packet<B, A> {
             vpc,
             connection: Connection::Untracked,
             crossing: None,
+            routed: Next::Done,
+            whole: true,
             rewrite: Rewrite {
                 destination: None,
                 source: None,

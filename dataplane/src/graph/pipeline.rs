@@ -2,6 +2,7 @@
 
 use rewire_conntrack::{Config as ConnectionConfig, Connections};
 
+use super::acl_log::AclLogger;
 use super::burst::Burst;
 use super::context::{Context, Received, Sinks, drop_frame};
 use super::family::Family;
@@ -10,7 +11,7 @@ use super::icmp_error::RateLimit;
 use super::packet::Fate;
 use super::resolver::Resolver;
 use super::{
-    egress_nat, ethernet_output, hop_limit, icmp_error, ingress_nat, ip_input, local, mtu,
+    acl, egress_nat, ethernet_output, hop_limit, icmp_error, ingress_nat, ip_input, local, mtu,
     neighbor, route,
 };
 use crate::buffer::{BufferPool, PacketBuffer};
@@ -19,6 +20,12 @@ use crate::drop_reason::DropReason;
 
 /// Connections whose time-out is looked at in one burst, at most.
 const EXPIRE_BUDGET: usize = 64;
+
+/// What both families share.
+pub(super) struct Limits<'a> {
+    pub icmp: &'a mut RateLimit,
+    pub acl_logger: &'a mut AclLogger,
+}
 
 /// The nodes of one family, and their state. Written once; IPv4 and IPv6 differ in their [`Family`].
 pub(super) struct Pipeline<B, A: Family> {
@@ -64,18 +71,18 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         &mut self,
         cx: &Context<'_>,
         pool: &mut P,
-        icmp_limit: &mut RateLimit,
+        limits: &mut Limits<'_>,
         sinks: &mut dyn Sinks<B>,
     ) {
         if self.burst.packets.is_empty() {
             return;
         }
         ingress_nat::run(cx, &mut self.burst, &mut self.connections);
-        self.route_onwards(cx, pool, sinks);
+        self.route_onwards(cx, pool, limits.acl_logger, sinks);
         // What was refused makes packets of the gateway's own, which walk from `route` on. An ICMP error is never
         // refused with another, so once more is enough.
-        if icmp_error::run(cx, &mut self.burst, pool, icmp_limit) {
-            self.route_onwards(cx, pool, sinks);
+        if icmp_error::run(cx, &mut self.burst, pool, limits.icmp) {
+            self.route_onwards(cx, pool, limits.acl_logger, sinks);
             self.burst.refused.clear();
         }
         self.finish(cx, sinks);
@@ -85,9 +92,17 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         &mut self,
         cx: &Context<'_>,
         pool: &mut P,
+        acl_logger: &mut AclLogger,
         sinks: &mut dyn Sinks<B>,
     ) {
         route::run(cx, &mut self.burst);
+        acl::run(
+            cx,
+            &mut self.burst,
+            &mut self.connections,
+            acl_logger,
+            sinks,
+        );
         local::run(cx, &mut self.burst);
         hop_limit::run(cx, &mut self.burst);
         // `local` answers an echo request by sending it back: its answer is routed like any packet of our own.

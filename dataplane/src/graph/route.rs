@@ -1,18 +1,18 @@
 //! Route: the longest prefix of the packet's VPC that its destination matches, or of the VPC that this leads into, and one of
 //! the next hops there.
 //!
-//! *Uses* the VPC and the destination behind ingress NAT. *Sets* egress interface and next hop. *Next*: `hop_limit`,
-//! `local`, or for the gateway's own packets `neighbor`.
+//! *Uses* the VPC and the destination behind ingress NAT. *Sets* egress interface and next hop. *Next*: `acl`, and behind it
+//! `hop_limit` or `local`; for the gateway's own packets `neighbor`.
 
 use rewire_packet::icmp_error::IcmpErrorKind;
 use rewire_tables::{NextHops, Route, Stop, Traveller};
 
 use super::Node;
-use super::burst::{Burst, Next};
+use super::burst::{Burst, IcmpErrorOf, Next};
 use super::context::Context;
 use super::family::Family;
 use super::packet::{Connection, Origin, Packet};
-use super::{nat_policy, segment};
+use super::{acl, nat_policy, segment};
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
@@ -25,7 +25,9 @@ pub(super) fn run<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &mut Burs
         let mut routes = [None; BATCH];
         look_up(cx, burst, batch, &mut routes);
         for (&index, route) in batch.iter().zip(routes) {
-            let next = decide(cx, &mut burst.packets[usize::from(index)], route);
+            let packet = &mut burst.packets[usize::from(index)];
+            let next = decide(cx, packet, route);
+            let next = acl::asks(cx, packet, next);
             burst.dispatch(index, next);
         }
     }
@@ -58,7 +60,7 @@ fn decide<'a, B: PacketBuffer, A: Family>(
     cx: &Context<'a>,
     packet: &mut Packet<B, A>,
     route: Option<&'a Route>,
-) -> Next<super::burst::IcmpErrorOf<A>> {
+) -> Next<IcmpErrorOf<A>> {
     let destination = packet.destination();
     let way = match cx.tables.follow(packet.vpc, route, &traveller(packet)) {
         Ok(way) => way,
@@ -89,7 +91,7 @@ fn decide<'a, B: PacketBuffer, A: Family>(
 }
 
 /// A peering admits the packet that begins a connection. The others of that connection follow it, for as long as the
-/// policy is the same (see [`nat_policy::still_allows`]).
+/// policy is the same (see [`nat_policy::still_leads`]).
 fn traveller<B, A: Family>(packet: &Packet<B, A>) -> Traveller<A> {
     Traveller {
         destination: packet.destination(),
@@ -114,7 +116,7 @@ fn forward<B, A: Family>(
     packet: &mut Packet<B, A>,
     hops: &NextHops,
     destination: A,
-) -> Next<super::burst::IcmpErrorOf<A>> {
+) -> Next<IcmpErrorOf<A>> {
     // All packets of a connection take the same way: the hash is that of its first packet's key.
     let flow_hash = || {
         nat_policy::flow_hash(&match packet.connection {

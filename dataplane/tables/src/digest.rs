@@ -1,13 +1,15 @@
 //! A digest of what the tables say, whatever way they came to say it.
 
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
 
+use crate::acl::{AclDecision, AclRule, AddressRanges};
 use crate::address::Address;
 use crate::lpm::Lpm;
 use crate::nat::Masquerade;
 use crate::route::{NextHop, Route};
 use crate::tables::Tables;
-use crate::{InterfaceIndex, PeeringIndex, VpcIndex};
+use crate::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
 
 /// A digest of tables: BLAKE3 over their canonical lines.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,14 +56,21 @@ impl Tables {
             );
         }
         for (_, interface) in self.interfaces() {
-            lines.push(format!(
+            let mut line = format!(
                 "interface {} vpc={} mac={} mtu={} addresses={:?}",
                 interface.name,
                 self.vpc_name(interface.vpc),
                 interface.mac,
                 interface.mtu,
                 interface.addresses
-            ));
+            );
+            for (field, acl) in [("acl_in", interface.acl_in), ("acl_out", interface.acl_out)] {
+                if let Some(acl) = acl {
+                    write!(line, " {field}={}", self.acl_name(acl))
+                        .expect("writing to a String does not fail");
+                }
+            }
+            lines.push(line);
         }
         for ((interface, address), mac) in &self.static_neighbors {
             lines.push(format!(
@@ -111,6 +120,16 @@ impl Tables {
             masquerade_lines(&place, &rules.rules4, &mut lines);
             masquerade_lines(&place, &rules.rules6, &mut lines);
         }
+        // Every slot, named or not, as with VPCs.
+        for (position, acl) in self.acls.iter().enumerate() {
+            let name = self.acl_name(AclIndex(position as u16));
+            if acl.name.is_some() {
+                lines.push(format!("acl {name} default={:?}", acl.default_action()));
+            }
+            for (sequence, rule) in acl.rules() {
+                lines.push(self.acl_rule_line(&name, sequence, rule));
+            }
+        }
         // Every slot, named or not: what was left behind by its peering must show.
         for (position, peering) in self.peerings.iter().enumerate() {
             let name = self.peering_name(PeeringIndex(position as u16));
@@ -127,6 +146,35 @@ impl Tables {
         }
         lines.sort_unstable();
         lines
+    }
+
+    fn acl_rule_line(&self, acl: &str, sequence: u32, rule: &AclRule) -> String {
+        let vpc = |vpc: Option<VpcIndex>| vpc.map_or("any".to_owned(), |vpc| self.vpc_name(vpc));
+        let addresses = |set: &Option<Arc<AddressRanges>>| match set {
+            Some(set) => {
+                let ranges = set
+                    .iter()
+                    .map(|range| format!("{}-{}", range.start(), range.end()));
+                format!("[{}]", ranges.collect::<Vec<_>>().join(","))
+            }
+            None => "any".to_owned(),
+        };
+        let AclDecision { action, scope, log } = rule.decision;
+        format!(
+            "acl_rule {acl} {sequence} {action:?}/{scope:?}/log={log} {} -> {} {} -> {} {:?}",
+            vpc(rule.from),
+            vpc(rule.to),
+            addresses(&rule.sources),
+            addresses(&rule.destinations),
+            rule.packets
+        )
+    }
+
+    fn acl_name(&self, index: AclIndex) -> String {
+        match &self.acl(index).name {
+            Some(name) => name.to_string(),
+            None => format!("no-acl{index}"),
+        }
     }
 
     fn vpc_name(&self, index: VpcIndex) -> String {
@@ -196,7 +244,7 @@ fn sender_lines<A: Address>(place: &str, senders: &Lpm<A, bool>, lines: &mut Vec
 
 fn masquerade_lines<A: Address>(
     place: &str,
-    rules: &Lpm<A, std::sync::Arc<Masquerade>>,
+    rules: &Lpm<A, Arc<Masquerade>>,
     lines: &mut Vec<String>,
 ) {
     for (network, length, rule) in rules.iter() {

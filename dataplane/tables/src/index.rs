@@ -33,6 +33,10 @@ index! {
     InterfaceIndex
 }
 index! {
+    /// The index of an ACL: the same for as long as the ACL is there; a later one may get it again.
+    AclIndex
+}
+index! {
     /// The index of a peering: the same for as long as the peering is there; a later one may get it again.
     PeeringIndex
 }

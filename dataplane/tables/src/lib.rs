@@ -7,6 +7,7 @@
 //! Indices ([`VpcIndex`], [`InterfaceIndex`]) are dense: a packet's ingress port gives its interface, and that its VPC,
 //! by one array access each.
 
+pub mod acl;
 pub mod address;
 pub mod digest;
 pub mod follow;
@@ -21,10 +22,11 @@ pub mod publish;
 pub mod route;
 pub mod tables;
 
+pub use acl::{Acl, AclFamily, AclKey, AclRule};
 pub use address::Address;
 pub use digest::TablesDigest;
 pub use follow::{MOST_LOOKUPS, Stop, Traveller, Way};
-pub use index::{InterfaceIndex, PeeringIndex, VpcIndex};
+pub use index::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
 pub use lpm::{Key, Lpm, ValueNumber};
 pub use nat::{Masquerade, NatPolicy, PortForward, PortForwardKey, StaticNat};
 pub use next_hops::NextHops;

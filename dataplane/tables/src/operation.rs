@@ -8,7 +8,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use rewire_packet::ethernet::MacAddress;
 
-use crate::index::{InterfaceIndex, PeeringIndex, VpcIndex};
+use crate::acl::{Acl, AclDefault, AclRule};
+use crate::index::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
 use crate::lpm::Lpm;
 use crate::nat::{Masquerade, MasqueradeRules, PortForward, PortForwardKey, StaticNat};
 use crate::peering::Peering;
@@ -83,6 +84,22 @@ pub enum TableOperation {
     SetStaticNat { value: Arc<StaticNat> },
     /// Removes a static translation.
     RemoveStaticNat { value: Arc<StaticNat> },
+    /// Makes or changes an ACL. Its rules stay as they are.
+    SetAcl {
+        acl: AclIndex,
+        name: Arc<str>,
+        default: AclDefault,
+    },
+    /// Removes an ACL with all its rules.
+    RemoveAcl { acl: AclIndex },
+    /// Makes or changes a rule of an ACL.
+    SetAclRule {
+        acl: AclIndex,
+        sequence: u32,
+        rule: Arc<AclRule>,
+    },
+    /// Removes a rule of an ACL.
+    RemoveAclRule { acl: AclIndex, sequence: u32 },
     /// Makes or changes the masquerade rule of some senders.
     SetMasquerade {
         vpc: VpcIndex,
@@ -261,6 +278,25 @@ impl Tables {
                 let internal = (value.internal_vpc, value.internal, value.external_vpc);
                 self.nat.static_by_external.remove(&external);
                 self.nat.static_by_internal.remove(&internal);
+            }
+            Op::SetAcl { acl, name, default } => {
+                slot(&mut self.acls, acl.position()).set(Arc::clone(name), *default);
+            }
+            Op::RemoveAcl { acl } => {
+                *slot(&mut self.acls, acl.position()) = Acl::default();
+                while self.acls.last().is_some_and(|acl| acl.name.is_none()) {
+                    self.acls.pop();
+                }
+            }
+            Op::SetAclRule {
+                acl,
+                sequence,
+                rule,
+            } => slot(&mut self.acls, acl.position()).set_rule(*sequence, Arc::clone(rule)),
+            Op::RemoveAclRule { acl, sequence } => {
+                if let Some(acl) = self.acls.get_mut(acl.position()) {
+                    acl.remove_rule(*sequence);
+                }
             }
             Op::SetMasquerade {
                 vpc,

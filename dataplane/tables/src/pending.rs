@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::index::{InterfaceIndex, PeeringIndex, VpcIndex};
+use crate::index::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
 use crate::nat::PortForwardKey;
 use crate::operation::TableOperation;
 
@@ -42,6 +42,8 @@ enum Key {
     Vpc(VpcIndex),
     Interface(InterfaceIndex),
     Peering(PeeringIndex),
+    Acl(AclIndex),
+    AclRule(AclIndex, u32),
     /// Everything that belongs to it.
     Whole(Owner),
     Route(VpcIndex, IpNet),
@@ -63,6 +65,7 @@ enum Owner {
     Vpc(VpcIndex),
     Interface(InterfaceIndex),
     Peering(PeeringIndex),
+    Acl(AclIndex),
 }
 
 impl Key {
@@ -135,6 +138,11 @@ impl Key {
                 vpc,
                 source,
             } => Key::PeeringMasquerade(*peering, *vpc, source.trunc()),
+            Op::SetAcl { acl, .. } => Key::Acl(*acl),
+            Op::RemoveAcl { acl } => Key::Whole(Owner::Acl(*acl)),
+            Op::SetAclRule { acl, sequence, .. } | Op::RemoveAclRule { acl, sequence } => {
+                Key::AclRule(*acl, *sequence)
+            }
         }
     }
 
@@ -149,6 +157,7 @@ impl Key {
             Key::Peering(peering)
             | Key::Sender(peering, ..)
             | Key::PeeringMasquerade(peering, ..) => Some(Owner::Peering(peering)),
+            Key::Acl(acl) | Key::AclRule(acl, _) => Some(Owner::Acl(acl)),
             Key::Revision
             | Key::Policy
             | Key::Whole(_)

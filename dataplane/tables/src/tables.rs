@@ -7,8 +7,9 @@ use hashbrown::HashMap;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rewire_packet::ethernet::MacAddress;
 
+use crate::acl::Acl;
 use crate::address::Address;
-use crate::index::{InterfaceIndex, PeeringIndex, VpcIndex};
+use crate::index::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
 use crate::lpm::{Lpm, ValueNumber};
 use crate::nat::NatPolicy;
 use crate::peering::Peering;
@@ -108,6 +109,10 @@ pub struct Interface {
     pub mtu: u16,
     /// The gateway's addresses here with their subnets' lengths, in order.
     pub addresses: Vec<IpNet>,
+    /// The ACL for packets that come in here.
+    pub acl_in: Option<AclIndex>,
+    /// The ACL for packets that leave here.
+    pub acl_out: Option<AclIndex>,
 }
 
 impl Interface {
@@ -152,6 +157,8 @@ pub struct Tables {
     /// Learned: not part of any revision.
     pub(crate) learned_neighbors: HashMap<(InterfaceIndex, IpAddr), MacAddress>,
     pub(crate) nat: NatPolicy,
+    pub(crate) acls: Vec<Acl>,
+    pub(crate) no_acl: Acl,
 }
 
 impl Tables {
@@ -212,6 +219,23 @@ impl Tables {
     /// The number of neighbors set by hand, and of those learned.
     pub fn neighbor_counts(&self) -> (usize, usize) {
         (self.static_neighbors.len(), self.learned_neighbors.len())
+    }
+
+    /// The ACL of this index. There always is one: where none was made, it has no name, and everything passes.
+    pub fn acl(&self, index: AclIndex) -> &Acl {
+        self.acls.get(index.position()).unwrap_or(&self.no_acl)
+    }
+
+    /// Whether there is any ACL.
+    pub fn has_acls(&self) -> bool {
+        !self.acls.is_empty()
+    }
+
+    /// All ACLs that have a name, with their indices.
+    pub fn acls(&self) -> impl Iterator<Item = (AclIndex, &Acl)> {
+        let acls = self.acls.iter().enumerate();
+        acls.filter(|(_, acl)| acl.name.is_some())
+            .map(|(i, acl)| (AclIndex(i as u16), acl))
     }
 
     /// The NAT policy.

@@ -235,6 +235,7 @@ pub fn bare_graph<P: BufferPool>(
         connections,
         burst: 64,
         icmp_errors_per_second: 1000,
+        acl_logs_per_second: 100,
     };
     (Graph::new(config, pool), tables, compiler)
 }
@@ -345,6 +346,13 @@ impl Build {
     /// Allows routers to fragment the packet.
     pub fn may_fragment(mut self) -> Self {
         self.ip.dont_fragment = false;
+        self
+    }
+
+    /// The same packet with another payload.
+    pub fn with_payload(mut self, payload: &[u8]) -> Self {
+        self.ip.payload_len = payload.len();
+        self.payload = payload.to_vec();
         self
     }
 

@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::look_up::LookUp;
 use super::{Problem, Problems};
 use crate::document::Path;
-use crate::model::{ConntrackRow, InterfaceRow, PeeringRow, TableRow, VpcRow};
+use crate::model::{AclRow, ConntrackRow, InterfaceRow, PeeringRow, TableRow, VpcRow};
 use crate::types::Name;
 
 /// The most addresses that a pool can have: what the gateway keeps account of.
@@ -20,6 +20,9 @@ pub const MOST_INTERFACES: usize = 65_535;
 /// The most peerings that are in effect at once: tables number them with 16 bits.
 pub const MOST_PEERINGS: usize = 65_535;
 
+/// The most ACLs that are in effect at once: tables number them with 16 bits.
+pub const MOST_ACLS: usize = 65_535;
+
 pub(super) fn check_vpcs<L: LookUp>(facts: &Facts<'_, L>, problems: &mut Problems) {
     check::<VpcRow, L>(facts, MOST_VPCS, "vpcs", "VPCs", problems);
 }
@@ -27,6 +30,10 @@ pub(super) fn check_vpcs<L: LookUp>(facts: &Facts<'_, L>, problems: &mut Problem
 pub(super) fn check_interfaces<L: LookUp>(facts: &Facts<'_, L>, problems: &mut Problems) {
     let most = MOST_INTERFACES;
     check::<InterfaceRow, L>(facts, most, "interfaces", "interfaces", problems);
+}
+
+pub(super) fn check_acls<L: LookUp>(facts: &Facts<'_, L>, problems: &mut Problems) {
+    check::<AclRow, L>(facts, MOST_ACLS, "acls", "ACLs", problems);
 }
 
 pub(super) fn check_peerings<L: LookUp>(facts: &Facts<'_, L>, problems: &mut Problems) {

@@ -22,6 +22,8 @@ pub(super) enum Subject {
     Vpcs,
     /// The number of interfaces.
     Interfaces,
+    /// The number of ACLs.
+    Acls,
     /// The number of peerings.
     Peerings,
     /// Which VPC has a VXLAN network identifier.
@@ -57,6 +59,7 @@ impl Subject {
             Subject::Object(key) => object(key, facts, problems),
             Subject::Vpcs => limits::check_vpcs(facts, problems),
             Subject::Interfaces => limits::check_interfaces(facts, problems),
+            Subject::Acls => limits::check_acls(facts, problems),
             Subject::Peerings => limits::check_peerings(facts, problems),
             Subject::Vni(vni) => interfaces::check_vni(facts, *vni, problems),
             Subject::Port(port) => interfaces::check_port(facts, port, problems),
@@ -171,6 +174,7 @@ pub(super) fn every(configuration: &Configuration, each: &mut dyn FnMut(Subject)
     sharing! {
         vpc,
         interface,
+        acl,
         peering,
         nat_pool,
         masquerade,
@@ -197,6 +201,7 @@ pub(super) fn shared<L: LookUp>(rows: &L, row: &Row) -> Vec<Subject> {
             }
             shared.extend(row.underlay.clone().map(Subject::Tunnels));
         }
+        Row::Acl(_) => shared.push(Subject::Acls),
         Row::Peering(_) => shared.push(Subject::Peerings),
         Row::Pool(row) => shared.push(Subject::Ranges(row.vpc.clone())),
         Row::Masquerade(row) => {

@@ -64,6 +64,8 @@ fn begin() -> (Rib, Tables) {
                 mac: Default::default(),
                 mtu: 1500,
                 addresses: subnets.to_vec(),
+                acl_in: None,
+                acl_out: None,
             }),
         },
     ];

@@ -54,6 +54,7 @@ fn routed(original: FlowKey<Ipv4Addr>) -> NewFlow<Ipv4Addr> {
         reply: original.reversed(OUTSIDE),
         route_vpc: OUTSIDE,
         policy_generation: 1,
+        admission: Default::default(),
         mapping: None,
     }
 }
@@ -132,9 +133,10 @@ fn a_connection_from_its_first_packet_to_its_last() {
         1
     );
 
-    connections.set_policy_generation(id, 7);
+    connections.set_policy_generation(id, 7, false);
     let flow = connections.remove(id).unwrap();
     assert_eq!((flow.policy_generation, flow.created), (7, START));
+    assert!(!flow.admission.whole);
     assert_eq!(connections.lookup(&key, START), None);
     assert!(connections.is_empty() && connections.flow(id).is_none());
     assert!(connections.remove(id).is_none());
@@ -205,6 +207,7 @@ fn rewrites_say_only_what_differs() {
             reply,
             route_vpc,
             policy_generation: 1,
+            admission: Default::default(),
             mapping: None,
         };
         let id = connections.insert(new, &syn(), 60, START).unwrap();

@@ -240,6 +240,8 @@ impl World {
                 mac: MacAddress([2, 0, 0, 0, 0, 1]),
                 mtu: 1500,
                 addresses: addresses.map(|a| ADDRESSES[*a].parse().unwrap()).collect(),
+                acl_in: None,
+                acl_out: None,
             }),
         }
     }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use rewire_packet::ethernet::MacAddress;
 
 use super::*;
+use crate::acl::{AclAction, AclDecision, AclDefault, AclRule, AclScope};
 use crate::nat::{Masquerade, PortForward, StaticNat};
 use crate::route::Route;
 use crate::tables::{Interface, Tables};
@@ -81,6 +82,8 @@ fn operation() -> impl Strategy<Value = TableOperation> {
                 mac: MacAddress([2, 0, 0, 0, 0, 1]),
                 mtu: 1500,
                 addresses: Vec::new(),
+                acl_in: None,
+                acl_out: None,
             }),
         }),
         interface().prop_map(|interface| Op::RemoveInterface { interface }),
@@ -163,7 +166,41 @@ fn operation() -> impl Strategy<Value = TableOperation> {
             }
         }),
     ];
-    prop_oneof![3 => routes, 2 => owners, 2 => neighbors, 2 => nat, 2 => peerings]
+    let acl = || (0u16..3).prop_map(AclIndex);
+    let acls = prop_oneof![
+        (acl(), name(), any::<bool>()).prop_map(|(acl, name, allow)| Op::SetAcl {
+            acl,
+            name,
+            default: if allow {
+                AclDefault::Allow
+            } else {
+                AclDefault::Deny
+            },
+        }),
+        acl().prop_map(|acl| Op::RemoveAcl { acl }),
+        (acl(), 0u32..3, any::<bool>()).prop_map(|(acl, sequence, log)| Op::SetAclRule {
+            acl,
+            sequence,
+            rule: Arc::new(acl_rule(log)),
+        }),
+        (acl(), 0u32..3).prop_map(|(acl, sequence)| Op::RemoveAclRule { acl, sequence }),
+    ];
+    prop_oneof![3 => routes, 2 => owners, 2 => neighbors, 2 => nat, 2 => peerings, 2 => acls]
+}
+
+fn acl_rule(log: bool) -> AclRule {
+    AclRule {
+        decision: AclDecision {
+            action: AclAction::Deny,
+            scope: AclScope::Flow,
+            log,
+        },
+        from: None,
+        to: None,
+        sources: None,
+        destinations: None,
+        packets: Arc::new([]),
+    }
 }
 
 /// All that the tables say.

@@ -206,6 +206,7 @@ impl<A: Address> Run<A> {
             reply,
             route_vpc: OUTSIDE,
             policy_generation: 1,
+            admission: Default::default(),
             mapping: mapping.map(|mapping| mapping.id),
         };
         let segment = segment(original.protocol, kind);
@@ -252,6 +253,7 @@ impl<A: Address> Run<A> {
             reply: new.reply,
             route_vpc: OUTSIDE,
             policy_generation: 1,
+            admission: Default::default(),
             mapping: new.mapping,
             state,
             created: self.now,

@@ -1,0 +1,209 @@
+//! What the ACLs of one generation say about packets and connections: pure questions to the tables, asked when a packet
+//! comes, and about a connection again when the policy has changed since.
+//!
+//! Rules of flow scope, and the default, decide about the packet that begins a connection; what follows it, replies and
+//! ICMP errors about them pass with it. Rules of packet scope decide about every packet. A connection that one of these let
+//! in is not let through as a whole: all of its packets, either way, are asked about like a first one.
+
+use rewire_conntrack::{Admission, Flow};
+use rewire_packet::{IpHeader, Transport};
+use rewire_tables::acl::{AclAction, AclScope, AclVerdict, NO_PORT};
+use rewire_tables::{AclIndex, AclKey, InterfaceIndex, Tables, VpcIndex};
+
+use super::burst::layer3;
+use super::family::Family;
+use super::nat_policy::Leaving;
+use super::packet::{Origin, Packet};
+use crate::buffer::PacketBuffer;
+use crate::drop_reason::DropReason;
+
+/// One ACL on a packet's way, and what a packet is counted as that it forbids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Filter {
+    pub acl: AclIndex,
+    pub reason: DropReason,
+}
+
+/// Where a packet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum To {
+    /// On, by an interface.
+    Leaving(Leaving),
+    /// To the gateway itself, in this VPC.
+    Local(VpcIndex),
+    /// Nowhere: no route leads on.
+    Nowhere,
+}
+
+impl To {
+    fn leaving(self) -> Option<InterfaceIndex> {
+        match self {
+            To::Leaving(leaving) => Some(leaving.interface),
+            To::Local(_) | To::Nowhere => None,
+        }
+    }
+
+    /// The VPC that the packet goes to.
+    pub(super) fn vpc(self, tables: &Tables) -> Option<VpcIndex> {
+        match self {
+            To::Leaving(leaving) => tables.interface(leaving.interface).map(|i| i.vpc),
+            To::Local(vpc) => Some(vpc),
+            To::Nowhere => None,
+        }
+    }
+}
+
+/// The ACLs on a packet's way, in the order in which it meets them.
+pub(super) fn filters(
+    tables: &Tables,
+    ingress: InterfaceIndex,
+    to: To,
+) -> impl Iterator<Item = Filter> + use<> {
+    let of = |interface: Option<InterfaceIndex>| interface.and_then(|i| tables.interface(i));
+    let filter = |acl: Option<AclIndex>, reason| acl.map(|acl| Filter { acl, reason });
+    let filters = [
+        filter(
+            of(Some(ingress)).and_then(|i| i.acl_in),
+            DropReason::AclInDenied,
+        ),
+        filter(
+            of(to.leaving()).and_then(|i| i.acl_out),
+            DropReason::AclOutDenied,
+        ),
+    ];
+    filters.into_iter().flatten()
+}
+
+/// What kind of packet is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// One that begins a connection, or belongs to one that was not let through as a whole.
+    First,
+    /// One of a connection that was let through as a whole.
+    Following,
+}
+
+/// A packet that is not to pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Denied {
+    pub reason: DropReason,
+    /// Whether its sender is told.
+    pub reject: bool,
+}
+
+/// Asks each filter about a packet; tells each verdict that counts to `decided`. Whether all that let the packet pass
+/// decided about its flow.
+///
+/// # Errors
+/// The first filter that does not let it pass.
+pub(super) fn judge<A: Family>(
+    tables: &Tables,
+    filters: impl Iterator<Item = Filter>,
+    key: &AclKey<A>,
+    kind: Kind,
+    mut decided: impl FnMut(Filter, AclVerdict),
+) -> Result<bool, Denied> {
+    let mut whole = true;
+    for filter in filters {
+        let acl = tables.acl(filter.acl);
+        let following = kind == Kind::Following;
+        if following && !acl.has_packet_rules() {
+            continue;
+        }
+        let verdict = acl.lookup(key);
+        if following && verdict.decision.scope == AclScope::Flow {
+            continue;
+        }
+        decided(filter, verdict);
+        let denied = |reject| Denied {
+            reason: filter.reason,
+            reject,
+        };
+        match verdict.decision.action {
+            AclAction::Allow => whole &= verdict.decision.scope == AclScope::Flow,
+            AclAction::Deny => return Err(denied(false)),
+            AclAction::Reject => return Err(denied(true)),
+        }
+    }
+    Ok(whole)
+}
+
+/// Whether the ACLs of these tables still let a connection in that leaves there, and if so whether as a whole.
+pub(super) fn still_admits<A: Family>(
+    tables: &Tables,
+    flow: &Flow<A>,
+    leaving: Leaving,
+) -> Option<bool> {
+    let to = To::Leaving(leaving);
+    let original = &flow.original;
+    let (source_port, destination_port) = port_numbers(flow.admission.ports);
+    let key = AclKey {
+        from: original.vpc,
+        to: to.vpc(tables),
+        source: original.source,
+        destination: original.destination,
+        protocol: original.protocol,
+        source_port,
+        destination_port,
+    };
+    let filters = filters(tables, flow.admission.ingress, to);
+    judge(tables, filters, &key, Kind::First, |_, _| {}).ok()
+}
+
+/// How a packet that begins a connection comes in.
+pub(super) fn admission<B: PacketBuffer, A: Family>(packet: &Packet<B, A>) -> Admission {
+    Admission {
+        ingress: match packet.origin {
+            Origin::Received(ingress) => ingress,
+            // The gateway's own packets begin no connections.
+            Origin::Own(_) | Origin::OwnOnLink(_) => InterfaceIndex(0),
+        },
+        ports: ports(packet),
+        whole: packet.whole,
+    }
+}
+
+/// What ACLs see of a packet.
+pub(super) fn key<B: PacketBuffer, A: Family>(
+    packet: &Packet<B, A>,
+    from: VpcIndex,
+    to: Option<VpcIndex>,
+) -> AclKey<A> {
+    let IpHeader {
+        source,
+        destination,
+        protocol,
+        ..
+    } = packet.header;
+    let (source_port, destination_port) = port_numbers(ports(packet));
+    AclKey {
+        from,
+        to,
+        source,
+        destination,
+        protocol: protocol.0,
+        source_port,
+        destination_port,
+    }
+}
+
+/// The ports that ACLs see of a packet. Of ICMP, 0 and the type times 256 plus the code; of a fragment after the first,
+/// none.
+pub(super) fn ports<B: PacketBuffer, A: Family>(packet: &Packet<B, A>) -> Option<(u16, u16)> {
+    let icmp = |message_type, code| Some((0, AclKey::<A>::icmp(message_type, code)));
+    match packet.transport {
+        Transport::IcmpQuery { message_type, .. } => {
+            let message = packet.header.upper_layer(layer3(&packet.buffer));
+            icmp(message_type, message.get(1).copied().unwrap_or(0))
+        }
+        Transport::IcmpError { message_type, code }
+        | Transport::IcmpOther { message_type, code } => icmp(message_type, code),
+        transport => transport.ports(),
+    }
+}
+
+fn port_numbers(ports: Option<(u16, u16)>) -> (u32, u32) {
+    ports.map_or((NO_PORT, NO_PORT), |(source, destination)| {
+        (source.into(), destination.into())
+    })
+}
