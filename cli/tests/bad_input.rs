@@ -144,6 +144,9 @@ const LOOKING: &[Try] = &[
     ("too many words", "tags first", 2),
     ("no gateway", "status", 3),
     ("not there", "status --store none.db", 3),
+    ("not there", "explain route green 10.0.0.1", 2),
+    ("impossible prefix", "explain route blue 10.0.0.1/8", 2),
+    ("not there", "explain interface bleu0", 2),
 ];
 
 const COMMITTING: &[Try] = &[
