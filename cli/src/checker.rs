@@ -8,7 +8,10 @@ use std::fmt;
 
 use rewire_compiler::{CompileError, Compiler, not_yet};
 use rewire_configdb::{Checker, StateReader};
+use rewire_schema::state::{Overlay, Rows};
 use rewire_schema::{Changeset, Configuration, Path, Problem, Row, Table, meaning};
+
+use crate::failure::Failure;
 
 /// Everything that is wrong with a configuration; none if it can be committed. Cost: the configuration.
 fn problems(configuration: &Configuration) -> Vec<Problem> {
@@ -112,7 +115,15 @@ fn refuse(problems: Vec<Problem>) -> Result<(), Refusal> {
     }
 }
 
-/// Checks a configuration that comes from no document. Cost: the configuration.
+/// Checks edits on top of a committed state, all at once, but for intents, which a commit asks about by itself. Cost: the edits
+/// and what depends on them. It finds what [`check`] finds in the state that they lead to, as the committed state has no
+/// problems.
+pub(crate) fn check_edits(base: &dyn Rows, edits: &Changeset) -> Result<(), Failure> {
+    let problems = meaning::check_change_and(&Overlay::new(base, edits), edits, &not_yet)?;
+    Ok(refuse(problems)?)
+}
+
+/// Checks a whole configuration that comes from no document. Cost: the configuration.
 pub(crate) fn check(configuration: &Configuration) -> Result<(), Refusal> {
     refuse(problems(configuration))
 }

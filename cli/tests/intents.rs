@@ -29,6 +29,7 @@ fn a_commit_that_breaks_an_intent_is_refused_with_a_packet_that_shows_it() {
     s.rewire(&["commit", "--load", "wide.yaml", "-m", "too wide"]);
     s.rewire(&["set", "vpcs.blue.routes.10.2.0.64/26.type", "blackhole"]);
     s.rewire(&["check"]);
+    s.rewire(&["check", "--full"]);
     s.rewire(&["commit", "-m", "too narrow"]);
     s.rewire(&["discard"]);
     // What has nothing to do with who gets where proves nothing anew, and what is deactivated binds nobody.

@@ -174,6 +174,13 @@ fn a_bad_candidate_is_never_committed() {
         store.save_candidate("default", edit).unwrap();
         drop(store);
         assert_eq!(s.rewire(&["check"]), 2);
+        // All of it has the problems of what is changed.
+        let said = |args: &[&str]| {
+            let output = s.command(args).output().unwrap();
+            let text = String::from_utf8(output.stderr).unwrap();
+            (output.status.code(), text)
+        };
+        assert_eq!(said(&["check", "--full"]), said(&["check"]));
         assert_eq!(s.rewire(&["commit", "-m", "x"]), 2);
     }
     s.rewire(&["log"]);

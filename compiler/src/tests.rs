@@ -1,6 +1,7 @@
 //! Tests of the whole crate, and what they share.
 
 mod acl;
+mod change;
 mod effective;
 mod errors;
 mod histories;

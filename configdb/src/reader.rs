@@ -88,4 +88,7 @@ impl Rows for Reader<'_> {
     ) -> Result<Vec<Row>, StateError> {
         Overlay::new(&Running(&self.snapshot), &self.way_back).by(table, columns, values)
     }
+    fn most(&self, table: Table) -> Result<usize, StateError> {
+        Overlay::new(&Running(&self.snapshot), &self.way_back).most(table)
+    }
 }

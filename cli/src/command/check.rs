@@ -20,14 +20,14 @@ use crate::view::{self, State, revisions};
 /// What is probably not meant is warned of on standard error: of a document always, of the candidate with --full; a commit
 /// warns of what it changes.
 ///
-/// What passes compiles, so that neither need be compiled to know. --full does it all the same, at the cost of the
-/// configuration.
+/// The candidate is checked at the cost of what it changes: what was committed passed already. What passes compiles, so that
+/// neither need be compiled to know. --full checks and compiles all of it all the same, at the cost of the configuration.
 #[derive(clap::Args)]
 pub(crate) struct Check {
     /// The document; - for standard input [default: the candidate]
     #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     file: Option<PathBuf>,
-    /// Compile all of it, too, as a gateway does when it starts
+    /// Check all of it, not only what the candidate changes, and compile it as a gateway does when it starts
     #[arg(long)]
     full: bool,
 }
@@ -57,22 +57,29 @@ impl Check {
         let name = context.candidate();
         let candidate = view::candidate(&name, &store)?;
         expect_complete(&name, &candidate)?;
+        let whole = match self.full {
+            true => Some(State::Candidate(None).configuration(context, &store)?),
+            false => None,
+        };
+        if candidate.base == store.head()? {
+            // All that is wrong at once, before the store stops at the first.
+            match &whole {
+                Some(whole) => checker::check(whole)?,
+                None => checker::check_edits(&store.reader(candidate.base)?, &candidate.changeset)?,
+            }
+        }
         let mut merged = None;
         if !candidate.changeset.is_empty() {
-            if candidate.base == store.head()? {
-                // All that is wrong at once, before the store stops at the first.
-                checker::check(&State::Candidate(None).configuration(context, &store)?)?;
-            }
             let request = CommitRequest {
                 merge: true,
                 ..CommitRequest::new(candidate.base, &candidate.changeset, "", "")
             };
             merged = store.check(request, &mut checker::checker())?.merged;
         }
-        if self.full {
-            let configuration = State::Candidate(None).configuration(context, &store)?;
-            warn(context, &configuration);
-            checker::compile(configuration)?;
+        if let Some(whole) = whole {
+            warn(context, &whole);
+            waiting.step("compiling");
+            checker::compile(whole)?;
         }
         drop(waiting);
         let (base, counts) = (candidate.base, Counts::of(&candidate.changeset));

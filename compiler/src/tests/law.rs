@@ -8,7 +8,7 @@ use rewire_schema::{Configuration, Row};
 use crate::{Compiler, unsupported};
 
 /// What is left of a configuration when all that has no meaning, or is not in this dataplane, is taken out.
-fn meaningful(mut state: Configuration) -> Configuration {
+pub(super) fn meaningful(mut state: Configuration) -> Configuration {
     loop {
         state = consistent(&state);
         let effective = state.effective().into_owned();
