@@ -38,9 +38,15 @@ pub(crate) fn run() -> Result<Report, Failure> {
     let before = (REVISIONS / 2 - 1).to_string();
     // The oldest route there is: its history goes back to the first revision.
     let oldest = "vpcs.blue.routes.100.0.0.7/32";
-    let verbs: [(&str, Vec<&str>); 4] = [
+    // Another VPC's routes are in every revision; this one's parts, and itself, are in the first alone.
+    let object = "vpcs.internet";
+    // A next hop has no parts: it is one row.
+    let row = format!("{oldest}.next_hops.0");
+    let verbs: [(&str, Vec<&str>); 6] = [
         ("log_ms", vec!["log"]),
         ("log_path_ms", vec!["log", oldest]),
+        ("log_object_ms", vec!["log", object]),
+        ("log_row_ms", vec!["log", &row]),
         ("blame_ms", vec!["blame", oldest]),
         ("diff_ms", vec!["diff", &before, &middle]),
     ];

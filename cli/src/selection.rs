@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rewire_configdb::{LogEntry, LogQuery, Store};
+use rewire_configdb::{LogEntry, LogQuery, Store, Touching};
 use rewire_schema::edit::{EditError, Node, Target};
 use rewire_schema::outline::{Object, Part};
 use rewire_schema::state::{Rows, StateError};
@@ -146,35 +146,44 @@ impl Selection {
     }
 
     /// The revisions that changed what it leads to, the newest first. Cost: for one object without parts, a look at a short
-    /// filter of each entry, and those that touch the object; otherwise the changesets on the way.
+    /// filter of each entry, and those that touch the object; otherwise a pass over the bytes of the changesets on the way.
     pub(crate) fn log(
         &self,
         store: &Store,
         mut before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<LogEntry>, Failure> {
-        let Some(place) = &self.0 else {
-            let touching = None;
-            return Ok(store.log(LogQuery {
-                before,
-                limit,
-                touching,
-            })?);
+        let query = LogQuery {
+            before,
+            ..LogQuery::last(limit)
         };
-        let alone = place.alone();
-        // Whatever touches the row is meant, unless only one of its fields is.
-        let is_certain = alone.is_some() && !matches!(place.node, Node::Field(..));
+        let Some(place) = &self.0 else {
+            return Ok(store.log(query)?);
+        };
+        let (alone, tables) = (place.alone(), place.tables());
+        let touching = Some(match &alone {
+            Some(key) => Touching::Rows(std::slice::from_ref(key)),
+            None => Touching::Below {
+                tables: &tables,
+                key_prefix: &place.keys,
+            },
+        });
+        // Whatever touches its rows is meant, unless only one of their fields is.
+        if !matches!(place.node, Node::Field(..)) {
+            return Ok(store.log(LogQuery { touching, ..query })?);
+        }
         let mut entries = Vec::new();
         while entries.len() < limit {
-            let page = store.log(LogQuery {
+            let query = LogQuery {
                 before,
                 limit: PAGE,
-                touching: alone.as_slice().first().map(std::slice::from_ref),
-            })?;
+                touching,
+            };
+            let page = store.log(query)?;
             before = page.last().map(|entry| entry.revision);
             let is_last = page.len() < PAGE;
             for entry in page {
-                if is_certain || self.is_changed_by(store, entry.revision)? {
+                if self.is_changed_by(store, entry.revision)? {
                     entries.push(entry);
                 }
             }
@@ -297,6 +306,36 @@ mod tests {
         assert!(error(&["vpc"]).contains("\"vpcs\""), "{}", error(&["vpc"]));
         let route = ["vpcs", "blue", "rutes"];
         assert!(error(&route).contains("\"routes\""), "{}", error(&route));
+    }
+
+    /// What `log` looks for in the journal, and what a path covers, are the same rows.
+    #[test]
+    fn the_tables_and_keys_of_a_path_are_the_rows_that_it_covers() {
+        let text = include_str!("../../schema/tests/meaning_documents/good.yaml");
+        let source = rewire_schema::source::read("good.yaml", text.as_bytes());
+        let source = source.unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+        let rows: Vec<Row> = source.configuration.rows().collect();
+        let mut paths = std::collections::BTreeSet::new();
+        for row in &rows {
+            let path = row.path();
+            paths.extend((1..=path.steps().len()).map(|length| path.steps()[..length].to_vec()));
+        }
+        assert!(paths.len() > 100, "{}", paths.len());
+        for words in paths {
+            let selection = Selection::of_words(&words)
+                .unwrap_or_else(|error| panic!("{words:?}: {}", error.render(false)));
+            let place = selection.0.as_ref().unwrap();
+            for row in &rows {
+                let is_below = place.tables().contains(&row.table())
+                    && row.row_key().values().starts_with(&place.keys);
+                assert_eq!(
+                    is_below,
+                    selection.covers(&row.path()),
+                    "{words:?}: {}",
+                    row.path()
+                );
+            }
+        }
     }
 
     #[test]

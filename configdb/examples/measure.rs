@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use rewire_configdb::{CommitRequest, LogQuery, Store, Unchecked};
+use rewire_configdb::{CommitRequest, LogQuery, Store, Touching, Unchecked};
 use rewire_schema::model::{NextHopRow, RouteRow};
 use rewire_schema::types::RouteType;
 use rewire_schema::{Change, Changeset, Row, source};
@@ -66,7 +66,7 @@ fn main() -> Result<(), Failure> {
         milliseconds(time)
     );
     let touching = LogQuery {
-        touching: Some(&hop_key),
+        touching: Some(Touching::Rows(&hop_key)),
         ..LogQuery::last(20)
     };
     let time = timed(|| store.log(touching).map(drop))?;

@@ -300,18 +300,34 @@ pub(crate) fn fold(
 pub(crate) fn for_each_filter_backwards<B>(
     connection: &Connection,
     from: u64,
+    each: impl FnMut(u64, &[u8]) -> Result<ControlFlow<B>, Error>,
+) -> Result<Option<B>, Error> {
+    let sql = "SELECT revision, touched FROM journal WHERE revision <= ?1 ORDER BY revision DESC";
+    backwards(connection, sql, from, each)
+}
+
+/// As [`for_each_filter_backwards`], with the bytes of the changeset instead of its filter. They are not copied.
+pub(crate) fn for_each_changeset_backwards<B>(
+    connection: &Connection,
+    from: u64,
+    each: impl FnMut(u64, &[u8]) -> Result<ControlFlow<B>, Error>,
+) -> Result<Option<B>, Error> {
+    let sql = "SELECT revision, changeset FROM journal WHERE revision <= ?1 ORDER BY revision DESC";
+    backwards(connection, sql, from, each)
+}
+
+fn backwards<B>(
+    connection: &Connection,
+    sql: &str,
+    from: u64,
     mut each: impl FnMut(u64, &[u8]) -> Result<ControlFlow<B>, Error>,
 ) -> Result<Option<B>, Error> {
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT revision, touched FROM journal WHERE revision <= ?1 ORDER BY revision DESC",
-        )
-        .during(READING)?;
+    let mut statement = connection.prepare_cached(sql).during(READING)?;
     let mut rows = statement.query([bound(from)]).during(READING)?;
     while let Some(row) = rows.next().during(READING)? {
         let revision = row.get(0).during(READING)?;
-        let touched = blob(row, 1, revision)?;
-        if let ControlFlow::Break(result) = each(revision, touched)? {
+        let bytes = blob(row, 1, revision)?;
+        if let ControlFlow::Break(result) = each(revision, bytes)? {
             return Ok(Some(result));
         }
     }

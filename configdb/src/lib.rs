@@ -99,7 +99,7 @@ pub use error::Error;
 pub use exchange::Imported;
 pub use journal::Counts;
 pub use lock::LockHolder;
-pub use log::{LogEntry, LogQuery};
+pub use log::{LogEntry, LogQuery, Touching};
 pub use merge::Conflict;
 pub use prune::{Needed, Pruned};
 pub use reader::Reader;

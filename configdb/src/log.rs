@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use rewire_journal::{EntryKind, Hash, StateDigest, WantedRows};
-use rewire_schema::RowKey;
+use rewire_journal::{EntryKind, Hash, StateDigest, WantedBelow, WantedRows};
+use rewire_schema::{RowKey, Table, Value};
 use rusqlite::{Connection, Row};
 
 use crate::blame::changes_of;
@@ -18,8 +18,22 @@ pub struct LogQuery<'a> {
     pub before: Option<u64>,
     /// At most so many.
     pub limit: usize,
-    /// Only those that changed one of these rows.
-    pub touching: Option<&'a [RowKey]>,
+    /// Only those that changed one of these rows; none is all.
+    pub touching: Option<Touching<'a>>,
+}
+
+/// Rows whose revisions are listed.
+#[derive(Clone, Copy, Debug)]
+pub enum Touching<'a> {
+    /// These rows.
+    Rows(&'a [RowKey]),
+    /// The rows of some tables whose keys begin alike: an object with its parts, or all objects of a kind.
+    Below {
+        /// The tables.
+        tables: &'a [Table],
+        /// What the keys begin with; nothing is all rows of the tables.
+        key_prefix: &'a [Value],
+    },
 }
 
 impl LogQuery<'_> {
@@ -59,9 +73,9 @@ const COLUMNS: &str = "revision, rewind_to, revert_of, author, message, committe
     deleted";
 
 impl Store {
-    /// Journal entries, the newest first. Cost: those entries without their changesets; with
-    /// [`touching`](LogQuery::touching), a look at a short filter of each entry on the way, and the changesets that touch
-    /// one of the rows.
+    /// Journal entries, the newest first. Cost: those entries without their changesets; with [`Touching::Rows`], a look at a
+    /// short filter of each entry on the way, and the changesets that touch one of the rows; with [`Touching::Below`], a
+    /// pass over the bytes of each changeset on the way, up to its first change of such a row.
     ///
     /// # Errors
     ///
@@ -74,7 +88,13 @@ impl Store {
         };
         match query.touching {
             None => page(&snapshot, from, query.limit),
-            Some(keys) => touching(&snapshot, from, query.limit, keys),
+            Some(Touching::Rows(keys)) => {
+                of_rows(&snapshot, from, query.limit, keys.iter().cloned().collect())
+            }
+            Some(Touching::Below { tables, key_prefix }) => {
+                let wanted = WantedBelow::new(tables, key_prefix);
+                of_objects(&snapshot, from, query.limit, &wanted)
+            }
         }
     }
 }
@@ -104,28 +124,66 @@ fn read(row: &Row<'_>) -> rusqlite::Result<LogEntry> {
     })
 }
 
-fn touching(
+fn of_rows(
     connection: &Connection,
     from: u64,
     limit: usize,
-    keys: &[RowKey],
+    wanted: WantedRows,
 ) -> Result<Vec<LogEntry>, Error> {
-    let wanted: WantedRows = keys.iter().cloned().collect();
-    let mut revisions = Vec::new();
+    let mut found = Found::new(limit);
     if limit > 0 && !wanted.is_empty() {
         journal::for_each_filter_backwards(connection, from, |revision, touched| {
-            if !changes_of(connection, revision, touched, &wanted)?.is_empty() {
-                revisions.push(revision);
-            }
-            Ok(match revisions.len() == limit {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            })
+            let is_touched = !changes_of(connection, revision, touched, &wanted)?.is_empty();
+            Ok(found.note(revision, is_touched))
         })?;
     }
-    let mut entries = Vec::with_capacity(revisions.len());
-    for revision in revisions {
-        entries.extend(page(connection, revision, 1)?);
+    found.entries(connection)
+}
+
+fn of_objects(
+    connection: &Connection,
+    from: u64,
+    limit: usize,
+    wanted: &WantedBelow,
+) -> Result<Vec<LogEntry>, Error> {
+    let mut found = Found::new(limit);
+    if limit > 0 {
+        journal::for_each_changeset_backwards(connection, from, |revision, bytes| {
+            let is_touched = wanted.is_touched_by(bytes);
+            let is_touched = is_touched.map_err(|source| journal::unreadable(revision, source))?;
+            Ok(found.note(revision, is_touched))
+        })?;
     }
-    Ok(entries)
+    found.entries(connection)
+}
+
+/// Revisions to list, until there are enough.
+struct Found {
+    revisions: Vec<u64>,
+    limit: usize,
+}
+
+impl Found {
+    fn new(limit: usize) -> Found {
+        let revisions = Vec::new();
+        Found { revisions, limit }
+    }
+
+    fn note(&mut self, revision: u64, is_touched: bool) -> ControlFlow<()> {
+        if is_touched {
+            self.revisions.push(revision);
+        }
+        match self.revisions.len() == self.limit {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    fn entries(self, connection: &Connection) -> Result<Vec<LogEntry>, Error> {
+        let mut entries = Vec::with_capacity(self.revisions.len());
+        for revision in self.revisions {
+            entries.extend(page(connection, revision, 1)?);
+        }
+        Ok(entries)
+    }
 }

@@ -9,7 +9,7 @@ use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::{Connection, params_from_iter};
 
 use crate::session::Session;
-use crate::{CandidateEdit, CommitRequest, EntryKind, LogQuery, Store, Unchecked, rows};
+use crate::{CandidateEdit, CommitRequest, EntryKind, LogQuery, Store, Touching, Unchecked, rows};
 
 /// The steps of a statement's plan that go through a table or an index from its beginning.
 pub(crate) fn scans(connection: &Connection, sql: &str) -> Vec<String> {
@@ -81,7 +81,16 @@ fn use_everything(store: &mut Store) {
     let key = vpc("blue").row_key();
     store.blame(std::slice::from_ref(&key)).unwrap();
     let touching = LogQuery {
-        touching: Some(std::slice::from_ref(&key)),
+        touching: Some(Touching::Rows(std::slice::from_ref(&key))),
+        ..LogQuery::last(5)
+    };
+    store.log(touching).unwrap();
+    let below = Touching::Below {
+        tables: &[Table::Vpc, Table::Route],
+        key_prefix: &[Value::Text("blue".to_owned())],
+    };
+    let touching = LogQuery {
+        touching: Some(below),
         ..LogQuery::last(5)
     };
     store.log(touching).unwrap();

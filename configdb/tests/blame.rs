@@ -3,8 +3,10 @@
 mod common;
 
 use common::*;
-use rewire_configdb::{LogQuery, Store};
-use rewire_schema::{Change, Changeset, Row};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use rewire_configdb::{LogQuery, Store, Touching};
+use rewire_schema::{Change, Changeset, Row, RowKey, Table, Value, testing};
 
 fn wan(port: &str, mtu: u16) -> Row {
     let Row::Interface(mut row) = interface("wan", "blue", port) else {
@@ -103,7 +105,7 @@ fn the_log_of_a_row_is_what_touched_it() {
         entries.iter().map(|entry| entry.revision).collect()
     };
     let all = LogQuery {
-        touching: Some(&keys),
+        touching: Some(Touching::Rows(&keys)),
         ..LogQuery::last(10)
     };
     assert_eq!(revisions(&store, all), [5, 3, 2, 1]);
@@ -133,7 +135,7 @@ fn the_log_of_a_row_is_what_touched_it() {
         revisions(
             &store,
             LogQuery {
-                touching: Some(&[]),
+                touching: Some(Touching::Rows(&[])),
                 ..all
             }
         ),
@@ -159,4 +161,59 @@ fn the_log_of_a_row_is_what_touched_it() {
         ),
         [5]
     );
+}
+
+/// The oracle: decode every changeset, and look at the key of each row.
+fn revisions_below(store: &Store, tables: &[Table], key_prefix: &[Value]) -> Vec<u64> {
+    let is_below =
+        |key: RowKey| tables.contains(&key.table()) && key.values().starts_with(key_prefix);
+    let revisions = (1..=store.head().unwrap()).rev();
+    let touched = revisions.filter(|revision| {
+        let changeset = store.entry(*revision).unwrap().decode_changeset().unwrap();
+        changeset
+            .iter()
+            .any(|change| is_below(change.row().row_key()))
+    });
+    touched.collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn the_log_of_an_object_is_what_touched_it_or_its_parts(
+        states in prop::collection::vec(testing::configuration(), 1..8),
+        places in prop::collection::vec((any::<Index>(), any::<Index>()), 12),
+        before in any::<Index>(),
+        limit in 0usize..9,
+    ) {
+        let (_folder, path) = folder();
+        let mut store = Store::create(path).unwrap();
+        for state in &states {
+            commit_target(&mut store, state).unwrap();
+        }
+        let before = before.index(states.len() + 2) as u64;
+        let keys: Vec<RowKey> = states.iter().flat_map(|state| state.rows()).map(|row| row.row_key()).collect();
+        for (row, length) in places {
+            if keys.is_empty() {
+                break;
+            }
+            let key = row.get(&keys);
+            let values = key.values();
+            let key_prefix = &values[..length.index(values.len() + 1)];
+            for tables in [Table::ALL, &[key.table()], &[]] {
+                let touching = Some(Touching::Below { tables, key_prefix });
+                let revisions = |query: LogQuery<'_>| -> Vec<u64> {
+                    let entries = store.log(LogQuery { touching, ..query }).unwrap();
+                    entries.iter().map(|entry| entry.revision).collect()
+                };
+                let mut expected = revisions_below(&store, tables, key_prefix);
+                prop_assert_eq!(revisions(LogQuery::last(usize::MAX)), &expected[..]);
+                expected.retain(|revision| *revision < before);
+                expected.truncate(limit);
+                let query = LogQuery { before: Some(before), ..LogQuery::last(limit) };
+                prop_assert_eq!(revisions(query), expected);
+            }
+        }
+    }
 }

@@ -1,8 +1,9 @@
-//! The changes of a few rows in the bytes of a changeset, without reading the rest.
+//! The changes of a few rows in the bytes of a changeset, without reading the rest; and whether it touches what stands below
+//! an object.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rewire_schema::{Changeset, RowKey, Table};
+use rewire_schema::{Changeset, RowKey, Table, Value};
 
 use crate::error::JournalError;
 use crate::filter::{RowFilter, RowHash};
@@ -76,7 +77,8 @@ pub fn find(encoded: &[u8], wanted: &WantedRows) -> Result<Changeset, JournalErr
             .get(index)
             .ok_or_else(|| reader.malformed(NO_TABLE))?;
         let mut start = reader;
-        table.skip_change(&mut reader, &mut key)?;
+        key.clear();
+        table.skip_change(&mut reader, |_, value| key.extend_from_slice(value))?;
         if keys[index].contains(key.as_slice()) {
             found.push(table.read_change(&mut start, &mut table.space())?);
             missing -= 1;
@@ -102,6 +104,64 @@ impl WantedRows {
     }
 }
 
+/// An object with its parts, or all objects of a kind: the rows of some tables whose keys begin alike. Prepared for asking
+/// many entries.
+#[derive(Clone, Debug, Default)]
+pub struct WantedBelow {
+    tables: BTreeSet<Table>,
+    /// The values that keys begin with, each as it is encoded.
+    key_prefix: Vec<Vec<u8>>,
+}
+
+impl WantedBelow {
+    /// The rows of these tables whose keys begin with these values, which are in their canonical form. No values are all rows
+    /// of the tables; a table with fewer columns in its key has none that begin so.
+    pub fn new(tables: &[Table], key_prefix: &[Value]) -> WantedBelow {
+        let fits = |table: &&Table| table.definition().key_len() >= key_prefix.len();
+        let encoded = |value: &Value| {
+            let mut bytes = Vec::new();
+            put_value(&mut bytes, value);
+            bytes
+        };
+        WantedBelow {
+            tables: tables.iter().filter(fits).copied().collect(),
+            key_prefix: key_prefix.iter().map(encoded).collect(),
+        }
+    }
+
+    /// Whether an encoded changeset changes one of the rows. Values are passed over without being read, as in [`find`]. Cost:
+    /// the bytes up to the first such change; nothing where none of the tables occurs.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](crate::decode), for what has to be read.
+    pub fn is_touched_by(&self, encoded: &[u8]) -> Result<bool, JournalError> {
+        let mut reader = Reader::new(encoded);
+        let tables = read_tables(&mut reader)?;
+        if !tables.iter().any(|t| self.tables.contains(&t.table)) {
+            return Ok(false);
+        }
+        for _ in 0..reader.count()? {
+            let index = reader.index()?;
+            let table = tables
+                .get(index)
+                .ok_or_else(|| reader.malformed(NO_TABLE))?;
+            let mut is_below = self.tables.contains(&table.table);
+            // The columns of the key are a table's first.
+            table.skip_change(&mut reader, |place, value| {
+                is_below &= self
+                    .key_prefix
+                    .get(place)
+                    .is_none_or(|wanted| wanted == value);
+            })?;
+            if is_below {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,7 +180,43 @@ mod tests {
         Ok(wanted.cloned().collect())
     }
 
+    /// The oracle: read all, and look at each key.
+    fn decode_and_look(
+        encoded: &[u8],
+        tables: &[Table],
+        key_prefix: &[Value],
+    ) -> Result<bool, JournalError> {
+        let all = decode(encoded)?;
+        let mut keys = all.iter().map(|change| change.row().row_key());
+        Ok(keys.any(|key| tables.contains(&key.table()) && key.values().starts_with(key_prefix)))
+    }
+
+    /// Tables, and values that keys begin with: those of a row, or none.
+    fn places() -> impl Strategy<Value = (Vec<Table>, Row, prop::sample::Index)> {
+        let tables = prop::sample::subsequence(Table::ALL.to_vec(), 0..=Table::ALL.len());
+        (tables, testing::row(), any::<prop::sample::Index>())
+    }
+
     proptest! {
+        #[test]
+        fn looking_below_is_reading_and_comparing_keys(
+            changeset in changeset(),
+            (tables, other, length) in places(),
+            of_it in any::<prop::sample::Index>(),
+        ) {
+            let encoded = encode(&changeset);
+            let mut rows: Vec<&Row> = changeset.iter().map(Change::row).collect();
+            rows.push(&other);
+            for row in [of_it.get(&rows), &other] {
+                let key = row.row_key().values();
+                let prefix = &key[..length.index(key.len() + 1)];
+                for tables in [&tables[..], &[row.table()], Table::ALL] {
+                    let found = WantedBelow::new(tables, prefix).is_touched_by(&encoded);
+                    prop_assert_eq!(found, decode_and_look(&encoded, tables, prefix));
+                }
+            }
+        }
+
         #[test]
         fn finding_is_reading_and_filtering(
             changeset in changeset(),
@@ -155,9 +251,13 @@ mod tests {
                 bytes[at] = byte;
             }
             let found = find(&bytes, &keys.iter().cloned().collect());
+            let wanted: Vec<_> = keys.first().into_iter().map(|key| (key.table(), key.values())).collect();
+            let below = wanted.first().map(|(table, key)| WantedBelow::new(&[*table], key).is_touched_by(&bytes));
             // Only the canonical form is searched for.
             if decode(&bytes).is_ok_and(|read| encode(&read) == bytes) {
                 prop_assert_eq!(found, decode_and_filter(&bytes, &keys));
+                let expected = wanted.first().map(|(table, key)| decode_and_look(&bytes, &[*table], key));
+                prop_assert_eq!(below, expected);
             }
         }
     }
@@ -187,5 +287,16 @@ mod tests {
         let expected: Changeset = [second.clone()].into_iter().collect();
         assert_eq!(find(&bytes, &wanted), Ok(expected));
         assert!(matches!(second, Change::Insert(_)));
+        let below = |prefix: &[&str]| {
+            let prefix: Vec<Value> = prefix
+                .iter()
+                .map(|text| Value::Text((*text).to_owned()))
+                .collect();
+            WantedBelow::new(Table::ALL, &prefix).is_touched_by(&bytes)
+        };
+        assert_eq!(below(&["blue"]), Ok(true));
+        assert_eq!(below(&["blue", "10.0.0.0/8"]), Ok(true));
+        assert_eq!(below(&["10.0.0.0/8"]), Ok(false));
+        assert_eq!(below(&["blue", "wan"]), Ok(false));
     }
 }

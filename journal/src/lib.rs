@@ -4,7 +4,7 @@
 //!   their tables and columns, so that an old entry stays readable after a schema migration that adds columns, and one
 //!   that cannot be read says which table or column is no longer known.
 //! - [`find`] takes the changes of a few rows out of the bytes without reading the rest, and a [`RowFilter`], ten bits a
-//!   row, tells which entries need not be looked into at all.
+//!   row, tells which entries need not be looked into at all; [`WantedBelow`] asks after an object with all its parts.
 //! - A [`Fold`] follows encoded changesets to the rows that they lead to, and a [`Recount`] makes anew what is kept beside
 //!   them in short: both at the cost of the bytes, without making rows.
 //! - [`StateDigest`] names a state. It is kept up at the cost of a change and equals a recount of all rows.
@@ -32,7 +32,7 @@ pub use encoding::{decode, encode};
 pub use entry::{Chain, Entry, EntryKind, Hash, genesis, verify_chain};
 pub use error::{ChainFault, JournalError};
 pub use filter::RowFilter;
-pub use find::{WantedRows, find};
+pub use find::{WantedBelow, WantedRows, find};
 pub use fold::{Fold, Met};
 pub use recount::{Recount, Summary};
 pub use wire::RawValue;

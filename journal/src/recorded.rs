@@ -123,20 +123,19 @@ impl RecordedTable {
         Ok(())
     }
 
-    /// Passes over a change without reading its values. Gives those of the key as they are encoded, in the order in which
-    /// they are recorded, one after the other.
-    pub(crate) fn skip_change(
+    /// Passes over a change without reading its values. Hands those of the key to `key` as they are encoded, in the order in
+    /// which they are recorded, each with its place in the row.
+    pub(crate) fn skip_change<'a>(
         &self,
-        reader: &mut Reader<'_>,
-        key: &mut Vec<u8>,
+        reader: &mut Reader<'a>,
+        mut key: impl FnMut(usize, &'a [u8]),
     ) -> Result<(), JournalError> {
         let tag = reader.byte()?;
-        key.clear();
         for place in &self.columns {
             let start = *reader;
             reader.skip_value()?;
             if self.definition.columns[*place].key {
-                key.extend_from_slice(reader.since(start));
+                key(*place, reader.since(start));
             }
         }
         match tag {

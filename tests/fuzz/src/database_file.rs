@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use rewire_configdb::{CandidateEdit, CommitRequest, Error, LogQuery, Store, Unchecked};
+use rewire_configdb::{CandidateEdit, CommitRequest, Error, LogQuery, Store, Touching, Unchecked};
 use rewire_schema::{Changeset, Configuration, RowKey};
 
 /// What each database file begins with.
@@ -63,7 +63,7 @@ fn questions(store: &Store) -> Result<(), Error> {
     let _ = store.blame(&keys);
     let _ = store.log(LogQuery::last(10));
     let _ = store.log(LogQuery {
-        touching: Some(&keys),
+        touching: Some(Touching::Rows(&keys)),
         ..LogQuery::last(10)
     });
     let _ = store.tags();
