@@ -33,7 +33,8 @@ pub struct Candidate {
 pub struct CandidateEdit<'a> {
     /// The revision that the edits are made on.
     pub base: u64,
-    /// The edits. They need not be consistent, and may be empty.
+    /// The edits. They need not be consistent, and may be empty. That they expect the rows that the base has is not looked
+    /// at here: a commit refuses those that do not, and [`Store::verify`] finds them.
     pub changeset: &'a Changeset,
     /// Objects that are not complete yet; see [`Candidate::drafts`].
     pub drafts: &'a str,

@@ -33,18 +33,19 @@ impl Store {
     /// Checks everything: that the entries are a chain from the beginning, or the checkpoint, to the last one; that each
     /// can be decoded, fits onto what is before it, and is summed up as it is; that each state has the digest on record;
     /// that the rows are what the journal leads to; that the tables, indices and triggers are those that the migrations make;
-    /// that candidates and scheduled commits can be read and fit onto their bases, and that these, tags and the pending
-    /// confirmation name revisions that there are; and that the file is in order. Others may commit meanwhile; what they do
-    /// need not be looked at.
+    /// that candidates and scheduled commits can be read, and expect the rows that there are in the revisions that they are
+    /// made on, where these are not pruned; that these, tags and the pending confirmation name revisions that there are; and
+    /// that the file is in order. Others may commit meanwhile; what they do need not be looked at.
     ///
     /// Cost: the journal twice, an entry at a time, all rows once, and SQLite's check of the file, on three threads; memory
-    /// for the encoded rows that the journal touched.
+    /// for the encoded rows that the journal touched. For each revision that something waits on, the changesets since it once
+    /// more, and a look-up for each row that is to be changed.
     ///
     /// # Errors
     ///
     /// [`Error::BrokenChain`], [`Error::Journal`], [`Error::Fold`] and [`Error::DigestMismatch`] name the first revision
     /// where something is wrong; rows that are not what the journal says count against the last one.
-    /// [`Error::Journal`] and [`Error::Fold`] also name a candidate or a scheduled commit. [`Error::Damaged`] for the rest.
+    /// [`Error::Journal`] also names a candidate or a scheduled commit. [`Error::Damaged`] for the rest.
     pub fn verify(&self) -> Result<Verified, Error> {
         let snapshot = self.snapshot()?;
         let genesis = rewire_journal::genesis(&self.identity());

@@ -15,8 +15,8 @@ use flip::{Original, Place};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use random::Random;
-use rewire_configdb::{Entry, Error, StateDigest, Store};
-use rewire_schema::{Configuration, testing};
+use rewire_configdb::{CommitRequest, Entry, Error, StateDigest, Store};
+use rewire_schema::{Change, Configuration, testing};
 use rusqlite::config::DbConfig;
 use world::{World, scratch};
 
@@ -234,6 +234,53 @@ fn what_lies_beside_the_journal_is_looked_at() {
         let found = text(&damaged(sql));
         assert!(found.starts_with(expected), "{sql}: {found}");
     }
+}
+
+/// Candidates and scheduled commits expect the rows of the revision that they are made on, whatever was committed since.
+#[test]
+fn what_waits_fits_onto_its_base() {
+    let (_folder, path) = folder();
+    let mut store = Store::create(&path).unwrap();
+    let blue = |text| vpc("blue", Some(text));
+    commit(&mut store, &insert([blue("one")])).unwrap();
+    let to = |text| update(blue("one"), blue(text));
+    commit(&mut store, &[to("two")].into_iter().collect()).unwrap();
+    commit(&mut store, &insert([vpc("red", None)])).unwrap();
+    let fits = |store: &mut Store, base, change: Change| {
+        let changeset = [change].into_iter().collect();
+        save_candidate(store, "ada", base, &changeset, "ada").unwrap();
+        let found = store.verify();
+        store.discard_candidate("ada").unwrap();
+        let request = CommitRequest::new(base, &changeset, "ada", "later");
+        let id = store.schedule(request, 0).unwrap();
+        let scheduled = store.verify();
+        store.cancel(id).unwrap();
+        assert_eq!(found.is_ok(), scheduled.is_ok());
+        found.map(drop).map_err(|error| text(&error))
+    };
+    assert_eq!(fits(&mut store, 1, to("three")), Ok(()));
+    assert_eq!(
+        fits(&mut store, 2, update(blue("two"), blue("three"))),
+        Ok(())
+    );
+    assert_eq!(fits(&mut store, 0, Change::Insert(blue("four"))), Ok(()));
+    assert_eq!(
+        fits(&mut store, 3, Change::Delete(vpc("red", None))),
+        Ok(())
+    );
+    let wrong = |base| {
+        let why = "the store is damaged: candidate \"ada\" does not fit onto revision";
+        Err(format!("{why} {base} at vpcs.blue"))
+    };
+    assert_eq!(fits(&mut store, 2, to("three")), wrong(2));
+    assert_eq!(fits(&mut store, 3, to("three")), wrong(3));
+    assert_eq!(fits(&mut store, 1, Change::Insert(blue("four"))), wrong(1));
+    assert_eq!(fits(&mut store, 0, Change::Delete(blue("one"))), wrong(0));
+    // What is older than the journal cannot be looked at any more.
+    let changeset = [to("three")].into_iter().collect();
+    save_candidate(&mut store, "ada", 1, &changeset, "ada").unwrap();
+    store.prune(2, false).unwrap();
+    store.verify().unwrap();
 }
 
 #[test]

@@ -1,16 +1,21 @@
 //! What lies beside the journal: the tables themselves, candidates, the schedule, tags, the pending confirmation.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::OnceLock;
 
+use rewire_schema::Changeset;
 use rusqlite::Connection;
 
 use crate::error::{During, Error};
+use crate::history::way_back;
 use crate::journal::{self, Counts};
-use crate::{confirmation, migrate, tag};
+use crate::{confirmation, migrate, rows, tag};
 
 const READING: &str = "reading what lies beside the journal";
 
-/// Cost: what there is of it; no row of the configuration is read.
+/// Cost: what there is of it; of the configuration only the rows that candidates and scheduled commits change, and the
+/// changesets since the revisions that they are made on.
 pub(super) fn check(connection: &Connection) -> Result<(), Error> {
     expect_schema(connection)?;
     let head = journal::revision(connection)?;
@@ -23,10 +28,12 @@ pub(super) fn check(connection: &Connection) -> Result<(), Error> {
             Err(Error::Damaged { why })
         }
     };
-    // What waits may be older than the journal: it is refused when its turn comes.
-    for (what, base) in expect_changesets(connection)? {
-        known(what, base, 0)?;
+    let edits = expect_changesets(connection)?;
+    for edits in &edits {
+        known(edits.what.clone(), edits.base, 0)?;
     }
+    // What waits may be older than the journal: it is refused when its turn comes.
+    expect_to_fit(connection, edits.iter().filter(|edits| edits.base >= floor))?;
     for tag in tag::up_to(connection, i64::MAX as u64)? {
         known(format!("tag \"{}\"", tag.name), tag.revision, floor)?;
     }
@@ -106,10 +113,52 @@ fn definitions(connection: &Connection) -> Result<Vec<Definition>, Error> {
     definitions.and_then(|all| all.collect()).during(READING)
 }
 
-/// Checks that the changesets of candidates and scheduled commits can be read, and are summed up as they are; gives what each
-/// is of, and its base.
-fn expect_changesets(connection: &Connection) -> Result<Vec<(String, u64)>, Error> {
-    let mut bases = Vec::new();
+/// A candidate or a scheduled commit.
+struct Edits {
+    /// Which one, in words.
+    what: String,
+    /// The revision that it is made on.
+    base: u64,
+    changeset: Changeset,
+}
+
+/// Checks that edits expect the rows that there are in the state of the revision that they are made on. It must be one of the
+/// journal's.
+fn expect_to_fit<'a>(
+    connection: &Connection,
+    all: impl Iterator<Item = &'a Edits>,
+) -> Result<(), Error> {
+    // Most are made on the last revision, and several on the same one.
+    let mut ways_back: BTreeMap<u64, Changeset> = BTreeMap::new();
+    for Edits {
+        what,
+        base,
+        changeset,
+    } in all
+    {
+        let way = match ways_back.entry(*base) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(way_back(connection, *base)?),
+        };
+        for change in changeset.iter() {
+            let row = change.row();
+            let key = row.row_key();
+            let found = match way.get(&key) {
+                Some(back) => back.after().cloned(),
+                None => rows::find(connection, &key)?,
+            };
+            if found.as_ref() != change.before() {
+                let why = format!("{what} does not fit onto revision {base} at {}", row.path());
+                return Err(Error::Damaged { why });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the changesets of candidates and scheduled commits can be read, and are summed up as they are; gives them.
+fn expect_changesets(connection: &Connection) -> Result<Vec<Edits>, Error> {
+    let mut all_edits = Vec::new();
     let all = "SELECT 'candidate \"' || name || '\"', base_revision, inserted, updated, deleted, changeset FROM candidate
         UNION ALL
         SELECT 'scheduled commit ' || id, base_revision, inserted, updated, deleted, changeset FROM scheduled";
@@ -134,7 +183,11 @@ fn expect_changesets(connection: &Connection) -> Result<Vec<(String, u64)>, Erro
         if counts != Counts::of(&changeset) {
             return Err(damaged("is not summed up as it is"));
         }
-        bases.push((what, base));
+        all_edits.push(Edits {
+            what,
+            base,
+            changeset,
+        });
     }
-    Ok(bases)
+    Ok(all_edits)
 }
