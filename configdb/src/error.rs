@@ -61,7 +61,9 @@ pub enum Error {
         /// The version that is read here.
         ours: u32,
     },
-    /// Another process held the store's lock for longer than the busy time-out. Trying again is right.
+    /// For as long as the busy time-out, other processes had the store's lock whenever this one asked for it: one that was
+    /// slow, or several after each other, as SQLite keeps no queue. A process that ends gives the lock back, however it ends.
+    /// Trying again is right.
     #[error("the store is busy: another process is writing to it")]
     Busy,
     /// A file operation failed.
