@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rewire_configdb::{CommitRequest, LogQuery, Store, Touching, Unchecked};
 use rewire_schema::model::{NextHopRow, RouteRow};
 use rewire_schema::types::RouteType;
-use rewire_schema::{Change, Changeset, Row, source};
+use rewire_schema::{Change, Changeset, Row, Table, source};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -71,6 +71,19 @@ fn main() -> Result<(), Failure> {
     };
     let time = timed(|| store.log(touching).map(drop))?;
     println!("log of that row: {}", milliseconds(time));
+    let below = Touching::Below {
+        tables: &[Table::Route, Table::NextHop],
+        key_prefix: &hop_key[0].values()[..2],
+    };
+    let touching = LogQuery {
+        touching: Some(below),
+        ..LogQuery::last(20)
+    };
+    let time = timed(|| store.log(touching).map(drop))?;
+    println!(
+        "log of that row's route, with its parts: {}",
+        milliseconds(time)
+    );
     let head = store.head()?;
     let time = timed(|| store.rewind_changeset(head - 1).map(drop))?;
     println!("the way back by one revision: {}", milliseconds(time));
