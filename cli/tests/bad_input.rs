@@ -147,6 +147,8 @@ const LOOKING: &[Try] = &[
     ("not there", "explain route green 10.0.0.1", 2),
     ("impossible prefix", "explain route blue 10.0.0.1/8", 2),
     ("not there", "explain interface bleu0", 2),
+    ("wrong type", "explain acl guard ten", 2),
+    ("not there", "explain acl guard", 2),
 ];
 
 const COMMITTING: &[Try] = &[

@@ -10,9 +10,11 @@ vpcs:
   red: {routes: {10.9.1.0/24: {type: blackhole}}}
   internet: {}
 interfaces:
-  lan: {vpc: blue, port: 'null:lan', mac: '02:00:00:00:00:01', addresses: [10.1.0.1/24], neighbors: {10.1.0.9: {mac: '02:00:00:00:00:09'}}}
+  lan: {vpc: blue, port: 'null:lan', mac: '02:00:00:00:00:01', addresses: [10.1.0.1/24], acl_in: guard, neighbors: {10.1.0.9: {mac: '02:00:00:00:00:09'}}}
   red0: {vpc: red, port: 'null:red', mac: '02:00:00:00:00:02', addresses: [10.2.0.1/24]}
   wan: {vpc: internet, port: 'null:wan', mac: '02:00:00:00:00:03', addresses: [203.0.113.1/24]}
+address_sets: {admins: {members: [10.1.0.9, 10.1.0.64/26]}}
+acls: {guard: {default: allow, rules: {10: {action: deny, protocol: tcp, destination_port: 25}, 20: {action: reject, source_set: admins}}}}
 nat:
   pools: {public: {vpc: internet, ranges: [203.0.113.64-203.0.113.65]}}
   masquerade: {out: {vpc: blue, interface: wan, pool: public, sources: [10.1.0.0/24]}}
@@ -68,6 +70,8 @@ fn every_entry_is_led_back_to_its_rows_and_their_authors() {
     s.rewire(&["explain", "route", "internet", "203.0.113.64/31"]);
     s.rewire(&["explain", "route", "blue", "10.2.0.64/26"]);
     s.rewire(&["explain", "interface", "lan"]);
+    s.rewire(&["explain", "acl", "guard"]);
+    s.rewire(&["explain", "acl", "guard", "20"]);
     for rule in ["out", "web", "mail", "public"] {
         s.rewire(&["explain", "nat", rule]);
     }
@@ -76,6 +80,8 @@ fn every_entry_is_led_back_to_its_rows_and_their_authors() {
     s.rewire(&["explain", "route", "green", "10.2.0.9"]);
     s.rewire(&["explain", "route", "blue", "10.2.0.0/33"]);
     s.rewire(&["explain", "interface", "none"]);
+    s.rewire(&["explain", "acl", "none"]);
+    s.rewire(&["explain", "acl", "guard", "30"]);
     s.rewire(&["explain", "nat", "none"]);
     s.rewire(&["explain", "peering", "none"]);
     assert_transcript!(s);

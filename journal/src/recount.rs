@@ -1,6 +1,6 @@
 //! What is kept beside changesets in short, made anew from their bytes.
 
-use rewire_schema::{RowError, Table, Value};
+use rewire_schema::{Row, RowError, Table, Value};
 
 use crate::digest::{RowHasher, StateDigest};
 use crate::error::JournalError;
@@ -147,8 +147,32 @@ impl Spelling {
             }
             *good = Some(value);
         }
-        Ok(())
+        match values.last() {
+            None | Some(RawValue::Null) => Ok(()),
+            Some(_) => expect_row(table, values),
+        }
     }
+}
+
+/// The last column has the marks of single fields, which are good or not by the values of the others. They are rare: the whole
+/// row is read.
+#[cold]
+fn expect_row(table: Table, values: &[RawValue<'_>]) -> Result<(), JournalError> {
+    let values: Vec<Value> = values.iter().copied().map(Value::from).collect();
+    let row = Row::from_values(table, &values)?;
+    let definition = table.definition();
+    let canonical = row.values().into_iter();
+    for ((canonical, found), column) in canonical.zip(values).zip(definition.columns) {
+        if canonical != found {
+            return Err(JournalError::Spelling {
+                table: definition.name,
+                column: column.name,
+                found,
+                canonical,
+            });
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ fn ssh_goes_through_and_nothing_else_until_a_commit_forbids_it() {
     let error = refused.expect_err("the ACL rejects it");
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
     let ping = lab.blue.ping("198.51.100.1", "-c 2 -i 0.2 -W 1");
-    ping.assert_lost();
+    ping.assert_refused("10.1.0.1", "Packet filtered");
     // Red has no ACL.
     lab.red.ping("198.51.100.1", "-c 2 -i 0.2").assert_all();
     until("the log tells of the connection", || {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use crate::acl::{AclDecision, AclRule, AddressRanges};
+use crate::acl::{AclDecision, AclRule, AddressRanges, PacketPattern};
 use crate::address::Address;
 use crate::lpm::Lpm;
 use crate::nat::Masquerade;
@@ -124,7 +124,8 @@ impl Tables {
         for (position, acl) in self.acls.iter().enumerate() {
             let name = self.acl_name(AclIndex(position as u16));
             if acl.name.is_some() {
-                lines.push(format!("acl {name} default={:?}", acl.default_action()));
+                let default = format!("{:?}", acl.default_action()).to_lowercase();
+                lines.push(format!("acl {name} default={default}"));
             }
             for (sequence, rule) in acl.rules() {
                 lines.push(self.acl_rule_line(&name, sequence, rule));
@@ -152,21 +153,25 @@ impl Tables {
         let vpc = |vpc: Option<VpcIndex>| vpc.map_or("any".to_owned(), |vpc| self.vpc_name(vpc));
         let addresses = |set: &Option<Arc<AddressRanges>>| match set {
             Some(set) => {
-                let ranges = set
-                    .iter()
-                    .map(|range| format!("{}-{}", range.start(), range.end()));
+                let ranges = set.iter().map(|range| match range.start() == range.end() {
+                    true => range.start().to_string(),
+                    false => format!("{}-{}", range.start(), range.end()),
+                });
                 format!("[{}]", ranges.collect::<Vec<_>>().join(","))
             }
             None => "any".to_owned(),
         };
         let AclDecision { action, scope, log } = rule.decision;
+        let decision = format!("{action:?} {scope:?}").to_lowercase();
+        let packets: Vec<String> = rule.packets.iter().map(PacketPattern::to_string).collect();
         format!(
-            "acl_rule {acl} {sequence} {action:?}/{scope:?}/log={log} {} -> {} {} -> {} {:?}",
+            "acl_rule {acl} {sequence} {decision}{} vpc={}->{} {} -> {} {}",
+            if log { " log" } else { "" },
             vpc(rule.from),
             vpc(rule.to),
             addresses(&rule.sources),
             addresses(&rule.destinations),
-            rule.packets
+            packets.join(" or ")
         )
     }
 

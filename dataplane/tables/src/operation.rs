@@ -284,7 +284,9 @@ impl Tables {
             }
             Op::RemoveAcl { acl } => {
                 *slot(&mut self.acls, acl.position()) = Acl::default();
-                while self.acls.last().is_some_and(|acl| acl.name.is_none()) {
+                // Another one's rules may be there ahead of its name.
+                let is_empty = |acl: &Acl| acl.name.is_none() && acl.rules().next().is_none();
+                while self.acls.last().is_some_and(is_empty) {
                     self.acls.pop();
                 }
             }

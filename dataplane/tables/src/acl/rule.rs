@@ -1,5 +1,6 @@
 //! A rule as it is said.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -109,6 +110,28 @@ pub struct PacketPattern {
     pub source_ports: Box<[PortRange]>,
     /// The ports that packets go to; none for any. Of ICMP, types times 256 plus codes.
     pub destination_ports: Box<[PortRange]>,
+}
+
+impl fmt::Display for PacketPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.protocol {
+            Some(protocol) => write!(f, "protocol={protocol}")?,
+            None => f.write_str("protocol=any")?,
+        }
+        let fields = [
+            ("source_ports", &self.source_ports),
+            ("destination_ports", &self.destination_ports),
+        ];
+        for (field, ranges) in fields.into_iter().filter(|(_, ranges)| !ranges.is_empty()) {
+            let ranges = ranges.iter().map(|(first, last)| match first == last {
+                true => first.to_string(),
+                false => format!("{first}-{last}"),
+            });
+            let ranges: Vec<String> = ranges.collect();
+            write!(f, " {field}=[{}]", ranges.join(","))?;
+        }
+        Ok(())
+    }
 }
 
 impl PacketPattern {
