@@ -1,4 +1,4 @@
-//! Publishing under stress, on real threads: what `make sanitize` runs under ThreadSanitizer. Readers come and go as fast as
+//! Publishing under stress, on real threads. Readers come and go as fast as
 //! they can, and now and then one sleeps inside; every publication changes several entries together.
 
 use std::net::{IpAddr, Ipv4Addr};
