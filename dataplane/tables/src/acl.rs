@@ -5,8 +5,10 @@
 
 mod batch;
 mod bits;
+mod block;
 mod boxes;
 pub mod classifier;
+mod code_path;
 mod key;
 mod rule;
 #[cfg(test)]

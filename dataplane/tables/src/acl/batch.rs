@@ -1,42 +1,31 @@
 //! Looking many packets up in a classifier at once: sixteen side by side, so that a table costs all of them one step.
+//!
+//! What cannot be foretold is not branched on. The tables only say which chains are to be looked at, for which packet; these
+//! wait in a list, and are looked at one after the other, so that the processor is busy with several at a time.
 
-use crate::acl::classifier::{Classifier, Entry};
+use crate::acl::block::Packet;
+use crate::acl::classifier::Classifier;
+use crate::acl::code_path::{CodePath, LANES, Lanes, Portable};
 use crate::acl::key::AclKey;
 use crate::acl::rule::AclDecision;
-use crate::acl::search::{LENGTHS, positions};
+use crate::acl::search::{LENGTHS, NO_RANK, positions};
 use crate::acl::table::{UPPER_KINDS, destination_hash, source_hash, upper_hash};
 use crate::acl::{AclFamily, Bits};
 
-/// Packets side by side.
-const LANES: usize = 16;
-type Lanes = [u32; LANES];
-
-/// Asks the filter of a table about sixteen hashes; a bit for each that may be there. The number of words is a power of
-/// two.
-trait Probe {
-    fn probe(filter: &[u32], hashes: &Lanes) -> u32;
-}
-
-/// For every processor.
-struct Portable;
-
-impl Probe for Portable {
-    #[inline(always)]
-    fn probe(filter: &[u32], hashes: &Lanes) -> u32 {
-        let mut found = 0;
-        for (lane, hash) in hashes.iter().enumerate() {
-            let word = filter[(hash >> 5) as usize & (filter.len() - 1)];
-            found |= (word >> (hash & 31) & 1) << lane;
-        }
-        found
-    }
-}
+/// Chains that wait, from which on they are looked at, before another table is asked.
+const ENOUGH: usize = 32;
 
 /// The hashes of sixteen packets, by the lengths that tables have.
 struct Hashes {
     sources: [Lanes; LENGTHS],
     destinations: [Lanes; LENGTHS],
     uppers: [Lanes; UPPER_KINDS],
+}
+
+/// Chains to look at: the packet's lane, and the first block.
+struct Waiting {
+    chains: [(u32, u32); ENOUGH + LANES],
+    count: usize,
 }
 
 impl<N: Bits> Classifier<N> {
@@ -46,72 +35,106 @@ impl<N: Bits> Classifier<N> {
         keys: &[AclKey<A>],
         mut found: impl FnMut(usize, Option<(u32, AclDecision)>),
     ) {
+        let mut ranks = [NO_RANK; LANES];
         for (number, keys) in keys.chunks(LANES).enumerate() {
-            let best = self.find_lanes(keys);
-            for (lane, best) in best.iter().take(keys.len()).enumerate() {
-                let found_here = best.map(|entry| (entry.sequence, entry.decision));
-                found(number * LANES + lane, found_here);
+            self.rank_lanes(keys, &mut ranks);
+            for (lane, &rank) in ranks.iter().take(keys.len()).enumerate() {
+                found(number * LANES + lane, self.outcome(rank));
             }
         }
     }
 
-    fn find_lanes<A: AclFamily<Bits = N>>(&self, keys: &[AclKey<A>]) -> [Option<&Entry<N>>; LANES] {
+    fn rank_lanes<A: AclFamily<Bits = N>>(&self, keys: &[AclKey<A>], ranks: &mut [u64; LANES]) {
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx512f") {
-            // SAFETY: the processor has it, as was just asked.
-            return unsafe { self.find_lanes_avx512(keys) };
+        if std::arch::is_x86_feature_detected!("avx512f")
+            && std::arch::is_x86_feature_detected!("avx512bw")
+        {
+            // SAFETY: the processor has both, as was just asked.
+            return unsafe { self.rank_lanes_avx512(keys, ranks) };
         }
-        self.find_lanes_by::<A, Portable>(keys)
+        self.rank_lanes_by::<A, Portable>(keys, ranks);
     }
 
     /// # Safety
-    /// The processor must have AVX-512F.
+    /// The processor must have AVX-512F and AVX-512BW.
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f")]
-    unsafe fn find_lanes_avx512<A: AclFamily<Bits = N>>(
+    #[target_feature(enable = "avx512f,avx512bw")]
+    unsafe fn rank_lanes_avx512<A: AclFamily<Bits = N>>(
         &self,
         keys: &[AclKey<A>],
-    ) -> [Option<&Entry<N>>; LANES] {
-        self.find_lanes_by::<A, avx512::Avx512>(keys)
+        ranks: &mut [u64; LANES],
+    ) {
+        self.rank_lanes_by::<A, crate::acl::code_path::Avx512>(keys, ranks);
     }
 
     #[inline(always)]
-    fn find_lanes_by<A: AclFamily<Bits = N>, P: Probe>(
+    fn rank_lanes_by<A: AclFamily<Bits = N>, C: CodePath>(
         &self,
         keys: &[AclKey<A>],
-    ) -> [Option<&Entry<N>>; LANES] {
-        let mut best: [Option<&Entry<N>>; LANES] = [None; LANES];
+        ranks: &mut [u64; LANES],
+    ) {
+        *ranks = [NO_RANK; LANES];
         let Some(last) = keys.last() else {
-            return best;
+            return;
         };
         // The lanes beyond the end look for the last packet once more, which costs nothing.
         let key = |lane: usize| keys.get(lane).unwrap_or(last);
+        let packets: [Packet<N>; LANES] = std::array::from_fn(|lane| Packet::of(key(lane)));
+        if self.is_small() {
+            for (index, _) in self.blocks.iter() {
+                for (lane, rank) in ranks.iter_mut().enumerate() {
+                    *rank = (*rank).min(self.rank_in::<A, C>(index, &packets[lane], key(lane)));
+                }
+            }
+            return;
+        }
         let hashes = self.hashes(key);
+        let mut waiting = Waiting {
+            chains: [(0, 0); ENOUGH + LANES],
+            count: 0,
+        };
         for &index in &self.order {
             let table = &self.tables[usize::from(index)];
-            let mut open = 0;
-            for (lane, best) in best.iter().enumerate() {
-                let is_open = best.is_none_or(|best| best.sequence > table.first);
-                open |= u32::from(is_open) << lane;
-            }
-            if open == 0 {
-                break;
-            }
+            let first = u64::from(table.first);
             let tuple = table.tuple;
             let sources = &hashes.sources[usize::from(tuple.source)];
             let destinations = &hashes.destinations[usize::from(tuple.destination)];
             let uppers = &hashes.uppers[tuple.upper_kind()];
             let hash: Lanes =
                 std::array::from_fn(|lane| sources[lane] ^ destinations[lane] ^ uppers[lane]);
-            for lane in positions(P::probe(table.filter(), &hash) & open) {
-                let limit = best[lane].map(|best| best.sequence);
-                let head = table.head(hash[lane]);
-                if let Some(found) = self.first_in_chain(head, key(lane), limit) {
-                    best[lane] = Some(found);
-                }
+            let mut open = 0;
+            for (lane, rank) in ranks.iter().enumerate() {
+                open |= u32::from(rank >> 32 > first) << lane;
+            }
+            if open == 0 {
+                break;
+            }
+            for lane in positions(C::probe(table.filter(), &hash) & open) {
+                waiting.chains[waiting.count] = (lane as u32, table.head(hash[lane]));
+                waiting.count += 1;
+            }
+            if waiting.count >= ENOUGH {
+                self.look::<A, C>(&mut waiting, &packets, key, ranks);
             }
         }
-        best
+        self.look::<A, C>(&mut waiting, &packets, key, ranks);
+    }
+
+    /// Looks at the chains that wait.
+    #[inline(always)]
+    fn look<'k, A: AclFamily<Bits = N>, C: CodePath>(
+        &self,
+        waiting: &mut Waiting,
+        packets: &[Packet<N>; LANES],
+        key: impl Fn(usize) -> &'k AclKey<A>,
+        ranks: &mut [u64; LANES],
+    ) {
+        for &(lane, head) in &waiting.chains[..waiting.count] {
+            let lane = lane as usize % LANES;
+            let rank = self.rank_in_chain::<A, C>(head, &packets[lane], key(lane));
+            ranks[lane] = ranks[lane].min(rank);
+        }
+        waiting.count = 0;
     }
 
     #[inline(always)]
@@ -145,68 +168,5 @@ impl<N: Bits> Classifier<N> {
             });
         }
         hashes
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod avx512 {
-    use std::arch::x86_64::*;
-
-    use super::{Lanes, Probe};
-
-    /// By AVX-512F: sixteen words of the filter in one gather. Used in [`super::Classifier::find_lanes_avx512`] alone.
-    pub(super) struct Avx512;
-
-    impl Probe for Avx512 {
-        #[inline(always)]
-        fn probe(filter: &[u32], hashes: &Lanes) -> u32 {
-            debug_assert!(filter.len().is_power_of_two());
-            // SAFETY: the only caller is compiled for AVX-512F, and only called where the processor has it. The hashes are
-            // sixteen words. Each index is less than the number of the filter's words, which is a power of two and at least
-            // one, so that every word that is gathered lies in the filter.
-            unsafe {
-                let hash = _mm512_loadu_si512(hashes.as_ptr().cast());
-                let mask = _mm512_set1_epi32((filter.len() - 1) as i32);
-                let word = _mm512_and_si512(_mm512_srli_epi32::<5>(hash), mask);
-                let words = _mm512_i32gather_epi32::<4>(word, filter.as_ptr().cast());
-                let place = _mm512_and_si512(hash, _mm512_set1_epi32(31));
-                let bit = _mm512_sllv_epi32(_mm512_set1_epi32(1), place);
-                u32::from(_mm512_test_epi32_mask(words, bit))
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_ways_to_ask_a_filter_agree() {
-        let mut seed = 1u32;
-        let mut next = || {
-            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            seed ^ seed >> 15
-        };
-        for words in [1, 2, 64, 4096] {
-            let filter: Vec<u32> = (0..words).map(|_| next() & next()).collect();
-            for _ in 0..200 {
-                let hashes: Lanes = std::array::from_fn(|_| next());
-                let portable = Portable::probe(&filter, &hashes);
-                for (lane, hash) in hashes.iter().enumerate() {
-                    let bit = filter[(hash >> 5) as usize % words] >> (hash & 31) & 1;
-                    assert_eq!(portable >> lane & 1, bit);
-                }
-                #[cfg(target_arch = "x86_64")]
-                if std::arch::is_x86_feature_detected!("avx512f") {
-                    #[target_feature(enable = "avx512f")]
-                    fn probe(filter: &[u32], hashes: &Lanes) -> u32 {
-                        avx512::Avx512::probe(filter, hashes)
-                    }
-                    // SAFETY: the processor has it.
-                    assert_eq!(unsafe { probe(&filter, &hashes) }, portable);
-                }
-            }
-        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Debug;
 
+use crate::acl::block::{BOXES, within};
+
 /// An address as an unsigned number of 32 or 128 bits.
 pub trait Bits: Copy + Ord + Debug + Default + Send + Sync + 'static {
     /// Bits of an address.
@@ -24,6 +26,20 @@ pub trait Bits: Copy + Ord + Debug + Default + Send + Sync + 'static {
 
     /// A hash of the first `length` bits. `salt` tells sources from destinations.
     fn hash(self, length: u8, salt: u32) -> u32;
+
+    /// A bit for each of eight pairs of ranges that a pair of addresses lies in, on a processor that has AVX-512F.
+    ///
+    /// # Safety
+    /// The processor must have AVX-512F.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn within_avx512(
+        first: &[[Self; 2]; BOXES],
+        last: &[[Self; 2]; BOXES],
+        value: [Self; 2],
+    ) -> u32 {
+        within(first, last, value)
+    }
 }
 
 /// Multipliers of good spectral quality (Steele and Vigna 2021).
@@ -59,6 +75,24 @@ impl Bits for u32 {
     fn hash(self, length: u8, salt: u32) -> u32 {
         let prefix = self.checked_shr(32 - u32::from(length)).unwrap_or_default();
         mix32(prefix ^ salt)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn within_avx512(
+        first: &[[u32; 2]; BOXES],
+        last: &[[u32; 2]; BOXES],
+        value: [u32; 2],
+    ) -> u32 {
+        use std::arch::x86_64::*;
+        // SAFETY: the processor has AVX-512F, says the caller; each array has 64 bytes.
+        unsafe {
+            let first = _mm512_loadu_si512(first.as_ptr().cast());
+            let last = _mm512_loadu_si512(last.as_ptr().cast());
+            let value = _mm512_set1_epi64(i64::from(value[1]) << 32 | i64::from(value[0]));
+            let nearest = _mm512_max_epu32(first, _mm512_min_epu32(value, last));
+            u32::from(_mm512_cmpeq_epi64_mask(nearest, value))
+        }
     }
 }
 

@@ -218,7 +218,7 @@ fn large_sets_on_both_sides_do_not_multiply() {
         PacketPattern::default(),
     );
     acl.set_rule(10, rule.into());
-    assert!(acl.v4.entries.len() <= 5000);
+    assert!(acl.v4.boxes <= 5000);
     for (source, destination) in [
         (0, 0),
         (2, 3),

@@ -1,0 +1,402 @@
+//! Eight boxes side by side: what a packet is compared with at once.
+//!
+//! A chain of blocks holds all boxes that a table finds under one bucket, in the order of their sequence numbers. It is an
+//! unrolled list: a box that comes or goes moves those of its own block, and nothing else.
+
+use crate::acl::boxes::{RuleBox, Upper};
+use crate::acl::code_path::CodePath;
+use crate::acl::key::{AclKey, NO_PORT};
+use crate::acl::rule::{AclAction, AclDecision, AclScope};
+use crate::acl::{AclFamily, Bits};
+use crate::index::VpcIndex;
+
+/// Boxes of a block.
+pub(super) const BOXES: usize = 8;
+/// No block.
+pub(super) const NONE: u32 = u32::MAX;
+/// In place of the VPC that packets go to, where a rule names none and where a packet goes nowhere.
+const ANY_VPC: u16 = u16::MAX;
+
+/// One box of a rule, with what is decided about packets in it.
+#[derive(Clone, Debug)]
+pub(super) struct Row<N> {
+    pub area: RuleBox<N>,
+    pub from: Option<VpcIndex>,
+    pub to: Option<VpcIndex>,
+    pub sequence: u32,
+    pub decision: AclDecision,
+    /// Whether the rule matches all packets in the box; else the rule itself has to be asked.
+    pub exact: bool,
+}
+
+/// A packet, as it is compared with boxes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packet<N> {
+    /// Source and destination.
+    pub addresses: [N; 2],
+    /// Source port, destination port, protocol, VPC that it comes from.
+    pub upper: [u16; 4],
+    to: u16,
+    /// For source and destination: all ones where there is a port.
+    ports: [u8; 2],
+}
+
+impl<N: Bits> Packet<N> {
+    #[inline(always)]
+    pub(super) fn of<A: AclFamily<Bits = N>>(key: &AclKey<A>) -> Self {
+        let has = |port: u32| ((port < NO_PORT) as u8).wrapping_neg();
+        Packet {
+            addresses: [key.source.bits(), key.destination.bits()],
+            upper: [
+                key.source_port as u16,
+                key.destination_port as u16,
+                key.protocol.into(),
+                key.from.0,
+            ],
+            to: key.to.map_or(ANY_VPC, |to| to.0),
+            ports: [has(key.source_port), has(key.destination_port)],
+        }
+    }
+}
+
+/// Up to eight boxes, in the order of sequence numbers. Ranges are two arrays, of first and of last values, so that a packet is
+/// compared with all boxes at once: five cache lines for IPv4.
+#[derive(Clone, Debug)]
+#[repr(C, align(64))]
+pub(super) struct Block<N> {
+    first: [[N; 2]; BOXES],
+    last: [[N; 2]; BOXES],
+    upper_first: [[u16; 4]; BOXES],
+    upper_last: [[u16; 4]; BOXES],
+    sequences: [u32; BOXES],
+    to: [u16; BOXES],
+    decisions: [u8; BOXES],
+    /// The boxes that take packets without a source port, and those that take them without a destination port, as bits.
+    portless: [u8; 2],
+    /// The boxes that a comparison alone does not decide about: their rule has to be asked.
+    hints: u8,
+    length: u8,
+    /// The next block of the chain, or [`NONE`].
+    pub next: u32,
+}
+
+/// A bit for each box that a value lies in.
+#[inline(always)]
+pub(super) fn within<T: Copy + Ord, const FIELDS: usize>(
+    first: &[[T; FIELDS]; BOXES],
+    last: &[[T; FIELDS]; BOXES],
+    value: [T; FIELDS],
+) -> u32 {
+    let mut found = 0;
+    for (number, (first, last)) in first.iter().zip(last).enumerate() {
+        // Without branches: which of them fails cannot be foretold.
+        let mut is_in = true;
+        for field in 0..FIELDS {
+            is_in &= (first[field] <= value[field]) & (value[field] <= last[field]);
+        }
+        found |= u32::from(is_in) << number;
+    }
+    found
+}
+
+impl<N: Bits> Block<N> {
+    pub(super) fn new() -> Self {
+        Block {
+            first: [[N::default(); 2]; BOXES],
+            last: [[N::default(); 2]; BOXES],
+            upper_first: [[0; 4]; BOXES],
+            upper_last: [[0; 4]; BOXES],
+            sequences: [0; BOXES],
+            to: [ANY_VPC; BOXES],
+            decisions: [0; BOXES],
+            portless: [0; 2],
+            hints: 0,
+            length: 0,
+            next: NONE,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.length)
+    }
+
+    pub(super) fn sequence(&self, place: usize) -> u32 {
+        self.sequences[place]
+    }
+
+    /// The sequence number of a box that was found, with what is decided.
+    #[inline(always)]
+    pub(super) fn outcome(&self, place: usize) -> (u32, AclDecision) {
+        let place = place % BOXES;
+        (self.sequences[place], decision(self.decisions[place]))
+    }
+
+    /// The sequence number of the first of some boxes, or all ones in 64 bits where there is none. Without branches.
+    #[inline(always)]
+    pub(super) fn rank(&self, found: u32, index: u32) -> u64 {
+        let place = found.trailing_zeros() as usize % BOXES;
+        let rank = u64::from(self.sequences[place]) << 32 | u64::from(index) << 3 | place as u64;
+        rank | u64::from(found == 0).wrapping_neg()
+    }
+
+    /// The boxes that a packet lies in, as bits; those for which the rule has to be asked come second.
+    #[inline(always)]
+    pub(super) fn matching<C: CodePath>(&self, packet: &Packet<N>) -> (u32, u32) {
+        let mut found = C::addresses_within(&self.first, &self.last, packet.addresses)
+            & C::uppers_within(&self.upper_first, &self.upper_last, packet.upper)
+            & u32::from(self.portless[0] | packet.ports[0])
+            & u32::from(self.portless[1] | packet.ports[1])
+            & ((1 << self.length) - 1);
+        found &= self.to_within(packet.to);
+        (found, found & u32::from(self.hints))
+    }
+
+    #[inline(always)]
+    fn to_within(&self, to: u16) -> u32 {
+        let mut found = 0;
+        for (number, &named) in self.to.iter().enumerate() {
+            found |= u32::from((named == ANY_VPC) | (named == to)) << number;
+        }
+        found
+    }
+
+    pub(super) fn row(&self, place: usize) -> Row<N> {
+        let port = |field: usize| {
+            let (first, last) = (
+                self.upper_first[place][field],
+                self.upper_last[place][field],
+            );
+            match self.portless[field] >> place & 1 {
+                0 => (first.into(), last.into()),
+                _ => (0, NO_PORT),
+            }
+        };
+        let (upper_first, upper_last) = (self.upper_first[place], self.upper_last[place]);
+        Row {
+            area: RuleBox {
+                source: (self.first[place][0], self.last[place][0]),
+                destination: (self.first[place][1], self.last[place][1]),
+                upper: Upper {
+                    protocol: (upper_first[2] as u8, upper_last[2] as u8),
+                    source_port: port(0),
+                    destination_port: port(1),
+                },
+            },
+            from: (upper_first[3] == upper_last[3]).then_some(VpcIndex(upper_first[3])),
+            to: (self.to[place] != ANY_VPC).then_some(VpcIndex(self.to[place])),
+            sequence: self.sequences[place],
+            decision: decision(self.decisions[place]),
+            exact: self.hints >> place & 1 == 0,
+        }
+    }
+
+    fn put(&mut self, place: usize, row: &Row<N>) {
+        let RuleBox {
+            source,
+            destination,
+            upper,
+        } = row.area;
+        let from = row.from.map_or((0, u16::MAX), |from| (from.0, from.0));
+        // "No port" is kept apart.
+        let port = |port: u32| port.min(NO_PORT - 1) as u16;
+        self.first[place] = [source.0, destination.0];
+        self.last[place] = [source.1, destination.1];
+        let (sources, destinations) = (upper.source_port, upper.destination_port);
+        let protocol = upper.protocol;
+        self.upper_first[place] = [
+            port(sources.0),
+            port(destinations.0),
+            protocol.0.into(),
+            from.0,
+        ];
+        self.upper_last[place] = [
+            port(sources.1),
+            port(destinations.1),
+            protocol.1.into(),
+            from.1,
+        ];
+        self.sequences[place] = row.sequence;
+        self.to[place] = row.to.map_or(ANY_VPC, |to| to.0);
+        self.decisions[place] = decision_byte(row.decision);
+        let set = |bits: &mut u8, is: bool| {
+            *bits = *bits & !(1 << place) | u8::from(is) << place;
+        };
+        set(&mut self.portless[0], sources.1 == NO_PORT);
+        set(&mut self.portless[1], destinations.1 == NO_PORT);
+        // A rule for the one VPC that cannot be told from any is asked itself.
+        set(
+            &mut self.hints,
+            !row.exact || row.to == Some(VpcIndex(ANY_VPC)),
+        );
+    }
+
+    fn rows(&self) -> Vec<Row<N>> {
+        (0..self.len()).map(|place| self.row(place)).collect()
+    }
+
+    fn fill(&mut self, rows: &[Row<N>]) {
+        for (place, row) in rows.iter().enumerate() {
+            self.put(place, row);
+        }
+        self.length = rows.len() as u8;
+    }
+}
+
+fn decision_byte(decision: AclDecision) -> u8 {
+    let action = match decision.action {
+        AclAction::Allow => 0,
+        AclAction::Deny => 1,
+        AclAction::Reject => 2,
+    };
+    action | u8::from(decision.scope == AclScope::Packet) << 2 | u8::from(decision.log) << 3
+}
+
+#[inline(always)]
+fn decision(byte: u8) -> AclDecision {
+    AclDecision {
+        action: match byte & 3 {
+            0 => AclAction::Allow,
+            1 => AclAction::Deny,
+            _ => AclAction::Reject,
+        },
+        scope: match byte & 4 {
+            0 => AclScope::Flow,
+            _ => AclScope::Packet,
+        },
+        log: byte & 8 != 0,
+    }
+}
+
+/// All blocks of a classifier.
+#[derive(Clone, Debug)]
+pub(super) struct Blocks<N> {
+    blocks: Vec<Block<N>>,
+    free: Vec<u32>,
+}
+
+impl<N> Default for Blocks<N> {
+    fn default() -> Self {
+        Blocks {
+            blocks: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+}
+
+impl<N: Bits> Blocks<N> {
+    #[inline(always)]
+    pub(super) fn get(&self, index: u32) -> Option<&Block<N>> {
+        self.blocks.get(index as usize)
+    }
+
+    /// The blocks that are in use, each with its place.
+    #[inline(always)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Block<N>)> {
+        (0..).zip(&self.blocks)
+    }
+
+    /// The boxes of a chain.
+    pub(super) fn rows(&self, head: u32) -> impl Iterator<Item = Row<N>> + '_ {
+        let chain = std::iter::successors(self.get(head), |block| self.get(block.next));
+        chain.flat_map(Block::rows)
+    }
+
+    /// The number of boxes of a chain, up to the first block that brings it to `enough`.
+    pub(super) fn count(&self, head: u32, enough: usize) -> usize {
+        let mut count = 0;
+        let mut next = self.get(head);
+        while let Some(block) = next
+            && count < enough
+        {
+            count += block.len();
+            next = self.get(block.next);
+        }
+        count
+    }
+
+    fn take(&mut self) -> u32 {
+        match self.free.pop() {
+            Some(index) => index,
+            None => {
+                self.blocks.push(Block::new());
+                (self.blocks.len() - 1) as u32
+            }
+        }
+    }
+
+    /// Puts a box into a chain, behind those of lower or equal sequence numbers. What the chain then begins with.
+    pub(super) fn insert(&mut self, head: u32, row: &Row<N>) -> u32 {
+        if head == NONE {
+            let index = self.take();
+            self.blocks[index as usize].fill(std::slice::from_ref(row));
+            return index;
+        }
+        let mut index = head;
+        while let Some(next) = self.get(self.blocks[index as usize].next)
+            && next.sequence(0) <= row.sequence
+        {
+            index = self.blocks[index as usize].next;
+        }
+        let block = &mut self.blocks[index as usize];
+        let mut rows = block.rows();
+        let place = rows.partition_point(|other| other.sequence <= row.sequence);
+        rows.insert(place, row.clone());
+        if rows.len() <= BOXES {
+            block.fill(&rows);
+            return head;
+        }
+        // What comes in order fills its blocks.
+        let kept = if place == BOXES { BOXES } else { BOXES / 2 };
+        let new = self.take();
+        let block = &mut self.blocks[index as usize];
+        block.fill(&rows[..kept]);
+        let after = std::mem::replace(&mut block.next, new);
+        let block = &mut self.blocks[new as usize];
+        block.fill(&rows[kept..]);
+        block.next = after;
+        head
+    }
+
+    /// Takes all boxes of a rule out of a chain. How many they were, and what the chain then begins with.
+    pub(super) fn remove(&mut self, head: u32, sequence: u32) -> (usize, u32) {
+        let (mut head, mut before, mut index) = (head, NONE, head);
+        let mut removed = 0;
+        while let Some(block) = self.blocks.get_mut(index as usize) {
+            let next = block.next;
+            if block.sequence(0) > sequence {
+                break;
+            }
+            let mut rows = block.rows();
+            rows.retain(|row| row.sequence != sequence);
+            removed += block.len() - rows.len();
+            block.fill(&rows);
+            if rows.is_empty() {
+                block.next = NONE;
+                self.free.push(index);
+                match self.blocks.get_mut(before as usize) {
+                    Some(before) => before.next = next,
+                    None => head = next,
+                }
+            } else {
+                before = index;
+            }
+            index = next;
+        }
+        (removed, head)
+    }
+
+    /// Gives a chain back.
+    pub(super) fn clear(&mut self, head: u32) {
+        let mut index = head;
+        while let Some(block) = self.blocks.get_mut(index as usize) {
+            block.length = 0;
+            self.free.push(index);
+            index = std::mem::replace(&mut block.next, NONE);
+        }
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.blocks.capacity() * size_of::<Block<N>>() + self.free.capacity() * size_of::<u32>()
+    }
+}

@@ -1,0 +1,113 @@
+//! The instructions by which packets are compared with boxes and tables: for every processor, or better ones.
+
+use crate::acl::Bits;
+use crate::acl::block::{BOXES, within};
+use crate::acl::table::{WORD_SHIFT, filter_bits};
+
+/// Packets side by side.
+pub(super) const LANES: usize = 16;
+/// A number for each packet.
+pub(super) type Lanes = [u32; LANES];
+
+/// One way to do what the classifier does most.
+pub(super) trait CodePath {
+    /// A bit for each of eight boxes that a source and a destination lie in.
+    fn addresses_within<N: Bits>(
+        first: &[[N; 2]; BOXES],
+        last: &[[N; 2]; BOXES],
+        value: [N; 2],
+    ) -> u32;
+
+    /// The same for what is above IP.
+    fn uppers_within(first: &[[u16; 4]; BOXES], last: &[[u16; 4]; BOXES], value: [u16; 4]) -> u32;
+
+    /// Asks the filter of a table about sixteen hashes: a bit for each that may be there. The number of words is a power of
+    /// two.
+    fn probe(filter: &[u32], hashes: &Lanes) -> u32;
+}
+
+/// For every processor.
+pub(super) struct Portable;
+
+impl CodePath for Portable {
+    #[inline(always)]
+    fn addresses_within<N: Bits>(
+        first: &[[N; 2]; BOXES],
+        last: &[[N; 2]; BOXES],
+        value: [N; 2],
+    ) -> u32 {
+        within(first, last, value)
+    }
+
+    #[inline(always)]
+    fn uppers_within(first: &[[u16; 4]; BOXES], last: &[[u16; 4]; BOXES], value: [u16; 4]) -> u32 {
+        within(first, last, value)
+    }
+
+    #[inline(always)]
+    fn probe(filter: &[u32], hashes: &Lanes) -> u32 {
+        let mut found = 0;
+        for (lane, &hash) in hashes.iter().enumerate() {
+            let word = filter[(hash >> WORD_SHIFT) as usize & (filter.len() - 1)];
+            let bits = filter_bits(hash);
+            found |= u32::from(word & bits == bits) << lane;
+        }
+        found
+    }
+}
+
+/// By AVX-512F and AVX-512BW. Used in functions alone that are compiled for them, and called where the processor has them.
+#[cfg(target_arch = "x86_64")]
+pub(super) struct Avx512;
+
+#[cfg(target_arch = "x86_64")]
+impl CodePath for Avx512 {
+    #[inline(always)]
+    fn addresses_within<N: Bits>(
+        first: &[[N; 2]; BOXES],
+        last: &[[N; 2]; BOXES],
+        value: [N; 2],
+    ) -> u32 {
+        // SAFETY: see the type.
+        unsafe { N::within_avx512(first, last, value) }
+    }
+
+    #[inline(always)]
+    fn uppers_within(first: &[[u16; 4]; BOXES], last: &[[u16; 4]; BOXES], value: [u16; 4]) -> u32 {
+        use std::arch::x86_64::*;
+        let [a, b, c, d] = value.map(i64::from);
+        // SAFETY: the processor has AVX-512F and BW, see the type; each array has 64 bytes.
+        unsafe {
+            let first = _mm512_loadu_si512(first.as_ptr().cast());
+            let last = _mm512_loadu_si512(last.as_ptr().cast());
+            let value = _mm512_set1_epi64(d << 48 | c << 32 | b << 16 | a);
+            let nearest = _mm512_max_epu16(first, _mm512_min_epu16(value, last));
+            u32::from(_mm512_cmpeq_epi64_mask(nearest, value))
+        }
+    }
+
+    #[inline(always)]
+    fn probe(filter: &[u32], hashes: &Lanes) -> u32 {
+        use std::arch::x86_64::*;
+        debug_assert!(filter.len().is_power_of_two());
+        // SAFETY: the processor has AVX-512F, see the type. The hashes are sixteen words. Each index is less than the number of
+        // the filter's words, which is a power of two and at least one, so that every word that is gathered lies in it.
+        unsafe {
+            let hash = _mm512_loadu_si512(hashes.as_ptr().cast());
+            let mask = _mm512_set1_epi32((filter.len() - 1) as i32);
+            let word = _mm512_and_si512(_mm512_srli_epi32::<WORD_SHIFT>(hash), mask);
+            let words = _mm512_i32gather_epi32::<4>(word, filter.as_ptr().cast());
+            let (one, five) = (_mm512_set1_epi32(1), _mm512_set1_epi32(31));
+            let bit = |hash| _mm512_sllv_epi32(one, _mm512_and_si512(hash, five));
+            let bits = _mm512_or_si512(
+                _mm512_or_si512(bit(hash), bit(_mm512_srli_epi32::<5>(hash))),
+                bit(_mm512_srli_epi32::<10>(hash)),
+            );
+            // All of the bits are in the word, where none is in its complement.
+            u32::from(_mm512_testn_epi32_mask(
+                _mm512_andnot_si512(words, bits),
+                bits,
+            ))
+        }
+    }
+}
