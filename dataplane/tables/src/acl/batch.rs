@@ -3,7 +3,7 @@
 //! What cannot be foretold is not branched on. The tables only say which chains are to be looked at, for which packet; these
 //! wait in a list, and are looked at one after the other, so that the processor is busy with several at a time.
 
-use crate::acl::block::Packet;
+use crate::acl::block::{Packet, Packets};
 use crate::acl::classifier::Classifier;
 use crate::acl::code_path::{CodePath, LANES, Lanes, Portable};
 use crate::acl::key::AclKey;
@@ -48,17 +48,18 @@ impl<N: Bits> Classifier<N> {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx512f")
             && std::arch::is_x86_feature_detected!("avx512bw")
+            && std::arch::is_x86_feature_detected!("avx512vl")
         {
-            // SAFETY: the processor has both, as was just asked.
+            // SAFETY: the processor has all three, as was just asked.
             return unsafe { self.rank_lanes_avx512(keys, ranks) };
         }
         self.rank_lanes_by::<A, Portable>(keys, ranks);
     }
 
     /// # Safety
-    /// The processor must have AVX-512F and AVX-512BW.
+    /// The processor must have AVX-512F, BW and VL.
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     unsafe fn rank_lanes_avx512<A: AclFamily<Bits = N>>(
         &self,
         keys: &[AclKey<A>],
@@ -81,11 +82,7 @@ impl<N: Bits> Classifier<N> {
         let key = |lane: usize| keys.get(lane).unwrap_or(last);
         let packets: [Packet<N>; LANES] = std::array::from_fn(|lane| Packet::of(key(lane)));
         if self.is_small() {
-            for (index, _) in self.blocks.iter() {
-                for (lane, rank) in ranks.iter_mut().enumerate() {
-                    *rank = (*rank).min(self.rank_in::<A, C>(index, &packets[lane], key(lane)));
-                }
-            }
+            self.rank_among_few::<A, C>(&packets, key, ranks);
             return;
         }
         let hashes = self.hashes(key);
@@ -118,6 +115,33 @@ impl<N: Bits> Classifier<N> {
             }
         }
         self.look::<A, C>(&mut waiting, &packets, key, ranks);
+    }
+
+    /// Compares the packets with every box there is, one box at a time.
+    #[inline(always)]
+    fn rank_among_few<'k, A: AclFamily<Bits = N>, C: CodePath>(
+        &self,
+        packets: &[Packet<N>; LANES],
+        key: impl Fn(usize) -> &'k AclKey<A>,
+        ranks: &mut [u64; LANES],
+    ) {
+        let packets = Packets::of(packets);
+        for (index, block) in self.blocks.iter() {
+            for place in 0..block.len() {
+                let (mut found, is_hint) = block.takes::<C>(place, &packets);
+                if is_hint {
+                    let matches = |lane: &usize| self.asks_rule(block.sequence(place), key(*lane));
+                    found = positions(found)
+                        .filter(matches)
+                        .fold(0, |found, lane| found | 1 << lane);
+                }
+                let rank = block.rank_at(place, index);
+                for (lane, best) in ranks.iter_mut().enumerate() {
+                    let is_in = found >> lane & 1 != 0;
+                    *best = (*best).min(if is_in { rank } else { NO_RANK });
+                }
+            }
+        }
     }
 
     /// Looks at the chains that wait.

@@ -26,7 +26,7 @@ use crate::acl::table::{Tuple, TupleTable};
 use crate::acl::{AclFamily, Bits};
 
 /// Boxes under one hash from which on another table is looked for.
-const CROWD: usize = BOXES;
+const CROWD: usize = 2 * BOXES;
 /// Boxes of a classifier up to which packets are compared with all of them.
 const FEW: usize = 16;
 
@@ -138,28 +138,26 @@ impl<N: Bits> Classifier<N> {
 
     /// The table that a box goes into, with its hash there.
     fn table_for(&mut self, area: &RuleBox<N>) -> Place {
-        let tuple = Tuple::of(area);
-        let candidates = self.tables.iter().enumerate();
-        let roomy = candidates
-            .filter(|(_, table)| table.tuple.holds(tuple))
-            .filter_map(|(index, table)| {
-                let hash = table.hash(area);
-                let crowded =
-                    table.may_hold(hash) && self.blocks.count(table.head(hash), CROWD) >= CROWD;
-                (!crowded).then_some((table.tuple.specificity::<N>(), index, hash))
-            })
-            .max();
-        if let Some((_, index, hash)) = roomy {
-            return (index as u16, hash);
+        let exact = Tuple::of(area);
+        for tuple in [
+            exact.by_one_address::<N>(),
+            exact.by_addresses::<N>(),
+            exact.coarse::<N>(),
+        ] {
+            let known = self.tables.iter().position(|table| table.tuple == tuple);
+            let Some(index) = known else {
+                let index = self.make(tuple);
+                return (index, self.tables[usize::from(index)].hash(area));
+            };
+            let table = &self.tables[index];
+            let hash = table.hash(area);
+            if !table.may_hold(hash) || self.blocks.count(table.head(hash), CROWD) < CROWD {
+                return (index as u16, hash);
+            }
         }
-        let coarse = tuple.coarse::<N>();
-        let known = |tuple| self.tables.iter().position(|table| table.tuple == tuple);
-        let index = match (known(coarse), known(tuple)) {
-            (None, _) => self.make(coarse),
-            (_, None) => self.make(tuple),
-            // More boxes than that cannot be told apart by their leading bits.
-            (_, Some(index)) => index as u16,
-        };
+        // More boxes than that cannot be told apart by their leading bits.
+        let known = self.tables.iter().position(|table| table.tuple == exact);
+        let index = known.map_or_else(|| self.make(exact), |index| index as u16);
         (index, self.tables[usize::from(index)].hash(area))
     }
 
@@ -191,7 +189,7 @@ impl<N: Bits> Classifier<N> {
     /// The rule that a rank stands for, with what it decides.
     #[inline(always)]
     pub(super) fn outcome(&self, rank: u64) -> Option<(u32, AclDecision)> {
-        let block = self.blocks.get(rank as u32 >> 3)?;
+        let block = self.blocks.get(rank as u32 >> BOXES.ilog2())?;
         (rank != NO_RANK).then(|| block.outcome(rank as usize))
     }
 
@@ -240,10 +238,16 @@ impl<N: Bits> Classifier<N> {
         hints: u32,
         key: &AclKey<A>,
     ) -> u32 {
-        let matches = |sequence| self.rules.get(&sequence).map(|held| held.rule.matches(key));
-        let fails = |place: &usize| matches(block.sequence(*place)) != Some(true);
+        let fails = |place: &usize| !self.asks_rule(block.sequence(*place), key);
         let wrong = positions(hints).filter(fails);
         wrong.fold(found, |found, place| found & !(1 << place))
+    }
+
+    /// Whether a packet in one of a rule's boxes matches the rule.
+    #[cold]
+    pub(super) fn asks_rule<A: AclFamily<Bits = N>>(&self, sequence: u32, key: &AclKey<A>) -> bool {
+        let held = self.rules.get(&sequence);
+        held.is_some_and(|held| held.rule.matches(key))
     }
 
     /// The number of tables that a packet may have to be looked up in.

@@ -1,7 +1,7 @@
 //! The instructions by which packets are compared with boxes and tables: for every processor, or better ones.
 
 use crate::acl::Bits;
-use crate::acl::block::{BOXES, within};
+use crate::acl::block::BOXES;
 use crate::acl::table::{WORD_SHIFT, filter_bits};
 
 /// Packets side by side.
@@ -11,7 +11,7 @@ pub(super) type Lanes = [u32; LANES];
 
 /// One way to do what the classifier does most.
 pub(super) trait CodePath {
-    /// A bit for each of eight boxes that a source and a destination lie in.
+    /// A bit for each of four boxes that a source and a destination lie in.
     fn addresses_within<N: Bits>(
         first: &[[N; 2]; BOXES],
         last: &[[N; 2]; BOXES],
@@ -21,9 +21,50 @@ pub(super) trait CodePath {
     /// The same for what is above IP.
     fn uppers_within(first: &[[u16; 4]; BOXES], last: &[[u16; 4]; BOXES], value: [u16; 4]) -> u32;
 
+    /// A bit for each of sixteen sources and destinations that lie in one box.
+    fn lanes_within<N: Bits>(first: [N; 2], last: [N; 2], values: &[[N; 2]; LANES]) -> u32;
+
+    /// The same for what is above IP.
+    fn upper_lanes_within(first: [u16; 4], last: [u16; 4], values: &[[u16; 4]; LANES]) -> u32;
+
     /// Asks the filter of a table about sixteen hashes: a bit for each that may be there. The number of words is a power of
     /// two.
     fn probe(filter: &[u32], hashes: &Lanes) -> u32;
+}
+
+/// Whether each field lies in its range. Without branches: which of them fails cannot be foretold.
+#[inline(always)]
+fn is_in<T: Copy + Ord, const FIELDS: usize>(
+    first: &[T; FIELDS],
+    last: &[T; FIELDS],
+    value: &[T; FIELDS],
+) -> bool {
+    let fields = first.iter().zip(last).zip(value);
+    fields.fold(true, |is_in, ((first, last), value)| {
+        is_in & (first <= value) & (value <= last)
+    })
+}
+
+/// A bit for each box that a value lies in.
+#[inline(always)]
+fn boxes_around<T: Copy + Ord, const FIELDS: usize>(
+    first: &[[T; FIELDS]; BOXES],
+    last: &[[T; FIELDS]; BOXES],
+    value: &[T; FIELDS],
+) -> u32 {
+    let bit = |number| u32::from(is_in(&first[number], &last[number], value)) << number;
+    (0..BOXES).fold(0, |found, number| found | bit(number))
+}
+
+/// A bit for each value that lies in a box.
+#[inline(always)]
+fn values_within<T: Copy + Ord, const FIELDS: usize>(
+    first: &[T; FIELDS],
+    last: &[T; FIELDS],
+    values: &[[T; FIELDS]; LANES],
+) -> u32 {
+    let bit = |lane| u32::from(is_in(first, last, &values[lane])) << lane;
+    (0..LANES).fold(0, |found, lane| found | bit(lane))
 }
 
 /// For every processor.
@@ -36,12 +77,22 @@ impl CodePath for Portable {
         last: &[[N; 2]; BOXES],
         value: [N; 2],
     ) -> u32 {
-        within(first, last, value)
+        boxes_around(first, last, &value)
     }
 
     #[inline(always)]
     fn uppers_within(first: &[[u16; 4]; BOXES], last: &[[u16; 4]; BOXES], value: [u16; 4]) -> u32 {
-        within(first, last, value)
+        boxes_around(first, last, &value)
+    }
+
+    #[inline(always)]
+    fn lanes_within<N: Bits>(first: [N; 2], last: [N; 2], values: &[[N; 2]; LANES]) -> u32 {
+        values_within(&first, &last, values)
+    }
+
+    #[inline(always)]
+    fn upper_lanes_within(first: [u16; 4], last: [u16; 4], values: &[[u16; 4]; LANES]) -> u32 {
+        values_within(&first, &last, values)
     }
 
     #[inline(always)]
@@ -56,7 +107,7 @@ impl CodePath for Portable {
     }
 }
 
-/// By AVX-512F and AVX-512BW. Used in functions alone that are compiled for them, and called where the processor has them.
+/// By AVX-512F, BW and VL. Used in functions alone that are compiled for them, and called where the processor has them.
 #[cfg(target_arch = "x86_64")]
 pub(super) struct Avx512;
 
@@ -75,15 +126,37 @@ impl CodePath for Avx512 {
     #[inline(always)]
     fn uppers_within(first: &[[u16; 4]; BOXES], last: &[[u16; 4]; BOXES], value: [u16; 4]) -> u32 {
         use std::arch::x86_64::*;
-        let [a, b, c, d] = value.map(i64::from);
-        // SAFETY: the processor has AVX-512F and BW, see the type; each array has 64 bytes.
+        // SAFETY: the processor has what it takes, see the type; each array has 32 bytes.
         unsafe {
-            let first = _mm512_loadu_si512(first.as_ptr().cast());
-            let last = _mm512_loadu_si512(last.as_ptr().cast());
-            let value = _mm512_set1_epi64(d << 48 | c << 32 | b << 16 | a);
-            let nearest = _mm512_max_epu16(first, _mm512_min_epu16(value, last));
-            u32::from(_mm512_cmpeq_epi64_mask(nearest, value))
+            let first = _mm256_loadu_si256(first.as_ptr().cast());
+            let last = _mm256_loadu_si256(last.as_ptr().cast());
+            let value = _mm256_set1_epi64x(quad(value));
+            let nearest = _mm256_max_epu16(first, _mm256_min_epu16(value, last));
+            u32::from(_mm256_cmpeq_epi64_mask(nearest, value))
         }
+    }
+
+    #[inline(always)]
+    fn lanes_within<N: Bits>(first: [N; 2], last: [N; 2], values: &[[N; 2]; LANES]) -> u32 {
+        // SAFETY: see the type.
+        unsafe { N::lanes_within_avx512(first, last, values) }
+    }
+
+    #[inline(always)]
+    fn upper_lanes_within(first: [u16; 4], last: [u16; 4], values: &[[u16; 4]; LANES]) -> u32 {
+        use std::arch::x86_64::*;
+        let mut found = 0;
+        for (half, values) in values.chunks_exact(8).enumerate() {
+            // SAFETY: the processor has what it takes, see the type; eight values are 64 bytes.
+            unsafe {
+                let values = _mm512_loadu_si512(values.as_ptr().cast());
+                let last = _mm512_set1_epi64(quad(last));
+                let first = _mm512_set1_epi64(quad(first));
+                let nearest = _mm512_max_epu16(first, _mm512_min_epu16(values, last));
+                found |= u32::from(_mm512_cmpeq_epi64_mask(nearest, values)) << (8 * half);
+            }
+        }
+        found
     }
 
     #[inline(always)]
@@ -110,4 +183,12 @@ impl CodePath for Avx512 {
             ))
         }
     }
+}
+
+/// Four fields, as they lie in memory.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn quad(fields: [u16; 4]) -> i64 {
+    let [a, b, c, d] = fields.map(i64::from);
+    d << 48 | c << 32 | b << 16 | a
 }

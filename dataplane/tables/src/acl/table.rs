@@ -58,23 +58,34 @@ impl Tuple {
         }
     }
 
-    /// Whether a table of these lengths can hold a box of those.
-    pub(super) fn holds(self, other: Tuple) -> bool {
-        self.source <= other.source
-            && self.destination <= other.destination
-            && self.protocol <= other.protocol
-            && self.source_port <= other.source_port
-            && self.destination_port <= other.destination_port
+    /// The longer of its addresses alone, for a table of most boxes.
+    pub(super) fn by_one_address<N: Bits>(self) -> Tuple {
+        let most = N::MOST / N::FINE;
+        let coarse = self.by_addresses::<N>();
+        let by_source = self.source > self.destination;
+        Tuple {
+            source: if by_source {
+                coarse.source.min(most)
+            } else {
+                0
+            },
+            destination: if by_source {
+                0
+            } else {
+                coarse.destination.min(most)
+            },
+            ..coarse
+        }
     }
 
-    /// How much it tells apart: the sum of all lengths, as parts of the whole.
-    pub(super) fn specificity<N: Bits>(self) -> u32 {
-        let part = |length: u8| 64 * u32::from(length) * u32::from(N::FINE) / u32::from(N::WIDTH);
-        part(self.source)
-            + part(self.destination)
-            + 8 * u32::from(self.protocol)
-            + 2 * u32::from(self.source_port)
-            + 2 * u32::from(self.destination_port)
+    /// Both addresses, coarsely.
+    pub(super) fn by_addresses<N: Bits>(self) -> Tuple {
+        Tuple {
+            protocol: false,
+            source_port: 0,
+            destination_port: 0,
+            ..self.coarse::<N>()
+        }
     }
 
     /// The place of its hash above IP among all of its kind.
@@ -180,12 +191,6 @@ impl TupleTable {
     #[inline(always)]
     pub(super) fn head(&self, hash: u32) -> u32 {
         self.heads[self.bucket(hash)]
-    }
-
-    /// The first blocks of all buckets: a power of two, a hash counts by its low bits.
-    #[inline(always)]
-    pub(super) fn heads(&self) -> &[u32] {
-        &self.heads
     }
 
     #[inline(always)]
