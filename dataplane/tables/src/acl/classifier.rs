@@ -142,6 +142,7 @@ impl<N: Bits> Classifier<N> {
         for tuple in [
             exact.by_one_address::<N>(),
             exact.by_addresses::<N>(),
+            exact.by_upper(),
             exact.coarse::<N>(),
         ] {
             let known = self.tables.iter().position(|table| table.tuple == tuple);

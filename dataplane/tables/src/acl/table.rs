@@ -88,6 +88,15 @@ impl Tuple {
         }
     }
 
+    /// What is above IP alone.
+    pub(super) fn by_upper(self) -> Tuple {
+        Tuple {
+            source: 0,
+            destination: 0,
+            ..self
+        }
+    }
+
     /// The place of its hash above IP among all of its kind.
     pub(super) fn upper_kind(self) -> usize {
         usize::from(self.protocol)
