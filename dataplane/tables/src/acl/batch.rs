@@ -3,9 +3,9 @@
 //! What cannot be foretold is not branched on. The tables only say which chains are to be looked at, for which packet; these
 //! wait in a list, and are looked at one after the other, so that the processor is busy with several at a time.
 
-use crate::acl::block::{Packet, Packets};
+use crate::acl::block::{NONE, Packet, Packets};
 use crate::acl::classifier::Classifier;
-use crate::acl::code_path::{CodePath, LANES, Lanes, Portable};
+use crate::acl::code_path::{Chains, CodePath, LANES, Lanes, Portable};
 use crate::acl::key::AclKey;
 use crate::acl::rule::AclDecision;
 use crate::acl::search::{LENGTHS, NO_RANK, positions};
@@ -15,17 +15,40 @@ use crate::acl::{AclFamily, Bits};
 /// Chains that wait, from which on they are looked at, before another table is asked.
 const ENOUGH: usize = 32;
 
-/// The hashes of sixteen packets, by the lengths that tables have.
+/// The hashes of sixteen packets, by the lengths that tables have. Those that no table has are not there.
 struct Hashes {
     sources: [Lanes; LENGTHS],
     destinations: [Lanes; LENGTHS],
     uppers: [Lanes; UPPER_KINDS],
 }
 
-/// Chains to look at: the packet's lane, and the first block.
+impl Hashes {
+    fn new() -> Self {
+        Hashes {
+            sources: [[0; LANES]; LENGTHS],
+            destinations: [[0; LANES]; LENGTHS],
+            uppers: [[0; LANES]; UPPER_KINDS],
+        }
+    }
+}
+
+/// Chains to look at: the packets' lanes, and the chains' first blocks.
 struct Waiting {
-    chains: [(u32, u32); ENOUGH + LANES],
+    lanes: [u32; ENOUGH + 2 * LANES],
+    blocks: [u32; ENOUGH + 2 * LANES],
     count: usize,
+}
+
+impl Waiting {
+    /// Up to sixteen more.
+    #[inline(always)]
+    fn add(&mut self, chains: &Chains) {
+        // What is written beyond the chains' number is written over by the next.
+        let places = self.count..self.count + LANES;
+        self.lanes[places.clone()].copy_from_slice(&chains.lanes);
+        self.blocks[places].copy_from_slice(&chains.blocks);
+        self.count += chains.count;
+    }
 }
 
 impl<N: Bits> Classifier<N> {
@@ -36,42 +59,50 @@ impl<N: Bits> Classifier<N> {
         mut found: impl FnMut(usize, Option<(u32, AclDecision)>),
     ) {
         let mut ranks = [NO_RANK; LANES];
+        let mut hashes = Hashes::new();
         for (number, keys) in keys.chunks(LANES).enumerate() {
-            self.rank_lanes(keys, &mut ranks);
+            self.rank_lanes(keys, &mut hashes, &mut ranks);
             for (lane, &rank) in ranks.iter().take(keys.len()).enumerate() {
                 found(number * LANES + lane, self.outcome(rank));
             }
         }
     }
 
-    fn rank_lanes<A: AclFamily<Bits = N>>(&self, keys: &[AclKey<A>], ranks: &mut [u64; LANES]) {
+    fn rank_lanes<A: AclFamily<Bits = N>>(
+        &self,
+        keys: &[AclKey<A>],
+        hashes: &mut Hashes,
+        ranks: &mut [u64; LANES],
+    ) {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx512f")
             && std::arch::is_x86_feature_detected!("avx512bw")
             && std::arch::is_x86_feature_detected!("avx512vl")
         {
             // SAFETY: the processor has all three, as was just asked.
-            return unsafe { self.rank_lanes_avx512(keys, ranks) };
+            return unsafe { self.rank_lanes_avx512(keys, hashes, ranks) };
         }
-        self.rank_lanes_by::<A, Portable>(keys, ranks);
+        self.rank_lanes_by::<A, Portable>(keys, hashes, ranks);
     }
 
     /// # Safety
     /// The processor must have AVX-512F, BW and VL.
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,popcnt")]
     unsafe fn rank_lanes_avx512<A: AclFamily<Bits = N>>(
         &self,
         keys: &[AclKey<A>],
+        hashes: &mut Hashes,
         ranks: &mut [u64; LANES],
     ) {
-        self.rank_lanes_by::<A, crate::acl::code_path::Avx512>(keys, ranks);
+        self.rank_lanes_by::<A, crate::acl::code_path::Avx512>(keys, hashes, ranks);
     }
 
     #[inline(always)]
     fn rank_lanes_by<A: AclFamily<Bits = N>, C: CodePath>(
         &self,
         keys: &[AclKey<A>],
+        hashes: &mut Hashes,
         ranks: &mut [u64; LANES],
     ) {
         *ranks = [NO_RANK; LANES];
@@ -85,31 +116,25 @@ impl<N: Bits> Classifier<N> {
             self.rank_among_few::<A, C>(&packets, key, ranks);
             return;
         }
-        let hashes = self.hashes(key);
+        self.hash(&packets, hashes);
         let mut waiting = Waiting {
-            chains: [(0, 0); ENOUGH + LANES],
+            lanes: [0; ENOUGH + 2 * LANES],
+            blocks: [0; ENOUGH + 2 * LANES],
             count: 0,
         };
         for &index in &self.order {
             let table = &self.tables[usize::from(index)];
-            let first = u64::from(table.first);
+            let open = C::above(ranks, table.first);
+            if open == 0 {
+                break;
+            }
             let tuple = table.tuple;
             let sources = &hashes.sources[usize::from(tuple.source)];
             let destinations = &hashes.destinations[usize::from(tuple.destination)];
             let uppers = &hashes.uppers[tuple.upper_kind()];
             let hash: Lanes =
                 std::array::from_fn(|lane| sources[lane] ^ destinations[lane] ^ uppers[lane]);
-            let mut open = 0;
-            for (lane, rank) in ranks.iter().enumerate() {
-                open |= u32::from(rank >> 32 > first) << lane;
-            }
-            if open == 0 {
-                break;
-            }
-            for lane in positions(C::probe(table.filter(), &hash) & open) {
-                waiting.chains[waiting.count] = (lane as u32, table.head(hash[lane]));
-                waiting.count += 1;
-            }
+            waiting.add(&C::chains(table.filter(), table.heads(), &hash, open));
             if waiting.count >= ENOUGH {
                 self.look::<A, C>(&mut waiting, &packets, key, ranks);
             }
@@ -144,7 +169,7 @@ impl<N: Bits> Classifier<N> {
         }
     }
 
-    /// Looks at the chains that wait.
+    /// Looks at the chains that wait, block by block: the blocks that follow wait in turn.
     #[inline(always)]
     fn look<'k, A: AclFamily<Bits = N>, C: CodePath>(
         &self,
@@ -153,26 +178,25 @@ impl<N: Bits> Classifier<N> {
         key: impl Fn(usize) -> &'k AclKey<A>,
         ranks: &mut [u64; LANES],
     ) {
-        for &(lane, head) in &waiting.chains[..waiting.count] {
-            let lane = lane as usize % LANES;
-            let rank = self.rank_in_chain::<A, C>(head, &packets[lane], key(lane));
-            ranks[lane] = ranks[lane].min(rank);
+        while waiting.count > 0 {
+            let mut left = 0;
+            for place in 0..waiting.count {
+                let (lane, index) = (waiting.lanes[place] as usize % LANES, waiting.blocks[place]);
+                let packet = &packets[lane];
+                let (rank, next) = self.rank_in::<A, C>(index, packet, key(lane));
+                ranks[lane] = ranks[lane].min(rank);
+                waiting.lanes[left] = lane as u32;
+                waiting.blocks[left] = next;
+                left += usize::from((next != NONE) & (rank == NO_RANK));
+            }
+            waiting.count = left;
         }
-        waiting.count = 0;
     }
 
     #[inline(always)]
-    fn hashes<'k, A: AclFamily<Bits = N>>(&self, key: impl Fn(usize) -> &'k AclKey<A>) -> Hashes {
-        let mut hashes = Hashes {
-            sources: [[0; LANES]; LENGTHS],
-            destinations: [[0; LANES]; LENGTHS],
-            uppers: [[0; LANES]; UPPER_KINDS],
-        };
-        let source: [N; LANES] = std::array::from_fn(|lane| key(lane).source.bits());
-        let destination: [N; LANES] = std::array::from_fn(|lane| key(lane).destination.bits());
-        let protocol: [u8; LANES] = std::array::from_fn(|lane| key(lane).protocol);
-        let source_port: Lanes = std::array::from_fn(|lane| key(lane).source_port);
-        let destination_port: Lanes = std::array::from_fn(|lane| key(lane).destination_port);
+    fn hash(&self, packets: &[Packet<N>; LANES], hashes: &mut Hashes) {
+        let source: [N; LANES] = std::array::from_fn(|lane| packets[lane].addresses[0]);
+        let destination: [N; LANES] = std::array::from_fn(|lane| packets[lane].addresses[1]);
         for length in positions(self.sources) {
             hashes.sources[length] =
                 std::array::from_fn(|lane| source_hash(source[lane], length as u8));
@@ -181,16 +205,17 @@ impl<N: Bits> Classifier<N> {
             hashes.destinations[length] =
                 std::array::from_fn(|lane| destination_hash(destination[lane], length as u8));
         }
+        if self.uppers == 1 {
+            return;
+        }
+        let protocol: Lanes = std::array::from_fn(|lane| packets[lane].upper[2].into());
+        let source_port: Lanes = std::array::from_fn(|lane| packets[lane].port(0));
+        let destination_port: Lanes = std::array::from_fn(|lane| packets[lane].port(1));
         for kind in positions(self.uppers) {
             hashes.uppers[kind] = std::array::from_fn(|lane| {
-                upper_hash(
-                    kind,
-                    protocol[lane],
-                    source_port[lane],
-                    destination_port[lane],
-                )
+                let (source, destination) = (source_port[lane], destination_port[lane]);
+                upper_hash(kind, protocol[lane], source, destination)
             });
         }
-        hashes
     }
 }

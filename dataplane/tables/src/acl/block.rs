@@ -59,6 +59,17 @@ impl<N: Bits> Packet<N> {
     }
 }
 
+impl<N> Packet<N> {
+    /// The source port, or the destination port; [`NO_PORT`] where there is none.
+    #[inline(always)]
+    pub(super) fn port(&self, field: usize) -> u32 {
+        match self.ports[field] {
+            0 => NO_PORT,
+            _ => self.upper[field].into(),
+        }
+    }
+}
+
 /// Sixteen packets, as they are compared with one box.
 pub(super) struct Packets<N> {
     addresses: [[N; 2]; LANES],

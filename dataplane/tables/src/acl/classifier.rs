@@ -194,22 +194,22 @@ impl<N: Bits> Classifier<N> {
         (rank != NO_RANK).then(|| block.outcome(rank as usize))
     }
 
-    /// The rank of the first box of a block that a packet matches, or [`NO_RANK`].
+    /// The rank of the first box of a block that a packet matches, or [`NO_RANK`]; and the block behind.
     #[inline(always)]
     pub(super) fn rank_in<A: AclFamily<Bits = N>, C: CodePath>(
         &self,
         index: u32,
         packet: &Packet<N>,
         key: &AclKey<A>,
-    ) -> u64 {
+    ) -> (u64, u32) {
         let Some(block) = self.blocks.get(index) else {
-            return NO_RANK;
+            return (NO_RANK, NONE);
         };
         let (mut found, hints) = block.matching::<C>(packet);
         if hints != 0 {
             found = self.asks_rules(block, found, hints, key);
         }
-        block.rank(found, index)
+        (block.rank(found, index), block.next)
     }
 
     /// The rank of the first box of a chain that a packet matches, or [`NO_RANK`].
@@ -220,14 +220,11 @@ impl<N: Bits> Classifier<N> {
         packet: &Packet<N>,
         key: &AclKey<A>,
     ) -> u64 {
-        loop {
-            let rank = self.rank_in::<A, C>(index, packet, key);
-            let next = self.blocks.get(index).map_or(NONE, |block| block.next);
-            if next == NONE || rank != NO_RANK {
-                return rank;
-            }
-            index = next;
+        let mut rank = NO_RANK;
+        while index != NONE && rank == NO_RANK {
+            (rank, index) = self.rank_in::<A, C>(index, packet, key);
         }
+        rank
     }
 
     /// Of the boxes that were found, those whose rules the packet matches.

@@ -1,13 +1,23 @@
 //! The instructions by which packets are compared with boxes and tables: for every processor, or better ones.
 
 use crate::acl::Bits;
-use crate::acl::block::BOXES;
+use crate::acl::block::{BOXES, NONE};
 use crate::acl::table::{WORD_SHIFT, filter_bits};
 
 /// Packets side by side.
 pub(super) const LANES: usize = 16;
 /// A number for each packet.
 pub(super) type Lanes = [u32; LANES];
+
+/// Chains of a table that packets are to be compared with.
+pub(super) struct Chains {
+    /// The packets' lanes.
+    pub lanes: Lanes,
+    /// The chains' first blocks.
+    pub blocks: Lanes,
+    /// How many there are; what lies behind is nothing.
+    pub count: usize,
+}
 
 /// One way to do what the classifier does most.
 pub(super) trait CodePath {
@@ -27,9 +37,12 @@ pub(super) trait CodePath {
     /// The same for what is above IP.
     fn upper_lanes_within(first: [u16; 4], last: [u16; 4], values: &[[u16; 4]; LANES]) -> u32;
 
-    /// Asks the filter of a table about sixteen hashes: a bit for each that may be there. The number of words is a power of
-    /// two.
-    fn probe(filter: &[u32], hashes: &Lanes) -> u32;
+    /// A bit for each of sixteen ranks that lies behind a sequence number.
+    fn above(ranks: &[u64; LANES], sequence: u32) -> u32;
+
+    /// Asks a table about sixteen hashes, as far as their lanes are open: what chains may hold them? The number of the filter's
+    /// words, and that of the heads, are powers of two.
+    fn chains(filter: &[u32], heads: &[u32], hashes: &Lanes, open: u32) -> Chains;
 }
 
 /// Whether each field lies in its range. Without branches: which of them fails cannot be foretold.
@@ -96,14 +109,29 @@ impl CodePath for Portable {
     }
 
     #[inline(always)]
-    fn probe(filter: &[u32], hashes: &Lanes) -> u32 {
-        let mut found = 0;
+    fn above(ranks: &[u64; LANES], sequence: u32) -> u32 {
+        let bit = |lane| u32::from(ranks[lane] >> 32 > u64::from(sequence)) << lane;
+        (0..LANES).fold(0, |found, lane| found | bit(lane))
+    }
+
+    #[inline(always)]
+    fn chains(filter: &[u32], heads: &[u32], hashes: &Lanes, open: u32) -> Chains {
+        let mut chains = Chains {
+            lanes: [0; LANES],
+            blocks: [0; LANES],
+            count: 0,
+        };
         for (lane, &hash) in hashes.iter().enumerate() {
             let word = filter[(hash >> WORD_SHIFT) as usize & (filter.len() - 1)];
             let bits = filter_bits(hash);
-            found |= u32::from(word & bits == bits) << lane;
+            if open >> lane & 1 != 0 && word & bits == bits {
+                let head = heads[hash as usize & (heads.len() - 1)];
+                chains.lanes[chains.count] = lane as u32;
+                chains.blocks[chains.count] = head;
+                chains.count += usize::from(head != NONE);
+            }
         }
-        found
+        chains
     }
 }
 
@@ -160,11 +188,31 @@ impl CodePath for Avx512 {
     }
 
     #[inline(always)]
-    fn probe(filter: &[u32], hashes: &Lanes) -> u32 {
+    fn above(ranks: &[u64; LANES], sequence: u32) -> u32 {
         use std::arch::x86_64::*;
-        debug_assert!(filter.len().is_power_of_two());
-        // SAFETY: the processor has AVX-512F, see the type. The hashes are sixteen words. Each index is less than the number of
-        // the filter's words, which is a power of two and at least one, so that every word that is gathered lies in it.
+        let mut found = 0;
+        for (half, ranks) in ranks.chunks_exact(8).enumerate() {
+            // SAFETY: the processor has what it takes, see the type; eight ranks are 64 bytes.
+            unsafe {
+                let ranks = _mm512_srli_epi64::<32>(_mm512_loadu_si512(ranks.as_ptr().cast()));
+                let sequence = _mm512_set1_epi64(i64::from(sequence));
+                found |= u32::from(_mm512_cmpgt_epu64_mask(ranks, sequence)) << (8 * half);
+            }
+        }
+        found
+    }
+
+    #[inline(always)]
+    fn chains(filter: &[u32], heads: &[u32], hashes: &Lanes, open: u32) -> Chains {
+        use std::arch::x86_64::*;
+        debug_assert!(filter.len().is_power_of_two() && heads.len().is_power_of_two());
+        let mut chains = Chains {
+            lanes: [0; LANES],
+            blocks: [0; LANES],
+            count: 0,
+        };
+        // SAFETY: the processor has what it takes, see the type. The hashes are sixteen words, and so are lanes and blocks. Each
+        // index into filter and heads is less than their number, which is a power of two and at least one.
         unsafe {
             let hash = _mm512_loadu_si512(hashes.as_ptr().cast());
             let mask = _mm512_set1_epi32((filter.len() - 1) as i32);
@@ -177,11 +225,25 @@ impl CodePath for Avx512 {
                 bit(_mm512_srli_epi32::<10>(hash)),
             );
             // All of the bits are in the word, where none is in its complement.
-            u32::from(_mm512_testn_epi32_mask(
-                _mm512_andnot_si512(words, bits),
-                bits,
-            ))
+            let missing = _mm512_andnot_si512(words, bits);
+            let held = _mm512_mask_testn_epi32_mask(open as __mmask16, missing, bits);
+            let bucket = _mm512_and_si512(hash, _mm512_set1_epi32((heads.len() - 1) as i32));
+            let none = _mm512_set1_epi32(NONE as i32);
+            let blocks =
+                _mm512_mask_i32gather_epi32::<4>(none, held, bucket, heads.as_ptr().cast());
+            let there = _mm512_cmpneq_epi32_mask(blocks, none);
+            let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+            _mm512_storeu_si512(
+                chains.lanes.as_mut_ptr().cast(),
+                _mm512_maskz_compress_epi32(there, lanes),
+            );
+            _mm512_storeu_si512(
+                chains.blocks.as_mut_ptr().cast(),
+                _mm512_maskz_compress_epi32(there, blocks),
+            );
+            chains.count = there.count_ones() as usize;
         }
+        chains
     }
 }
 

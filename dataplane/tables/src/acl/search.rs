@@ -31,7 +31,7 @@ impl<N: Bits> Classifier<N> {
         let mut best = NO_RANK;
         if self.is_small() {
             for (index, _) in self.blocks.iter() {
-                best = best.min(self.rank_in::<A, Portable>(index, &packet, key));
+                best = best.min(self.rank_in::<A, Portable>(index, &packet, key).0);
             }
             return best;
         }
@@ -45,7 +45,12 @@ impl<N: Bits> Classifier<N> {
             destinations[length] = destination_hash(key.destination.bits(), length as u8);
         }
         for kind in positions(self.uppers) {
-            uppers[kind] = upper_hash(kind, key.protocol, key.source_port, key.destination_port);
+            uppers[kind] = upper_hash(
+                kind,
+                key.protocol.into(),
+                key.source_port,
+                key.destination_port,
+            );
         }
         for &index in &self.order {
             let table = &self.tables[usize::from(index)];

@@ -121,7 +121,7 @@ pub(super) fn destination_hash<N: Bits>(destination: N, steps: u8) -> u32 {
 #[inline(always)]
 pub(super) fn upper_hash(
     kind: usize,
-    protocol: u8,
+    protocol: u32,
     source_port: u32,
     destination_port: u32,
 ) -> u32 {
@@ -129,7 +129,10 @@ pub(super) fn upper_hash(
     const MASKS: [u32; 3] = [0, 0x1_ff00, 0x1_ffff];
     let source_port = source_port & MASKS[kind / 2 % 3];
     let destination_port = destination_port & MASKS[kind / 6 % 3];
-    let protocol = (u32::from(protocol) + 1) * (kind as u32 & 1);
+    let protocol = (protocol + 1) * (kind as u32 & 1);
+    if kind == 0 {
+        return 0;
+    }
     mix32(mix32(protocol << 17 ^ source_port) ^ destination_port)
 }
 
@@ -177,7 +180,7 @@ impl TupleTable {
             ^ destination_hash(of.destination.0, destination)
             ^ upper_hash(
                 self.tuple.upper_kind(),
-                of.upper.protocol.0,
+                of.upper.protocol.0.into(),
                 of.upper.source_port.0,
                 of.upper.destination_port.0,
             )
@@ -200,6 +203,12 @@ impl TupleTable {
     #[inline(always)]
     pub(super) fn head(&self, hash: u32) -> u32 {
         self.heads[self.bucket(hash)]
+    }
+
+    /// The first blocks of all buckets, or [`NONE`]: a power of two, of which a hash has one by its low bits.
+    #[inline(always)]
+    pub(super) fn heads(&self) -> &[u32] {
+        &self.heads
     }
 
     #[inline(always)]
