@@ -1,4 +1,4 @@
-//! Four boxes side by side: what a packet is compared with at once.
+//! Three boxes side by side: what a packet is compared with at once.
 //!
 //! A chain of blocks holds all boxes that a table finds under one bucket, in the order of their sequence numbers. It is an
 //! unrolled list: a box that comes or goes moves those of its own block, and nothing else.
@@ -11,7 +11,9 @@ use crate::acl::{AclFamily, Bits};
 use crate::index::VpcIndex;
 
 /// Boxes of a block.
-pub(super) const BOXES: usize = 4;
+pub(super) const BOXES: usize = 3;
+/// Places in a block that ranks tell apart: a power of two.
+const PLACES: usize = 4;
 /// No block.
 pub(super) const NONE: u32 = u32::MAX;
 /// In place of the VPC that packets go to, where a rule names none and where a packet goes nowhere.
@@ -37,14 +39,14 @@ pub(super) struct Packet<N> {
     /// Source port, destination port, protocol, VPC that it comes from.
     pub upper: [u16; 4],
     to: u16,
-    /// For source and destination: all ones where there is a port.
-    ports: [u8; 2],
+    /// Four ones where there is a source port, and above them four where there is a destination port.
+    ports: u8,
 }
 
 impl<N: Bits> Packet<N> {
     #[inline(always)]
     pub(super) fn of<A: AclFamily<Bits = N>>(key: &AclKey<A>) -> Self {
-        let has = |port: u32| ((port < NO_PORT) as u8).wrapping_neg();
+        let has = |port: u32| u8::from(port < NO_PORT) * 15;
         Packet {
             addresses: [key.source.bits(), key.destination.bits()],
             upper: [
@@ -54,7 +56,7 @@ impl<N: Bits> Packet<N> {
                 key.from.0,
             ],
             to: key.to.map_or(ANY_VPC, |to| to.0),
-            ports: [has(key.source_port), has(key.destination_port)],
+            ports: has(key.source_port) | has(key.destination_port) << 4,
         }
     }
 }
@@ -63,7 +65,7 @@ impl<N> Packet<N> {
     /// The source port, or the destination port; [`NO_PORT`] where there is none.
     #[inline(always)]
     pub(super) fn port(&self, field: usize) -> u32 {
-        match self.ports[field] {
+        match self.ports >> (4 * field) & 1 {
             0 => NO_PORT,
             _ => self.upper[field].into(),
         }
@@ -83,7 +85,7 @@ impl<N: Bits> Packets<N> {
     #[inline(always)]
     pub(super) fn of(packets: &[Packet<N>; LANES]) -> Self {
         let with = |field: usize| {
-            let bit = |lane: usize| u32::from(packets[lane].ports[field] & 1) << lane;
+            let bit = |lane: usize| u32::from(packets[lane].ports >> (4 * field) & 1) << lane;
             (0..LANES).fold(0, |bits, lane| bits | bit(lane))
         };
         Packets {
@@ -95,44 +97,53 @@ impl<N: Bits> Packets<N> {
     }
 }
 
-/// Up to four boxes, in the order of sequence numbers. Ranges are two arrays, of first and of last values, so that a packet is
-/// compared with all boxes at once: three cache lines for IPv4.
+/// Up to three boxes, in the order of sequence numbers. Ranges are two arrays, of first and of last values, so that a packet is
+/// compared with all boxes at once: a pair of cache lines for IPv4.
 #[derive(Clone, Debug)]
-#[repr(C, align(64))]
+#[repr(C, align(128))]
 pub(super) struct Block<N> {
     first: [[N; 2]; BOXES],
     last: [[N; 2]; BOXES],
     upper_first: [[u16; 4]; BOXES],
     upper_last: [[u16; 4]; BOXES],
-    sequences: [u32; BOXES],
-    to: [u16; BOXES],
-    decisions: [u8; BOXES],
-    /// The boxes that take packets without a source port, and those that take them without a destination port, as bits.
-    portless: [u8; 2],
-    /// The boxes that a comparison alone does not decide about: their rule has to be asked.
-    hints: u8,
-    /// Whether any box names the VPC that packets go to.
-    names_to: bool,
-    length: u8,
+    sequences: [u32; PLACES],
     /// The next block of the chain, or [`NONE`].
     pub next: u32,
+    to: [u16; BOXES],
+    decisions: [u8; BOXES],
+    /// The boxes that take packets without a source port, as the lower bits; without a destination port, as the upper four.
+    portless: u8,
+    /// What is out of the ordinary: the boxes that a comparison alone does not decide about, so that their rule has to be asked,
+    /// as bits; and [`NAMES_TO`].
+    odd: u8,
+    length: u8,
 }
 
+/// Among what is out of the ordinary in a block: a box names the VPC that packets go to.
+const NAMES_TO: u8 = 0x80;
+/// The boxes whose rules have to be asked.
+const HINTS: u8 = (1 << BOXES) - 1;
+
 impl<N: Bits> Block<N> {
+    /// The place of a block that a rank stands for, and that of the box in it.
+    #[inline(always)]
+    pub(super) fn places(rank: u64) -> (u32, usize) {
+        (rank as u32 / PLACES as u32, rank as usize % PLACES)
+    }
+
     pub(super) fn new() -> Self {
         Block {
             first: [[N::default(); 2]; BOXES],
             last: [[N::default(); 2]; BOXES],
             upper_first: [[0; 4]; BOXES],
             upper_last: [[0; 4]; BOXES],
-            sequences: [0; BOXES],
+            sequences: [0; PLACES],
+            next: NONE,
             to: [ANY_VPC; BOXES],
             decisions: [0; BOXES],
-            portless: [0; 2],
-            hints: 0,
-            names_to: false,
+            portless: 0,
+            odd: 0,
             length: 0,
-            next: NONE,
         }
     }
 
@@ -148,16 +159,16 @@ impl<N: Bits> Block<N> {
     /// The sequence number of a box that was found, with what is decided.
     #[inline(always)]
     pub(super) fn outcome(&self, place: usize) -> (u32, AclDecision) {
-        let place = place % BOXES;
+        let place = place.min(BOXES - 1);
         (self.sequences[place], decision(self.decisions[place]))
     }
 
     /// The sequence number of the first of some boxes, or all ones in 64 bits where there is none. Without branches.
     #[inline(always)]
     pub(super) fn rank(&self, found: u32, index: u32) -> u64 {
-        let place = found.trailing_zeros() as usize % BOXES;
+        let place = found.trailing_zeros() as usize % PLACES;
         let rank = u64::from(self.sequences[place]) << 32
-            | u64::from(index) << BOXES.ilog2()
+            | (u64::from(index) * PLACES as u64)
             | place as u64;
         rank | u64::from(found == 0).wrapping_neg()
     }
@@ -165,15 +176,16 @@ impl<N: Bits> Block<N> {
     /// The boxes that a packet lies in, as bits; those for which the rule has to be asked come second.
     #[inline(always)]
     pub(super) fn matching<C: CodePath>(&self, packet: &Packet<N>) -> (u32, u32) {
+        let ports = u32::from(self.portless | packet.ports);
         let mut found = C::addresses_within(&self.first, &self.last, packet.addresses)
             & C::uppers_within(&self.upper_first, &self.upper_last, packet.upper)
-            & u32::from(self.portless[0] | packet.ports[0])
-            & u32::from(self.portless[1] | packet.ports[1])
+            & (ports & ports >> 4)
             & ((1 << self.length) - 1);
-        if self.names_to {
-            found &= self.to_within(packet.to);
+        if self.odd == 0 {
+            return (found, 0);
         }
-        (found, found & u32::from(self.hints))
+        found &= self.to_within(packet.to);
+        (found, found & u32::from(self.odd & HINTS))
     }
 
     #[inline(always)]
@@ -194,15 +206,15 @@ impl<N: Bits> Block<N> {
                 self.upper_last[place],
                 &packets.uppers,
             );
-        for (portless, with) in self.portless.iter().zip(packets.with_ports) {
-            found &= u32::from(portless >> place & 1).wrapping_neg() | with;
+        for (shift, with) in [0, 4].into_iter().zip(packets.with_ports) {
+            found &= u32::from(self.portless >> (place + shift) & 1).wrapping_neg() | with;
         }
         if self.to[place] != ANY_VPC {
             for (lane, to) in packets.to.iter().enumerate() {
                 found &= !(u32::from(*to != self.to[place]) << lane);
             }
         }
-        (found, self.hints >> place & 1 != 0)
+        (found, self.odd >> place & 1 != 0)
     }
 
     /// The rank of one of the boxes.
@@ -217,7 +229,7 @@ impl<N: Bits> Block<N> {
                 self.upper_first[place][field],
                 self.upper_last[place][field],
             );
-            match self.portless[field] >> place & 1 {
+            match self.portless >> (place + 4 * field) & 1 {
                 0 => (first.into(), last.into()),
                 _ => (0, NO_PORT),
             }
@@ -237,7 +249,7 @@ impl<N: Bits> Block<N> {
             to: (self.to[place] != ANY_VPC).then_some(VpcIndex(self.to[place])),
             sequence: self.sequences[place],
             decision: decision(self.decisions[place]),
-            exact: self.hints >> place & 1 == 0,
+            exact: self.odd >> place & 1 == 0,
         }
     }
 
@@ -269,16 +281,14 @@ impl<N: Bits> Block<N> {
         self.sequences[place] = row.sequence;
         self.to[place] = row.to.map_or(ANY_VPC, |to| to.0);
         self.decisions[place] = decision_byte(row.decision);
-        let set = |bits: &mut u8, is: bool| {
-            *bits = *bits & !(1 << place) | u8::from(is) << place;
+        let set = |bits: &mut u8, bit: usize, is: bool| {
+            *bits = *bits & !(1 << bit) | u8::from(is) << bit;
         };
-        set(&mut self.portless[0], sources.1 == NO_PORT);
-        set(&mut self.portless[1], destinations.1 == NO_PORT);
+        set(&mut self.portless, place, sources.1 == NO_PORT);
+        set(&mut self.portless, place + 4, destinations.1 == NO_PORT);
         // A rule for the one VPC that cannot be told from any is asked itself.
-        set(
-            &mut self.hints,
-            !row.exact || row.to == Some(VpcIndex(ANY_VPC)),
-        );
+        let is_exact = row.exact && row.to != Some(VpcIndex(ANY_VPC));
+        set(&mut self.odd, place, !is_exact);
     }
 
     /// Puts a box before another; there is room.
@@ -287,8 +297,14 @@ impl<N: Bits> Block<N> {
             self.put(place + 1, &self.row(place));
         }
         self.put(place, row);
-        self.length += 1;
-        self.names_to |= row.to.is_some();
+        self.set_length(self.len() + 1);
+    }
+
+    fn set_length(&mut self, length: usize) {
+        self.length = length as u8;
+        let names_to = self.to[..length].iter().any(|&to| to != ANY_VPC);
+        self.odd &= (1 << length) - 1;
+        self.odd |= if names_to { NAMES_TO } else { 0 };
     }
 
     fn rows(&self) -> Vec<Row<N>> {
@@ -299,8 +315,7 @@ impl<N: Bits> Block<N> {
         for (place, row) in rows.iter().enumerate() {
             self.put(place, row);
         }
-        self.length = rows.len() as u8;
-        self.names_to = rows.iter().any(|row| row.to.is_some());
+        self.set_length(rows.len());
     }
 }
 

@@ -26,7 +26,7 @@ use crate::acl::table::{Tuple, TupleTable};
 use crate::acl::{AclFamily, Bits};
 
 /// Boxes under one hash from which on another table is looked for.
-const CROWD: usize = 2 * BOXES;
+const CROWD: usize = 3 * BOXES;
 /// Boxes of a classifier up to which packets are compared with all of them.
 const FEW: usize = 16;
 
@@ -190,8 +190,9 @@ impl<N: Bits> Classifier<N> {
     /// The rule that a rank stands for, with what it decides.
     #[inline(always)]
     pub(super) fn outcome(&self, rank: u64) -> Option<(u32, AclDecision)> {
-        let block = self.blocks.get(rank as u32 >> BOXES.ilog2())?;
-        (rank != NO_RANK).then(|| block.outcome(rank as usize))
+        let (index, place) = Block::<N>::places(rank);
+        let block = self.blocks.get(index)?;
+        (rank != NO_RANK).then(|| block.outcome(place))
     }
 
     /// The rank of the first box of a block that a packet matches, or [`NO_RANK`]; and the block behind.

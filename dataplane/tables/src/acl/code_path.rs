@@ -21,7 +21,7 @@ pub(super) struct Chains {
 
 /// One way to do what the classifier does most.
 pub(super) trait CodePath {
-    /// A bit for each of four boxes that a source and a destination lie in.
+    /// A bit for each of three boxes that a source and a destination lie in.
     fn addresses_within<N: Bits>(
         first: &[[N; 2]; BOXES],
         last: &[[N; 2]; BOXES],
@@ -154,10 +154,11 @@ impl CodePath for Avx512 {
     #[inline(always)]
     fn uppers_within(first: &[[u16; 4]; BOXES], last: &[[u16; 4]; BOXES], value: [u16; 4]) -> u32 {
         use std::arch::x86_64::*;
-        // SAFETY: the processor has what it takes, see the type; each array has 32 bytes.
+        // SAFETY: the processor has what it takes, see the type; three of four words are loaded, 24 bytes,
+        // which is what each array has.
         unsafe {
-            let first = _mm256_loadu_si256(first.as_ptr().cast());
-            let last = _mm256_loadu_si256(last.as_ptr().cast());
+            let first = _mm256_maskz_loadu_epi64(7, first.as_ptr().cast());
+            let last = _mm256_maskz_loadu_epi64(7, last.as_ptr().cast());
             let value = _mm256_set1_epi64x(quad(value));
             let nearest = _mm256_max_epu16(first, _mm256_min_epu16(value, last));
             u32::from(_mm256_cmpeq_epi64_mask(nearest, value))
