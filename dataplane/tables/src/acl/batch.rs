@@ -5,7 +5,9 @@
 
 use crate::acl::block::{NONE, Packet, Packets};
 use crate::acl::classifier::Classifier;
-use crate::acl::code_path::{Chains, CodePath, LANES, Lanes, Portable};
+#[cfg(target_arch = "x86_64")]
+use crate::acl::code_path::Avx512;
+use crate::acl::code_path::{Chains, CodePath, Instructions, LANES, Lanes, Portable};
 use crate::acl::key::AclKey;
 use crate::acl::rule::AclDecision;
 use crate::acl::search::{LENGTHS, NO_RANK, positions};
@@ -52,41 +54,43 @@ impl Waiting {
 }
 
 impl<N: Bits> Classifier<N> {
-    /// As [`find`](Self::find), for each key.
+    /// As [`find`](Self::find), for each key, by the best instructions that the processor has.
     pub(super) fn find_batch<A: AclFamily<Bits = N>>(
         &self,
+        keys: &[AclKey<A>],
+        found: impl FnMut(usize, Option<(u32, AclDecision)>),
+    ) {
+        self.find_batch_by(Instructions::best(), keys, found);
+    }
+
+    /// The same by these instructions.
+    pub(super) fn find_batch_by<A: AclFamily<Bits = N>>(
+        &self,
+        instructions: Instructions,
         keys: &[AclKey<A>],
         mut found: impl FnMut(usize, Option<(u32, AclDecision)>),
     ) {
         let mut ranks = [NO_RANK; LANES];
         let mut hashes = Hashes::new();
         for (number, keys) in keys.chunks(LANES).enumerate() {
-            self.rank_lanes(keys, &mut hashes, &mut ranks);
+            match instructions {
+                Instructions::Portable => {
+                    self.rank_lanes_by::<A, Portable>(keys, &mut hashes, &mut ranks);
+                }
+                // SAFETY: the processor has them: only `Instructions::best` says so.
+                #[cfg(target_arch = "x86_64")]
+                Instructions::Avx512 => unsafe {
+                    self.rank_lanes_avx512(keys, &mut hashes, &mut ranks);
+                },
+            }
             for (lane, &rank) in ranks.iter().take(keys.len()).enumerate() {
                 found(number * LANES + lane, self.outcome(rank));
             }
         }
     }
 
-    fn rank_lanes<A: AclFamily<Bits = N>>(
-        &self,
-        keys: &[AclKey<A>],
-        hashes: &mut Hashes,
-        ranks: &mut [u64; LANES],
-    ) {
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx512f")
-            && std::arch::is_x86_feature_detected!("avx512bw")
-            && std::arch::is_x86_feature_detected!("avx512vl")
-        {
-            // SAFETY: the processor has all three, as was just asked.
-            return unsafe { self.rank_lanes_avx512(keys, hashes, ranks) };
-        }
-        self.rank_lanes_by::<A, Portable>(keys, hashes, ranks);
-    }
-
     /// # Safety
-    /// The processor must have AVX-512F, BW and VL.
+    /// The processor must have what [`Instructions::Avx512`] stands for.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,popcnt")]
     unsafe fn rank_lanes_avx512<A: AclFamily<Bits = N>>(
@@ -95,7 +99,7 @@ impl<N: Bits> Classifier<N> {
         hashes: &mut Hashes,
         ranks: &mut [u64; LANES],
     ) {
-        self.rank_lanes_by::<A, crate::acl::code_path::Avx512>(keys, hashes, ranks);
+        self.rank_lanes_by::<A, Avx512>(keys, hashes, ranks);
     }
 
     #[inline(always)]

@@ -6,9 +6,9 @@
 //! those bits. A packet is looked up in each table by the same bits of its own, in the order of the tables' lowest sequence
 //! numbers, until no table can hold a rule before the best one found.
 //!
-//! A box is put into the most specific table that has room for it: fewer than `CROWD` boxes under its hash. Where none
-//! has, a table of its lengths rounded down is made, and at last one of its own lengths. So tables are few, and chains
-//! short.
+//! Tables are few, and boxes that a packet is compared with cost little, three at a time. So a box goes into the table of its
+//! longer address alone; only where `CROWD` boxes lie under its hash already, into that of both addresses, of what is above IP
+//! alone, of all; and at last into one of its own lengths.
 //!
 //! Changed in place: a rule that comes or goes costs its own boxes. What comes out depends on the rules alone; how the
 //! tables lie depends on the order in which they came, and is the same on both halves.

@@ -9,6 +9,33 @@ pub(super) const LANES: usize = 16;
 /// A number for each packet.
 pub(super) type Lanes = [u32; LANES];
 
+/// The instructions that a batch of packets is looked up with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Instructions {
+    /// Those that every processor has.
+    Portable,
+    /// AVX-512F, BW and VL, with BMI1, BMI2 and POPCNT.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Instructions {
+    /// The best that this processor has. Cost: a few loads, once the answer is known.
+    pub(super) fn best() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx512f")
+            && std::arch::is_x86_feature_detected!("avx512bw")
+            && std::arch::is_x86_feature_detected!("avx512vl")
+            && std::arch::is_x86_feature_detected!("bmi1")
+            && std::arch::is_x86_feature_detected!("bmi2")
+            && std::arch::is_x86_feature_detected!("popcnt")
+        {
+            return Instructions::Avx512;
+        }
+        Instructions::Portable
+    }
+}
+
 /// Chains of a table that packets are to be compared with.
 pub(super) struct Chains {
     /// The packets' lanes.
