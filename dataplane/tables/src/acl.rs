@@ -6,6 +6,7 @@
 mod batch;
 mod bits;
 mod block;
+mod blocks;
 mod boxes;
 pub mod classifier;
 mod code_path;
@@ -27,6 +28,7 @@ pub use key::{AclKey, NO_PORT};
 pub use rule::{
     AclAction, AclDecision, AclRule, AclScope, AddressRanges, PacketPattern, PortRange,
 };
+pub use shadow::Shadowed;
 
 use crate::address::Address;
 

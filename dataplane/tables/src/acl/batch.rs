@@ -17,6 +17,9 @@ use crate::acl::{AclFamily, Bits};
 /// Chains that wait, from which on they are looked at, before another table is asked.
 const ENOUGH: usize = 32;
 
+/// Packets from which on they are looked up side by side.
+const WORTH_IT: usize = 4;
+
 /// The hashes of sixteen packets, by the lengths that tables have. Those that no table has are not there.
 struct Hashes {
     sources: [Lanes; LENGTHS],
@@ -58,8 +61,14 @@ impl<N: Bits> Classifier<N> {
     pub(super) fn find_batch<A: AclFamily<Bits = N>>(
         &self,
         keys: &[AclKey<A>],
-        found: impl FnMut(usize, Option<(u32, AclDecision)>),
+        mut found: impl FnMut(usize, Option<(u32, AclDecision)>),
     ) {
+        if keys.len() < WORTH_IT {
+            for (index, key) in keys.iter().enumerate() {
+                found(index, self.find(key));
+            }
+            return;
+        }
         self.find_batch_by(Instructions::best(), keys, found);
     }
 

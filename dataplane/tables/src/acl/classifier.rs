@@ -16,7 +16,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::acl::block::{BOXES, Block, Blocks, NONE, Packet, Row};
+use crate::acl::block::{BOXES, Block, NONE, Packet, Row};
+use crate::acl::blocks::Blocks;
 use crate::acl::boxes::{RuleBox, boxes};
 use crate::acl::code_path::CodePath;
 use crate::acl::key::AclKey;
@@ -130,10 +131,16 @@ impl<N: Bits> Classifier<N> {
         }
     }
 
+    /// The number of boxes that the rules became.
+    pub(super) fn boxes(&self) -> usize {
+        self.boxes
+    }
+
     /// Whether packets are best compared with every box there is.
     #[inline(always)]
     pub(super) fn is_small(&self) -> bool {
-        self.boxes <= FEW
+        // Where there were many boxes once, most blocks are empty.
+        self.boxes <= FEW && self.blocks.len() <= FEW
     }
 
     /// The table that a box goes into, with its hash there.

@@ -6,7 +6,8 @@
 
 use crate::acl::Bits;
 use crate::acl::bits::mix32;
-use crate::acl::block::{Blocks, NONE, Row};
+use crate::acl::block::{NONE, Row};
+use crate::acl::blocks::Blocks;
 use crate::acl::boxes::RuleBox;
 
 /// Filter bits for each box, at least.
