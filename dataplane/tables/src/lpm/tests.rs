@@ -2,7 +2,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 
-use super::chunk::Slot;
+use super::slot::Slot;
 use super::*;
 
 /// The oracle: a list of prefixes, scanned whole.
