@@ -60,12 +60,7 @@ fn strides_less_one(slots: __m512i) -> __m512i {
 /// The slots of active lanes are the trie's: they lead to tables that lie within `cells`.
 #[target_feature(enable = "avx512f")]
 #[inline]
-unsafe fn step(
-    cells: *const u32,
-    windows: __m512i,
-    slots: __m512i,
-    active: __mmask16,
-) -> __m512i {
+unsafe fn step(cells: *const u32, windows: __m512i, slots: __m512i, active: __mmask16) -> __m512i {
     let bits_behind = _mm512_sub_epi32(_mm512_set1_epi32(31), strides_less_one(slots));
     let index = _mm512_srlv_epi32(windows, bits_behind);
     let pairs = _mm512_and_si512(slots, _mm512_set1_epi32(Slot::OFFSET as i32));
@@ -200,7 +195,9 @@ unsafe fn load16(addresses: *const [u8; 16], count: usize) -> (__m512i, __m512i)
     let words = |quarter: usize| {
         let lanes = first_lanes((4 * count).saturating_sub(LANES * quarter));
         // SAFETY: the words of addresses below `count` alone are read.
-        unsafe { _mm512_maskz_loadu_epi32(lanes, addresses.cast::<i32>().wrapping_add(LANES * quarter)) }
+        unsafe {
+            _mm512_maskz_loadu_epi32(lanes, addresses.cast::<i32>().wrapping_add(LANES * quarter))
+        }
     };
     // The first words of eight addresses, and their second ones.
     let first_two = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
@@ -209,7 +206,10 @@ unsafe fn load16(addresses: *const [u8; 16], count: usize) -> (__m512i, __m512i)
     ));
     let low = _mm512_permutex2var_epi32(words(0), first_two, words(1));
     let high = _mm512_permutex2var_epi32(words(2), first_two, words(3));
-    let (low, high) = (_mm512_shuffle_epi8(low, turned), _mm512_shuffle_epi8(high, turned));
+    let (low, high) = (
+        _mm512_shuffle_epi8(low, turned),
+        _mm512_shuffle_epi8(high, turned),
+    );
     (
         _mm512_shuffle_i64x2::<0b01_00_01_00>(low, high),
         _mm512_shuffle_i64x2::<0b11_10_11_10>(low, high),

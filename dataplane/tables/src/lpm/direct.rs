@@ -1,8 +1,8 @@
 //! The direct table: the slots of the trie's upper levels, spread out, so that a lookup in a full table begins below them.
 
-use super::slot::{STRIDE, Slot, Slots};
 use super::key::Shape;
 use super::pages;
+use super::slot::{STRIDE, Slot, Slots};
 
 /// A cell for each value of the first bits of the addresses in the window. Absent while `bits` is 0.
 #[derive(Debug, Default)]

@@ -5,6 +5,8 @@
 //! intervals fit into one leaf share it. A lookup thus reads one word a table and at last one cache line, whatever
 //! prefixes nest there. The window of a leaf begins at the depth of the table whose cell leads to it, or where the lookup began.
 
+use std::ops::Range;
+
 use super::arena::Arena;
 use super::leaf::{INTERVALS, Interval, Leaf, WINDOW};
 use super::slot::{SLOTS, STRIDE, Says, Slot, Slots};
@@ -116,14 +118,14 @@ impl Store {
         (at, Slot::table(at, stride))
     }
 
-    fn leaf(&mut self, intervals: std::ops::Range<usize>) -> Slot {
+    fn leaf(&mut self, intervals: Range<usize>) -> Slot {
         let line = self.leaves.allocate(1);
         self.leaves.block_mut(line, 1)[0] = Leaf::of(&self.intervals[intervals]);
         Slot::leaf(line)
     }
 
     fn with_leaves(&mut self, slots: &Slots, depth: u8) -> Slot {
-        let leads_to_table = self.collect(slots);
+        let leads_to_table = self.collect(slots, &(0..SLOTS as u32));
         let intervals = &self.intervals;
         if intervals.len() == 1 {
             return intervals[0].slot;
@@ -145,16 +147,18 @@ impl Store {
         self.shared(stride)
     }
 
-    /// Fills `intervals` with what a node's slots say; says whether any leads to a table. Such a slot is an interval of its own.
-    fn collect(&mut self, slots: &Slots) -> bool {
+    /// Fills `intervals` with what a range of a node's slots say; says whether any leads to a table. Such a slot is an
+    /// interval of its own.
+    fn collect(&mut self, slots: &Slots, range: &Range<u32>) -> bool {
         self.intervals.clear();
         let mut leads_to_table = false;
         let mut last = None;
-        for (number, slot) in slots.iter().enumerate() {
+        for number in range.clone() {
+            let slot = &slots[number as usize];
             if last == Some(*slot) && slot.is_value() {
                 continue;
             }
-            let first = (number as u32) << BEHIND;
+            let first = number << BEHIND;
             let Says::Leaf(line) = slot.says() else {
                 leads_to_table |= slot.is_table();
                 self.intervals.push(Interval {
@@ -193,35 +197,28 @@ impl Store {
     /// A table whose neighboring cells share leaves.
     fn shared(&mut self, stride: u8) -> Slot {
         let (at, table) = self.table(stride);
-        let shift = WINDOW - stride;
-        // The interval that the cell begins in; the cells and intervals that the next leaf is for.
-        let mut begins = 0;
+        // The cells and intervals that the next leaf is for.
         let mut cells = 0..0u32;
         let mut content = 0..0usize;
+        let mut begins = 0;
         for cell in 0..1u32 << stride {
-            let intervals = &self.intervals;
-            while begins + 1 < intervals.len() && intervals[begins + 1].start <= cell << shift {
-                begins += 1;
-            }
-            let mut end = begins + 1;
-            while end < intervals.len() && intervals[end].start >> shift == cell {
-                end += 1;
-            }
-            if end == begins + 1 {
-                let slot = intervals[begins].slot;
+            let within = self.within(cell, stride, begins);
+            begins = within.start;
+            if within.len() == 1 {
+                let slot = self.intervals[begins].slot;
                 self.tables.block_mut(at + cell, 1)[0] = slot.0;
                 if slot.is_table() {
                     self.fill(at, &mut cells, &content);
                 }
                 continue;
             }
-            if cells.start < cells.end && end - content.start > INTERVALS {
+            if cells.start < cells.end && within.end - content.start > INTERVALS {
                 self.fill(at, &mut cells, &content);
             }
             if cells.start == cells.end {
-                (cells, content) = (cell..cell, begins..begins);
+                (cells.start, content.start) = (cell, begins);
             }
-            (cells.end, content.end) = (cell + 1, end);
+            (cells.end, content.end) = (cell + 1, within.end);
             // To be told from cells that say a value.
             self.tables.block_mut(at + cell, 1)[0] = Slot::MIRRORED.0;
         }
@@ -229,13 +226,27 @@ impl Store {
         table
     }
 
+    /// The intervals that a cell of a table has a part of. That in which the cell begins is `from` or behind.
+    fn within(&self, cell: u32, stride: u8, from: usize) -> Range<usize> {
+        let shift = WINDOW - stride;
+        let intervals = &self.intervals;
+        let is_before = |index: usize, end: u32| {
+            let next = intervals.get(index + 1);
+            next.is_some_and(|interval| interval.start < end)
+        };
+        let mut begins = from;
+        while is_before(begins, (cell << shift) + 1) {
+            begins += 1;
+        }
+        let mut last = begins;
+        while is_before(last, (cell + 1) << shift) {
+            last += 1;
+        }
+        begins..last + 1
+    }
+
     /// Makes a leaf of `content` and leads those of `cells` there that wait for one; none is left then.
-    fn fill(
-        &mut self,
-        table: u32,
-        cells: &mut std::ops::Range<u32>,
-        content: &std::ops::Range<usize>,
-    ) {
+    fn fill(&mut self, table: u32, cells: &mut Range<u32>, content: &Range<usize>) {
         if cells.start == cells.end {
             return;
         }
@@ -246,5 +257,74 @@ impl Store {
             }
         }
         *cells = 0..0;
+    }
+
+    /// The slots, all those of `changed` among them, whose cells in this table share one leaf; none where there is no such leaf.
+    pub(super) fn sharing(&self, table: Slot, changed: &Range<u32>) -> Option<Range<u32>> {
+        let Says::Table { at, stride } = table.says() else {
+            return None;
+        };
+        if table == Slot::MIRRORED {
+            return None;
+        }
+        let shift = STRIDE - stride;
+        let cells = &self.tables.words()[at..at + (1 << stride)];
+        let (first, last) = (changed.start >> shift, (changed.end - 1) >> shift);
+        let leaf = Slot(cells[first as usize]);
+        if !matches!(leaf.says(), Says::Leaf(_)) || cells[last as usize] != leaf.0 {
+            return None;
+        }
+        // Values may lie between.
+        let is_near = |cell: &u32| *cell == leaf.0 || Slot(*cell).is_value();
+        let behind = cells[last as usize..]
+            .iter()
+            .take_while(|cell| is_near(cell));
+        let end = behind
+            .enumerate()
+            .filter(|(_, cell)| **cell == leaf.0)
+            .last();
+        let before = cells[..=first as usize].iter().rev();
+        let before = before.take_while(|cell| is_near(cell)).enumerate();
+        let start = before.filter(|(_, cell)| **cell == leaf.0).last();
+        let start = first - start.map_or(0, |(before, _)| before as u32);
+        let end = last + 1 + end.map_or(0, |(behind, _)| behind as u32);
+        Some(start << shift..end << shift)
+    }
+
+    /// Writes the slots that [share](Self::sharing) a leaf anew, in place, if one leaf is what they take; says whether it is.
+    pub(super) fn amend(&mut self, table: Slot, slots: &Slots, group: &Range<u32>) -> bool {
+        let Says::Table { at, stride } = table.says() else {
+            return false;
+        };
+        let leads_to_table = self.collect(slots, group);
+        if leads_to_table || self.intervals.len() > INTERVALS {
+            return false;
+        }
+        let cell = (1 << (WINDOW - stride)) - 1;
+        if self.intervals[1..]
+            .iter()
+            .all(|interval| interval.start & cell == 0)
+        {
+            // No cell needs a leaf any more.
+            return false;
+        }
+        let shift = STRIDE - stride;
+        let first = at as u32 + (group.start >> shift);
+        let shared = Slot(self.tables.block(first, 1)[0]);
+        let Says::Leaf(line) = shared.says() else {
+            return false;
+        };
+        let mut begins = 0;
+        for cell in group.start >> shift..group.end >> shift {
+            let within = self.within(cell, stride, begins);
+            begins = within.start;
+            let slot = match within.len() {
+                1 => self.intervals[begins].slot,
+                _ => shared,
+            };
+            self.tables.block_mut(at as u32 + cell, 1)[0] = slot.0;
+        }
+        self.leaves.block_mut(line, 1)[0] = Leaf::of(&self.intervals);
+        true
     }
 }

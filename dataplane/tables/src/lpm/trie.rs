@@ -6,6 +6,8 @@
 //! prefixes above included, or what goes on, put into a [table or a leaf](super::store). A lookup thus never looks back,
 //! and an update rewrites one node, those above as long as a leaf holds it whole, and those below whose inheritance it changes.
 
+use std::ops::Range;
+
 use super::arena::Arena;
 use super::direct::Direct;
 use super::key::Shape;
@@ -13,6 +15,9 @@ use super::leaf::Leaf;
 use super::node::{Node, ones, prefix_id, slot_of};
 use super::slot::{SLOTS, STRIDE, Slot, Slots};
 use super::store::Store;
+
+/// All slots of a node.
+const ALL: Range<u32> = 0..SLOTS as u32;
 
 /// The most nodes on a way: those of an IPv6 address.
 const LEVELS: usize = 128usize.div_ceil(STRIDE as usize);
@@ -151,7 +156,10 @@ impl Trie {
         let id = prefix_id(slot_of(key, depth), length - depth);
         self.set_value(way[level], id, old, value);
         let before = self.nodes[way[level] as usize].slot;
-        self.refresh(way[level], key, depth);
+        let bits = length - depth;
+        let first = slot_of(key, depth) >> (STRIDE - bits) << (STRIDE - bits);
+        let changed = first..first + (SLOTS as u32 >> bits);
+        self.refresh(way[level], key, depth, changed);
         self.carry_up(&way[..=level], key, before);
         self.fit_direct();
         old
@@ -222,37 +230,37 @@ impl Trie {
         child
     }
 
-    /// Writes what lookups read of a node, and of children whose inheritance changed.
-    fn refresh(&mut self, node: u32, key: u128, depth: u8) {
+    /// Writes what lookups read of a node some of whose slots changed, and of children whose inheritance did.
+    fn refresh(&mut self, node: u32, key: u128, depth: u8, changed: Range<u32>) {
         let own = self.own_slots(node);
-        let (children, entries) = (self.nodes[node as usize].children, self.nodes[node as usize].entries);
-        let mut rank = self.nodes[node as usize].prefix_count();
-        for slot in ones(children) {
-            let child = self.entries.block(entries, rank + 1)[rank];
-            rank += 1;
+        let children = self.nodes[node as usize].children;
+        for slot in ones(children & bits_of(&changed)) {
             let inherited = own[slot as usize];
-            if self.nodes[child as usize].inherited != inherited {
+            if let Some(child) = self.child(node, slot)
+                && self.nodes[child as usize].inherited != inherited
+            {
                 self.nodes[child as usize].inherited = inherited;
-                self.refresh(child, below(key, depth, slot), depth + STRIDE);
+                self.refresh(child, below(key, depth, slot), depth + STRIDE, ALL);
             }
         }
-        self.show(node, own, key, depth);
+        self.show(node, own, key, depth, changed);
     }
 
-    /// Writes what lookups read of a node whose children have been written: into the direct table where that shows it, or
-    /// else into a table or leaf of its own.
-    fn show(&mut self, node: u32, mut slots: Slots, key: u128, depth: u8) {
-        let this = &self.nodes[node as usize];
-        let old = this.slot;
-        if this.children != 0 {
-            let entries = self.entries.block(this.entries, this.entry_count());
-            let children = &entries[this.prefix_count()..];
-            for (slot, child) in ones(this.children).zip(children) {
-                slots[slot as usize] = self.nodes[*child as usize].slot;
+    /// Writes what lookups read of a node some of whose slots changed, and whose children have been written: into the direct table where
+    /// that shows it, or else into a table or leaf of its own.
+    fn show(&mut self, node: u32, mut slots: Slots, key: u128, depth: u8, changed: Range<u32>) {
+        let old = self.nodes[node as usize].slot;
+        let is_shown = self.direct.shows(depth);
+        if !is_shown && let Some(group) = self.store.sharing(old, &changed) {
+            self.add_children(node, &mut slots, &group);
+            if self.store.amend(old, &slots, &group) {
+                return;
             }
         }
-        if self.direct.shows(depth) {
-            self.direct.update(self.shape, first_bits(key, depth), depth, &slots);
+        self.add_children(node, &mut slots, &ALL);
+        if is_shown {
+            let prefix = first_bits(key, depth);
+            self.direct.update(self.shape, prefix, depth, &slots);
         }
         self.nodes[node as usize].slot = if self.direct.hides(self.shape, key, depth) {
             self.store.release(old);
@@ -263,6 +271,19 @@ impl Trie {
         } else {
             self.store.encode(old, &slots, depth)
         };
+    }
+
+    /// Puts what children say into the place of what a node says of their slots, those within `range`.
+    fn add_children(&self, node: u32, slots: &mut Slots, range: &Range<u32>) {
+        let this = &self.nodes[node as usize];
+        if this.children & bits_of(range) == 0 {
+            return;
+        }
+        let entries = self.entries.block(this.entries, this.entry_count());
+        for slot in ones(this.children & bits_of(range)) {
+            let child = entries[this.child_rank(slot)];
+            slots[slot as usize] = self.nodes[child as usize].slot;
+        }
     }
 
     /// What a node's slots say by its own prefixes and those above.
@@ -300,7 +321,7 @@ impl Trie {
                 let rank = self.nodes[parent as usize].child_rank(slot);
                 self.remove_entry(parent, rank);
                 self.nodes[parent as usize].children &= !(1 << slot);
-                self.refresh(parent, key, depth);
+                self.show(parent, self.own_slots(parent), key, depth, slot..slot + 1);
             } else {
                 let now = self.nodes[child as usize].slot;
                 if now == before && (now.is_value() || now.is_table()) {
@@ -317,7 +338,7 @@ impl Trie {
                     }
                     return;
                 }
-                self.show(parent, self.own_slots(parent), key, depth);
+                self.show(parent, self.own_slots(parent), key, depth, slot..slot + 1);
             }
             before = parents;
         }
@@ -366,7 +387,7 @@ impl Trie {
                 }
             }
         }
-        self.show(node, self.own_slots(node), key, depth);
+        self.show(node, self.own_slots(node), key, depth, ALL);
     }
 
     /// All prefixes with their values, as `(key, length, value)`, in no order that can be relied on.
@@ -401,4 +422,9 @@ fn first_bits(key: u128, count: u8) -> u32 {
 /// The key that leads from a node at `depth`, whose own bits are the first of `key`, to its child in a slot.
 fn below(key: u128, depth: u8, slot: u32) -> u128 {
     key & !(u128::MAX >> depth) | u128::from(slot) << (128 - STRIDE) >> depth
+}
+
+/// A bit for each slot of a range that is not empty.
+fn bits_of(slots: &Range<u32>) -> u64 {
+    u64::MAX >> (64 - (slots.end - slots.start)) << slots.start
 }
