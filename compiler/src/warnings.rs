@@ -9,41 +9,53 @@ use rewire_schema::model::*;
 use rewire_schema::state::{Rows, StateError};
 use rewire_schema::{Changeset, Path, Problem, Table, Value};
 
-/// The objects that are there for others to name, and who names them by which column.
-const NAMED: [(Table, &str, &[(Table, &str)]); 6] = [
-    (
-        Table::AddressSet,
-        "no rule of an ACL",
-        &[
+/// Objects of a kind that are there for others to name.
+struct Named {
+    table: Table,
+    /// What is said of one that nobody names.
+    nobody: &'static str,
+    /// Who names them, by which column.
+    by: &'static [(Table, &'static str)],
+}
+
+const NAMED: [Named; 6] = [
+    Named {
+        table: Table::AddressSet,
+        nobody: "no rule of an ACL names it",
+        by: &[
             (Table::AclRule, "source_set"),
             (Table::AclRule, "destination_set"),
         ],
-    ),
-    (
-        Table::Service,
-        "no rule of an ACL",
-        &[(Table::AclRule, "service")],
-    ),
-    (
-        Table::Acl,
-        "no interface and no peering",
-        &[
+    },
+    Named {
+        table: Table::Service,
+        nobody: "no rule of an ACL names it",
+        by: &[(Table::AclRule, "service")],
+    },
+    Named {
+        table: Table::Acl,
+        nobody: "no interface and no peering names it",
+        by: &[
             (Table::Interface, "acl_in"),
             (Table::Interface, "acl_out"),
             (Table::Peering, "acl"),
         ],
-    ),
-    (Table::Pool, "no masquerade", &[(Table::Masquerade, "pool")]),
-    (
-        Table::Policer,
-        "no interface",
-        &[(Table::Interface, "policer")],
-    ),
-    (
-        Table::Shaper,
-        "no interface",
-        &[(Table::Interface, "shaper")],
-    ),
+    },
+    Named {
+        table: Table::Pool,
+        nobody: "no masquerade names it",
+        by: &[(Table::Masquerade, "pool")],
+    },
+    Named {
+        table: Table::Policer,
+        nobody: "no interface names it",
+        by: &[(Table::Interface, "policer")],
+    },
+    Named {
+        table: Table::Shaper,
+        nobody: "no interface names it",
+        by: &[(Table::Interface, "shaper")],
+    },
 ];
 
 /// The warnings about a whole configuration, in the order of their paths. Cost: the configuration.
@@ -56,7 +68,7 @@ pub fn warnings(configuration: &Configuration) -> Vec<Problem> {
             let by = |(table, column): &(Table, &str)| {
                 *table == row.table() && reference.columns == [*column]
             };
-            if NAMED.iter().any(|(.., referrers)| referrers.iter().any(by)) {
+            if NAMED.iter().any(|named| named.by.iter().any(by)) {
                 named.insert(key);
             }
         });
@@ -91,8 +103,8 @@ pub fn warnings_of_change(
         }
     }
     let is_named = |key: &RowKey| {
-        let referrers = NAMED.iter().find(|(table, ..)| *table == key.table());
-        for (table, column) in referrers.into_iter().flat_map(|(.., referrers)| *referrers) {
+        let named = NAMED.iter().find(|named| named.table == key.table());
+        for (table, column) in named.into_iter().flat_map(|named| named.by) {
             if !rows.by(*table, &[*column], &key.values())?.is_empty() {
                 return Ok(true);
             }
@@ -122,10 +134,10 @@ fn of_row(
     is_named: &dyn Fn(&RowKey) -> Result<bool, StateError>,
     found: &mut Vec<Problem>,
 ) -> Result<(), StateError> {
-    if let Some((_, nobody, _)) = NAMED.iter().find(|(table, ..)| *table == row.table())
+    if let Some(named) = NAMED.iter().find(|named| named.table == row.table())
         && !is_named(&row.row_key())?
     {
-        found.push(Problem::new(row.path(), format!("{nobody} names it")));
+        found.push(Problem::new(row.path(), named.nobody.to_owned()));
     }
     match row {
         Row::NextHop(hop) => next_hop(rows, hop, row.path(), found),

@@ -370,17 +370,23 @@ struct WorkerLink<B> {
 }
 
 impl<B> WorkerLink<B> {
-    /// Hands a command over. The ring is far longer than what one revision can ask for at once; when it is full all the
-    /// same, the manager waits for the worker, never the other way round.
-    fn command(&mut self, command: Command<B>) {
+    /// Hands a command over, or gives up at the deadline: the worker is dead, or stuck behind a full ring. Whether it was
+    /// handed over. The manager waits for the worker, never the other way round.
+    fn command(&mut self, command: Command<B>, deadline: Duration) -> bool {
         let mut command = Some(command);
-        while let Some(next) = command.take() {
-            if let Err(rtrb::PushError::Full(back)) = self.commands.push(next) {
-                command = Some(back);
-                std::thread::yield_now();
+        wait_until(deadline, || {
+            if self.commands.is_abandoned() {
+                return true;
             }
-        }
+            if let Some(next) = command.take()
+                && let Err(rtrb::PushError::Full(back)) = self.commands.push(next)
+            {
+                command = Some(back);
+            }
+            command.is_none()
+        });
         self.thread.unpark();
+        command.is_none()
     }
 }
 
@@ -480,12 +486,18 @@ impl<D: PortDriver> Manager<D> {
         if operations.contains(&TableOperation::Clear) {
             self.close_all_ports();
         }
-        for (interface, request) in ports {
-            match request {
-                None => self.close_port(interface),
-                Some(request) => self.to_open.push((interface, request)),
-            }
-        }
+        let (to_open, to_close): (Vec<_>, Vec<_>) = ports
+            .into_iter()
+            .partition(|(_, request)| request.is_some());
+        self.close_ports(
+            to_close
+                .into_iter()
+                .map(|(interface, _)| interface)
+                .collect(),
+        );
+        let to_open = to_open.into_iter();
+        self.to_open
+            .extend(to_open.filter_map(|(interface, request)| Some((interface, request?))));
         self.neighbors.follow(&operations);
         self.routes.absorb(operations, sources, &mut self.publisher);
         self.revision = revision;
@@ -577,18 +589,45 @@ impl<D: PortDriver> Manager<D> {
         self.open_ports(requests);
     }
 
-    /// Opens ports, and hands over to the first worker those that could be opened.
+    /// Opens ports, and hands over to the first worker those that could be opened. Those that it does not take are closed,
+    /// and tried again later.
     fn open_ports(&mut self, requests: impl IntoIterator<Item = (InterfaceIndex, PortRequest)>) {
         let mut opened = Vec::new();
+        let mut handed_over = Vec::new();
         for (interface, request) in requests {
-            opened.extend(
-                self.open_port(interface, request)
-                    .map(|queue| (interface, queue)),
-            );
+            if let Some(queue) = self.open_port(interface, request.clone()) {
+                opened.push((interface, queue));
+                handed_over.push((interface, request));
+            }
         }
-        if !opened.is_empty() {
-            self.links[0].command(Command::AddPorts(opened));
+        if opened.is_empty() {
+            return;
         }
+        let deadline = self.config.live_deadline;
+        if !self.links[0].command(Command::AddPorts(opened), deadline) {
+            tracing::error!("alarm: a worker does not take its new ports");
+            for (interface, request) in handed_over {
+                let problem = Some("its worker does not take it".to_owned());
+                self.status(interface, &request, problem);
+                self.try_again_later(interface, request);
+            }
+        }
+    }
+
+    fn try_again_later(&mut self, interface: InterfaceIndex, request: PortRequest) {
+        self.waiting.insert(interface, request);
+        self.next_retry = Some(Instant::now() + self.config.port_retry);
+    }
+
+    /// Says where the port of an interface stands.
+    fn status(&self, interface: InterfaceIndex, request: &PortRequest, problem: Option<String>) {
+        let status = PortStatus {
+            interface: request.interface.clone(),
+            port: request.port.to_string(),
+            problem,
+        };
+        self.shared
+            .with_ports(|ports| ports.insert(interface.0, status));
     }
 
     fn open_port(
@@ -596,48 +635,49 @@ impl<D: PortDriver> Manager<D> {
         interface: InterfaceIndex,
         request: PortRequest,
     ) -> Option<Box<dyn PortQueue<BufferOf<D>>>> {
-        let mut queue = None;
-        let problem = match self.driver.open(&request) {
-            Ok(opened) => {
+        match self.driver.open(&request) {
+            Ok(queue) => {
                 tracing::info!(interface = request.interface, port = %request.port, "port open");
                 self.waiting.remove(&interface);
-                queue = Some(opened);
-                None
+                self.status(interface, &request, None);
+                Some(queue)
             }
             Err(error) => {
                 if !self.waiting.contains_key(&interface) {
                     tracing::warn!(%error, "the gateway goes on with its other ports and tries again");
                 }
-                self.waiting.insert(interface, request.clone());
-                self.next_retry = Some(Instant::now() + self.config.port_retry);
-                Some(error.reason)
+                self.status(interface, &request, Some(error.reason));
+                self.try_again_later(interface, request);
+                None
             }
-        };
-        let PortRequest {
-            interface: name,
-            port,
-            ..
-        } = request;
-        let status = PortStatus {
-            interface: name,
-            port: port.to_string(),
-            problem,
-        };
-        self.shared
-            .with_ports(|ports| ports.insert(interface.0, status));
-        queue
+        }
     }
 
-    fn close_port(&mut self, interface: InterfaceIndex) {
-        self.waiting.remove(&interface);
-        self.to_open.retain(|(owner, _)| *owner != interface);
-        self.shared.with_ports(|ports| ports.remove(&interface.0));
+    /// Takes ports from their worker and closes them, all at once. A worker that does not answer holds nobody up for
+    /// longer than one deadline, however many ports there are.
+    fn close_ports(&mut self, interfaces: Vec<InterfaceIndex>) {
+        if interfaces.is_empty() {
+            return;
+        }
+        for interface in &interfaces {
+            self.waiting.remove(interface);
+            self.shared.with_ports(|ports| ports.remove(&interface.0));
+        }
+        self.to_open
+            .retain(|(owner, _)| !interfaces.contains(owner));
+        let deadline = self.config.live_deadline;
+        let number = interfaces.len();
         let (back, returned) = mpsc::sync_channel(1);
-        self.links[0].command(Command::RemovePort { interface, back });
-        match returned.recv_timeout(self.config.live_deadline) {
+        let command = Command::RemovePorts { interfaces, back };
+        // A command that is not taken is dropped, and its channel with it: then there is nothing to wait for.
+        self.links[0].command(command, deadline);
+        match returned.recv_timeout(deadline) {
             // Closed here, on the manager's thread: closing makes system calls.
-            Ok(queue) => drop(queue),
-            Err(_) => tracing::error!(%interface, "alarm: a worker does not give its port back"),
+            Ok(queues) => drop(queues),
+            Err(_) => tracing::error!(
+                ports = number,
+                "alarm: a worker does not give its ports back"
+            ),
         }
     }
 
@@ -659,9 +699,8 @@ impl<D: PortDriver> Manager<D> {
     }
 
     fn close_all_ports(&mut self) {
-        for (interface, _) in self.shared.ports() {
-            self.close_port(interface);
-        }
+        let ports = self.shared.ports();
+        self.close_ports(ports.into_iter().map(|(interface, _)| interface).collect());
     }
 
     fn stop(mut self) {
@@ -670,7 +709,13 @@ impl<D: PortDriver> Manager<D> {
             link.progress.stop();
             link.thread.unpark();
         }
-        for thread in self.threads.drain(..) {
+        for (worker, thread) in self.threads.drain(..).enumerate() {
+            if !wait_until(self.config.live_deadline, || thread.is_finished()) {
+                tracing::error!(
+                    worker,
+                    "alarm: the gateway stops, and a worker does not end"
+                );
+            }
             if thread.join().is_err() {
                 tracing::error!("a worker's thread panicked");
             }

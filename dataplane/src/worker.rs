@@ -23,10 +23,10 @@ const BURST_PER_PORT: usize = 32;
 pub(crate) enum Command<B> {
     /// Takes ports over, all at once: a packet that one of them receives may leave by any other.
     AddPorts(Vec<(InterfaceIndex, Box<dyn PortQueue<B>>)>),
-    /// Gives a port back, through a channel that has room for it.
-    RemovePort {
-        interface: InterfaceIndex,
-        back: SyncSender<Option<Box<dyn PortQueue<B>>>>,
+    /// Gives ports back, through a channel that has room for them.
+    RemovePorts {
+        interfaces: Vec<InterfaceIndex>,
+        back: SyncSender<Vec<Box<dyn PortQueue<B>>>>,
     },
 }
 
@@ -124,10 +124,14 @@ impl<P: BufferPool> Worker<P> {
                         self.ports[position].queue = Some(queue);
                     }
                 }
-                Command::RemovePort { interface, back } => {
-                    let port = self.ports.get_mut(interface.position());
+                Command::RemovePorts { interfaces, back } => {
+                    let ports = &mut self.ports;
+                    let queue = |interface: InterfaceIndex| {
+                        let port = ports.get_mut(interface.position())?;
+                        port.queue.take()
+                    };
                     // The channel has room for one, and nobody but us sends: this does not wait.
-                    let _ = back.send(port.and_then(|port| port.queue.take()));
+                    let _ = back.send(interfaces.into_iter().filter_map(queue).collect());
                 }
             }
         }

@@ -20,6 +20,9 @@ pub(super) type Intervals<V> = Rc<Vec<(Interval<u128>, V)>>;
 
 type Prefixes<V> = Vec<(IpNet, V)>;
 
+/// A port forward of an external address: protocol, port, where to.
+type Forward = (u8, u16, PortForward);
+
 /// What the tables of one revision hold, as far as it decides who gets where.
 #[derive(Default)]
 pub(super) struct Network {
@@ -27,7 +30,7 @@ pub(super) struct Network {
     routes: HashMap<VpcIndex, Prefixes<Rc<Route>>>,
     senders: HashMap<(PeeringIndex, VpcIndex), Prefixes<bool>>,
     statics: BTreeMap<(VpcIndex, IpAddr), StaticNat>,
-    forwards: BTreeMap<(VpcIndex, IpAddr), Vec<(u8, u16, PortForward)>>,
+    forwards: BTreeMap<(VpcIndex, IpAddr), Vec<Forward>>,
     /// The intervals that were asked for so far.
     route_intervals: HashMap<(VpcIndex, bool), Intervals<Rc<Route>>>,
     sender_intervals: HashMap<(PeeringIndex, VpcIndex, bool), Intervals<bool>>,
@@ -109,8 +112,8 @@ impl Network {
         self.statics.get(&(vpc, address))
     }
 
-    /// The port forwards of an external address: protocol, port, where to.
-    pub(super) fn forwards_at(&self, vpc: VpcIndex, address: IpAddr) -> &[(u8, u16, PortForward)] {
+    /// The port forwards of an external address.
+    pub(super) fn forwards_at(&self, vpc: VpcIndex, address: IpAddr) -> &[Forward] {
         let forwards = self.forwards.get(&(vpc, address));
         forwards.map_or(&[], Vec::as_slice)
     }

@@ -9,6 +9,8 @@ mod boxes;
 pub mod classifier;
 mod key;
 mod rule;
+#[cfg(test)]
+mod samples;
 mod search;
 mod shadow;
 mod table;

@@ -106,15 +106,26 @@ fn meet<N: Bits>(a: &RuleBox<N>, b: &RuleBox<N>) -> bool {
         && overlap(&x.destination_port, &y.destination_port)
 }
 
-/// What is below, within and above the other range. The two meet.
+/// A range that another one cuts.
+struct Cut<T> {
+    /// What lies below the other, and what lies above it.
+    outside: [Option<(T, T)>; 2],
+    /// What both have.
+    inside: (T, T),
+}
+
+/// Cuts a range by another that it meets.
 fn cut<T: Copy + Ord>(
     range: (T, T),
     by: (T, T),
     (before, after): (impl Fn(T) -> T, impl Fn(T) -> T),
-) -> ([Option<(T, T)>; 2], (T, T)) {
+) -> Cut<T> {
     let below = (range.0 < by.0).then(|| (range.0, before(by.0)));
     let above = (by.1 < range.1).then(|| (after(by.1), range.1));
-    ([below, above], (range.0.max(by.0), range.1.min(by.1)))
+    Cut {
+        outside: [below, above],
+        inside: (range.0.max(by.0), range.1.min(by.1)),
+    }
 }
 
 /// Puts what is left of a piece into `left`.
@@ -123,61 +134,55 @@ fn subtract<N: Bits>(piece: RuleBox<N>, area: &RuleBox<N>, left: &mut Vec<RuleBo
         left.push(piece);
         return;
     }
-    let RuleBox {
-        mut source,
-        mut destination,
-        upper,
-    } = piece;
+    // Field by field: what lies outside is left, and what lies inside is looked at by the next.
+    let mut rest = piece;
     let steps = || (N::before, N::after);
-    let (outside, inside) = cut(source, area.source, steps());
-    for source in outside.into_iter().flatten() {
-        left.push(RuleBox { source, ..piece });
+    let source = cut(rest.source, area.source, steps());
+    for source in source.outside.into_iter().flatten() {
+        left.push(RuleBox { source, ..rest });
     }
-    source = inside;
-    let (outside, inside) = cut(destination, area.destination, steps());
-    for destination in outside.into_iter().flatten() {
+    rest.source = source.inside;
+    let destination = cut(rest.destination, area.destination, steps());
+    for destination in destination.outside.into_iter().flatten() {
         left.push(RuleBox {
-            source,
             destination,
-            upper,
+            ..rest
         });
     }
-    destination = inside;
-    let mut push = |upper| {
-        left.push(RuleBox {
-            source,
-            destination,
-            upper,
-        });
-    };
-    let steps = (|p: u8| p - 1, |p: u8| p + 1);
-    let (outside, protocol) = cut(upper.protocol, area.upper.protocol, steps);
-    for protocol in outside.into_iter().flatten() {
+    rest.destination = destination.inside;
+    let (upper, by) = (rest.upper, &area.upper);
+    let mut push = |upper| left.push(RuleBox { upper, ..rest });
+    let protocol = cut(upper.protocol, by.protocol, (|p: u8| p - 1, |p: u8| p + 1));
+    for protocol in protocol.outside.into_iter().flatten() {
         push(Upper { protocol, ..upper });
     }
+    let upper = Upper {
+        protocol: protocol.inside,
+        ..upper
+    };
     let steps = || (|p: u32| p - 1, |p: u32| p + 1);
-    let (outside, source_port) = cut(upper.source_port, area.upper.source_port, steps());
-    for source_port in outside.into_iter().flatten() {
+    let source_port = cut(upper.source_port, by.source_port, steps());
+    for source_port in source_port.outside.into_iter().flatten() {
         push(Upper {
-            protocol,
             source_port,
             ..upper
         });
     }
-    let ports = area.upper.destination_port;
-    let (outside, _) = cut(upper.destination_port, ports, steps());
-    for destination_port in outside.into_iter().flatten() {
+    let upper = Upper {
+        source_port: source_port.inside,
+        ..upper
+    };
+    let destination_port = cut(upper.destination_port, by.destination_port, steps());
+    for destination_port in destination_port.outside.into_iter().flatten() {
         push(Upper {
-            protocol,
-            source_port,
             destination_port,
+            ..upper
         });
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
     use std::sync::Arc;
 
     use proptest::prelude::*;
@@ -185,12 +190,11 @@ mod tests {
 
     use super::*;
     use crate::VpcIndex;
-    use crate::acl::{
-        AclAction, AclDecision, AclDefault, AclKey, AclScope, AddressRanges, PacketPattern,
-    };
+    use crate::acl::samples::{allow, key, v4};
+    use crate::acl::{AclDefault, AclKey, AddressRanges, PacketPattern};
 
     /// A world of few packets: addresses 0 to 7, ports 0 to 3 and beyond, two protocols and others.
-    fn rule() -> impl Strategy<Value = Arc<AclRule>> {
+    fn rule() -> impl Strategy<Value = AclRule> {
         let addresses = prop_oneof![
             1 => Just(None),
             3 => proptest::collection::vec((0u32..8, 0u32..8), 1..3).prop_map(Some)
@@ -200,34 +204,21 @@ mod tests {
         (addresses.clone(), addresses, ports, protocol).prop_map(
             |(sources, destinations, ports, protocol)| {
                 let set = |ranges: Option<Vec<(u32, u32)>>| {
-                    ranges.map(|ranges| {
-                        let address = |n: u32| IpAddr::from(Ipv4Addr::from(n));
-                        Arc::new(AddressRanges::new(ranges.into_iter().map(|(a, b)| {
-                            let last = if b == 7 && a == 0 { u32::MAX } else { a.max(b) };
-                            address(a.min(b))..=address(last)
-                        })))
-                    })
+                    let range = |(a, b): (u32, u32)| {
+                        let last = if b == 7 && a == 0 { u32::MAX } else { a.max(b) };
+                        v4(a.min(b), last)
+                    };
+                    ranges.map(|ranges| ranges.into_iter().map(range).collect())
                 };
-                Arc::new(AclRule {
-                    decision: AclDecision {
-                        action: AclAction::Allow,
-                        scope: AclScope::Flow,
-                        log: false,
-                    },
-                    from: None,
-                    to: None,
-                    sources: set(sources),
-                    destinations: set(destinations),
-                    packets: [PacketPattern {
-                        protocol,
-                        source_ports: Box::default(),
-                        destination_ports: ports
-                            .map(|(a, b)| (a.min(b), a.max(b)))
-                            .into_iter()
-                            .collect(),
-                    }]
-                    .into(),
-                })
+                let pattern = PacketPattern {
+                    protocol,
+                    destination_ports: ports
+                        .map(|(a, b)| (a.min(b), a.max(b)))
+                        .into_iter()
+                        .collect(),
+                    ..PacketPattern::default()
+                };
+                allow(set(sources), set(destinations), pattern)
             },
         )
     }
@@ -241,13 +232,9 @@ mod tests {
                 for protocol in [6, 17, 50] {
                     for destination_port in [0, 1, 2, 3, 4, crate::acl::NO_PORT] {
                         packets.push(AclKey {
-                            from: VpcIndex(0),
-                            to: None,
-                            source: source.into(),
-                            destination: destination.into(),
                             protocol,
-                            source_port: 1,
                             destination_port,
+                            ..key(source, destination)
                         });
                     }
                 }
@@ -260,13 +247,10 @@ mod tests {
         #[test]
         fn a_rule_is_shadowed_where_no_packet_reaches_it(rules in proptest::collection::vec(rule(), 1..8)) {
             let mut acl = Acl::new("a".into(), AclDefault::Deny);
-            for (number, rule) in rules.iter().enumerate() {
+            for (number, mut rule) in rules.into_iter().enumerate() {
                 // Rules of IPv6 are left out: a rule for any address has some that the world has not.
-                let mut rule = AclRule::clone(rule);
-                rule.sources = rule.sources.or_else(|| {
-                    let all = IpAddr::from(Ipv4Addr::UNSPECIFIED)..=Ipv4Addr::BROADCAST.into();
-                    Some(Arc::new(AddressRanges::new([all])))
-                });
+                let all = || Some(Arc::new(AddressRanges::new([v4(0, u32::MAX)])));
+                rule.sources = rule.sources.or_else(all);
                 acl.set_rule(number as u32, rule.into());
             }
             let packets = packets();
@@ -285,18 +269,7 @@ mod tests {
 
     #[test]
     fn only_a_rule_for_as_many_vpcs_shadows() {
-        let any = AclRule {
-            decision: AclDecision {
-                action: AclAction::Deny,
-                scope: AclScope::Flow,
-                log: false,
-            },
-            from: None,
-            to: None,
-            sources: None,
-            destinations: None,
-            packets: [PacketPattern::default()].into(),
-        };
+        let any = allow(None, None, PacketPattern::default());
         let of_blue = AclRule {
             from: Some(VpcIndex(0)),
             ..any.clone()

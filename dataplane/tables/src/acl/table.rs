@@ -107,11 +107,7 @@ pub(super) fn upper_hash(
     const MASKS: [u32; 3] = [0, 0x1_ff00, 0x1_ffff];
     let source_port = source_port & MASKS[kind / 2 % 3];
     let destination_port = destination_port & MASKS[kind / 6 % 3];
-    let protocol = if kind % 2 == 0 {
-        0
-    } else {
-        u32::from(protocol) + 1
-    };
+    let protocol = (u32::from(protocol) + 1) * (kind as u32 & 1);
     mix32(mix32(protocol << 17 ^ source_port) ^ destination_port)
 }
 

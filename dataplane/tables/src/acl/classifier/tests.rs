@@ -8,6 +8,7 @@ use proptest::sample::select;
 
 use super::CROWD;
 use crate::VpcIndex;
+use crate::acl::samples::{allow, key, v4};
 use crate::acl::{
     Acl, AclAction, AclDecision, AclDefault, AclFamily, AclKey, AclRule, AclScope, AddressRanges,
     NO_PORT, PacketPattern, PortRange,
@@ -48,7 +49,7 @@ fn range() -> impl Strategy<Value = RangeInclusive<IpAddr>> {
     let range = (select(V4), select(V4)).prop_map(|(a, b)| (a.min(b), a.max(b)));
     (prop_oneof![3 => prefix, 1 => range], any::<bool>()).prop_map(|((first, last), is_v4)| {
         match is_v4 {
-            true => Ipv4Addr::from(first).into()..=Ipv4Addr::from(last).into(),
+            true => v4(first, last),
             false => v6(first).into()..=v6(last).into(),
         }
     })
@@ -203,41 +204,9 @@ proptest! {
     }
 }
 
-fn allow(
-    sources: Option<Vec<RangeInclusive<IpAddr>>>,
-    destinations: Option<Vec<RangeInclusive<IpAddr>>>,
-    pattern: PacketPattern,
-) -> Arc<AclRule> {
-    let set = |ranges: Option<Vec<_>>| ranges.map(|ranges| Arc::new(AddressRanges::new(ranges)));
-    Arc::new(AclRule {
-        decision: AclDecision {
-            action: AclAction::Allow,
-            scope: AclScope::Flow,
-            log: false,
-        },
-        from: None,
-        to: None,
-        sources: set(sources),
-        destinations: set(destinations),
-        packets: [pattern].into(),
-    })
-}
-
 fn hosts(number: u32, step: u32) -> Vec<RangeInclusive<IpAddr>> {
-    let host = |n: u32| IpAddr::from(Ipv4Addr::from(0x0a00_0000 + n * step));
-    (0..number).map(|n| host(n)..=host(n)).collect()
-}
-
-fn key(source: u32, destination: u32) -> AclKey<Ipv4Addr> {
-    AclKey {
-        from: VpcIndex(0),
-        to: None,
-        source: source.into(),
-        destination: destination.into(),
-        protocol: 6,
-        source_port: 1024,
-        destination_port: 80,
-    }
+    let host = |n: u32| 0x0a00_0000 + n * step;
+    (0..number).map(|n| v4(host(n), host(n))).collect()
 }
 
 #[test]
@@ -248,7 +217,7 @@ fn large_sets_on_both_sides_do_not_multiply() {
         Some(hosts(5000, 3)),
         PacketPattern::default(),
     );
-    acl.set_rule(10, rule);
+    acl.set_rule(10, rule.into());
     assert!(acl.v4.entries.len() <= 5000);
     for (source, destination) in [
         (0, 0),
@@ -268,23 +237,21 @@ fn large_sets_on_both_sides_do_not_multiply() {
 fn many_rules_of_a_kind_share_few_tables() {
     let mut acl = Acl::new("a".into(), AclDefault::Deny);
     for n in 0..4000u32 {
-        let source = Ipv4Addr::from(0x0a00_0000 + n).into();
+        let source = 0x0a00_0000 + n;
         let length = 8 + n % 17;
         let host = u32::MAX >> length;
         let network = (n.wrapping_mul(0x9e37_79b9)) & !host;
-        let destination = Ipv4Addr::from(network).into()..=Ipv4Addr::from(network | host).into();
         let pattern = PacketPattern {
             protocol: Some(6),
             ..PacketPattern::default()
         };
-        acl.set_rule(
-            n,
-            allow(
-                Some(vec![source..=source]),
-                Some(vec![destination]),
-                pattern,
-            ),
+        let destination = v4(network, network | host);
+        let rule = allow(
+            Some(vec![v4(source, source)]),
+            Some(vec![destination]),
+            pattern,
         );
+        acl.set_rule(n, rule.into());
     }
     assert!(acl.v4.table_count() <= 12, "{}", acl.v4.table_count());
     for n in 0..4000 {
@@ -303,7 +270,7 @@ fn rules_that_nothing_tells_apart_are_found_in_order() {
             destination_ports: [(n as u16, 60_000)].into(),
             ..PacketPattern::default()
         };
-        acl.set_rule(n, allow(None, None, pattern));
+        acl.set_rule(n, allow(None, None, pattern).into());
     }
     assert_eq!(acl.lookup(&key(1, 2)).rule, Some(0));
     for n in 0..numbers {
