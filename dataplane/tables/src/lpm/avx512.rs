@@ -181,7 +181,8 @@ struct Way {
     /// The bits from the depth on that the slot was found at: 32, and those behind, up to the 64th of the address.
     window: __m512i,
     behind: __m512i,
-    depth: __m512i,
+    /// Those that began in the direct table.
+    inside: __mmask16,
 }
 
 /// The first and the second 32 bits of `lanes` addresses of 16 bytes.
@@ -232,7 +233,7 @@ unsafe fn begin16(view: &View<'_>, addresses: *const [u8; 16], count: usize) -> 
         slot: _mm512_maskz_set1_epi32(lanes, view.root.0 as i32),
         window,
         behind,
-        depth: _mm512_setzero_si512(),
+        inside: 0,
     };
     if view.bits == 0 {
         return root;
@@ -253,7 +254,7 @@ unsafe fn begin16(view: &View<'_>, addresses: *const [u8; 16], count: usize) -> 
         },
         window: _mm512_shldv_epi32(window, behind, bits),
         behind: _mm512_sllv_epi32(behind, bits),
-        depth: bits,
+        inside,
     }
 }
 
@@ -302,7 +303,7 @@ unsafe fn group6(view: &View<'_>, keys: &[[u8; 16]], slots: &mut [Slot]) {
         slot: nothing,
         window: nothing,
         behind: nothing,
-        depth: nothing,
+        inside: 0,
     }; VECTORS];
     for (way, keys) in ways.iter_mut().zip(keys.chunks(LANES)) {
         // SAFETY: the chunk's keys.
@@ -313,36 +314,36 @@ unsafe fn group6(view: &View<'_>, keys: &[[u8; 16]], slots: &mut [Slot]) {
         *active = tables(way.slot);
     }
     let cells = view.cells.as_ptr();
-    while active.iter().any(|active| *active != 0) {
+    let mut bits = 0;
+    while bits < SEAM - view.bits && active.iter().any(|active| *active != 0) {
         for (way, active) in ways.iter_mut().zip(&mut active) {
             if *active == 0 {
                 continue;
             }
             // SAFETY: the trie's own slots.
             way.slot = unsafe { step(cells, way.window, way.slot, *active) };
-            let further = tables(way.slot) & *active;
+            *active &= tables(way.slot);
             let stride = _mm512_set1_epi32(i32::from(STRIDE));
-            way.window = _mm512_mask_shldv_epi32(way.window, further, way.behind, stride);
-            way.behind = _mm512_mask_sllv_epi32(way.behind, further, way.behind, stride);
-            way.depth = _mm512_mask_add_epi32(way.depth, further, way.depth, stride);
-            let seam = _mm512_set1_epi32(i32::from(SEAM));
-            *active = further & _mm512_cmplt_epi32_mask(way.depth, seam);
+            way.window = _mm512_mask_shldv_epi32(way.window, *active, way.behind, stride);
+            way.behind = _mm512_slli_epi32::<{ STRIDE as u32 }>(way.behind);
         }
+        bits += STRIDE;
     }
     // SAFETY: as above.
     unsafe { in_leaves(view, &ways[..vectors], slots) };
-    for (way, (keys, slots)) in ways
+    for (((way, active), keys), slots) in ways
         .iter()
-        .zip(keys.chunks(LANES).zip(slots.chunks_mut(LANES)))
+        .zip(active)
+        .zip(keys.chunks(LANES))
+        .zip(slots.chunks_mut(LANES))
     {
-        let deeper = tables(way.slot) & way.lanes;
-        if deeper != 0 {
-            let mut depths = [0u32; LANES];
-            // SAFETY: sixteen words of 32 bits.
-            unsafe { _mm512_storeu_si512(depths.as_mut_ptr().cast(), way.depth) };
-            for lane in (0..LANES).filter(|lane| deeper >> lane & 1 != 0) {
-                slots[lane] = view.finish(keys[lane], slots[lane], depths[lane] as u8);
-            }
+        for lane in (0..LANES).filter(|lane| active >> lane & 1 != 0) {
+            let begun = if way.inside >> lane & 1 != 0 {
+                view.bits
+            } else {
+                0
+            };
+            slots[lane] = view.finish(keys[lane], slots[lane], begun + bits);
         }
     }
 }
