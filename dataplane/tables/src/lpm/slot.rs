@@ -42,7 +42,7 @@ impl Slot {
 
     /// A table's offset is even, as those of all blocks are.
     pub(super) fn table(at: u32, stride: u8) -> Slot {
-        Slot(Self::LEADS | u32::from(stride - 1) << Self::STRIDE_FROM | at / 2)
+        Slot(Self::LEADS | u32::from(stride - 1) << Self::STRIDE_FROM | (at / 2))
     }
 
     pub(super) fn leaf(line: u32) -> Slot {

@@ -130,7 +130,7 @@ impl Store {
         if intervals.len() == 1 {
             return intervals[0].slot;
         }
-        let fits_above = |interval: &Interval| interval.start % (1 << STRIDE) == 0;
+        let fits_above = |interval: &Interval| interval.start.is_multiple_of(1 << STRIDE);
         if !leads_to_table
             && intervals.len() <= INTERVALS
             && depth != SEAM
