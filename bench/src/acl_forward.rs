@@ -6,7 +6,6 @@ use std::time::Instant;
 use rewire_compiler::Compiler;
 use rewire_dataplane::{GatewayConfig, VirtualGateway};
 use rewire_schema::model::{AclRow, InterfaceRow, Row, RowKey};
-use rewire_schema::state::Rows;
 use rewire_schema::types::AclDefault;
 use rewire_tables::acl::{AclDecision, AclScope};
 use rewire_tables::{AclIndex, AclRule, InterfaceIndex, TableOperation};
@@ -59,17 +58,19 @@ fn lab(count: Option<usize>) -> Result<Lab, Failure> {
     let mut configuration = with_router(with_routes(10_000))?;
     if count.is_some() {
         let acl = AclRow {
+            name: "guard".parse()?,
+            description: None,
             default_action: AclDefault::Allow,
-            ..AclRow::new("guard".parse()?)
+            marks: Default::default(),
         };
         configuration.insert(acl.into());
         let key = RowKey::Interface(("blue0".parse()?,));
-        let Some(Row::Interface(blue)) = configuration.find(&key)? else {
+        let Some(Row::Interface(blue)) = configuration.find(&key) else {
             return Err("there is no blue0".into());
         };
         let blue = InterfaceRow {
             acl_in: Some("guard".parse()?),
-            ..blue
+            ..*blue
         };
         configuration.insert(blue.into());
     }
