@@ -378,6 +378,19 @@ impl Error {
         self.sqlite_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
     }
 
+    /// Whether it is that something stored is not what it was when it was written.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Error::DigestMismatch { .. }
+                | Error::BrokenChain { .. }
+                | Error::Fold { .. }
+                | Error::Journal { .. }
+                | Error::Damaged { .. }
+        ) || self.is_malformed()
+            || self.sqlite_code() == Some(rusqlite::ErrorCode::NotADatabase)
+    }
+
     fn sqlite_code(&self) -> Option<rusqlite::ErrorCode> {
         match self {
             Error::Sqlite { source, .. } => source.sqlite_error_code(),
