@@ -221,7 +221,7 @@ fn an_import_is_checked_like_a_commit() {
     let mut s = session();
     {
         let mut store = rewire_configdb::Store::open(s.path("rewire.db")).unwrap();
-        let bad = "interfaces: {odd: {vpc: blue, port: 'null:odd', mac: '01:00:00:00:00:01'}}\nvpcs: {blue: {}}";
+        let bad = "vpcs: {blue: {routes: {0.0.0.0/0: {}, 10.0.0.0/8: {}}}}";
         let bad = rewire_schema::source::read_shape("bad", bad.as_bytes()).unwrap();
         let (base, now) = store.head_and_configuration().unwrap();
         let changeset = rewire_schema::Changeset::between(&now, &bad.configuration);
