@@ -188,7 +188,10 @@ fn bad_states_are_refused_by_name() {
         ("a row leaves", forge(&[&blue, &red, &gone, &first], 1)),
         ("an empty piece", forge(&[&blue, &nothing, &red, &first], 1)),
         ("no changeset", forge(&[&frame(STATE, b"junk"), &first], 1)),
-        ("at revision 0", forged(&at_zero, &[first.clone()], 1)),
+        (
+            "at revision 0",
+            forged(&at_zero, std::slice::from_ref(&first), 1),
+        ),
         (
             "in format 1",
             forged(&alone, &[blue.clone(), first.clone()], 1),
