@@ -17,7 +17,7 @@ use crate::state::State;
 
 /// Boxes, products of one range a field, up to which the rules of ACLs are compared with each other: so many of each ACL in a
 /// whole configuration, and of all together at a commit.
-pub(crate) const MOST_BOXES: usize = 4_000;
+pub(crate) const MOST_BOXES: usize = 2_000;
 
 /// The ACLs whose rules a change makes different: its own rows, and what rules name.
 pub(crate) fn acls_of_change(
