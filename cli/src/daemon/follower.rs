@@ -135,10 +135,14 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Takes all new revisions over.
+    /// Takes all new revisions over; none while what is stored is damaged.
     fn follow(&mut self) -> Result<(), Error> {
         let head = self.store.head()?;
         self.daemon.progress.saw_head(head);
+        if let Some(damage) = self.daemon.progress.damage() {
+            self.alarm(damage);
+            return Ok(());
+        }
         match self.revision() {
             None => self.whole()?,
             Some(revision) => {
