@@ -100,6 +100,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let (listener, endpoint) = endpoint::bind(&options.socket)?;
     let metrics = options.metrics.map(metrics::Metrics::bind).transpose()?;
     let end = signals::End::register().map_err(cannot_start)?;
+    let first = follower::read_first(Store::open(&options.store)?).map_err(cannot_start)?;
     let platform = platform::Platform::start(options)?;
     let (kicks, kicked) = mpsc::sync_channel(1);
     let daemon = Arc::new(Daemon {
@@ -142,7 +143,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             end.when_dropped().map_err(cannot_start)?,
         );
         let (follower_ends, endpoint_ends) = ends;
-        let mut follower = follower::Follower::new(&daemon, &platform.gateway, &feeds, store);
+        let mut follower =
+            follower::Follower::new(&daemon, &platform.gateway, &feeds, store, first);
         if let Some(((notes, notes_come), store)) = audited {
             follower.audited(notes);
             let daemon = &*daemon;
