@@ -41,7 +41,7 @@ pub(crate) struct Context {
         hide_short_help = true,
         value_hint = clap::ValueHint::FilePath
     )]
-    socket: Option<PathBuf>,
+    pub(crate) socket: Option<PathBuf>,
     /// The candidate to work on [default: your own, by your user name]
     #[arg(
         long,

@@ -19,6 +19,7 @@ mod failure;
 mod gateway;
 mod history;
 mod live;
+mod number;
 mod pager;
 mod replay;
 mod routes;

@@ -5,11 +5,11 @@ use std::hash::BuildHasher;
 use hashbrown::DefaultHashBuilder;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use rewire_schema::{Mismatch, Row, Table, Value};
+use rewire_schema::{Mismatch, Row, Table};
 
 use crate::error::JournalError;
-use crate::recorded::{RawChange, for_each_change};
-use crate::wire::{RawValue, Reader, put_value};
+use crate::recorded::{EncodedChange, decode_row, encode_row, for_each_encoded_change};
+use crate::wire::RawValue;
 
 /// The rows that encoded changesets lead to, each as the bytes that it is encoded in: no row is made. Equal rows have equal
 /// bytes, whichever model wrote them.
@@ -23,38 +23,49 @@ pub struct Fold {
     /// says what one of them was.
     from_nothing: bool,
     /// The number of the changeset that is followed.
-    number: u64,
+    number: u32,
     /// The keys of the rows that it removed.
     removed: Vec<Box<[u8]>>,
-    space: Space,
+    /// Where a row that is met is encoded.
+    met: Vec<u8>,
 }
 
 /// A row, or that there is none of this key.
 #[derive(Debug)]
 struct Held {
-    /// The table's number and the values in the order of the model's columns; where there is no row, those of the key.
+    /// As [`encode_row`] has them; where there is no row, those of its key.
     bytes: Box<[u8]>,
-    key_len: usize,
-    is_there: bool,
+    /// The hash of the key: a table that grows need not read it again.
+    hash: KeyHash,
+    key_len: u32,
     /// The number of the changeset that left it so.
-    number: u64,
+    number: u32,
+    is_there: bool,
+}
+
+/// Half a hash, so that what is held of a row is half a cache line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct KeyHash(u32);
+
+impl KeyHash {
+    fn of(hasher: &DefaultHashBuilder, key: &[u8]) -> KeyHash {
+        KeyHash((hasher.hash_one(key) >> 32) as u32)
+    }
+
+    /// The table takes its lowest and its highest bits.
+    fn spread(self) -> u64 {
+        u64::from(self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
 }
 
 impl Held {
     fn key(&self) -> &[u8] {
-        &self.bytes[..self.key_len]
+        &self.bytes[..self.key_len as usize]
     }
 
     fn row(&self) -> Option<&[u8]> {
         self.is_there.then_some(&*self.bytes)
     }
-}
-
-/// Memory that is used again for each change.
-#[derive(Debug, Default)]
-struct Space {
-    before: Vec<u8>,
-    after: Vec<u8>,
 }
 
 /// What was known of a row that somebody came upon.
@@ -86,7 +97,7 @@ impl Fold {
             from_nothing,
             number: 0,
             removed: Vec::new(),
-            space: Space::default(),
+            met: Vec::new(),
         }
     }
 
@@ -95,10 +106,11 @@ impl Fold {
     /// # Errors
     ///
     /// [`JournalError::Mismatch`] where it does not fit onto those before it. What [`decode`](crate::decode) refuses is
-    /// refused, but that values are not compared with what their columns take; see [`Recount`](crate::Recount).
+    /// refused, but that values are not compared with what their columns take, and texts may be no UTF-8; see
+    /// [`Recount`](crate::Recount).
     pub fn follow(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
-        self.number += 1;
-        for_each_change(bytes, |change| {
+        self.number = self.number.wrapping_add(1);
+        for_each_encoded_change(bytes, |change| {
             let malformed = |what| JournalError::Malformed {
                 offset: bytes.len(),
                 what,
@@ -107,8 +119,9 @@ impl Fold {
         })?;
         let hasher = &self.hasher;
         for key in self.removed.drain(..) {
-            let hash = hasher.hash_one(&*key);
-            if let Ok(held) = self.rows.find_entry(hash, |held| held.key() == &*key) {
+            let hash = KeyHash::of(hasher, &key);
+            let is_it = |held: &Held| held.hash == hash && held.key() == &*key;
+            if let Ok(held) = self.rows.find_entry(hash.spread(), is_it) {
                 held.remove();
             }
         }
@@ -118,7 +131,7 @@ impl Fold {
     /// Follows a change; the inner error is a rule of the encoding that it breaks.
     fn change(
         &mut self,
-        change: &RawChange<'_, '_>,
+        change: &EncodedChange<'_>,
     ) -> Result<Result<(), &'static str>, JournalError> {
         let Fold {
             rows,
@@ -126,29 +139,29 @@ impl Fold {
             from_nothing,
             number,
             removed,
-            space: Space { before, after },
+            ..
         } = self;
-        let mut key_len = 0;
-        for (values, bytes) in [(change.before, &mut *before), (change.after, &mut *after)] {
-            if let Some(values) = values {
-                key_len = encode_row(change.table, values.iter().copied(), bytes);
-            }
-        }
-        let is_there = change.after.is_some();
-        let now: &[u8] = match is_there {
-            true => after,
-            false => &before[..key_len],
+        let EncodedChange {
+            key_len,
+            before,
+            after,
+        } = *change;
+        let is_there = after.is_some();
+        let Some(now) = after.or(before.map(|row| &row[..key_len])) else {
+            return Ok(Ok(()));
         };
         let key = &now[..key_len];
+        let hash = KeyHash::of(hasher, key);
         let held = || Held {
             bytes: now.into(),
-            key_len,
+            hash,
+            key_len: key_len as u32,
             is_there,
             number: *number,
         };
-        let hash_of = |held: &Held| hasher.hash_one(held.key());
-        match rows.entry(hasher.hash_one(key), |held| held.key() == key, hash_of) {
-            Entry::Vacant(_) if *from_nothing && change.before.is_some() => {
+        let is_it = |held: &Held| held.hash == hash && held.key() == key;
+        match rows.entry(hash.spread(), is_it, |held| held.hash.spread()) {
+            Entry::Vacant(_) if *from_nothing && before.is_some() => {
                 return Err(mismatch(change, None));
             }
             Entry::Vacant(vacant) => drop(vacant.insert(held())),
@@ -156,7 +169,7 @@ impl Fold {
                 if occupied.get().number == *number {
                     return Ok(Err("a row is changed twice"));
                 }
-                if occupied.get().row() != change.before.map(|_| &**before) {
+                if occupied.get().row() != before {
                     return Err(mismatch(change, occupied.get().row()));
                 }
                 *occupied.get_mut() = held();
@@ -166,7 +179,7 @@ impl Fold {
             // It must be known until the changeset ends that it was there.
             removed.push(key.into());
         }
-        if change.before.is_some() && is_there && before == after {
+        if before == after {
             return Ok(Err("an update changes nothing"));
         }
         Ok(Ok(()))
@@ -179,11 +192,12 @@ impl Fold {
         table: Table,
         values: impl IntoIterator<Item = RawValue<'a>>,
     ) -> Met {
-        let row = &mut self.space.before;
+        let row = &mut self.met;
         let key_len = encode_row(table, values, row);
         let key = &row[..key_len];
-        let hash = self.hasher.hash_one(key);
-        match self.rows.find_entry(hash, |held| held.key() == key) {
+        let hash = KeyHash::of(&self.hasher, key);
+        let is_it = |held: &Held| held.hash == hash && held.key() == key;
+        match self.rows.find_entry(hash.spread(), is_it) {
             Ok(held) if held.get().row() == Some(row) => {
                 held.remove();
                 Met::AsExpected
@@ -219,45 +233,9 @@ impl Fold {
     }
 }
 
-/// Writes a row as [`Held`] has it over other bytes; gives how many are of its key.
-fn encode_row<'a>(
-    table: Table,
-    values: impl IntoIterator<Item = RawValue<'a>>,
-    out: &mut Vec<u8>,
-) -> usize {
-    out.clear();
-    out.extend((table as u16).to_le_bytes());
-    let mut key_len = 0;
-    for (value, column) in values.into_iter().zip(table.definition().columns) {
-        put_value(out, value);
-        if column.key {
-            key_len = out.len();
-        }
-    }
-    key_len
-}
-
-/// Reads what [`encode_row`] wrote.
-fn decode_row(bytes: &[u8]) -> Result<Row, JournalError> {
-    let mut reader = Reader::new(bytes);
-    let number = usize::from(u16::from_le_bytes(reader.array()?));
-    let table = Table::ALL
-        .get(number)
-        .ok_or_else(|| reader.malformed("there is no such table"))?;
-    let mut values = Vec::new();
-    while !reader.is_empty() {
-        values.push(reader.raw()?.into());
-    }
-    Ok(Row::from_values(*table, &values)?)
-}
-
-fn mismatch(change: &RawChange<'_, '_>, found: Option<&[u8]>) -> JournalError {
-    let expected = || {
-        let values = change.before?;
-        let values: Vec<Value> = values.iter().copied().map(Value::from).collect();
-        Some(Row::from_values(change.table, &values).map_err(JournalError::from))
-    };
-    let both = expected().transpose().and_then(|expected| {
+fn mismatch(change: &EncodedChange<'_>, found: Option<&[u8]>) -> JournalError {
+    let expected = change.before.map(decode_row).transpose();
+    let both = expected.and_then(|expected| {
         let found = found.map(decode_row).transpose()?;
         Ok(Mismatch {
             expected: expected.map(Box::new),
@@ -276,7 +254,7 @@ mod tests {
     use super::*;
     use crate::{Recount, StateDigest, encode};
     use proptest::prelude::*;
-    use rewire_schema::{Change, Changeset, Configuration, testing};
+    use rewire_schema::{Change, Changeset, Configuration, Value, testing};
 
     /// A random walk: some changesets, each on what the last one leads to.
     fn walk() -> impl Strategy<Value = Vec<Changeset>> {

@@ -4,7 +4,7 @@
 use rewire_schema::{Change, Row, Table, TableDefinition, Value};
 
 use crate::error::JournalError;
-use crate::wire::{RawValue, Reader};
+use crate::wire::{RawValue, Reader, put_value};
 
 pub(crate) const FORMAT: u8 = 1;
 
@@ -18,6 +18,8 @@ pub(crate) struct RecordedTable {
     definition: &'static TableDefinition,
     /// For each recorded column, its place in the model's table.
     pub(crate) columns: Vec<usize>,
+    /// Whether that is the model's order.
+    is_in_order: bool,
 }
 
 impl RecordedTable {
@@ -53,7 +55,9 @@ impl RecordedTable {
                 column,
             });
         }
+        let is_in_order = columns.iter().enumerate().all(|(at, place)| at == *place);
         Ok(RecordedTable {
+            is_in_order,
             table,
             definition,
             columns,
@@ -96,6 +100,39 @@ impl RecordedTable {
             }
             _ => Err(reader.malformed(UNKNOWN_TAG)),
         }
+    }
+
+    /// Reads the values of a row, in the order of the model's columns.
+    fn read_row<'a>(
+        &self,
+        reader: &mut Reader<'a>,
+        row: &mut Vec<RawValue<'a>>,
+    ) -> Result<(), JournalError> {
+        row.clear();
+        row.resize(self.definition.columns.len(), RawValue::Null);
+        for place in &self.columns {
+            row[*place] = reader.raw()?;
+        }
+        Ok(())
+    }
+
+    /// Copies a row whose values are in order: what [`encode_row`] makes of them.
+    fn copy_row(&self, reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<usize, JournalError> {
+        begin_row(self.table, out);
+        let start = *reader;
+        let keys = self.definition.key_len();
+        for _ in 0..keys {
+            reader.skip_value()?;
+        }
+        let key_len = out.len() + reader.since(start).len();
+        for _ in keys..self.columns.len() {
+            reader.skip_value()?;
+        }
+        out.extend_from_slice(reader.since(start));
+        for _ in self.columns.len()..self.definition.columns.len() {
+            put_value(out, RawValue::Null);
+        }
+        Ok(key_len)
     }
 
     /// Reads the columns that an update changes: `read` takes the value of each, which goes to this place in the row.
@@ -199,11 +236,7 @@ pub(crate) fn for_each_change<'a>(
             .get(index)
             .ok_or_else(|| reader.malformed(NO_TABLE))?;
         let tag = reader.byte()?;
-        row.clear();
-        row.resize(table.definition.columns.len(), RawValue::Null);
-        for place in &table.columns {
-            row[*place] = reader.raw()?;
-        }
+        table.read_row(&mut reader, &mut row)?;
         let (before, after) = match tag {
             INSERT => (None, Some(&row)),
             DELETE => (Some(&row), None),
@@ -228,4 +261,98 @@ pub(crate) fn for_each_change<'a>(
         return Err(reader.malformed(TRAILING));
     }
     Ok(())
+}
+
+/// A change as the bytes of its rows; see [`encode_row`].
+pub(crate) struct EncodedChange<'r> {
+    /// How many bytes of either row are its key.
+    pub(crate) key_len: usize,
+    pub(crate) before: Option<&'r [u8]>,
+    pub(crate) after: Option<&'r [u8]>,
+}
+
+/// Goes through the changes of an encoded changeset as [`for_each_change`] does, but gives rows as bytes. Where columns were
+/// recorded in the model's order, which they are unless the model has changed, these are copied, and texts are not looked
+/// at: not even whether they are UTF-8.
+pub(crate) fn for_each_encoded_change(
+    bytes: &[u8],
+    mut visit: impl FnMut(EncodedChange<'_>) -> Result<(), JournalError>,
+) -> Result<(), JournalError> {
+    let mut reader = Reader::new(bytes);
+    let tables = read_tables(&mut reader)?;
+    let (mut before, mut after, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..reader.count()? {
+        let index = reader.index()?;
+        let table = tables
+            .get(index)
+            .ok_or_else(|| reader.malformed(NO_TABLE))?;
+        let tag = reader.byte()?;
+        let start = reader;
+        let key_len = match table.is_in_order && tag != UPDATE {
+            true => table.copy_row(&mut reader, &mut before)?,
+            false => {
+                table.read_row(&mut reader, &mut values)?;
+                encode_row(table.table, values.iter().copied(), &mut before)
+            }
+        };
+        let (before, after) = match tag {
+            INSERT => (None, Some(&*before)),
+            DELETE => (Some(&*before), None),
+            UPDATE => {
+                table.read_changed(&mut reader, |reader, place| {
+                    values[place] = reader.raw()?;
+                    Ok(())
+                })?;
+                encode_row(table.table, values.iter().copied(), &mut after);
+                (Some(&*before), Some(&*after))
+            }
+            _ => return Err(start.malformed(UNKNOWN_TAG)),
+        };
+        visit(EncodedChange {
+            key_len,
+            before,
+            after,
+        })?;
+    }
+    if !reader.is_empty() {
+        return Err(reader.malformed(TRAILING));
+    }
+    Ok(())
+}
+
+/// Writes a row over other bytes, so that equal rows have equal bytes, whichever model wrote them: the table's number and
+/// the values in the order of the model's columns. Gives how many bytes are of its key, which comes first.
+pub(crate) fn encode_row<'a>(
+    table: Table,
+    values: impl IntoIterator<Item = RawValue<'a>>,
+    out: &mut Vec<u8>,
+) -> usize {
+    begin_row(table, out);
+    let mut key_len = 0;
+    for (value, column) in values.into_iter().zip(table.definition().columns) {
+        put_value(out, value);
+        if column.key {
+            key_len = out.len();
+        }
+    }
+    key_len
+}
+
+fn begin_row(table: Table, out: &mut Vec<u8>) {
+    out.clear();
+    out.extend((table as u16).to_le_bytes());
+}
+
+/// Reads what [`encode_row`] wrote.
+pub(crate) fn decode_row(bytes: &[u8]) -> Result<Row, JournalError> {
+    let mut reader = Reader::new(bytes);
+    let number = usize::from(u16::from_le_bytes(reader.array()?));
+    let table = Table::ALL
+        .get(number)
+        .ok_or_else(|| reader.malformed(NO_TABLE))?;
+    let mut values = Vec::new();
+    while !reader.is_empty() {
+        values.push(reader.raw()?.into());
+    }
+    Ok(Row::from_values(*table, &values)?)
 }

@@ -114,8 +114,8 @@ impl Recount {
 /// common: a value that is the last one of its column again is not looked at twice.
 #[derive(Debug, Default)]
 struct Spelling {
-    /// For each column of each table, the last value that was good.
-    good: Vec<Vec<Option<Value>>>,
+    /// For each column of each table, the last text that was good.
+    good: Vec<Vec<String>>,
 }
 
 impl Spelling {
@@ -126,10 +126,18 @@ impl Spelling {
             self.good.resize(number + 1, Vec::new());
         }
         let good = &mut self.good[number];
-        good.resize(definition.columns.len(), None);
+        good.resize(definition.columns.len(), String::new());
         for ((value, column), good) in values.iter().zip(definition.columns).zip(good) {
-            if good.as_ref().is_some_and(|good| value.is(good)) {
-                continue;
+            if let RawValue::Text(text) = value {
+                // At first, none was good.
+                if text == good && !good.is_empty() {
+                    continue;
+                }
+                if (column.is_canonical_text)(text) {
+                    good.clear();
+                    good.push_str(text);
+                    continue;
+                }
             }
             let value = Value::from(*value);
             let canonical = (column.canonical)(&value).map_err(|reason| RowError::Value {
@@ -145,7 +153,6 @@ impl Spelling {
                     canonical,
                 });
             }
-            *good = Some(value);
         }
         match values.last() {
             None | Some(RawValue::Null) => Ok(()),

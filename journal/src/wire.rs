@@ -45,13 +45,6 @@ pub enum RawValue<'a> {
     Text(&'a str),
 }
 
-impl RawValue<'_> {
-    /// Whether it is spelled as this value is.
-    pub(crate) fn is(self, value: &Value) -> bool {
-        self == RawValue::from(value)
-    }
-}
-
 impl From<RawValue<'_>> for Value {
     fn from(value: RawValue<'_>) -> Self {
         match value {
@@ -98,6 +91,7 @@ impl<'a> Reader<'a> {
         Reader { bytes, offset: 0 }
     }
 
+    #[cold]
     pub(crate) fn malformed(&self, what: &'static str) -> JournalError {
         JournalError::Malformed {
             offset: self.offset,
@@ -121,20 +115,40 @@ impl<'a> Reader<'a> {
 
     fn take(&mut self, len: usize) -> Result<&'a [u8], JournalError> {
         let rest = &self.bytes[self.offset..];
-        let taken = rest.get(..len).ok_or(JournalError::Truncated {
-            offset: self.bytes.len(),
-        })?;
+        let taken = rest.get(..len).ok_or_else(|| self.truncated())?;
         self.offset += len;
         Ok(taken)
     }
 
-    pub(crate) fn byte(&mut self) -> Result<u8, JournalError> {
-        Ok(self.take(1)?[0])
+    #[cold]
+    fn truncated(&self) -> JournalError {
+        JournalError::Truncated {
+            offset: self.bytes.len(),
+        }
     }
 
+    #[inline]
+    pub(crate) fn byte(&mut self) -> Result<u8, JournalError> {
+        let byte = self
+            .bytes
+            .get(self.offset)
+            .ok_or_else(|| self.truncated())?;
+        self.offset += 1;
+        Ok(*byte)
+    }
+
+    #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, JournalError> {
-        let mut value = 0u64;
-        for shift in (0..).step_by(7) {
+        // Most are lengths of short texts, and small numbers.
+        match self.byte()? {
+            byte @ ..0x80 => Ok(byte.into()),
+            first => self.long_varint(first),
+        }
+    }
+
+    fn long_varint(&mut self, first: u8) -> Result<u64, JournalError> {
+        let mut value = u64::from(first & 0x7f);
+        for shift in (7..).step_by(7) {
             let byte = self.byte()?;
             let bits = u64::from(byte & 0x7f);
             if shift > 63 || (shift == 63 && bits > 1) {
@@ -142,7 +156,7 @@ impl<'a> Reader<'a> {
             }
             value |= bits << shift;
             if byte & 0x80 == 0 {
-                if byte == 0 && shift > 0 {
+                if byte == 0 {
                     return Err(self.malformed("a number is longer than it needs to be"));
                 }
                 return Ok(value);
@@ -165,9 +179,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn count(&mut self) -> Result<usize, JournalError> {
         let count = self.index()?;
         if count > self.remaining() {
-            return Err(JournalError::Truncated {
-                offset: self.bytes.len(),
-            });
+            return Err(self.truncated());
         }
         Ok(count)
     }

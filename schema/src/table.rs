@@ -116,6 +116,8 @@ pub struct ColumnDefinition {
     /// Reads a stored value, and writes it as it is stored; the error says what was expected and what was found. Another
     /// value than the given one has the same meaning, and is never stored.
     pub canonical: fn(&Value) -> Result<Value, String>,
+    /// Whether a text is canonical: what the function above says, without making a value.
+    pub is_canonical_text: fn(&str) -> bool,
 }
 
 /// A stored value, read and written again.
@@ -138,6 +140,7 @@ impl ColumnDefinition {
             key: false,
             target: None,
             canonical: canonical::<T>,
+            is_canonical_text: T::is_stored_as,
         }
     }
 

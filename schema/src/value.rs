@@ -260,6 +260,24 @@ pub trait Column: Sized {
     fn to_value(&self) -> Value;
     /// Reads a stored value back; the error says what was expected.
     fn from_value(value: &Value) -> Result<Self, String>;
+    /// Whether a text is a stored value, in its canonical form.
+    fn is_stored_as(text: &str) -> bool {
+        let value = Value::Text(text.to_owned());
+        Self::from_value(&value).is_ok_and(|read| read.to_value() == value)
+    }
+}
+
+/// Whether something is written as this text. Makes no other text of it.
+pub(crate) fn is_written(shown: impl fmt::Display, text: &str) -> bool {
+    struct Rest<'a>(&'a str);
+    impl fmt::Write for Rest<'_> {
+        fn write_str(&mut self, piece: &str) -> fmt::Result {
+            self.0 = self.0.strip_prefix(piece).ok_or(fmt::Error)?;
+            Ok(())
+        }
+    }
+    let mut rest = Rest(text);
+    fmt::write(&mut rest, format_args!("{shown}")).is_ok() && rest.0.is_empty()
 }
 
 impl<T: Column> Column for Option<T> {
@@ -274,6 +292,9 @@ impl<T: Column> Column for Option<T> {
             Value::Null => Ok(None),
             value => T::from_value(value).map(Some),
         }
+    }
+    fn is_stored_as(text: &str) -> bool {
+        T::is_stored_as(text)
     }
 }
 
@@ -332,6 +353,10 @@ macro_rules! text_column {
                     $crate::value::Value::Text(text) => text.parse().map_err(|e| format!("{e}")),
                     other => Err(format!("expected text, found {other}")),
                 }
+            }
+            fn is_stored_as(text: &str) -> bool {
+                text.parse::<Self>()
+                    .is_ok_and(|read| $crate::value::is_written(read, text))
             }
         }
     };

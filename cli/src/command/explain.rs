@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::failure::{Code, Failure};
 use crate::history::first_line;
 use crate::when;
+use crate::number::whole_number;
 
 /// Say why the gateway's tables hold what they hold: the rows that an entry comes from, and who last changed each
 ///
@@ -47,6 +48,7 @@ enum What {
         /// Its name
         name: Name,
         /// The rule's sequence number
+        #[arg(value_parser = whole_number::<u32>)]
         sequence: Option<u32>,
     },
     /// Rules of NAT and pools of this name

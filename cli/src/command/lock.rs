@@ -5,6 +5,7 @@ use super::Author;
 use crate::answer::Answer;
 use crate::context::Context;
 use crate::failure::{Code, Failure};
+use crate::number::whole_number;
 
 /// Keep everybody else from committing
 ///
@@ -16,7 +17,7 @@ pub(crate) struct Lock {
     #[arg(short, long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     message: String,
     /// The process that the lock ends with [default: the shell or the script that runs this]
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", value_parser = whole_number::<u32>)]
     pid: Option<u32>,
     #[command(flatten)]
     author: Author,

@@ -4,6 +4,7 @@ use crate::answer::Answer;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::history;
+use crate::number::whole_number;
 use crate::selection::PathWords;
 
 /// List the revisions, the newest first
@@ -13,10 +14,10 @@ use crate::selection::PathWords;
 #[derive(clap::Args)]
 pub(crate) struct Log {
     /// How many
-    #[arg(short, long, value_name = "COUNT", default_value_t = 20)]
+    #[arg(short, long, value_name = "COUNT", default_value_t = 20, value_parser = whole_number::<usize>)]
     number: usize,
     /// Only those before this revision
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole_number::<u64>)]
     before: Option<u64>,
     #[command(flatten)]
     path: PathWords,

@@ -12,6 +12,7 @@ use crate::document;
 use crate::failure::{Code, Failure};
 use crate::replay::Replay as Player;
 use crate::replay::capture::{CaptureError, Merged, Output};
+use crate::number::whole_number;
 
 /// Play captures through a configuration, without a gateway
 ///
@@ -23,7 +24,7 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "FILE", conflicts_with = "revision")]
     document: Option<PathBuf>,
     /// Take this revision of the store [default: the last one]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole_number::<u64>)]
     revision: Option<u64>,
     /// Frames that come in by an interface, from a pcap file; several are merged by time
     #[arg(long = "in", value_name = "INTERFACE=PCAP", required = true)]

@@ -6,6 +6,7 @@ use crate::answer::Answer;
 use crate::context::Context;
 use crate::daemon::{self, Options};
 use crate::failure::Failure;
+use crate::number::whole_number_in;
 
 /// Run the gateway: forward packets as the store's last revision says, and follow it
 ///
@@ -18,13 +19,13 @@ pub(crate) struct Run {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9474", value_parser = metrics_address)]
     metrics: Metrics,
     /// Threads that forward packets
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = whole_number_in(1u16..=64))]
     workers: u16,
     /// Do without hugepages, even where there are some
     #[arg(long)]
     no_huge: bool,
     /// Packet buffers, of 10 KiB each
-    #[arg(long, value_name = "N", default_value_t = 16384, value_parser = clap::value_parser!(u32).range(1024..=1_048_576))]
+    #[arg(long, value_name = "N", default_value_t = 16384, value_parser = whole_number_in(1024u32..=1_048_576))]
     mempool_buffers: u32,
     /// Open no port: everything works, and no packet comes in
     #[arg(long = "virtual")]

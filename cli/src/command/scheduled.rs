@@ -9,6 +9,7 @@ use crate::history::first_line;
 use crate::terminal::clean;
 use crate::view;
 use crate::when;
+use crate::number::whole_number;
 
 /// List the commits that wait for their time, or cancel one
 ///
@@ -17,7 +18,7 @@ use crate::when;
 #[derive(clap::Args)]
 pub(crate) struct Scheduled {
     /// Take the commit of this number away
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = whole_number::<u64>)]
     cancel: Option<u64>,
 }
 

@@ -51,8 +51,11 @@ fn no_gateway(context: &Context, socket: &std::path::Path) -> Failure {
     let failure = Failure::new(Code::NoGateway, message)
         .help("start one with `rewire run`, or name its socket with --socket");
     let seen = Administration::default();
-    let Ok(store) = context.open() else {
-        return failure;
+    let store = match context.open() {
+        Ok(store) => store,
+        // The socket is beside the store: what is wrong with that says more.
+        Err(no_store) if context.socket.is_none() => return no_store,
+        Err(_) => return failure,
     };
     if seen.look(&store).is_err() {
         return failure;

@@ -1,6 +1,6 @@
 //! The verbs of editing on the command line: each takes the candidate, edits it, and saves it.
 
-use rewire_schema::edit::Command;
+use rewire_schema::edit::{Command, Node};
 
 use crate::answer::Answer;
 use crate::context::Context;
@@ -30,5 +30,17 @@ pub(crate) fn run(
     let mut editing = Editing::open(context, &store)?;
     let outcome = editing.apply(&store, &command)?.map_err(wrong)?;
     editing.save(&mut store, author)?;
+    if let Command::Annotate(target, Some(note)) = &command
+        && let Node::Object(object) = target.node()
+        && object
+            .fields
+            .iter()
+            .any(|field| field.name == note.as_str())
+    {
+        let path = target.path();
+        context.note(&format!(
+            "note: \"{note}\" is the note of {path} now; one of its field {note} goes behind it"
+        ));
+    }
     Ok(editing.answer(context, &outcome))
 }
