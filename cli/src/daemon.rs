@@ -4,6 +4,7 @@
 //! | thread | does |
 //! |---|---|
 //! | main | starts the others, waits for a signal, ends them in order |
+//! | first read | reads the last revision at the start, while ports are made ready, and ends |
 //! | [`follower`] | reads the journal, compiles, hands over to the gateway's manager |
 //! | [`endpoint`] | takes connections; each has a thread of its own, in a bounded number |
 //! | [`metrics`] | answers scrapes |
