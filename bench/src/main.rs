@@ -5,6 +5,7 @@
 //! is measured. Costs: lower is better.
 
 mod acl;
+mod acl_forward;
 mod acl_rules;
 mod cold_start;
 mod commit_durable;
@@ -154,6 +155,11 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "acl",
         about: "the first of 10,000 rules that a packet matches, in batches of 64, beside DPDK's rte_acl",
         run: acl::run,
+    },
+    Benchmark {
+        name: "acl-forward",
+        about: "a packet through the whole graph past 10,000 rules that decide about packets, in bursts of 64, beside 10 rules",
+        run: acl_forward::run,
     },
     Benchmark {
         name: "forward4",

@@ -47,8 +47,6 @@ fn touches_intents(changeset: &Changeset) -> bool {
             change.row(),
             Row::Conntrack(_)
                 | Row::Neighbor(_)
-                | Row::AddressSet(_)
-                | Row::Service(_)
                 | Row::Policer(_)
                 | Row::Shaper(_)
                 | Row::Exporter(_)

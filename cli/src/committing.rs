@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Zoned;
 use rewire_configdb::{Candidate, CommitRequest, Committed, Counts, Store};
 use rewire_schema::Changeset;
 use rewire_schema::edit::Edits;
@@ -14,7 +15,7 @@ use crate::edit;
 use crate::failure::{Code, Failure};
 use crate::live::{self, Wait};
 use crate::view::{self, milliseconds, nanoseconds, revisions};
-use crate::when::{self, Span};
+use crate::when::{self, Moment, Span};
 
 /// The most objects that are not complete that are named.
 const MOST_NAMED: usize = 10;
@@ -93,6 +94,39 @@ pub(crate) fn commit(
             }
             result
         },
+    ))
+}
+
+/// Puts a commit off that would be let through now.
+pub(crate) fn schedule(
+    context: &Context,
+    mut store: Store,
+    request: CommitRequest<'_>,
+    moment: Moment,
+) -> Result<Answer, Failure> {
+    let now = Zoned::now();
+    let at = moment.microseconds(&now).ok_or_else(|| {
+        Failure::new(
+            Code::WrongArguments,
+            "there is no such time in the calendar",
+        )
+    })?;
+    if at <= now.timestamp().as_microsecond() {
+        let message = format!("{} is in the past", when::local(at));
+        return Err(
+            Failure::new(Code::WrongArguments, message).help("without --at it is committed now")
+        );
+    }
+    store.check(request, &mut checker::checker())?;
+    let id = store.schedule(request, at)?;
+    Ok(context.done(
+        || {
+            format!(
+                "scheduled commit {id} at {}: `rewire scheduled` lists it\n",
+                when::local(at)
+            )
+        },
+        || json!({ "scheduled": id, "at": when::utc(at) }),
     ))
 }
 

@@ -9,6 +9,7 @@
 //! | [`endpoint`] | takes connections; each has a thread of its own, in a bounded number |
 //! | [`metrics`] | answers scrapes |
 //! | [`audit`] | compares what commits have made of the tables with a whole compile, now and then |
+//! | [`scrub`] | recounts what is stored, now and then |
 //! | feed | hears routing daemons ([`rewire_feed::Feeds`]) |
 
 pub(crate) mod administration;
@@ -23,6 +24,7 @@ mod progress;
 mod protocol;
 pub(crate) mod route_sources;
 pub(crate) mod routes;
+mod scrub;
 mod service;
 mod signals;
 pub(crate) mod status;
@@ -33,7 +35,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::{self, Scope, ScopedJoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rewire_configdb::Store;
 use rewire_dataplane::{RouteTable, Shared};
@@ -56,6 +58,8 @@ pub(crate) struct Options {
     pub(crate) virtual_ports: bool,
     /// Whether the tables are audited.
     pub(crate) audit: bool,
+    /// How long to wait between two recounts of what is stored.
+    pub(crate) scrub_every: Duration,
     /// What to log.
     pub(crate) log: String,
     /// Whether the log gets colours.
@@ -97,6 +101,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         true => Some((audit::notes(), Store::open(&options.store)?)),
         false => None,
     };
+    let scrubbed = Store::open(&options.store)?;
     let _lock = lock::StoreLock::take(&path)?;
     let (listener, endpoint) = endpoint::bind(&options.socket)?;
     let metrics = options.metrics.map(metrics::Metrics::bind).transpose()?;
@@ -158,6 +163,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             follower.run(&kicked);
         })?;
         let (daemon, connections) = (&*daemon, &connections);
+        start(scope, "scrub", move || {
+            scrub::run(daemon, &scrubbed, options.scrub_every)
+        })?;
         start(scope, "socket", move || {
             let _ends = endpoint_ends;
             endpoint::serve(scope, daemon, connections, listener, &stop_hears);

@@ -297,6 +297,10 @@ impl From<Error> for Failure {
                 Ok(refusal) => return (*refusal).into(),
                 Err(source) => Error::Refused(source),
             },
+            Error::Unusable { revision, source } => match source.downcast::<Refusal>() {
+                Ok(refusal) => return unusable(revision, &refusal.0),
+                Err(source) => Error::Unusable { revision, source },
+            },
             Error::Dangling(dangling) => {
                 return Failure::Problems {
                     code: Code::DanglingReference,
@@ -322,6 +326,32 @@ impl From<Error> for Failure {
             None => failure,
         }
     }
+}
+
+/// What keeps the last revision of a journal file from being used.
+fn unusable(revision: u64, problems: &[Problem]) -> Failure {
+    let mut texts: Vec<String> = problems
+        .iter()
+        .take(MOST_SHOWN)
+        .map(Problem::to_string)
+        .collect();
+    if problems.len() > MOST_SHOWN {
+        texts.push(format!("and {} more", problems.len() - MOST_SHOWN));
+    }
+    let message = format!(
+        "revision {revision}, the last one of the journal file, is refused: {}",
+        texts.join("; ")
+    );
+    let problems = problems.iter();
+    let problems: Value = problems
+        .map(|p| problem(&p.path, &p.message, &p.help, json!({})))
+        .collect();
+    Failure::new(Code::Refused, message)
+        .help(
+            "`rewire journal export --to N`, where the file comes from, leaves later revisions out",
+        )
+        .detail("revision", revision)
+        .detail("problems", problems)
 }
 
 fn code_of(error: &Error) -> Code {
@@ -356,7 +386,7 @@ fn code_of(error: &Error) -> Code {
         Error::Dangling(_) => Code::DanglingReference,
         Error::Duplicate { .. } => Code::DuplicateValue,
         Error::Check { .. } => Code::BadValue,
-        Error::Refused(_) => Code::Refused,
+        Error::Refused(_) | Error::Unusable { .. } => Code::Refused,
         Error::DigestMismatch { .. }
         | Error::BrokenChain { .. }
         | Error::Fold { .. }
@@ -386,7 +416,7 @@ fn help_for(error: &Error) -> Option<&'static str> {
         Error::NothingToCommit => "nothing differs from the running revision",
         Error::NoSuchRevision { .. } => "`rewire log` lists them",
         Error::Incomplete { .. } => {
-            "import it where the store is that it goes on from, or export it all"
+            "import it where the store is that it goes on from, or export it without --from"
         }
         Error::Gap { .. } => {
             "export from the revision on that is missing here: `rewire journal export --from N`"
@@ -428,6 +458,7 @@ fn details(failure: Failure, error: &Error) -> Failure {
         | Error::Diverged { revision }
         | Error::NotReplayed { revision, .. }
         | Error::NewerEntry { revision, .. }
+        | Error::Unusable { revision, .. }
         | Error::Fold { revision, .. } => failure.detail("revision", *revision),
         _ => failure,
     }

@@ -109,6 +109,42 @@ fn a_commit_waits_for_its_time() {
 }
 
 #[test]
+fn a_rewind_waits_for_its_time() {
+    let mut s = session();
+    s.quietly(&["commit", "--load", "ab.yaml"]);
+    s.rewire(&["rewind", "-1", "--at", "+2h", "-m", "back tonight"]);
+    s.rewire(&["scheduled"]);
+    time_passes(&s);
+    s.rewire(&["scheduled"]);
+    s.rewire(&["log"]);
+    s.rewire(&["diff", "1", "3"]);
+    assert_transcript!(s);
+}
+
+/// What others committed since stays; where they changed the same, it is refused.
+#[test]
+fn a_rewind_whose_time_comes_undoes_nothing_that_came_later() {
+    let mut s = session();
+    s.quietly(&["commit", "--load", "ab.yaml"]);
+    s.rewire(&["rewind", "1", "--at", "+2h", "--confirm"]);
+    s.quietly(&["set", "vpcs.later.description", "not yet there"]);
+    s.quietly(&["commit", "-m", "meanwhile"]);
+    time_passes(&s);
+    s.rewire(&["scheduled"]);
+    s.rewire(&["diff", "2", "running"]);
+    s.rewire(&["confirm"]);
+    s.rewire(&["rewind", "2", "--at", "+2h", "-m", "and again"]);
+    s.quietly(&["delete", "vpcs.later"]);
+    s.quietly(&["commit", "-m", "the same"]);
+    s.quietly(&["set", "vpcs.b.description", "theirs"]);
+    s.quietly(&["commit", "-m", "and more"]);
+    time_passes(&s);
+    s.rewire(&["scheduled"]);
+    s.rewire(&["log"]);
+    assert_transcript!(s);
+}
+
+#[test]
 fn what_is_refused_when_its_time_comes_stays_until_it_is_cancelled() {
     let mut s = session();
     s.write("mine.yaml", "vpcs: {a: {description: mine}}");
@@ -142,6 +178,7 @@ fn times_that_are_none_are_refused() {
         &["commit", "--confirm", "ten minutes"],
         &["commit", "--confirm", "10"],
         &["commit", "--confirm=0s"],
+        &["rewind", "0", "--at", "2001-01-01T00:00"],
     ] {
         assert_eq!(s.rewire(arguments), 2, "{arguments:?}");
     }

@@ -192,3 +192,69 @@ fn the_journal_goes_into_a_file_and_out_again() {
     settings.add_filter(r"at byte \d+", "at byte [BYTE]");
     settings.bind(|| insta::assert_snapshot!(s.transcript()));
 }
+
+/// A store that is lost, and made again of what was exported after it was pruned.
+#[test]
+fn a_pruned_store_is_made_again_of_its_export() {
+    let mut s = session();
+    s.rewire(&["journal", "prune", "2"]);
+    s.rewire(&["journal", "export", "pruned.journal"]);
+    s.rewire(&["journal", "export", "end.journal", "--from", "4"]);
+    s.rewire(&["journal", "import", "end.journal", "--store", "copy.db"]);
+    s.rewire(&["journal", "import", "pruned.journal", "--store", "copy.db"]);
+    s.rewire(&["journal", "verify", "--store", "copy.db"]);
+    s.rewire(&["log", "--store", "copy.db"]);
+    s.quietly(&["journal", "export", "again.journal", "--store", "copy.db"]);
+    let read = |name| std::fs::read(s.path(name)).unwrap();
+    assert!(read("pruned.journal") == read("again.journal"));
+    s.rewire(&["diff", "2", "3", "--store", "copy.db"]);
+    s.rewire(&["rewind", "2", "--store", "copy.db"]);
+    s.rewire(&["rewind", "1", "--store", "copy.db"]);
+    s.rewire(&["journal", "import", "pruned.journal", "--store", "copy.db"]);
+    let settings = s.settings();
+    settings.bind(|| insta::assert_snapshot!(s.transcript()));
+}
+
+/// A journal whose chain is good, and whose last state no gateway can use: another program's.
+#[test]
+fn an_import_is_checked_like_a_commit() {
+    let mut s = session();
+    {
+        let mut store = rewire_configdb::Store::open(s.path("rewire.db")).unwrap();
+        let bad = "vpcs: {blue: {routes: {0.0.0.0/0: {}, 10.0.0.0/8: {}}}}";
+        let bad = rewire_schema::source::read_shape("bad", bad.as_bytes()).unwrap();
+        let (base, now) = store.head_and_configuration().unwrap();
+        let changeset = rewire_schema::Changeset::between(&now, &bad.configuration);
+        let request = rewire_configdb::CommitRequest::new(base, &changeset, "eve", "elsewhere");
+        store
+            .commit(request, &mut rewire_configdb::Unchecked)
+            .unwrap();
+    }
+    s.rewire(&["journal", "export", "all.journal"]);
+    s.rewire(&["journal", "export", "good.journal", "--to", "-1"]);
+    assert_eq!(
+        s.rewire(&["journal", "import", "all.journal", "--store", "copy.db"]),
+        2
+    );
+    assert!(!s.path("copy.db").exists());
+    s.rewire(&["journal", "import", "good.journal", "--store", "copy.db"]);
+    assert_eq!(
+        s.rewire(&["journal", "import", "all.journal", "--store", "copy.db"]),
+        2
+    );
+    s.rewire(&[
+        "--json",
+        "journal",
+        "import",
+        "all.journal",
+        "--store",
+        "copy.db",
+    ]);
+    s.rewire(&["journal", "verify", "--store", "copy.db"]);
+    // Once it is history, it is.
+    s.quietly(&["rewind", "-1"]);
+    s.quietly(&["journal", "export", "later.journal"]);
+    s.rewire(&["journal", "import", "later.journal", "--store", "copy.db"]);
+    let settings = s.settings();
+    settings.bind(|| insta::assert_snapshot!(s.transcript()));
+}

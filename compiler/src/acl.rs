@@ -13,12 +13,10 @@ use rewire_schema::types::{self, Addresses, Name, Ports, Protocol};
 use rewire_tables::acl::{
     AclAction, AclDecision, AclDefault, AclScope, AddressRanges, PacketPattern, PortRange,
 };
-use rewire_tables::{Acl, AclIndex, AclKey, AclRule, TableOperation};
+use rewire_tables::{AclIndex, AclKey, AclRule, TableOperation};
 
-use crate::Compiler;
-use crate::derive::{Derivation, Derived, derive, path, unknown};
+use crate::derive::{Derivation, Derived, path, unknown};
 use crate::entity::Entity;
-use crate::entries::Entries;
 use crate::error::CompileError;
 use crate::references::{Key, Link};
 use crate::state::{members_of, rule_addresses_of, service_entries_of};
@@ -217,35 +215,4 @@ fn patterns(upper: &Upper<'_>) -> impl Iterator<Item = PacketPattern> + use<> {
         source_ports: source_ports.clone(),
         destination_ports: destination_ports.clone(),
     })
-}
-
-impl Compiler {
-    /// The rules of an ACL that no packet can reach, each with the rules before it that take its packets, by their sequence
-    /// numbers, in order. A rule for which that would take too long to tell is left out. Cost: each rule, times the rules
-    /// before it.
-    pub fn shadowed_rules(&self, acl: &Name) -> Vec<(u32, Vec<u32>)> {
-        let rules = self.state.configuration.acl_rule.range((acl.clone(), 0)..);
-        let rules = rules
-            .map(|((name, sequence), _)| (name, *sequence))
-            .take_while(|(name, _)| *name == acl);
-        let entities: Vec<Entity> = rules
-            .map(|(name, sequence)| Entity::AclRule(name.clone(), sequence))
-            .collect();
-        // A state that the compiler holds was compiled, so nothing is wrong with it.
-        let derived = derive(&self.state, &entities).unwrap_or_default();
-        let mut list = Acl::new(acl.as_str().into(), AclDefault::Deny);
-        let mut sequences = Vec::new();
-        for entries in derived {
-            if let Entries::One(Some(TableOperation::SetAclRule { sequence, rule, .. })) = entries {
-                list.set_rule(sequence, rule);
-                sequences.push(sequence);
-            }
-        }
-        let shadowed = sequences
-            .into_iter()
-            .map(|sequence| (sequence, list.shadowed_by(sequence)));
-        shadowed
-            .filter_map(|(sequence, by)| Some((sequence, by?)))
-            .collect()
-    }
 }

@@ -1,15 +1,17 @@
 //! Intents, proven over all packets: what is never to get from one VPC to another, and what always.
 //!
-//! A packet that begins a connection gets where the tables lead it by its destination, its sender, its protocol and its port.
-//! The proof takes all such packets at once: as boxes in these four dimensions, which are cut wherever the tables tell
-//! two packets apart (Kazemian, Varghese and McKeown, "Header space analysis", NSDI 2012). Each box ends at one verdict for
+//! A packet that begins a connection gets where the tables lead it by its destination, its sender, its protocol and its ports,
+//! if the ACLs on its way let it pass. The proof takes all such packets at once: as boxes in these dimensions, which are cut
+//! wherever the tables tell two packets apart (Kazemian, Varghese and McKeown, "Header space analysis", NSDI 2012). Each box ends at one verdict for
 //! all of its packets, so that what is said is exact: one packet of a box that breaks the intent breaks it.
 //!
 //! What is spoken of: whole packets, unicast, that begin a connection, as the tables of one revision treat them. A packet gets to
 //! a VPC when it leaves by an interface of it. What depends on more than that is not looked at: hop limits, link addresses
-//! that nobody answers for, sizes, ports of a masquerade that are used up, learned routes. What cannot be
+//! that nobody answers for, sizes, ports of a masquerade that are used up. What cannot be
 //! reasoned about exactly is refused, by name, and never assumed: see [`NotProven`].
 
+mod acl;
+mod leave;
 mod network;
 mod space;
 mod walk;
@@ -20,12 +22,13 @@ use std::net::IpAddr;
 use rewire_schema::model::IntentRow;
 use rewire_schema::types::{InterfaceType, Name, Protocol, Reachability};
 use rewire_schema::{Path, Row};
+use rewire_tables::{AclIndex, InterfaceIndex};
 
 use crate::Question;
 use crate::compiler::Compiler;
 use network::Network;
-use space::{Headers, PORT_PROTOCOLS, headers_of, unicast};
-use walk::{End, Verdict, Walk};
+use space::{Entry, Headers, PORT_PROTOCOLS, beginning, headers_of, unicast};
+use walk::{End, Stop, Verdict, Walk};
 
 /// The most boxes that the proof of one intent may take apart. At about a microsecond each, a proof takes seconds at most.
 pub const MOST_BOXES: usize = 4_000_000;
@@ -94,8 +97,12 @@ pub struct Counterexample {
     pub destination: IpAddr,
     /// The protocol above IP.
     pub protocol: u8,
+    /// The port that it comes from, for a protocol with ports.
+    pub source_port: Option<u16>,
     /// The port that it goes to, for a protocol with ports.
     pub destination_port: Option<u16>,
+    /// The type and the code, of ICMP.
+    pub icmp: Option<(u8, u8)>,
     /// The interface that it enters by.
     pub interface: Name,
     /// The entries that it meets, in order, and what becomes of it.
@@ -109,20 +116,22 @@ impl fmt::Display for Counterexample {
             (address, Some(port)) => format!("{address}:{port}"),
             (address, None) => address.to_string(),
         };
-        let source_port = self.destination_port.map(|_| SOURCE_PORT);
         write!(
             f,
-            "{} → {} {}, enters {}",
-            end(&self.source, source_port),
+            "{} → {} {}",
+            end(&self.source, self.source_port),
             end(&self.destination, self.destination_port),
             Protocol::Number(self.protocol),
-            self.interface
         )?;
+        if let Some((icmp_type, code)) = self.icmp {
+            write!(f, " type {icmp_type} code {code}")?;
+        }
+        write!(f, ", enters {}", self.interface)?;
         self.steps.iter().try_for_each(|step| write!(f, ", {step}"))
     }
 }
 
-/// The port that counterexamples come from: nothing asks for it (RFC 6335, section 6: the first dynamic port).
+/// The port that counterexamples come from, where nothing asks for another one (RFC 6335, section 6: the first dynamic port).
 pub const SOURCE_PORT: u16 = 49_152;
 
 impl Compiler {
@@ -145,44 +154,66 @@ impl Compiler {
     fn prove_one(&self, intent: &IntentRow, network: &mut Network) -> Result<(), NotProven> {
         let path = Row::from(intent.clone()).path();
         self.expect_exact(&path)?;
+        let entrances = self.entrances(&intent.from_vpc, network);
         // Whatever nothing enters by sends nothing.
-        let Some(interface) = self.entrance(&intent.from_vpc) else {
+        if entrances.is_empty() {
             return Ok(());
-        };
+        }
+        let (names, acls): (Vec<Name>, Vec<Option<AclIndex>>) = entrances.into_iter().unzip();
         let unknown = |vpc: &Name| NotProven::NotExact {
             path: path.clone(),
             what: format!("there is no VPC \"{vpc}\""),
         };
         let vpc = |name: &Name| self.vpc_index(name).ok_or_else(|| unknown(name));
-        let (from, to) = (vpc(&intent.from_vpc)?, vpc(&intent.to_vpc)?);
-        let mut walk = Walk::new(network, from, to);
+        let vpcs = (vpc(&intent.from_vpc)?, vpc(&intent.to_vpc)?);
+        let mut walk = Walk::new(network, &acls, vpcs);
         for headers in headers_of(intent).iter().flat_map(unicast) {
             let breaks = |verdict: Verdict| match intent.reach {
                 Reachability::Never => verdict != Verdict::Stays,
                 Reachability::Always => verdict != Verdict::Reaches,
             };
-            let end = walk
-                .first(headers, &breaks)
-                .map_err(|_| NotProven::TooLarge { path: path.clone() })?;
+            let end = walk.first(headers, &breaks).map_err(|stop| match stop {
+                Stop::TooManyBoxes => NotProven::TooLarge { path: path.clone() },
+                Stop::Learned(source) => NotProven::NotExact {
+                    path: path.clone(),
+                    what: format!(
+                        "route source \"{source}\" makes routes on the way that no revision holds"
+                    ),
+                },
+            })?;
             if let Some(end) = end {
+                let words = walk.said(&end);
                 return Err(NotProven::Broken {
                     path,
                     reach: intent.reach,
                     from: intent.from_vpc.clone(),
                     to: intent.to_vpc.clone(),
-                    counterexample: Box::new(self.counterexample(interface, &end)),
+                    counterexample: Box::new(self.counterexample(
+                        &names[end.entrance],
+                        &end,
+                        words,
+                    )),
                 });
             }
         }
         Ok(())
     }
 
-    /// The first interface that packets of a VPC can enter by.
-    fn entrance(&self, vpc: &Name) -> Option<&Name> {
-        let mut interfaces = self.state.configuration.interface.values();
-        let enters = interfaces
-            .find(|row| row.vpc == *vpc && row.kind() != InterfaceType::Loopback && !row.disabled);
-        enters.map(|row| &row.name)
+    /// The interfaces that packets of a VPC can enter by, in the order of their names: one for each ACL that is met there.
+    fn entrances(&self, vpc: &Name, network: &Network) -> Vec<(Name, Option<AclIndex>)> {
+        let interfaces = self.state.configuration.interface.values();
+        let enters = interfaces.filter(|row| {
+            row.vpc == *vpc && row.kind() != InterfaceType::Loopback && !row.disabled
+        });
+        let mut entrances: Vec<(Name, Option<AclIndex>)> = Vec::new();
+        for row in enters {
+            let index = self.state.interfaces.get(&row.name).map(InterfaceIndex);
+            let acl = index.and_then(|index| network.interface(index)?.acl_in);
+            if entrances.iter().all(|(_, other)| *other != acl) {
+                entrances.push((row.name.clone(), acl));
+            }
+        }
+        entrances
     }
 
     /// Refuses what would change who gets where and is not looked at.
@@ -194,23 +225,15 @@ impl Compiler {
                 what,
             })
         };
-        let mut interfaces = configuration.interface.values();
-        if let Some(row) = interfaces.find(|row| row.acl_in.is_some() || row.acl_out.is_some()) {
-            return not_exact(format!("interface \"{}\" has an ACL", row.name));
-        }
         let mut peerings = configuration.peering.values();
         if let Some(row) = peerings.find(|row| row.acl.is_some()) {
             return not_exact(format!("peering \"{}\" has an ACL", row.name));
         }
-        if let Some((name,)) = configuration.route_source.keys().next() {
-            return not_exact(format!(
-                "route source \"{name}\" makes routes that no revision holds"
-            ));
-        }
         Ok(())
     }
 
-    fn counterexample(&self, interface: &Name, end: &End) -> Counterexample {
+    /// A packet of a box, with what ACLs say of it.
+    fn counterexample(&self, interface: &Name, end: &End, words: Vec<String>) -> Counterexample {
         let Headers { entry, .. } = &end.headers;
         let holds =
             |protocol: &u8| entry.protocols.0 <= *protocol && *protocol <= entry.protocols.1;
@@ -219,9 +242,21 @@ impl Compiler {
             .iter()
             .find(|p| holds(p))
             .unwrap_or(&entry.protocols.0);
-        let port = PORT_PROTOCOLS
-            .contains(&protocol)
-            .then_some(entry.ports.0.max(1).min(entry.ports.1));
+        let has_ports = PORT_PROTOCOLS.contains(&protocol);
+        let port = has_ports.then_some(entry.ports.0.max(1).min(entry.ports.1));
+        let source_port = has_ports.then(|| {
+            let (first, last) = entry.source_ports;
+            SOURCE_PORT.clamp(first, last).max(1).min(last)
+        });
+        let icmp = (protocol == space::icmp(entry.is_ipv4)).then(|| {
+            let protocols = (protocol, protocol);
+            let requests = beginning(&Entry {
+                protocols,
+                ..*entry
+            });
+            let [icmp_type, code] = requests.first().unwrap_or(entry).ports.0.to_be_bytes();
+            (icmp_type, code)
+        });
         let address = |number| space::address(entry.is_ipv4, number);
         let vpc = |index| self.vpc_name(index);
         let mut steps = Vec::new();
@@ -236,12 +271,15 @@ impl Compiler {
             // It meets no entry of a table that it does not get into.
             steps.extend(routes.take(end.lookups));
         }
+        steps.extend(words);
         steps.push(end.why.to_string());
         Counterexample {
             source: address(entry.source.0),
             destination: address(entry.destination.0),
             protocol,
+            source_port,
             destination_port: port,
+            icmp,
             interface: interface.clone(),
             steps,
         }

@@ -41,6 +41,7 @@ pub mod intents;
 mod operations;
 mod provenance;
 mod references;
+mod shadowed;
 mod state;
 mod stored;
 mod unsupported;

@@ -9,6 +9,8 @@ use rewire_schema::model::*;
 use rewire_schema::state::{Rows, StateError};
 use rewire_schema::{Changeset, Path, Problem, Table, Value};
 
+use crate::shadowed;
+
 /// Objects of a kind that are there for others to name.
 struct Named {
     table: Table,
@@ -79,6 +81,9 @@ pub fn warnings(configuration: &Configuration) -> Vec<Problem> {
         // Memory can always be read.
         let _ = of_row(&*effective, &row, &is_named, &mut found);
     }
+    for (acl,) in effective.acl.keys() {
+        let _ = shadowed::warn_of(&*effective, acl, &mut found);
+    }
     ordered(found)
 }
 
@@ -118,6 +123,9 @@ pub fn warnings_of_change(
         {
             of_row(rows, &row, &is_named, &mut found)?;
         }
+    }
+    for acl in shadowed::acls_of_change(rows, changeset)? {
+        shadowed::warn_of(rows, &acl, &mut found)?;
     }
     Ok(ordered(found))
 }

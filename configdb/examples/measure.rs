@@ -103,7 +103,9 @@ fn main() -> Result<(), Failure> {
         file.len() as f64 / 1e6,
         milliseconds(time)
     );
-    let time = timed(|| Store::create_from(folder.path().join("copy.db"), &file[..]).map(drop))?;
+    let time = timed(|| {
+        Store::create_from(folder.path().join("copy.db"), &file[..], &mut Unchecked).map(drop)
+    })?;
     println!("a store made of it: {}", milliseconds(time));
     let mut store = store;
     let time = timed(|| store.prune(head - 1, false).map(drop))?;

@@ -120,10 +120,8 @@ pub enum Error {
     /// Nothing waits for a confirmation.
     #[error("no commit waits for its confirmation")]
     NothingToConfirm,
-    /// A rewind cannot be put off.
-    #[error(
-        "a rewind to revision {to} cannot be scheduled: what it takes back is only known when it happens"
-    )]
+    /// An entry that goes back to a state cannot be put off: when its time comes, others may have committed.
+    #[error("a rewind to revision {to} cannot be scheduled as such: the way back can, as a commit")]
     RewindScheduled {
         /// Where it was to go.
         to: u64,
@@ -183,8 +181,10 @@ pub enum Error {
     /// A journal file cannot be written, or is not one.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A new store needs the journal from its beginning.
-    #[error("the journal file begins after revision {floor}: a new store needs it from revision 1")]
+    /// A new store needs the journal from its beginning, or the state that it begins with.
+    #[error(
+        "the journal file begins after revision {floor}, and does not hold the state there: a new store needs it from revision 1"
+    )]
     Incomplete {
         /// The revision before the file's first.
         floor: u64,
@@ -230,6 +230,14 @@ pub enum Error {
         revision: u64,
         /// Why.
         source: Box<Error>,
+    },
+    /// The checker refuses the state that a journal file leads to.
+    #[error("revision {revision}, the last one of the journal file, is refused")]
+    Unusable {
+        /// The last revision.
+        revision: u64,
+        /// What the checker says.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The table has no such columns, or there are not as many values as columns.
     #[error("table {table} cannot be searched by ({})", .columns.join(", "))]
@@ -368,6 +376,19 @@ impl Error {
     /// Whether it is that the file is no sound database any more.
     pub fn is_malformed(&self) -> bool {
         self.sqlite_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
+    }
+
+    /// Whether it is that something stored is not what it was when it was written.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Error::DigestMismatch { .. }
+                | Error::BrokenChain { .. }
+                | Error::Fold { .. }
+                | Error::Journal { .. }
+                | Error::Damaged { .. }
+        ) || self.is_malformed()
+            || self.sqlite_code() == Some(rusqlite::ErrorCode::NotADatabase)
     }
 
     fn sqlite_code(&self) -> Option<rusqlite::ErrorCode> {

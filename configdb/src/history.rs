@@ -45,19 +45,7 @@ impl Store {
     /// says; [`Error::Sqlite`], [`Error::Journal`], [`Error::Fold`], [`Error::Mismatch`], [`Error::Damaged`].
     pub fn configuration_at(&self, revision: u64) -> Result<Configuration, Error> {
         let snapshot = self.snapshot()?;
-        let expected = journal::state_digest(&snapshot, revision)?;
-        let mut configuration = rows::configuration(&snapshot)?;
-        configuration.apply(&way_back(&snapshot, revision)?)?;
-        let found = StateDigest::of(&configuration);
-        if found != expected {
-            return Err(Error::DigestMismatch {
-                revision,
-                expected,
-                found,
-                row: None,
-            });
-        }
-        Ok(configuration)
+        state_at(&snapshot, revision)
     }
 
     /// The changeset that leads from the last revision back to the state of `to`, to be committed as
@@ -71,6 +59,23 @@ impl Store {
         let snapshot = self.snapshot()?;
         way_back(&snapshot, to)
     }
+}
+
+/// See [`Store::configuration_at`].
+pub(crate) fn state_at(connection: &Connection, revision: u64) -> Result<Configuration, Error> {
+    let expected = journal::state_digest(connection, revision)?;
+    let mut configuration = rows::configuration(connection)?;
+    configuration.apply(&way_back(connection, revision)?)?;
+    let found = StateDigest::of(&configuration);
+    if found != expected {
+        return Err(Error::DigestMismatch {
+            revision,
+            expected,
+            found,
+            row: None,
+        });
+    }
+    Ok(configuration)
 }
 
 /// The inverses of the changesets after `to`, newest first, in one.

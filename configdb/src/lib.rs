@@ -45,6 +45,7 @@
 //! | go back, undo one revision | [`Store::rewind_changeset`], [`Store::revert_changeset`] |
 //! | look back | [`Store::log`], [`Store::blame`], [`Store::configuration_at`], [`Store::reader`] |
 //! | name a revision | [`Store::tag`] |
+//! | look for damage while it is in use | [`Store::scrub`] |
 //! | prove, keep elsewhere, follow, shorten | [`Store::verify`], [`Store::export`], [`Store::import`], [`Store::prune`] |
 //!
 //! # What it costs
@@ -84,6 +85,7 @@ mod reader;
 mod revert;
 mod rows;
 mod schedule;
+mod scrub;
 mod session;
 mod settle;
 mod store;
@@ -107,6 +109,7 @@ pub use reader::Reader;
 pub use rewire_journal::export::FileError;
 pub use rewire_journal::{Entry, EntryKind, Hash, StateDigest};
 pub use schedule::Scheduled;
+pub use scrub::{Scrub, Scrubbed};
 pub use session::Session;
 pub use settle::{AUTOMATIC_AUTHOR, Settled};
 pub use store::{SCHEMA_VERSION, Store};

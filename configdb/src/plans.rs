@@ -105,7 +105,7 @@ fn use_everything(store: &mut Store) {
     store.untag("golden").unwrap();
     let mut file = Vec::new();
     store.export(2..=5, &mut file).unwrap();
-    store.import(&file[..]).unwrap();
+    store.import(&file[..], &mut Unchecked).unwrap();
     store.prune(3, false).unwrap();
 }
 

@@ -71,8 +71,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::NothingToCommit`], [`Error::NoSuchRevision`], [`Error::Pruned`]; [`Error::RewindScheduled`], since what a
-    /// rewind takes back is only known when it happens; [`Error::Locked`], [`Error::CandidateChanged`], [`Error::Busy`],
+    /// [`Error::NothingToCommit`], [`Error::NoSuchRevision`], [`Error::Pruned`]; [`Error::RewindScheduled`], since an
+    /// entry of that kind has the state that it goes back to, whatever was committed since: schedule the way back
+    /// ([`Store::rewind_changeset`]) as a commit, which is merged; [`Error::Locked`], [`Error::CandidateChanged`], [`Error::Busy`],
     /// [`Error::Sqlite`].
     pub fn schedule(&mut self, request: CommitRequest<'_>, at: i64) -> Result<u64, Error> {
         let revert_of = match request.kind {

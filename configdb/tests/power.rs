@@ -127,13 +127,24 @@ fn power_failures_while_a_store_is_created_leave_none_or_a_whole_one() {
 
 #[test]
 fn power_failures_while_a_store_is_made_of_a_journal_leave_none_or_a_whole_one() {
+    made_of_a_journal(|_| 1);
+}
+
+#[test]
+fn power_failures_while_a_store_is_made_of_a_pruned_journal_leave_none_or_a_whole_one() {
+    made_of_a_journal(|store| store.prune(1, false).unwrap().floor + 1);
+}
+
+/// The journal begins with the revision that `prepare` gives.
+fn made_of_a_journal(prepare: impl FnOnce(&mut Store) -> u64) {
     let (_folder, path) = common::folder();
     let mut store = Store::create(path).unwrap();
     for name in ["blue", "red"] {
         common::commit(&mut store, &common::insert([common::vpc(name, None)])).unwrap();
     }
     let mut journal = Vec::new();
-    store.export(1..=2, &mut journal).unwrap();
+    let first = prepare(&mut store);
+    store.export(first..=2, &mut journal).unwrap();
     let history = creation_from(&journal, Syncs::All);
     for seed in seeds(1) {
         let repeat = format!("REWIRE_SEED={seed} REWIRE_HISTORIES=1");

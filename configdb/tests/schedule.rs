@@ -228,7 +228,7 @@ fn an_undoing_can_be_put_off_and_a_rewind_cannot() {
         ..request
     };
     let error = store.schedule(rewind, 5).unwrap_err();
-    insta::assert_snapshot!(text(&error), @"a rewind to revision 1 cannot be scheduled: what it takes back is only known when it happens");
+    insta::assert_snapshot!(text(&error), @"a rewind to revision 1 cannot be scheduled as such: the way back can, as a commit");
     let nothing = CommitRequest {
         changeset: &Changeset::default(),
         ..request

@@ -3,6 +3,7 @@
 mod support;
 
 use rewire_dataplane::DropReason::{self, AclInDenied, AclOutDenied};
+use rewire_packet::MacAddress;
 use rewire_packet::icmpv4::{Icmpv4Error, Icmpv4Repr};
 use rewire_packet::tcp::TcpFlags;
 use rewire_tables::acl::AclAction;
@@ -398,4 +399,26 @@ fn decisions_are_logged_once_for_each_flow_and_not_without_bound() {
     let logged = lab.gateway.take_logged().len();
     assert!((90..=110).contains(&logged), "{logged}");
     assert_eq!(lab.gateway.totals().log_lost, 500 - logged as u64);
+}
+
+#[test]
+fn a_flow_that_waits_for_its_neighbor_is_logged_once() {
+    let acl = rules(json!({ "10": { "action": "allow", "log": true } }));
+    let mut document = guarded(acl, &[("blue0", "acl_in", "guard")]);
+    document["vpcs"]["blue"]["routes"][format!("{RED_HOST}/32")] =
+        json!({ "next_hops": [{ "interface": "red0" }] });
+    let mut lab = Lab::new(document);
+    let packet = |port| ("blue0", udp((HOST, port), (RED_HOST, 53), 0).frame());
+    // Two of one flow in one burst, one of another, and one more of the first.
+    let sent = lab.burst([packet(4000), packet(4000), packet(4001)]);
+    assert_eq!(sent.len(), 1, "one question for all of them");
+    let request = arp_of(&sent[0]);
+    assert!(lab.burst([packet(4000)]).is_empty());
+    assert_eq!(lab.gateway.totals().held, 4);
+    let host = MacAddress([2, 0, 0, 0, 1, 2]);
+    let sent = lab.send("red0", arp_frame(RED_MAC, &request.reply(host)));
+    assert_eq!(sent.len(), 4);
+    let logged = lab.gateway.take_logged();
+    let ports: Vec<_> = logged.iter().map(|entry| entry.key.source_port).collect();
+    assert_eq!(ports, [4000, 4001]);
 }

@@ -49,7 +49,45 @@ fn part() -> impl Strategy<Value = Value> {
             "red": { "expose": { "hosts": expose } },
         } } } })
     });
-    prop_oneof![2 => leak, 2 => peering]
+    prop_oneof![2 => leak, 2 => peering, 1 => acl()]
+}
+
+/// An ACL on an interface.
+fn acl() -> impl Strategy<Value = Value> {
+    let place = (
+        select(&["blue0", "red0", "wan"][..]),
+        select(&["acl_in", "acl_out"][..]),
+    );
+    let action = || select(&["allow", "deny", "reject"][..]);
+    let addresses = select(vec![
+        json!({}),
+        json!({ "sources": ["10.1.0.0/25"] }),
+        json!({ "destinations": ["10.9.0.3", "10.2.0.0/24"] }),
+    ]);
+    let upper = select(vec![
+        json!({}),
+        json!({ "protocol": "tcp", "destination_port": "8000-9000" }),
+        json!({ "protocol": "tcp", "source_port": "1024-49151" }),
+        json!({ "protocol": "icmp" }),
+    ]);
+    let rule = (action(), addresses, upper).prop_map(|(action, mut rule, upper)| {
+        merge(&mut rule, upper);
+        rule["action"] = json!(action);
+        rule
+    });
+    let rules = prop::collection::vec(rule, 0..4);
+    let default = select(&["allow", "deny"][..]);
+    (place, rules, default).prop_map(|((interface, field), rules, default)| {
+        let numbered = rules.into_iter().enumerate();
+        let rules: serde_json::Map<String, Value> = numbered
+            .map(|(at, rule)| ((10 * at + 10).to_string(), rule))
+            .collect();
+        let name = format!("{interface}-{field}");
+        json!({
+            "acls": { &name: { "default": default, "rules": rules } },
+            "interfaces": { interface: { field: name } },
+        })
+    })
 }
 
 fn merge(into: &mut Value, part: Value) {
@@ -68,8 +106,9 @@ fn frame(packet: &Counterexample, from: &str) -> Vec<u8> {
         panic!("{packet}");
     };
     assert_eq!(packet.protocol, 6, "{packet}");
-    let port = packet.destination_port.expect("TCP has ports");
-    let mut frame = tcp((source, 49152), (destination, port), TcpFlags::SYN).frame();
+    let ports = packet.source_port.zip(packet.destination_port);
+    let (source_port, port) = ports.expect("TCP has ports");
+    let mut frame = tcp((source, source_port), (destination, port), TcpFlags::SYN).frame();
     // Whoever of the VPC sends it, it is for the gateway.
     let mac = match from {
         "blue" => BLUE_MAC,
@@ -87,7 +126,7 @@ proptest! {
 
     #[test]
     fn a_counterexample_really_does_what_is_said_of_it(
-        parts in prop::collection::vec(part(), 0..6),
+        parts in prop::collection::vec(part(), 0..8),
         (from, to) in select(&[("blue", "red"), ("red", "blue"), ("blue", "internet"), ("internet", "blue")][..]),
     ) {
         let mut document = two_vpcs();

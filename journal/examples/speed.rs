@@ -148,7 +148,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let write = || {
         let mut writer = Writer::new(
             Vec::with_capacity(length + 4096),
-            &Header { identity, floor },
+            &Header {
+                identity,
+                floor,
+                has_state: false,
+            },
         )?;
         entries.iter().try_for_each(|entry| writer.write(entry))?;
         writer.finish()

@@ -1,8 +1,10 @@
 //! A journal as a file: to keep it elsewhere, to build a store from it, to carry entries to another store.
 //!
 //! ```text
-//! file     magic format:u8 identity:16 revision:8 hash:32 digest:32 check  frame*  trailer
+//! file     magic format:u8 identity:16 revision:8 hash:32 digest:32 check  state*  frame*  trailer
 //! magic    89 "REWIRE" 0a                     the line feed shows a transfer that rewrote line ends
+//! format   1 | 2                              without and with the state at the floor
+//! state    2 length:4 changeset               rows of that state, as insertions: some at a time, in the order of their keys
 //! frame    1 length:4 entry                   revisions follow each other, the first one follows the floor
 //! trailer  0 count:8 check                    the number of frames; nothing follows
 //! check    32 bytes: the BLAKE3 hash of all bytes before it, keyed for this format
@@ -17,11 +19,18 @@
 //! Revision, hash and digest in the header are the *floor*: what the first entry follows. Equal journals have equal
 //! files.
 //!
+//! The journal of a store that was pruned says nothing about what was there before it. So that a store can be made of it, its
+//! file holds the *state* at the floor, too (format 2): all rows, whose digest must be the one in the header, and then at
+//! least one entry. Whole journals begin with nothing, and are of format 1.
+//!
 //! A file is read as a stream, entry by entry, each of which is checked against the chain before it is given out. What the
 //! chain does not cover, the checks do: no byte can change, go or come without an error, at the latest at the end.
 
 mod entry_bytes;
 mod reader;
+mod state;
+#[cfg(test)]
+mod state_tests;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -31,21 +40,27 @@ use std::io;
 
 use crate::digest::StateDigest;
 use crate::entry::{Chain, Hash, genesis};
-use crate::error::ChainFault;
+use crate::error::{ChainFault, JournalError};
 
 pub use reader::Reader;
 pub use writer::Writer;
 
 const MAGIC: [u8; 8] = *b"\x89REWIRE\n";
-const FORMAT: u8 = 1;
+/// The format of a file without a state.
+const ENTRIES_ALONE: u8 = 1;
+/// The format of a file with one.
+const WITH_STATE: u8 = 2;
 
+const STATE: u8 = 2;
 const FRAME: u8 = 1;
 const TRAILER: u8 = 0;
 
-/// The bytes before an entry: that it is one, and its length.
+/// The bytes before an entry, or rows: which of them it is, and the length.
 const FRAME_HEAD: usize = 5;
 
 const UNSOUND_FLOOR: &str = "it begins at revision 0, but not with that revision's hash and digest";
+const STATE_OF_NOTHING: &str = "it begins at revision 0, but has a state";
+const NO_ENTRY: &str = "no entry follows the state";
 
 /// The longest entry that is written or read, in bytes: 1 GiB, about what SQLite stores in one value.
 pub const LONGEST_ENTRY: usize = 1 << 30;
@@ -62,6 +77,8 @@ pub struct Header {
     pub identity: [u8; 16],
     /// What the first entry follows.
     pub floor: Floor,
+    /// Whether the file holds the state there. That of revision 0 has no rows, and is in no file.
+    pub has_state: bool,
 }
 
 /// A place in the chain where a file begins, with the state there.
@@ -93,17 +110,32 @@ impl Header {
             hash: self.floor.hash,
         }
     }
-    /// Whether the floor can be that of a store with this identity.
-    fn is_sound(&self) -> bool {
-        self.floor.revision != 0 || self.floor == Floor::beginning(&self.identity)
+    /// What makes this the header of no journal, if anything does.
+    fn fault(&self) -> Option<&'static str> {
+        if self.floor.revision != 0 {
+            None
+        } else if self.floor != Floor::beginning(&self.identity) {
+            Some(UNSOUND_FLOOR)
+        } else {
+            self.has_state.then_some(STATE_OF_NOTHING)
+        }
+    }
+
+    fn format(&self) -> u8 {
+        match self.has_state {
+            false => ENTRIES_ALONE,
+            true => WITH_STATE,
+        }
     }
 }
 
 /// A part of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// What comes before the first entry.
+    /// What comes before everything else.
     Header,
+    /// The rows at the floor.
+    State,
     /// The entry of this revision.
     Entry(u64),
     /// What comes after the last entry.
@@ -114,6 +146,7 @@ impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Part::Header => f.write_str("the header"),
+            Part::State => f.write_str("the state"),
             Part::Entry(revision) => write!(f, "the entry of revision {revision}"),
             Part::Trailer => f.write_str("the trailer"),
         }
@@ -135,11 +168,11 @@ pub enum FileError {
     #[error("this is not a journal file")]
     Magic,
     /// The file is of a version that this program does not know.
-    #[error("the journal file is of format {found}; this program reads format {ours}")]
+    #[error("the journal file is of format {found}; this program reads formats up to {ours}")]
     Format {
         /// The version found.
         found: u8,
-        /// The version that is read and written here.
+        /// The last version that is read and written here.
         ours: u8,
     },
     /// The file ends in the middle.
@@ -160,13 +193,32 @@ pub enum FileError {
         /// The rule that is broken.
         what: &'static str,
     },
-    /// An entry is too long.
+    /// The rows of the state cannot be read.
+    #[error("the journal file is damaged at byte {offset}, in the state: {source}")]
+    Rows {
+        /// Where they begin, in bytes from the start of the file.
+        offset: u64,
+        /// What is wrong with them.
+        source: JournalError,
+    },
+    /// The rows are not the state at the floor.
     #[error(
-        "the entry of revision {revision} has {length} bytes, at most {LONGEST_ENTRY} are possible"
+        "the state in the journal file is not that of revision {revision}: expected {}, found {}",
+        .expected.short(), .found.short()
     )]
-    TooLong {
-        /// The entry's revision.
+    State {
+        /// The floor's revision.
         revision: u64,
+        /// The digest that the header says.
+        expected: StateDigest,
+        /// The digest of the rows.
+        found: StateDigest,
+    },
+    /// An entry, or rows that are written at a time, are too long.
+    #[error("{part} has {length} bytes, at most {LONGEST_ENTRY} are possible")]
+    TooLong {
+        /// What is too long.
+        part: Part,
         /// Its length in bytes.
         length: u64,
     },

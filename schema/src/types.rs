@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use compact_str::CompactString;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::format;
 use crate::value::{Kind, SqlType, Value, text_column};
@@ -115,8 +115,32 @@ impl Prefix {
 
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        match self.0 {
+            IpNet::V4(net) => f.pad(ipv4_text(net, &mut [0; 18])),
+            IpNet::V6(net) => fmt::Display::fmt(&net, f),
+        }
     }
+}
+
+/// An IPv4 prefix as text, written over `space`: a million of them are written and compared at a time, and the standard
+/// library's way takes four times as long.
+fn ipv4_text(net: Ipv4Net, space: &mut [u8; 18]) -> &str {
+    let mut len = 0;
+    let mut number = |number: u8, after: Option<u8>| {
+        let digits = [number / 100, number / 10 % 10, number % 10];
+        let from = digits[..2].iter().take_while(|digit| **digit == 0).count();
+        for digit in digits[from..].iter().map(|digit| b'0' + digit).chain(after) {
+            space[len] = digit;
+            len += 1;
+        }
+    };
+    let [a, b, c, d] = net.addr().octets();
+    for octet in [a, b, c] {
+        number(octet, Some(b'.'));
+    }
+    number(d, Some(b'/'));
+    number(net.prefix_len(), None);
+    std::str::from_utf8(&space[..len]).unwrap_or_default()
 }
 
 impl FromStr for Prefix {
@@ -454,6 +478,24 @@ impl crate::value::Column for Ports {
         match value {
             Value::Null => Err("expected ports, found none".to_owned()),
             value => value.to_string().parse().map_err(|e| format!("{e}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn prefixes_are_written_as_their_networks_are(bits: u32, length in 0u8..=32) {
+            let address = Ipv4Addr::from_bits(bits);
+            let net = IpNet::from(Ipv4Net::new(address, length).unwrap()).trunc();
+            prop_assert_eq!(Prefix::new(net).to_string(), net.to_string());
         }
     }
 }

@@ -24,15 +24,11 @@ pub(crate) trait Peer {
 /// The longest batch.
 pub(crate) const LONGEST: usize = 256;
 
-/// Ours. IPv4 addresses are numbers in host order, as DPDK's tables take them; IPv6 addresses are in the order of the wire,
-/// as DPDK's, and turned around as part of the lookup.
+/// Ours. IPv4 addresses are numbers in host order, IPv6 addresses octets in the order of the wire, as DPDK's tables take them.
 pub(crate) struct Ours<A: Family> {
     lpm: Lpm<A, u32>,
     keys: Vec<A::Key>,
-    wire: Vec<A>,
-    turned: [A::Key; LONGEST],
     numbers: [ValueNumber; LONGEST],
-    turn: bool,
 }
 
 impl<A: Family> Ours<A> {
@@ -44,10 +40,7 @@ impl<A: Family> Ours<A> {
         Ours {
             lpm,
             keys: addresses.iter().map(|address| address.key()).collect(),
-            wire: addresses.to_vec(),
-            turned: [A::Key::default(); LONGEST],
             numbers: [ValueNumber::default(); LONGEST],
-            turn: A::BITS == 128,
         }
     }
 }
@@ -58,17 +51,8 @@ impl<A: Family> Peer for Ours<A> {
     }
     #[inline]
     fn lookup(&mut self, from: usize, count: usize) {
-        if self.turn {
-            let wire = &self.wire[from..from + count];
-            for (key, address) in self.turned.iter_mut().zip(wire) {
-                *key = address.key();
-            }
-            let turned = &self.turned[..count.min(LONGEST)];
-            self.lpm.lookup_batch(turned, &mut self.numbers);
-        } else {
-            let keys = &self.keys[from..from + count];
-            self.lpm.lookup_batch(keys, &mut self.numbers);
-        }
+        let keys = &self.keys[from..from + count];
+        self.lpm.lookup_batch(keys, &mut self.numbers);
     }
     fn answer(&self, index: usize) -> u32 {
         self.lpm.value(self.numbers[index]).copied().unwrap_or(0)

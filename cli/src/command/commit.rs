@@ -1,17 +1,15 @@
 use std::path::PathBuf;
 
-use jiff::Zoned;
 use rewire_configdb::{CommitRequest, Store};
 use rewire_schema::Changeset;
 use serde_json::json;
 
 use super::Author;
 use crate::answer::Answer;
-use crate::checker;
 use crate::committing::{self, Confirm, expect_complete};
 use crate::context::Context;
 use crate::document;
-use crate::failure::{Code, Failure};
+use crate::failure::Failure;
 use crate::live::Wait;
 use crate::view;
 use crate::when::{self, Moment};
@@ -75,7 +73,7 @@ impl Commit {
             ..CommitRequest::new(edits.base, &edits.changeset, &author, &self.message)
         };
         match self.at {
-            Some(moment) => schedule(context, store, request, moment),
+            Some(moment) => committing::schedule(context, store, request, moment),
             None => committing::commit(context, store, request, "", &self.wait, json!({})),
         }
     }
@@ -134,27 +132,4 @@ fn load(context: &Context, file: &std::path::Path) -> Result<(Store, Edits), Fai
         candidate: None,
     };
     Ok((store, edits))
-}
-
-/// Puts a commit off that would be let through now.
-fn schedule(
-    context: &Context,
-    mut store: Store,
-    request: CommitRequest<'_>,
-    moment: Moment,
-) -> Result<Answer, Failure> {
-    let now = Zoned::now();
-    let at = moment.microseconds(&now).ok_or_else(|| {
-        Failure::new(Code::WrongArguments, "there is no such time in the calendar")
-    })?;
-    if at <= now.timestamp().as_microsecond() {
-        let message = format!("{} is in the past", when::local(at));
-        return Err(Failure::new(Code::WrongArguments, message).help("without --at it is committed now"));
-    }
-    store.check(request, &mut checker::checker())?;
-    let id = store.schedule(request, at)?;
-    Ok(context.done(
-        || format!("scheduled commit {id} at {}: `rewire scheduled` lists it\n", when::local(at)),
-        || json!({ "scheduled": id, "at": when::utc(at) }),
-    ))
 }

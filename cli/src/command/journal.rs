@@ -5,6 +5,8 @@ mod import;
 mod prune;
 mod verify;
 
+use rewire_configdb::{Error, Store};
+
 use crate::answer::Answer;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -32,5 +34,15 @@ impl Journal {
             Verb::Import(verb) => verb.run(context),
             Verb::Prune(verb) => verb.run(context),
         }
+    }
+}
+
+/// The revision that the journal begins after.
+fn floor(store: &Store) -> Result<u64, Failure> {
+    match store.entry(1) {
+        Err(Error::Pruned { floor, .. }) => Ok(floor),
+        // Where nothing is committed there is nothing to begin with.
+        Ok(_) | Err(Error::NoSuchRevision { .. }) => Ok(0),
+        Err(error) => Err(error.into()),
     }
 }

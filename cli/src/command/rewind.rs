@@ -9,11 +9,16 @@ use crate::context::Context;
 use crate::failure::{Code, Failure};
 use crate::live::Wait;
 use crate::view::Revision;
+use crate::when::Moment;
 
 /// Go back to the state of an earlier revision, as a new revision
 ///
 /// History stays as it is: the way back is a revision of its own, whose state equals the earlier one. Candidates are
 /// left alone.
+///
+/// With --at, the way back from today's state is a scheduled commit: what others commit until then stays, field by field, and
+/// what they change of the same refuses it. Because its state need not be the earlier one, the log then says commit, and not
+/// rewind.
 #[derive(clap::Args)]
 pub(crate) struct Rewind {
     /// The revision whose state to take: its number (0 is the empty beginning), -N for the Nth before the last one, or a
@@ -25,6 +30,9 @@ pub(crate) struct Rewind {
     message: Option<String>,
     #[command(flatten)]
     confirm: Confirm,
+    /// Rewind later, by itself: at 2026-11-21T18:00, at 18:00, or in +2h
+    #[arg(long, value_name = "TIME")]
+    at: Option<Moment>,
     #[command(flatten)]
     wait: Wait,
     #[command(flatten)]
@@ -49,9 +57,15 @@ impl Rewind {
         let message = self.message.unwrap_or_else(|| format!("rewind to revision {to}"));
         let author = self.author.name();
         let request = CommitRequest {
-            kind: EntryKind::Rewind { to },
             confirm: self.confirm.time(),
             ..CommitRequest::new(base, &changeset, &author, &message)
+        };
+        if let Some(moment) = self.at {
+            return committing::schedule(context, store, request, moment);
+        }
+        let request = CommitRequest {
+            kind: EntryKind::Rewind { to },
+            ..request
         };
         let what = format!(": rewound to revision {to}");
         committing::commit(context, store, request, &what, &self.wait, json!({ "to": to }))

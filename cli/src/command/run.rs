@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::daemon::{self, Options};
 use crate::failure::Failure;
 use crate::number::whole_number_in;
+use crate::when::Span;
 
 /// Run the gateway: forward packets as the store's last revision says, and follow it
 ///
@@ -33,6 +34,9 @@ pub(crate) struct Run {
     /// Do without the audit, which compares the tables with a whole compile now and then, and keeps a copy of them for it
     #[arg(long)]
     no_audit: bool,
+    /// How long to wait before all stored rows are recounted, and recounted again
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    scrub_every: Span,
     /// What to log: a level, or target=level separated by commas
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info", hide_env_values = true)]
     log: String,
@@ -68,6 +72,7 @@ impl Run {
             mempool_buffers: self.mempool_buffers,
             virtual_ports: self.virtual_ports,
             audit: !self.no_audit,
+            scrub_every: self.scrub_every.0,
             log: self.log,
             colour: context.colour_errors(),
         })?;

@@ -13,7 +13,7 @@ use crate::number::whole_number;
 
 /// List the commits that wait for their time, or cancel one
 ///
-/// `rewire commit --at` makes them. A running gateway commits them in time; without one, the next command that changes
+/// `rewire commit --at` and `rewire rewind --at` make them. A running gateway commits them in time; without one, the next command that changes
 /// anything does. One that was refused stays here, with the reason, until it is cancelled.
 #[derive(clap::Args)]
 pub(crate) struct Scheduled {

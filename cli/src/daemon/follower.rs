@@ -149,10 +149,14 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Takes all new revisions over.
+    /// Takes all new revisions over; none while what is stored is damaged.
     fn follow(&mut self) -> Result<(), Error> {
         let head = self.store.head()?;
         self.daemon.progress.saw_head(head);
+        if let Some(damage) = self.daemon.progress.damage() {
+            self.alarm(damage);
+            return Ok(());
+        }
         // What was read first may be of before the last commits.
         let may_be_old = self.first.is_some();
         if self.compiler.is_none() {

@@ -79,6 +79,7 @@ struct State {
     under_way: Option<(u64, Steps)>,
     alarm: Option<String>,
     alarms: u64,
+    damage: Option<String>,
     stopping: bool,
 }
 
@@ -142,6 +143,31 @@ impl Progress {
         if self.alarm().is_some() {
             self.change(|state| state.alarm = None);
         }
+    }
+
+    /// What is stored is damaged, in these words: until that is over, no revision is taken over.
+    pub(crate) fn damaged(&self, how: String) {
+        self.change(|state| state.damage = Some(how));
+    }
+
+    /// What is stored is in order. True where it was damaged.
+    pub(crate) fn repaired(&self) -> bool {
+        let mut state = self.state();
+        state.damage.take().is_some()
+    }
+
+    /// How what is stored is damaged, if it is.
+    pub(crate) fn damage(&self) -> Option<String> {
+        self.state().damage.clone()
+    }
+
+    /// Waits for so long. False where the gateway stops before that.
+    pub(crate) fn pause(&self, time: Duration) -> bool {
+        let waited = self
+            .changed
+            .wait_timeout_while(self.state(), time, |state| !state.stopping);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !state.stopping
     }
 
     /// The gateway stops: nobody needs to wait any longer.
@@ -310,6 +336,20 @@ mod tests {
             why(progress.wait_for(2, None, || false)),
             "noticed: the gateway is stopping"
         );
+    }
+
+    #[test]
+    fn damage_stays_until_it_is_repaired() {
+        let progress = Progress::default();
+        assert!(progress.pause(Duration::ZERO));
+        assert!(!progress.repaired());
+        progress.damaged("a row is gone".to_owned());
+        progress.live(live(1));
+        assert_eq!(progress.damage().as_deref(), Some("a row is gone"));
+        assert!(progress.repaired());
+        assert_eq!(progress.damage(), None);
+        progress.stop();
+        assert!(!progress.pause(Duration::MAX));
     }
 
     #[test]

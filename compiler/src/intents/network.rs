@@ -3,12 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ipnet::IpNet;
+use rewire_schema::types::Name;
 use rewire_tables::{
-    InterfaceIndex, PeeringIndex, PortForward, Route, StaticNat, TableOperation, VpcIndex,
+    AclIndex, Interface, InterfaceIndex, PeeringIndex, PortForward, Route, StaticNat,
+    TableOperation, VpcIndex,
 };
 
+use super::acl::AclList;
 use super::space::{Interval, number};
 use crate::dependencies::all;
 use crate::derive::derive;
@@ -26,7 +30,10 @@ type Forward = (u8, u16, PortForward);
 /// What the tables of one revision hold, as far as it decides who gets where.
 #[derive(Default)]
 pub(super) struct Network {
-    interfaces: HashMap<InterfaceIndex, VpcIndex>,
+    interfaces: HashMap<InterfaceIndex, Arc<Interface>>,
+    acls: HashMap<AclIndex, AclList>,
+    /// The VPCs that learned routes go into, each with a source.
+    fed: HashMap<VpcIndex, Name>,
     routes: HashMap<VpcIndex, Prefixes<Rc<Route>>>,
     senders: HashMap<(PeeringIndex, VpcIndex), Prefixes<bool>>,
     statics: BTreeMap<(VpcIndex, IpAddr), StaticNat>,
@@ -40,6 +47,10 @@ impl Network {
     /// What a state compiles to. Cost: the configuration.
     pub(super) fn of(state: &State) -> Network {
         let mut network = Network::default();
+        let into = state.configuration.route_source_vpc.keys();
+        network.fed = into
+            .filter_map(|(source, vpc)| Some((VpcIndex(state.vpcs.get(vpc)?), source.clone())))
+            .collect();
         // A state that the compiler holds was compiled, so nothing is wrong with it.
         let entries = derive(state, &all(state)).unwrap_or_default();
         for entries in entries {
@@ -55,8 +66,16 @@ impl Network {
         use TableOperation as Op;
         match operation {
             Op::SetInterface { interface, value } => {
-                self.interfaces.insert(interface, value.vpc);
+                self.interfaces.insert(interface, value);
             }
+            Op::SetAcl { acl, name, default } => {
+                self.acls.entry(acl).or_default().begin(name, default);
+            }
+            Op::SetAclRule {
+                acl,
+                sequence,
+                rule,
+            } => self.acls.entry(acl).or_default().add(sequence, &rule),
             Op::SetRoute { vpc, prefix, route } => {
                 let routes = self.routes.entry(vpc).or_default();
                 routes.push((prefix, Rc::new(route)));
@@ -83,9 +102,19 @@ impl Network {
         }
     }
 
-    /// The VPC of an interface.
-    pub(super) fn vpc_of(&self, interface: InterfaceIndex) -> Option<VpcIndex> {
-        self.interfaces.get(&interface).copied()
+    /// An interface.
+    pub(super) fn interface(&self, interface: InterfaceIndex) -> Option<&Interface> {
+        self.interfaces.get(&interface).map(Arc::as_ref)
+    }
+
+    /// An ACL.
+    pub(super) fn acl(&self, acl: AclIndex) -> Option<&AclList> {
+        self.acls.get(&acl)
+    }
+
+    /// The source of routes that no revision holds in the table of a VPC.
+    pub(super) fn fed_by(&self, vpc: VpcIndex) -> Option<&Name> {
+        self.fed.get(&vpc)
     }
 
     /// The routes of a VPC, by destination.

@@ -12,6 +12,16 @@ pub(super) type Interval<T> = (T, T);
 /// The protocols whose packets have ports: TCP, UDP, SCTP.
 pub(super) const PORT_PROTOCOLS: [u8; 3] = [6, 17, 132];
 
+/// The number of ICMP in a family.
+pub(super) fn icmp(is_ipv4: bool) -> u8 {
+    if is_ipv4 { 1 } else { 58 }
+}
+
+/// The types of ICMP that begin a connection: requests (RFC 792, 950 and 4443).
+fn icmp_requests(is_ipv4: bool) -> &'static [u8] {
+    if is_ipv4 { &[8, 13, 15, 17] } else { &[128] }
+}
+
 /// The headers of packets as they enter. Where a protocol has no ports, its packets are in a box with whatever ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -19,6 +29,8 @@ pub(super) struct Entry {
     pub(super) source: Interval<u128>,
     pub(super) destination: Interval<u128>,
     pub(super) protocols: Interval<u8>,
+    pub(super) source_ports: Interval<u16>,
+    /// The ports that packets go to. Of ICMP, types times 256 plus codes.
     pub(super) ports: Interval<u16>,
 }
 
@@ -50,6 +62,7 @@ impl Entry {
             source: shared(self.source, other.source)?,
             destination: shared(self.destination, other.destination)?,
             protocols: shared(self.protocols, other.protocols)?,
+            source_ports: shared(self.source_ports, other.source_ports)?,
             ports: shared(self.ports, other.ports)?,
         })
     }
@@ -79,6 +92,7 @@ impl Entry {
         cut!(source);
         cut!(destination);
         cut!(protocols);
+        cut!(source_ports);
         cut!(ports);
         let _ = rest;
         left
@@ -134,6 +148,7 @@ pub(super) fn headers_of(intent: &IntentRow) -> Vec<Entry> {
                 source,
                 destination,
                 protocols,
+                source_ports: (0, u16::MAX),
                 ports: *ports,
             }));
         }
@@ -166,6 +181,7 @@ pub(super) fn unicast(entry: &Entry) -> Vec<Entry> {
             source: (0, last_of(is_ipv4)),
             destination: (0, last_of(is_ipv4)),
             protocols: (0, u8::MAX),
+            source_ports: (0, u16::MAX),
             ports: (0, u16::MAX),
         };
         let from = Entry {
@@ -186,6 +202,26 @@ pub(super) fn unicast(entry: &Entry) -> Vec<Entry> {
     left
 }
 
+/// The headers of a box that can begin a connection, as boxes that are apart: of ICMP, those of requests.
+pub(super) fn beginning(entry: &Entry) -> Vec<Entry> {
+    let number = icmp(entry.is_ipv4);
+    let all_icmp = Entry {
+        protocols: (number, number),
+        ..*entry
+    };
+    let Some(of_icmp) = entry.shared(&all_icmp) else {
+        return vec![*entry];
+    };
+    let mut boxes = entry.without(&of_icmp);
+    let requests = icmp_requests(entry.is_ipv4).iter().filter_map(|request| {
+        let codes = (u16::from(*request) << 8, u16::from(*request) << 8 | 0xff);
+        let ports = shared(of_icmp.ports, codes)?;
+        Some(Entry { ports, ..of_icmp })
+    });
+    boxes.extend(requests);
+    boxes
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -197,32 +233,42 @@ mod tests {
     }
 
     fn entry() -> impl Strategy<Value = Entry> {
-        let four = (interval(4), interval(4), interval(4), interval(4));
-        four.prop_map(|(source, destination, protocols, ports)| Entry {
-            is_ipv4: true,
-            source,
-            destination,
-            protocols: (protocols.0 as u8, protocols.1 as u8),
-            ports: (ports.0 as u16, ports.1 as u16),
-        })
+        let five = (
+            interval(3),
+            interval(3),
+            interval(3),
+            interval(3),
+            interval(3),
+        );
+        five.prop_map(
+            |(source, destination, protocols, source_ports, ports)| Entry {
+                is_ipv4: true,
+                source,
+                destination,
+                protocols: (protocols.0 as u8, protocols.1 as u8),
+                source_ports: (source_ports.0 as u16, source_ports.1 as u16),
+                ports: (ports.0 as u16, ports.1 as u16),
+            },
+        )
     }
 
-    fn holds(entry: &Entry, [s, d, p, o]: [u128; 4]) -> bool {
+    fn holds(entry: &Entry, [s, d, p, f, o]: [u128; 5]) -> bool {
         let within = |(first, last): Interval<u128>, at| first <= at && at <= last;
         let wide = |(first, last): Interval<u8>| (first.into(), last.into());
-        let ports = (entry.ports.0.into(), entry.ports.1.into());
+        let wider = |(first, last): Interval<u16>| (first.into(), last.into());
         within(entry.source, s)
             && within(entry.destination, d)
             && within(wide(entry.protocols), p)
-            && within(ports, o)
+            && within(wider(entry.source_ports), f)
+            && within(wider(entry.ports), o)
     }
 
     proptest! {
         #[test]
         fn what_is_left_is_what_the_other_has_not_each_once(a in entry(), b in entry()) {
             let left = a.without(&b);
-            for at in 0..625u128 {
-                let point = [at % 5, at / 5 % 5, at / 25 % 5, at / 125];
+            for at in 0..1024u128 {
+                let point = [at % 4, at / 4 % 4, at / 16 % 4, at / 64 % 4, at / 256];
                 let count = left.iter().filter(|entry| holds(entry, point)).count();
                 let expected = holds(&a, point) && !holds(&b, point);
                 prop_assert_eq!(count, usize::from(expected), "{:?}", point);

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use rewire_tables::{MOST_LOOKUPS, PeeringIndex, Route, VpcIndex};
+use rewire_schema::types::Name;
+use rewire_tables::{AclIndex, MOST_LOOKUPS, PeeringIndex, Route, VpcIndex};
 
 use super::MOST_BOXES;
+use super::acl::Word;
 use super::network::Network;
 use super::space::{Entry, Headers, address, number, shared};
 
@@ -32,6 +34,7 @@ pub(super) enum Why {
     Local,
     NoMapping,
     Dropped,
+    Stopped,
 }
 
 impl fmt::Display for Why {
@@ -47,23 +50,43 @@ impl fmt::Display for Why {
             Why::Local => "it is for the gateway itself",
             Why::NoMapping => "no rule of NAT says to whom",
             Why::Dropped => "dropped",
+            Why::Stopped => "dropped there",
         })
     }
 }
 
 /// A box at the end of its walk.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct End {
+    /// Which of the entrances it came in by.
+    pub(super) entrance: usize,
     pub(super) headers: Headers,
     pub(super) verdict: Verdict,
     pub(super) why: Why,
     /// The route tables that it was looked up in.
     pub(super) lookups: usize,
+    /// What ACLs said, in the order in which it met them.
+    pub(super) words: Vec<Word>,
 }
 
-/// There are more boxes than a proof may take apart.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct TooManyBoxes;
+/// Why a proof goes no further.
+#[derive(Clone, Debug)]
+pub(super) enum Stop {
+    /// There are more boxes than a proof may take apart.
+    TooManyBoxes,
+    /// A packet would be looked up in a VPC that this source makes routes in.
+    Learned(Name),
+}
+
+/// The boxes that may still be made.
+pub(super) struct Budget(usize);
+
+impl Budget {
+    pub(super) fn take(&mut self, boxes: usize) -> Result<(), Stop> {
+        self.0 = self.0.checked_sub(boxes).ok_or(Stop::TooManyBoxes)?;
+        Ok(())
+    }
+}
 
 /// A box on its way: in the table of a VPC, across a peering or not.
 struct Step {
@@ -74,20 +97,26 @@ struct Step {
 }
 
 pub(super) struct Walk<'a> {
-    network: &'a mut Network,
-    from: VpcIndex,
-    to: VpcIndex,
-    /// The boxes that may still be made.
-    left: usize,
+    pub(super) network: &'a mut Network,
+    /// The ACL of each entrance, if it has one. There is an entrance at least.
+    pub(super) entrances: &'a [Option<AclIndex>],
+    pub(super) from: VpcIndex,
+    pub(super) to: VpcIndex,
+    pub(super) budget: Budget,
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(network: &'a mut Network, from: VpcIndex, to: VpcIndex) -> Self {
+    pub(super) fn new(
+        network: &'a mut Network,
+        entrances: &'a [Option<AclIndex>],
+        (from, to): (VpcIndex, VpcIndex),
+    ) -> Self {
         Walk {
             network,
+            entrances,
             from,
             to,
-            left: MOST_BOXES,
+            budget: Budget(MOST_BOXES),
         }
     }
 
@@ -96,7 +125,7 @@ impl<'a> Walk<'a> {
         &mut self,
         entry: Entry,
         looked_for: &dyn Fn(Verdict) -> bool,
-    ) -> Result<Option<End>, TooManyBoxes> {
+    ) -> Result<Option<End>, Stop> {
         let mut steps = Vec::new();
         let mut ends = Vec::new();
         self.enter(entry, &mut steps, &mut ends)?;
@@ -113,9 +142,23 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn count(&mut self, boxes: usize) -> Result<(), TooManyBoxes> {
-        self.left = self.left.checked_sub(boxes).ok_or(TooManyBoxes)?;
-        Ok(())
+    /// What ACLs said of a box, in words.
+    pub(super) fn said(&self, end: &End) -> Vec<String> {
+        let words = end.words.iter().map(|word| {
+            let list = self.network.acl(word.acl);
+            let name = list.map_or("", |list| &list.name);
+            let rule = match word.rule {
+                Some(sequence) => format!("rule {sequence}"),
+                None => "the default".to_owned(),
+            };
+            let verdict = if word.passes {
+                "lets it pass"
+            } else {
+                "stops it"
+            };
+            format!("{rule} of ACL {name} {verdict}")
+        });
+        words.collect()
     }
 
     /// Ingress NAT: what is for an external address is led elsewhere.
@@ -124,11 +167,11 @@ impl<'a> Walk<'a> {
         entry: Entry,
         steps: &mut Vec<Step>,
         ends: &mut Vec<End>,
-    ) -> Result<(), TooManyBoxes> {
+    ) -> Result<(), Stop> {
         let to = |number| address(entry.is_ipv4, number);
         let (first, last) = entry.destination;
         let external = self.network.external(self.from, (to(first), to(last)));
-        self.count(external.len() + 1)?;
+        self.budget.take(external.len() + 1)?;
         // What lies between the external addresses stays as it is.
         let mut next = Some(first);
         for at in external.iter().map(|address| number(*address)) {
@@ -171,7 +214,7 @@ impl<'a> Walk<'a> {
         at: u128,
         steps: &mut Vec<Step>,
         ends: &mut Vec<End>,
-    ) -> Result<(), TooManyBoxes> {
+    ) -> Result<(), Stop> {
         let here = Entry {
             destination: (at, at),
             ..entry
@@ -190,7 +233,7 @@ impl<'a> Walk<'a> {
                 self.lead(entry, destination, (to.vpc, to.peering), steps, ends)?;
             }
             rest = rest.iter().flat_map(|entry| entry.without(&rule)).collect();
-            self.count(rest.len())?;
+            self.budget.take(rest.len())?;
         }
         let to = self.network.static_at(self.from, external).cloned();
         for entry in rest {
@@ -213,7 +256,7 @@ impl<'a> Walk<'a> {
         (vpc, peering): (VpcIndex, Option<PeeringIndex>),
         steps: &mut Vec<Step>,
         ends: &mut Vec<End>,
-    ) -> Result<(), TooManyBoxes> {
+    ) -> Result<(), Stop> {
         let headers = Headers {
             entry,
             destination: (destination, destination),
@@ -245,7 +288,7 @@ impl<'a> Walk<'a> {
         (peering, from): (PeeringIndex, VpcIndex),
         lookups: usize,
         ends: &mut Vec<End>,
-    ) -> Result<Vec<Headers>, TooManyBoxes> {
+    ) -> Result<Vec<Headers>, Stop> {
         let is_ipv4 = headers.entry.is_ipv4;
         let senders = self.network.senders(peering, from, is_ipv4);
         let mut admitted = Vec::new();
@@ -257,15 +300,10 @@ impl<'a> Walk<'a> {
             ..headers
         };
         for (source, admits) in parts(headers.entry.source, &senders) {
-            self.count(1)?;
+            self.budget.take(1)?;
             match admits {
                 Some(true) => admitted.push(cut(source)),
-                _ => ends.push(End {
-                    headers: cut(source),
-                    verdict: Verdict::Stays,
-                    why: Why::NotAdmitted,
-                    lookups,
-                }),
+                _ => ends.push(stays(cut(source), Why::NotAdmitted, lookups)),
             }
         }
         Ok(admitted)
@@ -277,39 +315,26 @@ impl<'a> Walk<'a> {
         step: &Step,
         steps: &mut Vec<Step>,
         ends: &mut Vec<End>,
-    ) -> Result<(), TooManyBoxes> {
+    ) -> Result<(), Stop> {
+        if let Some(source) = self.network.fed_by(step.vpc) {
+            return Err(Stop::Learned(source.clone()));
+        }
         let routes = self.network.routes(step.vpc, step.headers.entry.is_ipv4);
         for (destination, route) in parts(step.headers.destination, &routes) {
-            self.count(1)?;
+            self.budget.take(1)?;
             let mut headers = step.headers;
             headers.destination = destination;
             if !headers.is_translated {
                 headers.entry.destination = destination;
             }
             let lookups = step.lookups;
-            let stays = |why| End {
-                headers,
-                verdict: Verdict::Stays,
-                why,
-                lookups,
-            };
+            let stays = |why| stays(headers, why, lookups);
             let next = match route.as_deref() {
                 Some(Route::Vpc(vpc)) => (*vpc, None),
                 Some(Route::Peering { peering, vpc }) => (*vpc, Some(*peering)),
                 Some(Route::Forward(hops)) => {
-                    let vpcs = hops.iter().map(|hop| self.network.vpc_of(hop.interface()));
-                    let there = vpcs.filter(|vpc| *vpc == Some(self.to)).count();
-                    let (verdict, why) = match there {
-                        0 => (Verdict::Stays, Why::LeavesElsewhere),
-                        there if there == hops.iter().len() => (Verdict::Reaches, Why::Leaves),
-                        _ => (Verdict::Shared, Why::SomeLeave),
-                    };
-                    ends.push(End {
-                        headers,
-                        verdict,
-                        why,
-                        lookups,
-                    });
+                    let hops: Vec<_> = hops.iter().map(|hop| hop.interface()).collect();
+                    self.leave(headers, lookups, &hops, ends)?;
                     continue;
                 }
                 Some(Route::Local) => {
@@ -340,12 +365,7 @@ impl<'a> Walk<'a> {
             };
             for headers in admitted {
                 if step.lookups == MOST_LOOKUPS {
-                    ends.push(End {
-                        headers,
-                        verdict: Verdict::Stays,
-                        why: Why::TooManyLookups,
-                        lookups,
-                    });
+                    ends.push(stays(Why::TooManyLookups));
                     continue;
                 }
                 steps.push(Step {
@@ -357,6 +377,18 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// A box that does not get there.
+pub(super) fn stays(headers: Headers, why: Why, lookups: usize) -> End {
+    End {
+        entrance: 0,
+        headers,
+        verdict: Verdict::Stays,
+        why,
+        lookups,
+        words: Vec::new(),
     }
 }
 

@@ -2,12 +2,12 @@
 
 use rewire_schema::model::{AclRow, AclRuleRow};
 use rewire_schema::types::{AclAction, AclDefault, AclScope};
-use rewire_schema::{Change, Changeset, Row};
+use rewire_schema::{Change, Changeset, Problem, Row};
 use rewire_tables::TableOperation;
 use serde_json::{Value, json};
 
 use super::{Gateway, configuration, lines};
-use crate::Compiler;
+use crate::{Compiler, warnings, warnings_of_change};
 
 /// One of everything that a rule can say.
 fn document() -> Value {
@@ -199,8 +199,32 @@ fn rules_that_no_packet_reaches_are_told_with_those_that_take_their_packets() {
         "50": { "action": "allow", "source_set": "nobody" },
         "60": { "action": "allow", "sources": ["10.0.0.7"], "from": "blue", "protocol": "udp" }
     });
-    let gateway = Gateway::new(shadowed);
-    let found = gateway.compiler.shadowed_rules(&"guard".parse().unwrap());
     // Rule 30 also takes UDP of the upper half; rule 50 takes nothing anyhow.
-    assert_eq!(found, [(40, vec![10, 20]), (60, vec![10])]);
+    let expected = [
+        "acls.guard.rules[40]: no packet reaches it: rules 10 and 20 take all that it matches",
+        "acls.guard.rules[60]: no packet reaches it: rule 10 takes all that it matches",
+    ];
+    let of_rules = |found: Vec<Problem>| -> Vec<String> {
+        let lines = found.iter().map(ToString::to_string);
+        lines.filter(|line| line.contains("rules")).collect()
+    };
+    let state = configuration(shadowed.clone());
+    assert_eq!(of_rules(warnings(&state)), expected);
+    // A change is told about the ACLs that it makes different: by their rules, or by what these name.
+    let of_change = |pointer: &str, value: Value| {
+        let mut other = shadowed.clone();
+        *other.pointer_mut(pointer).unwrap() = value;
+        let changeset = Changeset::between(&configuration(other), &state);
+        of_rules(warnings_of_change(&state, &changeset).unwrap())
+    };
+    let rule = json!({ "action": "reject" });
+    assert_eq!(of_change("/acls/guard/rules/50", rule), expected);
+    let members = json!(["192.0.2.0/25"]);
+    assert!(of_change("/address_sets/offices/members", members).is_empty());
+    let members = json!(["10.9.0.0/16"]);
+    assert_eq!(
+        of_change("/address_sets/nobody", json!({ "members": members })),
+        expected
+    );
+    assert!(of_change("/acls/open/default", json!("reject")).is_empty());
 }

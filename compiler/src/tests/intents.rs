@@ -1,28 +1,36 @@
 //! Intents: proofs held against every packet of a small world, one by one.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::sample::select;
 use rewire_schema::types::Reachability;
 use rewire_schema::{Configuration, Row};
-use rewire_tables::{Crossing, PortForwardKey, Route, Tables, Traveller, VpcIndex};
+use rewire_tables::acl::AclAction;
+use rewire_tables::{
+    AclIndex, AclKey, Crossing, PortForwardKey, Route, Tables, Traveller, VpcIndex,
+};
 use serde_json::{Value, json};
 
 use super::peerings::rows;
 use super::{configuration, tables};
-use crate::{Compiler, NotProven};
+use crate::{Compiler, Counterexample, NotProven};
 
 const VPCS: [&str; 3] = ["a", "b", "c"];
 const PORTS: [u16; 2] = [80, 8080];
+/// Of each of the ranges that rules may name, one.
+const SOURCE_PORTS: [u16; 3] = [1000, 20_000, 49_152];
 
 /// A VPC each with an interface, and one more way out of `a` by the other two.
 fn world() -> Value {
     let interface = |n: usize| json!({ "vpc": VPCS[n], "port": format!("null:{n}"), "mac": "02:00:00:00:00:01", "addresses": [format!("172.16.{n}.1/24")] });
     json!({
         "vpcs": { "a": {}, "b": {}, "c": {} },
-        "interfaces": { "ia": interface(0), "ib": interface(1), "ic": interface(2) }
+        "interfaces": {
+            "ia": interface(0), "ib": interface(1), "ic": interface(2),
+            // A second way in, which an ACL may treat otherwise.
+            "ia2": { "vpc": "a", "port": "null:3", "mac": "02:00:00:00:00:01", "addresses": ["172.16.3.1/24"] },
+        }
     })
 }
 
@@ -48,6 +56,56 @@ fn way_out() -> impl Strategy<Value = Vec<Row>> {
     })
 }
 
+/// An ACL on one interface, for packets that come in or leave.
+fn filtered() -> impl Strategy<Value = Vec<Row>> {
+    const NETS: [&str; 4] = [
+        "10.0.0.0/28",
+        "10.0.0.8/29",
+        "10.0.0.4-10.0.0.20",
+        "10.9.0.3",
+    ];
+    let nets = || prop::collection::btree_set(select(&NETS[..]), 0..3);
+    let action = select(&["allow", "deny", "reject"][..]);
+    let upper = select(vec![
+        json!({}),
+        json!({ "protocol": "tcp", "destination_port": "80" }),
+        json!({ "protocol": "udp", "destination_port": "80" }),
+        json!({ "protocol": "tcp_udp", "source_port": "1-1023", "destination_port": "1000-9000" }),
+        json!({ "protocol": "tcp", "source_port": "30000-65535" }),
+    ]);
+    let to = prop::option::of(select(&VPCS[..]));
+    let rule = (action, nets(), nets(), upper, to).prop_map(|(action, from, to, upper, vpc)| {
+        let mut rule = upper;
+        rule["action"] = json!(action);
+        for (field, nets) in [("sources", from), ("destinations", to)] {
+            if !nets.is_empty() {
+                rule[field] = json!(nets);
+            }
+        }
+        if let Some(vpc) = vpc {
+            rule["to"] = json!(vpc);
+        }
+        rule
+    });
+    let rules = prop::collection::vec(rule, 0..5);
+    let place = (
+        select(&["ia", "ia2", "ib", "ic"][..]),
+        select(&["acl_in", "acl_out"][..]),
+    );
+    let default = select(&["allow", "deny"][..]);
+    (place, rules, default).prop_map(|((interface, field), rules, default)| {
+        let numbered = rules.into_iter().enumerate();
+        let rules: serde_json::Map<String, Value> = numbered
+            .map(|(at, rule)| ((10 * at + 10).to_string(), rule))
+            .collect();
+        let mut document = world();
+        let name = format!("{interface}-{field}");
+        document["acls"] = json!({ &name: { "default": default, "rules": rules } });
+        document["interfaces"][interface][field] = json!(name);
+        configuration(document).rows().collect()
+    })
+}
+
 fn intent(reach: &str, from: &str, to: &str, destination: &str) -> Value {
     json!({
         "from": from, "to": to, "reach": reach, "source": "10.0.0.0/27", "destination": destination,
@@ -55,15 +113,43 @@ fn intent(reach: &str, from: &str, to: &str, destination: &str) -> Value {
     })
 }
 
-/// Whether a packet gets to a VPC by all of its next hops, and by any: each looked up by itself.
+/// A TCP packet: sender, destination, the port that it goes to and the one that it comes from.
+type Packet = (IpAddr, IpAddr, u16, u16);
+
+/// Whether an ACL, if there is one, lets a packet pass.
+fn passes(
+    tables: &Tables,
+    acl: Option<AclIndex>,
+    vpcs: (VpcIndex, VpcIndex),
+    packet: Packet,
+) -> bool {
+    let (IpAddr::V4(source), IpAddr::V4(destination), port, source_port) = packet else {
+        return true;
+    };
+    acl.is_none_or(|acl| {
+        let key = AclKey {
+            from: vpcs.0,
+            to: Some(vpcs.1),
+            source,
+            destination,
+            protocol: 6,
+            source_port: source_port.into(),
+            destination_port: port.into(),
+        };
+        tables.acl(acl).lookup(&key).decision.action == AclAction::Allow
+    })
+}
+
+/// Whether a packet that enters by an interface gets to a VPC by all of its next hops, and by any: each looked up by itself.
 fn reaches(
     tables: &Tables,
+    entrance: &str,
     from: VpcIndex,
     to: VpcIndex,
-    packet: (IpAddr, IpAddr, u16),
+    packet: Packet,
 ) -> (bool, bool) {
     let nowhere = (false, false);
-    let (source, destination, port) = packet;
+    let (source, destination, port, _) = packet;
     let key = PortForwardKey {
         vpc: from,
         protocol: 6,
@@ -95,26 +181,33 @@ fn reaches(
     };
     match tables.way(vpc, &traveller).map(|way| way.route) {
         Ok(Some(Route::Forward(hops))) => {
-            let vpc_of =
-                |hop: &rewire_tables::NextHop| tables.interface(hop.interface()).unwrap().vpc;
-            (
-                hops.iter().all(|hop| vpc_of(hop) == to),
-                hops.iter().any(|hop| vpc_of(hop) == to),
-            )
+            let entrance = tables
+                .interfaces()
+                .find(|(_, i)| &*i.name == entrance)
+                .unwrap()
+                .1;
+            let gets_there = |hop: &rewire_tables::NextHop| {
+                let exit = tables.interface(hop.interface()).unwrap();
+                let passes = |acl| passes(tables, acl, (from, to), packet);
+                exit.vpc == to && passes(entrance.acl_in) && passes(exit.acl_out)
+            };
+            (hops.iter().all(gets_there), hops.iter().any(gets_there))
         }
         _ => nowhere,
     }
 }
 
-/// Every packet of an intent.
-fn packets(destination: &str) -> Vec<(IpAddr, IpAddr, u16)> {
+/// Every packet of an intent, as far as anything here tells them apart.
+fn packets(destination: &str) -> Vec<Packet> {
     let net: ipnet::Ipv4Net = destination.parse().unwrap();
     let last = net.broadcast().to_bits();
     let mut packets = Vec::new();
     for to in net.network().to_bits()..=last {
         for from in 0..32 {
             let (from, to) = (Ipv4Addr::new(10, 0, 0, from), Ipv4Addr::from_bits(to));
-            packets.extend(PORTS.map(|port| (from.into(), to.into(), port)));
+            for source_port in SOURCE_PORTS {
+                packets.extend(PORTS.map(|port| (from.into(), to.into(), port, source_port)));
+            }
         }
     }
     packets
@@ -128,12 +221,22 @@ proptest! {
 
     #[test]
     fn what_is_proven_is_so_for_every_packet_and_what_is_not_has_one_that_breaks_it(
-        some in prop::collection::vec(prop_oneof![rows(), way_out()], 1..14),
+        some in prop::collection::vec(prop_oneof![2 => rows(), 2 => way_out(), 1 => filtered()], 1..14),
         (from, to) in select(&[("a", "b"), ("b", "c"), ("c", "a"), ("b", "a")][..]),
         destination in select(&["10.0.0.0/27", "10.0.0.8/29", "10.9.0.0/28"][..]),
     ) {
         let mut state = configuration(world());
-        some.concat().into_iter().for_each(|row| drop(state.insert(row)));
+        for row in some.concat() {
+            // An ACL comes upon an interface that is there.
+            if let Row::Interface(with) = &row
+                && let Some(there) = state.interface.values_mut().find(|there| there.name == with.name)
+            {
+                there.acl_in = with.acl_in.clone().or(there.acl_in.take());
+                there.acl_out = with.acl_out.clone().or(there.acl_out.take());
+                continue;
+            }
+            drop(state.insert(row));
+        }
         let mut state: Configuration = super::histories::sensible(state);
         for reach in ["never", "always"] {
             let document = json!({ "vpcs": { from: {}, to: {} }, "intents": { reach: intent(reach, from, to, destination) } });
@@ -143,17 +246,27 @@ proptest! {
         let (compiler, compiled) = Compiler::compile(state, 1).unwrap();
         let tables = tables(&compiled.operations);
         let index = |name: &str| compiler.vpc_index(&name.parse().unwrap()).unwrap();
+        let interfaces = compiler.configuration().interface.values();
+        let entrances: Vec<&str> =
+            interfaces.filter(|row| row.vpc.as_str() == from).map(|row| row.name.as_str()).collect();
         let (from, to) = (index(from), index(to));
-        let found: Vec<(bool, bool)> =
-            packets(destination).into_iter().map(|packet| reaches(&tables, from, to, packet)).collect();
+        let found: Vec<(bool, bool)> = entrances
+            .iter()
+            .flat_map(|entrance| packets(destination).into_iter().map(|packet| (*entrance, packet)))
+            .map(|(entrance, packet)| reaches(&tables, entrance, from, to, packet))
+            .collect();
         let mut broken = Vec::new();
         for not_proven in compiler.prove() {
             let NotProven::Broken { reach, counterexample, .. } = not_proven else {
                 panic!("{not_proven}");
             };
-            let packet = (counterexample.source, counterexample.destination, counterexample.destination_port.unwrap());
-            prop_assert!(packets(destination).contains(&packet), "{:?}", packet);
-            let (all, any) = reaches(&tables, from, to, packet);
+            let Counterexample { source, destination: to_address, source_port, destination_port, .. } = *counterexample;
+            let packet = (source, to_address, destination_port.unwrap(), source_port.unwrap());
+            let is_of_intent = packets(destination).iter().any(|p| (p.0, p.1, p.2) == (packet.0, packet.1, packet.2));
+            prop_assert!(is_of_intent, "{:?}", packet);
+            let entrance = counterexample.interface.as_str();
+            prop_assert!(entrances.contains(&entrance));
+            let (all, any) = reaches(&tables, entrance, from, to, packet);
             match reach {
                 Reachability::Never => prop_assert!(any, "{} does not get there", counterexample),
                 Reachability::Always => prop_assert!(!all, "{} gets there", counterexample),
@@ -196,22 +309,73 @@ fn what_breaks_an_intent_is_told_as_a_packet_and_its_way() {
 }
 
 #[test]
+fn acls_on_the_way_are_part_of_the_proof() {
+    let mut document = world();
+    document["vpcs"]["a"]["routes"] = json!({ "10.9.0.0/24": { "type": "vpc", "to_vpc": "b" } });
+    document["vpcs"]["b"]["routes"] =
+        json!({ "10.9.0.0/24": { "next_hops": [{ "interface": "ib" }] } });
+    document["acls"] = json!({
+        "door": { "default": "deny", "rules": {
+            "10": { "action": "deny", "sources": ["10.0.0.66"] },
+            "20": { "action": "allow", "protocol": "tcp", "destination_port": 443, "sources": ["10.0.0.0/24"] },
+            "30": { "action": "allow", "protocol": "icmp", "icmp_type": 8 },
+        } },
+        "exit": { "default": "allow", "rules": { "10": { "action": "reject", "to": "b", "destinations": ["10.9.0.128/25"] } } },
+    });
+    document["interfaces"]["ia"]["acl_in"] = json!("door");
+    document["interfaces"]["ia2"]["acl_in"] = json!("door");
+    document["interfaces"]["ib"]["acl_out"] = json!("exit");
+    let say = |more: Value| {
+        let mut intent = json!({ "from": "a", "to": "b", "reach": "never" });
+        for (field, value) in more.as_object().unwrap() {
+            intent[field] = value.clone();
+        }
+        intent
+    };
+    document["intents"] = json!({
+        "held-mail": say(json!({ "protocol": "tcp", "destination_port": 25 })),
+        "held-guest": say(json!({ "source": "10.0.0.66", "protocol": "tcp" })),
+        "held-far": say(json!({ "destination": "10.9.0.128/25" })),
+        "held-web": say(json!({ "reach": "always", "source": "10.0.0.0/26", "destination": "10.9.0.0/25", "protocol": "tcp", "destination_port": 443 })),
+        "not-all": say(json!({ "reach": "always", "source": "10.0.0.0/24", "destination": "10.9.0.0/25", "protocol": "tcp", "destination_port": 443 })),
+        "not-far": say(json!({ "reach": "always", "source": "10.0.0.0/26", "destination": "10.9.0.0/24", "protocol": "tcp", "destination_port": 443 })),
+        "not-mail": say(json!({ "reach": "always", "source": "10.0.0.0/26", "destination": "10.9.0.0/25", "protocol": "tcp", "destination_port": 25 })),
+        "not-never": say(json!({ "source": "10.0.0.0/24" })),
+        "not-quiet": say(json!({ "protocol": "icmp" })),
+    });
+    let (mut compiler, _) = Compiler::compile(configuration(document.clone()), 1).unwrap();
+    let lines: Vec<String> = compiler.prove().iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!("acls", lines.join("\n"));
+    // A second way in that nobody guards.
+    document["interfaces"]["ia2"]
+        .as_object_mut()
+        .unwrap()
+        .remove("acl_in");
+    compiler = Compiler::compile(configuration(document), 1).unwrap().0;
+    let held = compiler.prove();
+    let broken = held
+        .iter()
+        .find(|broken| broken.path().to_string() == "intents.held-mail");
+    let text = broken.map(ToString::to_string).unwrap_or_default();
+    assert!(text.contains("enters ia2"), "{text}");
+}
+
+#[test]
 fn what_cannot_be_reasoned_about_is_refused_by_name() {
     let mut document = world();
     document["intents"] = json!({ "apart": { "from": "a", "to": "b", "reach": "never" } });
+    document["route_sources"] =
+        json!({ "frr": { "listen": "127.0.0.1:2620", "vpcs": { "c": { "table": 3 } } } });
     let (compiler, _) = Compiler::compile(configuration(document.clone()), 1).unwrap();
+    // No packet of `a` is looked up in `c`.
     assert_eq!(compiler.prove(), []);
-    // As the whole model has it: this dataplane refuses it ahead of that.
-    let mut compiler = compiler;
-    for row in Arc::make_mut(&mut compiler.state.configuration)
-        .interface
-        .values_mut()
-    {
-        row.acl_in = Some("guard".parse().unwrap());
-    }
+    document["vpcs"]["a"]["routes"] = json!({ "10.9.0.0/24": { "type": "vpc", "to_vpc": "c" } });
+    let (compiler, _) = Compiler::compile(configuration(document), 1).unwrap();
     let lines: Vec<String> = compiler.prove().iter().map(ToString::to_string).collect();
     assert_eq!(
         lines,
-        ["intents.apart: this cannot be proven yet: interface \"ia\" has an ACL"]
+        [
+            "intents.apart: this cannot be proven yet: route source \"frr\" makes routes on the way that no revision holds"
+        ]
     );
 }

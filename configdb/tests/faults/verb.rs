@@ -100,7 +100,7 @@ pub(crate) const CREATING: &[Verb] = &[verb("create", On::Nothing, |desk| {
 /// What begins with the journal of another store.
 pub(crate) const CREATING_FROM_JOURNAL: &[Verb] =
     &[verb("create from a journal", On::Journal, |desk| {
-        said(Store::create_from(&desk.path, &desk.journal[..])?.head()?)
+        said(Store::create_from(&desk.path, &desk.journal[..], &mut Unchecked)?.head()?)
     })];
 
 /// What begins with what an earlier version left.
@@ -187,7 +187,7 @@ pub(crate) const ADMINISTERING: &[Verb] = &[
     ),
     verb("import", On::Store, |desk| {
         let journal = Arc::clone(&desk.journal);
-        said(desk.open()?.import(&journal[..])?)
+        said(desk.open()?.import(&journal[..], &mut Unchecked)?)
     }),
     verb("prune", On::Store, |desk| {
         let pruned = desk.open()?.prune(1, false)?;

@@ -117,7 +117,10 @@ pub(crate) fn creation(syncs: Syncs) -> History {
 
 /// The creation of a store from the journal of another one, in one step.
 pub(crate) fn creation_from(journal: &[u8], syncs: Syncs) -> History {
-    creation_by(|path| Store::create_from(path, journal).unwrap(), syncs)
+    creation_by(
+        |path| Store::create_from(path, journal, &mut Unchecked).unwrap(),
+        syncs,
+    )
 }
 
 fn creation_by(create: impl FnOnce(&Path) -> Store, syncs: Syncs) -> History {
@@ -327,7 +330,7 @@ impl Writer {
             }
             Verb::Import => {
                 let journal = self.journal_from_elsewhere(store)?;
-                store.import(&journal[..])?;
+                store.import(&journal[..], &mut Unchecked)?;
             }
             Verb::Checkpoint | Verb::Reopen => unreachable!("these are not done on a store"),
         }

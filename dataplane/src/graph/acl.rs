@@ -3,13 +3,16 @@
 //! *Uses* header, transport, the connection, what the route says. *Sets* whether the connection that the packet begins is
 //! let through as a whole. *Next*: what the route says.
 
+use arrayvec::ArrayVec;
 use rewire_conntrack::{Connections, Direction, FlowId, FlowKey};
 use rewire_packet::icmp_error::IcmpErrorKind;
 use rewire_packet::{Fragment, Transport};
+use rewire_tables::acl::AclVerdict;
+use rewire_tables::{AclKey, InterfaceIndex, Tables};
 
 use super::Node;
 use super::acl_log::{self, AclLogger};
-use super::acl_policy::{self, Denied, Kind, To};
+use super::acl_policy::{self, Denied, Filter, Kind, MOST_FILTERS, To};
 use super::burst::{Burst, IcmpErrorOf, Next};
 use super::context::{Context, Sinks};
 use super::family::Family;
@@ -49,54 +52,137 @@ fn to<B, A: Family>(packet: &Packet<B, A>) -> To {
     }
 }
 
+/// What one packet asks, and what it is told.
+struct Question<A> {
+    /// The packet's place in the burst.
+    packet: u16,
+    ingress: InterfaceIndex,
+    key: AclKey<A>,
+    kind: Kind,
+    /// The ACLs that are asked, with their verdicts once they are there.
+    filters: ArrayVec<(Filter, Option<AclVerdict>), MOST_FILTERS>,
+}
+
+/// The questions of a burst: ACLs are asked about many packets at once. Kept from burst to burst, so that none allocates.
+pub(super) struct Questions<A> {
+    all: Vec<Question<A>>,
+    /// What one ACL is asked, and by which questions.
+    keys: Vec<AclKey<A>>,
+    askers: Vec<(u16, u16)>,
+}
+
+impl<A: Family> Questions<A> {
+    pub(super) fn with_capacity(packets: usize) -> Self {
+        Questions {
+            all: Vec::with_capacity(packets),
+            keys: Vec::with_capacity(MOST_FILTERS * packets),
+            askers: Vec::with_capacity(MOST_FILTERS * packets),
+        }
+    }
+
+    /// Asks every ACL, once about all packets that it has to do with.
+    fn ask(&mut self, tables: &Tables) {
+        loop {
+            self.keys.clear();
+            self.askers.clear();
+            let mut asked = None;
+            for (number, question) in (0..).zip(&self.all) {
+                for (place, (filter, verdict)) in (0..).zip(&question.filters) {
+                    if verdict.is_none() && *asked.get_or_insert(filter.acl) == filter.acl {
+                        self.keys.push(question.key);
+                        self.askers.push((number, place));
+                    }
+                }
+            }
+            let Some(acl) = asked else {
+                return;
+            };
+            tables.acl(acl).lookup_batch(&self.keys, |index, verdict| {
+                let (number, place) = self.askers[index];
+                let question = &mut self.all[usize::from(number)];
+                question.filters[usize::from(place)].1 = Some(verdict);
+            });
+        }
+    }
+}
+
 pub(super) fn run<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     burst: &mut Burst<B, A>,
     connections: &mut Connections<A>,
+    questions: &mut Questions<A>,
     logger: &mut AclLogger,
     sinks: &mut dyn Sinks<B>,
 ) {
-    burst.for_each(Node::Acl, cx.counters, |packet| {
-        match ask(cx, packet, connections, logger, sinks) {
-            Ok(()) => packet.routed,
-            Err(Denied { reason, reject }) => match reject {
-                false => Next::Drop(reason),
-                true if is_segment(packet) => Next::Reset(reason),
-                true => Next::Refuse(reason, IcmpErrorKind::Prohibited.into()),
+    let inbox = burst.take_inbox(Node::Acl, cx.counters);
+    questions.all.clear();
+    for &index in &inbox {
+        let packet = &burst.packets[usize::from(index)];
+        let question = question(cx, index, packet, connections);
+        questions.all.extend(question);
+    }
+    questions.ask(cx.tables);
+    let mut asked = questions.all.iter().peekable();
+    for &index in &inbox {
+        let packet = &mut burst.packets[usize::from(index)];
+        let next = match asked.next_if(|question| question.packet == index) {
+            None => packet.routed,
+            Some(question) => match decide(cx, question, logger, sinks) {
+                Ok(whole) => {
+                    packet.whole = whole;
+                    packet.routed
+                }
+                Err(Denied { reason, reject }) => match reject {
+                    false => Next::Drop(reason),
+                    true if is_segment(packet) => Next::Reset(reason),
+                    true => Next::Refuse(reason, IcmpErrorKind::Prohibited.into()),
+                },
             },
-        }
-    });
+        };
+        burst.dispatch(index, next);
+    }
+    burst.return_inbox(inbox);
 }
 
-fn ask<B: PacketBuffer, A: Family>(
+/// What a packet asks; nothing, where it passes unasked.
+fn question<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
-    packet: &mut Packet<B, A>,
+    index: u16,
+    packet: &Packet<B, A>,
     connections: &mut Connections<A>,
+) -> Option<Question<A>> {
+    let Origin::Received(ingress) = packet.origin else {
+        return None;
+    };
+    let interface = cx.tables.interface(ingress)?;
+    let kind = kind(cx, packet, connections)?;
+    let to = to(packet);
+    let filters = acl_policy::filters(cx.tables, ingress, to)
+        .filter(|filter| acl_policy::is_asked(cx.tables, *filter, kind));
+    Some(Question {
+        packet: index,
+        ingress,
+        key: acl_policy::key(packet, interface.vpc, to.vpc(cx.tables)),
+        kind,
+        filters: filters.map(|filter| (filter, None)).collect(),
+    })
+}
+
+/// What the verdicts come to: whether they let the packet in as a whole flow.
+fn decide<B: PacketBuffer, A: Family>(
+    cx: &Context<'_>,
+    question: &Question<A>,
     logger: &mut AclLogger,
     sinks: &mut dyn Sinks<B>,
-) -> Result<(), Denied> {
-    let Origin::Received(ingress) = packet.origin else {
-        return Ok(());
-    };
-    let Some(interface) = cx.tables.interface(ingress) else {
-        return Ok(());
-    };
-    let Some(kind) = kind(cx, packet, connections) else {
-        return Ok(());
-    };
-    let to = to(packet);
-    let key = acl_policy::key(packet, interface.vpc, to.vpc(cx.tables));
-    let filters = acl_policy::filters(cx.tables, ingress, to);
-    packet.whole = acl_policy::judge(cx.tables, filters, &key, kind, |filter, verdict| {
+) -> Result<bool, Denied> {
+    let verdicts = question.filters.iter();
+    let verdicts = verdicts.filter_map(|&(filter, verdict)| Some((filter, verdict?)));
+    acl_policy::judge(verdicts, question.kind, |filter, verdict| {
         if verdict.decision.log {
-            logger.log(
-                cx,
-                acl_log::entry(ingress, filter.acl, &key, verdict),
-                sinks,
-            );
+            let entry = acl_log::entry(question.ingress, filter.acl, &question.key, verdict);
+            logger.log(cx, entry, verdict.decision.scope, sinks);
         }
-    })?;
-    Ok(())
+    })
 }
 
 /// Whether a packet is a whole TCP segment.

@@ -53,6 +53,9 @@ impl To {
     }
 }
 
+/// ACLs on a packet's way, at most.
+pub(super) const MOST_FILTERS: usize = 2;
+
 /// The ACLs on a packet's way, in the order in which it meets them.
 pub(super) fn filters(
     tables: &Tables,
@@ -91,27 +94,24 @@ pub(super) struct Denied {
     pub reject: bool,
 }
 
-/// Asks each filter about a packet; tells each verdict that counts to `decided`. Whether all that let the packet pass
-/// decided about its flow.
+/// Whether an ACL is asked about packets of a kind at all.
+pub(super) fn is_asked(tables: &Tables, filter: Filter, kind: Kind) -> bool {
+    kind == Kind::First || tables.acl(filter.acl).has_packet_rules()
+}
+
+/// Judges a packet by what each filter that [is asked](is_asked) says about it; tells each verdict that counts to `decided`.
+/// Whether all that let the packet pass decided about its flow.
 ///
 /// # Errors
 /// The first filter that does not let it pass.
-pub(super) fn judge<A: Family>(
-    tables: &Tables,
-    filters: impl Iterator<Item = Filter>,
-    key: &AclKey<A>,
+pub(super) fn judge(
+    verdicts: impl Iterator<Item = (Filter, AclVerdict)>,
     kind: Kind,
     mut decided: impl FnMut(Filter, AclVerdict),
 ) -> Result<bool, Denied> {
     let mut whole = true;
-    for filter in filters {
-        let acl = tables.acl(filter.acl);
-        let following = kind == Kind::Following;
-        if following && !acl.has_packet_rules() {
-            continue;
-        }
-        let verdict = acl.lookup(key);
-        if following && verdict.decision.scope == AclScope::Flow {
+    for (filter, verdict) in verdicts {
+        if kind == Kind::Following && verdict.decision.scope == AclScope::Flow {
             continue;
         }
         decided(filter, verdict);
@@ -147,7 +147,8 @@ pub(super) fn still_admits<A: Family>(
         destination_port,
     };
     let filters = filters(tables, flow.admission.ingress, to);
-    judge(tables, filters, &key, Kind::First, |_, _| {}).ok()
+    let verdicts = filters.map(|filter| (filter, tables.acl(filter.acl).lookup(&key)));
+    judge(verdicts, Kind::First, |_, _| {}).ok()
 }
 
 /// How a packet that begins a connection comes in.

@@ -32,6 +32,7 @@ pub(super) struct Pipeline<B, A: Family> {
     pub burst: Burst<B, A>,
     pub connections: Connections<A>,
     pub resolver: Resolver<B, A>,
+    acl_questions: acl::Questions<A>,
     fragments: LaterFragments<B>,
 }
 
@@ -41,6 +42,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
             burst: Burst::with_capacity(burst),
             connections: Connections::new(connections),
             resolver: Resolver::default(),
+            acl_questions: acl::Questions::with_capacity(2 * burst),
             fragments: LaterFragments::with_capacity(2 * burst),
         }
     }
@@ -100,6 +102,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
             cx,
             &mut self.burst,
             &mut self.connections,
+            &mut self.acl_questions,
             acl_logger,
             sinks,
         );

@@ -5,8 +5,11 @@
 
 mod batch;
 mod bits;
+mod block;
+mod blocks;
 mod boxes;
 pub mod classifier;
+mod code_path;
 mod key;
 mod rule;
 #[cfg(test)]
@@ -25,6 +28,7 @@ pub use key::{AclKey, NO_PORT};
 pub use rule::{
     AclAction, AclDecision, AclRule, AclScope, AddressRanges, PacketPattern, PortRange,
 };
+pub use shadow::Shadowed;
 
 use crate::address::Address;
 

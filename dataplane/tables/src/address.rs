@@ -13,7 +13,7 @@ use crate::tables::Vpc;
 pub trait Address: IpAddress {
     /// The number of bits of an address: 32 or 128.
     const BITS: u8;
-    /// The address as a lookup takes it: a number in host order.
+    /// The address as a lookup takes it: of IPv4 a number in host order, of IPv6 the octets in the order of the wire.
     type Key: Key;
     /// The address as a lookup takes it.
     fn key(self) -> Self::Key;
@@ -56,9 +56,9 @@ impl Address for Ipv4Addr {
 
 impl Address for Ipv6Addr {
     const BITS: u8 = 128;
-    type Key = u128;
-    fn key(self) -> u128 {
-        self.to_bits()
+    type Key = [u8; 16];
+    fn key(self) -> [u8; 16] {
+        self.octets()
     }
     fn masked(self, length: u8) -> Self {
         let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);

@@ -1,17 +1,20 @@
 //! Longest prefix match.
 //!
-//! A trie with a stride of six bits, whose nodes are compressed by runs and carry what they inherit, so that a lookup
-//! reads one cache line or two a level and never turns back; in front of it, once there are thousands of prefixes, a table that is indexed
-//! by the first bits. Updated in place. Small when empty. `docs/decisions/0017` says what was measured.
+//! A trie with a stride of six bits, whose nodes carry what they inherit, as tables that resolve no more bits than it takes, and for IPv6
+//! as leaves of up to eight intervals, so that a lookup reads one cache line a level and never turns back; in front of it, once there are
+//! thousands of prefixes, a table that is indexed by the first bits. Updated in place. Small when empty. `docs/decisions/0017` says what was measured.
 
 mod arena;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-mod chunk;
 mod direct;
 pub mod key;
+mod leaf;
 mod lookup;
+mod node;
 mod pages;
+mod slot;
+mod store;
 mod trie;
 mod values;
 
@@ -27,11 +30,11 @@ use crate::address::Address;
 /// The number of a value in its table; 0 for no value. Good as long as the table does not change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
-pub struct ValueNumber(chunk::Slot);
+pub struct ValueNumber(slot::Slot);
 
 /// A map from prefixes to values, looked up by the longest prefix that an address matches. Equal values are kept once.
 ///
-/// Limits: 2³¹ − 1 different values; 8 GiB.
+/// Limits: 2³¹ − 1 different values; 1 GiB of tables.
 #[derive(Clone, Debug)]
 pub struct Lpm<A, V> {
     trie: Trie,
@@ -57,12 +60,12 @@ fn aligned<A: Address>(network: A) -> u128 {
 impl<A: Address, V: Eq + Hash> Lpm<A, V> {
     /// Puts a value under a prefix; says whether one was there. Bits of `network` behind `length` are ignored; a `length`
     /// above the family's bits counts as all bits. Cost: about 0.3 µs, and for a short prefix of which many longer
-    /// ones inherit, as many chunks.
+    /// ones inherit, as many tables.
     pub fn insert(&mut self, network: A, length: u8, value: V) -> bool {
         let slot = self.values.take(value);
         let old = self.trie.set(aligned(network), length.min(A::BITS), slot);
         self.values.give_back(old);
-        old != chunk::Slot::NONE
+        old != slot::Slot::NONE
     }
 
     /// Takes a prefix out; says whether it was there. Cost: as for [`insert`](Self::insert).
@@ -70,9 +73,9 @@ impl<A: Address, V: Eq + Hash> Lpm<A, V> {
         if length > A::BITS {
             return false;
         }
-        let old = self.trie.set(aligned(network), length, chunk::Slot::NONE);
+        let old = self.trie.set(aligned(network), length, slot::Slot::NONE);
         self.values.give_back(old);
-        old != chunk::Slot::NONE
+        old != slot::Slot::NONE
     }
 }
 
@@ -94,7 +97,7 @@ impl<A: Address, V> Lpm<A, V> {
     /// other is left as it was. Uses the widest vectors that the processor has.
     pub fn lookup_batch(&self, keys: &[A::Key], numbers: &mut [ValueNumber]) {
         // SAFETY: `ValueNumber` is a `Slot` and nothing else (`repr(transparent)`).
-        let slots = unsafe { &mut *(std::ptr::from_mut(numbers) as *mut [chunk::Slot]) };
+        let slots = unsafe { &mut *(std::ptr::from_mut(numbers) as *mut [slot::Slot]) };
         A::Key::lookup(&View::of(&self.trie), keys, slots);
     }
 

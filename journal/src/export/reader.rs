@@ -1,10 +1,15 @@
 use std::io::{BufReader, Read};
 
+use rewire_schema::Changeset;
+
 use super::{
-    FORMAT, FRAME, FileError, Floor, Header, LONGEST_ENTRY, MAGIC, Part, TRAILER, UNSOUND_FLOOR,
-    check_hasher, entry_bytes::read_entry,
+    ENTRIES_ALONE, FRAME, FRAME_HEAD, FileError, Floor, Header, LONGEST_ENTRY, MAGIC, Part, STATE,
+    TRAILER, WITH_STATE, check_hasher,
+    entry_bytes::read_entry,
+    state::{State, expect_entries, unreadable},
 };
 use crate::digest::StateDigest;
+use crate::encoding::decode;
 use crate::entry::{Chain, Entry, Hash};
 use crate::error::JournalError;
 
@@ -12,10 +17,13 @@ use crate::error::JournalError;
 ///
 /// The iterator ends without an error only where the whole file is as it was written: **what was read is certain only
 /// then**. After an error nothing follows. Any bytes may be given; memory stays within a constant factor of the longest
-/// entry that is really there.
+/// entry, or piece of the state, that is really there.
 pub struct Reader<R> {
     source: Source<R>,
     header: Header,
+    state: State,
+    /// What the next frame is, where that was read already.
+    next_frame: Option<u8>,
     chain: Chain,
     count: u64,
     ended: bool,
@@ -42,10 +50,10 @@ impl<R: Read> Reader<R> {
             Err(error) => return Err(error),
         }
         let [format] = source.array(part)?;
-        if format != FORMAT {
+        if ![ENTRIES_ALONE, WITH_STATE].contains(&format) {
             return Err(FileError::Format {
                 found: format,
-                ours: FORMAT,
+                ours: WITH_STATE,
             });
         }
         let header = Header {
@@ -55,14 +63,17 @@ impl<R: Read> Reader<R> {
                 hash: Hash::from_bytes(source.array(part)?),
                 state_digest: StateDigest::from_bytes(source.array(part)?),
             },
+            has_state: format == WITH_STATE,
         };
         source.check(part)?;
-        if !header.is_sound() {
-            return Err(source.damaged(part, UNSOUND_FLOOR));
+        if let Some(what) = header.fault() {
+            return Err(source.damaged(part, what));
         }
         Ok(Reader {
             source,
             header,
+            state: State::new(&header),
+            next_frame: None,
             chain: header.chain(),
             count: 0,
             ended: false,
@@ -79,14 +90,61 @@ impl<R: Read> Reader<R> {
         self.chain
     }
 
+    /// The next rows of the state at the floor, as insertions; none when the state has ended, was that of the floor, and an
+    /// entry is next. Whoever does not want them need not ask: the iterator passes over them, and checks them all the same.
+    /// That no row is there twice is seen by who puts them together. Cost: the rows, some at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError::Rows`], [`FileError::State`], and all that reading can give. Nothing follows then.
+    pub fn next_rows(&mut self) -> Result<Option<Changeset>, FileError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let rows = self.read_rows();
+        self.ended = rows.is_err();
+        rows
+    }
+
+    fn read_rows(&mut self) -> Result<Option<Changeset>, FileError> {
+        if !self.state.is_open() {
+            return Ok(None);
+        }
+        let part = Part::State;
+        let start = self.source.offset;
+        let [kind] = self.source.array(part)?;
+        if kind != STATE {
+            self.next_frame = Some(kind);
+            self.state.end(&self.header)?;
+            return Ok(None);
+        }
+        let bytes = self.source.frame(part)?;
+        let rows = decode(bytes).map_err(|source| unreadable(start, source))?;
+        let added = self.state.add(&rows);
+        added.map_err(|what| FileError::Damaged {
+            part,
+            offset: start,
+            what,
+        })?;
+        Ok(Some(rows))
+    }
+
     fn read(&mut self) -> Result<Option<Entry>, FileError> {
+        while self.read_rows()?.is_some() {}
         // At the end of the chain's numbers only a trailer can follow.
         let revision = self.chain.revision.saturating_add(1);
         let part = Part::Entry(revision);
-        let start = self.source.offset;
-        match self.source.array(part)? {
-            [FRAME] => {}
-            [TRAILER] => return self.read_trailer().map(|()| None),
+        let (kind, start) = match self.next_frame.take() {
+            Some(kind) => (kind, self.source.offset - 1),
+            None => {
+                let start = self.source.offset;
+                let [kind] = self.source.array(part)?;
+                (kind, start)
+            }
+        };
+        match kind {
+            FRAME => {}
+            TRAILER => return self.read_trailer().map(|()| None),
             _ => {
                 return Err(FileError::Damaged {
                     part,
@@ -95,15 +153,8 @@ impl<R: Read> Reader<R> {
                 });
             }
         }
-        let length = u32::from_le_bytes(self.source.array(part)?);
-        if length as usize > LONGEST_ENTRY {
-            return Err(FileError::TooLong {
-                revision,
-                length: u64::from(length),
-            });
-        }
-        let within = self.source.offset;
-        let bytes = self.source.take(u64::from(length), part)?;
+        let bytes = self.source.frame(part)?;
+        let within = start + FRAME_HEAD as u64;
         let entry = read_entry(bytes).map_err(|error| {
             let (offset, what) = match error {
                 JournalError::Malformed { offset, what } => (offset, what),
@@ -135,6 +186,7 @@ impl<R: Read> Reader<R> {
                 .source
                 .damaged(part, "it counts other entries than there are"));
         }
+        expect_entries(&self.header, count, self.source.offset)?;
         if !self.source.is_at_end()? {
             return Err(self.source.damaged(part, "bytes follow after it"));
         }
@@ -189,6 +241,16 @@ impl<R: Read> Source<R> {
         }
         self.hasher.update(&self.buffer);
         Ok(&self.buffer)
+    }
+
+    /// The length of a frame, and the bytes behind it.
+    fn frame(&mut self, part: Part) -> Result<&[u8], FileError> {
+        let length = u32::from_le_bytes(self.array(part)?);
+        if length as usize > LONGEST_ENTRY {
+            let length = u64::from(length);
+            return Err(FileError::TooLong { part, length });
+        }
+        self.take(u64::from(length), part)
     }
 
     fn array<const LENGTH: usize>(&mut self, part: Part) -> Result<[u8; LENGTH], FileError> {

@@ -64,6 +64,7 @@ fn journal() -> impl Strategy<Value = (Header, Vec<Entry>)> {
     let header = prop_oneof![Just(Floor::beginning(&IDENTITY)), floor].prop_map(|floor| Header {
         identity: IDENTITY,
         floor,
+        has_state: false,
     });
     (header, prop::collection::vec(told(), 0..5)).prop_map(|(header, told)| {
         let entries = chained(&header, told);
@@ -144,7 +145,7 @@ proptest! {
     fn any_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         prop_assert!(read(&bytes[..]).is_err());
         // Further inside: after a header that is right.
-        let mut file = file(&Header { identity: IDENTITY, floor: Floor::beginning(&IDENTITY) }, &[]);
+        let mut file = file(&Header { identity: IDENTITY, floor: Floor::beginning(&IDENTITY), has_state: false }, &[]);
         file.truncate(HEADER_LENGTH);
         file.extend(bytes);
         prop_assert!(read(&file[..]).is_err());
@@ -157,6 +158,7 @@ fn three_entries() -> (Header, Vec<Entry>) {
     let header = Header {
         identity: IDENTITY,
         floor: Floor::beginning(&IDENTITY),
+        has_state: false,
     };
     let told = |kind| {
         let changeset = crate::encode(&Changeset::default());
@@ -247,7 +249,7 @@ fn errors_say_which_entry_and_which_byte() {
     let expected = "\
 this is not a journal file
 this is not a journal file
-the journal file is of format 9; this program reads format 1
+the journal file is of format 9; this program reads formats up to 2
 the journal file ends early, at byte 20, in the header
 the journal file is damaged at byte 97, in the header: its hash is not that of the bytes before it
 the journal file ends early, at byte 253, in the entry of revision 2
@@ -373,6 +375,7 @@ fn the_chain_ends_with_its_numbers() {
     let header = Header {
         identity: IDENTITY,
         floor,
+        has_state: false,
     };
     let mut writer = Writer::new(Vec::new(), &header).unwrap();
     let mut entry = three_entries().1.remove(0);

@@ -3,7 +3,7 @@ use std::io::{BufWriter, IsTerminal, Write};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use rewire_configdb::{Error, Store};
+use rewire_configdb::Store;
 use serde_json::json;
 
 use crate::answer::Answer;
@@ -16,7 +16,8 @@ use crate::view::Revision;
 /// Write the journal to a file
 ///
 /// The file holds all revisions, or some of them, with what proves that they are whole. `rewire journal import` makes a
-/// store of it, or adds what another store of the same origin lacks.
+/// store of it, or adds what another store of the same origin lacks. Where the journal was pruned, a file from its oldest
+/// revision on holds the state before that, too, so that a store can be made of it.
 #[derive(clap::Args)]
 pub(crate) struct Export {
     /// The file, which must not be there yet; - for standard output
@@ -35,7 +36,7 @@ impl Export {
         let store = context.open()?;
         let first = match &self.from {
             Some(revision) => revision.number(&store)?.max(1),
-            None => floor(&store)? + 1,
+            None => super::floor(&store)? + 1,
         };
         let last = self.to.as_ref().unwrap_or(&Revision::Running).number(&store)?;
         let waiting = context.waiting();
@@ -74,16 +75,6 @@ impl Export {
             || format!("wrote {} to {name}\n", count(entries, "revision")),
             || json!({ "file": name, "revisions": entries }),
         ))
-    }
-}
-
-/// The revision that the journal begins after.
-fn floor(store: &Store) -> Result<u64, Failure> {
-    match store.entry(1) {
-        Err(Error::Pruned { floor, .. }) => Ok(floor),
-        // Where nothing is committed there is nothing to begin with.
-        Ok(_) | Err(Error::NoSuchRevision { .. }) => Ok(0),
-        Err(error) => Err(error.into()),
     }
 }
 

@@ -6,6 +6,7 @@ use rewire_configdb::Store;
 use serde_json::json;
 
 use crate::answer::Answer;
+use crate::checker;
 use crate::context::Context;
 use crate::failure::{Code, Failure};
 use crate::status_text::count;
@@ -14,7 +15,8 @@ use crate::status_text::count;
 ///
 /// Where there is no store, one is made of it, with the same origin. Otherwise the revisions that the store lacks are
 /// added: all of them or none. Each is checked against its hash and the digest of its state; where the file and the store
-/// have different revisions of one number, the first such is named, and nothing is changed.
+/// have different revisions of one number, the first such is named, and nothing is changed. The last revision must pass the
+/// check that a commit must pass; those before it are history.
 #[derive(clap::Args)]
 pub(crate) struct Import {
     /// The file; - for standard input
@@ -29,14 +31,23 @@ impl Import {
         let waiting = context.waiting();
         waiting.step("importing");
         if std::fs::symlink_metadata(&context.store).is_err() {
-            let head = Store::create_from(&context.store, source)?.head()?;
+            let checker = &mut checker::checker();
+            let made = Store::create_from(&context.store, source, checker)?;
+            let (head, floor) = (made.head()?, super::floor(&made)?);
             drop(waiting);
+            let revisions = head - floor;
             return Ok(context.done(
-                || format!("made the store {store} of {}\n", count(head, "revision")),
-                || json!({ "store": store, "created": true, "known": 0, "revisions": head, "head": head }),
+                || match floor {
+                    0 => format!("made the store {store} of {}\n", count(revisions, "revision")),
+                    floor => format!(
+                        "made the store {store} of {} and the state of revision {floor}: the last one is {head}\n",
+                        count(revisions, "revision")
+                    ),
+                },
+                || json!({ "store": store, "created": true, "known": 0, "revisions": revisions, "head": head }),
             ));
         }
-        let imported = context.open_to_write()?.import(source)?;
+        let imported = context.open_to_write()?.import(source, &mut checker::checker())?;
         drop(waiting);
         let (known, added, head) = (imported.known, imported.added, imported.head);
         Ok(context.done(

@@ -6,9 +6,9 @@
 //! those bits. A packet is looked up in each table by the same bits of its own, in the order of the tables' lowest sequence
 //! numbers, until no table can hold a rule before the best one found.
 //!
-//! A box is put into the most specific table that has room for it: fewer than `CROWD` boxes under its hash. Where none
-//! has, a table of its lengths rounded down is made, and at last one of its own lengths. So tables are few, and chains
-//! short.
+//! Tables are few, and boxes that a packet is compared with cost little, three at a time. So a box goes into the table of its
+//! longer address alone; only where `CROWD` boxes lie under its hash already, into that of both addresses, of what is above IP
+//! alone, of all; and at last into one of its own lengths.
 //!
 //! Changed in place: a rule that comes or goes costs its own boxes. What comes out depends on the rules alone; how the
 //! tables lie depends on the order in which they came, and is the same on both halves.
@@ -16,39 +16,30 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::acl::block::{BOXES, Block, NONE, Packet, Row};
+use crate::acl::blocks::Blocks;
 use crate::acl::boxes::{RuleBox, boxes};
+use crate::acl::code_path::CodePath;
 use crate::acl::key::AclKey;
 use crate::acl::rule::{AclDecision, AclRule};
-use crate::acl::table::{NONE, Tuple, TupleTable};
+use crate::acl::search::{NO_RANK, positions};
+use crate::acl::table::{Tuple, TupleTable};
 use crate::acl::{AclFamily, Bits};
-use crate::index::VpcIndex;
 
 /// Boxes under one hash from which on another table is looked for.
-const CROWD: usize = 4;
-/// In place of a VPC, where a rule names none.
-pub(super) const ANY_VPC: u16 = u16::MAX;
+const CROWD: usize = 3 * BOXES;
+/// Boxes of a classifier up to which packets are compared with all of them.
+const FEW: usize = 16;
 
-/// A box in a table, with what is decided about packets in it: one cache line for IPv4, two for IPv6.
-#[derive(Clone, Debug)]
-#[repr(align(64))]
-pub(super) struct Entry<N> {
-    pub area: RuleBox<N>,
-    pub from: u16,
-    pub to: u16,
-    pub sequence: u32,
-    /// The next entry under the same hash, in the order of sequence numbers; or [`NONE`].
-    pub next: u32,
-    pub hash: u32,
-    pub table: u16,
-    pub exact: bool,
-    pub decision: AclDecision,
-}
+/// Where boxes of a rule lie: a table, and the hash there.
+type Place = (u16, u32);
 
 /// A rule that is in the tables.
 #[derive(Clone, Debug)]
 struct Held {
     rule: Arc<AclRule>,
-    entries: Box<[u32]>,
+    places: Box<[Place]>,
+    boxes: u32,
 }
 
 /// The rules of one ACL for one address family.
@@ -57,9 +48,9 @@ pub struct Classifier<N> {
     pub(super) tables: Vec<TupleTable>,
     /// The tables that hold anything, in the order of the lowest sequence numbers in them.
     pub(super) order: Vec<u16>,
-    pub(super) entries: Vec<Entry<N>>,
-    free: Vec<u32>,
+    pub(super) blocks: Blocks<N>,
     rules: BTreeMap<u32, Held>,
+    boxes: usize,
     /// Lengths of source prefixes that tables have, as bits by the number of steps; then of destinations; then kinds above
     /// IP.
     pub(super) sources: u32,
@@ -72,9 +63,9 @@ impl<N> Default for Classifier<N> {
         Classifier {
             tables: Vec::new(),
             order: Vec::new(),
-            entries: Vec::new(),
-            free: Vec::new(),
+            blocks: Blocks::default(),
             rules: BTreeMap::new(),
+            boxes: 0,
             sources: 0,
             destinations: 0,
             uppers: 0,
@@ -86,27 +77,36 @@ impl<N: Bits> Classifier<N> {
     /// Puts a rule in, under a sequence number that no rule has.
     pub(super) fn insert<A: AclFamily<Bits = N>>(&mut self, sequence: u32, rule: &Arc<AclRule>) {
         let found = boxes::<A>(rule);
-        let vpc = |vpc: Option<VpcIndex>| vpc.map_or(ANY_VPC, |vpc| vpc.0);
-        let mut entries = Vec::with_capacity(found.boxes.len());
+        let count = found.boxes.len();
+        let mut places = Vec::with_capacity(count);
         for area in found.boxes {
-            let (table, hash) = self.table_for(&area);
-            let entry = Entry {
+            let (index, hash) = self.table_for(&area);
+            let row = Row {
                 area,
-                from: vpc(rule.from),
-                to: vpc(rule.to),
+                from: rule.from,
+                to: rule.to,
                 sequence,
-                next: NONE,
-                hash,
-                table,
-                exact: found.exact,
                 decision: rule.decision,
+                exact: found.exact,
             };
-            entries.push(self.link(entry));
+            let table = &mut self.tables[usize::from(index)];
+            let first = table.first;
+            table.insert(&mut self.blocks, &row, hash);
+            if table.first != first {
+                self.sort();
+            }
+            places.push((index, hash));
         }
-        if !entries.is_empty() {
-            let rule = Arc::clone(rule);
-            let entries = entries.into();
-            self.rules.insert(sequence, Held { rule, entries });
+        if count > 0 {
+            places.sort_unstable();
+            places.dedup();
+            let held = Held {
+                rule: Arc::clone(rule),
+                places: places.into(),
+                boxes: count as u32,
+            };
+            self.rules.insert(sequence, held);
+            self.boxes += count;
         }
     }
 
@@ -120,34 +120,52 @@ impl<N: Bits> Classifier<N> {
             *self = Classifier::default();
             return;
         }
-        for &index in &held.entries {
-            self.unlink(index);
+        self.boxes -= held.boxes as usize;
+        for &(index, hash) in &held.places {
+            let table = &mut self.tables[usize::from(index)];
+            let first = table.first;
+            table.remove(&mut self.blocks, sequence, hash);
+            if table.first != first {
+                self.sort();
+            }
         }
     }
 
+    /// The number of boxes that the rules became.
+    pub(super) fn boxes(&self) -> usize {
+        self.boxes
+    }
+
+    /// Whether packets are best compared with every box there is.
+    #[inline(always)]
+    pub(super) fn is_small(&self) -> bool {
+        // Where there were many boxes once, most blocks are empty.
+        self.boxes <= FEW && self.blocks.len() <= FEW
+    }
+
     /// The table that a box goes into, with its hash there.
-    fn table_for(&mut self, area: &RuleBox<N>) -> (u16, u32) {
-        let tuple = Tuple::of(area);
-        let candidates = self.tables.iter().enumerate();
-        let roomy = candidates
-            .filter(|(_, table)| table.tuple.holds(tuple))
-            .filter_map(|(index, table)| {
-                let hash = table.hash(area);
-                let crowded = table.may_hold(hash) && self.chain(table.head(hash)) >= CROWD;
-                (!crowded).then_some((table.tuple.specificity::<N>(), index, hash))
-            })
-            .max();
-        if let Some((_, index, hash)) = roomy {
-            return (index as u16, hash);
+    fn table_for(&mut self, area: &RuleBox<N>) -> Place {
+        let exact = Tuple::of(area);
+        for tuple in [
+            exact.by_one_address::<N>(),
+            exact.by_addresses::<N>(),
+            exact.by_upper(),
+            exact.coarse::<N>(),
+        ] {
+            let known = self.tables.iter().position(|table| table.tuple == tuple);
+            let Some(index) = known else {
+                let index = self.make(tuple);
+                return (index, self.tables[usize::from(index)].hash(area));
+            };
+            let table = &self.tables[index];
+            let hash = table.hash(area);
+            if !table.may_hold(hash) || self.blocks.count(table.head(hash), CROWD) < CROWD {
+                return (index as u16, hash);
+            }
         }
-        let coarse = tuple.coarse::<N>();
-        let known = |tuple| self.tables.iter().position(|table| table.tuple == tuple);
-        let index = match (known(coarse), known(tuple)) {
-            (None, _) => self.make(coarse),
-            (_, None) => self.make(tuple),
-            // More boxes than that cannot be told apart by their leading bits.
-            (_, Some(index)) => index as u16,
-        };
+        // More boxes than that cannot be told apart by their leading bits.
+        let known = self.tables.iter().position(|table| table.tuple == exact);
+        let index = known.map_or_else(|| self.make(exact), |index| index as u16);
         (index, self.tables[usize::from(index)].hash(area))
     }
 
@@ -157,73 +175,6 @@ impl<N: Bits> Classifier<N> {
         self.uppers |= 1 << tuple.upper_kind();
         self.tables.push(TupleTable::new(tuple));
         (self.tables.len() - 1) as u16
-    }
-
-    /// The number of entries of a chain, up to the crowd.
-    fn chain(&self, mut index: u32) -> usize {
-        let mut length = 0;
-        while index != NONE && length < CROWD {
-            index = self.entries[index as usize].next;
-            length += 1;
-        }
-        length
-    }
-
-    /// Puts an entry into its chain, behind those of lower or equal sequence numbers.
-    fn link(&mut self, mut entry: Entry<N>) -> u32 {
-        let (sequence, hash, table) = (entry.sequence, entry.hash, usize::from(entry.table));
-        let head = self.tables[table].head(hash);
-        let (mut before, mut after) = (NONE, head);
-        while after != NONE && self.entries[after as usize].sequence <= sequence {
-            before = after;
-            after = self.entries[after as usize].next;
-        }
-        entry.next = after;
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.entries[index as usize] = entry;
-                index
-            }
-            None => {
-                self.entries.push(entry);
-                (self.entries.len() - 1) as u32
-            }
-        };
-        let owner = &mut self.tables[table];
-        owner.boxes += 1;
-        let was_empty = owner.boxes == 1;
-        if before == NONE {
-            owner.set_head(hash, index);
-        } else {
-            self.entries[before as usize].next = index;
-        }
-        if was_empty || sequence < owner.first {
-            owner.first = sequence;
-            self.sort();
-        }
-        index
-    }
-
-    fn unlink(&mut self, index: u32) {
-        let Entry {
-            next, hash, table, ..
-        } = self.entries[index as usize];
-        let owner = &mut self.tables[usize::from(table)];
-        let mut before = owner.head(hash);
-        if before == index {
-            owner.set_head(hash, next);
-        } else {
-            while self.entries[before as usize].next != index {
-                before = self.entries[before as usize].next;
-            }
-            self.entries[before as usize].next = next;
-        }
-        self.free.push(index);
-        owner.boxes -= 1;
-        if owner.boxes == 0 {
-            owner.first = u32::MAX;
-            self.sort();
-        }
     }
 
     fn sort(&mut self) {
@@ -240,35 +191,69 @@ impl<N: Bits> Classifier<N> {
         &self,
         key: &AclKey<A>,
     ) -> Option<(u32, AclDecision)> {
-        self.search(key)
-            .map(|entry| (entry.sequence, entry.decision))
+        self.outcome(self.search(key))
     }
 
-    /// The first entry of a chain that a packet lies in and that comes before `limit`.
+    /// The rule that a rank stands for, with what it decides.
     #[inline(always)]
-    pub(super) fn first_in_chain<A: AclFamily<Bits = N>>(
+    pub(super) fn outcome(&self, rank: u64) -> Option<(u32, AclDecision)> {
+        let (index, place) = Block::<N>::places(rank);
+        let block = self.blocks.get(index)?;
+        (rank != NO_RANK).then(|| block.outcome(place))
+    }
+
+    /// The rank of the first box of a block that a packet matches, or [`NO_RANK`]; and the block behind.
+    #[inline(always)]
+    pub(super) fn rank_in<A: AclFamily<Bits = N>, C: CodePath>(
+        &self,
+        index: u32,
+        packet: &Packet<N>,
+        key: &AclKey<A>,
+    ) -> (u64, u32) {
+        let Some(block) = self.blocks.get(index) else {
+            return (NO_RANK, NONE);
+        };
+        let (mut found, hints) = block.matching::<C>(packet);
+        if hints != 0 {
+            found = self.asks_rules(block, found, hints, key);
+        }
+        (block.rank(found, index), block.next)
+    }
+
+    /// The rank of the first box of a chain that a packet matches, or [`NO_RANK`].
+    #[inline(always)]
+    pub(super) fn rank_in_chain<A: AclFamily<Bits = N>, C: CodePath>(
         &self,
         mut index: u32,
+        packet: &Packet<N>,
         key: &AclKey<A>,
-        limit: Option<u32>,
-    ) -> Option<&Entry<N>> {
-        while let Some(entry) = self.entries.get(index as usize) {
-            if limit.is_some_and(|limit| entry.sequence >= limit) {
-                return None;
-            }
-            if entry.holds(key) && (entry.exact || self.asks_rule(entry.sequence, key)) {
-                return Some(entry);
-            }
-            index = entry.next;
+    ) -> u64 {
+        let mut rank = NO_RANK;
+        while index != NONE && rank == NO_RANK {
+            (rank, index) = self.rank_in::<A, C>(index, packet, key);
         }
-        None
+        rank
     }
 
+    /// Of the boxes that were found, those whose rules the packet matches.
     #[cold]
-    fn asks_rule<A: AclFamily<Bits = N>>(&self, sequence: u32, key: &AclKey<A>) -> bool {
-        self.rules
-            .get(&sequence)
-            .is_some_and(|held| held.rule.matches(key))
+    fn asks_rules<A: AclFamily<Bits = N>>(
+        &self,
+        block: &Block<N>,
+        found: u32,
+        hints: u32,
+        key: &AclKey<A>,
+    ) -> u32 {
+        let fails = |place: &usize| !self.asks_rule(block.sequence(*place), key);
+        let wrong = positions(hints).filter(fails);
+        wrong.fold(found, |found, place| found & !(1 << place))
+    }
+
+    /// Whether a packet in one of a rule's boxes matches the rule.
+    #[cold]
+    pub(super) fn asks_rule<A: AclFamily<Bits = N>>(&self, sequence: u32, key: &AclKey<A>) -> bool {
+        let held = self.rules.get(&sequence);
+        held.is_some_and(|held| held.rule.matches(key))
     }
 
     /// The number of tables that a packet may have to be looked up in.
@@ -279,36 +264,8 @@ impl<N: Bits> Classifier<N> {
     /// The bytes that it takes.
     pub(super) fn memory(&self) -> usize {
         let tables: usize = self.tables.iter().map(TupleTable::memory).sum();
-        let held: usize = self.rules.values().map(|h| size_of_val(&*h.entries)).sum();
-        tables
-            + held
-            + self.entries.capacity() * size_of::<Entry<N>>()
-            + self.rules.len() * size_of::<(u32, Held)>()
-            + self.free.capacity() * size_of::<u32>()
-    }
-}
-
-impl<N: Bits> Entry<N> {
-    /// Whether a packet lies in the box.
-    #[inline(always)]
-    fn holds<A: AclFamily<Bits = N>>(&self, key: &AclKey<A>) -> bool {
-        fn is_in<T: PartialOrd>(value: T, (first, last): &(T, T)) -> bool {
-            (*first <= value) & (value <= *last)
-        }
-        let RuleBox {
-            source,
-            destination,
-            upper,
-        } = &self.area;
-        let to = key.to.map_or(ANY_VPC, |to| to.0);
-        // Without branches: which of them fails cannot be foretold.
-        is_in(key.source.bits(), source)
-            & is_in(key.destination.bits(), destination)
-            & is_in(key.protocol, &upper.protocol)
-            & is_in(key.source_port, &upper.source_port)
-            & is_in(key.destination_port, &upper.destination_port)
-            & ((self.from == ANY_VPC) | (self.from == key.from.0))
-            & ((self.to == ANY_VPC) | (self.to == to))
+        let held: usize = self.rules.values().map(|h| size_of_val(&*h.places)).sum();
+        tables + held + self.blocks.memory() + self.rules.len() * size_of::<(u32, Held)>()
     }
 }
 

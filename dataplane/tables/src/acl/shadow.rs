@@ -2,42 +2,68 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::acl::boxes::{RuleBox, Upper, boxes};
+use crate::acl::boxes::{Boxes, RuleBox, Upper, boxes};
 use crate::acl::rule::AclRule;
 use crate::acl::{Acl, AclFamily, Bits};
 
 /// Pieces of a rule that are left, at most, before it counts as not told.
 const MOST_PIECES: usize = 256;
 
+/// A rule that no packet reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadowed {
+    /// Its sequence number.
+    pub rule: u32,
+    /// The rules before it that together take every packet that it matches, in order.
+    pub by: Vec<u32>,
+}
+
+/// A rule with its boxes.
+struct Boxed<'a, N> {
+    sequence: u32,
+    rule: &'a AclRule,
+    boxes: Boxes<N>,
+}
+
 impl Acl {
-    /// The rules before this one that together take every packet that it matches, in order. None where some packet reaches
-    /// it, where it matches none at all, or where that would take too long to tell. Cost: the rules before it.
-    pub fn shadowed_by(&self, sequence: u32) -> Option<Vec<u32>> {
-        let rule = self.rules.get(&sequence)?;
-        let before: Vec<(u32, &AclRule)> = self
-            .rules
-            .range(..sequence)
-            .filter(|(_, earlier)| spans_vpcs(earlier, rule))
-            .map(|(sequence, earlier)| (*sequence, earlier.as_ref()))
-            .collect();
-        let (mut by, mut matches_any) = (Vec::new(), false);
-        for taken in [
-            taken_by::<Ipv4Addr>(rule, &before),
-            taken_by::<Ipv6Addr>(rule, &before),
-        ] {
-            match taken {
-                Taken::Nothing => {}
-                Taken::By(rules) => {
-                    matches_any = true;
-                    by.extend(rules);
-                }
-                Taken::NotAll => return None,
-            }
+    /// The rules that no packet reaches, in order. A rule that matches no packet at all is left out, and so is one for which it
+    /// would take too long to tell. None where the rules have more boxes than `most`. Cost: the square of the boxes.
+    pub fn shadowed(&self, most: usize) -> Option<Vec<Shadowed>> {
+        if self.v4.boxes().max(self.v6.boxes()) > most {
+            return None;
         }
-        by.sort_unstable();
-        by.dedup();
-        matches_any.then_some(by)
+        let v4 = self.boxed::<Ipv4Addr>();
+        let v6 = self.boxed::<Ipv6Addr>();
+        let shadowed = (0..v4.len()).filter_map(|place| {
+            let by = both(taken_by(&v4, place), taken_by(&v6, place))?;
+            let rule = v4[place].sequence;
+            Some(Shadowed { rule, by })
+        });
+        Some(shadowed.collect())
     }
+
+    fn boxed<A: AclFamily>(&self) -> Vec<Boxed<'_, A::Bits>> {
+        self.rules
+            .iter()
+            .map(|(sequence, rule)| Boxed {
+                sequence: *sequence,
+                rule,
+                boxes: boxes::<A>(rule),
+            })
+            .collect()
+    }
+}
+
+/// The rules that take a rule's packets of both families. None where some packet is left, or where it has none.
+fn both(v4: Taken, v6: Taken) -> Option<Vec<u32>> {
+    let mut by = match (v4, v6) {
+        (Taken::NotAll, _) | (_, Taken::NotAll) | (Taken::Nothing, Taken::Nothing) => return None,
+        (Taken::By(by), Taken::Nothing) | (Taken::Nothing, Taken::By(by)) => by,
+        (Taken::By(v4), Taken::By(v6)) => [v4, v6].concat(),
+    };
+    by.sort_unstable();
+    by.dedup();
+    Some(by)
 }
 
 /// Whether an earlier rule takes packets of every VPC, to every VPC, that a rule matches.
@@ -56,21 +82,24 @@ enum Taken {
     NotAll,
 }
 
-fn taken_by<A: AclFamily>(rule: &AclRule, before: &[(u32, &AclRule)]) -> Taken {
+/// What the rules before one take of its packets.
+fn taken_by<N: Bits>(rules: &[Boxed<'_, N>], place: usize) -> Taken {
+    let Some(this) = rules.get(place) else {
+        return Taken::Nothing;
+    };
     // Where these hold more than the rule matches, the rule is taken if they are.
-    let mut left = boxes::<A>(rule).boxes;
+    let mut left = this.boxes.boxes.clone();
     if left.is_empty() {
         return Taken::Nothing;
     }
     let mut by = Vec::new();
-    for (sequence, earlier) in before {
-        let taken = boxes::<A>(earlier);
-        // Where these hold more than the rule matches, they say nothing.
-        if !taken.exact {
+    for earlier in &rules[..place] {
+        // Where its boxes hold more than an earlier rule matches, they say nothing.
+        if !earlier.boxes.exact || !spans_vpcs(earlier.rule, this.rule) {
             continue;
         }
         let mut takes = false;
-        for area in &taken.boxes {
+        for area in &earlier.boxes.boxes {
             if !left.iter().any(|piece| meet(piece, area)) {
                 continue;
             }
@@ -84,7 +113,7 @@ fn taken_by<A: AclFamily>(rule: &AclRule, before: &[(u32, &AclRule)]) -> Taken {
             }
         }
         if takes {
-            by.push(*sequence);
+            by.push(earlier.sequence);
         }
         if left.is_empty() {
             return Taken::By(by);
@@ -254,13 +283,14 @@ mod tests {
                 acl.set_rule(number as u32, rule.into());
             }
             let packets = packets();
+            let shadowed = acl.shadowed(usize::MAX).unwrap();
             for (sequence, rule) in acl.rules() {
                 let mut matching = packets.iter().filter(|packet| rule.matches(packet)).peekable();
                 let is_dead = matching.peek().is_some()
                     && matching.all(|packet| acl.scan(packet).rule != Some(sequence));
-                let by = acl.shadowed_by(sequence);
-                prop_assert_eq!(by.is_some(), is_dead, "{}: {:?}", sequence, rule);
-                for &other in by.iter().flatten() {
+                let found = shadowed.iter().find(|shadowed| shadowed.rule == sequence);
+                prop_assert_eq!(found.is_some(), is_dead, "{}: {:?}", sequence, rule);
+                for &other in found.iter().flat_map(|shadowed| &shadowed.by) {
                     prop_assert!(other < sequence);
                 }
             }
@@ -277,10 +307,13 @@ mod tests {
         let mut acl = Acl::new("a".into(), AclDefault::Deny);
         acl.set_rule(10, of_blue.clone().into());
         acl.set_rule(20, any.clone().into());
-        assert_eq!(acl.shadowed_by(20), None);
+        assert_eq!(acl.shadowed(10), Some(Vec::new()));
         acl.set_rule(30, of_blue.into());
-        assert_eq!(acl.shadowed_by(30), Some(vec![10]));
-        assert_eq!(acl.shadowed_by(10), None);
-        assert_eq!(acl.shadowed_by(40), None);
+        let shadowed = Shadowed {
+            rule: 30,
+            by: vec![10],
+        };
+        assert_eq!(acl.shadowed(3), Some(vec![shadowed]));
+        assert_eq!(acl.shadowed(2), None, "three boxes are too many");
     }
 }

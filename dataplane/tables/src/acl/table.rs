@@ -1,16 +1,19 @@
 //! One table of the classifier: the boxes that are found by the same leading bits of each field.
 //!
-//! A table is a hash table from those bits to a chain of entries, with a filter before it: a bit for each hash, in words
-//! that stay in the first-level cache, so that a packet that finds nothing here, as it does in most tables, costs one load.
+//! A table is an array of buckets, found by a hash of those bits, each with a chain of blocks. Before it stands a Bloom filter of
+//! one word a hash, so small that it stays in the first-level cache: a packet that finds nothing here, as it does in most
+//! tables, costs one load.
 
 use crate::acl::Bits;
 use crate::acl::bits::mix32;
+use crate::acl::block::{NONE, Row};
+use crate::acl::blocks::Blocks;
 use crate::acl::boxes::RuleBox;
 
 /// Filter bits for each box, at least.
 const FILTER_BITS: usize = 16;
-/// No entry.
-pub(super) const NONE: u32 = u32::MAX;
+/// Where in a hash the bits for the word of the filter begin.
+pub(super) const WORD_SHIFT: u32 = 15;
 
 /// By which leading bits of each field a table finds its boxes. Lengths of addresses count in steps of
 /// [`Bits::FINE`]; those of ports are 0, 8, 16 or, where also "no port" is told apart, stay 16.
@@ -56,23 +59,43 @@ impl Tuple {
         }
     }
 
-    /// Whether a table of these lengths can hold a box of those.
-    pub(super) fn holds(self, other: Tuple) -> bool {
-        self.source <= other.source
-            && self.destination <= other.destination
-            && self.protocol <= other.protocol
-            && self.source_port <= other.source_port
-            && self.destination_port <= other.destination_port
+    /// The longer of its addresses alone, for a table of most boxes.
+    pub(super) fn by_one_address<N: Bits>(self) -> Tuple {
+        let most = N::MOST / N::FINE;
+        let coarse = self.by_addresses::<N>();
+        let by_source = self.source > self.destination;
+        Tuple {
+            source: if by_source {
+                coarse.source.min(most)
+            } else {
+                0
+            },
+            destination: if by_source {
+                0
+            } else {
+                coarse.destination.min(most)
+            },
+            ..coarse
+        }
     }
 
-    /// How much it tells apart: the sum of all lengths, as parts of the whole.
-    pub(super) fn specificity<N: Bits>(self) -> u32 {
-        let part = |length: u8| 64 * u32::from(length) * u32::from(N::FINE) / u32::from(N::WIDTH);
-        part(self.source)
-            + part(self.destination)
-            + 8 * u32::from(self.protocol)
-            + 2 * u32::from(self.source_port)
-            + 2 * u32::from(self.destination_port)
+    /// Both addresses, coarsely.
+    pub(super) fn by_addresses<N: Bits>(self) -> Tuple {
+        Tuple {
+            protocol: false,
+            source_port: 0,
+            destination_port: 0,
+            ..self.coarse::<N>()
+        }
+    }
+
+    /// What is above IP alone.
+    pub(super) fn by_upper(self) -> Tuple {
+        Tuple {
+            source: 0,
+            destination: 0,
+            ..self
+        }
     }
 
     /// The place of its hash above IP among all of its kind.
@@ -99,7 +122,7 @@ pub(super) fn destination_hash<N: Bits>(destination: N, steps: u8) -> u32 {
 #[inline(always)]
 pub(super) fn upper_hash(
     kind: usize,
-    protocol: u8,
+    protocol: u32,
     source_port: u32,
     destination_port: u32,
 ) -> u32 {
@@ -107,30 +130,32 @@ pub(super) fn upper_hash(
     const MASKS: [u32; 3] = [0, 0x1_ff00, 0x1_ffff];
     let source_port = source_port & MASKS[kind / 2 % 3];
     let destination_port = destination_port & MASKS[kind / 6 % 3];
-    let protocol = (u32::from(protocol) + 1) * (kind as u32 & 1);
+    let protocol = (protocol + 1) * (kind as u32 & 1);
+    if kind == 0 {
+        return 0;
+    }
     mix32(mix32(protocol << 17 ^ source_port) ^ destination_port)
-}
-
-/// A chain of entries under one hash.
-#[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    hash: u32,
-    /// The first entry, plus one; 0 where the slot is free.
-    head: u32,
 }
 
 /// One table.
 #[derive(Clone, Debug)]
 pub(super) struct TupleTable {
     pub tuple: Tuple,
-    /// The lowest sequence number that its entries ever had since it was made: what comes before needs no look here.
+    /// The lowest sequence number that its boxes had since its filter was last made: what comes before needs no look here.
     pub first: u32,
     filter: Box<[u32]>,
-    slots: Box<[Slot]>,
-    /// Slots in use.
-    used: usize,
+    /// The first block of each bucket, or [`NONE`].
+    heads: Box<[u32]>,
     /// Boxes.
     pub boxes: usize,
+    /// Boxes that were taken out, and are in the filter yet.
+    stale: usize,
+}
+
+/// The bits that a hash has in its word of the filter: three of 32 (Putze, Sanders and Singler 2009).
+#[inline(always)]
+pub(super) fn filter_bits(hash: u32) -> u32 {
+    1 << (hash & 31) | 1 << (hash >> 5 & 31) | 1 << (hash >> 10 & 31)
 }
 
 impl TupleTable {
@@ -138,10 +163,10 @@ impl TupleTable {
         TupleTable {
             tuple,
             first: u32::MAX,
-            filter: vec![0; 2].into(),
-            slots: vec![Slot::default(); 4].into(),
-            used: 0,
+            filter: [0].into(),
+            heads: [NONE; 2].into(),
             boxes: 0,
+            stale: 0,
         }
     }
 
@@ -156,7 +181,7 @@ impl TupleTable {
             ^ destination_hash(of.destination.0, destination)
             ^ upper_hash(
                 self.tuple.upper_kind(),
-                of.upper.protocol.0,
+                of.upper.protocol.0.into(),
                 of.upper.source_port.0,
                 of.upper.destination_port.0,
             )
@@ -171,96 +196,88 @@ impl TupleTable {
     /// Whether a hash may be there.
     #[inline(always)]
     pub(super) fn may_hold(&self, hash: u32) -> bool {
-        let word = (hash >> 5) as usize & (self.filter.len() - 1);
-        self.filter[word] >> (hash & 31) & 1 != 0
+        let bits = filter_bits(hash);
+        self.filter[self.word(hash)] & bits == bits
     }
 
-    /// The place of a hash's slot: where it is, or where it would be put.
-    #[inline(always)]
-    fn place(&self, hash: u32) -> usize {
-        let mask = self.slots.len() - 1;
-        // The filter has the low bits.
-        let mut place = hash.rotate_right(16) as usize & mask;
-        loop {
-            let slot = self.slots[place];
-            if slot.head == 0 || slot.hash == hash {
-                return place;
-            }
-            place = (place + 1) & mask;
-        }
-    }
-
-    /// The first entry under a hash, or [`NONE`].
+    /// The first block under a hash, or [`NONE`]. Others may lie there, too.
     #[inline(always)]
     pub(super) fn head(&self, hash: u32) -> u32 {
-        self.slots[self.place(hash)].head.wrapping_sub(1)
+        self.heads[self.bucket(hash)]
     }
 
-    /// Puts a chain under a hash, or takes it away with [`NONE`].
-    pub(super) fn set_head(&mut self, hash: u32, head: u32) {
-        let place = self.place(hash);
-        let slot = &mut self.slots[place];
-        if head == NONE {
-            if slot.head != 0 {
-                self.used -= 1;
-                self.close_up(place);
-            }
-            return;
+    /// The first blocks of all buckets, or [`NONE`]: a power of two, of which a hash has one by its low bits.
+    #[inline(always)]
+    pub(super) fn heads(&self) -> &[u32] {
+        &self.heads
+    }
+
+    #[inline(always)]
+    fn bucket(&self, hash: u32) -> usize {
+        hash as usize & (self.heads.len() - 1)
+    }
+
+    #[inline(always)]
+    fn word(&self, hash: u32) -> usize {
+        (hash >> WORD_SHIFT) as usize & (self.filter.len() - 1)
+    }
+
+    /// Puts a box in.
+    pub(super) fn insert<N: Bits>(&mut self, blocks: &mut Blocks<N>, row: &Row<N>, hash: u32) {
+        self.boxes += 1;
+        self.first = self.first.min(row.sequence);
+        self.link(blocks, row, hash);
+        if 2 * self.boxes > self.heads.len() {
+            self.rebuild(blocks);
         }
-        let is_new = slot.head == 0;
-        *slot = Slot {
-            hash,
-            head: head + 1,
-        };
-        if is_new {
-            self.used += 1;
-            self.mark(hash);
-            if 2 * self.used > self.slots.len() {
-                self.grow();
-            }
+    }
+
+    fn link<N: Bits>(&mut self, blocks: &mut Blocks<N>, row: &Row<N>, hash: u32) {
+        let bucket = self.bucket(hash);
+        self.heads[bucket] = blocks.insert(self.heads[bucket], row);
+        let word = self.word(hash);
+        self.filter[word] |= filter_bits(hash);
+    }
+
+    /// Takes all boxes of a rule out that lie under a hash; none are left of those that were taken out already.
+    pub(super) fn remove<N: Bits>(&mut self, blocks: &mut Blocks<N>, sequence: u32, hash: u32) {
+        let bucket = self.bucket(hash);
+        let (removed, head) = blocks.remove(self.heads[bucket], sequence);
+        self.heads[bucket] = head;
+        self.boxes -= removed;
+        self.stale += removed;
+        if self.boxes == 0 {
+            *self = TupleTable::new(self.tuple);
+        } else if self.stale > self.boxes {
+            self.rebuild(blocks);
         }
     }
 
-    fn mark(&mut self, hash: u32) {
-        let word = (hash >> 5) as usize & (self.filter.len() - 1);
-        self.filter[word] |= 1 << (hash & 31);
-    }
-
-    /// Frees a slot, and moves those up that were put behind it for want of it.
-    fn close_up(&mut self, mut hole: usize) {
-        let mask = self.slots.len() - 1;
-        let mut next = hole;
-        loop {
-            next = (next + 1) & mask;
-            let slot = self.slots[next];
-            if slot.head == 0 {
-                break;
-            }
-            let home = slot.hash.rotate_right(16) as usize & mask;
-            // It may move if its home does not lie behind the hole.
-            if (next.wrapping_sub(home) & mask) >= (next.wrapping_sub(hole) & mask) {
-                self.slots[hole] = slot;
-                hole = next;
-            }
+    /// Makes buckets and filter anew, for as many boxes as there are. Cost: these; it comes once in so many changes.
+    fn rebuild<N: Bits>(&mut self, blocks: &mut Blocks<N>) {
+        let rows: Vec<Row<N>> = self
+            .heads
+            .iter()
+            .flat_map(|&head| blocks.rows(head))
+            .collect();
+        for &head in &self.heads {
+            blocks.clear(head);
         }
-        self.slots[hole] = Slot::default();
-    }
-
-    /// Doubles the slots and makes the filter anew, which forgets what was taken away.
-    fn grow(&mut self) {
-        let slots = vec![Slot::default(); 2 * self.slots.len()].into();
-        let before = std::mem::replace(&mut self.slots, slots);
-        // Half of the slots may come into use.
-        let bits = self.slots.len() / 2 * FILTER_BITS;
-        self.filter = vec![0; (bits / 32).max(2)].into();
-        for slot in before.iter().filter(|slot| slot.head != 0) {
-            let place = self.place(slot.hash);
-            self.slots[place] = *slot;
-            self.mark(slot.hash);
+        let buckets = (4 * self.boxes).next_power_of_two();
+        self.heads = vec![NONE; buckets].into();
+        self.filter = vec![0; (buckets / 2 * FILTER_BITS / 32).max(1)].into();
+        self.stale = 0;
+        self.first = rows
+            .iter()
+            .map(|row| row.sequence)
+            .min()
+            .unwrap_or(u32::MAX);
+        for row in &rows {
+            self.link(blocks, row, self.hash(&row.area));
         }
     }
 
     pub(super) fn memory(&self) -> usize {
-        size_of::<Self>() + size_of_val(&*self.filter) + size_of_val(&*self.slots)
+        size_of::<Self>() + size_of_val(&*self.filter) + size_of_val(&*self.heads)
     }
 }

@@ -1,23 +1,61 @@
-//! Blocks of 32-bit words in one array: no allocation each, no pointers, copied by copying the array.
+//! Blocks of words in one array: no allocation each, no pointers, copied by copying the array.
 
+use super::leaf::Leaf;
 use super::pages;
 
-/// Words in a size class: blocks begin at even words, so that a 64-bit bitmap never crosses a cache line.
-const GRAIN: usize = 2;
+/// What blocks are made of.
+pub(super) trait Word: Copy + Default {
+    /// Words in a size class: blocks begin at multiples of it.
+    const GRAIN: usize;
+    /// The most words of an array: what those who keep offsets have bits for. 1 GiB of 32-bit words, 4 GiB of leaves.
+    const MOST: usize;
+    /// A word that holds a number.
+    fn holding(number: u32) -> Self;
+    /// That number.
+    fn held(self) -> u32;
+}
 
-/// The largest array: the highest bit of an offset means something else to those who keep it.
-const MOST_WORDS: usize = 1 << 31;
+impl Word for u32 {
+    const GRAIN: usize = 2;
+    const MOST: usize = 1 << 28;
+    fn holding(number: u32) -> u32 {
+        number
+    }
+    fn held(self) -> u32 {
+        self
+    }
+}
+
+impl Word for Leaf {
+    const GRAIN: usize = 1;
+    const MOST: usize = 1 << 26;
+    fn holding(number: u32) -> Leaf {
+        Leaf([number; 16])
+    }
+    fn held(self) -> u32 {
+        self.0[0]
+    }
+}
 
 /// Blocks of words, each named by the offset of its first word. Who keeps a block knows its length.
-#[derive(Debug, Default)]
-pub(super) struct Arena {
-    words: Vec<u32>,
+#[derive(Debug)]
+pub(super) struct Arena<W> {
+    words: Vec<W>,
     /// By size class: the first free block plus one, which holds the next one in its first word; 0 ends the list.
     free: Vec<u32>,
 }
 
-impl Clone for Arena {
-    fn clone(&self) -> Arena {
+impl<W> Default for Arena<W> {
+    fn default() -> Self {
+        Arena {
+            words: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+}
+
+impl<W: Word> Clone for Arena<W> {
+    fn clone(&self) -> Self {
         let mut words = Vec::new();
         pages::grow(&mut words, self.words.len());
         words.extend_from_slice(&self.words);
@@ -28,70 +66,70 @@ impl Clone for Arena {
     }
 }
 
-fn class(length: usize) -> usize {
-    length.div_ceil(GRAIN)
+fn class<W: Word>(length: usize) -> usize {
+    length.div_ceil(W::GRAIN)
 }
 
-impl Arena {
+impl<W: Word> Arena<W> {
     /// All words.
-    pub(super) fn words(&self) -> &[u32] {
+    pub(super) fn words(&self) -> &[W] {
         &self.words
     }
 
     /// The words from `at` on, `length` of them.
-    pub(super) fn block(&self, at: u32, length: usize) -> &[u32] {
+    pub(super) fn block(&self, at: u32, length: usize) -> &[W] {
         &self.words[at as usize..][..length]
     }
 
     /// The same, to write.
-    pub(super) fn block_mut(&mut self, at: u32, length: usize) -> &mut [u32] {
+    pub(super) fn block_mut(&mut self, at: u32, length: usize) -> &mut [W] {
         &mut self.words[at as usize..][..length]
     }
 
     /// A block of `length` words, at least one, with any content. Cost: constant, but for the growth of the array.
     pub(super) fn allocate(&mut self, length: usize) -> u32 {
-        let class = class(length);
+        let class = class::<W>(length);
         if let Some(head) = self.free.get_mut(class)
             && *head != 0
         {
             let at = *head - 1;
-            *head = self.words[at as usize];
+            *head = self.words[at as usize].held();
             return at;
         }
         // A larger free block is cut, so that what once was needed in another size is not lost.
         let larger = (class + 1..self.free.len()).find(|class| self.free[*class] != 0);
         if let Some(larger) = larger {
             let at = self.free[larger] - 1;
-            self.free[larger] = self.words[at as usize];
-            self.release(at + (class * GRAIN) as u32, (larger - class) * GRAIN);
+            self.free[larger] = self.words[at as usize].held();
+            self.release(at + (class * W::GRAIN) as u32, (larger - class) * W::GRAIN);
             return at;
         }
         let at = self.words.len();
-        let end = at + class * GRAIN;
+        let end = at + class * W::GRAIN;
         assert!(
-            end <= MOST_WORDS,
-            "a table of 8 GiB is the largest there is"
+            end <= W::MOST,
+            "an array of {end} words is too large for a table"
         );
         if end > self.words.capacity() {
             // An eighth more at a time: a table of a million routes need not hold room for a second million.
             pages::grow(&mut self.words, end + end / 8);
         }
-        self.words.resize(end, 0);
+        self.words.resize(end, W::default());
         at as u32
     }
 
     /// Gives a block back. Cost: constant.
     pub(super) fn release(&mut self, at: u32, length: usize) {
-        let class = class(length);
+        let class = class::<W>(length);
         if self.free.len() <= class {
             self.free.resize(class + 1, 0);
         }
-        self.words[at as usize] = std::mem::replace(&mut self.free[class], at + 1);
+        self.words[at as usize] = W::holding(std::mem::replace(&mut self.free[class], at + 1));
     }
 
     /// Whether a block of one length serves for the other.
     pub(super) fn same_room(length: usize, other: usize) -> bool {
-        class(length) == class(other)
+        class::<W>(length) == class::<W>(other)
     }
 
     /// A block that holds the first words of another, in its place; nothing is moved where the room is the same.
@@ -109,7 +147,7 @@ impl Arena {
 
     /// The memory in use, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        size_of::<u32>() * (self.words.capacity() + self.free.capacity())
+        size_of::<W>() * self.words.capacity() + size_of::<u32>() * self.free.capacity()
     }
 }
 
@@ -126,7 +164,7 @@ mod tests {
         fn blocks_keep_what_was_written_into_them(
             steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>(), 1usize..96), 0..300),
         ) {
-            let mut arena = Arena::default();
+            let mut arena = Arena::<u32>::default();
             let mut blocks: BTreeMap<u32, (usize, u32)> = BTreeMap::new();
             for (number, (release, which, length)) in steps.into_iter().enumerate() {
                 if release && !blocks.is_empty() {

@@ -1,8 +1,8 @@
 //! The direct table: the slots of the trie's upper levels, spread out, so that a lookup in a full table begins below them.
 
-use super::chunk::{STRIDE, Slot, Slots};
 use super::key::Shape;
 use super::pages;
+use super::slot::{STRIDE, Slot, Slots};
 
 /// A cell for each value of the first bits of the addresses in the window. Absent while `bits` is 0.
 #[derive(Debug, Default)]
@@ -50,27 +50,25 @@ impl Direct {
         depth + STRIDE <= self.bits
     }
 
-    /// Takes over what changed in a node at `depth`, whose addresses begin with the `depth` bits `prefix`. What leads to
-    /// a chunk above the last level is left to that chunk's own node.
-    pub(super) fn update(
-        &mut self,
-        shape: &Shape,
-        prefix: u32,
-        depth: u8,
-        old: &Slots,
-        new: &Slots,
-    ) {
-        for (number, (old, new)) in old.iter().zip(new).enumerate() {
-            if old != new {
-                self.set(shape, prefix << STRIDE | number as u32, depth, *new);
-            }
+    /// Whether the table is read in the place of a node at `depth` that `key` leads to: whether all its addresses are in the window.
+    pub(super) fn hides(&self, shape: &Shape, key: u128, depth: u8) -> bool {
+        let outside = shape.window_length > 0
+            && key >> (128 - u32::from(shape.window_length)) != u128::from(shape.window);
+        depth < self.bits && depth >= shape.window_length && !outside
+    }
+
+    /// Takes over the slots of a node at `depth`, whose addresses begin with the `depth` bits `prefix`. What leads further
+    /// above the last level is left to that node's own slots.
+    pub(super) fn update(&mut self, shape: &Shape, prefix: u32, depth: u8, slots: &Slots) {
+        for (number, slot) in slots.iter().enumerate() {
+            self.set(shape, prefix << STRIDE | number as u32, depth, *slot);
         }
     }
 
     /// The same for one slot, named by the `depth + 6` bits that lead to it.
     pub(super) fn set(&mut self, shape: &Shape, prefix: u32, depth: u8, new: Slot) {
         let spread = self.bits - depth - STRIDE;
-        if spread > 0 && new.chunk().is_some() {
+        if spread > 0 && !new.is_value() {
             return;
         }
         let first = shape.window << (self.bits - shape.window_length);

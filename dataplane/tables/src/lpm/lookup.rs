@@ -1,15 +1,19 @@
 //! The lookup, for any processor, and for those that count bits in one instruction.
 
-use super::chunk::{self, STRIDE, Slot};
 use super::key::Key;
+use super::leaf::{Leaf, WINDOW};
+use super::slot::{STRIDE, Says, Slot};
 use super::trie::Trie;
 
 /// What lookups read of a trie, taken apart once for a batch.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
-    pub(super) words: &'a [u32],
-    pub(super) cells: &'a [Slot],
-    /// The number of bits that the cells resolve; 0 where there are none.
+    /// The cells of all tables.
+    pub(super) cells: &'a [u32],
+    pub(super) leaves: &'a [Leaf],
+    /// The cells of the direct table.
+    pub(super) direct: &'a [Slot],
+    /// The number of bits that the direct table resolves; 0 where there is none.
     pub(super) bits: u8,
     pub(super) root: Slot,
     pub(super) default: Slot,
@@ -19,8 +23,9 @@ impl<'a> View<'a> {
     #[inline(always)]
     pub(super) fn of(trie: &'a Trie) -> View<'a> {
         View {
-            words: trie.words(),
-            cells: trie.direct().cells(),
+            cells: trie.cells(),
+            leaves: trie.leaves(),
+            direct: trie.direct().cells(),
             bits: trie.direct().bits(),
             root: trie.root(),
             default: trie.default(),
@@ -33,7 +38,7 @@ impl<'a> View<'a> {
         if self.bits > 0 {
             let first = K::SHAPE.window << (self.bits - K::SHAPE.window_length);
             let index = key.first(self.bits).wrapping_sub(first);
-            if let Some(cell) = self.cells.get(index as usize) {
+            if let Some(cell) = self.direct.get(index as usize) {
                 return (*cell, self.bits);
             }
         }
@@ -43,9 +48,21 @@ impl<'a> View<'a> {
     /// Goes on from a slot that `depth` bits led to.
     #[inline(always)]
     pub(super) fn finish<K: Key>(&self, key: K, mut slot: Slot, mut depth: u8) -> Slot {
-        while let Some(at) = slot.chunk() {
-            slot = chunk::read(self.words, at, key.slot(depth));
-            depth += STRIDE;
+        loop {
+            match slot.says() {
+                Says::Value => break,
+                Says::Table { at, stride } => {
+                    let index = key.window(depth) >> (32 - stride);
+                    slot = Slot(self.cells[at + index as usize]);
+                    if slot.is_table() {
+                        depth += STRIDE;
+                    }
+                }
+                Says::Leaf(line) => {
+                    let window = key.window(depth) >> (32 - WINDOW);
+                    slot = self.leaves[line as usize].find(window);
+                }
+            }
         }
         if slot == Slot::NONE {
             self.default

@@ -2,7 +2,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 
-use super::chunk::Slot;
+use super::slot::Slot;
 use super::*;
 
 /// The oracle: a list of prefixes, scanned whole.
@@ -107,6 +107,122 @@ proptest! {
     ) {
         against_the_scan::<Ipv4Addr>(steps.clone(), probes.clone());
         against_the_scan::<Ipv6Addr>(steps, probes);
+    }
+}
+
+/// A prefix near others: one of few long networks, with some of its last bits turned around, cut to any length.
+fn clustered(bits: u8) -> impl Strategy<Value = (u128, u8)> {
+    let bits = u32::from(bits);
+    // Inside and outside of the direct table's window, and to both sides of the depth that leaves do not reach across.
+    let network = prop_oneof![
+        Just(0x2001_0db8_1234_5678_9abc_def0_0000_0000_u128),
+        Just(0x2001_0db8_1200_0000_0000_0000_0000_0000),
+        Just(0xfd00_0db8_1234_5678_0000_0000_0000_0001),
+    ];
+    let around = (0..bits, 0u128..1024).prop_map(move |(at, bits)| bits << 118 >> at);
+    let length = prop_oneof![
+        4 => 0..=bits as u8,
+        1 => prop::sample::select(vec![0, 1, 24, 30, 48, 54, 60, 64, bits as u8]),
+    ];
+    (network, around, length).prop_map(move |(network, around, length)| {
+        let number = (network ^ around) >> (128 - bits);
+        (number, length.min(bits as u8))
+    })
+}
+
+/// Puts prefixes in and takes them out, and after each step looks up the edges of all those there were.
+fn edges_are_right<A: Address>(steps: &[((u128, u8), Option<u32>)], direct: bool) {
+    let mut lpm = Lpm::default();
+    let mut scan = Scan(Vec::new());
+    let mut edges: Vec<A> = Vec::new();
+    if direct {
+        // As many as it takes for a direct table, away from those under test.
+        for number in 0..5000u128 {
+            let network = A::from_number((0x3fff_0000 | number) << (A::BITS - 32));
+            lpm.insert(network, 32, 1);
+        }
+    }
+    let others = lpm.len();
+    for ((number, length), value) in steps {
+        let network = A::from_number(*number).masked(*length);
+        let behind = (u128::MAX >> (128 - A::BITS)).checked_shr(u32::from(*length));
+        let (first, last) = (
+            network.to_number(),
+            network.to_number() | behind.unwrap_or(0),
+        );
+        edges
+            .extend([first, last, first.wrapping_sub(1), last.wrapping_add(1)].map(A::from_number));
+        match value {
+            Some(value) => assert_eq!(
+                lpm.insert(network, *length, *value),
+                scan.insert(network, *length, *value)
+            ),
+            None => assert_eq!(lpm.remove(network, *length), scan.remove(network, *length)),
+        }
+        for edge in &edges[edges.len().saturating_sub(16)..] {
+            assert_eq!(lpm.lookup(*edge).copied(), scan.lookup(*edge), "{edge}");
+        }
+    }
+    for edge in &edges {
+        assert_eq!(lpm.lookup(*edge).copied(), scan.lookup(*edge), "{edge}");
+    }
+    let keys: Vec<A::Key> = edges.iter().map(|edge| edge.key()).collect();
+    all_ways_agree(&lpm, &keys);
+    assert_eq!(lpm.len(), others + scan.0.len());
+    if !direct {
+        for (network, length, _) in std::mem::take(&mut scan.0) {
+            assert!(lpm.remove(network, length));
+        }
+        assert!(lpm.memory() < 4096, "{} bytes", lpm.memory());
+    }
+}
+
+/// A share of the usual number of cases: each is long. `PROPTEST_CASES` says how many are usual.
+fn cases() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig {
+        cases: (usual.cases / 8).max(1),
+        ..usual
+    }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+    /// Clusters grow over what a leaf holds, and shrink again.
+    #[test]
+    fn leaves_split_and_merge(
+        steps in prop::collection::vec(
+            (clustered(128), prop::option::weighted(0.7, 1u32..6)), 1..150,
+        ),
+    ) {
+        // Half of what is taken out was put in before.
+        let mut known = Vec::new();
+        let steps: Vec<_> = steps
+            .into_iter()
+            .map(|(prefix, value)| {
+                if value.is_some() {
+                    known.push(prefix);
+                    return (prefix, value);
+                }
+                (known.pop().unwrap_or(prefix), None)
+            })
+            .collect();
+        edges_are_right::<Ipv6Addr>(&steps, false);
+        let short: Vec<_> = steps
+            .iter()
+            .map(|((number, length), value)| ((number >> 96, (*length).min(32)), *value))
+            .collect();
+        edges_are_right::<Ipv4Addr>(&short, false);
+    }
+
+    #[test]
+    fn leaves_split_and_merge_below_a_direct_table(
+        steps in prop::collection::vec(
+            (clustered(128), prop::option::weighted(0.7, 1u32..6)), 1..150,
+        ),
+    ) {
+        let steps: Vec<_> = steps.into_iter().filter(|((number, length), _)| *length > 16 || number >> 112 != 0x3fff).collect();
+        edges_are_right::<Ipv6Addr>(&steps, true);
     }
 }
 

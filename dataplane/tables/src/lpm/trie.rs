@@ -1,90 +1,33 @@
-//! The trie: which prefixes there are, and the chunks that lookups read, kept true in place.
+//! The trie: which prefixes there are, and the tables and leaves that lookups read, kept true in place.
 //!
 //! Each node decides on six bits. What it holds is written twice, for two readers. For updates: which of its 126
 //! prefixes are there (of one to six bits behind those that lead to the node), their values, and its children, as in a tree bitmap
-//! (Eatherton, Varghese and Dittia, 2004). For lookups: a [chunk](super::chunk) that says for each of the 64 slots what the
-//! longest prefix is, those of shorter prefixes above included, or which chunk goes on. A lookup thus never looks back,
-//! and an update rewrites one chunk, and those below whose inheritance it changes.
+//! (Eatherton, Varghese and Dittia, 2004). For lookups: what the longest prefix is for each of the 64 slots, those of shorter
+//! prefixes above included, or what goes on, put into a [table or a leaf](super::store). A lookup thus never looks back,
+//! and an update rewrites one node, those above as long as a leaf holds it whole, and those below whose inheritance it changes.
+
+use std::ops::Range;
 
 use super::arena::Arena;
-use super::chunk::{self, SLOTS, STRIDE, Slot, Slots};
 use super::direct::Direct;
 use super::key::Shape;
+use super::leaf::Leaf;
+use super::node::{Node, ones, prefix_id, slot_of};
+use super::slot::{SLOTS, STRIDE, Slot, Slots};
+use super::store::Store;
+
+/// All slots of a node.
+const ALL: Range<u32> = 0..SLOTS as u32;
 
 /// The most nodes on a way: those of an IPv6 address.
 const LEVELS: usize = 128usize.div_ceil(STRIDE as usize);
-
-/// One node.
-#[derive(Clone, Debug, Default)]
-struct Node {
-    /// Which prefixes are there: bit 2ˡ + *b* is that of length *l* (1–6) with the bits *b*. Ascending bits are ascending lengths.
-    prefixes: [u64; 2],
-    /// Which slots have a child.
-    children: u64,
-    /// The value of the longest prefix above the node.
-    inherited: Slot,
-    /// What leads to the node's chunk; a value where all its slots are equal.
-    slot: Slot,
-    /// The block of its values, in the order of `prefixes`, and its children, in the order of `children`.
-    entries: u32,
-}
-
-impl Node {
-    fn prefix_count(&self) -> usize {
-        (self.prefixes[0].count_ones() + self.prefixes[1].count_ones()) as usize
-    }
-
-    fn entry_count(&self) -> usize {
-        self.prefix_count() + self.children.count_ones() as usize
-    }
-
-    fn has_prefix(&self, id: u32) -> bool {
-        self.prefixes[id as usize / 64] >> (id % 64) & 1 != 0
-    }
-
-    /// How many prefixes there are before this one.
-    fn prefix_rank(&self, id: u32) -> usize {
-        let below = self.prefixes[id as usize / 64] & ((1 << (id % 64)) - 1);
-        let first = if id < 64 {
-            0
-        } else {
-            self.prefixes[0].count_ones()
-        };
-        (first + below.count_ones()) as usize
-    }
-
-    /// Where among the entries the child of a slot is, or would be.
-    fn child_rank(&self, slot: u32) -> usize {
-        let below = self.children & ((1 << slot) - 1);
-        self.prefix_count() + below.count_ones() as usize
-    }
-}
-
-/// The positions of the bits that are set, ascending.
-fn ones(mut bits: u64) -> impl Iterator<Item = u32> {
-    std::iter::from_fn(move || {
-        let next = bits.trailing_zeros();
-        (bits != 0).then(|| bits &= bits - 1)?;
-        Some(next)
-    })
-}
-
-/// The six bits of a key from `depth` on.
-fn slot_of(key: u128, depth: u8) -> u32 {
-    ((key << depth) >> (128 - u32::from(STRIDE))) as u32
-}
-
-/// The number of a prefix within its node: `length` (1–6) bits of `slot`.
-fn prefix_id(slot: u32, length: u8) -> u32 {
-    1 << length | slot >> (STRIDE - length)
-}
 
 /// Prefixes of one family with their values. Keys have their first bit highest, whatever the family.
 #[derive(Clone, Debug)]
 pub(super) struct Trie {
     shape: &'static Shape,
-    chunks: Arena,
-    entries: Arena,
+    store: Store,
+    entries: Arena<u32>,
     /// The first is the root, which is there when any prefix but that of length 0 is.
     nodes: Vec<Node>,
     /// Nodes that are not in use.
@@ -100,7 +43,7 @@ impl Trie {
     pub(super) fn new(shape: &'static Shape) -> Trie {
         Trie {
             shape,
-            chunks: Arena::default(),
+            store: Store::new(shape.has_leaves),
             entries: Arena::default(),
             nodes: Vec::new(),
             spare: Vec::new(),
@@ -115,10 +58,16 @@ impl Trie {
         self.count + usize::from(self.default != Slot::NONE)
     }
 
-    /// What lookups read: the words of all chunks.
+    /// What lookups read: the cells of all tables.
     #[inline(always)]
-    pub(super) fn words(&self) -> &[u32] {
-        self.chunks.words()
+    pub(super) fn cells(&self) -> &[u32] {
+        self.store.cells()
+    }
+
+    /// And all leaves.
+    #[inline(always)]
+    pub(super) fn leaves(&self) -> &[Leaf] {
+        self.store.leaves()
     }
 
     /// What lookups begin with.
@@ -141,7 +90,7 @@ impl Trie {
 
     /// The memory in use, in bytes, everything included.
     pub(super) fn bytes(&self) -> usize {
-        self.chunks.bytes()
+        self.store.bytes()
             + self.entries.bytes()
             + self.direct.bytes()
             + size_of::<Node>() * self.nodes.capacity()
@@ -206,8 +155,12 @@ impl Trie {
         let depth = level as u8 * STRIDE;
         let id = prefix_id(slot_of(key, depth), length - depth);
         self.set_value(way[level], id, old, value);
-        self.refresh(way[level], key, depth);
-        self.carry_up(&way[..=level], key);
+        let before = self.nodes[way[level] as usize].slot;
+        let bits = length - depth;
+        let first = slot_of(key, depth) >> (STRIDE - bits) << (STRIDE - bits);
+        let changed = first..first + (SLOTS as u32 >> bits);
+        self.refresh(way[level], key, depth, changed);
+        self.carry_up(&way[..=level], key, before);
         self.fit_direct();
         old
     }
@@ -255,11 +208,7 @@ impl Trie {
 
     /// A child without any prefix: to lookups it says what its slot said before.
     fn new_child(&mut self, parent: u32, slot: u32) -> u32 {
-        let parents = self.nodes[parent as usize].slot;
-        let said = match parents.chunk() {
-            Some(at) => chunk::read(self.chunks.words(), at, slot),
-            None => parents,
-        };
+        let said = self.own_slots(parent)[slot as usize];
         let node = Node {
             inherited: said,
             slot: said,
@@ -281,32 +230,60 @@ impl Trie {
         child
     }
 
-    /// Writes a node's chunk, and those of children whose inheritance changed.
-    fn refresh(&mut self, node: u32, key: u128, depth: u8) {
-        let mut slots = self.own_slots(node);
-        let this = &self.nodes[node as usize];
-        let (children, mut rank, old) = (this.children, this.prefix_count(), this.slot);
-        let entries = this.entries;
-        for slot in ones(children) {
-            let child = self.entries.block(entries, rank + 1)[rank];
-            rank += 1;
-            let inherited = slots[slot as usize];
-            if self.nodes[child as usize].inherited != inherited {
+    /// Writes what lookups read of a node some of whose slots changed, and of children whose inheritance did.
+    fn refresh(&mut self, node: u32, key: u128, depth: u8, changed: Range<u32>) {
+        let own = self.own_slots(node);
+        let children = self.nodes[node as usize].children;
+        for slot in ones(children & bits_of(&changed)) {
+            let inherited = own[slot as usize];
+            if let Some(child) = self.child(node, slot)
+                && self.nodes[child as usize].inherited != inherited
+            {
                 self.nodes[child as usize].inherited = inherited;
-                // The bits before this node's own are the key's.
-                let before = key & !(u128::MAX >> depth);
-                let key = before | u128::from(slot) << (128 - STRIDE) >> depth;
-                self.refresh(child, key, depth + STRIDE);
+                self.refresh(child, below(key, depth, slot), depth + STRIDE, ALL);
             }
+        }
+        self.show(node, own, key, depth, changed);
+    }
+
+    /// Writes what lookups read of a node some of whose slots changed, and whose children have been written: into the direct table where
+    /// that shows it, or else into a table or leaf of its own.
+    fn show(&mut self, node: u32, mut slots: Slots, key: u128, depth: u8, changed: Range<u32>) {
+        let old = self.nodes[node as usize].slot;
+        let is_shown = self.direct.shows(depth);
+        if !is_shown && let Some(group) = self.store.sharing(old, &changed) {
+            self.add_children(node, &mut slots, &group);
+            if self.store.amend(old, &slots, &group) {
+                return;
+            }
+        }
+        self.add_children(node, &mut slots, &ALL);
+        if is_shown {
+            let prefix = first_bits(key, depth);
+            self.direct.update(self.shape, prefix, depth, &slots);
+        }
+        self.nodes[node as usize].slot = if self.direct.hides(self.shape, key, depth) {
+            self.store.release(old);
+            match slots.iter().all(|slot| *slot == slots[0]) {
+                true => slots[0],
+                false => Slot::MIRRORED,
+            }
+        } else {
+            self.store.encode(old, &slots, depth)
+        };
+    }
+
+    /// Puts what children say into the place of what a node says of their slots, those within `range`.
+    fn add_children(&self, node: u32, slots: &mut Slots, range: &Range<u32>) {
+        let this = &self.nodes[node as usize];
+        if this.children & bits_of(range) == 0 {
+            return;
+        }
+        let entries = self.entries.block(this.entries, this.entry_count());
+        for slot in ones(this.children & bits_of(range)) {
+            let child = entries[this.child_rank(slot)];
             slots[slot as usize] = self.nodes[child as usize].slot;
         }
-        if self.direct.shows(depth) {
-            let before = chunk::decode(&self.chunks, old);
-            let prefix = first_bits(key, depth);
-            self.direct
-                .update(self.shape, prefix, depth, &before, &slots);
-        }
-        self.nodes[node as usize].slot = chunk::encode(&mut self.chunks, old, &slots);
     }
 
     /// What a node's slots say by its own prefixes and those above.
@@ -330,42 +307,40 @@ impl Trie {
         slots
     }
 
-    /// Tells the nodes above of a chunk that moved, from the last node of the way up, as far as anything changes; takes
-    /// nodes out that hold nothing any more.
-    fn carry_up(&mut self, way: &[u32], key: u128) {
+    /// Tells the nodes above of one that said `before` what it says now, from the last node of the way up, as far as anything
+    /// changes; takes nodes out that hold nothing any more.
+    fn carry_up(&mut self, way: &[u32], key: u128, mut before: Slot) {
         for level in (1..way.len()).rev() {
             let (parent, child) = (way[level - 1], way[level]);
             let depth = (level - 1) as u8 * STRIDE;
             let slot = slot_of(key, depth);
+            let parents = self.nodes[parent as usize].slot;
             if self.nodes[child as usize].entry_count() == 0 {
-                chunk::release(&mut self.chunks, self.nodes[child as usize].slot);
+                self.store.release(self.nodes[child as usize].slot);
                 self.spare.push(child);
                 let rank = self.nodes[parent as usize].child_rank(slot);
                 self.remove_entry(parent, rank);
                 self.nodes[parent as usize].children &= !(1 << slot);
-                self.refresh(parent, key, depth);
-                continue;
-            }
-            let new = self.nodes[child as usize].slot;
-            let parents = self.nodes[parent as usize].slot;
-            let old = match parents.chunk() {
-                Some(at) => chunk::read(self.chunks.words(), at, slot),
-                None => parents,
-            };
-            if old == new {
-                return;
-            }
-            match (parents.chunk(), old.chunk(), new.chunk()) {
-                (Some(at), Some(_), Some(_)) => {
-                    chunk::patch(&mut self.chunks, at, slot, new);
+                self.show(parent, self.own_slots(parent), key, depth, slot..slot + 1);
+            } else {
+                let now = self.nodes[child as usize].slot;
+                if now == before && (now.is_value() || now.is_table()) {
+                    return;
+                }
+                let is_hidden = self.direct.hides(self.shape, key, depth);
+                if now.is_table() && before.is_table()
+                    || is_hidden && !now.is_value() && !before.is_value()
+                {
+                    self.store.patch(parents, slot, now);
                     if self.direct.shows(depth) {
                         let prefix = first_bits(key, depth + STRIDE);
-                        self.direct.set(self.shape, prefix, depth, new);
+                        self.direct.set(self.shape, prefix, depth, now);
                     }
                     return;
                 }
-                _ => self.refresh(parent, key, depth),
+                self.show(parent, self.own_slots(parent), key, depth, slot..slot + 1);
             }
+            before = parents;
         }
         if self.nodes[0].entry_count() == 0 {
             // Nothing is left: what was in use once is given back.
@@ -392,27 +367,27 @@ impl Trie {
     }
 
     fn build_direct(&mut self, bits: u8) {
+        let upper = self.direct.bits().max(bits);
         self.direct = match bits {
             0 => Direct::default(),
             bits => Direct::new(self.shape, bits),
         };
-        if bits > 0 && !self.nodes.is_empty() {
-            self.spread(0, 0, 0);
+        if !self.nodes.is_empty() {
+            self.show_upper(0, 0, 0, upper);
         }
     }
 
-    /// Fills the direct table from a node whose addresses begin with `prefix`, and from those below.
-    fn spread(&mut self, node: u32, prefix: u32, depth: u8) {
-        let slots = chunk::decode(&self.chunks, self.nodes[node as usize].slot);
-        self.direct
-            .update(self.shape, prefix, depth, &[Slot::NONE; SLOTS], &slots);
-        if self.direct.shows(depth + STRIDE) {
+    /// Writes a node and those below anew, as far as they are above the depth `upper`: what they say changes
+    /// with the direct table.
+    fn show_upper(&mut self, node: u32, key: u128, depth: u8, upper: u8) {
+        if depth + STRIDE < upper {
             for slot in ones(self.nodes[node as usize].children) {
                 if let Some(child) = self.child(node, slot) {
-                    self.spread(child, prefix << STRIDE | slot, depth + STRIDE);
+                    self.show_upper(child, below(key, depth, slot), depth + STRIDE, upper);
                 }
             }
         }
+        self.show(node, self.own_slots(node), key, depth, ALL);
     }
 
     /// All prefixes with their values, as `(key, length, value)`, in no order that can be relied on.
@@ -424,11 +399,8 @@ impl Trie {
             let (number, key, depth) = ahead.pop()?;
             let node = &self.nodes[number as usize];
             for slot in ones(node.children) {
-                let below = key | u128::from(slot) << (128 - STRIDE) >> depth;
-                ahead.extend(
-                    self.child(number, slot)
-                        .map(|child| (child, below, depth + STRIDE)),
-                );
+                let child = self.child(number, slot);
+                ahead.extend(child.map(|child| (child, below(key, depth, slot), depth + STRIDE)));
             }
             let ids = ones(node.prefixes[0]).chain(ones(node.prefixes[1]).map(|id| id + 64));
             Some(ids.map(move |id| {
@@ -445,4 +417,14 @@ impl Trie {
 /// The first `count` bits of a key, at most 32.
 fn first_bits(key: u128, count: u8) -> u32 {
     key.checked_shr(128 - u32::from(count)).unwrap_or(0) as u32
+}
+
+/// The key that leads from a node at `depth`, whose own bits are the first of `key`, to its child in a slot.
+fn below(key: u128, depth: u8, slot: u32) -> u128 {
+    key & !(u128::MAX >> depth) | u128::from(slot) << (128 - STRIDE) >> depth
+}
+
+/// A bit for each slot of a range that is not empty.
+fn bits_of(slots: &Range<u32>) -> u64 {
+    u64::MAX >> (64 - (slots.end - slots.start)) << slots.start
 }

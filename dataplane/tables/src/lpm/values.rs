@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hash};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::chunk::Slot;
+use super::slot::Slot;
 
 /// Values with the number of prefixes that have each. Numbers are given out in the order of the calls alone, so that both
 /// halves of the tables agree on them.
