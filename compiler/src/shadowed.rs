@@ -15,9 +15,9 @@ use crate::entity::Entity;
 use crate::entries::Entries;
 use crate::state::State;
 
-/// Boxes of an ACL, products of one range a field, up to which its rules are compared with each other: at a commit that is a few
-/// hundredths of a second.
-const MOST_BOXES: usize = 4_000;
+/// Boxes, products of one range a field, up to which the rules of ACLs are compared with each other: so many of each ACL in a
+/// whole configuration, and of all together at a commit.
+pub(crate) const MOST_BOXES: usize = 2_000;
 
 /// The ACLs whose rules a change makes different: its own rows, and what rules name.
 pub(crate) fn acls_of_change(
@@ -53,25 +53,27 @@ pub(crate) fn acls_of_change(
     Ok(acls)
 }
 
-/// Puts a warning for each rule of an ACL that no packet reaches into `found`; one for the ACL where it is too large to be looked
-/// at. Cost: the ACL and what its rules name; the comparisons, the square of its boxes.
+/// Puts a warning for each rule of an ACL that no packet reaches into `found`; one for the ACL where it has more than `most` boxes,
+/// and is not looked at. The boxes that were compared. Cost: the ACL and what its rules name; the comparisons, the square of its
+/// boxes.
 pub(crate) fn warn_of(
     rows: &dyn Rows,
     acl: &Name,
+    most: usize,
     found: &mut Vec<Problem>,
-) -> Result<(), StateError> {
+) -> Result<usize, StateError> {
     let configuration = part_of(rows, acl)?;
     let list = match compiled(&configuration, acl) {
         Some(list) => list,
         // Deactivated, or gone.
-        None => return Ok(()),
+        None => return Ok(0),
     };
-    let Some(shadowed) = list.shadowed(MOST_BOXES) else {
+    let Some(shadowed) = list.shadowed(most) else {
         let message = format!(
-            "nobody looked for rules that no packet reaches: its rules are more than {MOST_BOXES} products of ranges"
+            "nobody looked for rules that no packet reaches: ACLs of more than {MOST_BOXES} products of ranges are not compared"
         );
         found.push(Problem::new(Path::new(["acls", acl.as_str()]), message));
-        return Ok(());
+        return Ok(0);
     };
     for Shadowed { rule, by } in shadowed {
         let message = match by.as_slice() {
@@ -86,7 +88,7 @@ pub(crate) fn warn_of(
             found.push(Problem::new(path(row), message));
         }
     }
-    Ok(())
+    Ok(list.boxes())
 }
 
 fn and(numbers: &[u32]) -> String {

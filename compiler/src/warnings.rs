@@ -9,7 +9,7 @@ use rewire_schema::model::*;
 use rewire_schema::state::{Rows, StateError};
 use rewire_schema::{Changeset, Path, Problem, Table, Value};
 
-use crate::shadowed;
+use crate::shadowed::{self, MOST_BOXES};
 
 /// Objects of a kind that are there for others to name.
 struct Named {
@@ -82,7 +82,7 @@ pub fn warnings(configuration: &Configuration) -> Vec<Problem> {
         let _ = of_row(&*effective, &row, &is_named, &mut found);
     }
     for (acl,) in effective.acl.keys() {
-        let _ = shadowed::warn_of(&*effective, acl, &mut found);
+        let _ = shadowed::warn_of(&*effective, acl, MOST_BOXES, &mut found);
     }
     ordered(found)
 }
@@ -124,8 +124,9 @@ pub fn warnings_of_change(
             of_row(rows, &row, &is_named, &mut found)?;
         }
     }
+    let mut left = MOST_BOXES;
     for acl in shadowed::acls_of_change(rows, changeset)? {
-        shadowed::warn_of(rows, &acl, &mut found)?;
+        left -= shadowed::warn_of(rows, &acl, left, &mut found)?;
     }
     Ok(ordered(found))
 }

@@ -10,6 +10,7 @@ use rewire_tables::{
 };
 
 use super::dpdk::{Dpdk, FIB_ARRAYS, Update};
+use super::dpdk_table::DpdkTable;
 use super::dpdk4::Fib4;
 use super::dpdk6::Fib6;
 use super::peers::Peer;
@@ -138,8 +139,8 @@ pub(crate) fn memory() -> Result<Report, Failure> {
     let (table4, table6, routes) = both_tables()?;
     let (publisher, reader) = published(&table4, &table6, &routes)?;
     let dpdk = Dpdk::start()?;
-    let [fib4, _] = Fib4::new(&dpdk, &table4.routes, &[])?;
-    let [fib6, _] = Fib6::new(&dpdk, &table6.routes, &[])?;
+    let fib4 = DpdkTable::<Fib4>::new(&dpdk, &table4.routes, &[])?;
+    let fib6 = DpdkTable::<Fib6>::new(&dpdk, &table6.routes, &[])?;
     let guard = reader.enter().ok_or("no tables")?;
     let peers = [fib4.memory(), fib6.memory()].map(|bytes| bytes.unwrap_or(0) as f64);
     let [ours4, ours6] = guard.vpc(VPC).table_memory().map(|bytes| bytes as f64);
@@ -219,8 +220,8 @@ pub(crate) fn updates() -> Result<Report, Failure> {
     let addresses = Workload::Hit.addresses(&table4);
     let keys: Vec<u32> = addresses[..LOOKUPS].iter().map(|a| a.key()).collect();
     let dpdk = Dpdk::start()?;
-    let [mut fib4, _] = Fib4::new(&dpdk, &table4.routes, &[])?;
-    let [mut fib6, _] = Fib6::new(&dpdk, &table6.routes, &[])?;
+    let mut fib4 = DpdkTable::<Fib4>::new(&dpdk, &table4.routes, &[])?;
+    let mut fib6 = DpdkTable::<Fib6>::new(&dpdk, &table6.routes, &[])?;
     let (mut publisher, reader) = published(&table4, &table6, &routes)?;
     let lookups = Lookups {
         stop: AtomicBool::new(false),

@@ -228,3 +228,27 @@ fn rules_that_no_packet_reaches_are_told_with_those_that_take_their_packets() {
     );
     assert!(of_change("/acls/open/default", json!("reject")).is_empty());
 }
+
+#[test]
+fn an_acl_that_is_too_large_is_not_compared_and_says_so() {
+    let mut large = document();
+    let rule = |n: u32| json!({ "action": "allow", "destination_port": n, "protocol": "tcp" });
+    let rules = (1..=2_001u32).map(|n| (n.to_string(), rule(n)));
+    large["acls"]["open"]["rules"] = Value::Object(rules.collect());
+    let state = configuration(large.clone());
+    let of_open = |found: Vec<Problem>| -> Vec<String> {
+        let lines = found.iter().map(ToString::to_string);
+        lines.filter(|line| line.starts_with("acls.open")).collect()
+    };
+    let expected = [
+        "acls.open: nobody looked for rules that no packet reaches: ACLs of more than 2000 products of ranges are not compared",
+    ];
+    assert_eq!(of_open(warnings(&state)), expected);
+    large["acls"]["open"]["rules"]["1"] = json!({ "action": "deny" });
+    let after = configuration(large);
+    let changeset = Changeset::between(&state, &after);
+    assert_eq!(
+        of_open(warnings_of_change(&after, &changeset).unwrap()),
+        expected
+    );
+}

@@ -230,6 +230,11 @@ impl Acl {
         (self.v4.table_count(), self.v6.table_count())
     }
 
+    /// The boxes, products of one range a field, that the rules came to: in the family that has more of them.
+    pub fn boxes(&self) -> usize {
+        self.v4.boxes().max(self.v6.boxes())
+    }
+
     /// The bytes that the classifiers of both families take.
     pub fn memory(&self) -> usize {
         self.v4.memory() + self.v6.memory()

@@ -29,7 +29,7 @@ impl Acl {
     /// The rules that no packet reaches, in order. A rule that matches no packet at all is left out, and so is one for which it
     /// would take too long to tell. None where the rules have more boxes than `most`. Cost: the square of the boxes.
     pub fn shadowed(&self, most: usize) -> Option<Vec<Shadowed>> {
-        if self.v4.boxes().max(self.v6.boxes()) > most {
+        if self.boxes() > most {
             return None;
         }
         let v4 = self.boxed::<Ipv4Addr>();
