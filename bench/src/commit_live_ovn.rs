@@ -63,6 +63,18 @@ struct Daemon {
     stream: BufReader<UnixStream>,
 }
 
+/// A connection to a gateway that may still be starting.
+fn connected(socket: &Path) -> Result<UnixStream, Failure> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match UnixStream::connect(socket) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if Instant::now() > deadline => return Err(error.into()),
+            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         // It may have ended by itself.
@@ -82,18 +94,16 @@ impl Daemon {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()?;
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let stream = loop {
-            match UnixStream::connect(socket) {
-                Ok(stream) => break stream,
-                Err(error) if Instant::now() > deadline => return Err(error.into()),
-                Err(_) => std::thread::sleep(Duration::from_millis(1)),
-            }
-        };
         Ok(Daemon {
             child,
-            stream: BufReader::new(stream),
+            stream: BufReader::new(connected(socket)?),
         })
+    }
+
+    /// Connects anew: the gateway closes a connection that says nothing, and OVN takes its time.
+    fn connect(&mut self, socket: &Path) -> Result<(), Failure> {
+        self.stream = BufReader::new(connected(socket)?);
+        Ok(())
     }
 
     /// Waits until a revision is live, as `rewire commit` does; the gateway's answer.
@@ -127,7 +137,8 @@ pub(crate) fn run() -> Result<Report, Failure> {
     );
     let path = folder.path().join("ours.db");
     let mut store = store_with(&path, &with_hosts(with_routes(ROUTES))?)?;
-    let mut daemon = Daemon::start(&path, &folder.path().join("ours.sock"))?;
+    let socket = folder.path().join("ours.sock");
+    let mut daemon = Daemon::start(&path, &socket)?;
     daemon.follow(1)?;
     let mut ovn = Ovn::start(folder.path(), PORTS, (0..ROUTES).map(prefix))?;
     // The first one waits for all that was there before.
@@ -135,6 +146,7 @@ pub(crate) fn run() -> Result<Report, Failure> {
     let (mut runs, mut all, mut durable, mut number) = (Vec::new(), Vec::new(), Vec::new(), ROUTES);
     for _ in 0..RUNS {
         let mut ours = Vec::new();
+        daemon.connect(&socket)?;
         for _ in 0..COMMITS {
             number += 1;
             let [whole, until_durable] = one_commit(&mut store, &mut daemon, number)?;

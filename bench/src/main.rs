@@ -27,6 +27,7 @@ mod report;
 mod rewind;
 mod session;
 mod stores;
+mod veth;
 
 use std::process::ExitCode;
 
@@ -137,7 +138,7 @@ const BENCHMARKS: &[Benchmark] = &[
     },
     Benchmark {
         name: "cold-start",
-        about: "from a store with a million routes to the first packet forwarded; no peer",
+        about: "from the start of `rewire run` on a store with a million routes to the first packet forwarded; no peer; needs root",
         run: cold_start::run,
     },
     Benchmark {

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -98,7 +98,8 @@ impl Connection {
     /// Sends a request; the answer.
     fn call(&mut self, method: &str, parameters: &str) -> Result<String, Failure> {
         let request = format!(r#"{{"id":1,"method":"{method}","params":{parameters}}}"#);
-        self.stream.write_all(request.as_bytes())?;
+        let sent = self.stream.write_all(request.as_bytes());
+        sent.map_err(|error| format!("{}: {error}", self.database))?;
         let answer = self.receive()?;
         if answer.contains(r#""error":null"#) && !answer.contains(r#""error":""#) {
             return Ok(answer);
@@ -115,7 +116,9 @@ impl Connection {
 
 /// OVN with a topology in it.
 pub(crate) struct Ovn {
-    north: Connection,
+    /// The northbound database's socket. Each route comes by a connection of its own: the server closes one that does not
+    /// answer its probes while northd is waited for.
+    north: PathBuf,
     south: Connection,
     /// Ended in this order.
     _northd: Running,
@@ -210,8 +213,7 @@ impl Ovn {
             server(folder, "sb", "ovn-sb.ovsschema")?,
         ];
         let [nb, sb] = ["nb.sock", "sb.sock"].map(|name| folder.join(name));
-        let mut north = Connection::open("OVN_Northbound", &nb)?;
-        north.transact(&topology(ports / 100, ports, routes))?;
+        Connection::open("OVN_Northbound", &nb)?.transact(&topology(ports / 100, ports, routes))?;
         let mut south = Connection::open("OVN_Southbound", &sb)?;
         let northd = start(
             Command::new("ovn-northd")
@@ -225,7 +227,7 @@ impl Ovn {
             r#"["OVN_Southbound",null,{"Logical_Flow":{"columns":["match"],"select":{"initial":false,"insert":true,"delete":false,"modify":false}}}]"#,
         )?;
         Ok(Ovn {
-            north,
+            north: nb,
             south,
             _northd: northd,
             _servers: servers,
@@ -234,8 +236,9 @@ impl Ovn {
 
     /// Adds a route to the northbound database, and waits until its flow is in the southbound one.
     pub(crate) fn route(&mut self, prefix: &str) -> Result<Duration, Failure> {
+        let mut north = Connection::open("OVN_Northbound", &self.north)?;
         let start = Instant::now();
-        self.north.transact(&format!(
+        north.transact(&format!(
             r#"{{"op":"insert","table":"Logical_Router_Static_Route","uuid-name":"r","row":{{"ip_prefix":"{prefix}","nexthop":"10.0.0.2"}}}},
             {{"op":"mutate","table":"Logical_Router","where":[["name","==","blue"]],"mutations":[["static_routes","insert",["named-uuid","r"]]]}}"#
         ))?;

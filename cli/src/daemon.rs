@@ -4,6 +4,7 @@
 //! | thread | does |
 //! |---|---|
 //! | main | starts the others, waits for a signal, ends them in order |
+//! | first read | reads the last revision at the start, while ports are made ready, and ends |
 //! | [`follower`] | reads the journal, compiles, hands over to the gateway's manager |
 //! | [`endpoint`] | takes connections; each has a thread of its own, in a bounded number |
 //! | [`metrics`] | answers scrapes |
@@ -105,6 +106,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let (listener, endpoint) = endpoint::bind(&options.socket)?;
     let metrics = options.metrics.map(metrics::Metrics::bind).transpose()?;
     let end = signals::End::register().map_err(cannot_start)?;
+    let first = follower::read_first(Store::open(&options.store)?).map_err(cannot_start)?;
     let platform = platform::Platform::start(options)?;
     let (kicks, kicked) = mpsc::sync_channel(1);
     let daemon = Arc::new(Daemon {
@@ -147,7 +149,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             end.when_dropped().map_err(cannot_start)?,
         );
         let (follower_ends, endpoint_ends) = ends;
-        let mut follower = follower::Follower::new(&daemon, &platform.gateway, &feeds, store);
+        let mut follower =
+            follower::Follower::new(&daemon, &platform.gateway, &feeds, store, first);
         if let Some(((notes, notes_come), store)) = audited {
             follower.audited(notes);
             let daemon = &*daemon;

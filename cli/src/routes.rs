@@ -30,31 +30,12 @@ type Revisions = BTreeMap<(String, IpNet), u64>;
 /// Asks the gateway for what the words name: a VPC, and a prefix or an address.
 pub(crate) fn show(context: &Context, words: &[String]) -> Result<Answer, Failure> {
     let query = query(words)?;
-    let socket = context.socket();
-    let failed = |why: &dyn std::fmt::Display| Failure::new(Code::Failed, why.to_string());
-    let gateway = Gateway::connect(&socket).map_err(|error| failed(&error))?;
-    let Some(mut gateway) = gateway else {
-        let message = format!("no gateway is running on {}", socket.display());
+    let answer = ask(context, &query).map_err(|why| Failure::new(Code::Failed, why))?;
+    let Some(routes) = answer else {
+        let message = format!("no gateway is running on {}", context.socket().display());
         return Err(Failure::new(Code::NoGateway, message)
             .help("start one with `rewire run`, or name its socket with --socket"));
     };
-    let mut request = json!({ "request": "routes" });
-    if let (Some(request), Ok(serde_json::Value::Object(query))) =
-        (request.as_object_mut(), serde_json::to_value(&query))
-    {
-        request.extend(query);
-    }
-    let answer = gateway
-        .request(&request, PATIENCE)
-        .map_err(|error| failed(&error))?;
-    if let Some(error) = answer.get("error") {
-        return Err(failed(&format!("the gateway refuses: {error}")));
-    }
-    if answer.get("version") != Some(&json!(VERSION)) {
-        return Err(failed(&"the gateway is of another version"));
-    }
-    let routes: Routes = serde_json::from_value(answer)
-        .map_err(|error| failed(&format!("the gateway's routes cannot be read: {error}")))?;
     if let (Some(vpc), [], Ok(store)) = (&query.vpc, &routes.routes[..], context.open()) {
         // A VPC that is not there has no routes either, but whoever mistyped it should hear so.
         let configuration = store.head_and_configuration()?.1;
@@ -88,6 +69,32 @@ pub(crate) fn show(context: &Context, words: &[String]) -> Result<Answer, Failur
         |_| text(&routes, &revisions),
         || to_json(&routes, &revisions),
     ))
+}
+
+/// What the running gateway answers; `None` where none runs.
+pub(crate) fn ask(context: &Context, query: &Query) -> Result<Option<Routes>, String> {
+    let gateway = Gateway::connect(&context.socket()).map_err(|error| error.to_string())?;
+    let Some(mut gateway) = gateway else {
+        return Ok(None);
+    };
+    let mut request = json!({ "request": "routes" });
+    if let (Some(request), Ok(serde_json::Value::Object(query))) =
+        (request.as_object_mut(), serde_json::to_value(query))
+    {
+        request.extend(query);
+    }
+    let answer = gateway
+        .request(&request, PATIENCE)
+        .map_err(|error| error.to_string())?;
+    if let Some(error) = answer.get("error") {
+        return Err(format!("the gateway refuses: {error}"));
+    }
+    if answer.get("version") != Some(&json!(VERSION)) {
+        return Err("the gateway is of another version".to_owned());
+    }
+    let routes = serde_json::from_value(answer)
+        .map_err(|error| format!("the gateway's routes cannot be read: {error}"))?;
+    Ok(Some(routes))
 }
 
 fn query(words: &[String]) -> Result<Query, Failure> {
@@ -150,10 +157,6 @@ fn text(routes: &Routes, revisions: &Revisions) -> String {
             (_, _, Some(revision)) => format!("static, revision {revision}"),
             _ => route.owner.clone(),
         };
-        let mut since = route.age_seconds.map(duration).unwrap_or_default();
-        if route.stale {
-            since.push_str(", stale");
-        }
         rows.push(vec![
             Cell::word(if route.selected { "*" } else { "" }),
             Cell::word(&route.vpc),
@@ -161,7 +164,7 @@ fn text(routes: &Routes, revisions: &Revisions) -> String {
             Cell::word(&from),
             Cell::number(route.distance),
             Cell::word(&leads_to(route)),
-            Cell::word(&since),
+            Cell::word(&since(route)),
         ]);
     }
     if routes.routes.is_empty() {
@@ -172,7 +175,17 @@ fn text(routes: &Routes, revisions: &Revisions) -> String {
     text
 }
 
-fn leads_to(route: &Route) -> String {
+/// For how long a learned route is there.
+pub(crate) fn since(route: &Route) -> String {
+    let mut since = route.age_seconds.map(duration).unwrap_or_default();
+    if route.stale {
+        since.push_str(", stale");
+    }
+    since
+}
+
+/// Where a route leads, and why it is held back if it is.
+pub(crate) fn leads_to(route: &Route) -> String {
     if let Some(to) = &route.to {
         return to.clone();
     }

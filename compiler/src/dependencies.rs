@@ -278,10 +278,11 @@ impl<'a> Dependents<'a> {
             self.entities
                 .extend(self.state.references.dependents.of(key).cloned());
         }
-        self.entities.sort_unstable();
+        // The entities of a table's rows come in order: to sort them is to merge a few long runs.
+        self.entities.sort();
         self.entities.dedup();
         self.within();
-        self.entities.sort_unstable();
+        self.entities.sort();
         self.entities.dedup();
         self.entities
     }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::num::NonZero;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::thread;
 
 use ipnet::IpNet;
 use rewire_packet::ethernet::MacAddress;
@@ -29,8 +31,34 @@ use crate::references::{
 use crate::state::{State, addresses_of, next_hops_of, ranges_of};
 use crate::{MOST_FORWARDED_PORTS, MOST_POOL_ADDRESSES};
 
-/// Derives each entity in turn: the entries that the tables must hold for it. All that is wrong is reported.
+/// So many entities are worth a thread more: some milliseconds of work.
+const WORTH_A_THREAD: usize = 20_000;
+
+/// Derives each entity in turn: the entries that the tables must hold for it. All that is wrong is reported. Many entities
+/// are shared out among the processor's cores; no entity's entries depend on another's.
 pub(crate) fn derive(state: &State, entities: &[Entity]) -> Result<Vec<Entries>, Errors> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let parts = (entities.len() / WORTH_A_THREAD).clamp(1, cores);
+    let mut parts = entities.chunks(entities.len().div_ceil(parts).max(1));
+    let first = parts.next().unwrap_or_default();
+    thread::scope(|scope| {
+        let others: Vec<_> = parts
+            .map(|part| scope.spawn(|| derive_part(state, part)))
+            .collect();
+        let (mut entries, mut errors) = derive_part(state, first);
+        for other in others {
+            let (more, wrong) = other
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            entries.extend(more);
+            errors.extend(wrong);
+        }
+        Errors::check(errors)?;
+        Ok(entries)
+    })
+}
+
+fn derive_part(state: &State, entities: &[Entity]) -> (Vec<Entries>, Vec<CompileError>) {
     let mut derivation = Derivation {
         state,
         masquerades: BTreeMap::new(),
@@ -45,8 +73,7 @@ pub(crate) fn derive(state: &State, entities: &[Entity]) -> Result<Vec<Entries>,
             Err(error) => errors.push(error),
         }
     }
-    Errors::check(errors)?;
-    Ok(entries)
+    (entries, errors)
 }
 
 pub(crate) struct Derivation<'a> {

@@ -91,6 +91,7 @@ mod settle;
 mod store;
 mod tag;
 mod verify;
+mod whole;
 
 pub use blame::Blame;
 pub use candidate::{Candidate, CandidateEdit, CandidateSummary};

@@ -183,10 +183,18 @@ fn query_by(
 
 /// All rows. Cost: all rows.
 pub(crate) fn configuration(connection: &Connection) -> Result<Configuration, Error> {
+    configuration_of(connection, Table::ALL.iter().copied())
+}
+
+/// All rows of some tables. Cost: those rows.
+pub(crate) fn configuration_of(
+    connection: &Connection,
+    tables: impl Iterator<Item = Table>,
+) -> Result<Configuration, Error> {
     let mut configuration = Configuration::default();
-    for table in Table::ALL {
-        let sql = &Statements::of(*table).all;
-        query(connection, *table, sql, &[], |row| {
+    for table in tables {
+        let sql = &Statements::of(table).all;
+        query(connection, table, sql, &[], |row| {
             drop(configuration.insert(row));
         })?;
     }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::error::{During, Error};
 use crate::session::Session;
-use crate::{file, journal, migrate, rows};
+use crate::{file, journal, migrate, rows, whole};
 
 /// The version of the tables: the number of the last migration in `schema/migrations`.
 pub const SCHEMA_VERSION: u32 = 5;
@@ -159,11 +159,7 @@ impl Store {
     ///
     /// [`Error::Sqlite`], [`Error::Damaged`].
     pub fn head_and_configuration(&self) -> Result<(u64, Configuration), Error> {
-        let snapshot = self.snapshot()?;
-        Ok((
-            journal::revision(&snapshot)?,
-            rows::configuration(&snapshot)?,
-        ))
+        whole::read(self, whole::MANY_PAGES)
     }
 
     /// The digest of the running state, as the journal has it. Constant cost.

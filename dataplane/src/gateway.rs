@@ -498,8 +498,9 @@ impl<D: PortDriver> Manager<D> {
         let to_open = to_open.into_iter();
         self.to_open
             .extend(to_open.filter_map(|(interface, request)| Some((interface, request?))));
-        self.neighbors.follow(&operations);
+        let neighbors = self.neighbors.follow(&operations);
         self.routes.absorb(operations, sources, &mut self.publisher);
+        self.publisher.extend(neighbors);
         self.revision = revision;
         let generation = self.publish()?;
         let publish = start.elapsed();
@@ -521,6 +522,7 @@ impl<D: PortDriver> Manager<D> {
             Ok(generation) => {
                 self.shared.generation.store(*generation, Ordering::Relaxed);
                 self.shared.revision.store(self.revision, Ordering::Relaxed);
+                self.neighbors.published(*generation);
                 self.routes.published(self.clock.now(), &mut self.publisher);
             }
             Err(late) => {

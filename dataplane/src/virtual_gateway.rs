@@ -93,8 +93,9 @@ impl VirtualGateway {
                 }
             }
         }
-        self.neighbors.follow(&operations);
+        let neighbors = self.neighbors.follow(&operations);
         self.publisher.extend(operations);
+        self.publisher.extend(neighbors);
         self.publish();
     }
 
@@ -102,6 +103,7 @@ impl VirtualGateway {
         // Nobody is inside between two steps, so that this cannot be late.
         let published = self.publisher.publish(Duration::ZERO);
         debug_assert!(published.is_ok());
+        self.neighbors.published(self.publisher.generation());
     }
 
     /// The interface of this name.

@@ -291,6 +291,11 @@ macro_rules! tables {
                 match row { $(Row::$variant(row) => self.$field.insert(row.key(), *row).map(Row::from)),+ }
             }
 
+            /// Moves all rows of another configuration here. Cost: those of the tables that both have rows of.
+            pub fn append(&mut self, mut other: Configuration) {
+                $(self.$field.append(&mut other.$field);)+
+            }
+
             /// Takes the row with the key of `row` out.
             pub fn remove(&mut self, row: &Row) -> Option<Row> {
                 match row { $(Row::$variant(row) => self.$field.remove(&row.key()).map(Row::from)),+ }

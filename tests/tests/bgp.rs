@@ -116,6 +116,16 @@ fn what_bgp_announces_is_forwarded_and_what_it_withdraws_is_not() {
     ];
     assert_eq!(words[..9], expected);
 
+    let explained = lab
+        .rewire(&["explain", "route", "blue", "198.51.100.1"])
+        .good();
+    let line = "learned route 198.51.100.0/24 of blue: from frr by bgp, distance 20, for ";
+    assert!(explained.contains(line), "{explained}");
+    assert!(
+        explained.contains("to 203.0.113.2 by wan0; packets follow it\n"),
+        "{explained}"
+    );
+
     // A static route of a lower distance goes before it, and a later one behind it: the commit says which.
     let mut document = document();
     document["vpcs"]["blue"]["routes"]["198.51.100.0/24"] = json!({ "type": "unreachable" });

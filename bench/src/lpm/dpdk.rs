@@ -1,7 +1,5 @@
 //! DPDK's own tables, in hugepages: what those of both families share.
 
-use std::ptr::NonNull;
-
 use rewire_dpdk::{Eal, EalConfig};
 use rewire_dpdk_sys as sys;
 
@@ -93,15 +91,4 @@ pub(super) fn heap() -> usize {
         stats
     };
     stats.heap_allocsz_bytes
-}
-
-pub(super) fn made<T>(table: *mut T, name: &str) -> Result<NonNull<T>, Failure> {
-    NonNull::new(table).ok_or_else(|| format!("DPDK does not make {name}").into())
-}
-
-pub(super) fn added(result: i32, name: &str) -> Result<(), Failure> {
-    match result {
-        0 => Ok(()),
-        code => Err(format!("{name} does not take a route: {code}").into()),
-    }
 }

@@ -1,110 +1,85 @@
 //! DPDK's IPv4 tables: rte_lpm and rte_fib (DIR24_8).
 
-use std::ffi::CString;
+use std::ffi::CStr;
 use std::net::Ipv4Addr;
-use std::ptr::NonNull;
-use std::rc::Rc;
 
 use rewire_dpdk_sys as sys;
 
-use super::dpdk::{Dpdk, GROUPS4, MOST_ROUTES4, Update, added, heap, made};
-use super::peers::{LONGEST, Peer};
-use super::routes::Prefix;
-use crate::Failure;
+use super::dpdk::{GROUPS4, MOST_ROUTES4};
+use super::dpdk_table::Library;
 
 /// rte_lpm.
-pub(crate) struct Lpm4 {
-    table: NonNull<sys::rte_lpm>,
-    addresses: Vec<u32>,
-    hops: [u32; LONGEST],
-    memory: usize,
-}
+pub(super) struct Lpm4;
 
-impl Lpm4 {
-    pub(crate) fn new(
-        _: &Dpdk,
-        routes: &[(Prefix<Ipv4Addr>, u32)],
-        addresses: &[Ipv4Addr],
-    ) -> Result<Self, Failure> {
-        let before = heap();
+impl Library for Lpm4 {
+    type Family = Ipv4Addr;
+    type Table = sys::rte_lpm;
+    type Address = u32;
+    type Answer = u32;
+    const WAYS: &'static [&'static str] = &["rte_lpm"];
+
+    fn address(address: Ipv4Addr) -> u32 {
+        address.to_bits()
+    }
+    fn hop(answer: u32) -> u32 {
+        // RTE_LPM_LOOKUP_SUCCESS, and the 24 bits of the next hop.
+        match answer & 0x0100_0000 {
+            0 => 0,
+            _ => answer & 0x00ff_ffff,
+        }
+    }
+    unsafe fn create(name: &CStr) -> *mut sys::rte_lpm {
         let config = sys::rte_lpm_config {
             max_rules: MOST_ROUTES4 as u32,
             number_tbl8s: GROUPS4,
             flags: 0,
         };
-        let name = CString::new("lpm4")?;
         // SAFETY: a name and a configuration that outlive the call. DPDK runs.
-        let table = made(
-            unsafe { sys::rte_lpm_create(name.as_ptr(), 0, &config) },
-            "rte_lpm",
-        )?;
-        for ((network, length), hop) in routes {
-            // SAFETY: the table was made above and is not freed.
-            let result =
-                unsafe { sys::rte_lpm_add(table.as_ptr(), network.to_bits(), *length, *hop) };
-            added(result, "rte_lpm")?;
-        }
-        Ok(Lpm4 {
-            table,
-            addresses: addresses.iter().map(|a| a.to_bits()).collect(),
-            hops: [0; LONGEST],
-            memory: heap() - before,
-        })
+        unsafe { sys::rte_lpm_create(name.as_ptr(), 0, &config) }
+    }
+    unsafe fn add(table: *mut sys::rte_lpm, address: u32, length: u8, hop: u32) -> i32 {
+        // SAFETY: the table lives.
+        unsafe { sys::rte_lpm_add(table, address, length, hop) }
+    }
+    unsafe fn remove(table: *mut sys::rte_lpm, address: u32, length: u8) {
+        // SAFETY: as above.
+        unsafe { sys::rte_lpm_delete(table, address, length) };
+    }
+    unsafe fn select(_: *mut sys::rte_lpm, _: usize) -> bool {
+        true
+    }
+    unsafe fn look_up(
+        table: *mut sys::rte_lpm,
+        addresses: *mut u32,
+        answers: *mut u32,
+        count: u32,
+    ) {
+        // SAFETY: the caller's arrays.
+        unsafe { sys::rewire_lpm_lookup_bulk(table, addresses, answers, count) };
+    }
+    unsafe fn free(table: *mut sys::rte_lpm) {
+        // SAFETY: the caller's last use of it.
+        unsafe { sys::rte_lpm_free(table) };
     }
 }
 
-impl Peer for Lpm4 {
-    fn name(&self) -> &'static str {
-        "rte_lpm"
-    }
-    #[inline]
-    fn lookup(&mut self, from: usize, count: usize) {
-        let addresses = &self.addresses[from..from + count];
-        // SAFETY: `count` addresses, and room for as many answers. The table lives.
-        unsafe {
-            sys::rewire_lpm_lookup_bulk(
-                self.table.as_ptr(),
-                addresses.as_ptr(),
-                self.hops.as_mut_ptr(),
-                count.min(LONGEST) as u32,
-            )
-        };
-    }
-    fn answer(&self, index: usize) -> u32 {
-        // RTE_LPM_LOOKUP_SUCCESS, and the 24 bits of the next hop.
-        match self.hops[index] & 0x0100_0000 {
-            0 => 0,
-            _ => self.hops[index] & 0x00ff_ffff,
-        }
-    }
-    fn memory(&self) -> Option<usize> {
-        Some(self.memory)
-    }
-}
+/// rte_fib with DIR24_8 and next hops of 4 bytes.
+pub(super) struct Fib4;
 
-impl Drop for Lpm4 {
-    fn drop(&mut self) {
-        // SAFETY: made by `new`, freed once.
-        unsafe { sys::rte_lpm_free(self.table.as_ptr()) };
+impl Library for Fib4 {
+    type Family = Ipv4Addr;
+    type Table = sys::rte_fib;
+    type Address = u32;
+    type Answer = u64;
+    const WAYS: &'static [&'static str] = &["rte_fib-avx512", "rte_fib-scalar"];
+
+    fn address(address: Ipv4Addr) -> u32 {
+        address.to_bits()
     }
-}
-
-/// rte_fib with DIR24_8 and next hops of 4 bytes. One table; each way to look up is a peer of its own.
-pub(crate) struct Fib4 {
-    table: Rc<Fib4Table>,
-    addresses: Vec<u32>,
-    hops: [u64; LONGEST],
-    memory: usize,
-    vector: bool,
-}
-
-impl Fib4 {
-    pub(crate) fn new(
-        _: &Dpdk,
-        routes: &[(Prefix<Ipv4Addr>, u32)],
-        addresses: &[Ipv4Addr],
-    ) -> Result<[Self; 2], Failure> {
-        let before = heap();
+    fn hop(answer: u64) -> u32 {
+        answer as u32
+    }
+    unsafe fn create(name: &CStr) -> *mut sys::rte_fib {
         // SAFETY: plain numbers, of which zero is good for each.
         let mut config: sys::rte_fib_conf = unsafe { std::mem::zeroed() };
         config.type_ = sys::rte_fib_type_RTE_FIB_DIR24_8;
@@ -113,82 +88,36 @@ impl Fib4 {
             nh_sz: sys::rte_fib_dir24_8_nh_sz_RTE_FIB_DIR24_8_4B,
             num_tbl8: GROUPS4,
         };
-        let name = CString::new("fib4")?;
         // SAFETY: a name and a configuration that outlive the call. DPDK runs.
-        let table = unsafe { sys::rte_fib_create(name.as_ptr(), 0, &mut config) };
-        let table = made(table, "rte_fib")?;
-        for ((network, length), hop) in routes {
-            // SAFETY: the table was made above and is not freed.
-            let result = unsafe {
-                sys::rte_fib_add(table.as_ptr(), network.to_bits(), *length, u64::from(*hop))
-            };
-            added(result, "rte_fib")?;
-        }
-        let (table, memory) = (Rc::new(Fib4Table(table)), heap() - before);
-        Ok([true, false].map(|vector| Fib4 {
-            table: Rc::clone(&table),
-            addresses: addresses.iter().map(|a| a.to_bits()).collect(),
-            hops: [0; LONGEST],
-            memory,
-            vector,
-        }))
+        unsafe { sys::rte_fib_create(name.as_ptr(), 0, &mut config) }
     }
-}
-
-impl Update<Ipv4Addr> for Fib4 {
-    fn set(&mut self, (network, length): Prefix<Ipv4Addr>, hop: u32) {
-        let hop = u64::from(hop);
-        // SAFETY: the table lives, and nobody looks anything up meanwhile. The address is only read.
-        unsafe { sys::rte_fib_add(self.table.0.as_ptr(), network.to_bits(), length, hop) };
+    unsafe fn add(table: *mut sys::rte_fib, address: u32, length: u8, hop: u32) -> i32 {
+        // SAFETY: the table lives.
+        unsafe { sys::rte_fib_add(table, address, length, u64::from(hop)) }
     }
-    fn remove(&mut self, (network, length): Prefix<Ipv4Addr>) {
-        // SAFETY: as above. What is not there is not removed, and says so.
-        unsafe { sys::rte_fib_delete(self.table.0.as_ptr(), network.to_bits(), length) };
+    unsafe fn remove(table: *mut sys::rte_fib, address: u32, length: u8) {
+        // SAFETY: as above.
+        unsafe { sys::rte_fib_delete(table, address, length) };
     }
-}
-
-impl Peer for Fib4 {
-    fn name(&self) -> &'static str {
-        if self.vector {
-            "rte_fib-avx512"
-        } else {
-            "rte_fib-scalar"
-        }
-    }
-    fn prepare(&mut self) -> bool {
-        let way = match self.vector {
-            true => sys::rte_fib_lookup_type_RTE_FIB_LOOKUP_DIR24_8_VECTOR_AVX512,
-            false => sys::rte_fib_lookup_type_RTE_FIB_LOOKUP_DIR24_8_SCALAR_INLINE,
+    unsafe fn select(table: *mut sys::rte_fib, way: usize) -> bool {
+        let way = match way {
+            0 => sys::rte_fib_lookup_type_RTE_FIB_LOOKUP_DIR24_8_VECTOR_AVX512,
+            _ => sys::rte_fib_lookup_type_RTE_FIB_LOOKUP_DIR24_8_SCALAR_INLINE,
         };
-        // SAFETY: the table lives, and nobody looks anything up meanwhile.
-        unsafe { sys::rte_fib_select_lookup(self.table.0.as_ptr(), way) == 0 }
+        // SAFETY: as above.
+        unsafe { sys::rte_fib_select_lookup(table, way) == 0 }
     }
-    #[inline]
-    fn lookup(&mut self, from: usize, count: usize) {
-        let addresses = &mut self.addresses[from..from + count];
-        // SAFETY: `count` addresses, which are only read, and room for as many answers. The table lives.
-        unsafe {
-            sys::rte_fib_lookup_bulk(
-                self.table.0.as_ptr(),
-                addresses.as_mut_ptr(),
-                self.hops.as_mut_ptr(),
-                count.min(LONGEST) as i32,
-            )
-        };
+    unsafe fn look_up(
+        table: *mut sys::rte_fib,
+        addresses: *mut u32,
+        answers: *mut u64,
+        count: u32,
+    ) {
+        // SAFETY: the caller's arrays.
+        unsafe { sys::rte_fib_lookup_bulk(table, addresses, answers, count as i32) };
     }
-    fn answer(&self, index: usize) -> u32 {
-        self.hops[index] as u32
-    }
-    fn memory(&self) -> Option<usize> {
-        Some(self.memory)
-    }
-}
-
-struct Fib4Table(NonNull<sys::rte_fib>);
-
-impl Drop for Fib4Table {
-    fn drop(&mut self) {
-        // SAFETY: made by `new`, freed once.
-        unsafe { sys::rte_fib_free(self.0.as_ptr()) };
+    unsafe fn free(table: *mut sys::rte_fib) {
+        // SAFETY: the caller's last use of it.
+        unsafe { sys::rte_fib_free(table) };
     }
 }

@@ -1,3 +1,5 @@
+mod learned;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -17,8 +19,8 @@ use crate::number::whole_number;
 
 /// Say why the gateway's tables hold what they hold: the rows that an entry comes from, and who last changed each
 ///
-/// What is asked about is compiled from the running configuration; no gateway need run. What a gateway has learned is
-/// not known here.
+/// What is asked about is compiled from the running configuration; no gateway need run. Where one runs, it is asked for
+/// the routes that it has learned: from whom, since when, and whether packets follow them.
 #[derive(clap::Args)]
 pub(crate) struct Explain {
     #[command(subcommand)]
@@ -122,14 +124,21 @@ impl Explain {
             return Err(Failure::new(Code::NoSuchName, message));
         }
         let explained = compiler.explain(&question);
-        if explained.is_empty() {
+        let learned = learned::ask(context, &question);
+        if explained.is_empty() && learned.is_empty() {
             return Err(Failure::new(Code::NoSuchName, nothing(&question)));
         }
         let changed = changed(&store, &explained)?;
         let revisions = revisions(&store, &changed)?;
         Ok(context.shown(
-            |_| text(&explained, &changed, &revisions),
-            || to_json(head, &explained, &changed, &revisions),
+            |_| text(&explained, &changed, &revisions) + &learned.text(),
+            || {
+                let mut value = to_json(head, &explained, &changed, &revisions);
+                if let Some(learned) = learned.to_json() {
+                    value["learned"] = learned;
+                }
+                value
+            },
         ))
     }
 }

@@ -8,13 +8,14 @@ mod tail;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use rewire_compiler::{Compiled, Compiler, Errors};
 use rewire_configdb::{Error, StateDigest, Store};
 use rewire_dataplane::{Applied, Change, Gateway, GatewayError};
 use rewire_feed::{Feeds, SourceConfig};
+use rewire_schema::Configuration;
 use rewire_tables::TableOperation;
 
 use super::Daemon;
@@ -30,6 +31,15 @@ const POLL: Duration = Duration::from_millis(25);
 
 /// How long the store is left alone after it could not be read.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// A thread that reads the last revision and its rows.
+pub(crate) type FirstRead = JoinHandle<Result<(u64, Configuration), Error>>;
+
+/// Begins to read the store's last revision: with a million routes that takes a second, in which ports can be made ready.
+pub(crate) fn read_first(store: Store) -> std::io::Result<FirstRead> {
+    let thread = thread::Builder::new().name("first read".to_owned());
+    thread.spawn(move || store.head_and_configuration())
+}
 
 /// See the module.
 pub(crate) struct Follower<'a> {
@@ -48,6 +58,8 @@ pub(crate) struct Follower<'a> {
     /// The last revision that did not compile: it is not tried again.
     failed: Option<u64>,
     is_ready: bool,
+    /// The last revision at the start, read while ports were made ready.
+    first: Option<FirstRead>,
     watchdog: Watchdog,
     /// Where the audit hears what is published, if there is one.
     notes: Option<Notes>,
@@ -59,6 +71,7 @@ impl<'a> Follower<'a> {
         gateway: &'a Gateway,
         feeds: &'a Feeds,
         store: Store,
+        first: FirstRead,
     ) -> Self {
         Follower {
             daemon,
@@ -71,6 +84,7 @@ impl<'a> Follower<'a> {
             due: None,
             failed: None,
             is_ready: false,
+            first: Some(first),
             watchdog: Watchdog::new(),
             notes: None,
         }
@@ -143,13 +157,18 @@ impl<'a> Follower<'a> {
             self.alarm(damage);
             return Ok(());
         }
-        match self.revision() {
-            None => self.whole()?,
-            Some(revision) => {
-                for next in revision + 1..=head {
-                    if self.step(next)?.is_break() {
-                        break;
-                    }
+        // What was read first may be of before the last commits.
+        let may_be_old = self.first.is_some();
+        if self.compiler.is_none() {
+            self.whole()?;
+        }
+        if self.compiler.is_none() && may_be_old {
+            self.whole()?;
+        }
+        if let Some(revision) = self.revision() {
+            for next in revision + 1..=head {
+                if self.step(next)?.is_break() {
+                    break;
                 }
             }
         }
@@ -230,7 +249,12 @@ impl<'a> Follower<'a> {
 
     /// Takes the store's last revision over as a whole.
     fn whole(&mut self) -> Result<(), Error> {
-        let (head, configuration) = self.store.head_and_configuration()?;
+        let (head, configuration) = match self.first.take() {
+            Some(first) => first
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
+            None => self.store.head_and_configuration()?,
+        };
         if self.failed == Some(head) {
             return Ok(());
         }

@@ -239,46 +239,40 @@ fn what_is_no_frame_ends_the_session_and_the_next_one_is_as_good_as_any() {
     assert_eq!(sum(&counters.sessions), 4);
 }
 
-/// While nobody takes what it says, the daemon waits; then everything comes, in order.
+/// While nobody takes what it says, nothing more is read than a buffer's length, so that TCP makes the daemon wait; and
+/// everything comes, in order.
 #[test]
 fn a_daemon_waits_for_who_is_slow_and_nothing_is_lost() {
+    const UPDATES: usize = 100_000;
+    /// What a session receives ahead: four of the longest frames.
+    const AHEAD: u64 = 4 << 16;
     let mut rig = Rig::new(1);
     let address = free();
     rig.feeds.configure(vec![config(address)]);
     let mut daemon = connect(address);
     assert_eq!(rig.next(), Update::Up);
-    // The one batch stays away.
-    daemon.write_all(&frame(&[(24, 0)])).unwrap();
-    let kept = rig.full.recv_timeout(PATIENCE).expect("a batch comes");
-    daemon
-        .set_write_timeout(Some(Duration::from_millis(200)))
-        .unwrap();
-    let many: Vec<u8> = (0..1000).flat_map(|n| frame(&[(24, n)])).collect();
-    let (mut written, mut bytes) = (0usize, 0usize);
-    let blocked = loop {
-        match daemon.write(&many[written % many.len()..]) {
-            Ok(count) => {
-                written += count;
-                bytes += count;
-                assert!(bytes < 1 << 30, "all of it was taken");
-            }
-            Err(error) => break error.kind(),
+    let counters = rig.counters();
+    let length = frame(&[(24, 0)]).len() as u64;
+    let said = std::thread::spawn(move || {
+        let thousand: Vec<u8> = (0..1000).flat_map(|n| frame(&[(24, n)])).collect();
+        (0..UPDATES / 1000).try_for_each(|_| daemon.write_all(&thousand))?;
+        Ok::<TcpStream, std::io::Error>(daemon)
+    });
+    let mut taken = 0;
+    while taken < UPDATES {
+        let mut batch = rig.full.recv_timeout(PATIENCE).expect("an update comes");
+        for update in batch.updates.drain(..) {
+            assert_eq!(usize::from(number_of(&update)), taken % 1000);
+            taken += 1;
         }
-    };
-    assert!(
-        [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&blocked),
-        "{blocked}"
-    );
-    let whole = written / frame(&[(24, 0)]).len();
-    rig.back
-        .send(Batch {
-            updates: Vec::new(),
-            ..kept
-        })
-        .unwrap();
-    for n in 0..whole {
-        assert_eq!(usize::from(number_of(&rig.next())), n % 1000);
+        // The one batch is here, so that whatever was read beyond it lies in the session's buffer.
+        let read = counters.bytes.load(std::sync::atomic::Ordering::Relaxed);
+        let used = taken as u64 * length;
+        assert!(read <= used + AHEAD, "{read} bytes were read for {used}");
+        rig.back.send(batch).unwrap();
     }
+    said.join().unwrap().expect("the session goes on");
+    assert_eq!(taken, UPDATES);
 }
 
 #[test]

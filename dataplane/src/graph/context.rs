@@ -35,6 +35,8 @@ pub struct LearnedNeighbor {
     pub address: IpAddr,
     /// Its MAC address.
     pub mac: MacAddress,
+    /// The generation of the tables in which the interface has its number.
+    pub generation: u64,
 }
 
 /// Where the graph puts what leaves it.

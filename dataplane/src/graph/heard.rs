@@ -55,6 +55,7 @@ pub(super) fn learn<B: PacketBuffer, A: Family>(
             interface: index,
             address: address.into(),
             mac,
+            generation: cx.tables.generation(),
         };
         if !sinks.learned(neighbor) {
             cx.counters.learned_lost.add(1);

@@ -152,6 +152,7 @@ fn a_stalled_worker_is_an_alarm_and_no_hung_commit() {
             &gateway,
             &feeds,
             Store::open(&daemon.store).unwrap(),
+            read_first(Store::open(&daemon.store).unwrap()).unwrap(),
         );
         scope.spawn(move || follower.run(&kicked));
         assert!(matches!(wait_for(1), Outcome::Live(_)));

@@ -181,8 +181,7 @@ struct Way {
     /// The bits from the depth on that the slot was found at: 32, and those behind, up to the 64th of the address.
     window: __m512i,
     behind: __m512i,
-    /// Those that began in the direct table.
-    inside: __mmask16,
+    depth: __m512i,
 }
 
 /// The first and the second 32 bits of `lanes` addresses of 16 bytes.
@@ -233,7 +232,7 @@ unsafe fn begin16(view: &View<'_>, addresses: *const [u8; 16], count: usize) -> 
         slot: _mm512_maskz_set1_epi32(lanes, view.root.0 as i32),
         window,
         behind,
-        inside: 0,
+        depth: _mm512_setzero_si512(),
     };
     if view.bits == 0 {
         return root;
@@ -254,7 +253,7 @@ unsafe fn begin16(view: &View<'_>, addresses: *const [u8; 16], count: usize) -> 
         },
         window: _mm512_shldv_epi32(window, behind, bits),
         behind: _mm512_sllv_epi32(behind, bits),
-        inside,
+        depth: bits,
     }
 }
 
@@ -303,7 +302,7 @@ unsafe fn group6(view: &View<'_>, keys: &[[u8; 16]], slots: &mut [Slot]) {
         slot: nothing,
         window: nothing,
         behind: nothing,
-        inside: 0,
+        depth: nothing,
     }; VECTORS];
     for (way, keys) in ways.iter_mut().zip(keys.chunks(LANES)) {
         // SAFETY: the chunk's keys.
@@ -314,36 +313,36 @@ unsafe fn group6(view: &View<'_>, keys: &[[u8; 16]], slots: &mut [Slot]) {
         *active = tables(way.slot);
     }
     let cells = view.cells.as_ptr();
-    let mut bits = 0;
-    while bits < SEAM - view.bits && active.iter().any(|active| *active != 0) {
+    while active.iter().any(|active| *active != 0) {
         for (way, active) in ways.iter_mut().zip(&mut active) {
             if *active == 0 {
                 continue;
             }
             // SAFETY: the trie's own slots.
             way.slot = unsafe { step(cells, way.window, way.slot, *active) };
-            *active &= tables(way.slot);
+            let further = tables(way.slot) & *active;
             let stride = _mm512_set1_epi32(i32::from(STRIDE));
-            way.window = _mm512_mask_shldv_epi32(way.window, *active, way.behind, stride);
-            way.behind = _mm512_slli_epi32::<{ STRIDE as u32 }>(way.behind);
+            way.window = _mm512_mask_shldv_epi32(way.window, further, way.behind, stride);
+            way.behind = _mm512_mask_sllv_epi32(way.behind, further, way.behind, stride);
+            way.depth = _mm512_mask_add_epi32(way.depth, further, way.depth, stride);
+            let seam = _mm512_set1_epi32(i32::from(SEAM));
+            *active = further & _mm512_cmplt_epi32_mask(way.depth, seam);
         }
-        bits += STRIDE;
     }
     // SAFETY: as above.
     unsafe { in_leaves(view, &ways[..vectors], slots) };
-    for (((way, active), keys), slots) in ways
+    for (way, (keys, slots)) in ways
         .iter()
-        .zip(active)
-        .zip(keys.chunks(LANES))
-        .zip(slots.chunks_mut(LANES))
+        .zip(keys.chunks(LANES).zip(slots.chunks_mut(LANES)))
     {
-        for lane in (0..LANES).filter(|lane| active >> lane & 1 != 0) {
-            let begun = if way.inside >> lane & 1 != 0 {
-                view.bits
-            } else {
-                0
-            };
-            slots[lane] = view.finish(keys[lane], slots[lane], begun + bits);
+        let deeper = tables(way.slot) & way.lanes;
+        if deeper != 0 {
+            let mut depths = [0u32; LANES];
+            // SAFETY: sixteen words of 32 bits.
+            unsafe { _mm512_storeu_si512(depths.as_mut_ptr().cast(), way.depth) };
+            for lane in (0..LANES).filter(|lane| deeper >> lane & 1 != 0) {
+                slots[lane] = view.finish(keys[lane], slots[lane], depths[lane] as u8);
+            }
         }
     }
 }

@@ -1,0 +1,133 @@
+//! The whole configuration at one moment. Where there are many rows a second thread reads along, a table each at a time: most
+//! of the cost is making the rows, not reading them.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use rewire_schema::{Configuration, Table};
+use rusqlite::Connection;
+
+use crate::error::{During, Error};
+use crate::journal;
+use crate::rows;
+use crate::store::Store;
+
+/// A store of so many pages (16 MiB) is worth a second thread.
+pub(crate) const MANY_PAGES: u32 = 4096;
+
+/// The last revision and all rows. Cost: all rows.
+pub(crate) fn read(store: &Store, many_pages: u32) -> Result<(u64, Configuration), Error> {
+    let snapshot = store.snapshot()?;
+    let moment = Moment::of(&snapshot)?;
+    if pages(&snapshot)? < many_pages {
+        return Ok((moment.revision, rows::configuration(&snapshot)?));
+    }
+    let (path, tables) = (store.path(), Tables::default());
+    let configuration = thread::scope(|scope| {
+        let beside = scope.spawn(|| read_beside(path, &moment, &tables));
+        let ours = rows::configuration_of(&snapshot, tables.left());
+        let theirs = beside
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let mut configuration = ours?;
+        configuration.append(theirs?);
+        Ok::<_, Error>(configuration)
+    })?;
+    Ok((moment.revision, configuration))
+}
+
+/// The tables that nobody has taken yet.
+#[derive(Debug, Default)]
+struct Tables(AtomicUsize);
+
+impl Tables {
+    /// Takes one after the other.
+    fn left(&self) -> impl Iterator<Item = Table> {
+        std::iter::from_fn(|| {
+            let next = self.0.fetch_add(1, Ordering::Relaxed);
+            Table::ALL.get(next).copied()
+        })
+    }
+}
+
+/// What two readers must agree on to read one state.
+#[derive(Debug, PartialEq, Eq)]
+struct Moment {
+    revision: u64,
+    digest: [u8; 32],
+}
+
+impl Moment {
+    fn of(connection: &Connection) -> Result<Moment, Error> {
+        let head = journal::head(connection)?;
+        Ok(Moment {
+            revision: head.revision,
+            digest: head.digest.to_bytes(),
+        })
+    }
+}
+
+/// Reads tables through a connection of its own; none where that cannot be made, or sees another state, because somebody
+/// has committed meanwhile: then they are left to the other reader.
+fn read_beside(path: &Path, moment: &Moment, tables: &Tables) -> Result<Configuration, Error> {
+    let Ok(store) = Store::open_read_only(path) else {
+        return Ok(Configuration::default());
+    };
+    let snapshot = store.snapshot()?;
+    if Moment::of(&snapshot)? != *moment {
+        return Ok(Configuration::default());
+    }
+    rows::configuration_of(&snapshot, tables.left())
+}
+
+fn pages(connection: &Connection) -> Result<u32, Error> {
+    connection
+        .query_row("PRAGMA page_count", [], |row| row.get(0))
+        .during("asking for the store's size")
+}
+
+#[cfg(test)]
+mod tests {
+    use rewire_schema::Changeset;
+    use rewire_schema::model::VpcRow;
+
+    use super::*;
+    use crate::{CommitRequest, Unchecked};
+
+    fn commit(store: &mut Store, name: &str) {
+        let mut configuration = store.configuration().unwrap();
+        let before = configuration.clone();
+        configuration.insert(VpcRow::new(name.parse().unwrap()).into());
+        let changeset = Changeset::between(&before, &configuration);
+        let request = CommitRequest::new(store.head().unwrap(), &changeset, "a", "m");
+        store.commit(request, &mut Unchecked).unwrap();
+    }
+
+    #[test]
+    fn two_readers_see_what_one_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::create(folder.path().join("gateway.db")).unwrap();
+        commit(&mut store, "blue");
+        assert_eq!(read(&store, 0).unwrap(), read(&store, u32::MAX).unwrap());
+        assert_eq!(read(&store, 0).unwrap().1.len(), 1);
+    }
+
+    #[test]
+    fn a_reader_that_comes_after_a_commit_leaves_all_to_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.db");
+        let mut store = Store::create(&path).unwrap();
+        commit(&mut store, "blue");
+        let reader = Store::open(&path).unwrap();
+        let snapshot = reader.snapshot().unwrap();
+        let moment = Moment::of(&snapshot).unwrap();
+        let taken = Tables::default();
+        assert_eq!(read_beside(&path, &moment, &taken).unwrap().len(), 1);
+        commit(&mut store, "red");
+        let tables = Tables::default();
+        assert!(read_beside(&path, &moment, &tables).unwrap().is_empty());
+        let rest = rows::configuration_of(&snapshot, tables.left()).unwrap();
+        assert_eq!(rest.len(), 1);
+    }
+}
