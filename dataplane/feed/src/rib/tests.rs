@@ -294,11 +294,10 @@ impl World {
     fn commit(&mut self, mut operations: Vec<TableOperation>, whole: bool) {
         if whole {
             operations = vec![TableOperation::Clear];
-            for vpc in 0..VPCS.len() {
-                let index = VpcIndex(self.index(vpc));
+            for (vpc, name) in VPCS.into_iter().enumerate() {
                 operations.push(TableOperation::SetVpc {
-                    vpc: index,
-                    name: VPCS[vpc].into(),
+                    vpc: VpcIndex(self.index(vpc)),
+                    name: name.into(),
                 });
             }
             for vpc in 0..VPCS.len() {
