@@ -20,7 +20,11 @@ use crate::route::{NextHop, mix};
 
 /// One next hop or more, in order, no two of them to the same place. Equal by value; cheap to clone.
 #[derive(Clone)]
-pub struct NextHops(Arc<[Candidate]>);
+pub struct NextHops {
+    /// What all of them come to: tables that tell routes apart by it need not read the next hops.
+    digest: u64,
+    hops: Arc<[Candidate]>,
+}
 
 /// A next hop, with what its score is made of.
 struct Candidate {
@@ -45,24 +49,33 @@ impl NextHops {
             }
             same
         });
-        (!hops.is_empty()).then(|| NextHops(hops.into_iter().map(Candidate::new).collect()))
+        (!hops.is_empty()).then(|| NextHops::of(hops.into_iter().map(Candidate::new).collect()))
     }
 
     /// A single next hop.
     pub fn one(hop: NextHop) -> NextHops {
-        NextHops(Arc::new([Candidate::new(hop)]))
+        NextHops::of(Arc::new([Candidate::new(hop)]))
+    }
+
+    fn of(hops: Arc<[Candidate]>) -> NextHops {
+        let digest = hops.iter().fold(0, |digest, candidate| {
+            let hop = &candidate.hop;
+            let own = u64::from(hop.weight()) << 16 | u64::from(hop.interface().0);
+            mix(mix(digest ^ candidate.seed) ^ own)
+        });
+        NextHops { digest, hops }
     }
 
     /// The next hop that a flow takes: always the same for the same hash. Where there is only one, the hash is not asked
     /// for.
     pub fn select(&self, flow_hash: impl FnOnce() -> u64) -> &NextHop {
-        if let [only] = &*self.0 {
+        if let [only] = &*self.hops {
             return &only.hop;
         }
         let flow_hash = flow_hash();
-        let mut best = &self.0[0];
+        let mut best = &self.hops[0];
         let mut lowest = u64::MAX;
-        for candidate in &*self.0 {
+        for candidate in &*self.hops {
             let score = candidate.score(flow_hash);
             if score < lowest {
                 (best, lowest) = (candidate, score);
@@ -73,7 +86,7 @@ impl NextHops {
 
     /// All of them, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &NextHop> {
-        self.0.iter().map(|candidate| &candidate.hop)
+        self.hops.iter().map(|candidate| &candidate.hop)
     }
 }
 
@@ -146,7 +159,8 @@ fn negative_log2(uniform: u64) -> u64 {
 
 impl PartialEq for NextHops {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.iter().eq(other.iter())
+        self.digest == other.digest
+            && (Arc::ptr_eq(&self.hops, &other.hops) || self.iter().eq(other.iter()))
     }
 }
 
@@ -154,8 +168,7 @@ impl Eq for NextHops {}
 
 impl Hash for NextHops {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_usize(self.0.len());
-        self.iter().for_each(|hop| hop.hash(state));
+        state.write_u64(self.digest);
     }
 }
 

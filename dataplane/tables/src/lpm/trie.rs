@@ -135,7 +135,22 @@ impl Trie {
         let Some(last) = length.checked_sub(1) else {
             return std::mem::replace(&mut self.default, value);
         };
-        let old = self.get(key, length);
+        let level = usize::from(last / STRIDE);
+        let depth = level as u8 * STRIDE;
+        let id = prefix_id(slot_of(key, depth), length - depth);
+        // The way as far as it is there.
+        let mut way = [0; LEVELS];
+        let mut known = 0;
+        while known < level
+            && let Some(child) = self.child(way[known], slot_of(key, known as u8 * STRIDE))
+        {
+            known += 1;
+            way[known] = child;
+        }
+        let old = match known == level {
+            true => self.value(way[level], id),
+            false => Slot::NONE,
+        };
         if old == value {
             return old;
         }
@@ -143,17 +158,9 @@ impl Trie {
         if self.nodes.is_empty() {
             self.nodes.push(Node::default());
         }
-        let level = usize::from(last / STRIDE);
-        let mut way = [0; LEVELS];
-        for above in 0..level {
-            let slot = slot_of(key, above as u8 * STRIDE);
-            way[above + 1] = match self.child(way[above], slot) {
-                Some(child) => child,
-                None => self.new_child(way[above], slot),
-            };
+        for above in known..level {
+            way[above + 1] = self.new_child(way[above], slot_of(key, above as u8 * STRIDE));
         }
-        let depth = level as u8 * STRIDE;
-        let id = prefix_id(slot_of(key, depth), length - depth);
         self.set_value(way[level], id, old, value);
         let before = self.nodes[way[level] as usize].slot;
         let bits = length - depth;
