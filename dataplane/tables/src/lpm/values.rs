@@ -10,8 +10,10 @@ use super::slot::Slot;
 /// halves of the tables agree on them.
 #[derive(Clone, Debug)]
 pub(super) struct Values<V> {
-    /// By number less one: the value and how many prefixes have it.
-    values: Vec<Option<(V, u32)>>,
+    /// By number less one.
+    values: Vec<Option<V>>,
+    /// How many prefixes have each. Apart, because lookups read the values.
+    users: Vec<u32>,
     /// Numbers, by the hash of their values.
     numbers: HashTable<u32>,
     hasher: DefaultHashBuilder,
@@ -22,6 +24,7 @@ impl<V> Default for Values<V> {
     fn default() -> Self {
         Values {
             values: Vec::new(),
+            users: Vec::new(),
             numbers: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
             spare: Vec::new(),
@@ -34,13 +37,13 @@ impl<V> Values<V> {
     #[inline(always)]
     pub(super) fn get(&self, slot: Slot) -> Option<&V> {
         let index = slot.0.checked_sub(1)?;
-        let (value, _) = self.values.get(index as usize)?.as_ref()?;
-        Some(value)
+        self.values.get(index as usize)?.as_ref()
     }
 
     /// The memory in use, in bytes, but for what the values themselves point at.
     pub(super) fn bytes(&self) -> usize {
-        size_of::<Option<(V, u32)>>() * self.values.capacity()
+        size_of::<Option<V>>() * self.values.capacity()
+            + size_of::<u32>() * self.users.capacity()
             + self.numbers.allocation_size()
             + size_of::<u32>() * self.spare.capacity()
     }
@@ -51,27 +54,27 @@ impl<V: Eq + Hash> Values<V> {
     pub(super) fn take(&mut self, value: V) -> Slot {
         let hash = self.hasher.hash_one(&value);
         let values = &mut self.values;
-        let is_it = |number: &u32| matches!(&values[*number as usize], Some((v, _)) if *v == value);
+        let is_it = |number: &u32| values[*number as usize].as_ref() == Some(&value);
         if let Some(number) = self.numbers.find(hash, is_it) {
-            if let Some((_, users)) = &mut values[*number as usize] {
-                *users += 1;
-            }
+            self.users[*number as usize] += 1;
             return Slot(number + 1);
         }
         let number = match self.spare.pop() {
             Some(number) => {
-                values[number as usize] = Some((value, 1));
+                values[number as usize] = Some(value);
+                self.users[number as usize] = 1;
                 number
             }
             None => {
-                values.push(Some((value, 1)));
+                values.push(Some(value));
+                self.users.push(1);
                 values.len() as u32 - 1
             }
         };
         let hasher = &self.hasher;
         self.numbers
             .insert_unique(hash, number, |number| match &values[*number as usize] {
-                Some((value, _)) => hasher.hash_one(value),
+                Some(value) => hasher.hash_one(value),
                 None => 0,
             });
         Slot(number + 1)
@@ -82,14 +85,14 @@ impl<V: Eq + Hash> Values<V> {
         let Some(number) = slot.0.checked_sub(1) else {
             return;
         };
-        let Some(entry) = self.values.get_mut(number as usize) else {
+        let Some(users) = self.users.get_mut(number as usize) else {
             return;
         };
-        let Some((value, users)) = entry else {
-            return;
-        };
-        *users -= 1;
-        if *users == 0 {
+        *users = users.saturating_sub(1);
+        let entry = &mut self.values[number as usize];
+        if *users == 0
+            && let Some(value) = entry
+        {
             let hash = self.hasher.hash_one(&*value);
             if let Ok(found) = self.numbers.find_entry(hash, |other| *other == number) {
                 found.remove();
