@@ -1,0 +1,389 @@
+//! The manager: one thread that merges what comes into one root, and owns the ports.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rewire_tables::publish::wait_until;
+use rewire_tables::{InterfaceIndex, PublishLate, Publisher, TableOperation};
+
+use super::{Applied, Apply, GatewayConfig, GatewayError, PortStatus, Request, Shared};
+use crate::buffer::BufferPool;
+use crate::change::Change;
+use crate::clock::Clock;
+use crate::graph::{AclLogEntry, LearnedNeighbor};
+use crate::learned_routes::LearnedRoutes;
+use crate::neighbors::LearnedNeighbors;
+use crate::port::{PortDriver, PortQueue, PortRequest};
+use crate::progress::Progress;
+use crate::worker::Command;
+
+/// What the manager holds of a worker.
+pub(super) struct WorkerLink<B> {
+    pub(super) progress: Arc<Progress>,
+    pub(super) thread: std::thread::Thread,
+    pub(super) commands: rtrb::Producer<Command<B>>,
+    pub(super) learned: rtrb::Consumer<LearnedNeighbor>,
+    pub(super) log: rtrb::Consumer<AclLogEntry>,
+}
+
+impl<B> WorkerLink<B> {
+    /// Hands a command over, or gives up at the deadline: the worker is dead, or stuck behind a full ring. Whether it was
+    /// handed over. The manager waits for the worker, never the other way round.
+    fn command(&mut self, command: Command<B>, deadline: Duration) -> bool {
+        let mut command = Some(command);
+        wait_until(deadline, || {
+            if self.commands.is_abandoned() {
+                return true;
+            }
+            if let Some(next) = command.take()
+                && let Err(rtrb::PushError::Full(back)) = self.commands.push(next)
+            {
+                command = Some(back);
+            }
+            command.is_none()
+        });
+        self.thread.unpark();
+        command.is_none()
+    }
+}
+
+type BufferOf<D> = <<D as PortDriver>::Pool as BufferPool>::Buffer;
+
+/// The one thread that writes: tables, ports, and what is learned.
+pub(super) struct Manager<D: PortDriver> {
+    pub(super) config: GatewayConfig,
+    pub(super) driver: D,
+    pub(super) publisher: Publisher,
+    pub(super) links: Vec<WorkerLink<BufferOf<D>>>,
+    pub(super) threads: Vec<JoinHandle<()>>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) neighbors: LearnedNeighbors,
+    pub(super) routes: LearnedRoutes,
+    /// The revision that the operations so far lead to.
+    pub(super) revision: u64,
+    /// Ports to be opened once their interfaces are published.
+    pub(super) to_open: Vec<(InterfaceIndex, PortRequest)>,
+    /// Ports that could not be opened, to be tried again.
+    pub(super) waiting: BTreeMap<InterfaceIndex, PortRequest>,
+    pub(super) next_retry: Option<Instant>,
+}
+
+/// How long the manager sleeps at most, before it looks at what workers have learned.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+impl<D: PortDriver> Manager<D> {
+    pub(super) fn run(mut self, inbox: &Receiver<Request>) {
+        'requests: loop {
+            let mut request = match inbox.recv_timeout(LOOK_EVERY) {
+                Ok(request) => Some(request),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            // Whatever waits goes into one publication, but for no longer than a millisecond.
+            let until = Instant::now() + LOOK_EVERY;
+            while let Some(next) = request {
+                if self.serve(next).is_break() {
+                    break 'requests;
+                }
+                request = match Instant::now() < until {
+                    true => inbox.try_recv().ok(),
+                    false => None,
+                };
+            }
+            self.learn();
+            self.log();
+            // After the answer: nobody waits for the other half.
+            self.publisher.catch_up();
+            self.retry_ports();
+            self.look_after_workers();
+        }
+        self.stop();
+    }
+
+    /// Does what is asked for. Breaks where the end is.
+    fn serve(&mut self, request: Request) -> ControlFlow<()> {
+        match request {
+            Request::Apply(Apply {
+                revision,
+                change,
+                reply,
+            }) => {
+                // The caller may have gone away; the revision is live all the same.
+                let _ = reply.send(self.apply(revision, change));
+            }
+            // Operations that cannot be published pile up: then the daemons wait.
+            Request::Learn(batch) if self.shared.stuck.load(Ordering::Relaxed) => {
+                self.routes.hold(batch);
+            }
+            Request::Learn(batch) => {
+                self.routes
+                    .learn(batch, self.clock.now(), &mut self.publisher);
+            }
+            Request::Show(query, reply) => {
+                let routes = self
+                    .routes
+                    .routes(&query, self.clock.now(), &self.publisher);
+                // Who asked may have gone away.
+                let _ = reply.send(routes);
+            }
+            Request::Stop => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn apply(&mut self, revision: u64, change: Change) -> Result<Applied, GatewayError> {
+        let start = Instant::now();
+        let Change {
+            operations,
+            ports,
+            sources,
+        } = change;
+        // A port that goes is taken from its worker before its interface leaves the tables, and one that comes is
+        // opened after its interface is there: so no frame comes from an interface that is unknown.
+        if operations.contains(&TableOperation::Clear) {
+            self.close_all_ports();
+        }
+        let (to_open, to_close): (Vec<_>, Vec<_>) = ports
+            .into_iter()
+            .partition(|(_, request)| request.is_some());
+        self.close_ports(
+            to_close
+                .into_iter()
+                .map(|(interface, _)| interface)
+                .collect(),
+        );
+        let to_open = to_open.into_iter();
+        self.to_open
+            .extend(to_open.filter_map(|(interface, request)| Some((interface, request?))));
+        let neighbors = self.neighbors.follow(&operations);
+        self.routes.absorb(operations, sources, &mut self.publisher);
+        self.publisher.extend(neighbors);
+        self.revision = revision;
+        let generation = self.publish()?;
+        let publish = start.elapsed();
+        self.open_new_ports();
+        self.wait_until_live(generation)?;
+        Ok(Applied {
+            generation,
+            publish,
+            live: start.elapsed() - publish,
+        })
+    }
+
+    fn publish(&mut self) -> Result<u64, PublishLate> {
+        let published = self.publisher.publish(self.config.publish_deadline);
+        self.shared
+            .stuck
+            .store(published.is_err(), Ordering::Relaxed);
+        match &published {
+            Ok(generation) => {
+                self.shared.generation.store(*generation, Ordering::Relaxed);
+                self.shared.revision.store(self.revision, Ordering::Relaxed);
+                self.neighbors.published(*generation);
+                self.routes.published(self.clock.now(), &mut self.publisher);
+            }
+            Err(late) => {
+                self.shared.late.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%late, "alarm: a worker is stuck");
+            }
+        }
+        published
+    }
+
+    fn wait_until_live(&self, generation: u64) -> Result<(), GatewayError> {
+        let start = Instant::now();
+        for (worker, link) in self.links.iter().enumerate() {
+            let left = self.config.live_deadline.saturating_sub(start.elapsed());
+            if !wait_until(left, || link.progress.has_left_before(generation)) {
+                self.shared.late.fetch_add(1, Ordering::Relaxed);
+                return Err(GatewayError::LiveLate {
+                    generation,
+                    worker,
+                    waited: start.elapsed(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what rules of ACLs want logged.
+    fn log(&mut self) {
+        for link in &mut self.links {
+            while let Ok(entry) = link.log.pop() {
+                if let Some(tables) = self.publisher.current() {
+                    entry.write(&tables);
+                }
+            }
+        }
+    }
+
+    /// Takes over what workers have learned, and forgets what is too old. One publication for all of it.
+    fn learn(&mut self) {
+        let now = self.clock.now();
+        for link in &mut self.links {
+            while let Ok(neighbor) = link.learned.pop() {
+                if let Some(operation) = self.neighbors.learn(neighbor, now) {
+                    self.publisher.append(operation);
+                }
+            }
+        }
+        for operation in self.neighbors.expire(now) {
+            self.publisher.append(operation);
+        }
+        self.routes.expire(now, &mut self.publisher);
+        if self.publisher.has_pending() {
+            // When it is late it has raised its alarm, and the next look tries again.
+            if self.publish().is_ok() {
+                self.open_new_ports();
+            }
+        }
+        self.shared
+            .learned
+            .store(self.neighbors.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Opens the ports of interfaces that are in the tables by now.
+    fn open_new_ports(&mut self) {
+        let requests = std::mem::take(&mut self.to_open);
+        self.open_ports(requests);
+    }
+
+    /// Opens ports, and hands over to the first worker those that could be opened. Those that it does not take are closed,
+    /// and tried again later.
+    fn open_ports(&mut self, requests: impl IntoIterator<Item = (InterfaceIndex, PortRequest)>) {
+        let mut opened = Vec::new();
+        let mut handed_over = Vec::new();
+        for (interface, request) in requests {
+            if let Some(queue) = self.open_port(interface, request.clone()) {
+                opened.push((interface, queue));
+                handed_over.push((interface, request));
+            }
+        }
+        if opened.is_empty() {
+            return;
+        }
+        let deadline = self.config.live_deadline;
+        if !self.links[0].command(Command::AddPorts(opened), deadline) {
+            tracing::error!("alarm: a worker does not take its new ports");
+            for (interface, request) in handed_over {
+                let problem = Some("its worker does not take it".to_owned());
+                self.status(interface, &request, problem);
+                self.try_again_later(interface, request);
+            }
+        }
+    }
+
+    fn try_again_later(&mut self, interface: InterfaceIndex, request: PortRequest) {
+        self.waiting.insert(interface, request);
+        self.next_retry = Some(Instant::now() + self.config.port_retry);
+    }
+
+    /// Says where the port of an interface stands.
+    fn status(&self, interface: InterfaceIndex, request: &PortRequest, problem: Option<String>) {
+        let status = PortStatus {
+            interface: request.interface.clone(),
+            port: request.port.to_string(),
+            problem,
+        };
+        self.shared
+            .with_ports(|ports| ports.insert(interface.0, status));
+    }
+
+    fn open_port(
+        &mut self,
+        interface: InterfaceIndex,
+        request: PortRequest,
+    ) -> Option<Box<dyn PortQueue<BufferOf<D>>>> {
+        match self.driver.open(&request) {
+            Ok(queue) => {
+                tracing::info!(interface = request.interface, port = %request.port, "port open");
+                self.waiting.remove(&interface);
+                self.status(interface, &request, None);
+                Some(queue)
+            }
+            Err(error) => {
+                if !self.waiting.contains_key(&interface) {
+                    tracing::warn!(%error, "the gateway goes on with its other ports and tries again");
+                }
+                self.status(interface, &request, Some(error.reason));
+                self.try_again_later(interface, request);
+                None
+            }
+        }
+    }
+
+    /// Takes ports from their worker and closes them, all at once. A worker that does not answer holds nobody up for
+    /// longer than one deadline, however many ports there are.
+    fn close_ports(&mut self, interfaces: Vec<InterfaceIndex>) {
+        if interfaces.is_empty() {
+            return;
+        }
+        for interface in &interfaces {
+            self.waiting.remove(interface);
+            self.shared.with_ports(|ports| ports.remove(&interface.0));
+        }
+        self.to_open
+            .retain(|(owner, _)| !interfaces.contains(owner));
+        let deadline = self.config.live_deadline;
+        let number = interfaces.len();
+        let (back, returned) = mpsc::sync_channel(1);
+        let command = Command::RemovePorts { interfaces, back };
+        // A command that is not taken is dropped, and its channel with it: then there is nothing to wait for.
+        self.links[0].command(command, deadline);
+        match returned.recv_timeout(deadline) {
+            // Closed here, on the manager's thread: closing makes system calls.
+            Ok(queues) => drop(queues),
+            Err(_) => tracing::error!(
+                ports = number,
+                "alarm: a worker does not give its ports back"
+            ),
+        }
+    }
+
+    fn retry_ports(&mut self) {
+        if self.next_retry.is_none_or(|at| Instant::now() < at) {
+            return;
+        }
+        self.next_retry = None;
+        // They stay in the list while they are tried, so that the same failure is not logged again.
+        self.open_ports(self.waiting.clone());
+    }
+
+    /// A worker ends only when it is told to. One that has ended by itself has panicked: an alarm that stays.
+    fn look_after_workers(&self) {
+        let dead = self.threads.iter().any(JoinHandle::is_finished);
+        if dead && !self.shared.dead_worker.swap(true, Ordering::Relaxed) {
+            tracing::error!("alarm: a worker has died, and its ports with it; restart the gateway");
+        }
+    }
+
+    fn close_all_ports(&mut self) {
+        let ports = self.shared.ports();
+        self.close_ports(ports.into_iter().map(|(interface, _)| interface).collect());
+    }
+
+    fn stop(mut self) {
+        self.close_all_ports();
+        for link in &self.links {
+            link.progress.stop();
+            link.thread.unpark();
+        }
+        for (worker, thread) in self.threads.drain(..).enumerate() {
+            if !wait_until(self.config.live_deadline, || thread.is_finished()) {
+                tracing::error!(
+                    worker,
+                    "alarm: the gateway stops, and a worker does not end"
+                );
+            }
+            if thread.join().is_err() {
+                tracing::error!("a worker's thread panicked");
+            }
+        }
+    }
+}
