@@ -27,7 +27,7 @@ use rewire_tables::{AclIndex, InterfaceIndex};
 use crate::Question;
 use crate::compiler::Compiler;
 use network::Network;
-use space::{Entry, Headers, PORT_PROTOCOLS, beginning, headers_of, unicast};
+use space::{Entry, Headers, ICMP, PORT_PROTOCOLS, beginning, headers_of, unicast};
 use walk::{End, Stop, Verdict, Walk};
 
 /// The most boxes that the proof of one intent may take apart. At about a microsecond each, a proof takes seconds at most.
@@ -248,7 +248,7 @@ impl Compiler {
             let (first, last) = entry.source_ports;
             SOURCE_PORT.clamp(first, last).max(1).min(last)
         });
-        let icmp = (protocol == space::icmp(entry.is_ipv4)).then(|| {
+        let icmp = ICMP.iter().any(|(number, _)| *number == protocol).then(|| {
             let protocols = (protocol, protocol);
             let requests = beginning(&Entry {
                 protocols,

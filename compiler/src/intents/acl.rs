@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rewire_tables::acl::{AclAction, AclDefault, AddressRanges, PacketPattern, PortRange};
 use rewire_tables::{AclIndex, AclRule, VpcIndex};
 
-use super::space::{Entry, Interval, PORT_PROTOCOLS, icmp, number};
+use super::space::{Entry, ICMP, Interval, PORT_PROTOCOLS, number};
 use super::walk::{Budget, Stop};
 
 /// An ACL as its rules say it.
@@ -151,7 +151,7 @@ impl Rule {
         let uppers: Vec<Upper> = self
             .patterns
             .iter()
-            .flat_map(|pattern| uppers(pattern, is_ipv4))
+            .flat_map(uppers)
             .filter(|upper| {
                 upper.protocols.0 <= whole.protocols.1 && whole.protocols.0 <= upper.protocols.1
             })
@@ -185,7 +185,7 @@ struct Upper {
 const EVERY: PortRange = (0, u16::MAX);
 
 /// What a pattern matches, protocol by protocol where it says something of ports.
-fn uppers(pattern: &PacketPattern, is_ipv4: bool) -> Vec<Upper> {
+fn uppers(pattern: &PacketPattern) -> Vec<Upper> {
     let or_every = |ranges: &[PortRange]| match ranges {
         [] => vec![EVERY],
         ranges => ranges.to_vec(),
@@ -213,13 +213,14 @@ fn uppers(pattern: &PacketPattern, is_ipv4: bool) -> Vec<Upper> {
             }));
         }
     }
-    let icmp = icmp(is_ipv4);
-    if speaks_of(icmp) && source_ports.iter().any(|(first, _)| *first == 0) {
-        uppers.extend(destination_ports.iter().map(|ports| Upper {
-            protocols: (icmp, icmp),
-            source_ports: EVERY,
-            ports: *ports,
-        }));
+    if source_ports.iter().any(|(first, _)| *first == 0) {
+        for (number, _) in ICMP.into_iter().filter(|(n, _)| speaks_of(*n)) {
+            uppers.extend(destination_ports.iter().map(|ports| Upper {
+                protocols: (number, number),
+                source_ports: EVERY,
+                ports: *ports,
+            }));
+        }
     }
     uppers
 }

@@ -12,15 +12,9 @@ pub(super) type Interval<T> = (T, T);
 /// The protocols whose packets have ports: TCP, UDP, SCTP.
 pub(super) const PORT_PROTOCOLS: [u8; 3] = [6, 17, 132];
 
-/// The number of ICMP in a family.
-pub(super) fn icmp(is_ipv4: bool) -> u8 {
-    if is_ipv4 { 1 } else { 58 }
-}
-
-/// The types of ICMP that begin a connection: requests (RFC 792, 950 and 4443).
-fn icmp_requests(is_ipv4: bool) -> &'static [u8] {
-    if is_ipv4 { &[8, 13, 15, 17] } else { &[128] }
-}
+/// ICMP and ICMPv6, each with the types that begin a connection: requests (RFC 792, 950 and 4443). The data path goes by the
+/// number, whichever family carries it.
+pub(super) const ICMP: [(u8, &[u8]); 2] = [(1, &[8, 13, 15, 17]), (58, &[128])];
 
 /// The headers of packets as they enter. Where a protocol has no ports, its packets are in a box with whatever ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,22 +198,30 @@ pub(super) fn unicast(entry: &Entry) -> Vec<Entry> {
 
 /// The headers of a box that can begin a connection, as boxes that are apart: of ICMP, those of requests.
 pub(super) fn beginning(entry: &Entry) -> Vec<Entry> {
-    let number = icmp(entry.is_ipv4);
-    let all_icmp = Entry {
-        protocols: (number, number),
-        ..*entry
-    };
-    let Some(of_icmp) = entry.shared(&all_icmp) else {
-        return vec![*entry];
-    };
-    let mut boxes = entry.without(&of_icmp);
-    let requests = icmp_requests(entry.is_ipv4).iter().filter_map(|request| {
-        let codes = (u16::from(*request) << 8, u16::from(*request) << 8 | 0xff);
-        let ports = shared(of_icmp.ports, codes)?;
-        Some(Entry { ports, ..of_icmp })
-    });
-    boxes.extend(requests);
-    boxes
+    let mut others = vec![*entry];
+    let mut boxes = Vec::new();
+    for (number, requests) in ICMP {
+        let all = Entry {
+            protocols: (number, number),
+            ports: (0, u16::MAX),
+            ..*entry
+        };
+        let of_request = |request: &u8| Entry {
+            ports: (u16::from(*request) << 8, u16::from(*request) << 8 | 0xff),
+            ..all
+        };
+        boxes.extend(
+            requests
+                .iter()
+                .filter_map(|request| entry.shared(&of_request(request))),
+        );
+        others = others
+            .iter()
+            .flat_map(|other| other.without(&all))
+            .collect();
+    }
+    others.extend(boxes);
+    others
 }
 
 #[cfg(test)]

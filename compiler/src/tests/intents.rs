@@ -319,6 +319,8 @@ fn acls_on_the_way_are_part_of_the_proof() {
             "10": { "action": "deny", "sources": ["10.0.0.66"] },
             "20": { "action": "allow", "protocol": "tcp", "destination_port": 443, "sources": ["10.0.0.0/24"] },
             "30": { "action": "allow", "protocol": "icmp", "icmp_type": 8 },
+            // Carried by IPv4 as well, which nobody needs, and the data path does.
+            "40": { "action": "allow", "protocol": "icmpv6", "icmp_type": 128 },
         } },
         "exit": { "default": "allow", "rules": { "10": { "action": "reject", "to": "b", "destinations": ["10.9.0.128/25"] } } },
     });
@@ -342,6 +344,7 @@ fn acls_on_the_way_are_part_of_the_proof() {
         "not-mail": say(json!({ "reach": "always", "source": "10.0.0.0/26", "destination": "10.9.0.0/25", "protocol": "tcp", "destination_port": 25 })),
         "not-never": say(json!({ "source": "10.0.0.0/24" })),
         "not-quiet": say(json!({ "protocol": "icmp" })),
+        "not-quiet-six": say(json!({ "source": "10.0.0.0/24", "protocol": "icmpv6" })),
     });
     let (mut compiler, _) = Compiler::compile(configuration(document.clone()), 1).unwrap();
     let lines: Vec<String> = compiler.prove().iter().map(ToString::to_string).collect();
