@@ -52,11 +52,17 @@ fn part() -> impl Strategy<Value = Value> {
     prop_oneof![2 => leak, 2 => peering, 1 => acl()]
 }
 
-/// An ACL on an interface.
+/// An ACL on an interface, or on the peering.
 fn acl() -> impl Strategy<Value = Value> {
-    let place = (
+    let interface = (
         select(&["blue0", "red0", "wan"][..]),
         select(&["acl_in", "acl_out"][..]),
+        select(&["allow", "deny"][..]),
+    );
+    let peering = (
+        Just("p"),
+        Just("acl"),
+        select(&["allow", "deny", "deny_unless_exposed"][..]),
     );
     let action = || select(&["allow", "deny", "reject"][..]);
     let addresses = select(vec![
@@ -76,16 +82,20 @@ fn acl() -> impl Strategy<Value = Value> {
         rule
     });
     let rules = prop::collection::vec(rule, 0..4);
-    let default = select(&["allow", "deny"][..]);
-    (place, rules, default).prop_map(|((interface, field), rules, default)| {
+    let place = prop_oneof![2 => interface, 1 => peering];
+    (place, rules).prop_map(|((place, field, default), rules)| {
         let numbered = rules.into_iter().enumerate();
         let rules: serde_json::Map<String, Value> = numbered
             .map(|(at, rule)| ((10 * at + 10).to_string(), rule))
             .collect();
-        let name = format!("{interface}-{field}");
+        let name = format!("{place}-{field}");
+        let kind = match field {
+            "acl" => "peerings",
+            _ => "interfaces",
+        };
         json!({
             "acls": { &name: { "default": default, "rules": rules } },
-            "interfaces": { interface: { field: name } },
+            kind: { place: { field: name } },
         })
     })
 }

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use rewire_schema::types::Reachability;
 use rewire_schema::{Configuration, Row};
-use rewire_tables::acl::AclAction;
+use rewire_tables::acl::{AclAction, AclDefault};
 use rewire_tables::{
-    AclIndex, AclKey, Crossing, PortForwardKey, Route, Tables, Traveller, VpcIndex,
+    AclIndex, AclKey, Crossing, PortForwardKey, Route, Tables, Traveller, VpcIndex, Way,
 };
 use serde_json::{Value, json};
 
@@ -56,7 +56,7 @@ fn way_out() -> impl Strategy<Value = Vec<Row>> {
     })
 }
 
-/// An ACL on one interface, for packets that come in or leave.
+/// An ACL on one interface, for packets that come in or leave, or on a peering.
 fn filtered() -> impl Strategy<Value = Vec<Row>> {
     const NETS: [&str; 4] = [
         "10.0.0.0/28",
@@ -88,20 +88,28 @@ fn filtered() -> impl Strategy<Value = Vec<Row>> {
         rule
     });
     let rules = prop::collection::vec(rule, 0..5);
-    let place = (
+    let interface = (
         select(&["ia", "ia2", "ib", "ic"][..]),
         select(&["acl_in", "acl_out"][..]),
+        select(&["allow", "deny"][..]),
     );
-    let default = select(&["allow", "deny"][..]);
-    (place, rules, default).prop_map(|((interface, field), rules, default)| {
+    let peering = (
+        select(&["p", "q", "r"][..]),
+        Just("acl"),
+        select(&["allow", "deny", "deny_unless_exposed"][..]),
+    );
+    (prop_oneof![interface, peering], rules).prop_map(|((place, field, default), rules)| {
         let numbered = rules.into_iter().enumerate();
         let rules: serde_json::Map<String, Value> = numbered
             .map(|(at, rule)| ((10 * at + 10).to_string(), rule))
             .collect();
         let mut document = world();
-        let name = format!("{interface}-{field}");
+        let name = format!("{place}-{field}");
         document["acls"] = json!({ &name: { "default": default, "rules": rules } });
-        document["interfaces"][interface][field] = json!(name);
+        match field {
+            "acl" => document["peerings"] = json!({ place: { "acl": name } }),
+            _ => document["interfaces"][place][field] = json!(name),
+        }
         configuration(document).rows().collect()
     })
 }
@@ -116,10 +124,10 @@ fn intent(reach: &str, from: &str, to: &str, destination: &str) -> Value {
 /// A TCP packet: sender, destination, the port that it goes to and the one that it comes from.
 type Packet = (IpAddr, IpAddr, u16, u16);
 
-/// Whether an ACL, if there is one, lets a packet pass.
+/// Whether an ACL, if there is one, lets a packet pass where its default denies what is not `exposed`.
 fn passes(
     tables: &Tables,
-    acl: Option<AclIndex>,
+    (acl, exposed): (Option<AclIndex>, bool),
     vpcs: (VpcIndex, VpcIndex),
     packet: Packet,
 ) -> bool {
@@ -136,7 +144,10 @@ fn passes(
             source_port: source_port.into(),
             destination_port: port.into(),
         };
-        tables.acl(acl).lookup(&key).decision.action == AclAction::Allow
+        let (acl, verdict) = (tables.acl(acl), tables.acl(acl).lookup(&key));
+        let by_default = verdict.rule.is_none() && exposed;
+        verdict.decision.action == AclAction::Allow
+            || by_default && acl.default_action() == AclDefault::DenyUnlessExposed
     })
 }
 
@@ -179,8 +190,12 @@ fn reaches(
             to: vpc,
         }),
     };
-    match tables.way(vpc, &traveller).map(|way| way.route) {
-        Ok(Some(Route::Forward(hops))) => {
+    match tables.way(vpc, &traveller) {
+        Ok(Way {
+            route: Some(Route::Forward(hops)),
+            crossing,
+            ..
+        }) => {
             let entrance = tables
                 .interfaces()
                 .find(|(_, i)| &*i.name == entrance)
@@ -189,7 +204,11 @@ fn reaches(
             let gets_there = |hop: &rewire_tables::NextHop| {
                 let exit = tables.interface(hop.interface()).unwrap();
                 let passes = |acl| passes(tables, acl, (from, to), packet);
-                exit.vpc == to && passes(entrance.acl_in) && passes(exit.acl_out)
+                let across = crossing.and_then(|crossing| tables.peering(crossing.peering).acl());
+                exit.vpc == to
+                    && passes((entrance.acl_in, false))
+                    && passes((across, true))
+                    && passes((exit.acl_out, false))
             };
             (hops.iter().all(gets_there), hops.iter().any(gets_there))
         }
@@ -227,6 +246,13 @@ proptest! {
     ) {
         let mut state = configuration(world());
         for row in some.concat() {
+            // An ACL comes upon a peering that is there, or that is yet to come.
+            if let Row::Peering(with) = &row
+                && let Some(there) = state.peering.values_mut().find(|there| there.name == with.name)
+            {
+                there.acl = with.acl.clone().or(there.acl.take());
+                continue;
+            }
             // An ACL comes upon an interface that is there.
             if let Row::Interface(with) = &row
                 && let Some(there) = state.interface.values_mut().find(|there| there.name == with.name)
