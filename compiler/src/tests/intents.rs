@@ -56,7 +56,7 @@ fn way_out() -> impl Strategy<Value = Vec<Row>> {
     })
 }
 
-/// An ACL on one interface, for packets that come in or leave, or on a peering.
+/// An ACL on one interface, for packets that come in or leave; or on a peering, with a way across and out.
 fn filtered() -> impl Strategy<Value = Vec<Row>> {
     const NETS: [&str; 4] = [
         "10.0.0.0/28",
@@ -94,7 +94,7 @@ fn filtered() -> impl Strategy<Value = Vec<Row>> {
         select(&["allow", "deny"][..]),
     );
     let peering = (
-        select(&["p", "q", "r"][..]),
+        select(&["p", "p", "q", "r"][..]),
         Just("acl"),
         select(&["allow", "deny", "deny_unless_exposed"][..]),
     );
@@ -107,7 +107,20 @@ fn filtered() -> impl Strategy<Value = Vec<Row>> {
         let name = format!("{place}-{field}");
         document["acls"] = json!({ &name: { "default": default, "rules": rules } });
         match field {
-            "acl" => document["peerings"] = json!({ place: { "acl": name } }),
+            "acl" => {
+                let sides = match place {
+                    "p" => [("a", "ia", "10.0.0.0/28"), ("b", "ib", "10.0.0.16/28")],
+                    "q" => [("b", "ib", "10.0.0.16/28"), ("c", "ic", "10.9.0.0/28")],
+                    _ => [("c", "ic", "10.9.0.0/28"), ("a", "ia", "10.0.0.0/28")],
+                };
+                document["peerings"] = json!({ place: { "acl": name, "sides": {} } });
+                for (vpc, interface, net) in sides {
+                    document["peerings"][place]["sides"][vpc] =
+                        json!({ "expose": { "z": { "ips": [net] } } });
+                    document["vpcs"][vpc]["routes"] =
+                        json!({ net: { "next_hops": [{ "interface": interface }] } });
+                }
+            }
             _ => document["interfaces"][place][field] = json!(name),
         }
         configuration(document).rows().collect()
@@ -240,7 +253,7 @@ proptest! {
 
     #[test]
     fn what_is_proven_is_so_for_every_packet_and_what_is_not_has_one_that_breaks_it(
-        some in prop::collection::vec(prop_oneof![2 => rows(), 2 => way_out(), 1 => filtered()], 1..14),
+        some in prop::collection::vec(prop_oneof![2 => rows(), 2 => way_out(), 2 => filtered()], 1..14),
         (from, to) in select(&[("a", "b"), ("b", "c"), ("c", "a"), ("b", "a")][..]),
         destination in select(&["10.0.0.0/27", "10.0.0.8/29", "10.9.0.0/28"][..]),
     ) {
@@ -360,7 +373,20 @@ fn acls_on_the_way_are_part_of_the_proof() {
         }
         intent
     };
+    // The same on a way across a peering, whose ACL comes between.
+    document["acls"]["across"] = json!({ "default": "deny_unless_exposed", "rules": {
+        "10": { "action": "deny", "from": "a", "protocol": "tcp", "destination_port": 443, "destinations": ["10.8.0.0/28"] },
+    } });
+    document["vpcs"]["b"]["routes"]["10.8.0.0/24"] =
+        json!({ "next_hops": [{ "interface": "ib" }] });
+    document["peerings"] = json!({ "p": { "acl": "across", "sides": {
+        "a": { "expose": { "hosts": { "ips": ["10.0.0.0/25"] } } },
+        "b": { "expose": { "net": { "ips": ["10.8.0.0/24"] } } },
+    } } });
     document["intents"] = json!({
+        "held-across": say(json!({ "destination": "10.8.0.0/28", "protocol": "tcp" })),
+        "not-across": say(json!({ "destination": "10.8.0.0/24", "protocol": "tcp" })),
+        "not-all-across": say(json!({ "reach": "always", "source": "10.0.0.0/26", "destination": "10.8.0.0/24", "protocol": "tcp", "destination_port": 443 })),
         "held-mail": say(json!({ "protocol": "tcp", "destination_port": 25 })),
         "held-guest": say(json!({ "source": "10.0.0.66", "protocol": "tcp" })),
         "held-far": say(json!({ "destination": "10.9.0.128/25" })),
