@@ -113,10 +113,11 @@ pub enum TableOperation {
         interface: InterfaceIndex,
         source: IpNet,
     },
-    /// Makes or renames a peering.
+    /// Makes a peering, or changes its name or its ACL. What is said of its senders stays.
     SetPeering {
         peering: PeeringIndex,
         name: Arc<str>,
+        acl: Option<AclIndex>,
     },
     /// Removes a peering with all that is said of its senders.
     RemovePeering { peering: PeeringIndex },
@@ -323,8 +324,10 @@ impl Tables {
                     }
                 }
             }
-            Op::SetPeering { peering, name } => {
-                slot(&mut self.peerings, peering.position()).name = Some(Arc::clone(name));
+            Op::SetPeering { peering, name, acl } => {
+                let peering = slot(&mut self.peerings, peering.position());
+                peering.name = Some(Arc::clone(name));
+                peering.acl = *acl;
             }
             Op::RemovePeering { peering } => {
                 *slot(&mut self.peerings, peering.position()) = Peering::default();

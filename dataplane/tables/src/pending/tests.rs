@@ -87,7 +87,12 @@ pub(crate) fn operation() -> impl Strategy<Value = TableOperation> {
             }),
         }),
         interface().prop_map(|interface| Op::RemoveInterface { interface }),
-        (peering(), name()).prop_map(|(peering, name)| Op::SetPeering { peering, name }),
+        (
+            peering(),
+            name(),
+            prop::option::of((0u16..2).prop_map(AclIndex))
+        )
+            .prop_map(|(peering, name, acl)| Op::SetPeering { peering, name, acl }),
         peering().prop_map(|peering| Op::RemovePeering { peering }),
     ];
     let neighbors = prop_oneof![
