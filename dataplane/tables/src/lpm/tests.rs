@@ -232,7 +232,10 @@ proptest! {
     }
 }
 
-fn halves_stay_equal<A: Address>(batches: Vec<Vec<((u128, u8), Option<u32>)>>) {
+/// A prefix, and the value that it gets, if any.
+type Change = ((u128, u8), Option<u32>);
+
+fn halves_stay_equal<A: Address>(batches: Vec<Vec<Change>>) {
     let mut halves = [(); 2].map(|()| Lpm::<A, u32>::default());
     let mut alone = Lpm::default();
     for batch in batches {
