@@ -82,7 +82,6 @@ pub fn unsupported(row: RowRef<'_>) -> Option<(Option<&'static str>, &'static st
             ),
         ]),
         RowRef::PortForwardSource(_) => object("port forwards by sender are"),
-        RowRef::Peering(r) => fields(&[(r.acl.is_some(), "acl", "ACLs of peerings are")]),
         RowRef::Expose(r) => fields(&[(
             r.idle_timeout.is_some(),
             "idle_timeout",

@@ -8,7 +8,7 @@ use foldhash::fast::FixedState;
 use rewire_tables::{Address, VpcIndex};
 
 use crate::error::{Exhausted, InsertError, Invalid};
-use crate::flow::{Flow, FlowId, NewFlow, Traffic};
+use crate::flow::{Admission, Flow, FlowId, NewFlow, Traffic};
 use crate::index::Index;
 use crate::key::{Direction, FlowKey};
 use crate::mappings::{Internal, Mapping, MappingId, Mappings};
@@ -136,11 +136,11 @@ impl<A: Address> Connections<A> {
         self.flows.get(id.0)
     }
 
-    /// Notes which generation of the policy has allowed a flow, and whether as a whole. A flow that is gone is left alone.
-    pub fn set_policy_generation(&mut self, id: FlowId, generation: u64, whole: bool) {
+    /// Notes which generation of the policy has allowed a flow, and how. A flow that is gone is left alone.
+    pub fn set_policy_generation(&mut self, id: FlowId, generation: u64, admission: Admission) {
         if let Some(flow) = self.flows.get_mut(id.0) {
             flow.policy_generation = generation;
-            flow.admission.whole = whole;
+            flow.admission = admission;
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rewire_tables::{InterfaceIndex, VpcIndex};
+use rewire_tables::{InterfaceIndex, PeeringIndex, VpcIndex};
 
 use crate::key::{Direction, FlowKey};
 use crate::mappings::MappingId;
@@ -24,6 +24,8 @@ pub struct Admission {
     /// The ports of its first packet, as filters see them; none where it had none, or they were not in it. The key has none
     /// for SCTP and for fragments, and of ICMP the identifier; here stand, of ICMP, 0 and the type times 256 plus the code.
     pub ports: Option<(u16, u16)>,
+    /// The peering that it crosses, whose filter is asked about replies, too.
+    pub peering: Option<PeeringIndex>,
     /// Whether the connection was let through as a whole, so that its replies pass.
     pub whole: bool,
 }
@@ -34,6 +36,7 @@ impl Default for Admission {
         Admission {
             ingress: InterfaceIndex(0),
             ports: None,
+            peering: None,
             whole: true,
         }
     }

@@ -1,4 +1,4 @@
-//! ACLs: may the packet come in here, and leave there? Asked once both are known, and before anybody is told anything.
+//! ACLs: may the packet come in here, cross this peering, and leave there? Asked once both are known, and before anybody is told anything.
 //!
 //! *Uses* header, transport, the connection, what the route says. *Sets* whether the connection that the packet begins is
 //! let through as a whole. *Next*: what the route says.
@@ -17,7 +17,6 @@ use super::burst::{Burst, IcmpErrorOf, Next};
 use super::context::{Context, Sinks};
 use super::family::Family;
 use super::ingress_nat::find;
-use super::nat_policy::Leaving;
 use super::packet::{Connection, Origin, Packet};
 use crate::buffer::PacketBuffer;
 
@@ -34,7 +33,7 @@ pub(super) fn asks<B: PacketBuffer, A: Family>(
         return next;
     }
     packet.routed = next;
-    match acl_policy::filters(cx.tables, ingress, to(packet)).next() {
+    match acl_policy::filters(cx.tables, ingress, packet.peering, to(packet)).next() {
         Some(_) => Next::To(Node::Acl),
         None => next,
     }
@@ -43,11 +42,8 @@ pub(super) fn asks<B: PacketBuffer, A: Family>(
 /// Where the route leads a packet.
 fn to<B, A: Family>(packet: &Packet<B, A>) -> To {
     match packet.routed {
-        Next::To(Node::HopLimit) => To::Leaving(Leaving {
-            interface: packet.egress,
-            crossing: packet.crossing,
-        }),
-        Next::To(_) => To::Local(packet.vpc),
+        Next::To(Node::HopLimit) => To::Leaving(packet.egress),
+        Next::To(_) => To::Local(packet.crossing.map_or(packet.vpc, |crossing| crossing.to)),
         Next::Done | Next::Drop(_) | Next::Refuse(..) | Next::Reset(_) => To::Nowhere,
     }
 }
@@ -157,7 +153,7 @@ fn question<B: PacketBuffer, A: Family>(
     let interface = cx.tables.interface(ingress)?;
     let kind = kind(cx, packet, connections)?;
     let to = to(packet);
-    let filters = acl_policy::filters(cx.tables, ingress, to)
+    let filters = acl_policy::filters(cx.tables, ingress, packet.peering, to)
         .filter(|filter| acl_policy::is_asked(cx.tables, *filter, kind));
     Some(Question {
         packet: index,
@@ -177,7 +173,7 @@ fn decide<B: PacketBuffer, A: Family>(
 ) -> Result<bool, Denied> {
     let verdicts = question.filters.iter();
     let verdicts = verdicts.filter_map(|&(filter, verdict)| Some((filter, verdict?)));
-    acl_policy::judge(verdicts, question.kind, |filter, verdict| {
+    acl_policy::judge(cx.tables, verdicts, question.kind, |filter, verdict| {
         if verdict.decision.log {
             let entry = acl_log::entry(question.ingress, filter.acl, &question.key, verdict);
             logger.log(cx, entry, verdict.decision.scope, sinks);

@@ -46,6 +46,7 @@ fn classify<B: PacketBuffer, A: Family>(
     if let Some((id, direction)) = found {
         let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
         packet.rewrite = flow.rewrite(direction);
+        packet.peering = flow.admission.peering;
         packet.connection = Connection::Established(id, direction);
         packet.vpc = packet.rewrite.route_vpc;
         return Ok(());
@@ -103,8 +104,8 @@ pub(super) fn find<A: Family>(
     if flow.policy_generation != current {
         let leaving = nat_policy::still_leads(cx.tables, flow);
         match leaving.and_then(|leaving| acl_policy::still_admits(cx.tables, flow, leaving)) {
-            Some(whole) => {
-                connections.set_policy_generation(id, current, whole);
+            Some(admission) => {
+                connections.set_policy_generation(id, current, admission);
                 cx.counters.connections_kept.add(1);
             }
             None => {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rewire_conntrack::{Direction, FlowId, FlowKey, Rewrite};
 use rewire_packet::{Fragment, IpAddress, IpHeader, MacAddress, Protocol, Transport};
-use rewire_tables::{Address, Crossing, InterfaceIndex, VpcIndex};
+use rewire_tables::{Address, Crossing, InterfaceIndex, PeeringIndex, VpcIndex};
 
 use super::Node;
 use super::burst::{IcmpErrorOf, Next};
@@ -65,6 +65,8 @@ pub(super) struct Packet<B, A: Address> {
     pub connection: Connection<A>,
     /// The peering that a packet which begins a connection crosses: by ingress NAT, or by its route.
     pub crossing: Option<Crossing>,
+    /// The peering that the packet crosses, or the connection that it belongs to.
+    pub peering: Option<PeeringIndex>,
     /// What the route says, while the ACLs are asked.
     pub routed: Next<IcmpErrorOf<A>>,
     /// Whether all that ACLs decided about the packet was about the connection that it begins.
@@ -104,6 +106,7 @@ impl<B, A: Address> Packet<B, A> {
             vpc,
             connection: Connection::Untracked,
             crossing: None,
+            peering: None,
             routed: Next::Done,
             whole: true,
             rewrite: Rewrite {

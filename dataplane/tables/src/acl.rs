@@ -41,7 +41,8 @@ pub enum AclDefault {
     Deny,
     /// They are dropped, and the sender is told.
     Reject,
-    /// Between VPCs that a peering joins: they are dropped unless both ends are exposed. On an interface, they are dropped.
+    /// Between VPCs that a peering joins: they are dropped unless both ends are exposed. An ACL by itself does not know, and
+    /// says that they are dropped.
     DenyUnlessExposed,
 }
 

@@ -113,10 +113,11 @@ pub enum TableOperation {
         interface: InterfaceIndex,
         source: IpNet,
     },
-    /// Makes or renames a peering.
+    /// Makes a peering, or changes its name or its ACL. What is said of its senders stays.
     SetPeering {
         peering: PeeringIndex,
         name: Arc<str>,
+        acl: Option<AclIndex>,
     },
     /// Removes a peering with all that is said of its senders.
     RemovePeering { peering: PeeringIndex },
@@ -156,11 +157,11 @@ fn slot<T: Default>(slots: &mut Vec<T>, position: usize) -> &mut T {
     &mut slots[position]
 }
 
-fn insert<V: Eq + std::hash::Hash>(
+fn insert<V: Clone + Eq + std::hash::Hash>(
     lpm4: &mut Lpm<std::net::Ipv4Addr, V>,
     lpm6: &mut Lpm<std::net::Ipv6Addr, V>,
     prefix: IpNet,
-    value: V,
+    value: &V,
 ) -> bool {
     match prefix {
         IpNet::V4(net) => lpm4.insert(net.network(), net.prefix_len(), value),
@@ -168,7 +169,7 @@ fn insert<V: Eq + std::hash::Hash>(
     }
 }
 
-fn remove<V: Eq + std::hash::Hash>(
+fn remove<V: Clone + Eq + std::hash::Hash>(
     lpm4: &mut Lpm<std::net::Ipv4Addr, V>,
     lpm6: &mut Lpm<std::net::Ipv6Addr, V>,
     prefix: IpNet,
@@ -217,7 +218,7 @@ impl Tables {
             }
             Op::SetRoute { vpc, prefix, route } => {
                 let vpc = slot(&mut self.vpcs, vpc.position());
-                insert(&mut vpc.routes4, &mut vpc.routes6, *prefix, route.clone());
+                insert(&mut vpc.routes4, &mut vpc.routes6, *prefix, route);
             }
             Op::RemoveRoute { vpc, prefix } => {
                 if let Some(vpc) = self.vpcs.get_mut(vpc.position()) {
@@ -308,12 +309,7 @@ impl Tables {
             } => {
                 let rules: &mut MasqueradeRules =
                     self.nat.masquerades.entry((*vpc, *interface)).or_default();
-                insert(
-                    &mut rules.rules4,
-                    &mut rules.rules6,
-                    *source,
-                    Arc::clone(rule),
-                );
+                insert(&mut rules.rules4, &mut rules.rules6, *source, rule);
             }
             Op::RemoveMasquerade {
                 vpc,
@@ -328,8 +324,10 @@ impl Tables {
                     }
                 }
             }
-            Op::SetPeering { peering, name } => {
-                slot(&mut self.peerings, peering.position()).name = Some(Arc::clone(name));
+            Op::SetPeering { peering, name, acl } => {
+                let peering = slot(&mut self.peerings, peering.position());
+                peering.name = Some(Arc::clone(name));
+                peering.acl = *acl;
             }
             Op::RemovePeering { peering } => {
                 *slot(&mut self.peerings, peering.position()) = Peering::default();
@@ -364,12 +362,7 @@ impl Tables {
             } => {
                 let peering = slot(&mut self.peerings, peering.position());
                 let rules = &mut peering.side_mut(*vpc).masquerades;
-                insert(
-                    &mut rules.rules4,
-                    &mut rules.rules6,
-                    *source,
-                    Arc::clone(rule),
-                );
+                insert(&mut rules.rules4, &mut rules.rules6, *source, rule);
             }
             Op::RemovePeeringMasquerade {
                 peering,
