@@ -166,7 +166,7 @@ fn plain_ipv4_prefix(text: &str) -> Option<Prefix> {
     }
     let length = u8::try_from(number(None)?).ok()?;
     let net = Ipv4Net::new(Ipv4Addr::from_bits(bits), length).ok()?;
-    (rest.is_empty() && net == net.trunc()).then(|| Prefix(IpNet::V4(net)))
+    (rest.is_empty() && net == net.trunc()).then_some(Prefix(IpNet::V4(net)))
 }
 
 impl FromStr for Prefix {

@@ -48,9 +48,7 @@ pub(crate) fn run(daemon: &Daemon, store: &Store, notes: &Receiver<Vec<TableOper
     while !daemon.progress.is_stopping() {
         match notes.recv_timeout(LOOK_EVERY) {
             Ok(operations) => {
-                operations
-                    .iter()
-                    .for_each(|operation| copy.apply(operation));
+                copy.apply_all(&operations);
                 continue;
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -109,8 +107,7 @@ fn compare(copy: &Tables, configuration: Configuration) -> Finding {
     let whole = match Compiler::compile(configuration, copy.revision()) {
         Ok((_, compiled)) => {
             let mut whole = Tables::default();
-            let operations = compiled.operations.iter();
-            operations.for_each(|operation| whole.apply(operation));
+            whole.apply_all(&compiled.operations);
             whole
         }
         Err(errors) => return Finding::Differs(format!("it does not compile: {errors}")),

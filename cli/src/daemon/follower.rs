@@ -265,7 +265,21 @@ impl<'a> Follower<'a> {
         if head > 0 && self.is_ready {
             steps.noticed_ns = Some(since(self.store.entry(head)?.committed_at));
         }
-        let tail = match Tail::of(&self.store, head, digest)? {
+        let rows = configuration.len();
+        tracing::debug!(revision = head, rows, "read as a whole");
+        // The last entry may be as large as the state. What is not trusted is compiled in vain.
+        let compile = || {
+            let start = Instant::now();
+            let compiled = Compiler::compile(configuration, head);
+            (compiled, nanoseconds(start.elapsed()))
+        };
+        let (tail, compiled) = thread::scope(|scope| {
+            let compiled = scope.spawn(compile);
+            (Tail::of(&self.store, head, digest), compiled.join())
+        });
+        let (compiled, compile_ns) =
+            compiled.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let tail = match tail? {
             Ok(tail) => tail,
             Err(damage) => {
                 self.distrust(head, &damage);
@@ -273,12 +287,10 @@ impl<'a> Follower<'a> {
             }
         };
         self.daemon.progress.at(head, steps);
-        let rows = configuration.len();
-        tracing::debug!(revision = head, rows, "read as a whole");
-        let start = Instant::now();
-        match Compiler::compile(configuration, head) {
+        match compiled {
             Ok((compiler, mut compiled)) => {
-                steps.compile_ns = Some(nanoseconds(start.elapsed()));
+                steps.compile_ns = Some(compile_ns);
+                tracing::debug!(revision = head, compile_ns, "compiled as a whole");
                 if self.compiler.replace((compiler, tail)).is_some() {
                     // The operations lead from nothing to the revision.
                     compiled.operations.insert(0, TableOperation::Clear);

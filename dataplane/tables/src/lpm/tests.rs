@@ -71,8 +71,28 @@ fn all_ways_agree<A: Address, V>(lpm: &Lpm<A, V>, keys: &[A::Key]) {
 }
 
 fn against_the_scan<A: Address>(steps: Vec<(bool, u128, u8, u32)>, probes: Vec<u128>) {
+    against_the_scan_from::<A>(&[], steps, probes);
+}
+
+/// Beginning with prefixes that are put in at once.
+fn against_the_scan_from<A: Address>(
+    first: &[(u128, u8, u32)],
+    steps: Vec<(bool, u128, u8, u32)>,
+    probes: Vec<u128>,
+) {
     let mut lpm = Lpm::default();
     let mut scan = Scan(Vec::new());
+    let network = |number: u128| A::from_number(number << (A::BITS - 8) | number);
+    for half in first.chunks(first.len().div_ceil(2).max(1)) {
+        let values = half
+            .iter()
+            .map(|(number, length, value)| (network(*number), length % (A::BITS + 1), value));
+        lpm.extend(values.clone());
+        for (network, length, value) in values {
+            scan.insert(network, length, *value);
+        }
+        assert_eq!(lpm.len(), scan.0.len());
+    }
     for (insert, number, length, value) in steps {
         // Few distinct networks, so that prefixes nest and are hit again.
         let network = A::from_number(number << (A::BITS - 8) | number);
@@ -113,6 +133,24 @@ proptest! {
     ) {
         against_the_scan::<Ipv4Addr>(steps.clone(), probes.clone());
         against_the_scan::<Ipv6Addr>(steps, probes);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn what_is_put_in_at_once_equals_a_linear_scan(
+        first in prop::collection::vec((0u128..256, any::<u8>(), 0u32..4), 0..200),
+        sorted: bool,
+        steps in prop::collection::vec((any::<bool>(), 0u128..256, any::<u8>(), any::<u32>()), 0..20),
+        probes in prop::collection::vec(0u128..256, 0..64),
+    ) {
+        let mut first = first;
+        if sorted {
+            first.sort_unstable();
+        }
+        against_the_scan_from::<Ipv4Addr>(&first, steps.clone(), probes.clone());
+        against_the_scan_from::<Ipv6Addr>(&first, steps, probes);
     }
 }
 

@@ -37,6 +37,26 @@ pub(super) struct Trie {
     count: usize,
 }
 
+/// A node that was written, as long as lookups have not been told.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// The nodes that lead there, and how many lie before it.
+    way: [u32; LEVELS],
+    level: usize,
+    /// A key of it.
+    key: u128,
+    /// What its parent says of it.
+    before: Slot,
+    /// The slots that may have changed.
+    changed: Range<u32>,
+}
+
+impl Written {
+    fn depth(&self) -> u8 {
+        self.level as u8 * STRIDE
+    }
+}
+
 impl Trie {
     pub(super) fn new(shape: &'static Shape) -> Trie {
         Trie {
@@ -155,12 +175,20 @@ impl Trie {
     /// Gives a prefix a value, or takes it out, with [`Slot::NONE`]. Says the value that it had. Bits of `key` behind
     /// `length` are ignored. Cost: one node, and where the prefix is shorter than others those that inherit from it.
     pub(super) fn set(&mut self, key: u128, length: u8, value: Slot) -> Slot {
+        let (old, written) = self.write(key, length, value);
+        if let Some(written) = written {
+            self.tell(&written);
+        }
+        old
+    }
+
+    /// As [`set`](Self::set), without telling lookups.
+    pub(super) fn write(&mut self, key: u128, length: u8, value: Slot) -> (Slot, Option<Written>) {
         let Some(last) = length.checked_sub(1) else {
-            return std::mem::replace(&mut self.default, value);
+            return (std::mem::replace(&mut self.default, value), None);
         };
         let level = usize::from(last / STRIDE);
         let depth = level as u8 * STRIDE;
-        let id = prefix_id(slot_of(key, depth), length - depth);
         // The way as far as it is there.
         let mut way = [0; LEVELS];
         let mut known = 0;
@@ -170,14 +198,10 @@ impl Trie {
             known += 1;
             way[known] = child;
         }
-        let old = match known == level {
-            true => self.value(way[level], id),
-            false => Slot::NONE,
-        };
-        if old == value {
-            return old;
+        let is_there = known == level;
+        if !is_there && value == Slot::NONE {
+            return (Slot::NONE, None);
         }
-        self.count = self.count + usize::from(old == Slot::NONE) - usize::from(value == Slot::NONE);
         if self.nodes.words().is_empty() {
             let root = self.nodes.allocate(1);
             *self.nodes.at_mut(root) = Node::default();
@@ -185,15 +209,76 @@ impl Trie {
         for above in known..level {
             way[above + 1] = self.new_child(way[above], slot_of(key, above as u8 * STRIDE));
         }
-        self.set_value(way[level], id, old, value);
         let before = self.nodes.at(way[level]).slot;
+        let (old, changed) = self.write_into(way[level], key, depth, length, value);
+        let written = changed.map(|changed| Written {
+            way,
+            level,
+            key,
+            before,
+            changed,
+        });
+        (old, written)
+    }
+
+    /// Gives a prefix of a node a value, or takes it out; gives the value that it had, and the slots that change.
+    fn write_into(
+        &mut self,
+        node: u32,
+        key: u128,
+        depth: u8,
+        length: u8,
+        value: Slot,
+    ) -> (Slot, Option<Range<u32>>) {
         let bits = length - depth;
+        let id = prefix_id(slot_of(key, depth), bits);
+        let old = self.value(node, id);
+        if old == value {
+            return (old, None);
+        }
+        self.count = self.count + usize::from(old == Slot::NONE) - usize::from(value == Slot::NONE);
+        self.set_value(node, id, old, value);
         let first = slot_of(key, depth) >> (STRIDE - bits) << (STRIDE - bits);
-        let changed = first..first + (SLOTS as u32 >> bits);
-        self.refresh(way[level], key, depth, changed);
-        self.carry_up(&way[..=level], key, before);
+        (old, Some(first..first + (SLOTS as u32 >> bits)))
+    }
+
+    /// Gives one more prefix of a node that was written a value; gives the value that it had, or nothing where the prefix belongs to
+    /// another node.
+    pub(super) fn write_beside(
+        &mut self,
+        written: &mut Written,
+        key: u128,
+        length: u8,
+        value: Slot,
+    ) -> Option<Slot> {
+        let depth = written.depth();
+        let is_there = length > depth
+            && length - depth <= STRIDE
+            && (key ^ written.key).leading_zeros() >= u32::from(depth);
+        if !is_there {
+            return None;
+        }
+        let node = written.way[written.level];
+        let (old, changed) = self.write_into(node, key, depth, length, value);
+        if let Some(changed) = changed {
+            let all = &mut written.changed;
+            *all = all.start.min(changed.start)..all.end.max(changed.end);
+        }
+        Some(old)
+    }
+
+    /// Tells lookups what was written into a node.
+    pub(super) fn tell(&mut self, written: &Written) {
+        let Written {
+            way,
+            level,
+            key,
+            before,
+            changed,
+        } = written;
+        self.refresh(way[*level], *key, written.depth(), changed.clone());
+        self.carry_up(&way[..=*level], *key, *before);
         self.fit_direct();
-        old
     }
 
     fn set_value(&mut self, node: u32, id: u32, old: Slot, value: Slot) {
