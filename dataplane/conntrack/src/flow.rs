@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use rewire_tables::acl::{RuleCounters, UNCOUNTED};
 use rewire_tables::{InterfaceIndex, PeeringIndex, VpcIndex};
 
 use crate::key::{Direction, FlowKey};
@@ -28,6 +29,8 @@ pub struct Admission {
     pub peering: Option<PeeringIndex>,
     /// Whether the connection was let through as a whole, so that its replies pass.
     pub whole: bool,
+    /// Where its packets are counted: by the rules that let it through as a whole.
+    pub counters: RuleCounters,
 }
 
 impl Default for Admission {
@@ -38,6 +41,7 @@ impl Default for Admission {
             ports: None,
             peering: None,
             whole: true,
+            counters: UNCOUNTED,
         }
     }
 }

@@ -29,7 +29,11 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
 ) {
     burst.for_each(Node::EgressNat, cx.counters, |packet| {
         match decide(cx, packet, connections).and_then(|()| rewrite(packet)) {
-            Ok(()) => Next::To(Node::EthernetOutput),
+            Ok(()) => {
+                let bytes = packet.header.packet_len as u64;
+                cx.counters.rules.count(&packet.counters, bytes);
+                Next::To(Node::EthernetOutput)
+            }
             Err(reason) => Next::Drop(reason),
         }
     });

@@ -47,6 +47,7 @@ fn classify<B: PacketBuffer, A: Family>(
         let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
         packet.rewrite = flow.rewrite(direction);
         packet.peering = flow.admission.peering;
+        packet.counters = flow.admission.counters;
         packet.connection = Connection::Established(id, direction);
         packet.vpc = packet.rewrite.route_vpc;
         return Ok(());
@@ -131,6 +132,7 @@ fn relate<B: PacketBuffer, A: Family>(
     let (id, direction) = find(cx, connections, &key.reversed(packet.vpc)).ok_or(unrelated)?;
     let flow = connections.flow(id).ok_or(unrelated)?;
     packet.rewrite = flow.rewrite(direction);
+    packet.counters = flow.admission.counters;
     packet.vpc = packet.rewrite.route_vpc;
     packet.connection = Connection::Related(id, direction);
     Ok(())
