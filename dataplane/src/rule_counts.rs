@@ -55,13 +55,14 @@ impl RuleCounts {
 
     #[inline]
     fn at(&self, counter: RuleCounter) -> Option<&RuleCount> {
-        let place = counter.0 as usize;
+        let place = counter.0.checked_sub(1)? as usize;
         self.blocks.get(place / BLOCK)?.get()?.get(place % BLOCK)
     }
 
     /// Makes room for a counter.
     fn reserve(&self, counter: RuleCounter) {
-        if let Some(block) = self.blocks.get(counter.0 as usize / BLOCK) {
+        let place = counter.0.saturating_sub(1) as usize;
+        if let Some(block) = self.blocks.get(place / BLOCK) {
             block.get_or_init(|| (0..BLOCK).map(|_| RuleCount::default()).collect());
         }
     }
@@ -127,7 +128,8 @@ struct Tenant {
 pub(crate) struct RuleRegister {
     names: HashMap<AclIndex, Arc<str>>,
     tenants: BTreeMap<Key, Tenant>,
-    next: u32,
+    /// How many places there are; the first is 1.
+    made: u32,
     /// Places that nobody counts at.
     free: Vec<u32>,
     /// Places that were given up by what is yet to be published.
@@ -217,9 +219,9 @@ impl RuleRegister {
 
     fn make(&mut self, workers: Workers<'_>) -> Option<Tenant> {
         let place = self.free.pop().or_else(|| {
-            let place = self.next;
-            self.next += 1;
-            ((place as usize) < MOST_COUNTED_RULES).then_some(place)
+            let is_room = (self.made as usize) < MOST_COUNTED_RULES;
+            self.made += u32::from(is_room);
+            is_room.then_some(self.made)
         })?;
         let counter = RuleCounter(place);
         for worker in workers {

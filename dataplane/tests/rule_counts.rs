@@ -163,7 +163,7 @@ fn rules_for_single_packets_count_those() {
 #[test]
 fn a_rule_that_stays_counts_on_through_commits_and_one_that_comes_back_anew() {
     let mut lab = Lab::new(guarded(web()));
-    let mut count = |lab: &mut Lab| {
+    let count = |lab: &mut Lab| {
         lab.through("blue0", segment(80, SYN), "wan");
     };
     count(&mut lab);

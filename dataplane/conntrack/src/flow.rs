@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use rewire_tables::acl::{RuleCounters, UNCOUNTED};
 use rewire_tables::{InterfaceIndex, PeeringIndex, VpcIndex};
 
 use crate::key::{Direction, FlowKey};
@@ -29,8 +28,6 @@ pub struct Admission {
     pub peering: Option<PeeringIndex>,
     /// Whether the connection was let through as a whole, so that its replies pass.
     pub whole: bool,
-    /// Where its packets are counted: by the rules that let it through as a whole.
-    pub counters: RuleCounters,
 }
 
 impl Default for Admission {
@@ -41,7 +38,6 @@ impl Default for Admission {
             ports: None,
             peering: None,
             whole: true,
-            counters: UNCOUNTED,
         }
     }
 }

@@ -16,7 +16,7 @@ use super::acl_policy::{self, Denied, Filter, Kind, To};
 use super::burst::{Burst, IcmpErrorOf, Next};
 use super::context::{Context, Sinks};
 use super::family::Family;
-use super::ingress_nat::find;
+use super::ingress_nat::{counters, find};
 use super::packet::{Connection, Origin, Packet};
 use crate::buffer::PacketBuffer;
 
@@ -212,7 +212,9 @@ fn kind<B: PacketBuffer, A: Family>(
 ) -> Option<(Kind, RuleCounters)> {
     let first = Some((Kind::First, UNCOUNTED));
     let of_flow = |connections: &Connections<A>, id| match connections.flow(id) {
-        Some(flow) if flow.admission.whole => Some((Kind::Following, flow.admission.counters)),
+        Some(flow) if flow.admission.whole => {
+            Some((Kind::Following, counters(cx, connections, id)))
+        }
         _ => first,
     };
     match packet.connection {

@@ -174,12 +174,12 @@ pub(super) fn judge(
     Ok(whole)
 }
 
-/// How the ACLs of these tables still let a connection in that leaves there, if they do.
+/// How the ACLs of these tables still let a connection in that leaves there, if they do, and where its packets are counted.
 pub(super) fn still_admits<A: Family>(
     tables: &Tables,
     flow: &Flow<A>,
     leaving: Leaving,
-) -> Option<Admission> {
+) -> Option<(Admission, RuleCounters)> {
     let to = To::Leaving(leaving.interface);
     let original = &flow.original;
     let (source_port, destination_port) = port_numbers(flow.admission.ports);
@@ -198,12 +198,12 @@ pub(super) fn still_admits<A: Family>(
     let mut counters = UNCOUNTED;
     let note = |filter: Filter, verdict| filter.note(tables, verdict, &mut counters);
     let whole = judge(tables, verdicts, Kind::First, note).ok()?;
-    Some(Admission {
+    let admission = Admission {
         peering,
         whole,
-        counters: lasting(whole, counters),
         ..flow.admission
-    })
+    };
+    Some((admission, if whole { counters } else { UNCOUNTED }))
 }
 
 /// How a packet that begins a connection comes in.
@@ -217,14 +217,13 @@ pub(super) fn admission<B: PacketBuffer, A: Family>(packet: &Packet<B, A>) -> Ad
         ports: ports(packet),
         peering: packet.peering,
         whole: packet.whole,
-        counters: lasting(packet.whole, packet.counters),
     }
 }
 
-/// Where all packets of a connection are counted: nowhere, if each of them is asked about by itself.
-fn lasting(whole: bool, counters: RuleCounters) -> RuleCounters {
-    match whole {
-        true => counters,
+/// Where all packets of the connection are counted that a packet begins: nowhere, if each of them is asked about by itself.
+pub(super) fn lasting<B, A: Family>(packet: &Packet<B, A>) -> RuleCounters {
+    match packet.whole {
+        true => packet.counters,
         false => UNCOUNTED,
     }
 }

@@ -15,7 +15,7 @@ use super::acl_policy;
 use super::burst::{Burst, Next, layer3, layer3_mut};
 use super::context::Context;
 use super::family::{Family, has_ports};
-use super::ingress_nat::find;
+use super::ingress_nat::{find, note_counters};
 use super::nat_policy::{self, Egress};
 use super::packet::{Connection, Packet};
 use super::segment::segment;
@@ -128,6 +128,7 @@ fn begin<B: PacketBuffer, A: Family>(
             }
         })?;
     cx.counters.connections_created.add(1);
+    note_counters(cx, connections, id, acl_policy::lasting(packet));
     let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
     packet.rewrite = flow.rewrite(Direction::Original);
     Ok(())

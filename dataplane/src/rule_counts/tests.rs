@@ -148,7 +148,7 @@ proptest! {
             prop_assert_eq!(found.collect::<Vec<_>>(), expected.clone().into_iter().collect::<Vec<_>>());
         }
         let rules = NAMES.len() * 5;
-        prop_assert!(register.next as usize <= 2 * rules, "places are used again");
+        prop_assert!(register.made as usize <= 2 * rules, "places are used again");
     }
 }
 
@@ -156,7 +156,7 @@ proptest! {
 fn rules_beyond_the_most_are_not_counted() {
     let workers: Vec<Arc<WorkerCounters>> = vec![Arc::default()];
     let mut register = RuleRegister {
-        next: MOST_COUNTED_RULES as u32 - 2,
+        made: MOST_COUNTED_RULES as u32 - 2,
         ..RuleRegister::default()
     };
     let acl = AclIndex(0);

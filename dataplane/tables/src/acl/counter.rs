@@ -2,18 +2,12 @@
 
 /// Where packets are counted that a rule of an ACL decides about, or its default: a place in the arrays of whoever counts. It
 /// is given by whoever feeds operations to tables, and is no part of what tables say: no digest knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RuleCounter(pub u32);
 
 impl RuleCounter {
     /// Nowhere.
-    pub const NONE: RuleCounter = RuleCounter(u32::MAX);
-}
-
-impl Default for RuleCounter {
-    fn default() -> Self {
-        RuleCounter::NONE
-    }
+    pub const NONE: RuleCounter = RuleCounter(0);
 }
 
 /// The most ACLs on a packet's way: where it comes in, where it crosses a peering, and where it leaves.
