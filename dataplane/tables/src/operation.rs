@@ -161,11 +161,11 @@ fn slot<T: Default>(slots: &mut Vec<T>, position: usize) -> &mut T {
     &mut slots[position]
 }
 
-fn insert<V: Eq + std::hash::Hash>(
+fn insert<V: Clone + Eq + std::hash::Hash>(
     lpm4: &mut Lpm<std::net::Ipv4Addr, V>,
     lpm6: &mut Lpm<std::net::Ipv6Addr, V>,
     prefix: IpNet,
-    value: V,
+    value: &V,
 ) -> bool {
     match prefix {
         IpNet::V4(net) => lpm4.insert(net.network(), net.prefix_len(), value),
@@ -173,7 +173,7 @@ fn insert<V: Eq + std::hash::Hash>(
     }
 }
 
-fn remove<V: Eq + std::hash::Hash>(
+fn remove<V: Clone + Eq + std::hash::Hash>(
     lpm4: &mut Lpm<std::net::Ipv4Addr, V>,
     lpm6: &mut Lpm<std::net::Ipv6Addr, V>,
     prefix: IpNet,
@@ -222,7 +222,7 @@ impl Tables {
             }
             Op::SetRoute { vpc, prefix, route } => {
                 let vpc = slot(&mut self.vpcs, vpc.position());
-                insert(&mut vpc.routes4, &mut vpc.routes6, *prefix, route.clone());
+                insert(&mut vpc.routes4, &mut vpc.routes6, *prefix, route);
             }
             Op::RemoveRoute { vpc, prefix } => {
                 if let Some(vpc) = self.vpcs.get_mut(vpc.position()) {
@@ -325,12 +325,7 @@ impl Tables {
             } => {
                 let rules: &mut MasqueradeRules =
                     self.nat.masquerades.entry((*vpc, *interface)).or_default();
-                insert(
-                    &mut rules.rules4,
-                    &mut rules.rules6,
-                    *source,
-                    Arc::clone(rule),
-                );
+                insert(&mut rules.rules4, &mut rules.rules6, *source, rule);
             }
             Op::RemoveMasquerade {
                 vpc,
@@ -383,12 +378,7 @@ impl Tables {
             } => {
                 let peering = slot(&mut self.peerings, peering.position());
                 let rules = &mut peering.side_mut(*vpc).masquerades;
-                insert(
-                    &mut rules.rules4,
-                    &mut rules.rules6,
-                    *source,
-                    Arc::clone(rule),
-                );
+                insert(&mut rules.rules4, &mut rules.rules6, *source, rule);
             }
             Op::RemovePeeringMasquerade {
                 peering,

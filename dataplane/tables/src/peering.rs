@@ -107,8 +107,8 @@ impl Side {
     pub(crate) fn set_sender(&mut self, prefix: IpNet, admitted: bool) {
         let length = prefix.prefix_len();
         match prefix.network() {
-            IpAddr::V4(network) => self.senders4.insert(network, length, admitted),
-            IpAddr::V6(network) => self.senders6.insert(network, length, admitted),
+            IpAddr::V4(network) => self.senders4.insert(network, length, &admitted),
+            IpAddr::V6(network) => self.senders6.insert(network, length, &admitted),
         };
     }
 

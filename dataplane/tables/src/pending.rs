@@ -243,4 +243,4 @@ fn compact(operations: &mut Vec<TableOperation>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -20,6 +20,7 @@ pub(super) struct Interval {
 /// none, then eight values. What is not in use holds a boundary that no address reaches. An address is in the
 /// interval of as many boundaries as are not above it.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 #[repr(C, align(64))]
 pub(super) struct Leaf(pub(super) [u32; 2 * INTERVALS]);
 

@@ -3,7 +3,8 @@
 use super::slot::{STRIDE, Slot};
 
 /// One node.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(super) struct Node {
     /// Which prefixes are there: bit 2ˡ + *b* is that of length *l* (1–6) with the bits *b*. Ascending bits are ascending lengths.
     pub(super) prefixes: [u64; 2],

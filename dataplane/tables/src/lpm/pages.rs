@@ -7,7 +7,7 @@ const LARGE: usize = 2 << 20;
 /// Makes room for `capacity` elements in all. A large array moves into new memory, for which the kernel is asked for large
 /// pages before it is touched (`transparent_hugepage` set to `madvise` or `always`); where it has none, nothing changes but
 /// the speed. Cost: a copy of the array.
-pub(super) fn grow<T: Copy>(array: &mut Vec<T>, capacity: usize) {
+pub(super) fn grow<T: Clone>(array: &mut Vec<T>, capacity: usize) {
     let bytes = capacity * size_of::<T>();
     if bytes < LARGE {
         array.reserve_exact(capacity.saturating_sub(array.len()));

@@ -20,7 +20,7 @@ fn address() -> impl Strategy<Value = IpAddr> {
 }
 
 /// Operations on so few things that most of them meet.
-fn operation() -> impl Strategy<Value = TableOperation> {
+pub(crate) fn operation() -> impl Strategy<Value = TableOperation> {
     use TableOperation as Op;
     let vpc = || (0u16..3).prop_map(VpcIndex);
     let interface = || (0u16..3).prop_map(InterfaceIndex);
@@ -211,7 +211,9 @@ fn acl_rule(log: bool) -> AclRule {
 }
 
 /// All that the tables say.
-fn contents(tables: &Tables) -> (Vec<String>, Vec<(InterfaceIndex, IpAddr, MacAddress)>, u64) {
+pub(crate) fn contents(
+    tables: &Tables,
+) -> (Vec<String>, Vec<(InterfaceIndex, IpAddr, MacAddress)>, u64) {
     let learned = tables.learned_neighbors.iter();
     let mut learned: Vec<_> = learned
         .map(|((interface, address), mac)| (*interface, *address, *mac))
