@@ -94,12 +94,12 @@ fn say(rows: &dyn Rows, acl: &str, said: &mut Said) -> Result<(), StateError> {
             if let Some(listed) = addresses.get(&(row.sequence, field)) {
                 words.push(match listed.len() > MOST_ADDRESSES {
                     true => format!("{} {field}", listed.len()),
-                    false => format!("{field} {}", listed.join(",")),
+                    false => format!("{field} {}", listed.join(" ")),
                 });
             }
         }
         let key = (acl.to_owned(), Some(row.sequence));
-        said.insert(key, (row.action.to_string(), words.join(" ")));
+        said.insert(key, (row.action.to_string(), words.join(", ")));
     }
     Ok(())
 }
