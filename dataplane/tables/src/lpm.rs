@@ -14,6 +14,7 @@ mod leaf;
 mod lookup;
 mod node;
 mod pages;
+mod replace;
 mod slot;
 mod store;
 mod trie;

@@ -13,6 +13,7 @@ use super::direct::Direct;
 use super::key::Shape;
 use super::leaf::Leaf;
 use super::node::{Node, ones, prefix_id, slot_of};
+use super::replace::Replacement;
 use super::slot::{SLOTS, STRIDE, Slot, Slots};
 use super::store::Store;
 
@@ -20,17 +21,17 @@ use super::store::Store;
 const ALL: Range<u32> = 0..SLOTS as u32;
 
 /// The most nodes on a way: those of an IPv6 address.
-const LEVELS: usize = 128usize.div_ceil(STRIDE as usize);
+pub(super) const LEVELS: usize = 128usize.div_ceil(STRIDE as usize);
 
 /// Prefixes of one family with their values. Keys have their first bit highest, whatever the family.
 #[derive(Clone, Debug)]
 pub(super) struct Trie {
-    shape: &'static Shape,
-    store: Store,
+    pub(super) shape: &'static Shape,
+    pub(super) store: Store,
     entries: Arena<u32>,
     /// The first is the root, which is there when any prefix but that of length 0 is.
-    nodes: Arena<Node>,
-    direct: Direct,
+    pub(super) nodes: Arena<Node>,
+    pub(super) direct: Direct,
     /// The value of the prefix of length 0. Apart, so that a default route that comes and goes is one word.
     default: Slot,
     /// Prefixes but that of length 0.
@@ -140,7 +141,7 @@ impl Trie {
     fn value(&self, node: u32, id: u32) -> Slot {
         match self.nodes.words().get(node as usize) {
             Some(node) if node.has_prefix(id) => {
-                Slot(self.entries.block(node.entries, node.entry_count())[node.prefix_rank(id)])
+                Slot(*self.entries.at(node.entries + node.prefix_rank(id) as u32))
             }
             _ => Slot::NONE,
         }
@@ -149,7 +150,7 @@ impl Trie {
     fn child(&self, node: u32, slot: u32) -> Option<u32> {
         let node = self.nodes.words().get(node as usize)?;
         (node.children >> slot & 1 != 0)
-            .then(|| self.entries.block(node.entries, node.entry_count())[node.child_rank(slot)])
+            .then(|| *self.entries.at(node.entries + node.child_rank(slot) as u32))
     }
 
     /// Gives a prefix a value, or takes it out, with [`Slot::NONE`]. Says the value that it had. Bits of `key` behind
@@ -176,6 +177,18 @@ impl Trie {
         };
         if old == value {
             return old;
+        }
+        if old != Slot::NONE && value != Slot::NONE {
+            let replacement = Replacement {
+                key: key & !(u128::MAX.checked_shr(u32::from(length)).unwrap_or(0)),
+                length,
+                old,
+                new: value,
+            };
+            if self.replace(&way[..=level], id, &replacement) {
+                self.set_value(way[level], id, old, value);
+                return old;
+            }
         }
         self.count = self.count + usize::from(old == Slot::NONE) - usize::from(value == Slot::NONE);
         if self.nodes.words().is_empty() {
@@ -206,8 +219,8 @@ impl Trie {
             self.remove_entry(node, rank);
             self.nodes.at_mut(node).prefixes[word] &= !bit;
         } else {
-            let node = self.nodes.at(node);
-            self.entries.block_mut(node.entries, rank + 1)[rank] = value.0;
+            let entry = self.nodes.at(node).entries + rank as u32;
+            *self.entries.at_mut(entry) = value.0;
         }
     }
 
@@ -302,9 +315,8 @@ impl Trie {
         if this.children & bits_of(range) == 0 {
             return;
         }
-        let entries = self.entries.block(this.entries, this.entry_count());
         for slot in ones(this.children & bits_of(range)) {
-            let child = entries[this.child_rank(slot)];
+            let child = *self.entries.at(this.entries + this.child_rank(slot) as u32);
             slots[slot as usize] = self.nodes.at(child).slot;
         }
     }
@@ -315,7 +327,7 @@ impl Trie {
         let mut slots = [node.inherited; SLOTS];
         let mut values = match node.entry_count() {
             0 => [].iter(),
-            count => self.entries.block(node.entries, count).iter(),
+            count => self.entries.block(node.entries, count)[node.child_count()..].iter(),
         };
         let shorter = ones(node.prefixes[0]).zip(values.by_ref());
         for (id, value) in shorter {
@@ -448,6 +460,6 @@ fn below(key: u128, depth: u8, slot: u32) -> u128 {
 }
 
 /// A bit for each slot of a range that is not empty.
-fn bits_of(slots: &Range<u32>) -> u64 {
+pub(super) fn bits_of(slots: &Range<u32>) -> u64 {
     u64::MAX >> (64 - (slots.end - slots.start)) << slots.start
 }
