@@ -14,18 +14,21 @@ mod leaf;
 mod lookup;
 mod node;
 mod pages;
+mod replace;
 mod slot;
 mod store;
 mod trie;
 mod values;
+mod written;
 
 use std::hash::Hash;
 use std::marker::PhantomData;
 
 pub use self::key::Key;
 use self::lookup::View;
-use self::trie::{Trie, Written};
+use self::trie::Trie;
 use self::values::Values;
+use self::written::Written;
 use crate::address::Address;
 
 /// The number of a value in its table; 0 for no value. Good as long as the table does not change.

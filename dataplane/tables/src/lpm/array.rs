@@ -46,9 +46,10 @@ impl<T: Clone> Clone for Array<T> {
     }
 }
 
-fn copied<T: Clone>(items: &[T]) -> Vec<T> {
+/// A copy with as much room: what one half had room for, the other one has, too.
+fn copied<T: Clone>(items: &Vec<T>) -> Vec<T> {
     let mut copy = Vec::new();
-    pages::grow(&mut copy, items.len());
+    pages::grow(&mut copy, items.capacity());
     copy.extend_from_slice(items);
     copy
 }
@@ -145,13 +146,12 @@ impl<T: Copy> Array<T> {
     /// everything, where that is most of it.
     pub(super) fn catch_up(&mut self, other: &Array<T>) {
         let Written::Lines(lines) = &other.written else {
-            let kept = other.items.len()..=2 * other.items.len() + LINE;
-            if !kept.contains(&self.items.capacity()) {
+            if self.items.capacity() == other.items.capacity() {
+                self.items.clear();
+                self.items.extend_from_slice(&other.items);
+            } else {
                 self.items = copied(&other.items);
-                return;
             }
-            self.items.clear();
-            self.items.extend_from_slice(&other.items);
             return;
         };
         if let Some(last) = other.items.last()

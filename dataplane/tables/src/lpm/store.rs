@@ -83,6 +83,17 @@ impl Store {
         }
     }
 
+    /// Writes one value into some cells, and into some intervals of leaves, each named by its line and position.
+    pub(super) fn replace(&mut self, cells: Range<usize>, intervals: &[(u32, usize)], new: Slot) {
+        if !cells.is_empty() {
+            let cells = self.tables.block_mut(cells.start as u32, cells.len());
+            cells.fill(new.0);
+        }
+        for (line, index) in intervals {
+            self.leaves.at_mut(*line).set_value(*index, new);
+        }
+    }
+
     /// Gives back what a slot leads to: a table with the leaves that its cells share, but not the tables below.
     pub(super) fn release(&mut self, old: Slot) {
         match old.says() {

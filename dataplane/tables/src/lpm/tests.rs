@@ -137,7 +137,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases())]
     #[test]
     fn what_is_put_in_at_once_equals_a_linear_scan(
         first in prop::collection::vec((0u128..256, any::<u8>(), 0u32..4), 0..200),
@@ -218,6 +218,60 @@ fn edges_are_right<A: Address>(steps: &[((u128, u8), Option<u32>)], direct: bool
             assert!(lpm.remove(network, length));
         }
         assert!(lpm.memory() < 4096, "{} bytes", lpm.memory());
+    }
+}
+
+/// Puts prefixes in at once, among others or alone, and looks up their edges; then takes them out.
+fn edges_are_right_at_once<A: Address>(prefixes: &[((u128, u8), u32)], direct: bool) {
+    let others = (0..if direct { 5000 } else { 0 }).map(|number: u128| {
+        let network = A::from_number((0x3fff_0000 | number) << (A::BITS - 32));
+        (network, 32, &1)
+    });
+    let prefixes = prefixes
+        .iter()
+        .map(|((number, length), value)| (A::from_number(*number).masked(*length), *length, value));
+    let mut lpm = Lpm::default();
+    lpm.extend(others.clone().chain(prefixes.clone()));
+    let mut scan = Scan(Vec::new());
+    let mut edges: Vec<A> = Vec::new();
+    for (network, length, value) in prefixes {
+        let behind = (u128::MAX >> (128 - A::BITS)).checked_shr(u32::from(length));
+        let first = network.to_number();
+        let last = first | behind.unwrap_or(0);
+        edges
+            .extend([first, last, first.wrapping_sub(1), last.wrapping_add(1)].map(A::from_number));
+        scan.insert(network, length, *value);
+    }
+    for edge in &edges {
+        assert_eq!(lpm.lookup(*edge).copied(), scan.lookup(*edge), "{edge}");
+    }
+    let keys: Vec<A::Key> = edges.iter().map(|edge| edge.key()).collect();
+    all_ways_agree(&lpm, &keys);
+    assert_eq!(lpm.len(), others.count() + scan.0.len());
+    for (network, length, _) in std::mem::take(&mut scan.0) {
+        assert!(lpm.remove(network, length));
+    }
+    if !direct {
+        assert!(lpm.memory() < 4096, "{} bytes", lpm.memory());
+    }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+    #[test]
+    fn clusters_that_are_put_in_at_once_are_right_at_their_edges(
+        prefixes4 in prop::collection::vec((clustered(32), 0u32..4), 1..100),
+        prefixes6 in prop::collection::vec((clustered(128), 0u32..4), 1..100),
+        sorted: bool,
+        direct: bool,
+    ) {
+        let (mut prefixes4, mut prefixes6) = (prefixes4, prefixes6);
+        if sorted {
+            prefixes4.sort_unstable();
+            prefixes6.sort_unstable();
+        }
+        edges_are_right_at_once::<Ipv4Addr>(&prefixes4, direct);
+        edges_are_right_at_once::<Ipv6Addr>(&prefixes6, direct);
     }
 }
 

@@ -13,48 +13,30 @@ use super::direct::Direct;
 use super::key::Shape;
 use super::leaf::Leaf;
 use super::node::{Node, ones, prefix_id, slot_of};
+use super::replace::Replacement;
 use super::slot::{SLOTS, STRIDE, Slot, Slots};
 use super::store::Store;
+use super::written::Written;
 
 /// All slots of a node.
 const ALL: Range<u32> = 0..SLOTS as u32;
 
 /// The most nodes on a way: those of an IPv6 address.
-const LEVELS: usize = 128usize.div_ceil(STRIDE as usize);
+pub(super) const LEVELS: usize = 128usize.div_ceil(STRIDE as usize);
 
 /// Prefixes of one family with their values. Keys have their first bit highest, whatever the family.
 #[derive(Clone, Debug)]
 pub(super) struct Trie {
-    shape: &'static Shape,
-    store: Store,
+    pub(super) shape: &'static Shape,
+    pub(super) store: Store,
     entries: Arena<u32>,
     /// The first is the root, which is there when any prefix but that of length 0 is.
-    nodes: Arena<Node>,
-    direct: Direct,
+    pub(super) nodes: Arena<Node>,
+    pub(super) direct: Direct,
     /// The value of the prefix of length 0. Apart, so that a default route that comes and goes is one word.
     default: Slot,
     /// Prefixes but that of length 0.
     count: usize,
-}
-
-/// A node that was written, as long as lookups have not been told.
-#[derive(Debug)]
-pub(super) struct Written {
-    /// The nodes that lead there, and how many lie before it.
-    way: [u32; LEVELS],
-    level: usize,
-    /// A key of it.
-    key: u128,
-    /// What its parent says of it.
-    before: Slot,
-    /// The slots that may have changed.
-    changed: Range<u32>,
-}
-
-impl Written {
-    fn depth(&self) -> u8 {
-        self.level as u8 * STRIDE
-    }
 }
 
 impl Trie {
@@ -160,7 +142,7 @@ impl Trie {
     fn value(&self, node: u32, id: u32) -> Slot {
         match self.nodes.words().get(node as usize) {
             Some(node) if node.has_prefix(id) => {
-                Slot(self.entries.block(node.entries, node.entry_count())[node.prefix_rank(id)])
+                Slot(*self.entries.at(node.entries + node.prefix_rank(id) as u32))
             }
             _ => Slot::NONE,
         }
@@ -169,7 +151,7 @@ impl Trie {
     fn child(&self, node: u32, slot: u32) -> Option<u32> {
         let node = self.nodes.words().get(node as usize)?;
         (node.children >> slot & 1 != 0)
-            .then(|| self.entries.block(node.entries, node.entry_count())[node.child_rank(slot)])
+            .then(|| *self.entries.at(node.entries + node.child_rank(slot) as u32))
     }
 
     /// Gives a prefix a value, or takes it out, with [`Slot::NONE`]. Says the value that it had. Bits of `key` behind
@@ -198,9 +180,25 @@ impl Trie {
             known += 1;
             way[known] = child;
         }
-        let is_there = known == level;
-        if !is_there && value == Slot::NONE {
-            return (Slot::NONE, None);
+        let id = prefix_id(slot_of(key, depth), length - depth);
+        let old = match known == level {
+            true => self.value(way[level], id),
+            false => Slot::NONE,
+        };
+        if old == value {
+            return (old, None);
+        }
+        if old != Slot::NONE && value != Slot::NONE {
+            let replacement = Replacement {
+                key: key & !(u128::MAX.checked_shr(u32::from(length)).unwrap_or(0)),
+                length,
+                old,
+                new: value,
+            };
+            if self.replace(&way[..=level], id, &replacement) {
+                self.set_value(way[level], id, old, value);
+                return (old, None);
+            }
         }
         if self.nodes.words().is_empty() {
             let root = self.nodes.allocate(1);
@@ -222,7 +220,7 @@ impl Trie {
     }
 
     /// Gives a prefix of a node a value, or takes it out; gives the value that it had, and the slots that change.
-    fn write_into(
+    pub(super) fn write_into(
         &mut self,
         node: u32,
         key: u128,
@@ -242,45 +240,6 @@ impl Trie {
         (old, Some(first..first + (SLOTS as u32 >> bits)))
     }
 
-    /// Gives one more prefix of a node that was written a value; gives the value that it had, or nothing where the prefix belongs to
-    /// another node.
-    pub(super) fn write_beside(
-        &mut self,
-        written: &mut Written,
-        key: u128,
-        length: u8,
-        value: Slot,
-    ) -> Option<Slot> {
-        let depth = written.depth();
-        let is_there = length > depth
-            && length - depth <= STRIDE
-            && (key ^ written.key).leading_zeros() >= u32::from(depth);
-        if !is_there {
-            return None;
-        }
-        let node = written.way[written.level];
-        let (old, changed) = self.write_into(node, key, depth, length, value);
-        if let Some(changed) = changed {
-            let all = &mut written.changed;
-            *all = all.start.min(changed.start)..all.end.max(changed.end);
-        }
-        Some(old)
-    }
-
-    /// Tells lookups what was written into a node.
-    pub(super) fn tell(&mut self, written: &Written) {
-        let Written {
-            way,
-            level,
-            key,
-            before,
-            changed,
-        } = written;
-        self.refresh(way[*level], *key, written.depth(), changed.clone());
-        self.carry_up(&way[..=*level], *key, *before);
-        self.fit_direct();
-    }
-
     fn set_value(&mut self, node: u32, id: u32, old: Slot, value: Slot) {
         let (word, bit) = (id as usize / 64, 1 << (id % 64));
         let rank = self.nodes.at(node).prefix_rank(id);
@@ -291,8 +250,8 @@ impl Trie {
             self.remove_entry(node, rank);
             self.nodes.at_mut(node).prefixes[word] &= !bit;
         } else {
-            let node = self.nodes.at(node);
-            self.entries.block_mut(node.entries, rank + 1)[rank] = value.0;
+            let entry = self.nodes.at(node).entries + rank as u32;
+            *self.entries.at_mut(entry) = value.0;
         }
     }
 
@@ -339,7 +298,7 @@ impl Trie {
     }
 
     /// Writes what lookups read of a node some of whose slots changed, and of children whose inheritance did.
-    fn refresh(&mut self, node: u32, key: u128, depth: u8, changed: Range<u32>) {
+    pub(super) fn refresh(&mut self, node: u32, key: u128, depth: u8, changed: Range<u32>) {
         let own = self.own_slots(node);
         let children = self.nodes.at(node).children;
         for slot in ones(children & bits_of(&changed)) {
@@ -387,9 +346,8 @@ impl Trie {
         if this.children & bits_of(range) == 0 {
             return;
         }
-        let entries = self.entries.block(this.entries, this.entry_count());
         for slot in ones(this.children & bits_of(range)) {
-            let child = entries[this.child_rank(slot)];
+            let child = *self.entries.at(this.entries + this.child_rank(slot) as u32);
             slots[slot as usize] = self.nodes.at(child).slot;
         }
     }
@@ -400,7 +358,7 @@ impl Trie {
         let mut slots = [node.inherited; SLOTS];
         let mut values = match node.entry_count() {
             0 => [].iter(),
-            count => self.entries.block(node.entries, count).iter(),
+            count => self.entries.block(node.entries, count)[node.child_count()..].iter(),
         };
         let shorter = ones(node.prefixes[0]).zip(values.by_ref());
         for (id, value) in shorter {
@@ -417,7 +375,7 @@ impl Trie {
 
     /// Tells the nodes above of one that said `before` what it says now, from the last node of the way up, as far as anything
     /// changes; takes nodes out that hold nothing any more.
-    fn carry_up(&mut self, way: &[u32], key: u128, mut before: Slot) {
+    pub(super) fn carry_up(&mut self, way: &[u32], key: u128, mut before: Slot) {
         for level in (1..way.len()).rev() {
             let (parent, child) = (way[level - 1], way[level]);
             let depth = (level - 1) as u8 * STRIDE;
@@ -461,7 +419,7 @@ impl Trie {
 
     /// Makes the direct table as fine as the number of prefixes asks for. It shrinks later than it grows, so that a
     /// number that swings does not build it again and again.
-    fn fit_direct(&mut self) {
+    pub(super) fn fit_direct(&mut self) {
         let bits_for = |count: usize| {
             let steps = self.shape.steps.iter().rev();
             let mut steps = steps.skip_while(|(from, _)| *from > count);
@@ -533,6 +491,6 @@ fn below(key: u128, depth: u8, slot: u32) -> u128 {
 }
 
 /// A bit for each slot of a range that is not empty.
-fn bits_of(slots: &Range<u32>) -> u64 {
+pub(super) fn bits_of(slots: &Range<u32>) -> u64 {
     u64::MAX >> (64 - (slots.end - slots.start)) << slots.start
 }
