@@ -27,6 +27,7 @@ mod report;
 mod rewind;
 mod session;
 mod stores;
+mod thread;
 mod veth;
 
 use std::process::ExitCode;

@@ -23,6 +23,7 @@ use rewire_tables::{InterfaceIndex, Publisher, Reader};
 
 use crate::configuration::{datagram, insertion, route, with_router, with_routes};
 use crate::report::{Report, Run, median, percentile};
+use crate::thread::{pin, switches};
 
 const RUNS: usize = 7;
 const ROUTES: u32 = 1_000_000;
@@ -57,15 +58,6 @@ impl Sinks<MemoryBuffer> for Sent {
 }
 
 /// Keeps this thread on one core, where the system lets it.
-fn pin(core: usize) {
-    // SAFETY: the set is all zeros, which is the empty set, and outlives the call; 0 is the calling thread.
-    unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(core, &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set);
-    }
-}
-
 /// A worker without a port: its bursts are made ahead, and what comes out is looked at behind the clock.
 struct Worker {
     reader: Reader,
@@ -89,17 +81,6 @@ struct Seen {
     preempted: u64,
     /// Packets that did not come out.
     lost: u64,
-}
-
-/// How often the kernel has taken this thread's core away, or the thread has waited.
-fn switches() -> i64 {
-    // SAFETY: all zeros is a valid `rusage`, and the call writes nothing but that.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_THREAD, &mut usage);
-        usage
-    };
-    usage.ru_nvcsw + usage.ru_nivcsw
 }
 
 impl Worker {
