@@ -58,7 +58,7 @@ struct Updates<A> {
 impl<A: Family> Updates<A> {
     fn load(table: &RouteTable<A>, hops: u32) -> Result<Updates<A>, Failure> {
         let mut random = Random::new(3);
-        let updates = match routes::updates::<A>()? {
+        let updates = match routes::day::<A>()? {
             Some(updates) => updates,
             None => (0..1_000_000)
                 .map(|_| {
