@@ -70,13 +70,16 @@ impl Network {
             Op::SetInterface { interface, value } => {
                 self.interfaces.insert(interface, value);
             }
-            Op::SetAcl { acl, name, default } => {
+            Op::SetAcl {
+                acl, name, default, ..
+            } => {
                 self.acls.entry(acl).or_default().begin(name, default);
             }
             Op::SetAclRule {
                 acl,
                 sequence,
                 rule,
+                ..
             } => self.acls.entry(acl).or_default().add(sequence, &rule),
             Op::SetPeering { peering, acl, .. } => {
                 self.peering_acls.extend(acl.map(|acl| (peering, acl)));

@@ -154,7 +154,7 @@ fn one_rule_of_ten_thousand_is_one_operation() {
             before: default(AclDefault::Deny),
             after: default(AclDefault::Allow),
         }),
-        "SetAcl { acl: AclIndex(0), name: \"guard\", default: Allow }",
+        "SetAcl { acl: AclIndex(0), name: \"guard\", default: Allow, counter: RuleCounter(0) }",
         "the rules stay"
     );
 }

@@ -5,10 +5,12 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
+use rewire_tables::acl::RuleCounters;
 use rewire_tables::{Address, VpcIndex};
 
 use crate::error::{Exhausted, InsertError, Invalid};
 use crate::flow::{Admission, Flow, FlowId, NewFlow, Traffic};
+use crate::flow_counters::FlowCounters;
 use crate::index::Index;
 use crate::key::{Direction, FlowKey};
 use crate::mappings::{Internal, Mapping, MappingId, Mappings};
@@ -59,6 +61,7 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Connections<A> {
     flows: Slab<Flow<A>>,
+    counters: FlowCounters,
     /// Of both keys of each flow: the flow's slot, times two, plus the direction.
     index: Index,
     wheel: Wheel,
@@ -97,6 +100,7 @@ impl<A: Address> Connections<A> {
         let hash = FixedState::with_seed(hash_seed);
         Connections {
             flows: Slab::new(capacity),
+            counters: FlowCounters::new(capacity),
             index: Index::new(2 * capacity),
             wheel: Wheel::new(capacity),
             mappings: Mappings::new(capacity, worker, workers, &hash),
@@ -142,6 +146,18 @@ impl<A: Address> Connections<A> {
             flow.policy_generation = generation;
             flow.admission = admission;
         }
+    }
+
+    /// Where the packets of a flow that is there are counted, as was noted last. Of one that nothing was noted of, what was
+    /// noted of another may stand here.
+    #[inline]
+    pub fn counters(&self, id: FlowId) -> RuleCounters {
+        self.counters.get(id.0.slot)
+    }
+
+    /// Notes where the packets of a flow that is there are counted.
+    pub fn set_counters(&mut self, id: FlowId, counters: RuleCounters) {
+        self.counters.set(id.0.slot, counters);
     }
 
     /// Whether a packet may begin a connection: for TCP, a SYN, and with pick-up also what comes in the middle; for ICMP,

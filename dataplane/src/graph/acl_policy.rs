@@ -7,7 +7,10 @@
 
 use rewire_conntrack::{Admission, Flow};
 use rewire_packet::{IpHeader, Transport};
-use rewire_tables::acl::{AclAction, AclDecision, AclDefault, AclScope, AclVerdict, NO_PORT};
+use rewire_tables::acl::{
+    AclAction, AclDecision, AclDefault, AclScope, AclVerdict, NO_PORT, RuleCounter, RuleCounters,
+    UNCOUNTED,
+};
 use rewire_tables::{AclIndex, AclKey, InterfaceIndex, PeeringIndex, Tables, VpcIndex};
 
 use super::burst::layer3;
@@ -35,18 +38,26 @@ enum Place {
     Out,
 }
 
-impl Place {
-    /// What a packet is counted as that the ACL there forbids.
-    fn reason(self) -> DropReason {
-        match self {
+impl Filter {
+    /// What a packet is dropped as that the ACL forbids.
+    pub(super) fn reason(self) -> DropReason {
+        match self.place {
             Place::In => DropReason::AclInDenied,
             Place::Peering => DropReason::AclPeeringDenied,
             Place::Out => DropReason::AclOutDenied,
         }
     }
-}
 
-impl Filter {
+    /// Notes where a packet counts that a verdict decided about here.
+    pub(super) fn note(self, tables: &Tables, verdict: AclVerdict, counters: &mut RuleCounters) {
+        counters[self.place as usize] = tables.acl(self.acl).counter(verdict.rule);
+    }
+
+    /// Forgets where a packet counts behind this filter: it does not get there.
+    pub(super) fn stop(self, counters: &mut RuleCounters) {
+        counters[self.place as usize + 1..].fill(RuleCounter::NONE);
+    }
+
     /// What a verdict comes to here. What meets the ACL of a peering is exposed at both ends: its sender is admitted, and neither
     /// routes nor translations lead across to anything else. So it passes where the default denies what is not exposed.
     fn decision(self, tables: &Tables, verdict: AclVerdict) -> AclDecision {
@@ -92,9 +103,6 @@ impl To {
     }
 }
 
-/// ACLs on a packet's way, at most.
-pub(super) const MOST_FILTERS: usize = 3;
-
 /// The ACLs on a packet's way, in the order in which it meets them.
 pub(super) fn filters(
     tables: &Tables,
@@ -127,7 +135,8 @@ pub(super) enum Kind {
 /// A packet that is not to pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Denied {
-    pub reason: DropReason,
+    /// Where.
+    pub filter: Filter,
     /// Whether its sender is told.
     pub reject: bool,
 }
@@ -155,10 +164,7 @@ pub(super) fn judge(
             continue;
         }
         decided(filter, verdict);
-        let denied = |reject| Denied {
-            reason: filter.place.reason(),
-            reject,
-        };
+        let denied = |reject| Denied { filter, reject };
         match decision.action {
             AclAction::Allow => whole &= decision.scope == AclScope::Flow,
             AclAction::Deny => return Err(denied(false)),
@@ -168,12 +174,12 @@ pub(super) fn judge(
     Ok(whole)
 }
 
-/// How the ACLs of these tables still let a connection in that leaves there, if they do.
+/// How the ACLs of these tables still let a connection in that leaves there, if they do, and where its packets are counted.
 pub(super) fn still_admits<A: Family>(
     tables: &Tables,
     flow: &Flow<A>,
     leaving: Leaving,
-) -> Option<Admission> {
+) -> Option<(Admission, RuleCounters)> {
     let to = To::Leaving(leaving.interface);
     let original = &flow.original;
     let (source_port, destination_port) = port_numbers(flow.admission.ports);
@@ -189,12 +195,15 @@ pub(super) fn still_admits<A: Family>(
     let peering = leaving.crossing.map(|crossing| crossing.peering);
     let filters = filters(tables, flow.admission.ingress, peering, to);
     let verdicts = filters.map(|filter| (filter, tables.acl(filter.acl).lookup(&key)));
-    let whole = judge(tables, verdicts, Kind::First, |_, _| {}).ok()?;
-    Some(Admission {
+    let mut counters = UNCOUNTED;
+    let note = |filter: Filter, verdict| filter.note(tables, verdict, &mut counters);
+    let whole = judge(tables, verdicts, Kind::First, note).ok()?;
+    let admission = Admission {
         peering,
         whole,
         ..flow.admission
-    })
+    };
+    Some((admission, if whole { counters } else { UNCOUNTED }))
 }
 
 /// How a packet that begins a connection comes in.
@@ -208,6 +217,14 @@ pub(super) fn admission<B: PacketBuffer, A: Family>(packet: &Packet<B, A>) -> Ad
         ports: ports(packet),
         peering: packet.peering,
         whole: packet.whole,
+    }
+}
+
+/// Where all packets of the connection are counted that a packet begins: nowhere, if each of them is asked about by itself.
+pub(super) fn lasting<B, A: Family>(packet: &Packet<B, A>) -> RuleCounters {
+    match packet.whole {
+        true => packet.counters,
+        false => UNCOUNTED,
     }
 }
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use rewire_conntrack::{Direction, FlowId, FlowKey, Rewrite};
 use rewire_packet::{Fragment, IpAddress, IpHeader, MacAddress, Protocol, Transport};
+use rewire_tables::acl::{RuleCounters, UNCOUNTED};
 use rewire_tables::{Address, Crossing, InterfaceIndex, PeeringIndex, VpcIndex};
 
 use super::Node;
@@ -71,6 +72,8 @@ pub(super) struct Packet<B, A: Address> {
     pub routed: Next<IcmpErrorOf<A>>,
     /// Whether all that ACLs decided about the packet was about the connection that it begins.
     pub whole: bool,
+    /// Where the packet is counted, by the rules of ACLs that let it pass.
+    pub counters: RuleCounters,
     /// What NAT changes: the destination from `ingress_nat` on, the source from `egress_nat` on.
     pub rewrite: Rewrite<A>,
     pub egress: InterfaceIndex,
@@ -109,6 +112,7 @@ impl<B, A: Address> Packet<B, A> {
             peering: None,
             routed: Next::Done,
             whole: true,
+            counters: UNCOUNTED,
             rewrite: Rewrite {
                 destination: None,
                 source: None,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use rewire_packet::ethernet::MacAddress;
 
-use crate::acl::{Acl, AclDefault, AclRule};
+use crate::acl::{Acl, AclDefault, AclRule, RuleCounter};
 use crate::index::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
 use crate::lpm::Lpm;
 use crate::nat::{Masquerade, MasqueradeRules, PortForward, PortForwardKey, StaticNat};
@@ -89,6 +89,8 @@ pub enum TableOperation {
         acl: AclIndex,
         name: Arc<str>,
         default: AclDefault,
+        /// Where its default counts.
+        counter: RuleCounter,
     },
     /// Removes an ACL with all its rules.
     RemoveAcl { acl: AclIndex },
@@ -97,6 +99,8 @@ pub enum TableOperation {
         acl: AclIndex,
         sequence: u32,
         rule: Arc<AclRule>,
+        /// Where it counts.
+        counter: RuleCounter,
     },
     /// Removes a rule of an ACL.
     RemoveAclRule { acl: AclIndex, sequence: u32 },
@@ -280,8 +284,15 @@ impl Tables {
                 self.nat.static_by_external.remove(&external);
                 self.nat.static_by_internal.remove(&internal);
             }
-            Op::SetAcl { acl, name, default } => {
-                slot(&mut self.acls, acl.position()).set(Arc::clone(name), *default);
+            Op::SetAcl {
+                acl,
+                name,
+                default,
+                counter,
+            } => {
+                let acl = slot(&mut self.acls, acl.position());
+                acl.set(Arc::clone(name), *default);
+                acl.set_counter(None, *counter);
             }
             Op::RemoveAcl { acl } => {
                 *slot(&mut self.acls, acl.position()) = Acl::default();
@@ -295,7 +306,12 @@ impl Tables {
                 acl,
                 sequence,
                 rule,
-            } => slot(&mut self.acls, acl.position()).set_rule(*sequence, Arc::clone(rule)),
+                counter,
+            } => {
+                let acl = slot(&mut self.acls, acl.position());
+                acl.set_rule(*sequence, Arc::clone(rule));
+                acl.set_counter(Some(*sequence), *counter);
+            }
             Op::RemoveAclRule { acl, sequence } => {
                 if let Some(acl) = self.acls.get_mut(acl.position()) {
                     acl.remove_rule(*sequence);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use rewire_packet::ethernet::MacAddress;
 
 use super::*;
-use crate::acl::{AclAction, AclDecision, AclDefault, AclRule, AclScope};
+use crate::acl::{AclAction, AclDecision, AclDefault, AclRule, AclScope, RuleCounter};
 use crate::nat::{Masquerade, PortForward, StaticNat};
 use crate::route::Route;
 use crate::tables::{Interface, Tables};
@@ -181,12 +181,14 @@ pub(crate) fn operation() -> impl Strategy<Value = TableOperation> {
             } else {
                 AclDefault::Deny
             },
+            counter: RuleCounter::NONE,
         }),
         acl().prop_map(|acl| Op::RemoveAcl { acl }),
         (acl(), 0u32..3, any::<bool>()).prop_map(|(acl, sequence, log)| Op::SetAclRule {
             acl,
             sequence,
             rule: Arc::new(acl_rule(log)),
+            counter: RuleCounter::NONE,
         }),
         (acl(), 0u32..3).prop_map(|(acl, sequence)| Op::RemoveAclRule { acl, sequence }),
     ];
