@@ -92,6 +92,7 @@ impl State {
     }
 
     /// The state after a segment. Where the segment is refused, nothing has changed.
+    #[inline]
     pub(crate) fn step(
         self,
         fins: &mut Fins,

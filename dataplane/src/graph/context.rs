@@ -142,6 +142,9 @@ impl<P: BufferPool> Graph<P> {
                     .add(frame.buffer.bytes().len() as u64);
             }
         }
+        // Time passes first: whoever is late finds no connection.
+        let expired = self.ipv4.expire(now) + self.ipv6.expire(now);
+        counters.connections_expired.add(expired as u64);
         // Packets whose neighbor is known by now walk again, ahead of the new ones.
         self.ipv4
             .release(&cx, &mut self.pool, &mut self.reentered, sinks);
@@ -166,8 +169,6 @@ impl<P: BufferPool> Graph<P> {
         self.ipv4.forward(&cx, &mut self.pool, &mut limits, sinks);
         self.ipv6.forward(&cx, &mut self.pool, &mut limits, sinks);
 
-        let expired = self.ipv4.expire(now) + self.ipv6.expire(now);
-        counters.connections_expired.add(expired as u64);
         let connections = (&self.ipv4.connections, &self.ipv6.connections);
         let number = connections.0.len() + connections.1.len();
         counters.connections.set(number as u64);

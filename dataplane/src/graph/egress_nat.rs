@@ -4,7 +4,8 @@
 //! *Uses* the connection, the egress interface. *Sets* the packet's bytes. *Next*: `ethernet_output`.
 
 use rewire_conntrack::{
-    Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, Internal, NewFlow, Rewrite,
+    Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, Internal, Mapping, NewFlow,
+    Rewrite,
 };
 use rewire_packet::nat::{self, Quoted};
 use rewire_packet::{Ip, Transport};
@@ -115,9 +116,7 @@ fn begin<B: PacketBuffer, A: Family>(
     let id = connections
         .insert(flow, &segment, bytes, cx.now)
         .map_err(|error| {
-            if let Some(mapping) = mapping {
-                connections.release_mapping_if_unused(mapping);
-            }
+            connections.release_unused_mapping();
             match error {
                 InsertError::TableFull => DropReason::ConnectionTableFull,
                 InsertError::Clash => DropReason::ConnectionClash,
@@ -129,7 +128,7 @@ fn begin<B: PacketBuffer, A: Family>(
     Ok(())
 }
 
-type Source<A> = ((A, u16), Option<rewire_conntrack::MappingId>);
+type Source<A> = ((A, u16), Option<Mapping<A>>);
 
 fn translate_source<B, A: Family>(
     cx: &Context<'_>,
@@ -161,7 +160,7 @@ fn translate_source<B, A: Family>(
             let mapping = connections
                 .acquire_mapping(internal, external_vpc, rule.ranges(), taken)
                 .map_err(|Exhausted { .. }| DropReason::NatPortsExhausted)?;
-            Ok(((mapping.address, mapping.port), Some(mapping.id)))
+            Ok(((mapping.address, mapping.port), Some(mapping)))
         }
     }
 }
