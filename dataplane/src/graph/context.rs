@@ -9,6 +9,7 @@ use rewire_tables::{InterfaceIndex, Tables, VpcIndex};
 
 use super::acl_log::{AclLogEntry, AclLogger};
 use super::ethernet_input::Outlets;
+use super::fast_path::Order;
 use super::icmp_error::RateLimit;
 use super::packet::Origin;
 use super::pipeline::{Limits, Pipeline};
@@ -79,6 +80,8 @@ pub struct Graph<P: BufferPool> {
     ipv6: Pipeline<P::Buffer, Ipv6Addr>,
     arp: Vec<Received<P::Buffer>>,
     reentered: Vec<Received<P::Buffer>>,
+    /// What the fast path leaves to the other nodes.
+    left: Vec<Received<P::Buffer>>,
     icmp_limit: RateLimit,
     acl_logger: AclLogger,
 }
@@ -92,6 +95,7 @@ impl<P: BufferPool> Graph<P> {
             ipv6: Pipeline::new(config.burst, config.connections),
             arp: Vec::with_capacity(config.burst),
             reentered: Vec::with_capacity(config.burst),
+            left: Vec::with_capacity(config.burst),
             icmp_limit: RateLimit::new(config.icmp_errors_per_second),
             acl_logger: AclLogger::new(config.acl_logs_per_second),
         }
@@ -150,6 +154,19 @@ impl<P: BufferPool> Graph<P> {
             .release(&cx, &mut self.pool, &mut self.reentered, sinks);
         self.ipv6
             .release(&cx, &mut self.pool, &mut self.reentered, sinks);
+        let mut order = Order::default();
+        for frame in &self.reentered {
+            order.goes_the_long_way::<Ipv4Addr>(frame.buffer.bytes());
+            order.goes_the_long_way::<Ipv6Addr>(frame.buffer.bytes());
+        }
+        let ipv4 = &mut self.ipv4;
+        let (connections, left) = (&mut ipv4.connections, &mut self.left);
+        ipv4.fast_path
+            .run(&cx, received, left, &mut order, connections, sinks);
+        let ipv6 = &mut self.ipv6;
+        let connections = &mut ipv6.connections;
+        ipv6.fast_path
+            .run(&cx, received, left, &mut order, connections, sinks);
         for frames in [&mut self.reentered, received] {
             let outlets = Outlets {
                 arp: &mut self.arp,

@@ -1,7 +1,7 @@
 //! The forwarding graph: one node a file, burst by burst, a copy for each worker.
 //!
 //! ```text
-//!  rx ─ ethernet_input ─┬─ arp
+//!  rx ─ fast_path ─ ethernet_input ─┬─ arp
 //!                       └─ ip_input ─┬─ ndp
 //!                                    ├─ (link-local) ── acl ── local
 //!                                    └─ ingress_nat ─ route ─ acl ─┬─ local ── (echo reply) ─┐
@@ -10,7 +10,7 @@
 //!        every node that refuses a packet ─ icmp_error ─ route …            (a packet of the gateway's own)
 //! ```
 //!
-//! From `ip_input` on there is one `pipeline` for IPv4 and one for IPv6, over the same nodes, each generic over the
+//! `fast_path` forwards the plain packets of established connections by itself, to tx. From `ip_input` on there is one `pipeline` for IPv4 and one for IPv6, over the same nodes, each generic over the
 //! `Family`. `arp` is IPv4's alone, `ndp` IPv6's.
 //!
 //! Nodes up to `mtu` only *decide*: they write into the packet's metadata, and the packet's bytes stay as the sender
@@ -28,6 +28,7 @@ mod egress_nat;
 mod ethernet_input;
 mod ethernet_output;
 mod family;
+mod fast_path;
 mod fragment;
 mod heard;
 mod hop_limit;
@@ -56,6 +57,7 @@ pub use packet::Origin;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)]
 pub enum Node {
+    FastPath,
     EthernetInput,
     Arp,
     IpInput,
@@ -76,6 +78,7 @@ pub enum Node {
 impl Node {
     /// Every node.
     pub const ALL: &'static [Node] = &[
+        Node::FastPath,
         Node::EthernetInput,
         Node::Arp,
         Node::IpInput,
@@ -96,6 +99,7 @@ impl Node {
     /// The name in metrics and in `rewire status`.
     pub const fn name(self) -> &'static str {
         match self {
+            Node::FastPath => "fast_path",
             Node::EthernetInput => "ethernet_input",
             Node::Arp => "arp",
             Node::IpInput => "ip_input",

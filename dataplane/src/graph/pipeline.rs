@@ -6,6 +6,7 @@ use super::acl_log::AclLogger;
 use super::burst::Burst;
 use super::context::{Context, Received, Sinks, drop_frame};
 use super::family::Family;
+use super::fast_path::FastPath;
 use super::fragment::{self, LaterFragments};
 use super::icmp_error::RateLimit;
 use super::packet::Fate;
@@ -32,6 +33,7 @@ pub(super) struct Pipeline<B, A: Family> {
     pub burst: Burst<B, A>,
     pub connections: Connections<A>,
     pub resolver: Resolver<B, A>,
+    pub fast_path: FastPath<A>,
     acl_questions: acl::Questions<A>,
     fragments: LaterFragments<B>,
 }
@@ -42,6 +44,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
             burst: Burst::with_capacity(burst),
             connections: Connections::new(connections),
             resolver: Resolver::default(),
+            fast_path: FastPath::new(),
             acl_questions: acl::Questions::with_capacity(2 * burst),
             fragments: LaterFragments::with_capacity(2 * burst),
         }
