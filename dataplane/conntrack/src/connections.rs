@@ -9,7 +9,7 @@ use foldhash::fast::FixedState;
 use rewire_tables::{Address, VpcIndex};
 
 use crate::error::{Exhausted, InsertError, Invalid};
-use crate::flow::{Admission, Flow, FlowId, NewFlow};
+use crate::flow::{Admission, Flow, FlowId, NewFlow, Passage};
 use crate::index::Index;
 use crate::key::{Direction, FlowKey};
 use crate::mappings::{Internal, Mapping, Mappings};
@@ -174,6 +174,41 @@ impl<A: Address> Connections<A> {
             self.records.used(slot).key(direction) == key
         };
         self.index.find(hash.0, is_it).map(slot_and_direction)
+    }
+
+    /// How a packet of an established connection passes, if the policy of `generation` has let its connection in as a whole:
+    /// all that forwarding it needs to know of it.
+    #[inline]
+    pub fn passage(
+        &self,
+        hash: KeyHash,
+        key: &FlowKey<A>,
+        generation: u64,
+        now: Instant,
+    ) -> Option<Passage<A>> {
+        let (slot, direction) = self.find(hash, key)?;
+        let record = self.records.used(slot);
+        let passes = (record.policy_generation == generation as u32)
+            & record.has(flag::WHOLE)
+            & !record.expires.is_over(now);
+        if !passes {
+            return None;
+        }
+        let (answered, vpc) = match direction {
+            Direction::Original => (&record.reply, record.route_vpc),
+            Direction::Reply => (&record.original, record.original.vpc),
+        };
+        Some(Passage {
+            flow: FlowId(Id {
+                slot,
+                reuse: record.reuse,
+            }),
+            direction,
+            source: (answered.destination, answered.destination_port),
+            destination: (answered.source, answered.source_port),
+            vpc,
+            is_routed_elsewhere: record.route_vpc != record.original.vpc,
+        })
     }
 
     /// A flow, if it is there still; its time may be up.

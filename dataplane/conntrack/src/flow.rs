@@ -90,6 +90,23 @@ pub struct Flow<A> {
     pub(crate) traffic: [Traffic; 2],
 }
 
+/// Where a packet of an established connection goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passage<A> {
+    /// Its connection.
+    pub flow: FlowId,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// Its source, once it is translated: an address, and a port in host order.
+    pub source: (A, u16),
+    /// Its destination, once it is translated.
+    pub destination: (A, u16),
+    /// The VPC that it is routed in.
+    pub vpc: VpcIndex,
+    /// Whether the connection is not routed in the VPC that it came from.
+    pub is_routed_elsewhere: bool,
+}
+
 /// What becomes of a packet's addresses and ports. Ports in host order; of an ICMP query, either port is the identifier,
 /// and where both are given, they are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

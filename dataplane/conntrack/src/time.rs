@@ -39,8 +39,8 @@ impl Deadline {
     #[inline]
     pub(crate) fn after(now: Instant, timeout: Duration) -> Self {
         let timeout = timeout.min(LONGEST_TIMEOUT).as_nanos() as u64;
-        let nanoseconds = u128::from(now.0) + u128::from(timeout);
-        Deadline(nanoseconds.div_ceil(1 << DEADLINE_BITS) as u32)
+        let end = now.0.saturating_add(timeout);
+        Deadline(end.div_ceil(1 << DEADLINE_BITS) as u32)
     }
 
     /// What has passed already.

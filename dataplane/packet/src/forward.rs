@@ -27,23 +27,18 @@ pub struct Plain<A> {
     /// The destination port.
     pub destination_port: u16,
     /// Bytes of the packet, from its IP header on. What lies behind them is Ethernet's padding.
-    pub packet_len: usize,
-    /// What TCP says; nothing of UDP.
-    pub tcp: Option<PlainTcp>,
-}
-
-/// What the TCP header of a plain packet says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PlainTcp {
-    /// The control bits.
+    pub packet_len: u32,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Of TCP, the control bits; like all that follows, 0 for UDP.
     pub flags: u8,
-    /// The sequence number.
-    pub sequence: u32,
-    /// The acknowledgment number.
-    pub acknowledgment: u32,
-    /// The window, not scaled.
+    /// Of TCP, the window, not scaled.
     pub window: u16,
-    /// Bytes of data.
+    /// Of TCP, the sequence number.
+    pub sequence: u32,
+    /// Of TCP, the acknowledgment number.
+    pub acknowledgment: u32,
+    /// Of TCP, bytes of data.
     pub payload_len: u32,
 }
 
@@ -76,43 +71,37 @@ impl<A: IpAddress> Plain<A> {
             }
         };
         let upper = bytes.get(header_len..packet_len)?;
-        let tcp = match Protocol(protocol) {
-            Protocol::UDP if upper.len() >= 8 && usize::from(u16_at(upper, 4)) == upper.len() => {
-                None
-            }
-            Protocol::TCP if upper.len() >= 20 => {
-                let header_len = usize::from(u8_at(upper, 12) >> 4) * 4;
-                if header_len < 20 || header_len > upper.len() {
-                    return None;
-                }
-                Some(PlainTcp {
-                    flags: u8_at(upper, 13),
-                    sequence: u32_at(upper, 4),
-                    acknowledgment: u32_at(upper, 8),
-                    window: u16_at(upper, 14),
-                    payload_len: (upper.len() - header_len) as u32,
-                })
-            }
-            _ => return None,
-        };
         let at = A::Version::SOURCE_OFFSET;
-        Some(Plain {
+        let mut plain = Plain {
             source: A::read(bytes, at)?,
             destination: A::read(bytes, at + A::LEN)?,
             source_port: u16_at(upper, 0),
             destination_port: u16_at(upper, 2),
-            packet_len,
-            tcp,
-        })
-    }
-
-    /// The protocol.
-    #[inline]
-    pub fn protocol(&self) -> Protocol {
-        match self.tcp {
-            Some(_) => Protocol::TCP,
-            None => Protocol::UDP,
+            packet_len: packet_len as u32,
+            protocol: Protocol(protocol),
+            flags: 0,
+            window: 0,
+            sequence: 0,
+            acknowledgment: 0,
+            payload_len: 0,
+        };
+        match plain.protocol {
+            Protocol::UDP if upper.len() >= 8 && usize::from(u16_at(upper, 4)) == upper.len() => {}
+            Protocol::TCP => {
+                let tcp: &[u8; 20] = upper.first_chunk()?;
+                let header_len = usize::from(tcp[12] >> 4) * 4;
+                if header_len < 20 || header_len > upper.len() {
+                    return None;
+                }
+                plain.flags = tcp[13];
+                plain.sequence = u32_at(tcp, 4);
+                plain.acknowledgment = u32_at(tcp, 8);
+                plain.window = u16_at(tcp, 14);
+                plain.payload_len = (upper.len() - header_len) as u32;
+            }
+            _ => return None,
         }
+        Some(plain)
     }
 
     /// Writes new ends into the packet that this was read from, takes its hop limit down, and keeps its checksums up. The
@@ -136,19 +125,20 @@ impl<A: IpAddress> Plain<A> {
             put_at(bytes, header_len, source.1.to_be_bytes());
             put_at(bytes, header_len + 2, destination.1.to_be_bytes());
             let checksum = header_len
-                + match self.tcp {
-                    Some(_) => TCP_CHECKSUM,
-                    None => UDP_CHECKSUM,
+                + if self.protocol == Protocol::TCP {
+                    TCP_CHECKSUM
+                } else {
+                    UDP_CHECKSUM
                 };
             let old = u16_at(bytes, checksum);
             let new = addresses
                 .u16(self.source_port, source.1)
                 .u16(self.destination_port, destination.1)
                 .apply(old);
-            let new = match self.tcp {
-                Some(_) => new,
-                None if old == 0 => 0,
-                None => never_absent(new),
+            let new = match self.protocol {
+                Protocol::TCP => new,
+                _ if old == 0 => 0,
+                _ => never_absent(new),
             };
             put_at(bytes, checksum, new.to_be_bytes());
         }

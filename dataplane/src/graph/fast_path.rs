@@ -12,13 +12,13 @@
 //! *Uses* the frame and its interface. *Next*: the egress interface's port, or `ethernet_input`.
 
 use arrayvec::ArrayVec;
-use rewire_conntrack::{Connections, Direction, Flow, FlowId, FlowKey, KeyHash, Segment, TcpSegment};
+use rewire_conntrack::{Connections, FlowKey, KeyHash, Passage, Segment, TcpSegment};
 use rewire_packet::ethernet::{self, EthernetView};
 use rewire_packet::forward::Plain;
 use rewire_packet::tcp::TcpFlags;
-use rewire_packet::{Ip, MacAddress};
+use rewire_packet::{Ip, MacAddress, Protocol};
 use rewire_tables::memory::prefetch;
-use rewire_tables::{Interface, InterfaceIndex, Route, VpcIndex};
+use rewire_tables::{AclIndex, InterfaceIndex, NextHops, Route, VpcIndex};
 
 use super::Node;
 use super::burst::layer3_mut;
@@ -32,14 +32,37 @@ use crate::buffer::PacketBuffer;
 const BATCH: usize = 64;
 
 /// The fast path of one family, with what it remembers from burst to burst.
-pub(super) struct FastPath<A> {
+pub(super) struct FastPath<A: Family> {
     neighbors: RecentNeighbors<A>,
+    packets: ArrayVec<Packet<A>, BATCH>,
+}
+
+/// A packet that may be plain.
+struct Packet<A> {
+    /// Its place in the batch.
+    frame: u8,
+    vpc: VpcIndex,
+    plain: Plain<A>,
+}
+
+impl<A: Copy> Packet<A> {
+    fn key(&self) -> FlowKey<A> {
+        FlowKey {
+            vpc: self.vpc,
+            protocol: self.plain.protocol.0,
+            source: self.plain.source,
+            destination: self.plain.destination,
+            source_port: self.plain.source_port,
+            destination_port: self.plain.destination_port,
+        }
+    }
 }
 
 impl<A: Family> FastPath<A> {
     pub(super) fn new() -> Self {
         FastPath {
             neighbors: RecentNeighbors::new(),
+            packets: ArrayVec::new(),
         }
     }
 
@@ -53,17 +76,34 @@ impl<A: Family> FastPath<A> {
         connections: &mut Connections<A>,
         sinks: &mut dyn Sinks<B>,
     ) {
+        if connections.is_empty() {
+            frames
+                .iter()
+                .for_each(|frame| order.goes_the_long_way::<A>(frame.buffer.bytes()));
+            return;
+        }
         let mut forwarded = 0;
         while !frames.is_empty() {
             let number = frames.len().min(BATCH);
-            let mut plans = plan(cx, &frames[..number], connections);
-            look_up_routes(cx, &mut plans);
-            let mut plans = plans.into_iter().peekable();
+            self.read(cx, &frames[..number]);
+            let passages = self.passages(cx, connections);
+            let routes = look_up_routes(cx, &passages);
+            let mut next = 0;
             for (index, mut frame) in frames.drain(..number).enumerate() {
-                let plan = plans.next_if(|plan| usize::from(plan.frame) == index);
-                let sent = plan
-                    .filter(|plan| !order.is_behind(&plan.packet))
-                    .and_then(|plan| self.forward(cx, &plan, &mut frame.buffer, connections));
+                let mut sent = None;
+                if let Some(packet) = self.packets.get(next)
+                    && usize::from(packet.frame) == index
+                {
+                    if let (Some(passage), Some(Route::Forward(hops))) =
+                        (&passages[next], routes[next])
+                        && !order.is_behind(&packet.plain)
+                    {
+                        let neighbors = &mut self.neighbors;
+                        let buffer = &mut frame.buffer;
+                        sent = forward(cx, packet, passage, hops, neighbors, buffer, connections);
+                    }
+                    next += 1;
+                }
                 match sent {
                     Some(egress) => {
                         forwarded += 1;
@@ -80,131 +120,56 @@ impl<A: Family> FastPath<A> {
         std::mem::swap(frames, left);
     }
 
-    /// Forwards one packet, if nothing stands in its way: by this interface.
-    #[inline]
-    fn forward<B: PacketBuffer>(
-        &mut self,
+    /// Reads the headers of a batch.
+    fn read<B: PacketBuffer>(&mut self, cx: &Context<'_>, frames: &[Received<B>]) {
+        for frame in frames {
+            if let Some(first) = frame.buffer.bytes().first() {
+                prefetch(first);
+            }
+        }
+        self.packets.clear();
+        for (index, frame) in (0..).zip(frames) {
+            if let Some((vpc, plain)) = read(cx, frame) {
+                self.packets.push(Packet {
+                    frame: index,
+                    vpc,
+                    plain,
+                });
+            }
+        }
+    }
+
+    /// Finds the connections of the packets.
+    fn passages(
+        &self,
         cx: &Context<'_>,
-        plan: &Plan<'_, A>,
-        buffer: &mut B,
-        connections: &mut Connections<A>,
-    ) -> Option<InterfaceIndex> {
-        let Plan {
-            packet,
-            way: Some(way),
-            route: Some(Route::Forward(hops)),
-            ..
-        } = plan
-        else {
-            return None;
-        };
-        let hop = hops.select(|| nat_policy::flow_hash(&plan.key));
-        let egress = hop.interface();
-        let interface = cx.tables.interface(egress)?;
-        if packet.packet_len > usize::from(interface.mtu)
-            || interface.acl_out.is_some_and(|acl| cx.tables.acl(acl).has_packet_rules())
-        {
-            return None;
+        connections: &Connections<A>,
+    ) -> ArrayVec<Option<Passage<A>>, BATCH> {
+        let mut hashes = [KeyHash::default(); BATCH];
+        for (packet, hash) in self.packets.iter().zip(&mut hashes) {
+            *hash = connections.hash(&packet.key());
+            connections.prefetch_index(*hash);
         }
-        let next_hop = match hop.via() {
-            Some(via) => A::from_ip(via)?,
-            None => way.destination.0,
-        };
-        let mac = self.neighbors.find(cx, egress, next_hop)?;
-        let segment = match packet.tcp {
-            None => Segment::Udp,
-            Some(tcp) => Segment::Tcp(TcpSegment {
-                flags: TcpFlags(tcp.flags),
-                sequence: tcp.sequence,
-                acknowledgment: tcp.acknowledgment,
-                window: tcp.window,
-                payload_length: tcp.payload_len,
-            }),
-        };
-        connections
-            .update(way.flow, way.direction, &segment, packet.packet_len as u32, cx.now)
-            .ok()?;
-        buffer.truncate(ethernet::HEADER_LEN + packet.packet_len);
-        if let Ok(mut ethernet) = EthernetView::new_checked(buffer.bytes_mut()) {
-            ethernet.set_source(interface.mac);
-            ethernet.set_destination(mac);
+        for (_, hash) in self.packets.iter().zip(&hashes) {
+            connections.prefetch_flow(*hash);
         }
-        packet.forward(layer3_mut(buffer), way.source, way.destination);
-        Some(egress)
-    }
-}
-
-/// Where a packet of an established connection goes.
-struct TheWay<A> {
-    flow: FlowId,
-    direction: Direction,
-    /// Its ends, once it is translated.
-    source: (A, u16),
-    destination: (A, u16),
-    /// The VPC that it is routed in.
-    vpc: VpcIndex,
-}
-
-/// One packet that may be plain.
-struct Plan<'a, A: Family> {
-    /// Its place in the batch.
-    frame: u16,
-    packet: Plain<A>,
-    key: FlowKey<A>,
-    hash: KeyHash,
-    way: Option<TheWay<A>>,
-    route: Option<&'a Route>,
-}
-
-/// Reads the headers of a batch, and finds the connections.
-fn plan<'a, B: PacketBuffer, A: Family>(
-    cx: &Context<'a>,
-    frames: &[Received<B>],
-    connections: &Connections<A>,
-) -> ArrayVec<Plan<'a, A>, BATCH> {
-    let mut plans = ArrayVec::new();
-    if connections.is_empty() {
-        return plans;
-    }
-    for frame in frames {
-        if let Some(first) = frame.buffer.bytes().first() {
-            prefetch(first);
-        }
-    }
-    for (index, frame) in (0..).zip(frames) {
-        let Some((packet, key)) = read(cx, frame) else {
-            continue;
-        };
-        let hash = connections.hash(&key);
-        connections.prefetch_index(hash);
-        plans.push(Plan {
-            frame: index,
-            packet,
-            key,
-            hash,
-            way: None,
-            route: None,
+        let generation = cx.tables.policy_generation();
+        let has_acls = cx.tables.has_acls();
+        let passages = self.packets.iter().zip(hashes).map(|(packet, hash)| {
+            let passage = connections.passage(hash, &packet.key(), generation, cx.now);
+            // What crosses a peering may meet an ACL there.
+            passage.filter(|passage| !(passage.is_routed_elsewhere && has_acls))
         });
+        passages.collect()
     }
-    for plan in &plans {
-        connections.prefetch_flow(plan.hash);
-    }
-    for plan in &mut plans {
-        let found = connections.lookup_hashed(plan.hash, &plan.key, cx.now);
-        plan.way = found.and_then(|(id, direction)| {
-            let flow = connections.flow(id)?;
-            way(cx, id, &flow, direction)
-        });
-    }
-    plans
 }
 
-/// A packet, if it is plain and for the gateway to forward, and the key of its connection.
-#[inline]
+/// A packet, if it is plain and for the gateway to forward, and the VPC that it comes from.
+#[inline(always)]
 fn read<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     frame: &Received<B>,
-) -> Option<(Plain<A>, FlowKey<A>)> {
+) -> Option<(VpcIndex, Plain<A>)> {
     let Origin::Received(index) = frame.origin else {
         return None;
     };
@@ -214,95 +179,114 @@ fn read<B: PacketBuffer, A: Family>(
     if ethernet.ether_type() != A::Version::ETHER_TYPE
         || ethernet.destination() != interface.mac
         || bytes.len() > ethernet::HEADER_LEN + usize::from(interface.mtu)
-        || has_packet_rules(cx, interface)
+        || has_packet_rules(cx, interface.acl_in)
     {
         return None;
     }
     let packet = Plain::<A>::read(bytes.get(ethernet::HEADER_LEN..)?)?;
     // A SYN may begin another connection in place of this one.
-    if packet
-        .tcp
-        .is_some_and(|tcp| TcpFlags(tcp.flags).contains(TcpFlags::SYN))
-    {
-        return None;
-    }
-    let key = FlowKey {
-        vpc: interface.vpc,
-        protocol: packet.protocol().0,
-        source: packet.source,
-        destination: packet.destination,
-        source_port: packet.source_port,
-        destination_port: packet.destination_port,
-    };
-    Some((packet, key))
+    let is_syn = TcpFlags(packet.flags).contains(TcpFlags::SYN);
+    (!is_syn).then_some((interface.vpc, packet))
 }
 
-/// Whether every packet that comes in here is looked at by an ACL.
-fn has_packet_rules(cx: &Context<'_>, interface: &Interface) -> bool {
-    interface
-        .acl_in
-        .is_some_and(|acl| cx.tables.acl(acl).has_packet_rules())
-}
-
-/// Where a flow's packets go, if the policy of this generation has let it in as a whole.
-#[inline]
-fn way<A: Family>(
-    cx: &Context<'_>,
-    id: FlowId,
-    flow: &Flow<A>,
-    direction: Direction,
-) -> Option<TheWay<A>> {
-    let (answered, vpc) = match direction {
-        Direction::Original => (&flow.reply, flow.route_vpc),
-        Direction::Reply => (&flow.original, flow.original.vpc),
-    };
-    // What crosses a peering may meet an ACL there.
-    let crosses = flow.route_vpc != flow.original.vpc && cx.tables.has_acls();
-    if !flow.is_resolved_under(cx.tables.policy_generation()) || !flow.admission.whole || crosses {
-        return None;
-    }
-    Some(TheWay {
-        flow: id,
-        direction,
-        source: (answered.destination, answered.destination_port),
-        destination: (answered.source, answered.source_port),
-        vpc,
-    })
+/// Whether every packet is looked at by an ACL.
+fn has_packet_rules(cx: &Context<'_>, acl: Option<AclIndex>) -> bool {
+    acl.is_some_and(|acl| cx.tables.acl(acl).has_packet_rules())
 }
 
 /// Looks up where the packets go, those of one VPC together.
-fn look_up_routes<'a, A: Family>(cx: &Context<'a>, plans: &mut ArrayVec<Plan<'a, A>, BATCH>) {
-    let mut waiting: ArrayVec<u8, BATCH> = (0..)
-        .zip(plans.iter())
-        .filter(|(_, plan)| plan.way.is_some())
-        .map(|(index, _)| index)
-        .collect();
-    let vpc = |plan: &Plan<'_, A>| plan.way.as_ref().map(|way| way.vpc);
-    while let Some(&first) = waiting.first() {
-        let Some(common) = vpc(&plans[usize::from(first)]) else {
-            return;
+fn look_up_routes<'a, A: Family>(
+    cx: &Context<'a>,
+    passages: &[Option<Passage<A>>],
+) -> [Option<&'a Route>; BATCH] {
+    let mut routes = [None; BATCH];
+    let mut waiting = passages.iter().enumerate().fold(0_u64, |waiting, (index, passage)| {
+        waiting | u64::from(passage.is_some()) << index
+    });
+    while waiting != 0 {
+        let first = &passages[waiting.trailing_zeros() as usize];
+        let Some(vpc) = first.as_ref().map(|passage| passage.vpc) else {
+            break;
         };
-        let mut group: ArrayVec<u8, BATCH> = ArrayVec::new();
-        let mut destinations: ArrayVec<A::Key, BATCH> = ArrayVec::new();
-        waiting.retain(|index| {
-            let Some(way) = &plans[usize::from(*index)].way else {
-                return false;
-            };
-            let is_same = way.vpc == common;
-            if is_same {
-                group.push(*index);
-                destinations.push(way.destination.0.key());
+        let mut destinations = [A::Key::default(); BATCH];
+        let mut group = [0_u8; BATCH];
+        let mut number = 0;
+        let mut left = waiting;
+        while left != 0 {
+            let index = left.trailing_zeros();
+            left &= left - 1;
+            if let Some(passage) = &passages[index as usize]
+                && passage.vpc == vpc
+            {
+                group[number] = index as u8;
+                destinations[number] = passage.destination.0.key();
+                number += 1;
+                waiting &= !(1 << index);
             }
-            !is_same
-        });
-        let mut routes = [None; BATCH];
+        }
+        let mut found = [None; BATCH];
         cx.tables
-            .vpc(common)
-            .route_batch::<A>(&destinations, &mut routes[..group.len()]);
-        for (index, route) in group.into_iter().zip(routes) {
-            plans[usize::from(index)].route = route;
+            .vpc(vpc)
+            .route_batch::<A>(&destinations[..number], &mut found[..number]);
+        for (index, route) in group[..number].iter().zip(found) {
+            routes[usize::from(*index)] = route;
         }
     }
+    routes
+}
+
+/// Forwards one packet, if nothing stands in its way: by this interface.
+#[inline]
+fn forward<B: PacketBuffer, A: Family>(
+    cx: &Context<'_>,
+    Packet { plain, .. }: &Packet<A>,
+    passage: &Passage<A>,
+    hops: &NextHops,
+    neighbors: &mut RecentNeighbors<A>,
+    buffer: &mut B,
+    connections: &mut Connections<A>,
+) -> Option<InterfaceIndex> {
+    let flow_hash = || {
+        nat_policy::flow_hash(&FlowKey {
+            vpc: passage.vpc,
+            protocol: plain.protocol.0,
+            source: plain.source,
+            destination: plain.destination,
+            source_port: plain.source_port,
+            destination_port: plain.destination_port,
+        })
+    };
+    let hop = hops.select(flow_hash);
+    let egress = hop.interface();
+    let interface = cx.tables.interface(egress)?;
+    if plain.packet_len > u32::from(interface.mtu) || has_packet_rules(cx, interface.acl_out) {
+        return None;
+    }
+    let next_hop = match hop.via() {
+        Some(via) => A::from_ip(via)?,
+        None => passage.destination.0,
+    };
+    let mac = neighbors.find(cx, egress, next_hop)?;
+    let segment = match plain.protocol {
+        Protocol::TCP => Segment::Tcp(TcpSegment {
+            flags: TcpFlags(plain.flags),
+            sequence: plain.sequence,
+            acknowledgment: plain.acknowledgment,
+            window: plain.window,
+            payload_length: plain.payload_len,
+        }),
+        _ => Segment::Udp,
+    };
+    connections
+        .update(passage.flow, passage.direction, &segment, plain.packet_len, cx.now)
+        .ok()?;
+    buffer.truncate(ethernet::HEADER_LEN + plain.packet_len as usize);
+    if let Ok(mut ethernet) = EthernetView::new_checked(buffer.bytes_mut()) {
+        ethernet.set_source(interface.mac);
+        ethernet.set_destination(mac);
+    }
+    plain.forward(layer3_mut(buffer), passage.source, passage.destination);
+    Some(egress)
 }
 
 /// Which pairs of addresses have packets of this burst on the long way, so that later ones follow them. A pair may be taken
