@@ -96,7 +96,9 @@ impl Random {
 }
 
 fn established(connections: u32, peer: Option<f64>) -> Result<Report, Failure> {
-    println!("data: {connections} connections, {ROUTES} routes, frames of 60 bytes in random order of connections");
+    println!(
+        "data: {connections} connections, {ROUTES} routes, frames of 60 bytes in random order of connections"
+    );
     let mut worker = Worker::new(&document(), connections as usize, "blue0")?;
     let frames = Frames::new();
     let mut number = 0;
@@ -149,7 +151,9 @@ pub(crate) fn established_10m() -> Result<Report, Failure> {
 /// Each packet begins a connection, while as many end: their time is up. About a million live at any time.
 pub(crate) fn new() -> Result<Report, Failure> {
     const LIVE: u64 = 1_000_000;
-    println!("data: {LIVE} live connections, each packet begins one and one ends; {ROUTES} routes, frames of 60 bytes");
+    println!(
+        "data: {LIVE} live connections, each packet begins one and one ends; {ROUTES} routes, frames of 60 bytes"
+    );
     let mut worker = Worker::new(&document(), 2 * LIVE as usize, "blue0")?;
     let frames = Frames::new();
     // Two minutes are the time-out of a datagram that nobody answers.
@@ -217,7 +221,10 @@ pub(crate) fn memory() -> Result<Report, Failure> {
             ours: (full - empty) / live,
             peer: None,
         }],
-        more: vec![("reserved", worker.graph.connections4().memory() as f64 / live)],
+        more: vec![(
+            "reserved",
+            worker.graph.connections4().memory() as f64 / live,
+        )],
     })
 }
 

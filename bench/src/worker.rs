@@ -106,6 +106,7 @@ impl Worker {
             burst: BURST,
             icmp_errors_per_second: 1000,
             acl_logs_per_second: 100,
+            fast_path: true,
         };
         let frame = || Frame {
             bytes: Box::new([0; 128]),

@@ -522,8 +522,7 @@ impl<A: Address> Connections<A> {
             }
             let record = self.records.used(slot);
             if !record.expires.is_over(now) {
-                self.sweep
-                    .schedule(slot, tick(record.expires.instant(now)));
+                self.sweep.schedule(slot, tick(record.expires.instant(now)));
                 continue;
             }
             let hashes = [&record.original, &record.reply].map(|key| self.hash(key));

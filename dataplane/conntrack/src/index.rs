@@ -104,11 +104,7 @@ impl Index {
 
     /// The bucket and slot of it, too.
     #[inline]
-    fn place(
-        &self,
-        hash: u64,
-        is_it: &mut impl FnMut(u32) -> bool,
-    ) -> Option<(usize, usize, u32)> {
+    fn place(&self, hash: u64, is_it: &mut impl FnMut(u32) -> bool) -> Option<(usize, usize, u32)> {
         let tag = tag(hash);
         let mut number = self.home(hash);
         for _ in 0..MOST_BUCKETS {

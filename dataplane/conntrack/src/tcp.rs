@@ -81,11 +81,13 @@ impl Fins {
     /// As [`write`](Self::write) has written them.
     #[inline]
     pub(crate) fn from_words(words: &[u32; 4]) -> Self {
-        Fins([0, 1].map(|direction| match words[2] >> (8 * direction) & 0xff {
-            1 => Fin::Sent(words[direction]),
-            2 => Fin::Acknowledged,
-            _ => Fin::Unsent,
-        }))
+        Fins(
+            [0, 1].map(|direction| match words[2] >> (8 * direction) & 0xff {
+                1 => Fin::Sent(words[direction]),
+                2 => Fin::Acknowledged,
+                _ => Fin::Unsent,
+            }),
+        )
     }
 
     /// Writes them into words of an account: a sequence number for each direction, and what became of it.

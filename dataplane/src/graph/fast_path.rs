@@ -6,8 +6,9 @@
 //! Routes and neighbors are looked up like everywhere: only what the connection itself says is taken from it.
 //!
 //! Whatever is not plain goes on to `ethernet_input`, untouched: the nodes behind decide, drop and answer. This node never
-//! drops. A packet goes the long way, too, when an earlier one of the burst between the same addresses does: packets of a
-//! connection leave in the order in which they came.
+//! drops. Segments that open or end a TCP connection go there, too; and so does a packet behind an earlier one of the burst
+//! between the same addresses, or of the same connection, that does: packets of a connection leave, and change its state, in the
+//! order in which they came.
 //!
 //! *Uses* the frame and its interface. *Next*: the egress interface's port, or `ethernet_input`.
 
@@ -91,11 +92,13 @@ impl<A: Family> FastPath<A> {
             let mut next = 0;
             for (index, mut frame) in frames.drain(..number).enumerate() {
                 let mut sent = None;
+                let mut reverse = None;
                 if let Some(packet) = self.packets.get(next)
                     && usize::from(packet.frame) == index
                 {
-                    if let (Some(passage), Some(Route::Forward(hops))) =
-                        (&passages[next], routes[next])
+                    reverse = passages[next].as_ref();
+                    if let (Some(passage), Some(Route::Forward(hops))) = (reverse, routes[next])
+                        && !is_turn(&packet.plain)
                         && !order.is_behind(&packet.plain)
                     {
                         let neighbors = &mut self.neighbors;
@@ -111,6 +114,9 @@ impl<A: Family> FastPath<A> {
                     }
                     None => {
                         order.goes_the_long_way::<A>(frame.buffer.bytes());
+                        if let Some(passage) = reverse {
+                            order.follows(passage.destination.0, passage.source.0);
+                        }
                         left.push(frame);
                     }
                 }
@@ -183,10 +189,13 @@ fn read<B: PacketBuffer, A: Family>(
     {
         return None;
     }
-    let packet = Plain::<A>::read(bytes.get(ethernet::HEADER_LEN..)?)?;
-    // A SYN may begin another connection in place of this one.
-    let is_syn = TcpFlags(packet.flags).contains(TcpFlags::SYN);
-    (!is_syn).then_some((interface.vpc, packet))
+    let plain = Plain::<A>::read(bytes.get(ethernet::HEADER_LEN..)?)?;
+    Some((interface.vpc, plain))
+}
+
+/// Whether a segment opens or ends a connection: it may be another one's, in place of this.
+fn is_turn<A>(plain: &Plain<A>) -> bool {
+    plain.flags & (TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST).0 != 0
 }
 
 /// Whether every packet is looked at by an ACL.
@@ -200,9 +209,12 @@ fn look_up_routes<'a, A: Family>(
     passages: &[Option<Passage<A>>],
 ) -> [Option<&'a Route>; BATCH] {
     let mut routes = [None; BATCH];
-    let mut waiting = passages.iter().enumerate().fold(0_u64, |waiting, (index, passage)| {
-        waiting | u64::from(passage.is_some()) << index
-    });
+    let mut waiting = passages
+        .iter()
+        .enumerate()
+        .fold(0_u64, |waiting, (index, passage)| {
+            waiting | u64::from(passage.is_some()) << index
+        });
     while waiting != 0 {
         let first = &passages[waiting.trailing_zeros() as usize];
         let Some(vpc) = first.as_ref().map(|passage| passage.vpc) else {
@@ -278,7 +290,13 @@ fn forward<B: PacketBuffer, A: Family>(
         _ => Segment::Udp,
     };
     connections
-        .update(passage.flow, passage.direction, &segment, plain.packet_len, cx.now)
+        .update(
+            passage.flow,
+            passage.direction,
+            &segment,
+            plain.packet_len,
+            cx.now,
+        )
         .ok()?;
     buffer.truncate(ethernet::HEADER_LEN + plain.packet_len as usize);
     if let Ok(mut ethernet) = EthernetView::new_checked(buffer.bytes_mut()) {
@@ -306,9 +324,15 @@ impl Order {
             && let Some(source) = A::read(frame, at)
             && let Some(destination) = A::read(frame, at + A::LEN)
         {
-            let bit = pair(source, destination);
-            self.pairs[bit / 64] |= 1 << (bit % 64);
+            self.follows(source, destination);
         }
+    }
+
+    /// All that come between these addresses follow a packet that goes the long way: of a connection, those of the other
+    /// direction do, too, lest one of them change its state first.
+    fn follows<A: Family>(&mut self, source: A, destination: A) {
+        let bit = pair(source, destination);
+        self.pairs[bit / 64] |= 1 << (bit % 64);
     }
 
     fn is_behind<A: Family>(&self, packet: &Plain<A>) -> bool {
@@ -346,7 +370,12 @@ impl<A: Family> RecentNeighbors<A> {
 
     /// The MAC address of a neighbor, as [`Tables::neighbor`](rewire_tables::Tables::neighbor) says it.
     #[inline]
-    fn find(&mut self, cx: &Context<'_>, interface: InterfaceIndex, address: A) -> Option<MacAddress> {
+    fn find(
+        &mut self,
+        cx: &Context<'_>,
+        interface: InterfaceIndex,
+        address: A,
+    ) -> Option<MacAddress> {
         if self.generation != cx.tables.generation() {
             self.generation = cx.tables.generation();
             self.entries.fill(None);

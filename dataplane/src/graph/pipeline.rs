@@ -6,7 +6,7 @@ use super::acl_log::AclLogger;
 use super::burst::Burst;
 use super::context::{Context, Received, Sinks, drop_frame};
 use super::family::Family;
-use super::fast_path::FastPath;
+use super::fast_path::{FastPath, Order};
 use super::fragment::{self, LaterFragments};
 use super::icmp_error::RateLimit;
 use super::packet::Fate;
@@ -33,7 +33,7 @@ pub(super) struct Pipeline<B, A: Family> {
     pub burst: Burst<B, A>,
     pub connections: Connections<A>,
     pub resolver: Resolver<B, A>,
-    pub fast_path: FastPath<A>,
+    fast_path: FastPath<A>,
     acl_questions: acl::Questions<A>,
     fragments: LaterFragments<B>,
 }
@@ -64,6 +64,20 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         sinks: &mut dyn Sinks<B>,
     ) {
         self.resolver.release(cx, pool, out, sinks);
+    }
+
+    /// Forwards what takes the fast path; leaves the rest in `received`.
+    pub(super) fn fast_path(
+        &mut self,
+        cx: &Context<'_>,
+        received: &mut Vec<Received<B>>,
+        left: &mut Vec<Received<B>>,
+        order: &mut Order,
+        sinks: &mut dyn Sinks<B>,
+    ) {
+        let connections = &mut self.connections;
+        self.fast_path
+            .run(cx, received, left, order, connections, sinks);
     }
 
     /// Reads the headers, so that what stays on its link can be taken out.
