@@ -249,7 +249,7 @@ fn compare(steps: &[Step]) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_fast_path_sends_what_the_nodes_send(steps in prop::collection::vec(step(), 1..30)) {

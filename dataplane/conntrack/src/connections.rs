@@ -12,13 +12,13 @@ use crate::error::{Exhausted, InsertError, Invalid};
 use crate::flow::{Admission, Flow, FlowId, NewFlow, Passage};
 use crate::index::Index;
 use crate::key::{Direction, FlowKey};
-use crate::mappings::{Internal, Mapping, Mappings};
+use crate::mappings::{self, Internal, Mapping, Mappings};
 use crate::records::{Account, Id, NONE, Record, Records, flag};
 use crate::segment::Segment;
-use crate::state::{State, StateCounts};
+use crate::state::{STATES, State, StateCounts};
 use crate::sweep::{SLOTS_PER_CALL, Sweep};
 use crate::tcp::{self, Fins};
-use crate::time::{Deadline, Instant, LONGEST_TIMEOUT, Second};
+use crate::time::{Deadline, Instant, LONGEST_TIMEOUT, Second, Timeout};
 use crate::timeouts::Timeouts;
 
 /// The most connections that one [`Connections`] holds.
@@ -75,7 +75,8 @@ pub struct Connections<A> {
     sweep: Sweep,
     mappings: Mappings<A>,
     counts: StateCounts,
-    timeouts: Timeouts,
+    /// By [`State::position`].
+    timeouts: [Timeout; STATES],
     tcp_pickup: bool,
     hash: FixedState,
     /// The last moment that a change was told.
@@ -114,7 +115,7 @@ impl<A: Address> Connections<A> {
             sweep: Sweep::new(capacity),
             mappings: Mappings::new(capacity, worker, workers, &hash),
             counts: StateCounts::default(),
-            timeouts,
+            timeouts: State::ALL.map(|state| timeouts.of(state).into()),
             tcp_pickup,
             hash,
             latest: Instant(0),
@@ -294,7 +295,7 @@ impl<A: Address> Connections<A> {
             fins.write(&mut account.words);
         }
         account.count(direction, bytes);
-        let expires = Deadline::after(now, self.timeouts.of(state));
+        let expires = Deadline::after(now, self.timeouts[state.position()]);
         let is_sooner = expires.is_before(record.expires);
         record.expires = expires;
         if state != before {
@@ -340,6 +341,12 @@ impl<A: Address> Connections<A> {
     ) -> Result<Mapping<A>, Exhausted> {
         self.mappings
             .acquire(&self.records, internal, external_vpc, ranges, reserved)
+    }
+
+    /// Asks for the line that [`acquire_mapping`](Self::acquire_mapping) begins with.
+    #[inline]
+    pub fn prefetch_mapping(&self, internal: &Internal<A>, external_vpc: VpcIndex) {
+        self.mappings.prefetch(internal, external_vpc);
     }
 
     /// Ends the mapping that was acquired last, if no flow was inserted with it; for when [`insert`](Self::insert) has
@@ -400,7 +407,7 @@ impl<A: Address> Connections<A> {
             return Err(InsertError::TableFull);
         }
         let (state, fins) = State::begin(segment);
-        let expires = Deadline::after(now, self.timeouts.of(state));
+        let expires = Deadline::after(now, self.timeouts[state.position()]);
         let mut account = Account::default();
         account.count(Direction::Original, bytes);
         let ports = new.admission.ports;
@@ -527,6 +534,10 @@ impl<A: Address> Connections<A> {
             }
             let hashes = [&record.original, &record.reply].map(|key| self.hash(key));
             hashes.iter().for_each(|hash| self.prefetch_index(*hash));
+            if record.has(flag::MAPPED) {
+                self.mappings
+                    .prefetch(&mappings::internal_of(&record.original), record.reply.vpc);
+            }
             over.push((slot, hashes));
         }
         for &(slot, hashes) in &over {

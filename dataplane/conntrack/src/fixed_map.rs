@@ -60,11 +60,6 @@ impl<K: Hash + Eq, V> FixedMap<K, V> {
         Some(id)
     }
 
-    /// The entry of a key, made first where there is none. None if all room is taken.
-    pub(crate) fn find_or_insert(&mut self, key: K, value: V) -> Option<Id> {
-        self.find(&key).or_else(|| self.insert(key, value))
-    }
-
     pub(crate) fn remove(&mut self, id: Id) -> Option<(K, V)> {
         let entry = self.entries.remove(id)?;
         self.index.remove(self.hash.hash_one(&entry.key), id.slot);

@@ -12,6 +12,7 @@ use crate::index::Index;
 use crate::key::FlowKey;
 use crate::ports::{External, Ports};
 use crate::records::{Record, Records, flag};
+use crate::slab::Id as HostId;
 
 /// How many external addresses are tried for one mapping, at most.
 const MAX_TRIES: u128 = 1024;
@@ -56,6 +57,8 @@ struct Promise<A> {
     mapping: Mapping<A>,
     /// Whether its port is in use for this promise alone: no flow has it.
     is_alone: bool,
+    /// Whether the endpoint has no other mapping, either.
+    is_first: bool,
 }
 
 /// All mappings of one worker. A mapping is nothing by itself: it is the ring of the flows that use it, whose keys say both
@@ -66,7 +69,8 @@ pub(crate) struct Mappings<A> {
     number: usize,
     capacity: usize,
     promise: Option<Promise<A>>,
-    /// Of the hosts that have mappings on rules with more than one external address.
+    /// Of a quarter as many hosts as there may be mappings: one that finds no room keeps to its address as long as its hash
+    /// leads there, which it does while the rule's addresses are the same.
     hosts: FixedMap<HostKey<A>, Host<A>>,
     ports: Ports<A>,
     hash: FixedState,
@@ -79,7 +83,7 @@ impl<A: Address> Mappings<A> {
             number: 0,
             capacity,
             promise: None,
-            hosts: FixedMap::new(capacity, hash),
+            hosts: FixedMap::new(capacity.div_ceil(4).max(capacity.min(64)), hash),
             ports: Ports::new(capacity, worker, workers, hash),
             hash: hash.clone(),
         }
@@ -102,6 +106,12 @@ impl<A: Address> Mappings<A> {
             source_port: internal.port,
             destination_port: 0,
         })
+    }
+
+    /// Asks for the line of the index that the mapping of an internal endpoint is found by.
+    #[inline]
+    pub(crate) fn prefetch(&self, internal: &Internal<A>, external_vpc: VpcIndex) {
+        self.index.prefetch(self.hash(internal, external_vpc));
     }
 
     /// The first flow of the mapping that an internal endpoint has.
@@ -128,7 +138,8 @@ impl<A: Address> Mappings<A> {
         reserved: impl Fn(A, u16) -> bool,
     ) -> Result<Mapping<A>, Exhausted> {
         self.release_unused();
-        if let Some(first) = self.first(records, &internal, external_vpc) {
+        let old = self.first(records, &internal, external_vpc);
+        if let Some(first) = old {
             let mapping = mapping_of(records.used(first));
             if place_of(ranges.clone(), mapping.address).is_some()
                 && !reserved(mapping.address, mapping.port)
@@ -153,7 +164,8 @@ impl<A: Address> Mappings<A> {
             return Err(exhausted(Resource::Addresses));
         }
         let host_key = (internal.vpc, internal.address, external_vpc);
-        let first = self.first_place(&host_key, ranges.clone(), total);
+        let host = self.hosts.find(&host_key);
+        let first = self.first_place(&host_key, host, ranges.clone(), total);
         let mapping = (0..total.min(MAX_TRIES))
             .find_map(|offset| {
                 let place = if offset < total - first {
@@ -174,12 +186,13 @@ impl<A: Address> Mappings<A> {
             })
             .ok_or(exhausted(Resource::Ports))?;
         self.number += 1;
-        self.remember_host(host_key, ranges, mapping.address);
+        self.remember_host(host_key, host, ranges, mapping.address);
         self.promise = Some(Promise {
             internal,
             external_vpc,
             mapping,
             is_alone: true,
+            is_first: old.is_none(),
         });
         Ok(mapping)
     }
@@ -188,15 +201,15 @@ impl<A: Address> Mappings<A> {
     fn remember_host(
         &mut self,
         key: HostKey<A>,
+        known: Option<HostId>,
         ranges: impl Iterator<Item = RangeInclusive<A>> + Clone,
         external: A,
     ) {
-        // There are never more hosts than mappings, and there is room for one of those.
         let host = Host {
             external,
             mappings: 0,
         };
-        let id = self.hosts.find_or_insert(key, host);
+        let id = known.or_else(|| self.hosts.insert(key, host));
         if let Some(host) = id.and_then(|id| self.hosts.get_mut(id)) {
             host.mappings += 1;
             if place_of(ranges, host.external).is_none() {
@@ -210,14 +223,15 @@ impl<A: Address> Mappings<A> {
     fn first_place(
         &self,
         host: &HostKey<A>,
+        known: Option<HostId>,
         ranges: impl Iterator<Item = RangeInclusive<A>> + Clone,
         total: u128,
     ) -> u128 {
         if total == 1 {
             return 0;
         }
-        let known = self.hosts.find(host).and_then(|id| self.hosts.get(id));
         known
+            .and_then(|id| self.hosts.get(id))
             .and_then(|known| place_of(ranges, known.external))
             .unwrap_or_else(|| u128::from(self.hash.hash_one(host)) % total)
             .min(total - 1)
@@ -250,6 +264,7 @@ impl<A: Address> Mappings<A> {
             external_vpc,
             mapping: *mapping,
             is_alone: false,
+            is_first: false,
         });
         true
     }
@@ -259,8 +274,11 @@ impl<A: Address> Mappings<A> {
         let record = records.used(slot);
         let (internal, external_vpc) = (internal_of(&record.original), record.reply.vpc);
         let mapping = mapping_of(record);
-        let first = self.first(records, &internal, external_vpc);
-        self.promise = None;
+        let is_first = |promise: Promise<A>| promise.is_alone && promise.is_first;
+        let first = match self.promise.take() {
+            Some(promise) if is_first(promise) => None,
+            _ => self.first(records, &internal, external_vpc),
+        };
         match first {
             Some(first) if mapping_of(records.used(first)) == mapping => {
                 let next = std::mem::replace(&mut records.used_mut(first).next, slot);
@@ -356,7 +374,7 @@ impl<A: Address> Mappings<A> {
 }
 
 /// The internal endpoint of a flow that begins with this key.
-fn internal_of<A: Copy>(original: &FlowKey<A>) -> Internal<A> {
+pub(crate) fn internal_of<A: Copy>(original: &FlowKey<A>) -> Internal<A> {
     Internal {
         vpc: original.vpc,
         protocol: original.protocol,

@@ -240,7 +240,9 @@ impl<A: Address> Records<A> {
             self.accounts.get(slot as usize),
         ) {
             prefetch(record);
+            // Half of the accounts lie in two lines.
             prefetch(account);
+            prefetch(&account.words[3]);
         }
     }
 

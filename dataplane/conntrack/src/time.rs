@@ -29,6 +29,16 @@ const DEADLINE_BITS: u32 = 20;
 /// The longest time-out that a deadline can say, 13 days: 2^30 steps. As far behind, it is told from what is ahead.
 pub const LONGEST_TIMEOUT: Duration = Duration::from_nanos(1 << (DEADLINE_BITS + 30));
 
+/// A time-out that a deadline can say, in ns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeout(u64);
+
+impl From<Duration> for Timeout {
+    fn from(duration: Duration) -> Self {
+        Timeout(duration.min(LONGEST_TIMEOUT).as_nanos() as u64)
+    }
+}
+
 /// When a connection ends, in steps of [`DEADLINE_STEP`], modulo 2^32: it means something next to a clock that is not
 /// farther from it than 2^31 steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +47,8 @@ pub(crate) struct Deadline(u32);
 impl Deadline {
     /// The end of a time-out that begins now.
     #[inline]
-    pub(crate) fn after(now: Instant, timeout: Duration) -> Self {
-        let timeout = timeout.min(LONGEST_TIMEOUT).as_nanos() as u64;
-        let end = now.0.saturating_add(timeout);
+    pub(crate) fn after(now: Instant, timeout: Timeout) -> Self {
+        let end = now.0.saturating_add(timeout.0);
         Deadline(end.div_ceil(1 << DEADLINE_BITS) as u32)
     }
 
@@ -109,16 +118,16 @@ mod tests {
         for start in [0, 1, (step << 32) - 5 * step - 1, (step << 40) + 7] {
             let start = Instant(start);
             for timeout in [0, 1, step, 60_000_000_000, 600_000_000_000_000] {
-                let deadline = Deadline::after(start, Duration::from_nanos(timeout));
+                let deadline = Deadline::after(start, Duration::from_nanos(timeout).into());
                 let end = Instant((start.0 + timeout).next_multiple_of(step));
                 assert_eq!(deadline.instant(start), end);
                 assert!(deadline.is_over(end));
                 assert!(end.0 == 0 || !deadline.is_over(Instant(end.0 - 1)));
-                let later = Deadline::after(start, Duration::from_nanos(timeout + step));
+                let later = Deadline::after(start, Duration::from_nanos(timeout + step).into());
                 assert!(deadline.is_before(later) && !later.is_before(deadline));
             }
         }
-        let longest = Deadline::after(Instant(9), Duration::MAX);
+        let longest = Deadline::after(Instant(9), Duration::MAX.into());
         assert!(!longest.is_over(Instant(LONGEST_TIMEOUT.as_nanos() as u64)));
     }
 

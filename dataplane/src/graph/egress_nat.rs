@@ -28,6 +28,15 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
     burst: &mut Burst<B, A>,
     connections: &mut Connections<A>,
 ) {
+    for index in burst.inbox(Node::EgressNat) {
+        let packet = &burst.packets[usize::from(*index)];
+        if let Connection::New(original) = &packet.connection
+            && let Some(interface) = cx.tables.interface(packet.egress)
+        {
+            // What its mapping is found by comes near while other packets are worked on.
+            connections.prefetch_mapping(&internal(original), interface.vpc);
+        }
+    }
     burst.for_each(Node::EgressNat, cx.counters, |packet| {
         match decide(cx, packet, connections).and_then(|()| rewrite(packet)) {
             Ok(()) => Next::To(Node::EthernetOutput),
@@ -146,12 +155,7 @@ fn translate_source<B, A: Family>(
             Err(DropReason::FragmentNeedsPorts)
         }
         Egress::Masquerade(rule) => {
-            let internal = Internal {
-                vpc: original.vpc,
-                protocol: original.protocol,
-                address: original.source,
-                port: original.source_port,
-            };
+            let internal = internal(original);
             let external_vpc = egress.1.vpc;
             let taken = |address, port| {
                 let external = (address, port);
@@ -162,6 +166,16 @@ fn translate_source<B, A: Family>(
                 .map_err(|Exhausted { .. }| DropReason::NatPortsExhausted)?;
             Ok(((mapping.address, mapping.port), Some(mapping)))
         }
+    }
+}
+
+/// The internal endpoint of a connection that begins with this key.
+fn internal<A: Copy>(original: &FlowKey<A>) -> Internal<A> {
+    Internal {
+        vpc: original.vpc,
+        protocol: original.protocol,
+        address: original.source,
+        port: original.source_port,
     }
 }
 

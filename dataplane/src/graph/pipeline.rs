@@ -20,7 +20,7 @@ use crate::clock::Instant;
 use crate::drop_reason::DropReason;
 
 /// Connections whose time-out is looked at in one burst, at most.
-const EXPIRE_BUDGET: usize = 64;
+const EXPIRE_BUDGET: usize = 128;
 
 /// What both families share.
 pub(super) struct Limits<'a> {

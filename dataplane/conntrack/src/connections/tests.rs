@@ -79,7 +79,7 @@ fn after(at: Instant, seconds: u64) -> Instant {
 
 /// The end of a time-out.
 fn end(at: Instant, timeout: Duration) -> Instant {
-    Deadline::after(at, timeout).instant(at)
+    Deadline::after(at, timeout.into()).instant(at)
 }
 
 fn just_before(at: Instant) -> Instant {
