@@ -7,7 +7,7 @@ use rewire_compiler::Compiler;
 use rewire_dataplane::{GatewayConfig, VirtualGateway};
 use rewire_schema::model::{AclRow, InterfaceRow, Row, RowKey};
 use rewire_schema::types::AclDefault;
-use rewire_tables::acl::{AclDecision, AclScope};
+use rewire_tables::acl::{AclDecision, AclScope, RuleCounter};
 use rewire_tables::{AclIndex, AclRule, InterfaceIndex, TableOperation};
 
 use crate::acl_rules::{Mix, rules};
@@ -91,6 +91,7 @@ fn lab(count: Option<usize>) -> Result<Lab, Failure> {
                 ..AclRule::clone(&rule)
             }
             .into(),
+            counter: RuleCounter::NONE,
         }
     }));
     gateway.apply((operations, ports));

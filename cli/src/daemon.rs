@@ -24,6 +24,7 @@ mod progress;
 mod protocol;
 pub(crate) mod route_sources;
 pub(crate) mod routes;
+pub(crate) mod rules;
 mod scrub;
 mod service;
 mod signals;
@@ -38,7 +39,7 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use rewire_configdb::Store;
-use rewire_dataplane::{RouteTable, Shared};
+use rewire_dataplane::{RouteTable, RuleCountTable, Shared};
 use rewire_feed::Feeds;
 
 use crate::failure::{Code, Failure};
@@ -71,6 +72,8 @@ pub(crate) struct Daemon {
     shared: Arc<Shared>,
     /// Who can be asked for routes.
     route_table: Option<RouteTable>,
+    /// Who can be asked what rules have counted.
+    rule_counts: Option<RuleCountTable>,
     progress: progress::Progress,
     administration: administration::Administration,
     step_times: metrics::StepTimes,
@@ -112,6 +115,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let daemon = Arc::new(Daemon {
         shared: platform.gateway.shared(),
         route_table: platform.gateway.route_table(),
+        rule_counts: platform.gateway.rule_counts(),
         progress: progress::Progress::default(),
         administration: administration::Administration::default(),
         step_times: metrics::StepTimes::default(),

@@ -5,10 +5,59 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::failure::{Code, Failure};
 
 /// The longest answer that is taken, in bytes.
 const LONGEST_ANSWER: usize = 16 << 20;
+
+/// How long a gateway may take to answer a question: a look at a million routes takes it a part of a second.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asks the gateway at a socket, if one runs there, for what a query says: its answer, which must be of this version.
+///
+/// # Errors
+///
+/// Why there is no answer, in words.
+pub(crate) fn ask<T: DeserializeOwned>(
+    socket: &Path,
+    request: &str,
+    query: &impl Serialize,
+    version: u32,
+) -> Result<Option<T>, String> {
+    let gateway = Gateway::connect(socket).map_err(|error| error.to_string())?;
+    let Some(mut gateway) = gateway else {
+        return Ok(None);
+    };
+    let mut message = json!({ "request": request });
+    if let (Some(message), Ok(Value::Object(query))) =
+        (message.as_object_mut(), serde_json::to_value(query))
+    {
+        message.extend(query);
+    }
+    let answer = gateway
+        .request(&message, PATIENCE)
+        .map_err(|error| error.to_string())?;
+    if let Some(error) = answer.get("error") {
+        return Err(format!("the gateway refuses: {error}"));
+    }
+    if answer.get("version") != Some(&json!(version)) {
+        return Err("the gateway is of another version".to_owned());
+    }
+    let answer = serde_json::from_value(answer)
+        .map_err(|error| format!("the gateway's answer to {request} cannot be read: {error}"))?;
+    Ok(Some(answer))
+}
+
+/// What is said where no gateway runs that could be asked.
+pub(crate) fn no_gateway(socket: &Path) -> Failure {
+    let message = format!("no gateway is running on {}", socket.display());
+    Failure::new(Code::NoGateway, message)
+        .help("start one with `rewire run`, or name its socket with --socket")
+}
 
 /// Why the gateway gave no answer.
 #[derive(Debug, thiserror::Error)]

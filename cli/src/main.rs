@@ -23,6 +23,7 @@ mod number;
 mod pager;
 mod replay;
 mod routes;
+mod rules;
 mod selection;
 mod settling;
 mod status_text;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use ipnet::IpNet;
 use rewire_configdb::Store;
@@ -15,12 +14,10 @@ use crate::columns::{Cell, columns};
 use crate::context::Context;
 use crate::daemon::routes::{Query, Route, Routes, VERSION};
 use crate::failure::{Code, Failure};
-use crate::gateway::Gateway;
+use crate::gateway::{self, no_gateway};
 use crate::status_text::duration;
 use crate::terminal::clean;
 
-/// How long a gateway may take to answer: a look at a million routes takes it a part of a second.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Static routes whose revision is looked for, at most.
 const MOST_BLAMED: usize = 1000;
 
@@ -31,11 +28,7 @@ type Revisions = BTreeMap<(String, IpNet), u64>;
 pub(crate) fn show(context: &Context, words: &[String]) -> Result<Answer, Failure> {
     let query = query(words)?;
     let answer = ask(context, &query).map_err(|why| Failure::new(Code::Failed, why))?;
-    let Some(routes) = answer else {
-        let message = format!("no gateway is running on {}", context.socket().display());
-        return Err(Failure::new(Code::NoGateway, message)
-            .help("start one with `rewire run`, or name its socket with --socket"));
-    };
+    let routes = answer.ok_or_else(|| no_gateway(&context.socket()))?;
     if let (Some(vpc), [], Ok(store)) = (&query.vpc, &routes.routes[..], context.open()) {
         // A VPC that is not there has no routes either, but whoever mistyped it should hear so.
         let configuration = store.head_and_configuration()?.1;
@@ -73,28 +66,7 @@ pub(crate) fn show(context: &Context, words: &[String]) -> Result<Answer, Failur
 
 /// What the running gateway answers; `None` where none runs.
 pub(crate) fn ask(context: &Context, query: &Query) -> Result<Option<Routes>, String> {
-    let gateway = Gateway::connect(&context.socket()).map_err(|error| error.to_string())?;
-    let Some(mut gateway) = gateway else {
-        return Ok(None);
-    };
-    let mut request = json!({ "request": "routes" });
-    if let (Some(request), Ok(serde_json::Value::Object(query))) =
-        (request.as_object_mut(), serde_json::to_value(query))
-    {
-        request.extend(query);
-    }
-    let answer = gateway
-        .request(&request, PATIENCE)
-        .map_err(|error| error.to_string())?;
-    if let Some(error) = answer.get("error") {
-        return Err(format!("the gateway refuses: {error}"));
-    }
-    if answer.get("version") != Some(&json!(VERSION)) {
-        return Err("the gateway is of another version".to_owned());
-    }
-    let routes = serde_json::from_value(answer)
-        .map_err(|error| format!("the gateway's routes cannot be read: {error}"))?;
-    Ok(Some(routes))
+    gateway::ask(&context.socket(), "routes", query, VERSION)
 }
 
 fn query(words: &[String]) -> Result<Query, Failure> {

@@ -12,6 +12,7 @@ use rewire_schema::model::*;
 use rewire_schema::types::{self, Addresses, Name, Ports, Protocol};
 use rewire_tables::acl::{
     AclAction, AclDecision, AclDefault, AclScope, AddressRanges, PacketPattern, PortRange,
+    RuleCounter,
 };
 use rewire_tables::{AclIndex, AclKey, AclRule, TableOperation};
 
@@ -61,6 +62,8 @@ impl Derivation<'_> {
                 types::AclDefault::Reject => AclDefault::Reject,
                 types::AclDefault::DenyUnlessExposed => AclDefault::DenyUnlessExposed,
             },
+            // Given by the gateway, which counts.
+            counter: RuleCounter::NONE,
         })
     }
 
@@ -115,6 +118,7 @@ impl Derivation<'_> {
             acl: index,
             sequence,
             rule: rule.into(),
+            counter: RuleCounter::NONE,
         }))
     }
 

@@ -31,9 +31,11 @@ impl Derivation<'_> {
             self.vpc_index(&side.vpc, || path(side))?;
         }
         let peering = self.state.peerings.get(&row.name).map(PeeringIndex);
+        let acl = self.acl_index(row.acl.as_ref(), || path(row).join("acl"))?;
         let set = |peering| TableOperation::SetPeering {
             peering,
             name: name.as_str().into(),
+            acl,
         };
         Ok(peering.map(set))
     }

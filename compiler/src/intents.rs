@@ -153,7 +153,6 @@ impl Compiler {
 
     fn prove_one(&self, intent: &IntentRow, network: &mut Network) -> Result<(), NotProven> {
         let path = Row::from(intent.clone()).path();
-        self.expect_exact(&path)?;
         let entrances = self.entrances(&intent.from_vpc, network);
         // Whatever nothing enters by sends nothing.
         if entrances.is_empty() {
@@ -214,22 +213,6 @@ impl Compiler {
             }
         }
         entrances
-    }
-
-    /// Refuses what would change who gets where and is not looked at.
-    fn expect_exact(&self, path: &Path) -> Result<(), NotProven> {
-        let configuration = &self.state.configuration;
-        let not_exact = |what| {
-            Err(NotProven::NotExact {
-                path: path.clone(),
-                what,
-            })
-        };
-        let mut peerings = configuration.peering.values();
-        if let Some(row) = peerings.find(|row| row.acl.is_some()) {
-            return not_exact(format!("peering \"{}\" has an ACL", row.name));
-        }
-        Ok(())
     }
 
     /// A packet of a box, with what ACLs say of it.

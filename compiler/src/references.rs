@@ -239,6 +239,11 @@ pub(crate) fn links(configuration: &Configuration, row: &Row) -> Vec<Link> {
                 source_links(rule, row.prefix, &mut links);
             }
         }
+        Row::Peering(row) => {
+            let entity = Entity::Peering(row.name.clone());
+            let acl = row.acl.clone().map(Key::Acl);
+            links.extend(acl.map(|acl| Link::Depends(acl, entity)));
+        }
         Row::PeeringSide(row) => {
             let entity = Entity::Peering(row.peering.clone());
             links.push(Link::Depends(Key::Vpc(row.vpc.clone()), entity));

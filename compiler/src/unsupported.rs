@@ -84,7 +84,6 @@ pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
             ),
         ]),
         Row::PortForwardSource(_) => object("port forwards by sender are"),
-        Row::Peering(r) => fields(&[(r.acl.is_some(), "acl", "ACLs of peerings are")]),
         Row::Expose(r) => fields(&[(
             r.idle_timeout.is_some(),
             "idle_timeout",

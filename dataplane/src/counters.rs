@@ -8,6 +8,7 @@ use rewire_tables::InterfaceIndex;
 
 use crate::drop_reason::DropReason;
 use crate::graph::Node;
+use crate::rule_counts::RuleCounts;
 
 /// The number of interfaces that have counters of their own. Those with a higher index share the last block.
 pub const COUNTED_INTERFACES: usize = 1024;
@@ -87,6 +88,7 @@ pub struct WorkerCounters {
     pub connections_ended_by_policy: Counter,
     /// NAT port mappings in use now.
     pub mappings: Counter,
+    pub(crate) rules: RuleCounts,
     drops: Box<[Counter]>,
     nodes: Box<[Counter]>,
     interfaces: Box<[InterfaceCounters]>,
@@ -114,6 +116,7 @@ impl Default for WorkerCounters {
             connections_kept: Counter::default(),
             connections_ended_by_policy: Counter::default(),
             mappings: Counter::default(),
+            rules: RuleCounts::default(),
             drops: counters(DropReason::ALL.len()),
             nodes: counters(Node::ALL.len()),
             interfaces: counters(COUNTED_INTERFACES),

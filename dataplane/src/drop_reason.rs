@@ -111,6 +111,8 @@ drop_reasons! {
     LocalNoService = "local_no_service",
     /// The ACL for packets that come in by the interface forbids the packet.
     AclInDenied = "acl_in_denied",
+    /// The ACL of the peering that the packet crosses forbids it.
+    AclPeeringDenied = "acl_peering_denied",
     /// The ACL for packets that leave by the interface forbids the packet.
     AclOutDenied = "acl_out_denied",
     /// The packet's time to live, or hop limit, is over.

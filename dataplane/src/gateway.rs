@@ -25,6 +25,7 @@ use crate::graph::{Graph, GraphConfig};
 use crate::learned_routes::{LearnedRoutes, RouteInlet, RouteTable};
 use crate::neighbors::LearnedNeighbors;
 use crate::port::PortDriver;
+use crate::rule_counts::{CountedRule, RuleCountTable, RuleRegister};
 use crate::worker::{BURST, ToManager, Worker};
 use manager::{Manager, WorkerLink};
 
@@ -180,6 +181,8 @@ pub(crate) enum Request {
     Learn(Batch),
     /// Say which routes there are.
     Show(RouteQuery, SyncSender<ShownRoutes>),
+    /// Say what the rules of an ACL have counted, or those of all.
+    CountedRules(Option<String>, SyncSender<Vec<CountedRule>>),
     /// End.
     Stop,
 }
@@ -252,6 +255,7 @@ impl Gateway {
         let manager = Manager {
             neighbors: LearnedNeighbors::new(config.neighbor_lifetime),
             routes,
+            rules: RuleRegister::default(),
             config,
             driver,
             publisher,
@@ -310,6 +314,11 @@ impl Gateway {
     /// Who can be asked for routes; none while the gateway stops.
     pub fn route_table(&self) -> Option<RouteTable> {
         self.requests.clone().map(RouteTable)
+    }
+
+    /// Who can be asked what rules of ACLs have counted; none while the gateway stops.
+    pub fn rule_counts(&self) -> Option<RuleCountTable> {
+        self.requests.clone().map(RuleCountTable)
     }
 
     /// What anybody may read while the gateway runs, and after.

@@ -18,6 +18,7 @@ pub mod learned_routes;
 mod neighbors;
 pub mod port;
 mod progress;
+pub mod rule_counts;
 pub mod virtual_gateway;
 mod worker;
 
@@ -32,4 +33,5 @@ pub use drop_reason::DropReason;
 pub use gateway::{Applied, Gateway, GatewayConfig, GatewayError, PortStatus, Shared};
 pub use graph::Node;
 pub use learned_routes::{RouteInlet, RouteTable};
+pub use rule_counts::{CountedRule, RuleCountTable, RuleTraffic};
 pub use virtual_gateway::{Sent, VirtualGateway};

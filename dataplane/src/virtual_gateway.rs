@@ -15,6 +15,7 @@ use crate::drop_reason::DropReason;
 use crate::gateway::{GatewayConfig, graph_config};
 use crate::graph::{AclLogEntry, Graph, LearnedNeighbor, Origin, Received, Sinks};
 use crate::neighbors::LearnedNeighbors;
+use crate::rule_counts::{CountedRule, RuleRegister};
 
 /// A frame that left the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub struct VirtualGateway {
     counters: Arc<WorkerCounters>,
     clock: ManualClock,
     neighbors: LearnedNeighbors,
+    rules: RuleRegister,
     names: BTreeMap<String, InterfaceIndex>,
     received: Vec<Received<MemoryBuffer>>,
     logged: Vec<AclLogEntry>,
@@ -73,6 +75,7 @@ impl VirtualGateway {
             counters: Arc::default(),
             clock: ManualClock::default(),
             neighbors: LearnedNeighbors::new(config.neighbor_lifetime),
+            rules: RuleRegister::default(),
             names: BTreeMap::new(),
             received: Vec::new(),
             logged: Vec::new(),
@@ -83,7 +86,9 @@ impl VirtualGateway {
     pub fn apply(&mut self, change: impl Into<Change>) {
         // Nothing is learned here: a replay has what its captures hold.
         let Change {
-            operations, ports, ..
+            mut operations,
+            ports,
+            ..
         } = change.into();
         for (interface, request) in ports {
             match request {
@@ -94,6 +99,8 @@ impl VirtualGateway {
             }
         }
         let neighbors = self.neighbors.follow(&operations);
+        let worker = std::slice::from_ref(&self.counters);
+        self.rules.follow(&mut operations, worker);
         self.publisher.extend(operations);
         self.publisher.extend(neighbors);
         self.publish();
@@ -191,6 +198,12 @@ impl VirtualGateway {
     /// All counters.
     pub fn totals(&self) -> Totals {
         Totals::of([self.counters.as_ref()])
+    }
+
+    /// What the rules of an ACL have counted, or those of all.
+    pub fn counted_rules(&self, acl: Option<&str>) -> Vec<CountedRule> {
+        let worker = std::slice::from_ref(&self.counters);
+        self.rules.counted(acl, worker)
     }
 
     /// The packets dropped for one reason so far.

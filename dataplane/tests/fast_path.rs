@@ -75,7 +75,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => prop::collection::vec(frame(), 1..24).prop_map(Step::Burst),
         1 => (0..400_u64).prop_map(Step::Wait),
-        1 => (0..4_usize).prop_map(Step::Commit),
+        1 => (0..5_usize).prop_map(Step::Commit),
     ]
 }
 
@@ -92,6 +92,14 @@ fn document(which: usize) -> serde_json::Value {
                 "10": { "action": "deny", "scope": "packet", "protocol": "udp", "source_port": 4001 }
             } } });
             document["interfaces"]["blue0"]["acl_in"] = json!("each");
+        }
+        // The packet that begins a connection is asked about, and the rule counts all of it.
+        3 => {
+            document["acls"] = json!({ "guard": { "default": "allow", "rules": {
+                "10": { "action": "allow", "protocol": "udp" },
+                "20": { "action": "deny", "protocol": "tcp", "source_port": 4001 }
+            } } });
+            document["interfaces"]["blue0"]["acl_in"] = json!("guard");
         }
         // Blue's way out is another.
         _ => {
@@ -240,6 +248,10 @@ fn compare(steps: &[Step]) -> u64 {
         }
         assert_eq!(connections(&quick), connections(&long));
         assert_eq!(quick.drops(), long.drops());
+        assert_eq!(
+            quick.gateway.counted_rules(None),
+            long.gateway.counted_rules(None)
+        );
         let [mut totals, mut expected] = [&quick, &long].map(|lab| lab.gateway.totals());
         (totals.nodes, expected.nodes) = (Vec::new(), Vec::new());
         assert_eq!(totals, expected);

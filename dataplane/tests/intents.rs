@@ -49,15 +49,22 @@ fn part() -> impl Strategy<Value = Value> {
             "red": { "expose": { "hosts": expose } },
         } } } })
     });
-    prop_oneof![2 => leak, 2 => peering, 1 => acl()]
-}
-
-/// An ACL on an interface.
-fn acl() -> impl Strategy<Value = Value> {
-    let place = (
+    let guarded = (peering.clone(), acl_of(Just(("p", "acl"))));
+    let guarded = guarded.prop_map(|(mut peering, acl)| {
+        merge(&mut peering, acl);
+        peering
+    });
+    let on_interface = (
         select(&["blue0", "red0", "wan"][..]),
         select(&["acl_in", "acl_out"][..]),
     );
+    prop_oneof![2 => leak, 2 => peering, 1 => acl_of(on_interface), 2 => guarded]
+}
+
+/// An ACL on an interface, or on the peering.
+fn acl_of(
+    place: impl Strategy<Value = (&'static str, &'static str)>,
+) -> impl Strategy<Value = Value> {
     let action = || select(&["allow", "deny", "reject"][..]);
     let addresses = select(vec![
         json!({}),
@@ -76,16 +83,22 @@ fn acl() -> impl Strategy<Value = Value> {
         rule
     });
     let rules = prop::collection::vec(rule, 0..4);
-    let default = select(&["allow", "deny"][..]);
-    (place, rules, default).prop_map(|((interface, field), rules, default)| {
+    let default = select(&["allow", "deny", "deny_unless_exposed"][..]);
+    (place, rules, default).prop_map(|((place, field), rules, default)| {
         let numbered = rules.into_iter().enumerate();
         let rules: serde_json::Map<String, Value> = numbered
             .map(|(at, rule)| ((10 * at + 10).to_string(), rule))
             .collect();
-        let name = format!("{interface}-{field}");
+        let name = format!("{place}-{field}");
+        // One that knows of peerings is for them alone.
+        let (kind, default) = match (field, default) {
+            ("acl", _) => ("peerings", default),
+            (_, "deny_unless_exposed") => ("interfaces", "deny"),
+            (_, default) => ("interfaces", default),
+        };
         json!({
             "acls": { &name: { "default": default, "rules": rules } },
-            "interfaces": { interface: { field: name } },
+            kind: { place: { field: name } },
         })
     })
 }

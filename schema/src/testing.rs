@@ -158,7 +158,7 @@ fn presence(table: Table, column: &ColumnDefinition) -> (usize, usize) {
         (_, "description" | "via" | "pool") => (50, 50),
         (Table::Interface, "port" | "mac") | (Table::PortForward, "external_address") => (95, 70),
         (Table::PortForward, "internal_port") => (60, 60),
-        (Table::Interface, "acl_in" | "acl_out") => (15, 25),
+        (Table::Interface, "acl_in" | "acl_out") | (Table::Peering, "acl") => (15, 25),
         (Table::AclRule, "from_vpc" | "to_vpc" | "source_set" | "destination_set") => (20, 25),
         (Table::AclRule, "service") => (20, 25),
         (Table::Route, "to_vpc") => (25, 50),

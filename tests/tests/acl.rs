@@ -15,6 +15,21 @@ fn guarded(rules: Value) -> Value {
     document
 }
 
+/// The packets and bytes that each rule of an ACL has counted, its default last.
+fn counted(lab: &Lab, acl: &str) -> Vec<(Value, u64, u64)> {
+    let answer = lab.rewire(&["show", "acls", acl, "--json"]).good();
+    let answer: Value = serde_json::from_str(&answer).expect("JSON");
+    let rules = answer["result"]["rules"].as_array().expect("rules");
+    let number = |value: &Value| value.as_u64().expect("a number");
+    rules
+        .iter()
+        .map(|rule| {
+            let [packets, bytes] = [&rule["packets"], &rule["bytes"]].map(number);
+            (rule["rule"].clone(), packets, bytes)
+        })
+        .collect()
+}
+
 fn ssh(action: &str) -> Value {
     json!({ "10": { "action": action, "protocol": "tcp", "destination_port": 22, "log": true } })
 }
@@ -42,6 +57,13 @@ fn ssh_goes_through_and_nothing_else_until_a_commit_forbids_it() {
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
     let ping = lab.blue.ping("198.51.100.1", "-c 2 -i 0.2 -W 1");
     ping.assert_refused("10.1.0.1", "Packet filtered");
+    // Packets of the connection, both ways, count on the rule that let it in; the others on the default.
+    let before = counted(&lab, "guard");
+    let [(rule, _, bytes), (default, refused, _)] = &before[..] else {
+        panic!("{before:?}");
+    };
+    assert_eq!((rule, default), (&json!(10), &Value::Null));
+    assert!(*bytes > 200_000 && *refused >= 3, "{before:?}");
     // Red has no ACL.
     lab.red.ping("198.51.100.1", "-c 2 -i 0.2").assert_all();
     until("the log tells of the connection", || {
@@ -78,4 +100,52 @@ fn ssh_goes_through_and_nothing_else_until_a_commit_forbids_it() {
     std::io::Read::read_exact(&mut (&tcp.server), &mut heard).expect("it goes on");
     assert_eq!(&heard, b"still there?");
     tcp.talk(1000);
+}
+
+#[test]
+fn the_acl_of_a_peering_stands_between_two_vpcs() {
+    let mut document = two_vpcs();
+    document["acls"] = json!({ "between": { "default": "reject", "rules": {
+        "10": { "action": "allow", "from": "blue", "to": "red", "protocol": "tcp", "destination_port": 22 },
+    } } });
+    document["peerings"] = json!({ "p": { "acl": "between", "sides": {
+        "blue": { "expose": { "hosts": { "ips": ["10.1.0.0/24"] } } },
+        "red": { "expose": { "hosts": { "ips": ["10.2.0.0/24"] } } },
+    } } });
+    let Some(lab) = Lab::with(&document) else {
+        return;
+    };
+    let connect = |port: u16| {
+        let red = format!("10.2.0.10:{port}");
+        tcp_pair(&lab.blue, &red, &lab.red, &red)
+    };
+    let mut tcp = connect(22).expect("the ACL allows it");
+    tcp.talk(10_000);
+    let error = connect(23).expect_err("the ACL rejects it");
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
+    let back = tcp_pair(&lab.red, "10.1.0.10:22", &lab.blue, "10.1.0.10:22");
+    let error = back.expect_err("the rule is for the other direction");
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
+    let counted = counted(&lab, "between");
+    let packets: Vec<(Value, bool)> = counted
+        .iter()
+        .map(|(rule, packets, _)| (rule.clone(), *packets > 0))
+        .collect();
+    assert_eq!(packets, [(json!(10), true), (Value::Null, true)]);
+    let denied = lab.metrics();
+    let denied = denied.labelled(
+        "rewire_dropped_packets_total",
+        "reason",
+        "acl_peering_denied",
+    );
+    assert!(denied >= 2.0, "{denied}");
+
+    // Without the ACL, all that is exposed is reached.
+    document["peerings"]["p"]
+        .as_object_mut()
+        .expect("a map")
+        .remove("acl");
+    lab.commit(&document);
+    tcp.talk(1000);
+    connect(23).expect("nothing stands between").talk(1000);
 }

@@ -35,7 +35,7 @@ impl<A: Family> Ours<A> {
     pub(crate) fn new(table: &RouteTable<A>, addresses: &[A]) -> Ours<A> {
         let mut lpm = Lpm::default();
         for ((network, length), hop) in &table.routes {
-            lpm.insert(*network, *length, *hop);
+            lpm.insert(*network, *length, hop);
         }
         Ours {
             lpm,

@@ -14,6 +14,7 @@ use crate::edit::Editing;
 use crate::failure::{Code, Failure};
 use crate::history;
 use crate::routes;
+use crate::rules;
 use crate::selection::Selection;
 use crate::terminal::clean;
 use crate::view::{self, Revision, State};
@@ -27,9 +28,12 @@ use crate::view::{self, Revision, State};
 /// `rewire show routes [VPC] [PREFIX|ADDRESS]` asks the running gateway which routes it has: whose each is, how far it stands
 /// behind others, where it leads, and which of them packets follow (*). With a prefix, those that lie in it; with an address,
 /// those that match it.
+///
+/// `rewire show acls [ACL]` asks the running gateway what the rules of ACLs have counted: the packets that each has stopped, and
+/// those that it has let pass, of the connections that it let in both ways.
 #[derive(clap::Args)]
 pub(crate) struct Show {
-    /// Which state; or the word revision, and then which one; or the word routes
+    /// Which state; or the word revision, and then which one; or the word routes or acls
     #[arg(value_name = "STATE", default_value = "running", allow_negative_numbers = true, add = completion::states())]
     what: What,
     /// Only what this path leads to: vpcs.blue.routes, or vpcs blue routes
@@ -46,6 +50,7 @@ enum What {
     State(State),
     Revision,
     Routes,
+    Acls,
 }
 
 impl FromStr for What {
@@ -54,6 +59,7 @@ impl FromStr for What {
         match text {
             "revision" => Ok(What::Revision),
             "routes" => Ok(What::Routes),
+            "acls" => Ok(What::Acls),
             state => state.parse().map(What::State),
         }
     }
@@ -72,6 +78,7 @@ impl Show {
         match (self.what, self.path.as_slice()) {
             (What::State(state), path) => part(context, &context.open()?, &state, path, self.format),
             (What::Routes, path) => routes::show(context, path),
+            (What::Acls, path) => rules::show(context, path),
             (What::Revision, []) => entry(context, &context.open()?, &Revision::Running),
             (What::Revision, [revision]) => {
                 let wrong = |why: &str| Failure::new(Code::WrongArguments, format!("\"{}\": {why}", clean(revision)));

@@ -42,7 +42,7 @@ impl Tag {
             ));
         }
         // What already names a state, or looks like a number, would never be found.
-        let is_taken = ["candidate", "running", "revision", "routes"].contains(&name) || name.bytes().all(|b| b.is_ascii_digit());
+        let is_taken = ["candidate", "running", "revision", "routes", "acls"].contains(&name) || name.bytes().all(|b| b.is_ascii_digit());
         if is_taken {
             let message = format!("\"{name}\" cannot be a tag: it names something else wherever a revision is named");
             return Err(Failure::new(Code::WrongArguments, message));

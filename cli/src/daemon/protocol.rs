@@ -5,17 +5,19 @@
 //!   at its store at once.
 //! - `{"request":"routes","vpc":V,"within":PREFIX,"matching":ADDRESS,"most":N}`, all of it optional, is answered with
 //!   [`Routes`](super::routes::Routes).
+//! - `{"request":"acls","acl":NAME,"most":N}`, all of it optional, is answered with [`Rules`](super::rules::Rules).
 //! - `{"request":"status"}` is answered with [`Status`](super::status::Status).
 //! - Whatever else is answered with `{"error":"…"}`.
 
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Daemon;
 use super::progress::Outcome;
 use super::routes::Query;
+use super::rules;
 
 /// A request.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -28,6 +30,7 @@ pub(crate) enum Request {
     },
     Status {},
     Routes(Query),
+    Acls(rules::Query),
 }
 
 impl Request {
@@ -47,15 +50,15 @@ impl Request {
                 let status = serde_json::to_value(daemon.status());
                 Some(status.unwrap_or_else(|error| refusal(&error.to_string())))
             }
-            Request::Routes(query) => {
-                let routes = daemon.routes(query);
-                let answer = routes.and_then(|routes| {
-                    serde_json::to_value(routes).map_err(|error| error.to_string())
-                });
-                Some(answer.unwrap_or_else(|why| refusal(&why)))
-            }
+            Request::Routes(query) => Some(answer(daemon.routes(query))),
+            Request::Acls(query) => Some(answer(daemon.rules(&query))),
         }
     }
+}
+
+fn answer<T: Serialize>(found: Result<T, String>) -> Value {
+    let value = found.and_then(|found| serde_json::to_value(found).map_err(|e| e.to_string()));
+    value.unwrap_or_else(|why| refusal(&why))
 }
 
 /// What a request gets that is none.
@@ -142,6 +145,7 @@ mod tests {
             r#"{"request":"follow","revision":1,"extra":1}"#,
             r#"{"request":"routes","within":"10.0.0.0/33"}"#,
             r#"{"request":"routes","extra":1}"#,
+            r#"{"request":"acls","acl":1}"#,
             "\u{0}",
         ] {
             let why = Request::read(bad.as_bytes()).unwrap_err();

@@ -17,7 +17,7 @@ use super::walk::{Budget, Stop};
 #[derive(Default)]
 pub(super) struct AclList {
     pub(super) name: Arc<str>,
-    passes_by_default: bool,
+    default: Option<AclDefault>,
     rules: BTreeMap<u32, Rule>,
 }
 
@@ -34,6 +34,13 @@ struct Rule {
 /// Intervals of IPv4 and of IPv6 addresses, in order, apart.
 struct Families([Vec<Interval<u128>>; 2]);
 
+/// Where packets meet an ACL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Interface,
+    Peering,
+}
+
 /// One rule's word, or the default's, about a packet on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Word {
@@ -46,7 +53,7 @@ pub(super) struct Word {
 impl AclList {
     pub(super) fn begin(&mut self, name: Arc<str>, default: AclDefault) {
         self.name = name;
-        self.passes_by_default = default == AclDefault::Allow;
+        self.default = Some(default);
     }
 
     pub(super) fn add(&mut self, sequence: u32, rule: &AclRule) {
@@ -84,10 +91,10 @@ impl Families {
 }
 
 impl AclList {
-    /// The parts of a box by what the list says of each, in the order of its rules.
+    /// The parts of a box by what the list says of each, in the order of its rules, where it is met.
     pub(super) fn judged(
         &self,
-        acl: AclIndex,
+        (acl, place): (AclIndex, Place),
         (from, to): (VpcIndex, VpcIndex),
         whole: Entry,
         budget: &mut Budget,
@@ -126,7 +133,12 @@ impl AclList {
         let word = Word {
             acl,
             rule: None,
-            passes: self.passes_by_default,
+            passes: match self.default {
+                Some(AclDefault::Allow) | None => true,
+                Some(AclDefault::Deny | AclDefault::Reject) => false,
+                // What gets across is exposed at both ends.
+                Some(AclDefault::DenyUnlessExposed) => place == Place::Peering,
+            },
         };
         judged.extend(left.into_iter().map(|entry| (entry, word)));
         Ok(judged)

@@ -1,17 +1,18 @@
 //! The end of a walk: out by an interface, past the ACLs that have a say.
 
-use rewire_tables::{AclIndex, InterfaceIndex};
+use rewire_tables::{AclIndex, InterfaceIndex, PeeringIndex};
 
-use super::acl::Word;
+use super::acl::{Place, Word};
 use super::space::{Entry, Headers, beginning};
 use super::walk::{End, Stop, Verdict, Walk, Why, stays};
 
 impl Walk<'_> {
-    /// Out by one of these interfaces: past the ACL of the interface that the packets came in by, and then past that of the
-    /// one that they leave by.
+    /// Out by one of these interfaces: past the ACL of the interface that the packets came in by, then past that of the
+    /// peering that they crossed, and then past that of the interface that they leave by.
     pub(super) fn leave(
         &mut self,
         headers: Headers,
+        crossed: Option<PeeringIndex>,
         lookups: usize,
         hops: &[InterfaceIndex],
         ends: &mut Vec<End>,
@@ -26,20 +27,23 @@ impl Walk<'_> {
             ends.push(stays(headers, Why::LeavesElsewhere, lookups));
             return Ok(());
         }
+        let across = crossed.and_then(|peering| self.network.peering_acl(peering));
         for (entrance, acl_in) in self.entrances.iter().enumerate() {
-            let mut parts = vec![Part::of(headers.entry)];
-            if acl_in.is_some() || there.iter().any(Option::is_some) {
-                parts = beginning(&headers.entry)
+            let mut on = vec![Part::of(headers.entry)];
+            let mut stopped = Vec::new();
+            if acl_in.is_some() || across.is_some() || there.iter().any(Option::is_some) {
+                on = beginning(&headers.entry)
                     .into_iter()
                     .map(Part::of)
                     .collect();
-                self.past(*acl_in, &mut parts)?;
+                for (acl, place) in [(*acl_in, Place::Interface), (across, Place::Peering)] {
+                    self.past(acl, place, &mut on)?;
+                    stopped.extend(on.extract_if(.., |part| !part.passes));
+                }
             }
-            let (on, stopped): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.passes);
-            let mut on = on;
             for acl_out in &there {
                 on.iter_mut().for_each(|part| part.passes = true);
-                self.past(*acl_out, &mut on)?;
+                self.past(*acl_out, Place::Interface, &mut on)?;
                 on.iter_mut()
                     .for_each(|part| part.ways += usize::from(part.passes));
             }
@@ -64,14 +68,19 @@ impl Walk<'_> {
     }
 
     /// Cuts parts by what an ACL says of them.
-    fn past(&mut self, acl: Option<AclIndex>, parts: &mut Vec<Part>) -> Result<(), Stop> {
+    fn past(
+        &mut self,
+        acl: Option<AclIndex>,
+        place: Place,
+        parts: &mut Vec<Part>,
+    ) -> Result<(), Stop> {
         let Some((acl, list)) = acl.and_then(|acl| Some((acl, self.network.acl(acl)?))) else {
             return Ok(());
         };
         let mut cut = Vec::with_capacity(parts.len());
         for part in parts.drain(..) {
             let vpcs = (self.from, self.to);
-            for (entry, word) in list.judged(acl, vpcs, part.entry, &mut self.budget)? {
+            for (entry, word) in list.judged((acl, place), vpcs, part.entry, &mut self.budget)? {
                 let mut words = part.words.clone();
                 words.push(word);
                 cut.push(Part {

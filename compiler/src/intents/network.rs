@@ -32,6 +32,8 @@ type Forward = (u8, u16, PortForward);
 pub(super) struct Network {
     interfaces: HashMap<InterfaceIndex, Arc<Interface>>,
     acls: HashMap<AclIndex, AclList>,
+    /// The ACLs of those peerings that have one.
+    peering_acls: HashMap<PeeringIndex, AclIndex>,
     /// The VPCs that learned routes go into, each with a source.
     fed: HashMap<VpcIndex, Name>,
     routes: HashMap<VpcIndex, Prefixes<Rc<Route>>>,
@@ -68,14 +70,20 @@ impl Network {
             Op::SetInterface { interface, value } => {
                 self.interfaces.insert(interface, value);
             }
-            Op::SetAcl { acl, name, default } => {
+            Op::SetAcl {
+                acl, name, default, ..
+            } => {
                 self.acls.entry(acl).or_default().begin(name, default);
             }
             Op::SetAclRule {
                 acl,
                 sequence,
                 rule,
+                ..
             } => self.acls.entry(acl).or_default().add(sequence, &rule),
+            Op::SetPeering { peering, acl, .. } => {
+                self.peering_acls.extend(acl.map(|acl| (peering, acl)));
+            }
             Op::SetRoute { vpc, prefix, route } => {
                 let routes = self.routes.entry(vpc).or_default();
                 routes.push((prefix, Rc::new(route)));
@@ -110,6 +118,11 @@ impl Network {
     /// An ACL.
     pub(super) fn acl(&self, acl: AclIndex) -> Option<&AclList> {
         self.acls.get(&acl)
+    }
+
+    /// The ACL that packets meet on their way across a peering.
+    pub(super) fn peering_acl(&self, peering: PeeringIndex) -> Option<AclIndex> {
+        self.peering_acls.get(&peering).copied()
     }
 
     /// The source of routes that no revision holds in the table of a VPC.

@@ -92,7 +92,8 @@ impl Budget {
 struct Step {
     headers: Headers,
     vpc: VpcIndex,
-    has_crossed: bool,
+    /// The peering that it has crossed.
+    crossed: Option<PeeringIndex>,
     lookups: usize,
 }
 
@@ -202,7 +203,7 @@ impl<'a> Walk<'a> {
                 vpc_after_nat: self.from,
             },
             vpc: self.from,
-            has_crossed: false,
+            crossed: None,
             lookups: 1,
         });
     }
@@ -263,18 +264,18 @@ impl<'a> Walk<'a> {
             is_translated: true,
             vpc_after_nat: vpc,
         };
-        let next = |headers, has_crossed| Step {
+        let next = |headers| Step {
             headers,
             vpc,
-            has_crossed,
+            crossed: peering,
             lookups: 1,
         };
         match peering {
-            None => steps.push(next(headers, false)),
+            None => steps.push(next(headers)),
             Some(peering) => {
                 let admitted = self.admitted(headers, (peering, self.from), 0, ends)?;
                 for headers in admitted {
-                    steps.push(next(headers, true));
+                    steps.push(next(headers));
                 }
             }
         }
@@ -334,7 +335,7 @@ impl<'a> Walk<'a> {
                 Some(Route::Peering { peering, vpc }) => (*vpc, Some(*peering)),
                 Some(Route::Forward(hops)) => {
                     let hops: Vec<_> = hops.iter().map(|hop| hop.interface()).collect();
-                    self.leave(headers, lookups, &hops, ends)?;
+                    self.leave(headers, step.crossed, lookups, &hops, ends)?;
                     continue;
                 }
                 Some(Route::Local) => {
@@ -356,7 +357,7 @@ impl<'a> Walk<'a> {
             };
             let (vpc, peering) = next;
             let admitted = match peering {
-                Some(_) if step.has_crossed => {
+                Some(_) if step.crossed.is_some() => {
                     ends.push(stays(Why::Transit));
                     continue;
                 }
@@ -371,7 +372,7 @@ impl<'a> Walk<'a> {
                 steps.push(Step {
                     headers,
                     vpc,
-                    has_crossed: step.has_crossed || peering.is_some(),
+                    crossed: step.crossed.or(peering),
                     lookups: step.lookups + 1,
                 });
             }

@@ -7,7 +7,7 @@ use rewire_tables::TableOperation;
 use serde_json::{Value, json};
 
 use super::{Gateway, configuration, lines};
-use crate::{Compiler, warnings, warnings_of_change};
+use crate::{Compiler, Question, warnings, warnings_of_change};
 
 /// One of everything that a rule can say.
 fn document() -> Value {
@@ -154,7 +154,7 @@ fn one_rule_of_ten_thousand_is_one_operation() {
             before: default(AclDefault::Deny),
             after: default(AclDefault::Allow),
         }),
-        "SetAcl { acl: AclIndex(0), name: \"guard\", default: Allow }",
+        "SetAcl { acl: AclIndex(0), name: \"guard\", default: Allow, counter: RuleCounter(0) }",
         "the rules stay"
     );
 }
@@ -250,5 +250,86 @@ fn an_acl_that_is_too_large_is_not_compared_and_says_so() {
     assert_eq!(
         of_open(warnings_of_change(&after, &changeset).unwrap()),
         expected
+    );
+}
+
+/// Two VPCs, with a peering that the ACL stands between.
+fn peered(acl: &str) -> Value {
+    let mut document = document();
+    document["peerings"] = json!({ "p": { "acl": acl, "sides": {
+        "blue": { "expose": { "x": { "ips": ["10.0.1.0/24"] } } },
+        "red": { "expose": { "x": { "ips": ["10.0.2.0/24"] } } }
+    } } });
+    document
+}
+
+#[test]
+fn a_peering_has_its_acl_and_costs_one_entry_when_it_gets_another() {
+    let mut gateway = Gateway::new(peered("guard"));
+    let of_peering = |gateway: &Gateway| {
+        let lines = gateway.tables.canonical_lines();
+        let mut lines = lines.into_iter().filter(|line| line.starts_with("peering"));
+        lines.next()
+    };
+    assert_eq!(of_peering(&gateway).as_deref(), Some("peering p acl=guard"));
+    let found = gateway
+        .compiler
+        .explain(&Question::Peering("p".parse().unwrap()));
+    assert_eq!(found[0].entries, ["peering p acl=guard"]);
+    let rows = found[0].rows.iter().map(|row| row.path().to_string());
+    assert!(rows.into_iter().any(|path| path == "peerings.p"));
+
+    let compiled = gateway.goto(peered("open")).unwrap();
+    assert_eq!(
+        compiled.operations.len(),
+        2,
+        "the revision, and the peering"
+    );
+    assert_eq!(of_peering(&gateway).as_deref(), Some("peering p acl=open"));
+    // What the ACL says is an entry of its own.
+    let mut other = peered("open");
+    other["acls"]["open"]["default"] = json!("deny_unless_exposed");
+    other["interfaces"] = json!({});
+    gateway.goto(other.clone()).unwrap();
+    let mut member = other.clone();
+    member["acls"]["open"]["rules"] =
+        json!({ "10": { "action": "deny", "source_set": "offices" } });
+    gateway.goto(member.clone()).unwrap();
+    member["address_sets"]["offices"]["members"] = json!(["192.0.2.0/24"]);
+    let compiled = gateway.goto(member.clone()).unwrap();
+    let sets: Vec<_> = compiled.operations.iter().filter_map(sequence).collect();
+    assert_eq!(
+        sets,
+        [10, 20, 10],
+        "of guard, which is compiled as well, and of open"
+    );
+
+    // The ACL goes, and with it what names it; or the peering is left behind.
+    let mut gone = other.clone();
+    gone["acls"].as_object_mut().unwrap().remove("open");
+    let errors = gateway.goto(gone.clone()).unwrap_err();
+    assert_eq!(
+        errors.to_string(),
+        "peerings.p.acl: there is no ACL \"open\""
+    );
+    gone["peerings"]["p"].as_object_mut().unwrap().remove("acl");
+    gateway.goto(gone).unwrap();
+    assert_eq!(of_peering(&gateway).as_deref(), Some("peering p"));
+}
+
+#[test]
+fn rules_of_an_acl_between_vpcs_that_no_packet_reaches() {
+    let mut document = peered("between");
+    document["acls"]["between"] = json!({ "default": "deny_unless_exposed", "rules": {
+        "10": { "action": "deny", "from": "blue", "protocol": "tcp" },
+        "20": { "action": "allow", "from": "blue", "protocol": "tcp", "destination_port": 22 },
+        "30": { "action": "allow", "from": "red", "protocol": "tcp", "destination_port": 22 }
+    } });
+    let found = warnings(&configuration(document));
+    let lines = found.iter().map(ToString::to_string);
+    let lines: Vec<String> = lines.filter(|line| line.contains("between")).collect();
+    assert_eq!(
+        lines,
+        ["acls.between.rules[20]: no packet reaches it: rule 10 takes all that it matches"]
     );
 }

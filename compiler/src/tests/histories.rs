@@ -218,6 +218,9 @@ fn dense() -> Configuration {
             { "protocol": "tcp", "destination_port": "22" }, { "protocol": "icmp", "icmp_type": 8 }
         ] } },
         "acls": { "a": acl, "B": acl, "c-1": { "default": "allow" } },
+        "peerings": { "a": { "acl": "a", "sides": {
+            "a": { "expose": { "a": { "ips": ["10.0.0.0/24"] } } }, "B": { "expose": { "a": { "ips": ["10.7.0.0/24"] } } }
+        } } },
         "nat": {
             "pools": {
                 "a": { "vpc": "B", "ranges": ["198.51.100.1"] },

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use rewire_schema::types::Reachability;
 use rewire_schema::{Configuration, Row};
-use rewire_tables::acl::AclAction;
+use rewire_tables::acl::{AclAction, AclDefault};
 use rewire_tables::{
-    AclIndex, AclKey, Crossing, PortForwardKey, Route, Tables, Traveller, VpcIndex,
+    AclIndex, AclKey, Crossing, PortForwardKey, Route, Tables, Traveller, VpcIndex, Way,
 };
 use serde_json::{Value, json};
 
@@ -56,7 +56,7 @@ fn way_out() -> impl Strategy<Value = Vec<Row>> {
     })
 }
 
-/// An ACL on one interface, for packets that come in or leave.
+/// An ACL on one interface, for packets that come in or leave; or on a peering, with a way across and out.
 fn filtered() -> impl Strategy<Value = Vec<Row>> {
     const NETS: [&str; 4] = [
         "10.0.0.0/28",
@@ -88,20 +88,41 @@ fn filtered() -> impl Strategy<Value = Vec<Row>> {
         rule
     });
     let rules = prop::collection::vec(rule, 0..5);
-    let place = (
+    let interface = (
         select(&["ia", "ia2", "ib", "ic"][..]),
         select(&["acl_in", "acl_out"][..]),
+        select(&["allow", "deny"][..]),
     );
-    let default = select(&["allow", "deny"][..]);
-    (place, rules, default).prop_map(|((interface, field), rules, default)| {
+    let peering = (
+        select(&["p", "p", "q", "r"][..]),
+        Just("acl"),
+        select(&["allow", "deny", "deny_unless_exposed"][..]),
+    );
+    (prop_oneof![interface, peering], rules).prop_map(|((place, field, default), rules)| {
         let numbered = rules.into_iter().enumerate();
         let rules: serde_json::Map<String, Value> = numbered
             .map(|(at, rule)| ((10 * at + 10).to_string(), rule))
             .collect();
         let mut document = world();
-        let name = format!("{interface}-{field}");
+        let name = format!("{place}-{field}");
         document["acls"] = json!({ &name: { "default": default, "rules": rules } });
-        document["interfaces"][interface][field] = json!(name);
+        match field {
+            "acl" => {
+                let sides = match place {
+                    "p" => [("a", "ia", "10.0.0.0/28"), ("b", "ib", "10.0.0.16/28")],
+                    "q" => [("b", "ib", "10.0.0.16/28"), ("c", "ic", "10.9.0.0/28")],
+                    _ => [("c", "ic", "10.9.0.0/28"), ("a", "ia", "10.0.0.0/28")],
+                };
+                document["peerings"] = json!({ place: { "acl": name, "sides": {} } });
+                for (vpc, interface, net) in sides {
+                    document["peerings"][place]["sides"][vpc] =
+                        json!({ "expose": { "z": { "ips": [net] } } });
+                    document["vpcs"][vpc]["routes"] =
+                        json!({ net: { "next_hops": [{ "interface": interface }] } });
+                }
+            }
+            _ => document["interfaces"][place][field] = json!(name),
+        }
         configuration(document).rows().collect()
     })
 }
@@ -116,10 +137,10 @@ fn intent(reach: &str, from: &str, to: &str, destination: &str) -> Value {
 /// A TCP packet: sender, destination, the port that it goes to and the one that it comes from.
 type Packet = (IpAddr, IpAddr, u16, u16);
 
-/// Whether an ACL, if there is one, lets a packet pass.
+/// Whether an ACL, if there is one, lets a packet pass where its default denies what is not `exposed`.
 fn passes(
     tables: &Tables,
-    acl: Option<AclIndex>,
+    (acl, exposed): (Option<AclIndex>, bool),
     vpcs: (VpcIndex, VpcIndex),
     packet: Packet,
 ) -> bool {
@@ -136,7 +157,10 @@ fn passes(
             source_port: source_port.into(),
             destination_port: port.into(),
         };
-        tables.acl(acl).lookup(&key).decision.action == AclAction::Allow
+        let (acl, verdict) = (tables.acl(acl), tables.acl(acl).lookup(&key));
+        let by_default = verdict.rule.is_none() && exposed;
+        verdict.decision.action == AclAction::Allow
+            || by_default && acl.default_action() == AclDefault::DenyUnlessExposed
     })
 }
 
@@ -179,8 +203,12 @@ fn reaches(
             to: vpc,
         }),
     };
-    match tables.way(vpc, &traveller).map(|way| way.route) {
-        Ok(Some(Route::Forward(hops))) => {
+    match tables.way(vpc, &traveller) {
+        Ok(Way {
+            route: Some(Route::Forward(hops)),
+            crossing,
+            ..
+        }) => {
             let entrance = tables
                 .interfaces()
                 .find(|(_, i)| &*i.name == entrance)
@@ -189,7 +217,11 @@ fn reaches(
             let gets_there = |hop: &rewire_tables::NextHop| {
                 let exit = tables.interface(hop.interface()).unwrap();
                 let passes = |acl| passes(tables, acl, (from, to), packet);
-                exit.vpc == to && passes(entrance.acl_in) && passes(exit.acl_out)
+                let across = crossing.and_then(|crossing| tables.peering(crossing.peering).acl());
+                exit.vpc == to
+                    && passes((entrance.acl_in, false))
+                    && passes((across, true))
+                    && passes((exit.acl_out, false))
             };
             (hops.iter().all(gets_there), hops.iter().any(gets_there))
         }
@@ -221,12 +253,19 @@ proptest! {
 
     #[test]
     fn what_is_proven_is_so_for_every_packet_and_what_is_not_has_one_that_breaks_it(
-        some in prop::collection::vec(prop_oneof![2 => rows(), 2 => way_out(), 1 => filtered()], 1..14),
+        some in prop::collection::vec(prop_oneof![2 => rows(), 2 => way_out(), 2 => filtered()], 1..14),
         (from, to) in select(&[("a", "b"), ("b", "c"), ("c", "a"), ("b", "a")][..]),
         destination in select(&["10.0.0.0/27", "10.0.0.8/29", "10.9.0.0/28"][..]),
     ) {
         let mut state = configuration(world());
         for row in some.concat() {
+            // An ACL comes upon a peering that is there, or that is yet to come.
+            if let Row::Peering(with) = &row
+                && let Some(there) = state.peering.values_mut().find(|there| there.name == with.name)
+            {
+                there.acl = with.acl.clone().or(there.acl.take());
+                continue;
+            }
             // An ACL comes upon an interface that is there.
             if let Row::Interface(with) = &row
                 && let Some(there) = state.interface.values_mut().find(|there| there.name == with.name)
@@ -334,7 +373,20 @@ fn acls_on_the_way_are_part_of_the_proof() {
         }
         intent
     };
+    // The same on a way across a peering, whose ACL comes between.
+    document["acls"]["across"] = json!({ "default": "deny_unless_exposed", "rules": {
+        "10": { "action": "deny", "from": "a", "protocol": "tcp", "destination_port": 443, "destinations": ["10.8.0.0/28"] },
+    } });
+    document["vpcs"]["b"]["routes"]["10.8.0.0/24"] =
+        json!({ "next_hops": [{ "interface": "ib" }] });
+    document["peerings"] = json!({ "p": { "acl": "across", "sides": {
+        "a": { "expose": { "hosts": { "ips": ["10.0.0.0/25"] } } },
+        "b": { "expose": { "net": { "ips": ["10.8.0.0/24"] } } },
+    } } });
     document["intents"] = json!({
+        "held-across": say(json!({ "destination": "10.8.0.0/28", "protocol": "tcp" })),
+        "not-across": say(json!({ "destination": "10.8.0.0/24", "protocol": "tcp" })),
+        "not-all-across": say(json!({ "reach": "always", "source": "10.0.0.0/26", "destination": "10.8.0.0/24", "protocol": "tcp", "destination_port": 443 })),
         "held-mail": say(json!({ "protocol": "tcp", "destination_port": 25 })),
         "held-guest": say(json!({ "source": "10.0.0.66", "protocol": "tcp" })),
         "held-far": say(json!({ "destination": "10.9.0.128/25" })),

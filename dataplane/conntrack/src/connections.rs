@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use foldhash::fast::FixedState;
+use rewire_tables::acl::RuleCounters;
 use rewire_tables::{Address, VpcIndex};
 
 use crate::error::{Exhausted, InsertError, Invalid};
 use crate::flow::{Admission, Flow, FlowId, NewFlow, Passage};
+use crate::flow_counters::FlowCounters;
 use crate::index::Index;
 use crate::key::{Direction, FlowKey};
 use crate::mappings::{self, Internal, Mapping, Mappings};
@@ -70,6 +72,7 @@ pub struct KeyHash(u64);
 #[derive(Debug)]
 pub struct Connections<A> {
     records: Records<A>,
+    counters: FlowCounters,
     /// Of both keys of each flow: the flow's slot, times two, plus the direction.
     index: Index,
     sweep: Sweep,
@@ -111,6 +114,7 @@ impl<A: Address> Connections<A> {
         let hash = FixedState::with_seed(hash_seed);
         Connections {
             records: Records::new(capacity),
+            counters: FlowCounters::new(capacity),
             index: Index::new(2 * capacity),
             sweep: Sweep::new(capacity),
             mappings: Mappings::new(capacity, worker, workers, &hash),
@@ -208,7 +212,7 @@ impl<A: Address> Connections<A> {
             source: (answered.destination, answered.destination_port),
             destination: (answered.source, answered.source_port),
             vpc,
-            is_routed_elsewhere: record.route_vpc != record.original.vpc,
+            peering: self.records.account(slot).peering(),
         })
     }
 
@@ -236,6 +240,7 @@ impl<A: Address> Connections<A> {
             admission: Admission {
                 ingress: record.ingress,
                 ports,
+                peering: account.peering(),
                 whole: record.has(flag::WHOLE),
             },
             is_mapped: record.has(flag::MAPPED),
@@ -246,12 +251,25 @@ impl<A: Address> Connections<A> {
         }
     }
 
-    /// Notes which generation of the policy has allowed a flow, and whether as a whole. A flow that is gone is left alone.
-    pub fn set_policy_generation(&mut self, id: FlowId, generation: u64, whole: bool) {
-        if let Some((record, _)) = self.records.get_mut(id.0) {
+    /// Notes which generation of the policy has allowed a flow, and how. A flow that is gone is left alone.
+    pub fn set_policy_generation(&mut self, id: FlowId, generation: u64, admission: Admission) {
+        if let Some((record, account)) = self.records.get_mut(id.0) {
             record.policy_generation = generation as u32;
-            record.set(flag::WHOLE, whole);
+            record.set(flag::WHOLE, admission.whole);
+            account.set_peering(admission.peering);
         }
+    }
+
+    /// Where the packets of a flow that is there are counted, as was noted last. Of one that nothing was noted of, what was
+    /// noted of another may stand here.
+    #[inline]
+    pub fn counters(&self, id: FlowId) -> RuleCounters {
+        self.counters.get(id.0.slot)
+    }
+
+    /// Notes where the packets of a flow that is there are counted.
+    pub fn set_counters(&mut self, id: FlowId, counters: RuleCounters) {
+        self.counters.set(id.0.slot, counters);
     }
 
     /// Whether a packet may begin a connection: for TCP, a SYN, and with pick-up also what comes in the middle; for ICMP,
@@ -418,6 +436,7 @@ impl<A: Address> Connections<A> {
             }
             _ => {}
         }
+        account.set_peering(new.admission.peering);
         let flags = [
             (flag::WHOLE, new.admission.whole),
             (flag::PORTS, ports.is_some()),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rewire_tables::{InterfaceIndex, VpcIndex};
+use rewire_tables::{InterfaceIndex, PeeringIndex, VpcIndex};
 
 use crate::key::{Direction, FlowKey};
 use crate::mappings::Mapping;
@@ -23,6 +23,8 @@ pub struct Admission {
     /// The ports of its first packet, as filters see them; none where it had none, or they were not in it. The key has none
     /// for SCTP and for fragments, and of ICMP the identifier; here stand, of ICMP, 0 and the type times 256 plus the code.
     pub ports: Option<(u16, u16)>,
+    /// The peering that it crosses, whose filter is asked about replies, too.
+    pub peering: Option<PeeringIndex>,
     /// Whether the connection was let through as a whole, so that its replies pass.
     pub whole: bool,
 }
@@ -33,6 +35,7 @@ impl Default for Admission {
         Admission {
             ingress: InterfaceIndex(0),
             ports: None,
+            peering: None,
             whole: true,
         }
     }
@@ -103,8 +106,8 @@ pub struct Passage<A> {
     pub destination: (A, u16),
     /// The VPC that it is routed in.
     pub vpc: VpcIndex,
-    /// Whether the connection is not routed in the VPC that it came from.
-    pub is_routed_elsewhere: bool,
+    /// The peering that the connection crosses.
+    pub peering: Option<PeeringIndex>,
 }
 
 /// What becomes of a packet's addresses and ports. Ports in host order; of an ICMP query, either port is the identifier,

@@ -29,6 +29,7 @@ mod connections;
 mod error;
 mod fixed_map;
 mod flow;
+mod flow_counters;
 mod index;
 mod key;
 mod mappings;

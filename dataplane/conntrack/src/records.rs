@@ -2,7 +2,7 @@
 //! beside it with what is only counted or rarely looked at.
 
 use rewire_tables::memory::{advise_large_pages, prefetch};
-use rewire_tables::{Address, InterfaceIndex, VpcIndex};
+use rewire_tables::{Address, InterfaceIndex, PeeringIndex, VpcIndex};
 
 use crate::flow::Traffic;
 use crate::key::{Direction, FlowKey};
@@ -101,13 +101,25 @@ impl Counts {
 pub(crate) struct Account {
     counts: [Counts; 2],
     /// Of TCP, what [`crate::tcp::Fins`] says; of others, the ports of the first packet.
-    pub(crate) words: [u32; 4],
+    pub(crate) words: [u32; 3],
+    /// The index of the peering that it crosses, plus one.
+    peering: u32,
 }
 
 impl Account {
     #[inline]
     pub(crate) fn count(&mut self, direction: Direction, bytes: u32) {
         self.counts[direction as usize].add(bytes);
+    }
+
+    pub(crate) fn peering(&self) -> Option<PeeringIndex> {
+        self.peering
+            .checked_sub(1)
+            .map(|index| PeeringIndex(index as u16))
+    }
+
+    pub(crate) fn set_peering(&mut self, peering: Option<PeeringIndex>) {
+        self.peering = peering.map_or(0, |index| u32::from(index.0) + 1);
     }
 
     pub(crate) fn traffic(&self) -> [Traffic; 2] {
@@ -242,7 +254,7 @@ impl<A: Address> Records<A> {
             prefetch(record);
             // Half of the accounts lie in two lines.
             prefetch(account);
-            prefetch(&account.words[3]);
+            prefetch(&account.peering);
         }
     }
 

@@ -80,7 +80,7 @@ pub(crate) struct Fins([Fin; 2]);
 impl Fins {
     /// As [`write`](Self::write) has written them.
     #[inline]
-    pub(crate) fn from_words(words: &[u32; 4]) -> Self {
+    pub(crate) fn from_words(words: &[u32; 3]) -> Self {
         Fins(
             [0, 1].map(|direction| match words[2] >> (8 * direction) & 0xff {
                 1 => Fin::Sent(words[direction]),
@@ -92,7 +92,7 @@ impl Fins {
 
     /// Writes them into words of an account: a sequence number for each direction, and what became of it.
     #[inline]
-    pub(crate) fn write(self, words: &mut [u32; 4]) {
+    pub(crate) fn write(self, words: &mut [u32; 3]) {
         words[2] = 0;
         for (direction, fin) in self.0.into_iter().enumerate() {
             let (kind, end) = match fin {

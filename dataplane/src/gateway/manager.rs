@@ -20,6 +20,7 @@ use crate::learned_routes::LearnedRoutes;
 use crate::neighbors::LearnedNeighbors;
 use crate::port::{PortDriver, PortQueue, PortRequest};
 use crate::progress::Progress;
+use crate::rule_counts::RuleRegister;
 use crate::worker::Command;
 
 /// What the manager holds of a worker.
@@ -65,6 +66,7 @@ pub(super) struct Manager<D: PortDriver> {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) neighbors: LearnedNeighbors,
     pub(super) routes: LearnedRoutes,
+    pub(super) rules: RuleRegister,
     /// The revision that the operations so far lead to.
     pub(super) revision: u64,
     /// Ports to be opened once their interfaces are published.
@@ -132,6 +134,11 @@ impl<D: PortDriver> Manager<D> {
                 // Who asked may have gone away.
                 let _ = reply.send(routes);
             }
+            Request::CountedRules(acl, reply) => {
+                let counted = self.rules.counted(acl.as_deref(), &self.shared.counters);
+                // Who asked may have gone away.
+                let _ = reply.send(counted);
+            }
             Request::Stop => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
@@ -140,7 +147,7 @@ impl<D: PortDriver> Manager<D> {
     fn apply(&mut self, revision: u64, change: Change) -> Result<Applied, GatewayError> {
         let start = Instant::now();
         let Change {
-            operations,
+            mut operations,
             ports,
             sources,
         } = change;
@@ -162,6 +169,7 @@ impl<D: PortDriver> Manager<D> {
         self.to_open
             .extend(to_open.filter_map(|(interface, request)| Some((interface, request?))));
         let neighbors = self.neighbors.follow(&operations);
+        self.rules.follow(&mut operations, &self.shared.counters);
         self.routes.absorb(operations, sources, &mut self.publisher);
         self.publisher.extend(neighbors);
         self.revision = revision;

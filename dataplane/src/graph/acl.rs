@@ -1,4 +1,4 @@
-//! ACLs: may the packet come in here, and leave there? Asked once both are known, and before anybody is told anything.
+//! ACLs: may the packet come in here, cross this peering, and leave there? Asked once both are known, and before anybody is told anything.
 //!
 //! *Uses* header, transport, the connection, what the route says. *Sets* whether the connection that the packet begins is
 //! let through as a whole. *Next*: what the route says.
@@ -7,17 +7,16 @@ use arrayvec::ArrayVec;
 use rewire_conntrack::{Connections, Direction, FlowId, FlowKey};
 use rewire_packet::icmp_error::IcmpErrorKind;
 use rewire_packet::{Fragment, Transport};
-use rewire_tables::acl::AclVerdict;
+use rewire_tables::acl::{AclVerdict, MOST_ACLS, RuleCounters, UNCOUNTED};
 use rewire_tables::{AclKey, InterfaceIndex, Tables};
 
 use super::Node;
 use super::acl_log::{self, AclLogger};
-use super::acl_policy::{self, Denied, Filter, Kind, MOST_FILTERS, To};
+use super::acl_policy::{self, Denied, Filter, Kind, To};
 use super::burst::{Burst, IcmpErrorOf, Next};
 use super::context::{Context, Sinks};
 use super::family::Family;
-use super::ingress_nat::find;
-use super::nat_policy::Leaving;
+use super::ingress_nat::{counters, find};
 use super::packet::{Connection, Origin, Packet};
 use crate::buffer::PacketBuffer;
 
@@ -34,7 +33,7 @@ pub(super) fn asks<B: PacketBuffer, A: Family>(
         return next;
     }
     packet.routed = next;
-    match acl_policy::filters(cx.tables, ingress, to(packet)).next() {
+    match acl_policy::filters(cx.tables, ingress, packet.peering, to(packet)).next() {
         Some(_) => Next::To(Node::Acl),
         None => next,
     }
@@ -43,11 +42,8 @@ pub(super) fn asks<B: PacketBuffer, A: Family>(
 /// Where the route leads a packet.
 fn to<B, A: Family>(packet: &Packet<B, A>) -> To {
     match packet.routed {
-        Next::To(Node::HopLimit) => To::Leaving(Leaving {
-            interface: packet.egress,
-            crossing: packet.crossing,
-        }),
-        Next::To(_) => To::Local(packet.vpc),
+        Next::To(Node::HopLimit) => To::Leaving(packet.egress),
+        Next::To(_) => To::Local(packet.crossing.map_or(packet.vpc, |crossing| crossing.to)),
         Next::Done | Next::Drop(_) | Next::Refuse(..) | Next::Reset(_) => To::Nowhere,
     }
 }
@@ -60,7 +56,9 @@ struct Question<A> {
     key: AclKey<A>,
     kind: Kind,
     /// The ACLs that are asked, with their verdicts once they are there.
-    filters: ArrayVec<(Filter, Option<AclVerdict>), MOST_FILTERS>,
+    filters: ArrayVec<(Filter, Option<AclVerdict>), MOST_ACLS>,
+    /// Where the packet is counted as one of its connection.
+    counters: RuleCounters,
 }
 
 /// The questions of a burst: ACLs are asked about many packets at once. Kept from burst to burst, so that none allocates.
@@ -75,8 +73,8 @@ impl<A: Family> Questions<A> {
     pub(super) fn with_capacity(packets: usize) -> Self {
         Questions {
             all: Vec::with_capacity(packets),
-            keys: Vec::with_capacity(MOST_FILTERS * packets),
-            askers: Vec::with_capacity(MOST_FILTERS * packets),
+            keys: Vec::with_capacity(MOST_ACLS * packets),
+            askers: Vec::with_capacity(MOST_ACLS * packets),
         }
     }
 
@@ -127,17 +125,7 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
         let packet = &mut burst.packets[usize::from(index)];
         let next = match asked.next_if(|question| question.packet == index) {
             None => packet.routed,
-            Some(question) => match decide(cx, question, logger, sinks) {
-                Ok(whole) => {
-                    packet.whole = whole;
-                    packet.routed
-                }
-                Err(Denied { reason, reject }) => match reject {
-                    false => Next::Drop(reason),
-                    true if is_segment(packet) => Next::Reset(reason),
-                    true => Next::Refuse(reason, IcmpErrorKind::Prohibited.into()),
-                },
-            },
+            Some(question) => decide(cx, packet, question, logger, sinks),
         };
         burst.dispatch(index, next);
     }
@@ -155,9 +143,9 @@ fn question<B: PacketBuffer, A: Family>(
         return None;
     };
     let interface = cx.tables.interface(ingress)?;
-    let kind = kind(cx, packet, connections)?;
+    let (kind, counters) = kind(cx, packet, connections)?;
     let to = to(packet);
-    let filters = acl_policy::filters(cx.tables, ingress, to)
+    let filters = acl_policy::filters(cx.tables, ingress, packet.peering, to)
         .filter(|filter| acl_policy::is_asked(cx.tables, *filter, kind));
     Some(Question {
         packet: index,
@@ -165,24 +153,50 @@ fn question<B: PacketBuffer, A: Family>(
         key: acl_policy::key(packet, interface.vpc, to.vpc(cx.tables)),
         kind,
         filters: filters.map(|filter| (filter, None)).collect(),
+        counters,
     })
 }
 
-/// What the verdicts come to: whether they let the packet in as a whole flow.
+/// What the verdicts come to. What is let pass and goes on is counted when it leaves, so that what waits for its neighbor, and is
+/// asked about again, counts once; all else is counted here.
 fn decide<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
+    packet: &mut Packet<B, A>,
     question: &Question<A>,
     logger: &mut AclLogger,
     sinks: &mut dyn Sinks<B>,
-) -> Result<bool, Denied> {
+) -> Next<IcmpErrorOf<A>> {
     let verdicts = question.filters.iter();
     let verdicts = verdicts.filter_map(|&(filter, verdict)| Some((filter, verdict?)));
-    acl_policy::judge(verdicts, question.kind, |filter, verdict| {
+    let mut counters = question.counters;
+    let judged = acl_policy::judge(cx.tables, verdicts, question.kind, |filter, verdict| {
+        filter.note(cx.tables, verdict, &mut counters);
         if verdict.decision.log {
             let entry = acl_log::entry(question.ingress, filter.acl, &question.key, verdict);
             logger.log(cx, entry, verdict.decision.scope, sinks);
         }
-    })
+    });
+    let next = match judged {
+        Ok(whole) => {
+            packet.whole = whole;
+            packet.counters = counters;
+            packet.routed
+        }
+        Err(Denied { filter, reject }) => {
+            filter.stop(&mut counters);
+            let reason = filter.reason();
+            match reject {
+                false => Next::Drop(reason),
+                true if is_segment(packet) => Next::Reset(reason),
+                true => Next::Refuse(reason, IcmpErrorKind::Prohibited.into()),
+            }
+        }
+    };
+    if !matches!(next, Next::To(Node::HopLimit)) {
+        let bytes = packet.header.packet_len as u64;
+        cx.counters.rules.count(&counters, bytes);
+    }
+    next
 }
 
 /// Whether a packet is a whole TCP segment.
@@ -190,17 +204,18 @@ fn is_segment<B, A: Family>(packet: &Packet<B, A>) -> bool {
     packet.header.fragment == Fragment::Whole && matches!(packet.transport, Transport::Tcp { .. })
 }
 
-/// What kind of packet it is; none for one that passes with its connection, unasked.
+/// What kind of packet it is, and where it counts as one of its connection; none for one that passes with that, unasked.
 fn kind<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     packet: &Packet<B, A>,
     connections: &mut Connections<A>,
-) -> Option<Kind> {
-    let of_flow = |connections: &Connections<A>, id| {
-        let whole = connections
-            .flow(id)
-            .is_some_and(|flow| flow.admission.whole);
-        Some(if whole { Kind::Following } else { Kind::First })
+) -> Option<(Kind, RuleCounters)> {
+    let first = Some((Kind::First, UNCOUNTED));
+    let of_flow = |connections: &Connections<A>, id| match connections.flow(id) {
+        Some(flow) if flow.admission.whole => {
+            Some((Kind::Following, counters(cx, connections, id)))
+        }
+        _ => first,
     };
     match packet.connection {
         Connection::Related(..) => None,
@@ -210,9 +225,9 @@ fn kind<B: PacketBuffer, A: Family>(
         // A first fragment is known by its addresses alone; the connection that it is part of, by its ports as well.
         _ if packet.header.fragment == Fragment::First => match part_of(cx, packet, connections) {
             Some(id) => of_flow(connections, id),
-            None => Some(Kind::First),
+            None => first,
         },
-        _ => Some(Kind::First),
+        _ => first,
     }
 }
 

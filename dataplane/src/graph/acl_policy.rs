@@ -7,8 +7,11 @@
 
 use rewire_conntrack::{Admission, Flow};
 use rewire_packet::{IpHeader, Transport};
-use rewire_tables::acl::{AclAction, AclScope, AclVerdict, NO_PORT};
-use rewire_tables::{AclIndex, AclKey, InterfaceIndex, Tables, VpcIndex};
+use rewire_tables::acl::{
+    AclAction, AclDecision, AclDefault, AclScope, AclVerdict, NO_PORT, RuleCounter, RuleCounters,
+    UNCOUNTED,
+};
+use rewire_tables::{AclIndex, AclKey, InterfaceIndex, PeeringIndex, Tables, VpcIndex};
 
 use super::burst::layer3;
 use super::family::Family;
@@ -17,18 +20,65 @@ use super::packet::{Origin, Packet};
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
-/// One ACL on a packet's way, and what a packet is counted as that it forbids.
+/// One ACL on a packet's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Filter {
     pub acl: AclIndex,
-    pub reason: DropReason,
+    place: Place,
+}
+
+/// Where a packet meets an ACL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// At the interface that it comes in by.
+    In,
+    /// At the peering that it crosses.
+    Peering,
+    /// At the interface that it leaves by.
+    Out,
+}
+
+impl Filter {
+    /// What a packet is dropped as that the ACL forbids.
+    pub(super) fn reason(self) -> DropReason {
+        match self.place {
+            Place::In => DropReason::AclInDenied,
+            Place::Peering => DropReason::AclPeeringDenied,
+            Place::Out => DropReason::AclOutDenied,
+        }
+    }
+
+    /// Notes where a packet counts that a verdict decided about here.
+    pub(super) fn note(self, tables: &Tables, verdict: AclVerdict, counters: &mut RuleCounters) {
+        counters[self.place as usize] = tables.acl(self.acl).counter(verdict.rule);
+    }
+
+    /// Forgets where a packet counts behind this filter: it does not get there.
+    pub(super) fn stop(self, counters: &mut RuleCounters) {
+        counters[self.place as usize + 1..].fill(RuleCounter::NONE);
+    }
+
+    /// What a verdict comes to here. What meets the ACL of a peering is exposed at both ends: its sender is admitted, and neither
+    /// routes nor translations lead across to anything else. So it passes where the default denies what is not exposed.
+    fn decision(self, tables: &Tables, verdict: AclVerdict) -> AclDecision {
+        let unless_exposed = self.place == Place::Peering
+            && verdict.rule.is_none()
+            && tables.acl(self.acl).default_action() == AclDefault::DenyUnlessExposed;
+        match unless_exposed {
+            true => AclDecision {
+                action: AclAction::Allow,
+                ..verdict.decision
+            },
+            false => verdict.decision,
+        }
+    }
 }
 
 /// Where a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum To {
     /// On, by an interface.
-    Leaving(Leaving),
+    Leaving(InterfaceIndex),
     /// To the gateway itself, in this VPC.
     Local(VpcIndex),
     /// Nowhere: no route leads on.
@@ -38,7 +88,7 @@ pub(super) enum To {
 impl To {
     fn leaving(self) -> Option<InterfaceIndex> {
         match self {
-            To::Leaving(leaving) => Some(leaving.interface),
+            To::Leaving(interface) => Some(interface),
             To::Local(_) | To::Nowhere => None,
         }
     }
@@ -46,33 +96,29 @@ impl To {
     /// The VPC that the packet goes to.
     pub(super) fn vpc(self, tables: &Tables) -> Option<VpcIndex> {
         match self {
-            To::Leaving(leaving) => tables.interface(leaving.interface).map(|i| i.vpc),
+            To::Leaving(interface) => tables.interface(interface).map(|i| i.vpc),
             To::Local(vpc) => Some(vpc),
             To::Nowhere => None,
         }
     }
 }
 
-/// ACLs on a packet's way, at most.
-pub(super) const MOST_FILTERS: usize = 2;
-
 /// The ACLs on a packet's way, in the order in which it meets them.
 pub(super) fn filters(
     tables: &Tables,
     ingress: InterfaceIndex,
+    peering: Option<PeeringIndex>,
     to: To,
 ) -> impl Iterator<Item = Filter> + use<> {
     let of = |interface: Option<InterfaceIndex>| interface.and_then(|i| tables.interface(i));
-    let filter = |acl: Option<AclIndex>, reason| acl.map(|acl| Filter { acl, reason });
+    let filter = |acl: Option<AclIndex>, place| acl.map(|acl| Filter { acl, place });
     let filters = [
+        filter(of(Some(ingress)).and_then(|i| i.acl_in), Place::In),
         filter(
-            of(Some(ingress)).and_then(|i| i.acl_in),
-            DropReason::AclInDenied,
+            peering.and_then(|peering| tables.peering(peering).acl()),
+            Place::Peering,
         ),
-        filter(
-            of(to.leaving()).and_then(|i| i.acl_out),
-            DropReason::AclOutDenied,
-        ),
+        filter(of(to.leaving()).and_then(|i| i.acl_out), Place::Out),
     ];
     filters.into_iter().flatten()
 }
@@ -89,7 +135,8 @@ pub(super) enum Kind {
 /// A packet that is not to pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Denied {
-    pub reason: DropReason,
+    /// Where.
+    pub filter: Filter,
     /// Whether its sender is told.
     pub reject: bool,
 }
@@ -105,22 +152,21 @@ pub(super) fn is_asked(tables: &Tables, filter: Filter, kind: Kind) -> bool {
 /// # Errors
 /// The first filter that does not let it pass.
 pub(super) fn judge(
+    tables: &Tables,
     verdicts: impl Iterator<Item = (Filter, AclVerdict)>,
     kind: Kind,
     mut decided: impl FnMut(Filter, AclVerdict),
 ) -> Result<bool, Denied> {
     let mut whole = true;
     for (filter, verdict) in verdicts {
-        if kind == Kind::Following && verdict.decision.scope == AclScope::Flow {
+        let decision = filter.decision(tables, verdict);
+        if kind == Kind::Following && decision.scope == AclScope::Flow {
             continue;
         }
         decided(filter, verdict);
-        let denied = |reject| Denied {
-            reason: filter.reason,
-            reject,
-        };
-        match verdict.decision.action {
-            AclAction::Allow => whole &= verdict.decision.scope == AclScope::Flow,
+        let denied = |reject| Denied { filter, reject };
+        match decision.action {
+            AclAction::Allow => whole &= decision.scope == AclScope::Flow,
             AclAction::Deny => return Err(denied(false)),
             AclAction::Reject => return Err(denied(true)),
         }
@@ -128,13 +174,13 @@ pub(super) fn judge(
     Ok(whole)
 }
 
-/// Whether the ACLs of these tables still let a connection in that leaves there, and if so whether as a whole.
+/// How the ACLs of these tables still let a connection in that leaves there, if they do, and where its packets are counted.
 pub(super) fn still_admits<A: Family>(
     tables: &Tables,
     flow: &Flow<A>,
     leaving: Leaving,
-) -> Option<bool> {
-    let to = To::Leaving(leaving);
+) -> Option<(Admission, RuleCounters)> {
+    let to = To::Leaving(leaving.interface);
     let original = &flow.original;
     let (source_port, destination_port) = port_numbers(flow.admission.ports);
     let key = AclKey {
@@ -146,9 +192,18 @@ pub(super) fn still_admits<A: Family>(
         source_port,
         destination_port,
     };
-    let filters = filters(tables, flow.admission.ingress, to);
+    let peering = leaving.crossing.map(|crossing| crossing.peering);
+    let filters = filters(tables, flow.admission.ingress, peering, to);
     let verdicts = filters.map(|filter| (filter, tables.acl(filter.acl).lookup(&key)));
-    judge(verdicts, Kind::First, |_, _| {}).ok()
+    let mut counters = UNCOUNTED;
+    let note = |filter: Filter, verdict| filter.note(tables, verdict, &mut counters);
+    let whole = judge(tables, verdicts, Kind::First, note).ok()?;
+    let admission = Admission {
+        peering,
+        whole,
+        ..flow.admission
+    };
+    Some((admission, if whole { counters } else { UNCOUNTED }))
 }
 
 /// How a packet that begins a connection comes in.
@@ -160,7 +215,16 @@ pub(super) fn admission<B: PacketBuffer, A: Family>(packet: &Packet<B, A>) -> Ad
             Origin::Own(_) | Origin::OwnOnLink(_) => InterfaceIndex(0),
         },
         ports: ports(packet),
+        peering: packet.peering,
         whole: packet.whole,
+    }
+}
+
+/// Where all packets of the connection are counted that a packet begins: nowhere, if each of them is asked about by itself.
+pub(super) fn lasting<B, A: Family>(packet: &Packet<B, A>) -> RuleCounters {
+    match packet.whole {
+        true => packet.counters,
+        false => UNCOUNTED,
     }
 }
 

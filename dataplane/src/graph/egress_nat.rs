@@ -16,7 +16,7 @@ use super::acl_policy;
 use super::burst::{Burst, Next, layer3, layer3_mut};
 use super::context::Context;
 use super::family::{Family, has_ports};
-use super::ingress_nat::find;
+use super::ingress_nat::{find, note_counters};
 use super::nat_policy::{self, Egress};
 use super::packet::{Connection, Packet};
 use super::segment::segment;
@@ -39,7 +39,11 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
     }
     burst.for_each(Node::EgressNat, cx.counters, |packet| {
         match decide(cx, packet, connections).and_then(|()| rewrite(packet)) {
-            Ok(()) => Next::To(Node::EthernetOutput),
+            Ok(()) => {
+                let bytes = packet.header.packet_len as u64;
+                cx.counters.rules.count(&packet.counters, bytes);
+                Next::To(Node::EthernetOutput)
+            }
             Err(reason) => Next::Drop(reason),
         }
     });
@@ -132,6 +136,7 @@ fn begin<B: PacketBuffer, A: Family>(
             }
         })?;
     cx.counters.connections_created.add(1);
+    note_counters(cx, connections, id, acl_policy::lasting(packet));
     let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
     packet.rewrite = flow.rewrite(Direction::Original);
     Ok(())

@@ -160,11 +160,12 @@ impl<A: Family> FastPath<A> {
             connections.prefetch_flow(*hash);
         }
         let generation = cx.tables.policy_generation();
-        let has_acls = cx.tables.has_acls();
         let passages = self.packets.iter().zip(hashes).map(|(packet, hash)| {
             let passage = connections.passage(hash, &packet.key(), generation, cx.now);
-            // What crosses a peering may meet an ACL there.
-            passage.filter(|passage| !(passage.is_routed_elsewhere && has_acls))
+            passage.filter(|passage| {
+                let peering = passage.peering.map(|peering| cx.tables.peering(peering));
+                !peering.is_some_and(|peering| has_packet_rules(cx, peering.acl()))
+            })
         });
         passages.collect()
     }
@@ -298,6 +299,11 @@ fn forward<B: PacketBuffer, A: Family>(
             cx.now,
         )
         .ok()?;
+    if cx.tables.has_acls() {
+        let counters = connections.counters(passage.flow);
+        let bytes = u64::from(plain.packet_len);
+        cx.counters.rules.count(&counters, bytes);
+    }
     buffer.truncate(ethernet::HEADER_LEN + plain.packet_len as usize);
     if let Ok(mut ethernet) = EthernetView::new_checked(buffer.bytes_mut()) {
         ethernet.set_source(interface.mac);

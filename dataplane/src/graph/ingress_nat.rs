@@ -7,6 +7,7 @@ use rewire_conntrack::{Connections, Direction, FlowId, FlowKey, State, TcpState}
 use rewire_packet::Transport;
 use rewire_packet::nat::Quoted;
 use rewire_packet::tcp::TcpFlags;
+use rewire_tables::acl::{RuleCounters, UNCOUNTED};
 
 use super::Node;
 use super::burst::{Burst, Next, layer3};
@@ -46,6 +47,8 @@ fn classify<B: PacketBuffer, A: Family>(
     if let Some((id, direction)) = found {
         let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
         packet.rewrite = flow.rewrite(direction);
+        packet.peering = flow.admission.peering;
+        packet.counters = counters(cx, connections, id);
         packet.connection = Connection::Established(id, direction);
         packet.vpc = packet.rewrite.route_vpc;
         return Ok(());
@@ -103,8 +106,9 @@ pub(super) fn find<A: Family>(
     if !flow.is_resolved_under(current) {
         let leaving = nat_policy::still_leads(cx.tables, &flow);
         match leaving.and_then(|leaving| acl_policy::still_admits(cx.tables, &flow, leaving)) {
-            Some(whole) => {
-                connections.set_policy_generation(id, current, whole);
+            Some((admission, counters)) => {
+                connections.set_policy_generation(id, current, admission);
+                note_counters(cx, connections, id, counters);
                 cx.counters.connections_kept.add(1);
             }
             None => {
@@ -115,6 +119,31 @@ pub(super) fn find<A: Family>(
         }
     }
     Some((id, direction))
+}
+
+/// Where the packets of a connection are counted. It was noted when the connection was resolved under these tables, if they have
+/// ACLs at all.
+pub(super) fn counters<A: Family>(
+    cx: &Context<'_>,
+    connections: &Connections<A>,
+    id: FlowId,
+) -> RuleCounters {
+    match cx.tables.has_acls() {
+        true => connections.counters(id),
+        false => UNCOUNTED,
+    }
+}
+
+/// Notes where the packets of a connection are counted, for [`counters`].
+pub(super) fn note_counters<A: Family>(
+    cx: &Context<'_>,
+    connections: &mut Connections<A>,
+    id: FlowId,
+    counters: RuleCounters,
+) {
+    if cx.tables.has_acls() {
+        connections.set_counters(id, counters);
+    }
 }
 
 /// An ICMP error is related to the connection whose packet it quotes (RFC 5508, section 4). A quoted packet travelled
@@ -130,6 +159,7 @@ fn relate<B: PacketBuffer, A: Family>(
     let (id, direction) = find(cx, connections, &key.reversed(packet.vpc)).ok_or(unrelated)?;
     let flow = connections.flow(id).ok_or(unrelated)?;
     packet.rewrite = flow.rewrite(direction);
+    packet.counters = counters(cx, connections, id);
     packet.vpc = packet.rewrite.route_vpc;
     packet.connection = Connection::Related(id, direction);
     Ok(())

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use rewire_conntrack::{Direction, FlowId, FlowKey, Rewrite};
 use rewire_packet::{Fragment, IpAddress, IpHeader, MacAddress, Protocol, Transport};
-use rewire_tables::{Address, Crossing, InterfaceIndex, VpcIndex};
+use rewire_tables::acl::{RuleCounters, UNCOUNTED};
+use rewire_tables::{Address, Crossing, InterfaceIndex, PeeringIndex, VpcIndex};
 
 use super::Node;
 use super::burst::{IcmpErrorOf, Next};
@@ -65,10 +66,14 @@ pub(super) struct Packet<B, A: Address> {
     pub connection: Connection<A>,
     /// The peering that a packet which begins a connection crosses: by ingress NAT, or by its route.
     pub crossing: Option<Crossing>,
+    /// The peering that the packet crosses, or the connection that it belongs to.
+    pub peering: Option<PeeringIndex>,
     /// What the route says, while the ACLs are asked.
     pub routed: Next<IcmpErrorOf<A>>,
     /// Whether all that ACLs decided about the packet was about the connection that it begins.
     pub whole: bool,
+    /// Where the packet is counted, by the rules of ACLs that let it pass.
+    pub counters: RuleCounters,
     /// What NAT changes: the destination from `ingress_nat` on, the source from `egress_nat` on.
     pub rewrite: Rewrite<A>,
     pub egress: InterfaceIndex,
@@ -104,8 +109,10 @@ impl<B, A: Address> Packet<B, A> {
             vpc,
             connection: Connection::Untracked,
             crossing: None,
+            peering: None,
             routed: Next::Done,
             whole: true,
+            counters: UNCOUNTED,
             rewrite: Rewrite {
                 destination: None,
                 source: None,

@@ -67,6 +67,9 @@ fn decide<'a, B: PacketBuffer, A: Family>(
         Err(stop) => return Next::Drop(stopped(stop)),
     };
     packet.crossing = way.crossing;
+    if let Connection::New(_) | Connection::Untracked = packet.connection {
+        packet.peering = way.crossing.map(|crossing| crossing.peering);
+    }
     match way.route {
         Some(Route::Forward(hops)) => forward(packet, hops, destination),
         Some(Route::Local) => match packet.origin {

@@ -10,6 +10,7 @@ mod blocks;
 mod boxes;
 pub mod classifier;
 mod code_path;
+mod counter;
 mod key;
 mod rule;
 #[cfg(test)]
@@ -24,11 +25,14 @@ use std::sync::Arc;
 
 pub use bits::Bits;
 pub use classifier::Classifier;
+pub use counter::{MOST_ACLS, RuleCounter, RuleCounters, UNCOUNTED};
 pub use key::{AclKey, NO_PORT};
 pub use rule::{
     AclAction, AclDecision, AclRule, AclScope, AddressRanges, PacketPattern, PortRange,
 };
 pub use shadow::Shadowed;
+
+use hashbrown::HashMap;
 
 use crate::address::Address;
 
@@ -41,7 +45,8 @@ pub enum AclDefault {
     Deny,
     /// They are dropped, and the sender is told.
     Reject,
-    /// Between VPCs that a peering joins: they are dropped unless both ends are exposed. On an interface, they are dropped.
+    /// Between VPCs that a peering joins: they are dropped unless both ends are exposed. An ACL by itself does not know, and
+    /// says that they are dropped.
     DenyUnlessExposed,
 }
 
@@ -101,6 +106,9 @@ pub struct Acl {
     v4: Classifier<u32>,
     v6: Classifier<u128>,
     packet_rules: usize,
+    /// Where rules count, and at last the default.
+    counters: HashMap<u32, RuleCounter>,
+    default_counter: RuleCounter,
 }
 
 impl Default for Acl {
@@ -113,6 +121,8 @@ impl Default for Acl {
             v4: Classifier::default(),
             v6: Classifier::default(),
             packet_rules: 0,
+            counters: HashMap::new(),
+            default_counter: RuleCounter::NONE,
         }
     }
 }
@@ -168,6 +178,24 @@ impl Acl {
         self.packet_rules -= usize::from(rule.decision.scope == AclScope::Packet);
         self.v4.remove(sequence);
         self.v6.remove(sequence);
+        self.counters.remove(&sequence);
+    }
+
+    /// Says where a rule counts, or without one the default.
+    pub fn set_counter(&mut self, rule: Option<u32>, counter: RuleCounter) {
+        match rule {
+            Some(sequence) => drop(self.counters.insert(sequence, counter)),
+            None => self.default_counter = counter,
+        }
+    }
+
+    /// Where a rule counts, or without one the default. Cost: a look-up in a hash table.
+    #[inline]
+    pub fn counter(&self, rule: Option<u32>) -> RuleCounter {
+        match rule {
+            Some(sequence) => self.counters.get(&sequence).copied().unwrap_or_default(),
+            None => self.default_counter,
+        }
     }
 
     /// What the ACL says about a packet: the first rule that matches, or the default.

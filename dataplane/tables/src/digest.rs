@@ -135,7 +135,10 @@ impl Tables {
         for (position, peering) in self.peerings.iter().enumerate() {
             let name = self.peering_name(PeeringIndex(position as u16));
             if peering.name.is_some() {
-                lines.push(format!("peering {name}"));
+                let acl = peering
+                    .acl
+                    .map(|acl| format!(" acl={}", self.acl_name(acl)));
+                lines.push(format!("peering {name}{}", acl.unwrap_or_default()));
             }
             for (vpc, side) in &peering.sides {
                 let place = format!("{name} {}", self.vpc_name(*vpc));

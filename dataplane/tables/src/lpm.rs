@@ -5,6 +5,7 @@
 //! thousands of prefixes, a table that is indexed by the first bits. Updated in place. Small when empty. `docs/decisions/0017` says what was measured.
 
 mod arena;
+mod array;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod direct;
@@ -13,6 +14,7 @@ mod leaf;
 mod lookup;
 mod node;
 mod pages;
+mod replace;
 mod slot;
 mod store;
 mod trie;
@@ -39,6 +41,10 @@ pub struct ValueNumber(slot::Slot);
 pub struct Lpm<A, V> {
     trie: Trie,
     values: Values<V>,
+    /// How often it was written.
+    version: u64,
+    /// The version that it had when it began to record what is written.
+    recorded_from: Option<u64>,
     family: PhantomData<A>,
 }
 
@@ -47,6 +53,8 @@ impl<A: Address, V> Default for Lpm<A, V> {
         Lpm {
             trie: Trie::new(&A::Key::SHAPE),
             values: Values::default(),
+            version: 0,
+            recorded_from: None,
             family: PhantomData,
         }
     }
@@ -57,11 +65,12 @@ fn aligned<A: Address>(network: A) -> u128 {
     network.to_number() << (128 - A::BITS)
 }
 
-impl<A: Address, V: Eq + Hash> Lpm<A, V> {
+impl<A: Address, V: Clone + Eq + Hash> Lpm<A, V> {
     /// Puts a value under a prefix; says whether one was there. Bits of `network` behind `length` are ignored; a `length`
     /// above the family's bits counts as all bits. Cost: about 0.3 µs, and for a short prefix of which many longer
-    /// ones inherit, as many tables.
-    pub fn insert(&mut self, network: A, length: u8, value: V) -> bool {
+    /// ones inherit, as many tables. The value is cloned where no other prefix has an equal one.
+    pub fn insert(&mut self, network: A, length: u8, value: &V) -> bool {
+        self.version += 1;
         let slot = self.values.take(value);
         let old = self.trie.set(aligned(network), length.min(A::BITS), slot);
         self.values.give_back(old);
@@ -73,9 +82,29 @@ impl<A: Address, V: Eq + Hash> Lpm<A, V> {
         if length > A::BITS {
             return false;
         }
+        self.version += 1;
         let old = self.trie.set(aligned(network), length, slot::Slot::NONE);
         self.values.give_back(old);
         old != slot::Slot::NONE
+    }
+
+    /// Records what is written from now on, for another table that is equal to this one, to [catch up](Self::catch_up).
+    pub fn record(&mut self) {
+        self.recorded_from = Some(self.version);
+        self.trie.record();
+        self.values.record();
+    }
+
+    /// Becomes equal to `other`, whose history begins with this table's. Cost: where this table is what `other` was when it began to
+    /// [record](Self::record), a copy of the cache lines that were written since, which is far less than writing took; else a copy of everything.
+    pub fn catch_up(&mut self, other: &Self) {
+        if other.recorded_from == Some(self.version) {
+            self.trie.catch_up(&other.trie);
+            self.values.catch_up(&other.values);
+            self.version = other.version;
+        } else {
+            *self = other.clone();
+        }
     }
 }
 

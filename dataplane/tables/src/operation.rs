@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use rewire_packet::ethernet::MacAddress;
 
-use crate::acl::{Acl, AclDefault, AclRule};
+use crate::acl::{Acl, AclDefault, AclRule, RuleCounter};
 use crate::index::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
 use crate::lpm::Lpm;
 use crate::nat::{Masquerade, MasqueradeRules, PortForward, PortForwardKey, StaticNat};
@@ -89,6 +89,8 @@ pub enum TableOperation {
         acl: AclIndex,
         name: Arc<str>,
         default: AclDefault,
+        /// Where its default counts.
+        counter: RuleCounter,
     },
     /// Removes an ACL with all its rules.
     RemoveAcl { acl: AclIndex },
@@ -97,6 +99,8 @@ pub enum TableOperation {
         acl: AclIndex,
         sequence: u32,
         rule: Arc<AclRule>,
+        /// Where it counts.
+        counter: RuleCounter,
     },
     /// Removes a rule of an ACL.
     RemoveAclRule { acl: AclIndex, sequence: u32 },
@@ -113,10 +117,11 @@ pub enum TableOperation {
         interface: InterfaceIndex,
         source: IpNet,
     },
-    /// Makes or renames a peering.
+    /// Makes a peering, or changes its name or its ACL. What is said of its senders stays.
     SetPeering {
         peering: PeeringIndex,
         name: Arc<str>,
+        acl: Option<AclIndex>,
     },
     /// Removes a peering with all that is said of its senders.
     RemovePeering { peering: PeeringIndex },
@@ -156,11 +161,11 @@ fn slot<T: Default>(slots: &mut Vec<T>, position: usize) -> &mut T {
     &mut slots[position]
 }
 
-fn insert<V: Eq + std::hash::Hash>(
+fn insert<V: Clone + Eq + std::hash::Hash>(
     lpm4: &mut Lpm<std::net::Ipv4Addr, V>,
     lpm6: &mut Lpm<std::net::Ipv6Addr, V>,
     prefix: IpNet,
-    value: V,
+    value: &V,
 ) -> bool {
     match prefix {
         IpNet::V4(net) => lpm4.insert(net.network(), net.prefix_len(), value),
@@ -168,7 +173,7 @@ fn insert<V: Eq + std::hash::Hash>(
     }
 }
 
-fn remove<V: Eq + std::hash::Hash>(
+fn remove<V: Clone + Eq + std::hash::Hash>(
     lpm4: &mut Lpm<std::net::Ipv4Addr, V>,
     lpm6: &mut Lpm<std::net::Ipv6Addr, V>,
     prefix: IpNet,
@@ -217,7 +222,7 @@ impl Tables {
             }
             Op::SetRoute { vpc, prefix, route } => {
                 let vpc = slot(&mut self.vpcs, vpc.position());
-                insert(&mut vpc.routes4, &mut vpc.routes6, *prefix, route.clone());
+                insert(&mut vpc.routes4, &mut vpc.routes6, *prefix, route);
             }
             Op::RemoveRoute { vpc, prefix } => {
                 if let Some(vpc) = self.vpcs.get_mut(vpc.position()) {
@@ -279,8 +284,15 @@ impl Tables {
                 self.nat.static_by_external.remove(&external);
                 self.nat.static_by_internal.remove(&internal);
             }
-            Op::SetAcl { acl, name, default } => {
-                slot(&mut self.acls, acl.position()).set(Arc::clone(name), *default);
+            Op::SetAcl {
+                acl,
+                name,
+                default,
+                counter,
+            } => {
+                let acl = slot(&mut self.acls, acl.position());
+                acl.set(Arc::clone(name), *default);
+                acl.set_counter(None, *counter);
             }
             Op::RemoveAcl { acl } => {
                 *slot(&mut self.acls, acl.position()) = Acl::default();
@@ -294,7 +306,12 @@ impl Tables {
                 acl,
                 sequence,
                 rule,
-            } => slot(&mut self.acls, acl.position()).set_rule(*sequence, Arc::clone(rule)),
+                counter,
+            } => {
+                let acl = slot(&mut self.acls, acl.position());
+                acl.set_rule(*sequence, Arc::clone(rule));
+                acl.set_counter(Some(*sequence), *counter);
+            }
             Op::RemoveAclRule { acl, sequence } => {
                 if let Some(acl) = self.acls.get_mut(acl.position()) {
                     acl.remove_rule(*sequence);
@@ -308,12 +325,7 @@ impl Tables {
             } => {
                 let rules: &mut MasqueradeRules =
                     self.nat.masquerades.entry((*vpc, *interface)).or_default();
-                insert(
-                    &mut rules.rules4,
-                    &mut rules.rules6,
-                    *source,
-                    Arc::clone(rule),
-                );
+                insert(&mut rules.rules4, &mut rules.rules6, *source, rule);
             }
             Op::RemoveMasquerade {
                 vpc,
@@ -328,8 +340,10 @@ impl Tables {
                     }
                 }
             }
-            Op::SetPeering { peering, name } => {
-                slot(&mut self.peerings, peering.position()).name = Some(Arc::clone(name));
+            Op::SetPeering { peering, name, acl } => {
+                let peering = slot(&mut self.peerings, peering.position());
+                peering.name = Some(Arc::clone(name));
+                peering.acl = *acl;
             }
             Op::RemovePeering { peering } => {
                 *slot(&mut self.peerings, peering.position()) = Peering::default();
@@ -364,12 +378,7 @@ impl Tables {
             } => {
                 let peering = slot(&mut self.peerings, peering.position());
                 let rules = &mut peering.side_mut(*vpc).masquerades;
-                insert(
-                    &mut rules.rules4,
-                    &mut rules.rules6,
-                    *source,
-                    Arc::clone(rule),
-                );
+                insert(&mut rules.rules4, &mut rules.rules6, *source, rule);
             }
             Op::RemovePeeringMasquerade {
                 peering,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::address::Address;
-use crate::index::{PeeringIndex, VpcIndex};
+use crate::index::{AclIndex, PeeringIndex, VpcIndex};
 use crate::lpm::Lpm;
 use crate::nat::{Masquerade, MasqueradeRules};
 
@@ -25,6 +25,7 @@ pub struct Crossing {
 #[derive(Clone, Debug, Default)]
 pub struct Peering {
     pub(crate) name: Option<Arc<str>>,
+    pub(crate) acl: Option<AclIndex>,
     /// By the VPC that packets leave: two, when all is said.
     pub(crate) sides: Vec<(VpcIndex, Side)>,
 }
@@ -43,6 +44,11 @@ impl Peering {
     /// The peering's name; empty where no peering has this index.
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or_default()
+    }
+
+    /// The ACL that is asked about packets between the two VPCs, either way.
+    pub fn acl(&self) -> Option<AclIndex> {
+        self.acl
     }
 
     /// Whether `source` of VPC `from` may cross to the other side. Cost: a look-up.
@@ -101,8 +107,8 @@ impl Side {
     pub(crate) fn set_sender(&mut self, prefix: IpNet, admitted: bool) {
         let length = prefix.prefix_len();
         match prefix.network() {
-            IpAddr::V4(network) => self.senders4.insert(network, length, admitted),
-            IpAddr::V6(network) => self.senders6.insert(network, length, admitted),
+            IpAddr::V4(network) => self.senders4.insert(network, length, &admitted),
+            IpAddr::V6(network) => self.senders6.insert(network, length, &admitted),
         };
     }
 
@@ -135,6 +141,7 @@ mod tests {
             TableOperation::SetPeering {
                 peering,
                 name: "p".into(),
+                acl: None,
             },
             set(blue, "10.0.0.0/8", true),
             set(blue, "10.1.0.0/16", false),

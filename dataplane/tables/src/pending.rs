@@ -14,6 +14,9 @@ use crate::operation::TableOperation;
 /// Fewer operations than this are kept as they are: a healthy worker never keeps that many waiting.
 const SMALL: usize = 1 << 16;
 
+/// The operations that room is kept for, about what comes in a millisecond.
+const MANY: usize = 1024;
+
 /// Operations in order. They lead where all operations lead that were ever pushed; of those, an operation that later ones
 /// undo whole may be missing. There are at most twice as many as different keys, or [`SMALL`].
 #[derive(Debug)]
@@ -203,6 +206,8 @@ impl Pending {
     /// Takes all of them out, and tells whether any that was pushed changes more than what was learned.
     pub(crate) fn take(&mut self) -> (Vec<TableOperation>, bool) {
         let taken = mem::take(self);
+        // As many may come again, if it is not for a change of everything.
+        self.operations.reserve(taken.operations.len().min(MANY));
         (taken.operations, taken.policy)
     }
 
@@ -243,4 +248,4 @@ fn compact(operations: &mut Vec<TableOperation>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,7 +1,7 @@
 //! Publishing: one writer, one root, two halves (left-right).
 //!
-//! The writer absorbs operations on the half that no reader sees, swaps the halves, and absorbs the same operations on
-//! the other half afterwards. A reader enters once for each burst and passes the reference down; it never waits. Only the
+//! The writer absorbs operations on the half that no reader sees, swaps the halves, and makes the other half equal
+//! afterwards: by the same operations, but for routes, of which it copies what was written. A reader enters once for each burst and passes the reference down; it never waits. Only the
 //! writer can be made to wait, by a reader that stays inside, and for that there is a deadline.
 //!
 //! ```text
@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 
 use left_right::{Absorb, ReadGuard, ReadHandle, WriteHandle};
 
-use crate::operation::TableOperation;
+use crate::index::VpcIndex;
+use crate::operation::TableOperation::{self, RemoveRoute, SetRoute};
 use crate::pending::Pending;
-use crate::tables::Tables;
+use crate::tables::{Tables, Vpc};
 
 /// The one writer of the tables.
 pub struct Publisher {
@@ -39,13 +40,33 @@ struct Batch {
     /// Whether it changes more than what was learned.
     policy: bool,
     operations: Vec<TableOperation>,
+    /// The VPCs whose routes it changes, each once.
+    routed: Vec<VpcIndex>,
+}
+
+impl Batch {
+    fn new(generation: u64, policy: bool, operations: Vec<TableOperation>) -> Batch {
+        let mut routed: Vec<VpcIndex> = Vec::new();
+        for operation in &operations {
+            if let SetRoute { vpc, .. } | RemoveRoute { vpc, .. } = operation
+                && routed.last() != Some(vpc)
+            {
+                routed.push(*vpc);
+            }
+        }
+        routed.sort_unstable();
+        routed.dedup();
+        Batch {
+            generation,
+            policy,
+            operations,
+            routed,
+        }
+    }
 }
 
 impl Tables {
-    fn absorb(&mut self, batch: &Batch) {
-        for operation in &batch.operations {
-            self.apply(operation);
-        }
+    fn reach(&mut self, batch: &Batch) {
         self.generation = batch.generation;
         if batch.policy {
             self.policy_generation = batch.generation;
@@ -55,8 +76,35 @@ impl Tables {
 
 impl Absorb<Batch> for Tables {
     fn absorb_first(&mut self, batch: &mut Batch, _: &Self) {
-        self.absorb(batch);
+        for vpc in &batch.routed {
+            if let Some(vpc) = self.vpcs.get_mut(vpc.position()) {
+                vpc.record();
+            }
+        }
+        for operation in &batch.operations {
+            self.apply(operation);
+        }
+        self.reach(batch);
     }
+
+    /// Routes are not put in again, but copied from where the first half was written: half the work of a full table.
+    fn absorb_second(&mut self, batch: Batch, other: &Self) {
+        for operation in &batch.operations {
+            if !matches!(operation, SetRoute { .. } | RemoveRoute { .. }) {
+                self.apply(operation);
+            }
+        }
+        // VPCs come and go with their routes, too.
+        self.vpcs.resize_with(other.vpcs.len(), Vpc::default);
+        for vpc in &batch.routed {
+            let position = vpc.position();
+            if let Some(other) = other.vpcs.get(position) {
+                self.vpcs[position].catch_up(other);
+            }
+        }
+        self.reach(&batch);
+    }
+
     /// Asked once, when the tables are empty still.
     fn sync_with(&mut self, first: &Self) {
         *self = first.clone();
@@ -101,11 +149,7 @@ impl Publisher {
     pub fn new(readers: usize) -> (Publisher, Vec<Reader>) {
         let (mut write, read) = left_right::new::<Tables, Batch>();
         let readers = (0..readers).map(|_| Reader(read.clone())).collect();
-        write.append(Batch {
-            generation: 1,
-            policy: true,
-            operations: Vec::new(),
-        });
+        write.append(Batch::new(1, true, Vec::new()));
         // Twice, while the tables are empty and nobody reads: afterwards no half is ever copied.
         write.publish();
         write.publish();
@@ -160,11 +204,9 @@ impl Publisher {
                 return Ok(self.generation);
             }
             let (operations, policy) = self.pending.take();
-            self.write.append(Batch {
-                generation: self.generation + 1,
-                policy,
-                operations,
-            });
+            let generation = self.generation + 1;
+            self.write
+                .append(Batch::new(generation, policy, operations));
             self.is_late = true;
         }
     }
@@ -214,147 +256,4 @@ pub fn wait_until(deadline: Duration, mut done: impl FnMut() -> bool) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::VpcIndex;
-
-    fn vpc(name: &str) -> TableOperation {
-        TableOperation::SetVpc {
-            vpc: VpcIndex(0),
-            name: Arc::from(name),
-        }
-    }
-
-    #[test]
-    fn a_guard_keeps_its_generation_and_the_next_one_sees_the_new() {
-        let (mut publisher, readers) = Publisher::new(1);
-        publisher.append(vpc("blue"));
-        let before = readers[0].enter().unwrap();
-        assert_eq!(
-            (before.generation(), before.vpc(VpcIndex(0)).name()),
-            (1, "")
-        );
-        assert_eq!(publisher.publish(Duration::from_secs(1)), Ok(2));
-        assert_eq!(
-            (before.generation(), before.vpc(VpcIndex(0)).name()),
-            (1, "")
-        );
-        drop(before);
-        let after = readers[0].enter().unwrap();
-        assert_eq!(
-            (after.generation(), after.vpc(VpcIndex(0)).name()),
-            (2, "blue")
-        );
-    }
-
-    #[test]
-    fn a_stuck_reader_is_reported_and_nothing_is_lost() {
-        let (mut publisher, readers) = Publisher::new(1);
-        let stuck = readers[0].enter().unwrap();
-        publisher.append(vpc("blue"));
-        publisher.publish(Duration::ZERO).unwrap();
-        publisher.append(vpc("red"));
-        let late = publisher.publish(Duration::from_millis(1)).unwrap_err();
-        assert_eq!(late.generation, 3);
-        assert!(publisher.has_pending());
-        assert!(!publisher.catch_up());
-        publisher.append(vpc("green"));
-        drop(stuck);
-        assert_eq!(publisher.publish(Duration::from_secs(1)), Ok(4));
-        let guard = readers[0].enter().unwrap();
-        assert_eq!(
-            (guard.generation(), guard.vpc(VpcIndex(0)).name()),
-            (4, "green")
-        );
-        assert_eq!(guard.policy_generation(), 4);
-    }
-
-    #[test]
-    fn what_is_learned_is_a_generation_but_no_policy() {
-        let (mut publisher, readers) = Publisher::new(1);
-        let policy = readers[0].enter().unwrap().policy_generation();
-        publisher.append(TableOperation::ForgetNeighbor {
-            interface: crate::InterfaceIndex(0),
-            address: [192, 0, 2, 1].into(),
-        });
-        publisher.publish(Duration::from_secs(1)).unwrap();
-        let guard = readers[0].enter().unwrap();
-        assert_eq!((guard.generation(), guard.policy_generation()), (2, policy));
-    }
-
-    #[test]
-    fn a_reader_outside_delays_nobody() {
-        let (mut publisher, readers) = Publisher::new(2);
-        for (generation, name) in (2..).zip(["blue", "red", "green"]) {
-            publisher.append(vpc(name));
-            assert_eq!(publisher.publish(Duration::ZERO), Ok(generation));
-        }
-        assert_eq!(readers[1].enter().unwrap().generation(), 4);
-    }
-
-    #[test]
-    fn catching_up_shows_readers_nothing_new_and_frees_what_was_removed() {
-        let (mut publisher, readers) = Publisher::new(1);
-        let name = Arc::<str>::from("blue");
-        let held = || Arc::strong_count(&name) - 1;
-        publisher.append(TableOperation::SetVpc {
-            vpc: VpcIndex(0),
-            name: Arc::clone(&name),
-        });
-        let seen = readers[0].enter().unwrap();
-        publisher.publish(Duration::ZERO).unwrap();
-        assert!(!publisher.catch_up(), "a reader is inside");
-        assert_eq!(held(), 2, "a half and the operation");
-        drop(seen);
-        assert!(publisher.catch_up());
-        assert_eq!(held(), 2, "both halves, and no operation");
-        let digest = readers[0].enter().unwrap().digest();
-        publisher.append(TableOperation::RemoveVpc { vpc: VpcIndex(0) });
-        publisher.publish(Duration::ZERO).unwrap();
-        assert_eq!(held(), 1, "the other half");
-        assert!(publisher.catch_up());
-        assert_eq!(held(), 0);
-        let after = readers[0].enter().unwrap();
-        assert_eq!((after.generation(), publisher.generation()), (3, 3));
-        assert_ne!(after.digest(), digest);
-    }
-
-    /// Operations come while a worker sleeps inside: the next publication brings one generation that was late and one
-    /// more for all that came since.
-    #[test]
-    fn whatever_comes_while_a_reader_stays_inside_is_two_generations() {
-        let (mut publisher, readers) = Publisher::new(1);
-        let stuck = readers[0].enter().unwrap();
-        publisher.append(vpc("first"));
-        publisher.publish(Duration::ZERO).unwrap();
-        for number in 0..200_000 {
-            publisher.append(vpc(&number.to_string()));
-            if number % 10_000 == 0 {
-                publisher.publish(Duration::ZERO).unwrap_err();
-            }
-        }
-        assert_eq!(stuck.vpc(VpcIndex(0)).name(), "");
-        drop(stuck);
-        assert_eq!(publisher.publish(Duration::ZERO), Ok(4));
-        assert_eq!(
-            readers[0].enter().unwrap().vpc(VpcIndex(0)).name(),
-            "199999"
-        );
-    }
-
-    #[test]
-    fn both_halves_are_equal() {
-        let (mut publisher, readers) = Publisher::new(1);
-        let mut digests = Vec::new();
-        for step in ["blue", "red", "red", "red"] {
-            publisher.append(vpc(step));
-            publisher.publish(Duration::from_secs(1)).unwrap();
-            digests.push(readers[0].enter().unwrap().digest());
-        }
-        // The last two publications show either half with the same state.
-        assert_eq!(digests[2], digests[3]);
-        assert_ne!(digests[0], digests[1]);
-    }
-}
+mod tests;

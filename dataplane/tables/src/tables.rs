@@ -36,6 +36,18 @@ impl Vpc {
         A::routes(self).lookup(destination)
     }
 
+    /// Records what is written into the routes from now on.
+    pub(crate) fn record(&mut self) {
+        self.routes4.record();
+        self.routes6.record();
+    }
+
+    /// Takes over the routes of the other half's VPC: see [`Lpm::catch_up`].
+    pub(crate) fn catch_up(&mut self, other: &Vpc) {
+        self.routes4.catch_up(&other.routes4);
+        self.routes6.catch_up(&other.routes6);
+    }
+
     /// Whether nothing was ever said of it.
     pub(crate) fn is_unused(&self) -> bool {
         self.name.is_none() && self.route_count() == 0 && self.distances.is_empty()

@@ -55,7 +55,7 @@ impl<A: Address> Both<A> {
         match value {
             Some(value) => {
                 let old = map.insert(network, value);
-                assert_eq!(self.lpm.insert(network, length, value), old.is_some());
+                assert_eq!(self.lpm.insert(network, length, &value), old.is_some());
             }
             None => {
                 let old = map.remove(&network);

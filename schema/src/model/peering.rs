@@ -10,7 +10,7 @@ object! {
         columns {
             /// What it is for, in words.
             description: Option<Line>,
-            /// The ACL for packets between the two; without it, all that is exposed can be reached.
+            /// The ACL for packets between the two, either way; without it, all that is exposed can be reached.
             acl: Option<Name> => "acl",
         }
     }

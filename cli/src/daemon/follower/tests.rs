@@ -128,6 +128,7 @@ fn a_stalled_worker_is_an_alarm_and_no_hung_commit() {
     let daemon = Daemon {
         shared: gateway.shared(),
         route_table: gateway.route_table(),
+        rule_counts: gateway.rule_counts(),
         progress: Progress::default(),
         administration: Default::default(),
         step_times: StepTimes::default(),

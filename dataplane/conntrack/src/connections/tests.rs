@@ -138,7 +138,11 @@ fn a_connection_from_its_first_packet_to_its_last() {
         1
     );
 
-    connections.set_policy_generation(id, 7, false);
+    let admission = Admission {
+        whole: false,
+        ..Admission::default()
+    };
+    connections.set_policy_generation(id, 7, admission);
     let flow = connections.remove(id).unwrap();
     assert_eq!((flow.policy_generation, flow.created), (7, START));
     assert!(!flow.admission.whole);

@@ -1,7 +1,8 @@
 //! Blocks of words in one array: no allocation each, no pointers, copied by copying the array.
 
+use super::array::Array;
 use super::leaf::Leaf;
-use super::pages;
+use super::node::Node;
 
 /// What blocks are made of.
 pub(super) trait Word: Copy + Default {
@@ -37,10 +38,25 @@ impl Word for Leaf {
     }
 }
 
+impl Word for Node {
+    const GRAIN: usize = 1;
+    const MOST: usize = 1 << 31;
+    fn holding(number: u32) -> Node {
+        Node {
+            entries: number,
+            ..Node::default()
+        }
+    }
+    fn held(self) -> u32 {
+        self.entries
+    }
+}
+
 /// Blocks of words, each named by the offset of its first word. Who keeps a block knows its length.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(super) struct Arena<W> {
-    words: Vec<W>,
+    words: Array<W>,
     /// By size class: the first free block plus one, which holds the next one in its first word; 0 ends the list.
     free: Vec<u32>,
 }
@@ -48,20 +64,8 @@ pub(super) struct Arena<W> {
 impl<W> Default for Arena<W> {
     fn default() -> Self {
         Arena {
-            words: Vec::new(),
+            words: Array::default(),
             free: Vec::new(),
-        }
-    }
-}
-
-impl<W: Word> Clone for Arena<W> {
-    fn clone(&self) -> Self {
-        let mut words = Vec::new();
-        pages::grow(&mut words, self.words.len());
-        words.extend_from_slice(&self.words);
-        Arena {
-            words,
-            free: self.free.clone(),
         }
     }
 }
@@ -83,7 +87,19 @@ impl<W: Word> Arena<W> {
 
     /// The same, to write.
     pub(super) fn block_mut(&mut self, at: u32, length: usize) -> &mut [W] {
-        &mut self.words[at as usize..][..length]
+        self.words.write(at as usize..at as usize + length)
+    }
+
+    /// The word at `at`.
+    #[inline(always)]
+    pub(super) fn at(&self, at: u32) -> &W {
+        &self.words[at as usize]
+    }
+
+    /// The same, to write.
+    #[inline(always)]
+    pub(super) fn at_mut(&mut self, at: u32) -> &mut W {
+        self.words.write_one(at as usize)
     }
 
     /// A block of `length` words, at least one, with any content. Cost: constant, but for the growth of the array.
@@ -110,11 +126,7 @@ impl<W: Word> Arena<W> {
             end <= W::MOST,
             "an array of {end} words is too large for a table"
         );
-        if end > self.words.capacity() {
-            // An eighth more at a time: a table of a million routes need not hold room for a second million.
-            pages::grow(&mut self.words, end + end / 8);
-        }
-        self.words.resize(end, W::default());
+        self.words.lengthen(end, W::default());
         at as u32
     }
 
@@ -124,7 +136,8 @@ impl<W: Word> Arena<W> {
         if self.free.len() <= class {
             self.free.resize(class + 1, 0);
         }
-        self.words[at as usize] = W::holding(std::mem::replace(&mut self.free[class], at + 1));
+        let next = std::mem::replace(&mut self.free[class], at + 1);
+        *self.words.write_one(at as usize) = W::holding(next);
     }
 
     /// Whether a block of one length serves for the other.
@@ -147,7 +160,18 @@ impl<W: Word> Arena<W> {
 
     /// The memory in use, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        size_of::<W>() * self.words.capacity() + size_of::<u32>() * self.free.capacity()
+        self.words.bytes() + size_of::<u32>() * self.free.capacity()
+    }
+
+    /// Records what is written from now on.
+    pub(super) fn record(&mut self) {
+        self.words.record();
+    }
+
+    /// Becomes equal to `other`: see [`Array::catch_up`].
+    pub(super) fn catch_up(&mut self, other: &Arena<W>) {
+        self.words.catch_up(&other.words);
+        self.free.clone_from(&other.free);
     }
 }
 

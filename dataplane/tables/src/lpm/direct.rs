@@ -1,36 +1,25 @@
 //! The direct table: the slots of the trie's upper levels, spread out, so that a lookup in a full table begins below them.
 
+use super::array::Array;
 use super::key::Shape;
-use super::pages;
 use super::slot::{STRIDE, Slot, Slots};
 
 /// A cell for each value of the first bits of the addresses in the window. Absent while `bits` is 0.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(super) struct Direct {
-    cells: Vec<Slot>,
+    cells: Array<Slot>,
     bits: u8,
-}
-
-impl Clone for Direct {
-    fn clone(&self) -> Direct {
-        let mut cells = Vec::new();
-        pages::grow(&mut cells, self.cells.len());
-        cells.extend_from_slice(&self.cells);
-        Direct {
-            cells,
-            bits: self.bits,
-        }
-    }
 }
 
 impl Direct {
     /// A table that resolves `bits` bits, all cells empty.
     pub(super) fn new(shape: &Shape, bits: u8) -> Direct {
         let count = 1usize << (bits - shape.window_length);
-        let mut cells = Vec::new();
-        pages::grow(&mut cells, count);
-        cells.resize(count, Slot::NONE);
-        Direct { cells, bits }
+        Direct {
+            cells: Array::filled(Slot::NONE, count),
+            bits,
+        }
     }
 
     /// How many bits of the address the table resolves; 0 where there is none.
@@ -73,13 +62,25 @@ impl Direct {
         }
         let first = shape.window << (self.bits - shape.window_length);
         let start = (prefix << spread).wrapping_sub(first) as usize;
-        if let Some(cells) = self.cells.get_mut(start..start.wrapping_add(1 << spread)) {
-            cells.fill(new);
+        let cells = start..start.wrapping_add(1 << spread);
+        if self.cells.get(cells.clone()).is_some() {
+            self.cells.write(cells).fill(new);
         }
     }
 
     /// The memory in use, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        size_of::<Slot>() * self.cells.capacity()
+        self.cells.bytes()
+    }
+
+    /// Records what is written from now on.
+    pub(super) fn record(&mut self) {
+        self.cells.record();
+    }
+
+    /// Becomes equal to `other`: see [`Array::catch_up`].
+    pub(super) fn catch_up(&mut self, other: &Direct) {
+        self.bits = other.bits;
+        self.cells.catch_up(&other.cells);
     }
 }

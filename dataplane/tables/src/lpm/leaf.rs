@@ -20,6 +20,7 @@ pub(super) struct Interval {
 /// none, then eight values. What is not in use holds a boundary that no address reaches. An address is in the
 /// interval of as many boundaries as are not above it.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 #[repr(C, align(64))]
 pub(super) struct Leaf(pub(super) [u32; 2 * INTERVALS]);
 
@@ -42,13 +43,36 @@ impl Leaf {
         leaf
     }
 
+    /// Which interval the addresses with this window are in.
+    #[inline(always)]
+    pub(super) fn index_of(&self, window: u32) -> usize {
+        let boundaries = &self.0[..INTERVALS];
+        let above = boundaries.iter().map(|start| u32::from(window >= *start));
+        // No window reaches the last word of the boundaries: the count is at most 7.
+        above.sum::<u32>() as usize & (INTERVALS - 1)
+    }
+
+    /// What is said of an interval.
+    #[inline(always)]
+    pub(super) fn value(&self, index: usize) -> Slot {
+        Slot(self.0[INTERVALS + index])
+    }
+
+    /// Says something else of an interval.
+    pub(super) fn set_value(&mut self, index: usize, slot: Slot) {
+        self.0[INTERVALS + index] = slot.0;
+    }
+
+    /// The window that an interval begins with, 0 for the first one, and the one behind it.
+    pub(super) fn bounds(&self, index: usize) -> (u32, u32) {
+        let start = index.checked_sub(1).map_or(0, |before| self.0[before]);
+        (start, self.0[index].min(1 << WINDOW))
+    }
+
     /// What is said of the addresses with this window.
     #[inline(always)]
     pub(super) fn find(&self, window: u32) -> Slot {
-        let (boundaries, values) = self.0.split_at(INTERVALS);
-        let above = boundaries.iter().map(|start| u32::from(window >= *start));
-        // No window reaches the last word of the boundaries: the count is at most 7.
-        Slot(values[above.sum::<u32>() as usize & (INTERVALS - 1)])
+        self.value(self.index_of(window))
     }
 
     /// The intervals, the first one as beginning with window 0.

@@ -3,7 +3,8 @@
 use super::slot::{STRIDE, Slot};
 
 /// One node.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(super) struct Node {
     /// Which prefixes are there: bit 2ˡ + *b* is that of length *l* (1–6) with the bits *b*. Ascending bits are ascending lengths.
     pub(super) prefixes: [u64; 2],
@@ -13,24 +14,25 @@ pub(super) struct Node {
     pub(super) inherited: Slot,
     /// What leads to the node's table or leaf; a value where all its slots are equal.
     pub(super) slot: Slot,
-    /// The block of its values, in the order of `prefixes`, and its children, in the order of `children`.
+    /// The block of its children, in the order of `children`, and its values, in the order of `prefixes`.
     pub(super) entries: u32,
 }
 
 impl Node {
-    pub(super) fn prefix_count(&self) -> usize {
-        (self.prefixes[0].count_ones() + self.prefixes[1].count_ones()) as usize
+    pub(super) fn child_count(&self) -> usize {
+        self.children.count_ones() as usize
     }
 
     pub(super) fn entry_count(&self) -> usize {
-        self.prefix_count() + self.children.count_ones() as usize
+        let prefixes = self.prefixes[0].count_ones() + self.prefixes[1].count_ones();
+        self.child_count() + prefixes as usize
     }
 
     pub(super) fn has_prefix(&self, id: u32) -> bool {
         self.prefixes[id as usize / 64] >> (id % 64) & 1 != 0
     }
 
-    /// How many prefixes there are before this one.
+    /// Where among the entries the value of a prefix is, or would be.
     pub(super) fn prefix_rank(&self, id: u32) -> usize {
         let below = self.prefixes[id as usize / 64] & ((1 << (id % 64)) - 1);
         let first = if id < 64 {
@@ -38,13 +40,12 @@ impl Node {
         } else {
             self.prefixes[0].count_ones()
         };
-        (first + below.count_ones()) as usize
+        self.child_count() + (first + below.count_ones()) as usize
     }
 
     /// Where among the entries the child of a slot is, or would be.
     pub(super) fn child_rank(&self, slot: u32) -> usize {
-        let below = self.children & ((1 << slot) - 1);
-        self.prefix_count() + below.count_ones() as usize
+        (self.children & ((1 << slot) - 1)).count_ones() as usize
     }
 }
 

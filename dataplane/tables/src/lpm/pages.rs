@@ -5,7 +5,7 @@ use crate::memory::advise_large_pages;
 
 /// Makes room for `capacity` elements in all. A large array moves into new memory, for which the kernel is asked for large
 /// pages before it is touched (see [`advise_large_pages`]). Cost: a copy of the array.
-pub(super) fn grow<T: Copy>(array: &mut Vec<T>, capacity: usize) {
+pub(super) fn grow<T: Clone>(array: &mut Vec<T>, capacity: usize) {
     /// The smallest array that asks.
     const LARGE: usize = 2 << 20;
     if capacity * size_of::<T>() < LARGE {

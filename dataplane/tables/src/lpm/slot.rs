@@ -63,6 +63,14 @@ impl Slot {
         }
     }
 
+    /// Where the table begins that this leads to, and its stride; none where it leads to no table that lookups read.
+    pub(super) fn as_table(self) -> Option<(usize, u8)> {
+        match self.says() {
+            Says::Table { at, stride } if self != Self::MIRRORED => Some((at, stride)),
+            _ => None,
+        }
+    }
+
     /// Whether this is a value, or nothing.
     #[inline(always)]
     pub(super) fn is_value(self) -> bool {

@@ -54,6 +54,24 @@ impl Store {
         self.tables.bytes() + self.leaves.bytes() + intervals
     }
 
+    /// Records what is written from now on.
+    pub(super) fn record(&mut self) {
+        self.tables.record();
+        self.leaves.record();
+    }
+
+    /// Becomes equal to `other`: see [`Array::catch_up`](super::array::Array::catch_up).
+    pub(super) fn catch_up(&mut self, other: &Store) {
+        self.tables.catch_up(&other.tables);
+        self.leaves.catch_up(&other.leaves);
+    }
+
+    /// Whether both are the same in every array.
+    #[cfg(test)]
+    pub(super) fn is_equal(&self, other: &Store) -> bool {
+        (&self.tables, &self.leaves) == (&other.tables, &other.leaves)
+    }
+
     /// Changes what the table of a node says of a slot that leads to a table before and after. Nothing where the direct table
     /// is read instead.
     pub(super) fn patch(&mut self, table: Slot, slot: u32, new: Slot) {
@@ -62,6 +80,17 @@ impl Store {
         {
             let cell = at as u32 + (slot >> (STRIDE - stride));
             self.tables.block_mut(cell, 1)[0] = new.0;
+        }
+    }
+
+    /// Writes one value into some cells, and into some intervals of leaves, each named by its line and position.
+    pub(super) fn replace(&mut self, cells: Range<usize>, intervals: &[(u32, usize)], new: Slot) {
+        if !cells.is_empty() {
+            let cells = self.tables.block_mut(cells.start as u32, cells.len());
+            cells.fill(new.0);
+        }
+        for (line, index) in intervals {
+            self.leaves.at_mut(*line).set_value(*index, new);
         }
     }
 

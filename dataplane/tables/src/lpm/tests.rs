@@ -5,6 +5,12 @@ use proptest::prelude::*;
 use super::slot::Slot;
 use super::*;
 
+impl<A, V: Eq> PartialEq for Lpm<A, V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.trie.is_equal(&other.trie) && self.values == other.values
+    }
+}
+
 /// The oracle: a list of prefixes, scanned whole.
 #[derive(Default)]
 struct Scan<A>(Vec<(A, u8, u32)>);
@@ -73,7 +79,7 @@ fn against_the_scan<A: Address>(steps: Vec<(bool, u128, u8, u32)>, probes: Vec<u
         let length = length % (A::BITS + 1);
         if insert {
             assert_eq!(
-                lpm.insert(network, length, value),
+                lpm.insert(network, length, &value),
                 scan.insert(network, length, value)
             );
         } else {
@@ -139,7 +145,7 @@ fn edges_are_right<A: Address>(steps: &[((u128, u8), Option<u32>)], direct: bool
         // As many as it takes for a direct table, away from those under test.
         for number in 0..5000u128 {
             let network = A::from_number((0x3fff_0000 | number) << (A::BITS - 32));
-            lpm.insert(network, 32, 1);
+            lpm.insert(network, 32, &1);
         }
     }
     let others = lpm.len();
@@ -154,7 +160,7 @@ fn edges_are_right<A: Address>(steps: &[((u128, u8), Option<u32>)], direct: bool
             .extend([first, last, first.wrapping_sub(1), last.wrapping_add(1)].map(A::from_number));
         match value {
             Some(value) => assert_eq!(
-                lpm.insert(network, *length, *value),
+                lpm.insert(network, *length, value),
                 scan.insert(network, *length, *value)
             ),
             None => assert_eq!(lpm.remove(network, *length), scan.remove(network, *length)),
@@ -226,6 +232,59 @@ proptest! {
     }
 }
 
+/// A prefix, and the value that it gets, if any.
+type Change = ((u128, u8), Option<u32>);
+
+fn halves_stay_equal<A: Address>(batches: Vec<Vec<Change>>) {
+    let mut halves = [(); 2].map(|()| Lpm::<A, u32>::default());
+    let mut alone = Lpm::default();
+    for batch in batches {
+        let [first, second] = &mut halves;
+        first.record();
+        for ((number, length), value) in batch {
+            let network = A::from_number(number >> (128 - A::BITS));
+            let length = length.min(A::BITS);
+            for lpm in [&mut *first, &mut alone] {
+                match value {
+                    Some(value) => lpm.insert(network, length, &value),
+                    None => lpm.remove(network, length),
+                };
+            }
+        }
+        second.catch_up(first);
+        assert!(second == first);
+        assert!(*second == alone, "and as if there were one half");
+        halves.reverse();
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_half_that_catches_up_is_equal_in_every_array(
+        batches in prop::collection::vec(
+            prop::collection::vec((clustered(128), prop::option::weighted(0.7, 1u32..6)), 0..40), 1..12,
+        ),
+    ) {
+        halves_stay_equal::<Ipv6Addr>(batches.clone());
+        halves_stay_equal::<Ipv4Addr>(batches);
+    }
+}
+
+/// A half that is not what the other one was when it began to record becomes equal all the same.
+#[test]
+fn a_half_of_another_history_is_copied_whole() {
+    let network = |number: u32| Ipv4Addr::from_bits(number << 8);
+    let mut first: Lpm<Ipv4Addr, u32> = Lpm::default();
+    let mut second = first.clone();
+    first.insert(network(1), 24, &1);
+    first.record();
+    first.insert(network(2), 24, &2);
+    second.insert(network(3), 24, &3);
+    second.insert(network(4), 24, &4);
+    second.catch_up(&first);
+    assert!(second == first);
+}
+
 /// A generator of numbers that are the same in every run (SplitMix64).
 struct Random(u64);
 
@@ -260,6 +319,8 @@ impl<A: Address> Probes<A> {
 fn churn<A: Address>(most: usize, space: (u128, u8), longest: u8) {
     let mut random = Random(u64::from(A::BITS));
     let mut lpm: Lpm<A, u32> = Lpm::default();
+    // The other half, which catches up now and then and goes on in the place of the first one.
+    let mut other = lpm.clone();
     let mut probes = Probes(Default::default());
     let mut known: Vec<(A, u8)> = Vec::new();
     let prefix = |random: &mut Random, known: &[(A, u8)]| {
@@ -286,13 +347,22 @@ fn churn<A: Address>(most: usize, space: (u128, u8), longest: u8) {
             !lpm.is_empty()
         } {
             steps = if steps == most / 5 { 1 } else { steps + 1 };
+            if !random.mostly(most as u64 / 50) {
+                other.catch_up(&lpm);
+                assert!(
+                    other == lpm,
+                    "every array is equal, what is not in use included"
+                );
+                std::mem::swap(&mut lpm, &mut other);
+                lpm.record();
+            }
             if growing && random.mostly(8) {
                 let (network, length) = prefix(&mut random, &known);
                 // Few values, so that neighbors are often equal.
                 let value = (random.next() % 5) as u32;
                 let old = probes.0.entry(length).or_default().insert(network, value);
                 assert_eq!(lpm.get(network, length).copied(), old);
-                assert_eq!(lpm.insert(network, length, value), old.is_some());
+                assert_eq!(lpm.insert(network, length, &value), old.is_some());
                 if old.is_none() {
                     known.push((network, length));
                 }
@@ -328,6 +398,8 @@ fn churn<A: Address>(most: usize, space: (u128, u8), longest: u8) {
             }
         }
     }
+    other.catch_up(&lpm);
+    assert!(other == lpm);
     assert_eq!(lpm.lookup(A::from_number(1)), None);
     // All that it took is given back.
     assert!(lpm.memory() < 4096, "{} bytes", lpm.memory());
@@ -352,7 +424,7 @@ fn ipv6_prefixes_of_the_largest_direct_table_come_and_go() {
 fn a_small_table_is_small() {
     let mut lpm: Lpm<Ipv6Addr, u32> = Lpm::default();
     assert_eq!(lpm.memory(), 0);
-    lpm.insert(Ipv6Addr::UNSPECIFIED, 0, 1);
-    lpm.insert(Ipv6Addr::from_bits(0x2001_0db8 << 96), 64, 2);
+    lpm.insert(Ipv6Addr::UNSPECIFIED, 0, &1);
+    lpm.insert(Ipv6Addr::from_bits(0x2001_0db8 << 96), 64, &2);
     assert!(lpm.memory() < 4096, "{} bytes", lpm.memory());
 }

@@ -13,6 +13,7 @@ use super::direct::Direct;
 use super::key::Shape;
 use super::leaf::Leaf;
 use super::node::{Node, ones, prefix_id, slot_of};
+use super::replace::Replacement;
 use super::slot::{SLOTS, STRIDE, Slot, Slots};
 use super::store::Store;
 
@@ -20,19 +21,17 @@ use super::store::Store;
 const ALL: Range<u32> = 0..SLOTS as u32;
 
 /// The most nodes on a way: those of an IPv6 address.
-const LEVELS: usize = 128usize.div_ceil(STRIDE as usize);
+pub(super) const LEVELS: usize = 128usize.div_ceil(STRIDE as usize);
 
 /// Prefixes of one family with their values. Keys have their first bit highest, whatever the family.
 #[derive(Clone, Debug)]
 pub(super) struct Trie {
-    shape: &'static Shape,
-    store: Store,
+    pub(super) shape: &'static Shape,
+    pub(super) store: Store,
     entries: Arena<u32>,
     /// The first is the root, which is there when any prefix but that of length 0 is.
-    nodes: Vec<Node>,
-    /// Nodes that are not in use.
-    spare: Vec<u32>,
-    direct: Direct,
+    pub(super) nodes: Arena<Node>,
+    pub(super) direct: Direct,
     /// The value of the prefix of length 0. Apart, so that a default route that comes and goes is one word.
     default: Slot,
     /// Prefixes but that of length 0.
@@ -45,8 +44,7 @@ impl Trie {
             shape,
             store: Store::new(shape.has_leaves),
             entries: Arena::default(),
-            nodes: Vec::new(),
-            spare: Vec::new(),
+            nodes: Arena::default(),
             direct: Direct::default(),
             default: Slot::NONE,
             count: 0,
@@ -79,7 +77,10 @@ impl Trie {
     /// What addresses begin with that the direct table has no cell for.
     #[inline(always)]
     pub(super) fn root(&self) -> Slot {
-        self.nodes.first().map_or(Slot::NONE, |root| root.slot)
+        self.nodes
+            .words()
+            .first()
+            .map_or(Slot::NONE, |root| root.slot)
     }
 
     /// What an address has that no prefix matches.
@@ -90,11 +91,34 @@ impl Trie {
 
     /// The memory in use, in bytes, everything included.
     pub(super) fn bytes(&self) -> usize {
-        self.store.bytes()
-            + self.entries.bytes()
-            + self.direct.bytes()
-            + size_of::<Node>() * self.nodes.capacity()
-            + size_of::<u32>() * self.spare.capacity()
+        self.store.bytes() + self.entries.bytes() + self.direct.bytes() + self.nodes.bytes()
+    }
+
+    /// Records what is written from now on.
+    pub(super) fn record(&mut self) {
+        self.store.record();
+        self.entries.record();
+        self.nodes.record();
+        self.direct.record();
+    }
+
+    /// Becomes equal to `other`: see [`Array::catch_up`](super::array::Array::catch_up).
+    pub(super) fn catch_up(&mut self, other: &Trie) {
+        self.store.catch_up(&other.store);
+        self.entries.catch_up(&other.entries);
+        self.nodes.catch_up(&other.nodes);
+        self.direct.catch_up(&other.direct);
+        self.default = other.default;
+        self.count = other.count;
+    }
+
+    /// Whether both are the same in every array.
+    #[cfg(test)]
+    pub(super) fn is_equal(&self, other: &Trie) -> bool {
+        self.store.is_equal(&other.store)
+            && (&self.entries, &self.nodes, &self.direct)
+                == (&other.entries, &other.nodes, &other.direct)
+            && (self.default, self.count) == (other.default, other.count)
     }
 
     /// The value of exactly this prefix.
@@ -115,18 +139,18 @@ impl Trie {
     }
 
     fn value(&self, node: u32, id: u32) -> Slot {
-        match self.nodes.get(node as usize) {
+        match self.nodes.words().get(node as usize) {
             Some(node) if node.has_prefix(id) => {
-                Slot(self.entries.block(node.entries, node.entry_count())[node.prefix_rank(id)])
+                Slot(*self.entries.at(node.entries + node.prefix_rank(id) as u32))
             }
             _ => Slot::NONE,
         }
     }
 
     fn child(&self, node: u32, slot: u32) -> Option<u32> {
-        let node = self.nodes.get(node as usize)?;
+        let node = self.nodes.words().get(node as usize)?;
         (node.children >> slot & 1 != 0)
-            .then(|| self.entries.block(node.entries, node.entry_count())[node.child_rank(slot)])
+            .then(|| *self.entries.at(node.entries + node.child_rank(slot) as u32))
     }
 
     /// Gives a prefix a value, or takes it out, with [`Slot::NONE`]. Says the value that it had. Bits of `key` behind
@@ -154,15 +178,28 @@ impl Trie {
         if old == value {
             return old;
         }
+        if old != Slot::NONE && value != Slot::NONE {
+            let replacement = Replacement {
+                key: key & !(u128::MAX.checked_shr(u32::from(length)).unwrap_or(0)),
+                length,
+                old,
+                new: value,
+            };
+            if self.replace(&way[..=level], id, &replacement) {
+                self.set_value(way[level], id, old, value);
+                return old;
+            }
+        }
         self.count = self.count + usize::from(old == Slot::NONE) - usize::from(value == Slot::NONE);
-        if self.nodes.is_empty() {
-            self.nodes.push(Node::default());
+        if self.nodes.words().is_empty() {
+            let root = self.nodes.allocate(1);
+            *self.nodes.at_mut(root) = Node::default();
         }
         for above in known..level {
             way[above + 1] = self.new_child(way[above], slot_of(key, above as u8 * STRIDE));
         }
         self.set_value(way[level], id, old, value);
-        let before = self.nodes[way[level] as usize].slot;
+        let before = self.nodes.at(way[level]).slot;
         let bits = length - depth;
         let first = slot_of(key, depth) >> (STRIDE - bits) << (STRIDE - bits);
         let changed = first..first + (SLOTS as u32 >> bits);
@@ -174,22 +211,22 @@ impl Trie {
 
     fn set_value(&mut self, node: u32, id: u32, old: Slot, value: Slot) {
         let (word, bit) = (id as usize / 64, 1 << (id % 64));
-        let rank = self.nodes[node as usize].prefix_rank(id);
+        let rank = self.nodes.at(node).prefix_rank(id);
         if old == Slot::NONE {
             self.insert_entry(node, rank, value.0);
-            self.nodes[node as usize].prefixes[word] |= bit;
+            self.nodes.at_mut(node).prefixes[word] |= bit;
         } else if value == Slot::NONE {
             self.remove_entry(node, rank);
-            self.nodes[node as usize].prefixes[word] &= !bit;
+            self.nodes.at_mut(node).prefixes[word] &= !bit;
         } else {
-            let node = &self.nodes[node as usize];
-            self.entries.block_mut(node.entries, rank + 1)[rank] = value.0;
+            let entry = self.nodes.at(node).entries + rank as u32;
+            *self.entries.at_mut(entry) = value.0;
         }
     }
 
     /// Makes room for one more entry. The caller sets its bit.
     fn insert_entry(&mut self, node: u32, index: usize, entry: u32) {
-        let node = &mut self.nodes[node as usize];
+        let node = self.nodes.at_mut(node);
         let count = node.entry_count();
         node.entries = match count {
             0 => self.entries.allocate(1),
@@ -202,7 +239,7 @@ impl Trie {
 
     /// Takes one entry out. The caller clears its bit.
     fn remove_entry(&mut self, node: u32, index: usize) {
-        let node = &mut self.nodes[node as usize];
+        let node = self.nodes.at_mut(node);
         let count = node.entry_count();
         let block = self.entries.block_mut(node.entries, count);
         block.copy_within(index + 1..count, index);
@@ -221,32 +258,24 @@ impl Trie {
             slot: said,
             ..Node::default()
         };
-        let child = match self.spare.pop() {
-            Some(spare) => {
-                self.nodes[spare as usize] = node;
-                spare
-            }
-            None => {
-                self.nodes.push(node);
-                self.nodes.len() as u32 - 1
-            }
-        };
-        let rank = self.nodes[parent as usize].child_rank(slot);
+        let child = self.nodes.allocate(1);
+        *self.nodes.at_mut(child) = node;
+        let rank = self.nodes.at(parent).child_rank(slot);
         self.insert_entry(parent, rank, child);
-        self.nodes[parent as usize].children |= 1 << slot;
+        self.nodes.at_mut(parent).children |= 1 << slot;
         child
     }
 
     /// Writes what lookups read of a node some of whose slots changed, and of children whose inheritance did.
     fn refresh(&mut self, node: u32, key: u128, depth: u8, changed: Range<u32>) {
         let own = self.own_slots(node);
-        let children = self.nodes[node as usize].children;
+        let children = self.nodes.at(node).children;
         for slot in ones(children & bits_of(&changed)) {
             let inherited = own[slot as usize];
             if let Some(child) = self.child(node, slot)
-                && self.nodes[child as usize].inherited != inherited
+                && self.nodes.at(child).inherited != inherited
             {
-                self.nodes[child as usize].inherited = inherited;
+                self.nodes.at_mut(child).inherited = inherited;
                 self.refresh(child, below(key, depth, slot), depth + STRIDE, ALL);
             }
         }
@@ -256,7 +285,7 @@ impl Trie {
     /// Writes what lookups read of a node some of whose slots changed, and whose children have been written: into the direct table where
     /// that shows it, or else into a table or leaf of its own.
     fn show(&mut self, node: u32, mut slots: Slots, key: u128, depth: u8, changed: Range<u32>) {
-        let old = self.nodes[node as usize].slot;
+        let old = self.nodes.at(node).slot;
         let is_shown = self.direct.shows(depth);
         if !is_shown && let Some(group) = self.store.sharing(old, &changed) {
             self.add_children(node, &mut slots, &group);
@@ -269,7 +298,7 @@ impl Trie {
             let prefix = first_bits(key, depth);
             self.direct.update(self.shape, prefix, depth, &slots);
         }
-        self.nodes[node as usize].slot = if self.direct.hides(self.shape, key, depth) {
+        self.nodes.at_mut(node).slot = if self.direct.hides(self.shape, key, depth) {
             self.store.release(old);
             match slots.iter().all(|slot| *slot == slots[0]) {
                 true => slots[0],
@@ -282,24 +311,23 @@ impl Trie {
 
     /// Puts what children say into the place of what a node says of their slots, those within `range`.
     fn add_children(&self, node: u32, slots: &mut Slots, range: &Range<u32>) {
-        let this = &self.nodes[node as usize];
+        let this = self.nodes.at(node);
         if this.children & bits_of(range) == 0 {
             return;
         }
-        let entries = self.entries.block(this.entries, this.entry_count());
         for slot in ones(this.children & bits_of(range)) {
-            let child = entries[this.child_rank(slot)];
-            slots[slot as usize] = self.nodes[child as usize].slot;
+            let child = *self.entries.at(this.entries + this.child_rank(slot) as u32);
+            slots[slot as usize] = self.nodes.at(child).slot;
         }
     }
 
     /// What a node's slots say by its own prefixes and those above.
     fn own_slots(&self, node: u32) -> Slots {
-        let node = &self.nodes[node as usize];
+        let node = self.nodes.at(node);
         let mut slots = [node.inherited; SLOTS];
         let mut values = match node.entry_count() {
             0 => [].iter(),
-            count => self.entries.block(node.entries, count).iter(),
+            count => self.entries.block(node.entries, count)[node.child_count()..].iter(),
         };
         let shorter = ones(node.prefixes[0]).zip(values.by_ref());
         for (id, value) in shorter {
@@ -321,16 +349,16 @@ impl Trie {
             let (parent, child) = (way[level - 1], way[level]);
             let depth = (level - 1) as u8 * STRIDE;
             let slot = slot_of(key, depth);
-            let parents = self.nodes[parent as usize].slot;
-            if self.nodes[child as usize].entry_count() == 0 {
-                self.store.release(self.nodes[child as usize].slot);
-                self.spare.push(child);
-                let rank = self.nodes[parent as usize].child_rank(slot);
+            let parents = self.nodes.at(parent).slot;
+            if self.nodes.at(child).entry_count() == 0 {
+                self.store.release(self.nodes.at(child).slot);
+                self.nodes.release(child, 1);
+                let rank = self.nodes.at(parent).child_rank(slot);
                 self.remove_entry(parent, rank);
-                self.nodes[parent as usize].children &= !(1 << slot);
+                self.nodes.at_mut(parent).children &= !(1 << slot);
                 self.show(parent, self.own_slots(parent), key, depth, slot..slot + 1);
             } else {
-                let now = self.nodes[child as usize].slot;
+                let now = self.nodes.at(child).slot;
                 if now == before && (now.is_value() || now.is_table()) {
                     return;
                 }
@@ -349,7 +377,7 @@ impl Trie {
             }
             before = parents;
         }
-        if self.nodes[0].entry_count() == 0 {
+        if self.nodes.at(0).entry_count() == 0 {
             // Nothing is left: what was in use once is given back.
             *self = Trie {
                 default: self.default,
@@ -379,7 +407,7 @@ impl Trie {
             0 => Direct::default(),
             bits => Direct::new(self.shape, bits),
         };
-        if !self.nodes.is_empty() {
+        if !self.nodes.words().is_empty() {
             self.show_upper(0, 0, 0, upper);
         }
     }
@@ -388,7 +416,7 @@ impl Trie {
     /// with the direct table.
     fn show_upper(&mut self, node: u32, key: u128, depth: u8, upper: u8) {
         if depth + STRIDE < upper {
-            for slot in ones(self.nodes[node as usize].children) {
+            for slot in ones(self.nodes.at(node).children) {
                 if let Some(child) = self.child(node, slot) {
                     self.show_upper(child, below(key, depth, slot), depth + STRIDE, upper);
                 }
@@ -400,11 +428,11 @@ impl Trie {
     /// All prefixes with their values, as `(key, length, value)`, in no order that can be relied on.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u128, u8, Slot)> {
         let default = (self.default != Slot::NONE).then_some((0, 0, self.default));
-        let root = (!self.nodes.is_empty()).then_some((0u32, 0u128, 0u8));
+        let root = (!self.nodes.words().is_empty()).then_some((0u32, 0u128, 0u8));
         let mut ahead: Vec<(u32, u128, u8)> = root.into_iter().collect();
         let nodes = std::iter::from_fn(move || {
             let (number, key, depth) = ahead.pop()?;
-            let node = &self.nodes[number as usize];
+            let node = self.nodes.at(number);
             for slot in ones(node.children) {
                 let child = self.child(number, slot);
                 ahead.extend(child.map(|child| (child, below(key, depth, slot), depth + STRIDE)));
@@ -432,6 +460,6 @@ fn below(key: u128, depth: u8, slot: u32) -> u128 {
 }
 
 /// A bit for each slot of a range that is not empty.
-fn bits_of(slots: &Range<u32>) -> u64 {
+pub(super) fn bits_of(slots: &Range<u32>) -> u64 {
     u64::MAX >> (64 - (slots.end - slots.start)) << slots.start
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use rewire_packet::ethernet::MacAddress;
 
 use super::*;
-use crate::acl::{AclAction, AclDecision, AclDefault, AclRule, AclScope};
+use crate::acl::{AclAction, AclDecision, AclDefault, AclRule, AclScope, RuleCounter};
 use crate::nat::{Masquerade, PortForward, StaticNat};
 use crate::route::Route;
 use crate::tables::{Interface, Tables};
@@ -20,7 +20,7 @@ fn address() -> impl Strategy<Value = IpAddr> {
 }
 
 /// Operations on so few things that most of them meet.
-fn operation() -> impl Strategy<Value = TableOperation> {
+pub(crate) fn operation() -> impl Strategy<Value = TableOperation> {
     use TableOperation as Op;
     let vpc = || (0u16..3).prop_map(VpcIndex);
     let interface = || (0u16..3).prop_map(InterfaceIndex);
@@ -87,7 +87,12 @@ fn operation() -> impl Strategy<Value = TableOperation> {
             }),
         }),
         interface().prop_map(|interface| Op::RemoveInterface { interface }),
-        (peering(), name()).prop_map(|(peering, name)| Op::SetPeering { peering, name }),
+        (
+            peering(),
+            name(),
+            prop::option::of((0u16..2).prop_map(AclIndex))
+        )
+            .prop_map(|(peering, name, acl)| Op::SetPeering { peering, name, acl }),
         peering().prop_map(|peering| Op::RemovePeering { peering }),
     ];
     let neighbors = prop_oneof![
@@ -176,12 +181,14 @@ fn operation() -> impl Strategy<Value = TableOperation> {
             } else {
                 AclDefault::Deny
             },
+            counter: RuleCounter::NONE,
         }),
         acl().prop_map(|acl| Op::RemoveAcl { acl }),
         (acl(), 0u32..3, any::<bool>()).prop_map(|(acl, sequence, log)| Op::SetAclRule {
             acl,
             sequence,
             rule: Arc::new(acl_rule(log)),
+            counter: RuleCounter::NONE,
         }),
         (acl(), 0u32..3).prop_map(|(acl, sequence)| Op::RemoveAclRule { acl, sequence }),
     ];
@@ -204,7 +211,9 @@ fn acl_rule(log: bool) -> AclRule {
 }
 
 /// All that the tables say.
-fn contents(tables: &Tables) -> (Vec<String>, Vec<(InterfaceIndex, IpAddr, MacAddress)>, u64) {
+pub(crate) fn contents(
+    tables: &Tables,
+) -> (Vec<String>, Vec<(InterfaceIndex, IpAddr, MacAddress)>, u64) {
     let learned = tables.learned_neighbors.iter();
     let mut learned: Vec<_> = learned
         .map(|((interface, address), mac)| (*interface, *address, *mac))
