@@ -55,7 +55,7 @@ impl Index {
 
     /// The bucket that a hash begins in, by its high half.
     fn home(&self, hash: u64) -> usize {
-        ((hash >> 32) * self.buckets as u64 >> 32) as usize
+        (((hash >> 32) * self.buckets as u64) >> 32) as usize
     }
 
     #[inline]
