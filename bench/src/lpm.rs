@@ -20,7 +20,7 @@ use std::time::Instant;
 use dpdk::Dpdk;
 use dpdk_table::DpdkTable;
 use peers::{LONGEST, Ours, Peer};
-use routes::{Family, RouteTable};
+pub(crate) use routes::{Family, RouteTable, day};
 use workload::{LOOKUPS, Workload};
 
 use crate::Failure;

@@ -16,6 +16,8 @@ mod configuration;
 mod forward4;
 mod history;
 mod journal_verify;
+#[cfg(feature = "peers")]
+mod learned_routes;
 mod load_1m;
 #[cfg(feature = "peers")]
 mod lpm;
@@ -28,6 +30,7 @@ mod report;
 mod rewind;
 mod session;
 mod stores;
+mod thread;
 mod veth;
 mod worker;
 
@@ -143,9 +146,15 @@ const BENCHMARKS: &[Benchmark] = &[
         about: "from the start of `rewire run` on a store with a million routes to the first packet forwarded; no peer; needs root",
         run: cold_start::run,
     },
+    #[cfg(feature = "peers")]
+    Benchmark {
+        name: "learned-routes",
+        about: "a day of updates from a routing daemon's bytes in a socket to published tables; no peer",
+        run: learned_routes::run,
+    },
     Benchmark {
         name: "publish-pause",
-        about: "what publishing every millisecond adds to the 99.99th percentile of a worker's bursts, beside no publishing",
+        about: "the delay that publishing every millisecond adds to a worker's bursts, for all but one in 10,000; no peer",
         run: publish_pause::run,
     },
     Benchmark {

@@ -175,7 +175,7 @@ impl<A: Family> RouteTable<A> {
 }
 
 /// The RIS updates of a day in order: whether the prefix is announced, and the prefix. None where the shared data is not there.
-pub(crate) fn updates<A: Family>() -> Result<Option<Vec<Update<A>>>, Failure> {
+pub(crate) fn day<A: Family>() -> Result<Option<Vec<Update<A>>>, Failure> {
     let name = format!("ris-20260511-as3333-updates-{}.txt.zst", A::NAME);
     let Some(lines) = lines(&name)? else {
         return Ok(None);

@@ -78,6 +78,9 @@ pub(super) struct Manager<D: PortDriver> {
 
 /// How long the manager sleeps at most, before it looks at what workers have learned.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// So many operations are published at once, at the most, but for those of one batch or commit: more would take longer than a
+/// millisecond.
+const MOST_OPERATIONS: usize = 1024;
 
 impl<D: PortDriver> Manager<D> {
     pub(super) fn run(mut self, inbox: &Receiver<Request>) {
@@ -93,7 +96,8 @@ impl<D: PortDriver> Manager<D> {
                 if self.serve(next).is_break() {
                     break 'requests;
                 }
-                request = match Instant::now() < until {
+                let has_room = self.publisher.waiting() < MOST_OPERATIONS;
+                request = match has_room && Instant::now() < until {
                     true => inbox.try_recv().ok(),
                     false => None,
                 };

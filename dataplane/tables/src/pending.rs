@@ -199,6 +199,10 @@ impl Pending {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.operations.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.operations.is_empty()
     }

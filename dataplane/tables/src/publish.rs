@@ -174,6 +174,11 @@ impl Publisher {
         self.pending.extend(operations);
     }
 
+    /// How many operations were appended since the last publication, for who keeps publications short.
+    pub fn waiting(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Whether there is anything to publish.
     pub fn has_pending(&self) -> bool {
         self.is_late || !self.pending.is_empty()

@@ -349,10 +349,9 @@ fn churn<A: Address>(most: usize, space: (u128, u8), longest: u8) {
             steps = if steps == most / 5 { 1 } else { steps + 1 };
             if !random.mostly(most as u64 / 50) {
                 other.catch_up(&lpm);
-                assert!(
-                    other == lpm,
-                    "every array is equal, what is not in use included"
-                );
+                // Now and then: the arrays are large.
+                let is_equal = random.mostly(16) || other == lpm;
+                assert!(is_equal, "every array, what is not in use included");
                 std::mem::swap(&mut lpm, &mut other);
                 lpm.record();
             }

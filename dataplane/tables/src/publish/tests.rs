@@ -46,7 +46,9 @@ fn a_stuck_reader_is_reported_and_nothing_is_lost() {
     assert_eq!(late.generation, 3);
     assert!(publisher.has_pending());
     assert!(!publisher.catch_up());
+    assert_eq!(publisher.waiting(), 0, "what is late was handed over");
     publisher.append(vpc("green"));
+    assert_eq!(publisher.waiting(), 1);
     drop(stuck);
     assert_eq!(publisher.publish(Duration::from_secs(1)), Ok(4));
     let guard = readers[0].enter().unwrap();
