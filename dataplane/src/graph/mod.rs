@@ -1,16 +1,17 @@
 //! The forwarding graph: one node a file, burst by burst, a copy for each worker.
 //!
 //! ```text
-//!  rx ─ fast_path ─ ethernet_input ─┬─ arp
-//!                       └─ ip_input ─┬─ ndp
-//!                                    ├─ (link-local) ── acl ── local
-//!                                    └─ ingress_nat ─ route ─ acl ─┬─ local ── (echo reply) ─┐
-//!                                                                  └─ hop_limit ─ neighbor ──┴─ mtu ─ egress_nat ─ ethernet_output ─┬─ tx
-//!                                                                                                           (too large) ─ fragment ─┘
-//!        every node that refuses a packet ─ icmp_error ─ route …            (a packet of the gateway's own)
+//!  rx ─ fast_path ─┬─ tx
+//!                  └─ ethernet_input ─┬─ arp
+//!                                     └─ ip_input ─┬─ ndp
+//!                                                  ├─ (link-local) ── acl ── local
+//!                                                  └─ ingress_nat ─ route ─ acl ─┬─ local ── (echo reply) ─┐
+//!                                                                                └─ hop_limit ─ neighbor ──┴─ mtu ─ egress_nat ─ ethernet_output ─┬─ tx
+//!                                                                                                                         (too large) ─ fragment ─┘
+//!                      every node that refuses a packet ─ icmp_error ─ route …            (a packet of the gateway's own)
 //! ```
 //!
-//! `fast_path` forwards the plain packets of established connections by itself, to tx. From `ip_input` on there is one `pipeline` for IPv4 and one for IPv6, over the same nodes, each generic over the
+//! `fast_path` forwards plain packets of established connections, and leaves the others as they are. From `ip_input` on there is one `pipeline` for IPv4 and one for IPv6, over the same nodes, each generic over the
 //! `Family`. `arp` is IPv4's alone, `ndp` IPv6's.
 //!
 //! Nodes up to `mtu` only *decide*: they write into the packet's metadata, and the packet's bytes stay as the sender
