@@ -6,10 +6,10 @@ use std::sync::Arc;
 use rewire_schema::model::{Configuration, InterfaceRow};
 use rewire_schema::port::Port;
 use rewire_schema::types::{InterfaceType, Name};
-use rewire_schema::{Changeset, Row};
+use rewire_schema::{Changeset, Row, RowRef};
 use rewire_tables::{InterfaceIndex, PeeringIndex, TableOperation, VpcIndex};
 
-use crate::dependencies::{all, dependents};
+use crate::dependencies::dependents;
 use crate::derive::derive;
 use crate::entries::Entries;
 use crate::error::{CompileError, Errors};
@@ -17,6 +17,7 @@ use crate::operations::operations;
 use crate::state::State;
 use crate::stored::{Split, Stored, parts};
 use crate::unsupported;
+use crate::whole::whole;
 
 /// What a compilation asks of the data path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,10 +89,8 @@ impl Compiler {
     ) -> Result<(Compiler, Compiled), Errors> {
         let (effective, hidden) = parts(configuration.into());
         let state = State::of(effective)?;
-        unsupported::check(state.configuration.rows().map(Cow::Owned))?;
-        let entries = derive(&state, &all(&state))?;
-        let entries = entries.into_iter().map(|after| (Entries::NONE, after));
-        let operations = operations(revision, entries);
+        unsupported::check(state.configuration.borrowed_rows())?;
+        let operations = whole(revision, &state)?;
         let compiler = Compiler {
             state,
             hidden,
@@ -170,6 +169,12 @@ impl Compiler {
         derived
     }
 
+    /// The operations that lead from empty tables to the revision that the compiler holds. Cost: the configuration.
+    pub fn operations(&self) -> Vec<TableOperation> {
+        // A state that the compiler holds was compiled, so nothing is wrong with it.
+        whole(self.revision, &self.state).unwrap_or_default()
+    }
+
     /// The revision that the compiler holds.
     pub fn revision(&self) -> u64 {
         self.revision
@@ -223,10 +228,10 @@ impl Compiler {
     }
 }
 
-fn after(changeset: &Changeset) -> impl Iterator<Item = Cow<'_, Row>> {
+fn after(changeset: &Changeset) -> impl Iterator<Item = RowRef<'_>> {
     changeset
         .iter()
-        .filter_map(|change| change.after().map(Cow::Borrowed))
+        .filter_map(|change| change.after().map(Row::borrowed))
 }
 
 /// What the tables hold for these entities. A state that the compiler holds was compiled, so nothing is wrong with it.

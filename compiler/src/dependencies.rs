@@ -15,7 +15,7 @@
 use std::collections::BTreeSet;
 
 use rewire_schema::types::{Name, Prefix};
-use rewire_schema::{Changeset, Row};
+use rewire_schema::{Changeset, Row, Table};
 
 use crate::entity::Entity;
 use crate::exposes::{ExposeKey, Exposed, exposes_behind, exposes_of};
@@ -43,10 +43,13 @@ pub(crate) fn dependents(state: &State, changeset: &Changeset) -> Vec<Entity> {
     dependents.finish()
 }
 
-/// Every entity of a state, in order. Each has a row of its own or is linked to one.
-pub(crate) fn all(state: &State) -> Vec<Entity> {
+/// Every entity of a state, in order, but for slots that static routes have for themselves and for the distances of routes. Each has
+/// a row of its own or is linked to one.
+pub(crate) fn all_but_static_routes(state: &State) -> Vec<Entity> {
     let mut dependents = Dependents::new(state);
-    for row in state.configuration.rows() {
+    let tables = Table::ALL.iter().copied();
+    let tables = tables.filter(|table| !matches!(table, Table::Route | Table::NextHop));
+    for row in tables.flat_map(|table| state.configuration.rows_of(table)) {
         dependents.of_row(&row);
     }
     dependents.finish()

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::num::NonZero;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::thread;
 
 use ipnet::IpNet;
 use rewire_packet::ethernet::MacAddress;
@@ -24,6 +22,7 @@ use crate::entity::Entity;
 use crate::entries::{Entries, Entry};
 use crate::error::{CompileError, Errors};
 use crate::exposes::{ExposeKey, covering, takes_out};
+use crate::parallel::share_out;
 use crate::references::{
     Claim, Key, addresses_in, forwarded_ports, is_expandable, masquerade_key, port_forward_keys,
     static_nat_keys,
@@ -31,40 +30,22 @@ use crate::references::{
 use crate::state::{State, addresses_of, next_hops_of, ranges_of};
 use crate::{MOST_FORWARDED_PORTS, MOST_POOL_ADDRESSES};
 
-/// So many entities are worth a thread more: some milliseconds of work.
-const WORTH_A_THREAD: usize = 20_000;
-
 /// Derives each entity in turn: the entries that the tables must hold for it. All that is wrong is reported. Many entities
 /// are shared out among the processor's cores; no entity's entries depend on another's.
 pub(crate) fn derive(state: &State, entities: &[Entity]) -> Result<Vec<Entries>, Errors> {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let parts = (entities.len() / WORTH_A_THREAD).clamp(1, cores);
-    let mut parts = entities.chunks(entities.len().div_ceil(parts).max(1));
-    let first = parts.next().unwrap_or_default();
-    thread::scope(|scope| {
-        let others: Vec<_> = parts
-            .map(|part| scope.spawn(|| derive_part(state, part)))
-            .collect();
-        let (mut entries, mut errors) = derive_part(state, first);
-        for other in others {
-            let (more, wrong) = other
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            entries.extend(more);
-            errors.extend(wrong);
-        }
-        Errors::check(errors)?;
-        Ok(entries)
-    })
+    let parts = share_out(entities.len(), |range| derive_part(state, &entities[range]));
+    let mut parts = parts.into_iter();
+    let (mut entries, mut errors) = parts.next().unwrap_or_default();
+    for (more, wrong) in parts {
+        entries.extend(more);
+        errors.extend(wrong);
+    }
+    Errors::check(errors)?;
+    Ok(entries)
 }
 
 fn derive_part(state: &State, entities: &[Entity]) -> (Vec<Entries>, Vec<CompileError>) {
-    let mut derivation = Derivation {
-        state,
-        masquerades: BTreeMap::new(),
-        address_sets: BTreeMap::new(),
-        services: BTreeMap::new(),
-    };
+    let mut derivation = Derivation::new(state);
     let mut errors = Vec::new();
     let mut entries = Vec::with_capacity(entities.len());
     for entity in entities {
@@ -87,7 +68,16 @@ pub(crate) struct Derivation<'a> {
 
 pub(crate) type Derived = Result<Option<Entry>, CompileError>;
 
-impl Derivation<'_> {
+impl<'a> Derivation<'a> {
+    pub(crate) fn new(state: &'a State) -> Self {
+        Derivation {
+            state,
+            masquerades: BTreeMap::new(),
+            address_sets: BTreeMap::new(),
+            services: BTreeMap::new(),
+        }
+    }
+
     fn entries(&mut self, entity: &Entity) -> Result<Entries, CompileError> {
         let one = match entity {
             Entity::Vpc(name) => self.vpc(name),
@@ -269,7 +259,11 @@ impl Derivation<'_> {
         })
     }
 
-    fn static_route(&self, vpc: &Name, prefix: Prefix) -> Result<Option<Route>, CompileError> {
+    pub(crate) fn static_route(
+        &self,
+        vpc: &Name,
+        prefix: Prefix,
+    ) -> Result<Option<Route>, CompileError> {
         let mut next_hops = next_hops_of(self.configuration(), vpc, prefix);
         let Some(row) = self.configuration().route.get(&(vpc.clone(), prefix)) else {
             return match next_hops.next() {
@@ -277,7 +271,16 @@ impl Derivation<'_> {
                 None => Ok(None),
             };
         };
-        self.vpc_index(vpc, || path(row))?;
+        self.route_of(row, next_hops)
+    }
+
+    /// What a static route with these next hops, which are all that it has, leads to.
+    pub(crate) fn route_of<'r>(
+        &self,
+        row: &RouteRow,
+        next_hops: impl Iterator<Item = &'r NextHopRow>,
+    ) -> Result<Option<Route>, CompileError> {
+        self.vpc_index(&row.vpc, || path(row))?;
         // A next hop over an interface that is down is not used.
         let hop = |row: &NextHopRow| {
             let at = || path(row).join("interface");

@@ -15,7 +15,7 @@
 //! name.
 //!
 //! Incremental: the entities that depend on the changed rows are derived in the old state and in the new one, and where
-//! the two differ, `operations.rs` leads from the one to the other. Whole: every entity, from nothing.
+//! the two differ, `operations.rs` leads from the one to the other. Whole (`whole.rs`): every entity, from nothing.
 //!
 //! # Cost
 //!
@@ -39,6 +39,7 @@ mod exposes;
 mod indices;
 pub mod intents;
 mod operations;
+mod parallel;
 mod provenance;
 mod references;
 mod shadowed;
@@ -46,6 +47,7 @@ mod state;
 mod stored;
 mod unsupported;
 pub mod warnings;
+mod whole;
 
 pub use compiler::{Compiled, Compiler, PortChange};
 pub use error::{CompileError, Errors};

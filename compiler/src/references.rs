@@ -183,6 +183,24 @@ impl References {
         }
     }
 
+    /// Adds the links of many next hops at once.
+    pub(crate) fn count_next_hops<'a>(&mut self, rows: impl Iterator<Item = &'a NextHopRow>) {
+        // Those that follow each other mostly lead to one interface.
+        let mut last: Option<(&Name, usize)> = None;
+        let mut add = |counted: Option<(&Name, usize)>| {
+            if let Some((interface, count)) = counted {
+                *self.next_hops.entry(interface.clone()).or_default() += count;
+            }
+        };
+        for row in rows {
+            match &mut last {
+                Some((interface, count)) if **interface == row.interface => *count += 1,
+                last => add(last.replace((&row.interface, 1))),
+            }
+        }
+        add(last);
+    }
+
     /// Whether a next hop leads to this interface.
     pub(crate) fn has_next_hop(&self, interface: &Name) -> bool {
         self.next_hops.contains_key(interface)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net};
 use rewire_schema::model::*;
 use rewire_schema::types::{AddressRange, Addresses, InterfaceAddress, Name, Prefix};
-use rewire_schema::{Change, Changeset, Mismatch, Path};
+use rewire_schema::{Change, Changeset, Mismatch, Path, Row, Table};
 
 use crate::error::CompileError;
 use crate::exposes::{ExposeKey, Exposed, exposes_touched};
@@ -65,12 +65,18 @@ impl State {
         state.interfaces.forward(&interfaces);
         state.peerings.forward(&peerings);
         state.acls.forward(&acls);
-        for row in configuration.rows() {
+        for row in Table::ALL
+            .iter()
+            .flat_map(|table| rows_with_links(&configuration, *table))
+        {
             // A link that two rows make comes twice, and is there once.
             for link in links(&configuration, &row) {
                 state.references.insert(link);
             }
         }
+        state
+            .references
+            .count_next_hops(configuration.route_next_hop.values());
         state.configuration = configuration;
         let exposes = state.configuration.peering_expose.keys().cloned();
         let exposes: BTreeSet<ExposeKey> = exposes.collect();
@@ -173,6 +179,23 @@ impl State {
                 self.references.insert(link);
             }
         }
+    }
+}
+
+/// The rows of a table that have links, but for next hops, which are counted. A copy is made of no other: there may be a
+/// million routes.
+fn rows_with_links(
+    configuration: &Configuration,
+    table: Table,
+) -> Box<dyn Iterator<Item = Row> + '_> {
+    match table {
+        Table::NextHop => Box::new(std::iter::empty()),
+        Table::Route => {
+            let routes = configuration.route.values();
+            let leading = routes.filter(|route| route.to_vpc.is_some());
+            Box::new(leading.cloned().map(Row::from))
+        }
+        table => configuration.rows_of(table),
     }
 }
 

@@ -1,15 +1,13 @@
 //! What a configuration can say and this dataplane cannot do yet. It is refused by name, never ignored.
 
-use std::borrow::Cow;
-
 use rewire_schema::types::InterfaceType;
-use rewire_schema::{Problem, Row};
+use rewire_schema::{Problem, Row, RowRef};
 
 use crate::error::{CompileError, Errors};
 
 /// What of a row this dataplane cannot do yet, as a problem at its place: "shapers are not in this dataplane yet".
 pub fn not_yet(row: &Row) -> Option<Problem> {
-    let (field, what) = unsupported(row)?;
+    let (field, what) = unsupported(row.borrowed())?;
     let path = match field {
         Some(field) => row.path().join(field),
         None => row.path(),
@@ -22,16 +20,16 @@ pub fn not_yet(row: &Row) -> Option<Problem> {
 
 /// The first thing of a row that is not in this dataplane: the field (none for the object itself), and what it is, with its
 /// verb: "{what} not in this dataplane yet". What stands below an object that is refused is not asked.
-pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
+pub fn unsupported(row: RowRef<'_>) -> Option<(Option<&'static str>, &'static str)> {
     let object = |what| Some((None, what));
     let fields = |fields: &[(bool, &'static str, &'static str)]| {
         let found = fields.iter().find(|(is_there, _, _)| *is_there)?;
         Some((Some(found.1), found.2))
     };
     match row {
-        Row::Vpc(r) => fields(&[(r.vni.is_some(), "vni", "VXLAN is")]),
-        Row::Conntrack(_) => object("limits and time-outs of connections are"),
-        Row::Interface(r) => fields(&[
+        RowRef::Vpc(r) => fields(&[(r.vni.is_some(), "vni", "VXLAN is")]),
+        RowRef::Conntrack(_) => object("limits and time-outs of connections are"),
+        RowRef::Interface(r) => fields(&[
             (r.kind() == InterfaceType::Vlan, "type", "VLANs are"),
             (r.kind() == InterfaceType::Vxlan, "type", "VXLAN is"),
             (r.parent.is_some(), "parent", "VLANs are"),
@@ -43,7 +41,7 @@ pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
             (r.policer.is_some(), "policer", "policers are"),
             (r.shaper.is_some(), "shaper", "shapers are"),
         ]),
-        Row::Pool(r) => fields(&[
+        RowRef::Pool(r) => fields(&[
             (r.ports.is_some(), "ports", "ports of pools are"),
             (
                 r.address_only,
@@ -51,7 +49,7 @@ pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
                 "pools that only translate addresses are",
             ),
         ]),
-        Row::Masquerade(r) => fields(&[
+        RowRef::Masquerade(r) => fields(&[
             (
                 r.protocol.is_some(),
                 "protocol",
@@ -69,9 +67,9 @@ pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
                 "time-outs of single rules are",
             ),
         ]),
-        Row::MasqueradeDestination(_) => object("masquerades by destination are"),
-        Row::Exclusion(_) => object("exclusions from NAT are"),
-        Row::PortForward(r) => fields(&[
+        RowRef::MasqueradeDestination(_) => object("masquerades by destination are"),
+        RowRef::Exclusion(_) => object("exclusions from NAT are"),
+        RowRef::PortForward(r) => fields(&[
             (
                 r.external_interface.is_some(),
                 "external_interface",
@@ -83,27 +81,28 @@ pub fn unsupported(row: &Row) -> Option<(Option<&'static str>, &'static str)> {
                 "time-outs of single rules are",
             ),
         ]),
-        Row::PortForwardSource(_) => object("port forwards by sender are"),
-        Row::Expose(r) => fields(&[(
+        RowRef::PortForwardSource(_) => object("port forwards by sender are"),
+        RowRef::Expose(r) => fields(&[(
             r.idle_timeout.is_some(),
             "idle_timeout",
             "time-outs of single rules are",
         )]),
-        Row::Policer(_) => object("policers are"),
-        Row::Shaper(_) => object("shapers are"),
-        Row::Exporter(_) => object("exporters of telemetry are"),
-        Row::Probe(_) => object("probes are"),
+        RowRef::Policer(_) => object("policers are"),
+        RowRef::Shaper(_) => object("shapers are"),
+        RowRef::Exporter(_) => object("exporters of telemetry are"),
+        RowRef::Probe(_) => object("probes are"),
         _ => None,
     }
 }
 
 /// Refuses the first thing of each row that is not in this dataplane.
-pub(crate) fn check<'a>(rows: impl Iterator<Item = Cow<'a, Row>>) -> Result<(), Errors> {
+pub(crate) fn check<'a>(rows: impl Iterator<Item = RowRef<'a>>) -> Result<(), Errors> {
     let errors = rows.filter_map(|row| {
-        let (field, what) = unsupported(&row)?;
+        let (field, what) = unsupported(row)?;
+        let path = row.to_row().path();
         let path = match field {
-            Some(field) => row.path().join(field),
-            None => row.path(),
+            Some(field) => path.join(field),
+            None => path,
         };
         Some(CompileError::Unsupported { path, what })
     });

@@ -115,3 +115,4 @@ pub use settle::{AUTOMATIC_AUTHOR, Settled};
 pub use store::{SCHEMA_VERSION, Store};
 pub use tag::Tag;
 pub use verify::Verified;
+pub use whole::CountedState;

@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::sync::LazyLock;
 
-use rewire_journal::RawValue;
-use rewire_schema::{Configuration, Reference, Row, RowKey, Table, Value};
+use rewire_journal::{RawValue, RowCounter, StateDigest};
+use rewire_schema::{Configuration, Reference, Row, RowError, RowKey, RowList, Table, Value};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql, params_from_iter};
 
@@ -104,33 +104,46 @@ impl ToSql for Parameter<'_> {
     }
 }
 
-fn read_row(table: Table, sql: &rusqlite::Row<'_>) -> Result<Row, Error> {
-    let definition = table.definition();
-    let damaged = |column: &str, found: &dyn Display| Error::Damaged {
-        why: format!("table {}, column {column} holds {found}", definition.name),
-    };
-    let mut values = Vec::with_capacity(definition.columns.len());
-    for (index, column) in definition.columns.iter().enumerate() {
-        let value = match sql.get_ref(index).during("reading a row")? {
-            ValueRef::Null => Value::Null,
-            ValueRef::Integer(integer) => Value::Integer(integer),
-            ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => Value::Text(text.to_owned()),
-                Err(_) => return Err(damaged(column.name, &"text that is not UTF-8")),
-            },
-            other => return Err(damaged(column.name, &other.data_type())),
-        };
-        values.push(value);
-    }
-    Row::from_values(table, &values).map_err(|error| {
-        let key: Vec<String> = values[..definition.key_len()]
-            .iter()
-            .map(Value::to_string)
-            .collect();
+/// One value of a row of a table, as it is stored.
+fn raw_value<'a>(
+    table: Table,
+    row: &'a rusqlite::Row<'_>,
+    index: usize,
+) -> Result<RawValue<'a>, Error> {
+    let damaged = |found: &dyn Display| {
+        let definition = table.definition();
+        let (table, column) = (definition.name, definition.columns[index].name);
         Error::Damaged {
-            why: format!("row \"{}\": {error}", key.join(" ")),
+            why: format!("table {table}, column {column} holds {found}"),
         }
-    })
+    };
+    match row.get_ref(index).during("reading a row")? {
+        ValueRef::Null => Ok(RawValue::Null),
+        ValueRef::Integer(integer) => Ok(RawValue::Integer(integer)),
+        ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(RawValue::Text(text)),
+            Err(_) => Err(damaged(&"text that is not UTF-8")),
+        },
+        other => Err(damaged(&other.data_type())),
+    }
+}
+
+/// What is wrong with a stored row of these values.
+fn damaged_row(table: Table, values: &[RawValue<'_>], error: &RowError) -> Error {
+    let key = &values[..table.definition().key_len()];
+    let key: Vec<String> = key.iter().map(RawValue::to_string).collect();
+    Error::Damaged {
+        why: format!("row \"{}\": {error}", key.join(" ")),
+    }
+}
+
+fn read_row(table: Table, sql: &rusqlite::Row<'_>) -> Result<Row, Error> {
+    let columns = table.definition().columns.len();
+    let values: Vec<RawValue<'_>> = (0..columns)
+        .map(|index| raw_value(table, sql, index))
+        .collect::<Result<_, _>>()?;
+    Row::from_raw(table, values.iter().copied())
+        .map_err(|error| damaged_row(table, &values, &error))
 }
 
 /// A row whose columns hold just what this program writes for its values. Another way to write the same value, like a
@@ -193,12 +206,66 @@ pub(crate) fn configuration_of(
 ) -> Result<Configuration, Error> {
     let mut configuration = Configuration::default();
     for table in tables {
-        let sql = &Statements::of(table).all;
-        query(connection, table, sql, &[], |row| {
-            drop(configuration.insert(row));
-        })?;
+        configuration.extend(list(connection, table, |_| ())?);
     }
     Ok(configuration)
+}
+
+/// As [`configuration_of`], with the digest of the rows as they are stored.
+pub(crate) fn counted_configuration_of(
+    connection: &Connection,
+    tables: impl Iterator<Item = Table>,
+) -> Result<(Configuration, StateDigest), Error> {
+    let mut configuration = Configuration::default();
+    let mut counter = RowCounter::default();
+    for table in tables {
+        let definition = table.definition();
+        let rows = list(connection, table, |values| {
+            counter.add(definition, values.iter().copied());
+        })?;
+        configuration.extend(rows);
+    }
+    Ok((configuration, counter.digest()))
+}
+
+/// The most columns that a table has.
+const MOST_COLUMNS: usize = {
+    let (mut most, mut table) = (0, 0);
+    while table < Table::ALL.len() {
+        let columns = Table::ALL[table].definition().columns.len();
+        if columns > most {
+            most = columns;
+        }
+        table += 1;
+    }
+    most
+};
+
+/// All rows of a table, each shown to `each` as it is stored. Nothing is made of a row but the row itself: a million of them
+/// are read at every start.
+fn list(
+    connection: &Connection,
+    table: Table,
+    mut each: impl FnMut(&[RawValue<'_>]),
+) -> Result<RowList, Error> {
+    let during = "reading the configuration's rows";
+    let mut statement = connection
+        .prepare_cached(&Statements::of(table).all)
+        .during(during)?;
+    let mut list = RowList::new(table);
+    let mut rows = statement.query([]).during(during)?;
+    let columns = table.definition().columns;
+    while let Some(row) = rows.next().during(during)? {
+        let mut values = [RawValue::Null; MOST_COLUMNS];
+        let values = &mut values[..columns.len()];
+        for (index, value) in values.iter_mut().enumerate() {
+            *value = raw_value(table, row, index)?;
+        }
+        list.push(values.iter().copied())
+            .map_err(|error| damaged_row(table, values, &error))?;
+        each(values);
+    }
+    Ok(list)
 }
 
 /// Goes through all rows of a table, in the order of their keys, and checks that each is written as this program writes it.

@@ -8,7 +8,8 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::error::{During, Error};
 use crate::session::Session;
-use crate::{file, journal, migrate, rows, whole};
+use crate::whole::{self, CountedState};
+use crate::{file, journal, migrate, rows};
 
 /// The version of the tables: the number of the last migration in `schema/migrations`.
 pub const SCHEMA_VERSION: u32 = 5;
@@ -160,6 +161,16 @@ impl Store {
     /// [`Error::Sqlite`], [`Error::Damaged`].
     pub fn head_and_configuration(&self) -> Result<(u64, Configuration), Error> {
         whole::read(self, whole::MANY_PAGES)
+    }
+
+    /// The last revision and its state, of one moment, with the digest that its rows have as they are stored: what is read to be
+    /// trusted. Cost: all rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sqlite`], [`Error::Damaged`].
+    pub fn counted_state(&self) -> Result<CountedState, Error> {
+        whole::read_counted(self, whole::MANY_PAGES)
     }
 
     /// The digest of the running state, as the journal has it. Constant cost.

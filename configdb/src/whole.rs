@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use rewire_journal::StateDigest;
 use rewire_schema::{Configuration, Table};
 use rusqlite::Connection;
 
@@ -16,25 +17,82 @@ use crate::store::Store;
 /// A store of so many pages (16 MiB) is worth a second thread.
 pub(crate) const MANY_PAGES: u32 = 4096;
 
+/// A whole state, with what its rows were found to be.
+#[derive(Debug, PartialEq, Eq)]
+pub struct CountedState {
+    /// The revision that the state is of.
+    pub revision: u64,
+    /// All rows.
+    pub configuration: Configuration,
+    /// The digest of the rows as they are stored: where it is not the one that the revision's entry has, they are not what was
+    /// committed.
+    pub digest: StateDigest,
+}
+
+/// What is made of the rows of some tables.
+trait Part: Default + Send {
+    /// All rows of these tables.
+    fn of(connection: &Connection, tables: impl Iterator<Item = Table>) -> Result<Self, Error>;
+    /// Both parts together. They are of other tables.
+    fn join(&mut self, other: Self);
+}
+
+impl Part for Configuration {
+    fn of(connection: &Connection, tables: impl Iterator<Item = Table>) -> Result<Self, Error> {
+        rows::configuration_of(connection, tables)
+    }
+    fn join(&mut self, other: Self) {
+        self.append(other);
+    }
+}
+
+impl Part for (Configuration, StateDigest) {
+    fn of(connection: &Connection, tables: impl Iterator<Item = Table>) -> Result<Self, Error> {
+        rows::counted_configuration_of(connection, tables)
+    }
+    fn join(&mut self, (configuration, digest): Self) {
+        self.0.append(configuration);
+        self.1.join(digest);
+    }
+}
+
 /// The last revision and all rows. Cost: all rows.
 pub(crate) fn read(store: &Store, many_pages: u32) -> Result<(u64, Configuration), Error> {
+    parts(store, many_pages)
+}
+
+/// As [`read`], with the digest of the rows: counted while they are read, from what lies there, it costs half of what it costs
+/// afterwards.
+pub(crate) fn read_counted(store: &Store, many_pages: u32) -> Result<CountedState, Error> {
+    let (revision, (configuration, digest)) = parts(store, many_pages)?;
+    Ok(CountedState {
+        revision,
+        configuration,
+        digest,
+    })
+}
+
+fn parts<P: Part>(store: &Store, many_pages: u32) -> Result<(u64, P), Error> {
     let snapshot = store.snapshot()?;
     let moment = Moment::of(&snapshot)?;
     if pages(&snapshot)? < many_pages {
-        return Ok((moment.revision, rows::configuration(&snapshot)?));
+        return Ok((
+            moment.revision,
+            P::of(&snapshot, Table::ALL.iter().copied())?,
+        ));
     }
     let (path, tables) = (store.path(), Tables::default());
-    let configuration = thread::scope(|scope| {
-        let beside = scope.spawn(|| read_beside(path, &moment, &tables));
-        let ours = rows::configuration_of(&snapshot, tables.left());
+    let whole = thread::scope(|scope| {
+        let beside = scope.spawn(|| read_beside::<P>(path, &moment, &tables));
+        let ours = P::of(&snapshot, tables.left());
         let theirs = beside
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let mut configuration = ours?;
-        configuration.append(theirs?);
-        Ok::<_, Error>(configuration)
+        let mut whole = ours?;
+        whole.join(theirs?);
+        Ok::<_, Error>(whole)
     })?;
-    Ok((moment.revision, configuration))
+    Ok((moment.revision, whole))
 }
 
 /// The tables that nobody has taken yet.
@@ -70,15 +128,15 @@ impl Moment {
 
 /// Reads tables through a connection of its own; none where that cannot be made, or sees another state, because somebody
 /// has committed meanwhile: then they are left to the other reader.
-fn read_beside(path: &Path, moment: &Moment, tables: &Tables) -> Result<Configuration, Error> {
+fn read_beside<P: Part>(path: &Path, moment: &Moment, tables: &Tables) -> Result<P, Error> {
     let Ok(store) = Store::open_read_only(path) else {
-        return Ok(Configuration::default());
+        return Ok(P::default());
     };
     let snapshot = store.snapshot()?;
     if Moment::of(&snapshot)? != *moment {
-        return Ok(Configuration::default());
+        return Ok(P::default());
     }
-    rows::configuration_of(&snapshot, tables.left())
+    P::of(&snapshot, tables.left())
 }
 
 fn pages(connection: &Connection) -> Result<u32, Error> {
@@ -111,6 +169,10 @@ mod tests {
         commit(&mut store, "blue");
         assert_eq!(read(&store, 0).unwrap(), read(&store, u32::MAX).unwrap());
         assert_eq!(read(&store, 0).unwrap().1.len(), 1);
+        let counted = read_counted(&store, 0).unwrap();
+        assert_eq!(counted, read_counted(&store, u32::MAX).unwrap());
+        assert_eq!(counted.digest, store.state_digest().unwrap());
+        assert_eq!(counted.configuration, store.configuration().unwrap());
     }
 
     #[test]
@@ -123,10 +185,19 @@ mod tests {
         let snapshot = reader.snapshot().unwrap();
         let moment = Moment::of(&snapshot).unwrap();
         let taken = Tables::default();
-        assert_eq!(read_beside(&path, &moment, &taken).unwrap().len(), 1);
+        assert_eq!(
+            read_beside::<Configuration>(&path, &moment, &taken)
+                .unwrap()
+                .len(),
+            1
+        );
         commit(&mut store, "red");
         let tables = Tables::default();
-        assert!(read_beside(&path, &moment, &tables).unwrap().is_empty());
+        assert!(
+            read_beside::<Configuration>(&path, &moment, &tables)
+                .unwrap()
+                .is_empty()
+        );
         let rest = rows::configuration_of(&snapshot, tables.left()).unwrap();
         assert_eq!(rest.len(), 1);
     }

@@ -10,9 +10,7 @@ use rewire_conntrack::{Config, Timeouts};
 use rewire_dataplane::buffer::{MemoryBuffer, MemoryPool};
 use rewire_dataplane::clock;
 use rewire_dataplane::counters::WorkerCounters;
-use rewire_dataplane::graph::{
-    AclLogEntry, Graph, GraphConfig, LearnedNeighbor, Origin, Received, Sinks,
-};
+use rewire_dataplane::graph::{Graph, GraphConfig, Origin, Received};
 use rewire_dataplane::port::memory::MemoryDriver;
 use rewire_dataplane::{Gateway, GatewayConfig, Totals};
 use rewire_packet::MacAddress;
@@ -133,22 +131,6 @@ fn no_packet_mixes_two_generations_and_none_is_lost_or_reordered() {
 
 const WORKERS: usize = 3;
 
-/// What leaves a worker, in its order.
-#[derive(Default)]
-struct Sent(Vec<MemoryBuffer>);
-
-impl Sinks<MemoryBuffer> for Sent {
-    fn transmit(&mut self, _: InterfaceIndex, buffer: MemoryBuffer) {
-        self.0.push(buffer);
-    }
-    fn learned(&mut self, _: LearnedNeighbor) -> bool {
-        true
-    }
-    fn log(&mut self, _: AclLogEntry) -> bool {
-        true
-    }
-}
-
 /// A worker without a port: it makes a burst, runs it under one guard, and looks at every packet that comes out. So nothing
 /// that the operating system does can lose a packet.
 struct Worker {
@@ -195,7 +177,7 @@ impl Worker {
     /// Forwards until told to end; the packets by policy, and how often two bursts had different ones.
     fn run(mut self, done: &AtomicBool) -> ([u64; 2], u64) {
         let counters = WorkerCounters::default();
-        let (mut received, mut sent) = (Vec::new(), Sent::default());
+        let (mut received, mut sent) = (Vec::new(), Kept::default());
         let (mut bursts, mut by_policy, mut swaps) = (0u64, [0; 2], 0);
         let mut last = None;
         while !done.load(Ordering::Relaxed) {

@@ -2,14 +2,13 @@
 
 mod support;
 
-use rewire_dataplane::buffer::{BufferPool, MemoryBuffer};
+use rewire_dataplane::buffer::{BufferPool, MemoryBuffer, PacketBuffer};
 use rewire_dataplane::clock::Instant;
 use rewire_dataplane::counters::{Totals, WorkerCounters};
-use rewire_dataplane::graph::{AclLogEntry, LearnedNeighbor, Origin, Received, Sinks};
+use rewire_dataplane::graph::{Origin, Received};
 use rewire_dataplane::{DropReason, Sent};
 use rewire_packet::icmpv4::{Icmpv4Error, Icmpv4Repr};
 use rewire_packet::ipv4::{Ipv4Repr, Ipv4View};
-use rewire_tables::InterfaceIndex;
 use support::*;
 
 /// The MTU of `wan`.
@@ -187,21 +186,6 @@ impl BufferPool for Few {
     }
 }
 
-#[derive(Default)]
-struct Kept(Vec<Vec<u8>>);
-
-impl Sinks<MemoryBuffer> for Kept {
-    fn transmit(&mut self, _: InterfaceIndex, buffer: MemoryBuffer) {
-        self.0.push(buffer.into_bytes());
-    }
-    fn learned(&mut self, _: LearnedNeighbor) -> bool {
-        true
-    }
-    fn log(&mut self, _: AclLogEntry) -> bool {
-        true
-    }
-}
-
 #[test]
 fn without_a_buffer_for_every_fragment_none_is_sent() {
     let mut document = two_vpcs();
@@ -224,7 +208,11 @@ fn without_a_buffer_for_every_fragment_none_is_sent() {
         counters.transmitted.add(kept.0.len() as u64);
         let totals = Totals::of([&counters]);
         assert!(totals.balanced(), "{totals:?}");
-        let lengths: Vec<_> = kept.0.iter().map(|frame| frame.len() - 14).collect();
+        let lengths: Vec<_> = kept
+            .0
+            .iter()
+            .map(|frame| frame.bytes().len() - 14)
+            .collect();
         (lengths, totals.dropped_for(DropReason::NoBuffer))
     };
     // The middle one needs two buffers beside its own.

@@ -8,8 +8,8 @@ use std::cell::Cell;
 use rewire_dataplane::buffer::{BufferPool, LARGEST_FRAME, MemoryBuffer};
 use rewire_dataplane::clock::Instant;
 use rewire_dataplane::counters::WorkerCounters;
-use rewire_dataplane::graph::{AclLogEntry, LearnedNeighbor, Origin, Received, Sinks};
-use rewire_tables::InterfaceIndex;
+use rewire_dataplane::graph::{Origin, Received};
+use serde_json::Value;
 use support::*;
 
 thread_local! {
@@ -38,20 +38,6 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
-
-struct Kept(Vec<MemoryBuffer>);
-
-impl Sinks<MemoryBuffer> for Kept {
-    fn transmit(&mut self, _: InterfaceIndex, buffer: MemoryBuffer) {
-        self.0.push(buffer);
-    }
-    fn learned(&mut self, _: LearnedNeighbor) -> bool {
-        true
-    }
-    fn log(&mut self, _: AclLogEntry) -> bool {
-        true
-    }
-}
 
 /// Buffers that were made before, as a pool of a card's has them.
 struct Shelf(Vec<MemoryBuffer>);
@@ -108,4 +94,35 @@ fn neither_new_nor_established_connections_allocate() {
 fn fragments_take_buffers_and_nothing_else() {
     let allocations = allocations(1460, 2, &[1000, 1000, 1000]);
     assert_eq!(allocations[1..], [0, 0]);
+}
+
+/// How often something is allocated for each burst that a whole gateway is handed: frames to take in and to give out.
+fn allocations_of_steps(document: Value) -> Vec<u64> {
+    let mut lab = Lab::new(document);
+    let blue = lab.gateway.interface("blue0").unwrap();
+    let mut step = |first_port: u16| {
+        let datagrams = (0..64).map(|n| udp((HOST, first_port + n), (SITE, 53), 8).frame());
+        let frames: Vec<_> = datagrams.map(|frame| (blue, frame)).collect();
+        let before = ALLOCATIONS.with(Cell::get);
+        let sent = lab.gateway.step(frames);
+        let during = ALLOCATIONS.with(Cell::get) - before;
+        assert_eq!(sent.len(), 64, "all of them leave");
+        during
+    };
+    [1000, 1000, 1000, 2000, 2000, 3000].map(&mut step).into()
+}
+
+#[test]
+fn acls_and_what_they_count_allocate_nothing() {
+    let mut guarded = two_vpcs();
+    guarded["acls"] = json!({
+        "flows": { "rules": { "10": { "action": "allow", "protocol": "udp" } } },
+        "packets": { "rules": { "10": { "action": "allow", "scope": "packet", "protocol": "udp" } } },
+    });
+    guarded["interfaces"]["blue0"]["acl_in"] = json!("flows");
+    let mut both = guarded.clone();
+    both["interfaces"]["wan"]["acl_out"] = json!("packets");
+    let without = allocations_of_steps(two_vpcs());
+    assert_eq!(allocations_of_steps(guarded), without);
+    assert_eq!(allocations_of_steps(both), without);
 }

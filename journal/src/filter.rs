@@ -13,7 +13,9 @@ use rewire_schema::{Changeset, RowKey, TableDefinition};
 
 use crate::error::JournalError;
 use crate::recorded::for_each_change;
-use crate::wire::{RawValue, put_text, put_value};
+use rewire_schema::RawValue;
+
+use crate::wire::{put_text, put_value};
 
 const FORMAT: u8 = 1;
 const BITS_PER_ROW: usize = 10;

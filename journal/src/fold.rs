@@ -9,7 +9,7 @@ use rewire_schema::{Mismatch, Row, Table};
 
 use crate::error::JournalError;
 use crate::recorded::{EncodedChange, decode_row, encode_row, for_each_encoded_change};
-use crate::wire::RawValue;
+use rewire_schema::RawValue;
 
 /// The rows that encoded changesets lead to, each as the bytes that it is encoded in: no row is made. Equal rows have equal
 /// bytes, whichever model wrote them.

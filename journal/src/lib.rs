@@ -27,7 +27,7 @@ mod recorded;
 mod recount;
 mod wire;
 
-pub use digest::StateDigest;
+pub use digest::{RowCounter, StateDigest};
 pub use encoding::{decode, encode};
 pub use entry::{Chain, Entry, EntryKind, Hash, genesis, verify_chain};
 pub use error::{ChainFault, JournalError};
@@ -35,4 +35,4 @@ pub use filter::RowFilter;
 pub use find::{WantedBelow, WantedRows, find};
 pub use fold::{Fold, Met};
 pub use recount::{Recount, Summary};
-pub use wire::RawValue;
+pub use rewire_schema::RawValue;

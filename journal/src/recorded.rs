@@ -4,7 +4,9 @@
 use rewire_schema::{Change, Row, Table, TableDefinition, Value};
 
 use crate::error::JournalError;
-use crate::wire::{RawValue, Reader, put_value};
+use rewire_schema::RawValue;
+
+use crate::wire::{Reader, put_value};
 
 pub(crate) const FORMAT: u8 = 1;
 

@@ -6,7 +6,7 @@ use crate::digest::{RowHasher, StateDigest};
 use crate::error::JournalError;
 use crate::filter::{RowFilter, RowHash};
 use crate::recorded::for_each_change;
-use crate::wire::RawValue;
+use rewire_schema::RawValue;
 
 /// The digest of a state, followed through encoded changesets, which are read value by value on the way: that each is what
 /// its column takes, and spelled as this program spells it.

@@ -1,6 +1,6 @@
 //! Reading and writing the pieces of the encoding: varints, text and tagged values.
 
-use rewire_schema::Value;
+use rewire_schema::{RawValue, Value};
 
 use crate::error::JournalError;
 
@@ -31,38 +31,6 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 
 pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     put_bytes(out, text.as_bytes());
-}
-
-/// A value that lies in bytes, or in a [`Value`], as it is spelled: whether it is what its column takes is another
-/// question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RawValue<'a> {
-    /// The absence of a value.
-    Null,
-    /// A 64-bit signed integer.
-    Integer(i64),
-    /// UTF-8 text.
-    Text(&'a str),
-}
-
-impl From<RawValue<'_>> for Value {
-    fn from(value: RawValue<'_>) -> Self {
-        match value {
-            RawValue::Null => Value::Null,
-            RawValue::Integer(integer) => Value::Integer(integer),
-            RawValue::Text(text) => Value::Text(text.to_owned()),
-        }
-    }
-}
-
-impl<'a> From<&'a Value> for RawValue<'a> {
-    fn from(value: &'a Value) -> Self {
-        match value {
-            Value::Null => RawValue::Null,
-            Value::Integer(integer) => RawValue::Integer(*integer),
-            Value::Text(text) => RawValue::Text(text),
-        }
-    }
 }
 
 pub(crate) fn put_value<'a>(out: &mut Vec<u8>, value: impl Into<RawValue<'a>>) {

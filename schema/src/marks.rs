@@ -8,7 +8,7 @@ pub(crate) use fields::{PARTS, part};
 
 use crate::table::{RowError, Values};
 use crate::types::Line;
-use crate::value::{Column, Value};
+use crate::value::{Column, RawValue, Value};
 
 /// The marks of an object and of its fields. Most have none, and cost one pointer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,10 +91,12 @@ impl Marks {
     }
 
     /// Reads the marks that stand at the end of a row's values.
-    pub(crate) fn read(values: &mut Values<'_>) -> Result<Self, RowError> {
+    pub(crate) fn read<'a>(
+        values: &mut Values<impl ExactSizeIterator<Item = RawValue<'a>>>,
+    ) -> Result<Self, RowError> {
         let marks = Given {
-            deactivated: values.next()?,
-            annotation: values.next()?,
+            deactivated: values.next_of()?,
+            annotation: values.next_of()?,
             fields: values.next_checked(FieldMarks::fit)?,
         };
         Ok(Marks((marks != Given::default()).then(|| Box::new(marks))))

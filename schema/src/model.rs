@@ -7,7 +7,7 @@ use crate::marks::Marks;
 use crate::object::tables;
 use crate::table::{RowError, TableDefinition};
 use crate::types::{AddressRange, Addresses, InterfaceAddress, Name, Prefix};
-use crate::value::{Key as _, Value};
+use crate::value::{Key as _, RawValue, Value};
 
 mod acl;
 mod address_set;

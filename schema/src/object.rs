@@ -94,10 +94,19 @@ macro_rules! object {
             ///
             /// Where their number is another, or one is not what its column takes.
             pub fn from_values(values: &[$crate::value::Value]) -> Result<Self, $crate::table::RowError> {
+                Self::from_raw(values.iter().map($crate::value::RawValue::from))
+            }
+
+            /// Reads a row from its values as they are spelled, given in the order of the table's columns.
+            ///
+            /// # Errors
+            ///
+            /// As [`Self::from_values`].
+            pub fn from_raw<'a>(values: impl ExactSizeIterator<Item = $crate::value::RawValue<'a>>) -> Result<Self, $crate::table::RowError> {
                 let mut values = $crate::table::Values::new(&Self::TABLE, values)?;
                 Ok($row {
-                    $($key: values.next()?,)+
-                    $($column: values.next()?,)*
+                    $($key: values.next_of()?,)+
+                    $($column: values.next_of()?,)*
                     marks: $crate::marks::Marks::read(&mut values)?,
                 })
             }
@@ -124,8 +133,9 @@ macro_rules! object {
             }
 
             pub(crate) fn key_from_values(values: &[$crate::value::Value]) -> Result<($($key_type,)+), $crate::table::RowError> {
+                let values = values.iter().map($crate::value::RawValue::from);
                 let mut values = $crate::table::Values::of_key(&Self::TABLE, values)?;
-                Ok(($(values.next::<$key_type>()?,)+))
+                Ok(($(values.next_of::<$key_type>()?,)+))
             }
         }
     };
@@ -211,6 +221,61 @@ macro_rules! tables {
             pub fn from_values(table: Table, values: &[Value]) -> Result<Row, RowError> {
                 match table { $(Table::$variant => $row::from_values(values).map(Row::from)),+ }
             }
+
+            /// Reads a row of `table` from its values as they are spelled, given in the order of the table's columns.
+            ///
+            /// # Errors
+            ///
+            /// As [`Row::from_values`].
+            pub fn from_raw<'a>(table: Table, values: impl ExactSizeIterator<Item = RawValue<'a>>) -> Result<Row, RowError> {
+                match table { $(Table::$variant => $row::from_raw(values).map(Row::from)),+ }
+            }
+
+            /// The row, to be looked at.
+            pub fn borrowed(&self) -> RowRef<'_> {
+                match self { $(Row::$variant(row) => RowRef::$variant(row)),+ }
+            }
+        }
+
+        /// One row of any table, to be looked at: a million rows that are asked something are not copied for it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(missing_docs)]
+        pub enum RowRef<'a> { $($variant(&'a $row)),+ }
+
+        impl RowRef<'_> {
+            /// A copy of the row.
+            pub fn to_row(self) -> Row {
+                match self { $(RowRef::$variant(row) => Row::from(row.clone())),+ }
+            }
+        }
+
+        /// Rows of one table as they are read, in any order, to become part of a [`Configuration`] at once.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct RowList(Rows);
+
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        enum Rows { $($variant(Vec<($key, $row)>)),+ }
+
+        impl RowList {
+            /// No rows of a table yet.
+            pub fn new(table: Table) -> RowList {
+                match table { $(Table::$variant => RowList(Rows::$variant(Vec::new()))),+ }
+            }
+
+            /// Adds the row of these values, as they are spelled, in the order of the table's columns.
+            ///
+            /// # Errors
+            ///
+            /// As [`Row::from_values`].
+            pub fn push<'a>(&mut self, values: impl ExactSizeIterator<Item = RawValue<'a>>) -> Result<(), RowError> {
+                match &mut self.0 {
+                    $(Rows::$variant(rows) => {
+                        let row = $row::from_raw(values)?;
+                        rows.push((row.key(), row));
+                    }),+
+                }
+                Ok(())
+            }
         }
 
         $(impl From<$row> for Row {
@@ -291,6 +356,19 @@ macro_rules! tables {
                 match row { $(Row::$variant(row) => self.$field.insert(row.key(), *row).map(Row::from)),+ }
             }
 
+            /// Puts rows in; the last one of a key stays. Cost: that of sorting them, and of the rows that the table has, which is
+            /// made anew.
+            pub fn extend(&mut self, rows: RowList) {
+                match rows.0 {
+                    $(Rows::$variant(mut rows) => {
+                        crate::order::sort(&mut rows);
+                        // A tree that is made of all its rows at once is dense, and nothing is searched for.
+                        let mut new: BTreeMap<$key, $row> = rows.into_iter().collect();
+                        self.$field.append(&mut new);
+                    }),+
+                }
+            }
+
             /// Moves all rows of another configuration here. Cost: those of the tables that both have rows of.
             pub fn append(&mut self, mut other: Configuration) {
                 $(self.$field.append(&mut other.$field);)+
@@ -331,6 +409,15 @@ macro_rules! tables {
             /// All rows, parents before children, each table in the order of its key.
             pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
                 Table::ALL.iter().flat_map(|table| self.rows_of(*table))
+            }
+
+            /// All rows, to be looked at, parents before children, each table in the order of its key.
+            pub fn borrowed_rows(&self) -> impl Iterator<Item = RowRef<'_>> {
+                Table::ALL.iter().flat_map(|table| self.borrowed_rows_of(*table))
+            }
+
+            fn borrowed_rows_of(&self, table: Table) -> Box<dyn Iterator<Item = RowRef<'_>> + '_> {
+                match table { $(Table::$variant => Box::new(self.$field.values().map(RowRef::$variant))),+ }
             }
 
             /// The rows of one table, in the order of its key.

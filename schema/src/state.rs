@@ -362,12 +362,21 @@ impl Referring for Option<Name> {
 pub trait KeyColumn: Column + Ord + Clone {
     /// A value that no other comes before, so that a range of keys can begin there.
     fn least() -> Self;
+    /// A number that is never larger than that of a later value: where two differ, they say which value comes first.
+    fn order_hint(&self) -> u64 {
+        0
+    }
 }
 
 /// The keys of a table as ordered ranges.
 pub trait KeyRange: Key + Ord + Sized {
     /// The least key that begins with these values; none where one is not what its column takes, or there are too many.
     fn starting(prefix: &[Value]) -> Option<Self>;
+    /// Whether the first columns are equal.
+    fn begins_like(&self, other: &Self) -> bool;
+    /// The hint of the second column, if there is one: among keys that begin alike, where two differ, they say which key comes
+    /// first.
+    fn order_hint(&self) -> u64;
 }
 
 /// A key of which `P` is the beginning.
@@ -388,6 +397,13 @@ macro_rules! key_ranges {
                     Some(value) => $type::from_value(value).ok()?,
                     None => $type::least(),
                 },)+))
+            }
+            fn begins_like(&self, other: &Self) -> bool {
+                self.0 == other.0
+            }
+            fn order_hint(&self) -> u64 {
+                let hints: &[fn(&Self) -> u64] = &[$(|key| KeyColumn::order_hint(&key.$index)),+];
+                hints.get(1).map_or(0, |hint| hint(self))
             }
         }
     )+};
@@ -418,6 +434,19 @@ macro_rules! least {
     )+};
 }
 
+impl KeyColumn for Prefix {
+    fn least() -> Self {
+        Prefix::new(IpNet::V4(Ipv4Net::default()))
+    }
+    /// IPv4 comes first, by address and length; of IPv6, the first 63 bits tell most apart.
+    fn order_hint(&self) -> u64 {
+        match self.network() {
+            IpNet::V4(net) => u64::from(net.network().to_bits()) << 8 | u64::from(net.prefix_len()),
+            IpNet::V6(net) => 1 << 63 | (net.network().to_bits() >> 65) as u64,
+        }
+    }
+}
+
 const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 
 least! {
@@ -426,7 +455,6 @@ least! {
     u32 = 0,
     Name = Name::LEAST,
     IpAddr = IpAddr::V4(FIRST_ADDRESS),
-    Prefix = Prefix::new(IpNet::V4(Ipv4Net::default())),
     InterfaceAddress = InterfaceAddress::new(IpNet::V4(Ipv4Net::default())),
     AddressRange = AddressRange::from(IpAddr::V4(FIRST_ADDRESS)),
     Addresses = Addresses::from(AddressRange::from(IpAddr::V4(FIRST_ADDRESS))),

@@ -3,7 +3,7 @@
 
 use crate::marks::FieldMarks;
 use crate::types::Line;
-use crate::value::{Column, FieldError, Kind, SqlType, Value};
+use crate::value::{Column, FieldError, Kind, RawValue, SqlType, Value};
 
 /// A table: its name, its columns (the key first) and what they refer to.
 #[derive(Clone, Copy, Debug)]
@@ -289,32 +289,26 @@ pub enum RowError {
 }
 
 /// Reads the values of one row in turn.
-pub(crate) struct Values<'a> {
+pub(crate) struct Values<I> {
     table: &'static TableDefinition,
-    values: &'a [Value],
+    values: I,
     next: usize,
 }
 
-impl<'a> Values<'a> {
+impl<'a, I: ExactSizeIterator<Item = RawValue<'a>>> Values<I> {
     /// The values of a whole row.
-    pub(crate) fn new(
-        table: &'static TableDefinition,
-        values: &'a [Value],
-    ) -> Result<Self, RowError> {
+    pub(crate) fn new(table: &'static TableDefinition, values: I) -> Result<Self, RowError> {
         Values::expecting(table, values, table.columns.len())
     }
 
     /// The values of a row's key.
-    pub(crate) fn of_key(
-        table: &'static TableDefinition,
-        values: &'a [Value],
-    ) -> Result<Self, RowError> {
+    pub(crate) fn of_key(table: &'static TableDefinition, values: I) -> Result<Self, RowError> {
         Values::expecting(table, values, table.key_len())
     }
 
     fn expecting(
         table: &'static TableDefinition,
-        values: &'a [Value],
+        values: I,
         expected: usize,
     ) -> Result<Self, RowError> {
         if values.len() != expected {
@@ -331,7 +325,7 @@ impl<'a> Values<'a> {
         })
     }
 
-    pub(crate) fn next<T: Column>(&mut self) -> Result<T, RowError> {
+    pub(crate) fn next_of<T: Column>(&mut self) -> Result<T, RowError> {
         self.next_checked(|_: &T, _| Ok(()))
     }
 
@@ -342,7 +336,8 @@ impl<'a> Values<'a> {
     ) -> Result<T, RowError> {
         let index = self.next;
         self.next += 1;
-        let value = T::from_value(&self.values[index]);
+        // There are as many as there are columns.
+        let value = T::from_raw(self.values.next().unwrap_or(RawValue::Null));
         let value = value.and_then(|value| fits(&value, self.table).map(|()| value));
         value.map_err(|reason| RowError::Value {
             table: self.table.name,

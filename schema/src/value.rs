@@ -21,10 +21,48 @@ pub enum Value {
 
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        RawValue::from(self).fmt(f)
+    }
+}
+
+/// A value that lies in bytes, in a row of the database, or in a [`Value`], as it is spelled: whether it is what its column takes is
+/// another question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RawValue<'a> {
+    /// The absence of a value.
+    Null,
+    /// A 64-bit signed integer.
+    Integer(i64),
+    /// UTF-8 text.
+    Text(&'a str),
+}
+
+impl fmt::Display for RawValue<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Value::Null => f.write_str("none"),
-            Value::Integer(integer) => integer.fmt(f),
-            Value::Text(text) => text.fmt(f),
+            RawValue::Null => f.write_str("none"),
+            RawValue::Integer(integer) => integer.fmt(f),
+            RawValue::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+impl From<RawValue<'_>> for Value {
+    fn from(value: RawValue<'_>) -> Self {
+        match value {
+            RawValue::Null => Value::Null,
+            RawValue::Integer(integer) => Value::Integer(integer),
+            RawValue::Text(text) => Value::Text(text.to_owned()),
+        }
+    }
+}
+
+impl<'a> From<&'a Value> for RawValue<'a> {
+    fn from(value: &'a Value) -> Self {
+        match value {
+            Value::Null => RawValue::Null,
+            Value::Integer(integer) => RawValue::Integer(*integer),
+            Value::Text(text) => RawValue::Text(text),
         }
     }
 }
@@ -259,11 +297,15 @@ pub trait Column: Sized {
     /// The value that is stored.
     fn to_value(&self) -> Value;
     /// Reads a stored value back; the error says what was expected.
-    fn from_value(value: &Value) -> Result<Self, String>;
+    fn from_raw(value: RawValue<'_>) -> Result<Self, String>;
+    /// Reads a stored value back; the error says what was expected.
+    fn from_value(value: &Value) -> Result<Self, String> {
+        Self::from_raw(value.into())
+    }
     /// Whether a text is a stored value, in its canonical form.
     fn is_stored_as(text: &str) -> bool {
-        let value = Value::Text(text.to_owned());
-        Self::from_value(&value).is_ok_and(|read| read.to_value() == value)
+        let value = RawValue::Text(text);
+        Self::from_raw(value).is_ok_and(|read| RawValue::from(&read.to_value()) == value)
     }
 }
 
@@ -287,10 +329,10 @@ impl<T: Column> Column for Option<T> {
     fn to_value(&self) -> Value {
         self.as_ref().map_or(Value::Null, Column::to_value)
     }
-    fn from_value(value: &Value) -> Result<Self, String> {
+    fn from_raw(value: RawValue<'_>) -> Result<Self, String> {
         match value {
-            Value::Null => Ok(None),
-            value => T::from_value(value).map(Some),
+            RawValue::Null => Ok(None),
+            value => T::from_raw(value).map(Some),
         }
     }
     fn is_stored_as(text: &str) -> bool {
@@ -305,10 +347,10 @@ impl Column for bool {
     fn to_value(&self) -> Value {
         flag_value(*self)
     }
-    fn from_value(value: &Value) -> Result<Self, String> {
+    fn from_raw(value: RawValue<'_>) -> Result<Self, String> {
         match value {
-            Value::Null => Ok(false),
-            Value::Integer(1) => Ok(true),
+            RawValue::Null => Ok(false),
+            RawValue::Integer(1) => Ok(true),
             other => Err(format!("expected 1 or NULL, found {other}")),
         }
     }
@@ -325,9 +367,9 @@ macro_rules! integer_column {
             fn to_value(&self) -> Value {
                 Value::Integer(i64::try_from(*self).unwrap_or(i64::MAX))
             }
-            fn from_value(value: &Value) -> Result<Self, String> {
+            fn from_raw(value: RawValue<'_>) -> Result<Self, String> {
                 match value {
-                    Value::Integer(integer) => <$type>::try_from(*integer).map_err(|_| {
+                    RawValue::Integer(integer) => <$type>::try_from(integer).map_err(|_| {
                         format!("expected a number from {} to {}, found {integer}", <$type>::MIN, <$type>::MAX)
                     }),
                     other => Err(format!("expected a number, found {other}")),
@@ -348,9 +390,9 @@ macro_rules! text_column {
             fn to_value(&self) -> $crate::value::Value {
                 $crate::value::Value::Text(self.to_string())
             }
-            fn from_value(value: &$crate::value::Value) -> Result<Self, String> {
+            fn from_raw(value: $crate::value::RawValue<'_>) -> Result<Self, String> {
                 match value {
-                    $crate::value::Value::Text(text) => text.parse().map_err(|e| format!("{e}")),
+                    $crate::value::RawValue::Text(text) => text.parse().map_err(|e| format!("{e}")),
                     other => Err(format!("expected text, found {other}")),
                 }
             }

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use rewire_compiler::Compiler;
-use rewire_configdb::{Error, StateDigest, Store};
+use rewire_configdb::{Error, Store};
 use rewire_schema::Configuration;
 use rewire_tables::{TableOperation, Tables};
 
@@ -28,10 +28,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub(crate) struct Notes(Sender<Vec<TableOperation>>);
 
 impl Notes {
-    /// The operations of one publication.
-    pub(crate) fn publish(&self, operations: &[TableOperation]) {
+    /// The operations of one publication. The first ones lead from empty tables to where the gateway began.
+    pub(crate) fn publish(&self, operations: Vec<TableOperation>) {
         // Where the audit has ended, nobody keeps a copy any more.
-        let _ = self.0.send(operations.to_vec());
+        let _ = self.0.send(operations);
     }
 }
 
@@ -48,9 +48,7 @@ pub(crate) fn run(daemon: &Daemon, store: &Store, notes: &Receiver<Vec<TableOper
     while !daemon.progress.is_stopping() {
         match notes.recv_timeout(LOOK_EVERY) {
             Ok(operations) => {
-                operations
-                    .iter()
-                    .for_each(|operation| copy.apply(operation));
+                copy.apply_all(&operations);
                 continue;
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -94,22 +92,22 @@ enum Finding {
 /// Compares a copy with the store's last revision; nothing where that is not the copy's. Nor where its rows are not what was
 /// committed: that says nothing about the tables, and is for the scrub to find.
 fn audit(copy: &Tables, store: &Store) -> Result<Option<Finding>, Error> {
-    let (head, configuration) = store.head_and_configuration()?;
+    let state = store.counted_state()?;
+    let head = state.revision;
     if head != copy.revision() {
         return Ok(None);
     }
-    if head > 0 && StateDigest::of(&configuration) != store.entry(head)?.state_digest {
+    if head > 0 && state.digest != store.entry(head)?.state_digest {
         return Ok(None);
     }
-    Ok(Some(compare(copy, configuration)))
+    Ok(Some(compare(copy, state.configuration)))
 }
 
 fn compare(copy: &Tables, configuration: Configuration) -> Finding {
     let whole = match Compiler::compile(configuration, copy.revision()) {
         Ok((_, compiled)) => {
             let mut whole = Tables::default();
-            let operations = compiled.operations.iter();
-            operations.for_each(|operation| whole.apply(operation));
+            whole.apply_all(&compiled.operations);
             whole
         }
         Err(errors) => return Finding::Differs(format!("it does not compile: {errors}")),

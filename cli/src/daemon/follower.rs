@@ -6,16 +6,14 @@
 mod tail;
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use rewire_compiler::{Compiled, Compiler, Errors};
-use rewire_configdb::{Error, StateDigest, Store};
+use rewire_configdb::{CountedState, Error, Store};
 use rewire_dataplane::{Applied, Change, Gateway, GatewayError};
 use rewire_feed::{Feeds, SourceConfig};
-use rewire_schema::Configuration;
 use rewire_tables::TableOperation;
 
 use super::Daemon;
@@ -33,12 +31,12 @@ const POLL: Duration = Duration::from_millis(25);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// A thread that reads the last revision and its rows.
-pub(crate) type FirstRead = JoinHandle<Result<(u64, Configuration), Error>>;
+pub(crate) type FirstRead = JoinHandle<Result<CountedState, Error>>;
 
 /// Begins to read the store's last revision: with a million routes that takes a second, in which ports can be made ready.
 pub(crate) fn read_first(store: Store) -> std::io::Result<FirstRead> {
     let thread = thread::Builder::new().name("first read".to_owned());
-    thread.spawn(move || store.head_and_configuration())
+    thread.spawn(move || store.counted_state())
 }
 
 /// See the module.
@@ -249,11 +247,15 @@ impl<'a> Follower<'a> {
 
     /// Takes the store's last revision over as a whole.
     fn whole(&mut self) -> Result<(), Error> {
-        let (head, configuration) = match self.first.take() {
+        let CountedState {
+            revision: head,
+            configuration,
+            digest,
+        } = match self.first.take() {
             Some(first) => first
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
-            None => self.store.head_and_configuration()?,
+            None => self.store.counted_state()?,
         };
         if self.failed == Some(head) {
             return Ok(());
@@ -263,18 +265,21 @@ impl<'a> Follower<'a> {
         if head > 0 && self.is_ready {
             steps.noticed_ns = Some(since(self.store.entry(head)?.committed_at));
         }
-        let start = Instant::now();
-        // Both take their time with a million rows. What is not trusted is compiled in vain.
-        let configuration = Arc::new(configuration);
-        let (digest, compiled) = thread::scope(|scope| {
-            let digest = scope.spawn(|| StateDigest::of(&configuration));
-            let compiled = Compiler::compile(Arc::clone(&configuration), head);
-            (digest.join(), compiled)
+        let rows = configuration.len();
+        tracing::debug!(revision = head, rows, "read as a whole");
+        // The last entry may be as large as the state. What is not trusted is compiled in vain.
+        let compile = || {
+            let start = Instant::now();
+            let compiled = Compiler::compile(configuration, head);
+            (compiled, nanoseconds(start.elapsed()))
+        };
+        let (tail, compiled) = thread::scope(|scope| {
+            let compiled = scope.spawn(compile);
+            (Tail::of(&self.store, head, digest), compiled.join())
         });
-        let compile_ns = nanoseconds(start.elapsed());
-        drop(configuration);
-        let digest = digest.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let tail = match Tail::of(&self.store, head, digest)? {
+        let (compiled, compile_ns) =
+            compiled.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let tail = match tail? {
             Ok(tail) => tail,
             Err(damage) => {
                 self.distrust(head, &damage);
@@ -285,6 +290,7 @@ impl<'a> Follower<'a> {
         match compiled {
             Ok((compiler, mut compiled)) => {
                 steps.compile_ns = Some(compile_ns);
+                tracing::debug!(revision = head, compile_ns, "compiled as a whole");
                 if self.compiler.replace((compiler, tail)).is_some() {
                     // The operations lead from nothing to the revision.
                     compiled.operations.insert(0, TableOperation::Clear);
@@ -309,8 +315,8 @@ impl<'a> Follower<'a> {
         let daemon = self.daemon;
         daemon.progress.at(revision, steps);
         let start = Instant::now();
-        if let Some(notes) = &self.notes {
-            notes.publish(&compiled.operations);
+        if let Some(notes) = self.notes.as_ref().filter(|_| self.is_ready) {
+            notes.publish(compiled.operations.clone());
         }
         let mut change = Change::from(compiled.into_parts());
         let sources = self.new_sources();
@@ -382,9 +388,13 @@ impl<'a> Follower<'a> {
         };
         if self.is_ready {
             service::status(&status);
-        } else {
-            self.is_ready = true;
-            service::ready(&status);
+            return;
+        }
+        self.is_ready = true;
+        service::ready(&status);
+        // The audit begins once packets are forwarded: at the start everybody waits for them.
+        if let (Some(notes), Some((compiler, _))) = (&self.notes, &self.compiler) {
+            notes.publish(compiler.operations());
         }
     }
 

@@ -14,10 +14,8 @@ use rewire_tables::{
 
 use super::acl::AclList;
 use super::space::{Interval, number};
-use crate::dependencies::all;
-use crate::derive::derive;
-use crate::entries::Entries;
 use crate::state::State;
+use crate::whole::whole;
 
 /// Intervals that are apart, in order, with what is said of each. What lies between them has nothing said of it.
 pub(super) type Intervals<V> = Rc<Vec<(Interval<u128>, V)>>;
@@ -54,13 +52,8 @@ impl Network {
             .filter_map(|(source, vpc)| Some((VpcIndex(state.vpcs.get(vpc)?), source.clone())))
             .collect();
         // A state that the compiler holds was compiled, so nothing is wrong with it.
-        let entries = derive(state, &all(state)).unwrap_or_default();
-        for entries in entries {
-            match entries {
-                Entries::One(one) => one.into_iter().for_each(|one| network.add(one)),
-                Entries::Many(many) => many.into_values().for_each(|one| network.add(one)),
-            }
-        }
+        let operations = whole(0, state).unwrap_or_default();
+        operations.into_iter().for_each(|one| network.add(one));
         network
     }
 

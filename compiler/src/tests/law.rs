@@ -14,7 +14,7 @@ pub(super) fn meaningful(mut state: Configuration) -> Configuration {
         let effective = state.effective().into_owned();
         let mut bad: Vec<Row> = effective
             .rows()
-            .filter(|row| unsupported(row).is_some())
+            .filter(|row| unsupported(row.borrowed()).is_some())
             .collect();
         if bad.is_empty() {
             let rows: Vec<Row> = state.rows().collect();

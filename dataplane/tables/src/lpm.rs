@@ -19,6 +19,7 @@ mod slot;
 mod store;
 mod trie;
 mod values;
+mod written;
 
 use std::hash::Hash;
 use std::marker::PhantomData;
@@ -27,6 +28,7 @@ pub use self::key::Key;
 use self::lookup::View;
 use self::trie::Trie;
 use self::values::Values;
+use self::written::Written;
 use crate::address::Address;
 
 /// The number of a value in its table; 0 for no value. Good as long as the table does not change.
@@ -75,6 +77,36 @@ impl<A: Address, V: Clone + Eq + Hash> Lpm<A, V> {
         let old = self.trie.set(aligned(network), length.min(A::BITS), slot);
         self.values.give_back(old);
         old != slot::Slot::NONE
+    }
+
+    /// Puts many values in, one after the other. Cost: as for [`insert`](Self::insert), but that prefixes within six bits which follow
+    /// each other, as they do in a sorted table, are written at once.
+    pub fn extend<'v>(&mut self, values: impl IntoIterator<Item = (A, u8, &'v V)>)
+    where
+        V: 'v,
+    {
+        self.version += 1;
+        let mut written: Option<Written> = None;
+        for (network, length, value) in values {
+            let (key, length) = (aligned(network), length.min(A::BITS));
+            let slot = self.values.take(value);
+            let beside = written.as_mut();
+            let beside =
+                beside.and_then(|written| self.trie.write_beside(written, key, length, slot));
+            let old = beside.unwrap_or_else(|| {
+                // The next node may lie below: it inherits what this one says.
+                if let Some(written) = written.take() {
+                    self.trie.tell(&written);
+                }
+                let (old, next) = self.trie.write(key, length, slot);
+                written = next;
+                old
+            });
+            self.values.give_back(old);
+        }
+        if let Some(written) = written {
+            self.trie.tell(&written);
+        }
     }
 
     /// Takes a prefix out; says whether it was there. Cost: as for [`insert`](Self::insert).

@@ -184,7 +184,59 @@ fn remove<V: Clone + Eq + std::hash::Hash>(
     }
 }
 
+/// The VPC and the family of a route that is set.
+fn set_route(operation: &TableOperation) -> Option<(VpcIndex, bool)> {
+    match operation {
+        TableOperation::SetRoute { vpc, prefix, .. } => {
+            Some((*vpc, matches!(prefix, IpNet::V4(_))))
+        }
+        _ => None,
+    }
+}
+
+/// Routes of one VPC and family that follow each other are put in at once, if there are so many.
+const MANY_ROUTES: usize = 8;
+
 impl Tables {
+    /// Takes operations over, in order. Cost: that of each; routes that are set in the order of their prefixes take far less.
+    pub fn apply_all(&mut self, mut operations: &[TableOperation]) {
+        while let Some(first) = operations.first() {
+            let table = set_route(first);
+            let same = |operation: &&TableOperation| set_route(operation) == table;
+            let count = match table {
+                Some(_) => operations.iter().take_while(same).count(),
+                None => 1,
+            };
+            let (these, rest) = operations.split_at(count);
+            match table {
+                Some((vpc, _)) if count >= MANY_ROUTES => self.set_routes(vpc, these),
+                _ => these.iter().for_each(|operation| self.apply(operation)),
+            }
+            operations = rest;
+        }
+    }
+
+    /// Takes routes of one VPC over.
+    fn set_routes(&mut self, vpc: VpcIndex, operations: &[TableOperation]) {
+        let vpc = slot(&mut self.vpcs, vpc.position());
+        let routes = || {
+            operations.iter().filter_map(|operation| match operation {
+                TableOperation::SetRoute { prefix, route, .. } => Some((prefix, route)),
+                _ => None,
+            })
+        };
+        vpc.routes4
+            .extend(routes().filter_map(|(prefix, route)| match prefix {
+                IpNet::V4(net) => Some((net.network(), net.prefix_len(), route)),
+                IpNet::V6(_) => None,
+            }));
+        vpc.routes6
+            .extend(routes().filter_map(|(prefix, route)| match prefix {
+                IpNet::V6(net) => Some((net.network(), net.prefix_len(), route)),
+                IpNet::V4(_) => None,
+            }));
+    }
+
     /// Takes one operation over.
     pub fn apply(&mut self, operation: &TableOperation) {
         use TableOperation as Op;

@@ -81,9 +81,7 @@ impl Absorb<Batch> for Tables {
                 vpc.record();
             }
         }
-        for operation in &batch.operations {
-            self.apply(operation);
-        }
+        self.apply_all(&batch.operations);
         self.reach(batch);
     }
 

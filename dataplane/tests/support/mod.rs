@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use rewire_compiler::Compiler;
 use rewire_conntrack::{Config, Timeouts};
-use rewire_dataplane::buffer::BufferPool;
-use rewire_dataplane::graph::{Graph, GraphConfig};
+use rewire_dataplane::buffer::{BufferPool, MemoryBuffer};
+use rewire_dataplane::graph::{AclLogEntry, Graph, GraphConfig, LearnedNeighbor, Sinks};
 use rewire_dataplane::{DropReason, GatewayConfig, Sent, VirtualGateway};
 use rewire_packet::arp::{ArpOperation, ArpRepr, ArpView};
 use rewire_packet::ethernet::{self, EthernetRepr, EthernetView};
@@ -21,7 +21,7 @@ use rewire_packet::tcp::{TcpFlags, TcpRepr, TcpView};
 use rewire_packet::udp::{UdpRepr, UdpView};
 use rewire_packet::{EtherType, MacAddress, Protocol};
 use rewire_schema::{Changeset, from_document};
-use rewire_tables::Tables;
+use rewire_tables::{InterfaceIndex, Tables};
 
 pub use serde_json::json;
 
@@ -238,6 +238,22 @@ pub fn bare_graph<P: BufferPool>(
         acl_logs_per_second: 100,
     };
     (Graph::new(config, pool), tables, compiler)
+}
+
+/// The frames that leave a graph, in their order; nothing else is kept.
+#[derive(Default)]
+pub struct Kept(pub Vec<MemoryBuffer>);
+
+impl Sinks<MemoryBuffer> for Kept {
+    fn transmit(&mut self, _: InterfaceIndex, buffer: MemoryBuffer) {
+        self.0.push(buffer);
+    }
+    fn learned(&mut self, _: LearnedNeighbor) -> bool {
+        true
+    }
+    fn log(&mut self, _: AclLogEntry) -> bool {
+        true
+    }
 }
 
 /// What a test sees of an IPv4 packet. Making one checks every checksum in it.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::table::{ColumnDefinition, TableDefinition};
 use crate::types::Line;
-use crate::value::{Column, FieldError, Kind, SqlType, Value};
+use crate::value::{Column, FieldError, Kind, RawValue, SqlType, Value};
 
 /// What a single field carries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -188,17 +188,17 @@ impl Column for FieldMarks {
         }
     }
 
-    fn from_value(value: &Value) -> Result<Self, String> {
+    fn from_raw(value: RawValue<'_>) -> Result<Self, String> {
         let text = match value {
-            Value::Null => return Ok(FieldMarks::default()),
-            Value::Text(text) => text,
-            Value::Integer(number) => {
+            RawValue::Null => return Ok(FieldMarks::default()),
+            RawValue::Text(text) => text,
+            RawValue::Integer(number) => {
                 return Err(format!("expected marks of fields, found {number}"));
             }
         };
         let json = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let marks = FieldMarks::from_json(&json).map_err(|error| error.message)?;
-        match marks.to_value() == *value {
+        match RawValue::from(&marks.to_value()) == value {
             true => Ok(marks),
             false => Err("expected marks of fields in canonical form".to_owned()),
         }

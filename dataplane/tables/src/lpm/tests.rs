@@ -71,8 +71,28 @@ fn all_ways_agree<A: Address, V>(lpm: &Lpm<A, V>, keys: &[A::Key]) {
 }
 
 fn against_the_scan<A: Address>(steps: Vec<(bool, u128, u8, u32)>, probes: Vec<u128>) {
+    against_the_scan_from::<A>(&[], steps, probes);
+}
+
+/// Beginning with prefixes that are put in at once.
+fn against_the_scan_from<A: Address>(
+    first: &[(u128, u8, u32)],
+    steps: Vec<(bool, u128, u8, u32)>,
+    probes: Vec<u128>,
+) {
     let mut lpm = Lpm::default();
     let mut scan = Scan(Vec::new());
+    let network = |number: u128| A::from_number(number << (A::BITS - 8) | number);
+    for half in first.chunks(first.len().div_ceil(2).max(1)) {
+        let values = half
+            .iter()
+            .map(|(number, length, value)| (network(*number), length % (A::BITS + 1), value));
+        lpm.extend(values.clone());
+        for (network, length, value) in values {
+            scan.insert(network, length, *value);
+        }
+        assert_eq!(lpm.len(), scan.0.len());
+    }
     for (insert, number, length, value) in steps {
         // Few distinct networks, so that prefixes nest and are hit again.
         let network = A::from_number(number << (A::BITS - 8) | number);
@@ -113,6 +133,24 @@ proptest! {
     ) {
         against_the_scan::<Ipv4Addr>(steps.clone(), probes.clone());
         against_the_scan::<Ipv6Addr>(steps, probes);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+    #[test]
+    fn what_is_put_in_at_once_equals_a_linear_scan(
+        first in prop::collection::vec((0u128..256, any::<u8>(), 0u32..4), 0..200),
+        sorted: bool,
+        steps in prop::collection::vec((any::<bool>(), 0u128..256, any::<u8>(), any::<u32>()), 0..20),
+        probes in prop::collection::vec(0u128..256, 0..64),
+    ) {
+        let mut first = first;
+        if sorted {
+            first.sort_unstable();
+        }
+        against_the_scan_from::<Ipv4Addr>(&first, steps.clone(), probes.clone());
+        against_the_scan_from::<Ipv6Addr>(&first, steps, probes);
     }
 }
 
@@ -180,6 +218,60 @@ fn edges_are_right<A: Address>(steps: &[((u128, u8), Option<u32>)], direct: bool
             assert!(lpm.remove(network, length));
         }
         assert!(lpm.memory() < 4096, "{} bytes", lpm.memory());
+    }
+}
+
+/// Puts prefixes in at once, among others or alone, and looks up their edges; then takes them out.
+fn edges_are_right_at_once<A: Address>(prefixes: &[((u128, u8), u32)], direct: bool) {
+    let others = (0..if direct { 5000 } else { 0 }).map(|number: u128| {
+        let network = A::from_number((0x3fff_0000 | number) << (A::BITS - 32));
+        (network, 32, &1)
+    });
+    let prefixes = prefixes
+        .iter()
+        .map(|((number, length), value)| (A::from_number(*number).masked(*length), *length, value));
+    let mut lpm = Lpm::default();
+    lpm.extend(others.clone().chain(prefixes.clone()));
+    let mut scan = Scan(Vec::new());
+    let mut edges: Vec<A> = Vec::new();
+    for (network, length, value) in prefixes {
+        let behind = (u128::MAX >> (128 - A::BITS)).checked_shr(u32::from(length));
+        let first = network.to_number();
+        let last = first | behind.unwrap_or(0);
+        edges
+            .extend([first, last, first.wrapping_sub(1), last.wrapping_add(1)].map(A::from_number));
+        scan.insert(network, length, *value);
+    }
+    for edge in &edges {
+        assert_eq!(lpm.lookup(*edge).copied(), scan.lookup(*edge), "{edge}");
+    }
+    let keys: Vec<A::Key> = edges.iter().map(|edge| edge.key()).collect();
+    all_ways_agree(&lpm, &keys);
+    assert_eq!(lpm.len(), others.count() + scan.0.len());
+    for (network, length, _) in std::mem::take(&mut scan.0) {
+        assert!(lpm.remove(network, length));
+    }
+    if !direct {
+        assert!(lpm.memory() < 4096, "{} bytes", lpm.memory());
+    }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+    #[test]
+    fn clusters_that_are_put_in_at_once_are_right_at_their_edges(
+        prefixes4 in prop::collection::vec((clustered(32), 0u32..4), 1..100),
+        prefixes6 in prop::collection::vec((clustered(128), 0u32..4), 1..100),
+        sorted: bool,
+        direct: bool,
+    ) {
+        let (mut prefixes4, mut prefixes6) = (prefixes4, prefixes6);
+        if sorted {
+            prefixes4.sort_unstable();
+            prefixes6.sort_unstable();
+        }
+        edges_are_right_at_once::<Ipv4Addr>(&prefixes4, direct);
+        edges_are_right_at_once::<Ipv6Addr>(&prefixes6, direct);
     }
 }
 

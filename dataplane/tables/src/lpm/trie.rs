@@ -16,6 +16,7 @@ use super::node::{Node, ones, prefix_id, slot_of};
 use super::replace::Replacement;
 use super::slot::{SLOTS, STRIDE, Slot, Slots};
 use super::store::Store;
+use super::written::Written;
 
 /// All slots of a node.
 pub(super) const ALL: Range<u32> = 0..SLOTS as u32;
@@ -156,12 +157,20 @@ impl Trie {
     /// Gives a prefix a value, or takes it out, with [`Slot::NONE`]. Says the value that it had. Bits of `key` behind
     /// `length` are ignored. Cost: one node, and where the prefix is shorter than others those that inherit from it.
     pub(super) fn set(&mut self, key: u128, length: u8, value: Slot) -> Slot {
+        let (old, written) = self.write(key, length, value);
+        if let Some(written) = written {
+            self.tell(&written);
+        }
+        old
+    }
+
+    /// As [`set`](Self::set), without telling lookups.
+    pub(super) fn write(&mut self, key: u128, length: u8, value: Slot) -> (Slot, Option<Written>) {
         let Some(last) = length.checked_sub(1) else {
-            return std::mem::replace(&mut self.default, value);
+            return (std::mem::replace(&mut self.default, value), None);
         };
         let level = usize::from(last / STRIDE);
         let depth = level as u8 * STRIDE;
-        let id = prefix_id(slot_of(key, depth), length - depth);
         // The way as far as it is there.
         let mut way = [0; LEVELS];
         let mut known = 0;
@@ -171,12 +180,13 @@ impl Trie {
             known += 1;
             way[known] = child;
         }
+        let id = prefix_id(slot_of(key, depth), length - depth);
         let old = match known == level {
             true => self.value(way[level], id),
             false => Slot::NONE,
         };
         if old == value {
-            return old;
+            return (old, None);
         }
         if old != Slot::NONE && value != Slot::NONE {
             let replacement = Replacement {
@@ -187,10 +197,9 @@ impl Trie {
             };
             if self.replace(&way[..=level], id, &replacement) {
                 self.set_value(way[level], id, old, value);
-                return old;
+                return (old, None);
             }
         }
-        self.count = self.count + usize::from(old == Slot::NONE) - usize::from(value == Slot::NONE);
         if self.nodes.words().is_empty() {
             let root = self.nodes.allocate(1);
             *self.nodes.at_mut(root) = Node::default();
@@ -198,15 +207,37 @@ impl Trie {
         for above in known..level {
             way[above + 1] = self.new_child(way[above], slot_of(key, above as u8 * STRIDE));
         }
-        self.set_value(way[level], id, old, value);
         let before = self.nodes.at(way[level]).slot;
+        let (old, changed) = self.write_into(way[level], key, depth, length, value);
+        let written = changed.map(|changed| Written {
+            way,
+            level,
+            key,
+            before,
+            changed,
+        });
+        (old, written)
+    }
+
+    /// Gives a prefix of a node a value, or takes it out; gives the value that it had, and the slots that change.
+    pub(super) fn write_into(
+        &mut self,
+        node: u32,
+        key: u128,
+        depth: u8,
+        length: u8,
+        value: Slot,
+    ) -> (Slot, Option<Range<u32>>) {
         let bits = length - depth;
+        let id = prefix_id(slot_of(key, depth), bits);
+        let old = self.value(node, id);
+        if old == value {
+            return (old, None);
+        }
+        self.count = self.count + usize::from(old == Slot::NONE) - usize::from(value == Slot::NONE);
+        self.set_value(node, id, old, value);
         let first = slot_of(key, depth) >> (STRIDE - bits) << (STRIDE - bits);
-        let changed = first..first + (SLOTS as u32 >> bits);
-        self.refresh(way[level], key, depth, changed);
-        self.carry_up(&way[..=level], key, before);
-        self.fit_direct();
-        old
+        (old, Some(first..first + (SLOTS as u32 >> bits)))
     }
 
     fn set_value(&mut self, node: u32, id: u32, old: Slot, value: Slot) {
@@ -267,7 +298,7 @@ impl Trie {
     }
 
     /// Writes what lookups read of a node some of whose slots changed, and of children whose inheritance did.
-    fn refresh(&mut self, node: u32, key: u128, depth: u8, changed: Range<u32>) {
+    pub(super) fn refresh(&mut self, node: u32, key: u128, depth: u8, changed: Range<u32>) {
         let own = self.own_slots(node);
         let children = self.nodes.at(node).children;
         for slot in ones(children & bits_of(&changed)) {
@@ -351,7 +382,7 @@ impl Trie {
 
     /// Tells the nodes above of one that said `before` what it says now, from the last node of the way up, as far as anything
     /// changes; takes nodes out that hold nothing any more.
-    fn carry_up(&mut self, way: &[u32], key: u128, mut before: Slot) {
+    pub(super) fn carry_up(&mut self, way: &[u32], key: u128, mut before: Slot) {
         for level in (1..way.len()).rev() {
             let (parent, child) = (way[level - 1], way[level]);
             let depth = (level - 1) as u8 * STRIDE;
