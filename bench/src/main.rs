@@ -21,6 +21,7 @@ mod learned_routes;
 mod load_1m;
 #[cfg(feature = "peers")]
 mod lpm;
+mod nat;
 mod next_hops;
 mod ovn;
 mod program;
@@ -31,6 +32,7 @@ mod session;
 mod stores;
 mod thread;
 mod veth;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -169,6 +171,31 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "acl-forward",
         about: "a packet through the whole graph past 10,000 rules that decide about packets, in bursts of 64, beside 10 rules",
         run: acl_forward::run,
+    },
+    Benchmark {
+        name: "nat-established-10k",
+        about: "a packet of one of 10,000 masqueraded connections, from rx to tx through the whole graph; no peer",
+        run: nat::established_10k,
+    },
+    Benchmark {
+        name: "nat-established-1m",
+        about: "the same, of a million connections",
+        run: nat::established_1m,
+    },
+    Benchmark {
+        name: "nat-established-10m",
+        about: "the same, of ten million connections",
+        run: nat::established_10m,
+    },
+    Benchmark {
+        name: "nat-new",
+        about: "a masqueraded connection from its first packet to its end, through the whole graph, at a million live ones; no peer",
+        run: nat::new,
+    },
+    Benchmark {
+        name: "connection-memory",
+        about: "the memory of a masqueraded connection, both directions, mapping and timer; no peer",
+        run: nat::memory,
     },
     Benchmark {
         name: "forward4",

@@ -224,6 +224,7 @@ pub(crate) fn run() -> Result<Report, Failure> {
         burst: BURST,
         icmp_errors_per_second: 1000,
         acl_logs_per_second: 100,
+        fast_path: true,
     };
     // Destinations all over the table.
     let frames = (0..FLOWS as u32).map(|flow| {

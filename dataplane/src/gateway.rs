@@ -45,6 +45,8 @@ pub struct GatewayConfig {
     pub neighbor_lifetime: Duration,
     /// How often a port that could not be opened is tried again.
     pub port_retry: Duration,
+    /// See [`GraphConfig::fast_path`].
+    pub fast_path: bool,
 }
 
 impl Default for GatewayConfig {
@@ -56,6 +58,7 @@ impl Default for GatewayConfig {
             live_deadline: Duration::from_secs(2),
             neighbor_lifetime: Duration::from_secs(20 * 60),
             port_retry: Duration::from_secs(2),
+            fast_path: true,
         }
     }
 }
@@ -366,5 +369,6 @@ pub(crate) fn graph_config(
         burst: BURST,
         icmp_errors_per_second: 1000,
         acl_logs_per_second: 100,
+        fast_path: config.fast_path,
     }
 }

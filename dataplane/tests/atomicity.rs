@@ -156,6 +156,7 @@ impl Worker {
             burst: 64,
             icmp_errors_per_second: 1000,
             acl_logs_per_second: 100,
+            fast_path: true,
         };
         Worker {
             number,

@@ -4,33 +4,38 @@ use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use arrayvec::ArrayVec;
 use foldhash::fast::FixedState;
 use rewire_tables::acl::RuleCounters;
 use rewire_tables::{Address, VpcIndex};
 
 use crate::error::{Exhausted, InsertError, Invalid};
-use crate::flow::{Admission, Flow, FlowId, NewFlow, Traffic};
+use crate::flow::{Admission, Flow, FlowId, NewFlow, Passage};
 use crate::flow_counters::FlowCounters;
 use crate::index::Index;
 use crate::key::{Direction, FlowKey};
-use crate::mappings::{Internal, Mapping, MappingId, Mappings};
+use crate::mappings::{self, Internal, Mapping, Mappings};
+use crate::records::{Account, Id, NONE, Record, Records, flag};
 use crate::segment::Segment;
-use crate::slab::Slab;
-use crate::state::{State, StateCounts};
-use crate::tcp;
-use crate::time::Instant;
+use crate::state::{STATES, State, StateCounts};
+use crate::sweep::{SLOTS_PER_CALL, Sweep};
+use crate::tcp::{self, Fins};
+use crate::time::{Deadline, Instant, LONGEST_TIMEOUT, Second, Timeout};
 use crate::timeouts::Timeouts;
-use crate::wheel::Wheel;
 
 /// The most connections that one [`Connections`] holds.
 pub const MAX_CAPACITY: usize = 1 << 30;
 
-/// How exact [`Connections::expire`] is: a connection whose time is up is removed, given the budget, by the first call in
-/// a later tick, if not before.
+/// How exact [`Connections::expire`] is: a connection whose time is up is removed, given the budget, by the calls of a
+/// later tick, if not before.
 pub const EXPIRY_TICK: Duration = Duration::from_nanos(1 << TICK_BITS);
 
 /// A tick is 2^30 ns, a little more than a second.
 const TICK_BITS: u32 = 30;
+
+/// Connections that [`Connections::expire`] has in its hands at once, so that the memory of one is fetched while it works on
+/// another.
+const EXPIRE_BATCH: usize = 16;
 
 fn tick(at: Instant) -> u64 {
     at.0 >> TICK_BITS
@@ -54,22 +59,31 @@ pub struct Config {
     pub hash_seed: u64,
 }
 
+/// A key's hash under one table's seed: what its memory is fetched by before it is looked up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KeyHash(u64);
+
 /// The connections of one worker, of one address family, and their NAT mappings.
 ///
-/// A look-up costs one hash, and about three cache misses in a large table. Memory is reserved at construction, and touched as
-/// it is first used: about 200 bytes a connection of IPv4, 250 of IPv6, and up to as much again for its mapping.
+/// A look-up costs one hash, and in a large table two cache misses, which [`prefetch_index`](Self::prefetch_index) and
+/// [`prefetch_flow`](Self::prefetch_flow) take away from whoever looks up many keys at once. Memory is reserved at
+/// construction, and touched as it is first used: about 130 bytes a connection of IPv4, 180 of IPv6, mapping and timer
+/// included.
 #[derive(Debug)]
 pub struct Connections<A> {
-    flows: Slab<Flow<A>>,
+    records: Records<A>,
     counters: FlowCounters,
     /// Of both keys of each flow: the flow's slot, times two, plus the direction.
     index: Index,
-    wheel: Wheel,
+    sweep: Sweep,
     mappings: Mappings<A>,
     counts: StateCounts,
-    timeouts: Timeouts,
+    /// By [`State::position`].
+    timeouts: [Timeout; STATES],
     tcp_pickup: bool,
     hash: FixedState,
+    /// The last moment that a change was told.
+    latest: Instant,
 }
 
 fn entry(slot: u32, direction: Direction) -> u32 {
@@ -99,15 +113,37 @@ impl<A: Address> Connections<A> {
         let capacity = capacity.min(MAX_CAPACITY);
         let hash = FixedState::with_seed(hash_seed);
         Connections {
-            flows: Slab::new(capacity),
+            records: Records::new(capacity),
             counters: FlowCounters::new(capacity),
             index: Index::new(2 * capacity),
-            wheel: Wheel::new(capacity),
+            sweep: Sweep::new(capacity),
             mappings: Mappings::new(capacity, worker, workers, &hash),
             counts: StateCounts::default(),
-            timeouts,
+            timeouts: State::ALL.map(|state| timeouts.of(state).into()),
             tcp_pickup,
             hash,
+            latest: Instant(0),
+        }
+    }
+
+    /// The hash of a key, for the calls that take one.
+    #[inline]
+    pub fn hash(&self, key: &FlowKey<A>) -> KeyHash {
+        KeyHash(self.hash.hash_one(key))
+    }
+
+    /// Asks for the line of the index that a look-up of this key begins with. Costs next to nothing; some 100 ns later the
+    /// line is there.
+    #[inline]
+    pub fn prefetch_index(&self, hash: KeyHash) {
+        self.index.prefetch(hash.0);
+    }
+
+    /// Asks for the flow that a look-up will most likely find. Best when the line of the index is there.
+    #[inline]
+    pub fn prefetch_flow(&self, hash: KeyHash) {
+        if let Some(entry) = self.index.candidate(hash.0) {
+            self.records.prefetch(slot_and_direction(entry).0);
         }
     }
 
@@ -115,36 +151,112 @@ impl<A: Address> Connections<A> {
     /// flow are equal, it goes the original way.
     #[inline]
     pub fn lookup(&self, key: &FlowKey<A>, now: Instant) -> Option<(FlowId, Direction)> {
-        let (id, direction) = self.find(key)?;
-        let flow = self.flow(id)?;
-        (!flow.is_expired(now)).then_some((id, direction))
+        self.lookup_hashed(self.hash(key), key, now)
+    }
+
+    /// As [`lookup`](Self::lookup), for a key whose hash is known.
+    #[inline]
+    pub fn lookup_hashed(
+        &self,
+        hash: KeyHash,
+        key: &FlowKey<A>,
+        now: Instant,
+    ) -> Option<(FlowId, Direction)> {
+        let (slot, direction) = self.find(hash, key)?;
+        let record = self.records.used(slot);
+        let id = Id {
+            slot,
+            reuse: record.reuse,
+        };
+        (!record.expires.is_over(now)).then_some((FlowId(id), direction))
     }
 
     /// As [`lookup`](Self::lookup), but whose time is up is found as long as it is there.
-    fn find(&self, key: &FlowKey<A>) -> Option<(FlowId, Direction)> {
+    #[inline]
+    fn find(&self, hash: KeyHash, key: &FlowKey<A>) -> Option<(u32, Direction)> {
         let is_it = |entry| {
             let (slot, direction) = slot_and_direction(entry);
-            self.flows
-                .at(slot)
-                .is_some_and(|(_, flow)| flow.key(direction) == key)
+            self.records.used(slot).key(direction) == key
         };
-        let entry = self.index.find(self.hash.hash_one(key), is_it)?;
-        let (slot, direction) = slot_and_direction(entry);
-        let (id, _) = self.flows.at(slot)?;
-        Some((FlowId(id), direction))
+        self.index.find(hash.0, is_it).map(slot_and_direction)
+    }
+
+    /// How a packet of an established connection passes, if the policy of `generation` has let its connection in as a whole:
+    /// all that forwarding it needs to know of it.
+    #[inline]
+    pub fn passage(
+        &self,
+        hash: KeyHash,
+        key: &FlowKey<A>,
+        generation: u64,
+        now: Instant,
+    ) -> Option<Passage<A>> {
+        let (slot, direction) = self.find(hash, key)?;
+        let record = self.records.used(slot);
+        let passes = (record.policy_generation == generation as u32)
+            & record.has(flag::WHOLE)
+            & !record.expires.is_over(now);
+        if !passes {
+            return None;
+        }
+        let (answered, vpc) = match direction {
+            Direction::Original => (&record.reply, record.route_vpc),
+            Direction::Reply => (&record.original, record.original.vpc),
+        };
+        Some(Passage {
+            flow: FlowId(Id {
+                slot,
+                reuse: record.reuse,
+            }),
+            direction,
+            source: (answered.destination, answered.destination_port),
+            destination: (answered.source, answered.source_port),
+            vpc,
+            peering: self.records.account(slot).peering(),
+        })
     }
 
     /// A flow, if it is there still; its time may be up.
     #[inline]
-    pub fn flow(&self, id: FlowId) -> Option<&Flow<A>> {
-        self.flows.get(id.0)
+    pub fn flow(&self, id: FlowId) -> Option<Flow<A>> {
+        let record = self.records.get(id.0)?;
+        Some(self.view(record, self.records.account(id.0.slot)))
+    }
+
+    #[inline]
+    fn view(&self, record: &Record<A>, account: &Account) -> Flow<A> {
+        let ports = record.has(flag::PORTS).then(|| match record.state {
+            State::Tcp(_) => (
+                record.original.source_port,
+                record.original.destination_port,
+            ),
+            _ => ((account.words[0] >> 16) as u16, account.words[0] as u16),
+        });
+        Flow {
+            original: record.original,
+            reply: record.reply,
+            route_vpc: record.route_vpc,
+            policy_generation: record.policy_generation,
+            admission: Admission {
+                ingress: record.ingress,
+                ports,
+                peering: account.peering(),
+                whole: record.has(flag::WHOLE),
+            },
+            is_mapped: record.has(flag::MAPPED),
+            state: record.state,
+            created: record.created.instant(self.latest),
+            expires: record.expires.instant(self.latest),
+            traffic: account.traffic(),
+        }
     }
 
     /// Notes which generation of the policy has allowed a flow, and how. A flow that is gone is left alone.
     pub fn set_policy_generation(&mut self, id: FlowId, generation: u64, admission: Admission) {
-        if let Some(flow) = self.flows.get_mut(id.0) {
-            flow.policy_generation = generation;
-            flow.admission = admission;
+        if let Some((record, account)) = self.records.get_mut(id.0) {
+            record.policy_generation = generation as u32;
+            record.set(flag::WHOLE, admission.whole);
+            account.set_peering(admission.peering);
         }
     }
 
@@ -177,6 +289,7 @@ impl<A: Address> Connections<A> {
     ///
     /// # Errors
     /// Why the packet does not fit: nothing has changed then.
+    #[inline]
     pub fn update(
         &mut self,
         id: FlowId,
@@ -185,22 +298,31 @@ impl<A: Address> Connections<A> {
         bytes: u32,
         now: Instant,
     ) -> Result<State, Invalid> {
-        let flow = self
-            .flows
-            .get_mut(id.0)
-            .filter(|flow| !flow.is_expired(now));
-        let flow = flow.ok_or(Invalid::NoFlow)?;
-        let state = flow.state.step(&mut flow.fins, direction, segment)?;
-        if state != flow.state {
-            self.counts.subtract(flow.state);
-            self.counts.add(state);
-            flow.state = state;
+        self.latest = self.latest.max(now);
+        let found = self.records.get_mut(id.0);
+        let (record, account) = found
+            .filter(|(record, _)| !record.expires.is_over(now))
+            .ok_or(Invalid::NoFlow)?;
+        let before = record.state;
+        let mut fins = match before {
+            State::Tcp(_) => Fins::from_words(&account.words),
+            _ => Fins::default(),
+        };
+        let state = before.step(&mut fins, direction, segment)?;
+        if let State::Tcp(_) = before {
+            fins.write(&mut account.words);
         }
-        flow.count(direction, bytes);
-        let before = flow.expires;
-        flow.expires = now.saturating_add(self.timeouts.of(state));
-        if flow.expires < before {
-            self.wheel.hasten(id.0.slot, tick(flow.expires));
+        account.count(direction, bytes);
+        let expires = Deadline::after(now, self.timeouts[state.position()]);
+        let is_sooner = expires.is_before(record.expires);
+        record.expires = expires;
+        if state != before {
+            record.state = state;
+            self.counts.subtract(before);
+            self.counts.add(state);
+        }
+        if is_sooner {
+            self.sweep.hasten(id.0.slot, tick(expires.instant(now)));
         }
         Ok(state)
     }
@@ -219,8 +341,9 @@ impl<A: Address> Connections<A> {
     /// Where policy has changed, and the endpoint's mapping is outside of `ranges` or reserved now, the endpoint gets
     /// another; the old one lives on for the flows that use it.
     ///
-    /// The mapping lives until the last flow that was inserted with it is removed. One that no flow was inserted with
-    /// lives until [`release_mapping_if_unused`](Self::release_mapping_if_unused).
+    /// The mapping lives until the last flow that was inserted with it is removed. A new one is the caller's until the next
+    /// call: it ends with that, or with [`release_unused_mapping`](Self::release_unused_mapping), if no flow was inserted
+    /// with it.
     ///
     /// Tries 1,024 addresses at most. An address on which nothing was found counts as full until one of its ports is given
     /// back, so a port that merely stops being reserved may be missed until then.
@@ -235,21 +358,27 @@ impl<A: Address> Connections<A> {
         reserved: impl Fn(A, u16) -> bool,
     ) -> Result<Mapping<A>, Exhausted> {
         self.mappings
-            .acquire(internal, external_vpc, ranges, reserved)
+            .acquire(&self.records, internal, external_vpc, ranges, reserved)
     }
 
-    /// Ends a mapping that no flow refers to; for when [`insert`](Self::insert) has failed, or was never tried. Any other
-    /// is left alone.
-    pub fn release_mapping_if_unused(&mut self, id: MappingId) {
-        self.mappings.release_if_unused(id);
+    /// Asks for the line that [`acquire_mapping`](Self::acquire_mapping) begins with.
+    #[inline]
+    pub fn prefetch_mapping(&self, internal: &Internal<A>, external_vpc: VpcIndex) {
+        self.mappings.prefetch(internal, external_vpc);
+    }
+
+    /// Ends the mapping that was acquired last, if no flow was inserted with it; for when [`insert`](Self::insert) has
+    /// failed, or was never tried. Any other is left alone.
+    pub fn release_unused_mapping(&mut self) {
+        self.mappings.release_unused();
     }
 
     /// Begins a connection with its first packet, of `bytes` bytes. Whether it may is not asked again: see
     /// [`admits_new`](Self::admits_new). Connections whose time is up and that have one of its keys make way.
     ///
     /// # Errors
-    /// [`InsertError::Clash`] before [`InsertError::TableFull`]. If there is a mapping, the caller still has it, and
-    /// should [release](Self::release_mapping_if_unused) it.
+    /// [`InsertError::Clash`] before [`InsertError::TableFull`]. If there is a new mapping, the caller still has it, and
+    /// should [release](Self::release_unused_mapping) it.
     pub fn insert(
         &mut self,
         new: NewFlow<A>,
@@ -257,127 +386,188 @@ impl<A: Address> Connections<A> {
         bytes: u32,
         now: Instant,
     ) -> Result<FlowId, InsertError> {
-        // Held first, lest it end with the last of those that make way.
-        if let Some(mapping) = new.mapping
-            && !self.mappings.hold(mapping)
+        self.latest = self.latest.max(now);
+        // Promised first, lest it end with the last of the flows that make way.
+        if let Some(mapping) = &new.mapping
+            && !self
+                .mappings
+                .promise(&self.records, &new.original, new.reply.vpc, mapping)
         {
             return Err(InsertError::Clash);
         }
-        let result = self.insert_held(new, segment, bytes, now);
-        if let (Err(_), Some(mapping)) = (&result, new.mapping) {
-            self.mappings.let_go(mapping);
-        }
-        result
-    }
-
-    fn insert_held(
-        &mut self,
-        new: NewFlow<A>,
-        segment: &Segment,
-        bytes: u32,
-        now: Instant,
-    ) -> Result<FlowId, InsertError> {
-        for key in [&new.original, &new.reply] {
-            if let Some((id, _)) = self.find(key) {
-                if self.flow(id).is_some_and(|flow| !flow.is_expired(now)) {
+        let hashes = [&new.original, &new.reply].map(|key| self.hash(key));
+        for (hash, key) in hashes.into_iter().zip([&new.original, &new.reply]) {
+            if let Some((slot, _)) = self.find(hash, key) {
+                if !self.records.used(slot).expires.is_over(now) {
                     return Err(InsertError::Clash);
                 }
-                self.remove(id);
+                self.remove_slot(slot);
             }
         }
-        let NewFlow {
-            original,
-            reply,
-            route_vpc,
-            policy_generation,
-            admission,
-            mapping,
-        } = new;
-        let (state, fins) = State::begin(segment);
-        let expires = now.saturating_add(self.timeouts.of(state));
-        let mut flow = Flow {
-            original,
-            reply,
-            route_vpc,
-            policy_generation,
-            admission,
-            mapping,
-            state,
-            created: now,
-            expires,
-            traffic: [Traffic::default(); 2],
-            fins,
-        };
-        flow.count(Direction::Original, bytes);
-        let id = self.flows.insert(flow).ok_or(InsertError::TableFull)?;
-        self.index.insert(
-            self.hash.hash_one(original),
-            entry(id.slot, Direction::Original),
-        );
-        if reply != original {
-            self.index
-                .insert(self.hash.hash_one(reply), entry(id.slot, Direction::Reply));
+        if self.records.is_full() {
+            return Err(InsertError::TableFull);
         }
-        self.wheel.schedule(id.slot, tick(expires));
+        let slot = self.records.next_slot();
+        let [original_hash, reply_hash] = hashes;
+        if !self
+            .index
+            .insert(original_hash.0, entry(slot, Direction::Original))
+        {
+            return Err(InsertError::TableFull);
+        }
+        if new.reply != new.original
+            && !self
+                .index
+                .insert(reply_hash.0, entry(slot, Direction::Reply))
+        {
+            self.index
+                .remove(original_hash.0, entry(slot, Direction::Original));
+            return Err(InsertError::TableFull);
+        }
+        let (state, fins) = State::begin(segment);
+        let expires = Deadline::after(now, self.timeouts[state.position()]);
+        let mut account = Account::default();
+        account.count(Direction::Original, bytes);
+        let ports = new.admission.ports;
+        match (state, ports) {
+            (State::Tcp(_), _) => fins.write(&mut account.words),
+            (_, Some((source, destination))) => {
+                account.words[0] = u32::from(source) << 16 | u32::from(destination);
+            }
+            _ => {}
+        }
+        account.set_peering(new.admission.peering);
+        let flags = [
+            (flag::WHOLE, new.admission.whole),
+            (flag::PORTS, ports.is_some()),
+            (flag::MAPPED, new.mapping.is_some()),
+        ];
+        let record = Record {
+            original: new.original,
+            reply: new.reply,
+            policy_generation: new.policy_generation as u32,
+            expires,
+            created: Second::of(now),
+            next: NONE,
+            previous: NONE,
+            reuse: 0,
+            route_vpc: new.route_vpc,
+            ingress: new.admission.ingress,
+            state,
+            flags: flags
+                .iter()
+                .filter(|(_, on)| *on)
+                .fold(0, |flags, (flag, _)| flags | flag),
+        };
+        let id = self
+            .records
+            .insert(record, account)
+            .ok_or(InsertError::TableFull)?;
+        if new.mapping.is_some() {
+            self.mappings.attach(&mut self.records, id.slot);
+        }
+        self.sweep.schedule(id.slot, tick(expires.instant(now)));
         self.counts.add(state);
         Ok(FlowId(id))
     }
 
     /// Ends a connection, and its mapping if no other flow refers to that.
     pub fn remove(&mut self, id: FlowId) -> Option<Flow<A>> {
-        self.flow(id)?;
-        self.wheel.cancel(id.0.slot);
-        self.remove_unscheduled(id)
-    }
-
-    fn remove_unscheduled(&mut self, id: FlowId) -> Option<Flow<A>> {
-        let flow = self.flows.remove(id.0)?;
-        let slot = id.0.slot;
-        self.index.remove(
-            self.hash.hash_one(flow.original),
-            entry(slot, Direction::Original),
-        );
-        if flow.reply != flow.original {
-            self.index.remove(
-                self.hash.hash_one(flow.reply),
-                entry(slot, Direction::Reply),
-            );
-        }
-        self.counts.subtract(flow.state);
-        if let Some(mapping) = flow.mapping {
-            self.mappings.let_go(mapping);
-            self.mappings.release_if_unused(mapping);
-        }
+        let flow = self.flow(id)?;
+        self.remove_slot(id.0.slot);
         Some(flow)
     }
 
-    /// Removes connections whose time is up, and answers how many. Call it once a burst.
+    fn remove_slot(&mut self, slot: u32) {
+        let record = self.records.used(slot);
+        let hashes = [&record.original, &record.reply].map(|key| self.hash(key));
+        self.remove_hashed(slot, hashes);
+    }
+
+    #[inline]
+    fn remove_hashed(&mut self, slot: u32, [original, reply]: [KeyHash; 2]) {
+        let record = self.records.used(slot);
+        let has_two_keys = record.reply != record.original;
+        self.counts.subtract(record.state);
+        if record.has(flag::MAPPED) {
+            self.mappings.detach(&mut self.records, slot);
+        }
+        self.index
+            .remove(original.0, entry(slot, Direction::Original));
+        if has_two_keys {
+            self.index.remove(reply.0, entry(slot, Direction::Reply));
+        }
+        self.records.free(slot);
+        self.sweep.schedule(slot, u64::MAX);
+    }
+
+    /// Removes connections whose time is up, and answers how many. Call it once a burst, before packets are looked up.
     ///
     /// Looks at `budget` connections at most, also at such that were prolonged since they were last looked at; what is
-    /// left over comes first the next time. Besides, costs a look at one word for each [`EXPIRY_TICK`] since the last time,
-    /// at most 8,192.
+    /// left over comes first the next time. Besides, looks at a word of 16 bits for each of at most 512 connections; once
+    /// all have been looked at, not before the next [`EXPIRY_TICK`].
     pub fn expire(&mut self, now: Instant, budget: usize) -> usize {
-        let mut removed = 0;
-        for _ in 0..budget {
-            let Some(slot) = self.wheel.pop_due(tick(now)) else {
-                break;
-            };
-            let Some((id, flow)) = self.flows.at(slot) else {
-                continue;
-            };
-            if flow.is_expired(now) {
-                self.remove_unscheduled(FlowId(id));
-                removed += 1;
-            } else {
-                self.wheel.schedule(slot, tick(flow.expires));
+        if self.sweep.is_leap(tick(now)) {
+            if now.duration_since(self.latest) >= LONGEST_TIMEOUT {
+                // Deadlines cannot tell so far; but nothing lives so long.
+                for id in self.records.ids().collect::<Vec<_>>() {
+                    self.records.used_mut(id.slot).expires = Deadline::past(now);
+                }
             }
+            self.sweep.leap(tick(now));
+        }
+        self.latest = self.latest.max(now);
+        let mut removed = 0;
+        let mut left = budget;
+        let mut room = SLOTS_PER_CALL;
+        while left > 0 {
+            let mut due: ArrayVec<u32, EXPIRE_BATCH> = ArrayVec::new();
+            while due.len() < EXPIRE_BATCH.min(left) {
+                let Some(slot) = self.sweep.next_due(tick(now), &mut room) else {
+                    break;
+                };
+                self.records.prefetch(slot);
+                due.push(slot);
+            }
+            if due.is_empty() {
+                break;
+            }
+            left -= due.len();
+            removed += self.expire_batch(&due, now);
         }
         removed
     }
 
+    fn expire_batch(&mut self, due: &[u32], now: Instant) -> usize {
+        let mut over: ArrayVec<(u32, [KeyHash; 2]), EXPIRE_BATCH> = ArrayVec::new();
+        for &slot in due {
+            if self.records.id(slot).is_none() {
+                // Free: let it be for as long as can be.
+                self.sweep.schedule(slot, u64::MAX);
+                continue;
+            }
+            let record = self.records.used(slot);
+            if !record.expires.is_over(now) {
+                self.sweep.schedule(slot, tick(record.expires.instant(now)));
+                continue;
+            }
+            let hashes = [&record.original, &record.reply].map(|key| self.hash(key));
+            hashes.iter().for_each(|hash| self.prefetch_index(*hash));
+            if record.has(flag::MAPPED) {
+                self.mappings
+                    .prefetch(&mappings::internal_of(&record.original), record.reply.vpc);
+            }
+            over.push((slot, hashes));
+        }
+        for &(slot, hashes) in &over {
+            self.remove_hashed(slot, hashes);
+        }
+        over.len()
+    }
+
     /// How many connections there are, with those whose time is up and that [`expire`](Self::expire) has not come to.
     pub fn len(&self) -> usize {
-        self.flows.len()
+        self.records.len()
     }
 
     /// Whether there is none.
@@ -387,12 +577,13 @@ impl<A: Address> Connections<A> {
 
     /// How many there is room for.
     pub fn capacity(&self) -> usize {
-        self.flows.capacity()
+        self.records.capacity()
     }
 
     /// All connections that [`len`](Self::len) counts, in no order that means anything.
-    pub fn iter(&self) -> impl Iterator<Item = (FlowId, &Flow<A>)> {
-        self.flows.iter().map(|(id, flow)| (FlowId(id), flow))
+    pub fn iter(&self) -> impl Iterator<Item = (FlowId, Flow<A>)> {
+        let ids = self.records.ids();
+        ids.filter_map(|id| Some((FlowId(id), self.flow(FlowId(id))?)))
     }
 
     /// How many connections are in which state. Kept up by every change, so asking costs next to nothing.
@@ -403,6 +594,15 @@ impl<A: Address> Connections<A> {
     /// How many mappings there are.
     pub fn mappings_in_use(&self) -> usize {
         self.mappings.len()
+    }
+
+    /// The memory that is reserved for connections, in bytes: their records, index, timers and mappings, without what the
+    /// ports of external addresses take.
+    pub fn memory(&self) -> usize {
+        self.records.memory()
+            + self.index.memory()
+            + self.sweep.memory()
+            + self.mappings.index_memory()
     }
 }
 

@@ -11,8 +11,6 @@ use crate::slab::{Id, Slab};
 struct Entry<K, V> {
     key: K,
     value: V,
-    /// Whether the key leads here.
-    is_listed: bool,
 }
 
 #[derive(Debug)]
@@ -31,12 +29,9 @@ impl<K: Hash + Eq, V> FixedMap<K, V> {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    pub(crate) fn is_full(&self) -> bool {
-        self.entries.is_full()
     }
 
     pub(crate) fn find(&self, key: &K) -> Option<Id> {
@@ -57,33 +52,17 @@ impl<K: Hash + Eq, V> FixedMap<K, V> {
     /// Adds an entry for a key that leads nowhere yet, unless all room is taken.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<Id> {
         let hash = self.hash.hash_one(&key);
-        let id = self.entries.insert(Entry {
-            key,
-            value,
-            is_listed: true,
-        })?;
-        self.index.insert(hash, id.slot);
+        let id = self.entries.insert(Entry { key, value })?;
+        if !self.index.insert(hash, id.slot) {
+            self.entries.remove(id);
+            return None;
+        }
         Some(id)
     }
 
-    /// The entry of a key, made first where there is none. None if all room is taken.
-    pub(crate) fn find_or_insert(&mut self, key: K, value: V) -> Option<Id> {
-        self.find(&key).or_else(|| self.insert(key, value))
-    }
-
-    /// Keeps an entry, but lets its key lead nowhere: to find, it is gone.
-    pub(crate) fn unlist(&mut self, id: Id) {
-        if let Some(entry) = self.entries.get_mut(id)
-            && std::mem::take(&mut entry.is_listed)
-        {
-            self.index.remove(self.hash.hash_one(&entry.key), id.slot);
-        }
-    }
-
     pub(crate) fn remove(&mut self, id: Id) -> Option<(K, V)> {
-        self.unlist(id);
-        self.entries
-            .remove(id)
-            .map(|entry| (entry.key, entry.value))
+        let entry = self.entries.remove(id)?;
+        self.index.remove(self.hash.hash_one(&entry.key), id.slot);
+        Some((entry.key, entry.value))
     }
 }

@@ -5,10 +5,9 @@ use std::fmt;
 use rewire_tables::{InterfaceIndex, PeeringIndex, VpcIndex};
 
 use crate::key::{Direction, FlowKey};
-use crate::mappings::MappingId;
-use crate::slab::Id;
+use crate::mappings::Mapping;
+use crate::records::Id;
 use crate::state::State;
-use crate::tcp::Fins;
 use crate::time::Instant;
 
 /// A flow's place in the table, with a count of how often the place was used: the id of a flow that is gone is never
@@ -51,15 +50,16 @@ pub struct NewFlow<A> {
     pub reply: FlowKey<A>,
     /// See [`Flow::route_vpc`].
     pub route_vpc: VpcIndex,
-    /// See [`Flow::policy_generation`].
+    /// The generation of the policy that allows it.
     pub policy_generation: u64,
     /// See [`Flow::admission`].
     pub admission: Admission,
-    /// The mapping that its source is translated by.
-    pub mapping: Option<MappingId>,
+    /// The mapping that its source is translated by, as [`Connections::acquire_mapping`](crate::Connections::acquire_mapping)
+    /// gave it.
+    pub mapping: Option<Mapping<A>>,
 }
 
-/// Packets and bytes of one direction.
+/// Packets and bytes of one direction; 2^44 and 2^52 of them, before they begin anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Packets.
@@ -68,8 +68,8 @@ pub struct Traffic {
     pub bytes: u64,
 }
 
-/// One connection.
-#[derive(Clone, Debug)]
+/// One connection, as it is at one moment: a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flow<A> {
     /// The key of packets of the original direction, as they arrive.
     pub original: FlowKey<A>,
@@ -78,20 +78,36 @@ pub struct Flow<A> {
     /// The VPC in which packets of the original direction are routed, after ingress NAT. Replies are routed in
     /// `original.vpc`.
     pub route_vpc: VpcIndex,
-    /// The generation of the policy that last allowed this connection.
-    pub policy_generation: u64,
+    /// The low bits of the generation of the policy that last allowed this connection.
+    pub policy_generation: u32,
     /// How it came in.
     pub admission: Admission,
-    /// The mapping that its source is translated by.
-    pub mapping: Option<MappingId>,
+    /// Whether its source is translated by a mapping: to the destination of `reply`.
+    pub is_mapped: bool,
     /// The state.
     pub state: State,
-    /// When it began.
+    /// When it began, to about a second.
     pub created: Instant,
     /// When it is gone, if no packet comes before.
     pub expires: Instant,
     pub(crate) traffic: [Traffic; 2],
-    pub(crate) fins: Fins,
+}
+
+/// Where a packet of an established connection goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passage<A> {
+    /// Its connection.
+    pub flow: FlowId,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// Its source, once it is translated: an address, and a port in host order.
+    pub source: (A, u16),
+    /// Its destination, once it is translated.
+    pub destination: (A, u16),
+    /// The VPC that it is routed in.
+    pub vpc: VpcIndex,
+    /// The peering that the connection crosses.
+    pub peering: Option<PeeringIndex>,
 }
 
 /// What becomes of a packet's addresses and ports. Ports in host order; of an ICMP query, either port is the identifier,
@@ -144,15 +160,9 @@ impl<A> Flow<A> {
         self.traffic[direction as usize]
     }
 
-    pub(crate) fn count(&mut self, direction: Direction, bytes: u32) {
-        let traffic = &mut self.traffic[direction as usize];
-        traffic.packets = traffic.packets.wrapping_add(1);
-        traffic.bytes = traffic.bytes.wrapping_add(u64::from(bytes));
-    }
-
-    /// Whether its time is up.
-    pub(crate) fn is_expired(&self, now: Instant) -> bool {
-        self.expires <= now
+    /// Whether a generation of the policy is the one that last allowed it.
+    pub fn is_resolved_under(&self, generation: u64) -> bool {
+        self.policy_generation == generation as u32
     }
 }
 

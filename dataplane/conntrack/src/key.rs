@@ -8,7 +8,7 @@ use rewire_tables::{Address, VpcIndex};
 /// What the packets of one direction of a connection have in common. Numbers in host order.
 ///
 /// For ICMP queries both ports are the identifier, so that reversal works; where a protocol has no ports, both are 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq)]
 pub struct FlowKey<A> {
     /// The VPC that the packet arrives in.
     pub vpc: VpcIndex,
@@ -22,6 +22,19 @@ pub struct FlowKey<A> {
     pub source_port: u16,
     /// The destination port.
     pub destination_port: u16,
+}
+
+impl<A: PartialEq> PartialEq for FlowKey<A> {
+    /// All fields, and one branch: two keys that are compared are mostly equal.
+    #[inline(always)]
+    fn eq(&self, other: &Self) -> bool {
+        (self.source == other.source)
+            & (self.destination == other.destination)
+            & (self.source_port == other.source_port)
+            & (self.destination_port == other.destination_port)
+            & (self.vpc == other.vpc)
+            & (self.protocol == other.protocol)
+    }
 }
 
 impl<A> FlowKey<A> {

@@ -8,8 +8,11 @@ use rewire_tables::{Address, VpcIndex};
 
 use crate::error::{Exhausted, Resource};
 use crate::fixed_map::FixedMap;
+use crate::index::Index;
+use crate::key::FlowKey;
 use crate::ports::{External, Ports};
-use crate::slab::Id;
+use crate::records::{Record, Records, flag};
+use crate::slab::Id as HostId;
 
 /// How many external addresses are tried for one mapping, at most.
 const MAX_TRIES: u128 = 1024;
@@ -27,10 +30,6 @@ pub struct Internal<A> {
     pub port: u16,
 }
 
-/// A mapping's place, with a count of how often the place was used: a stale id is never taken for another mapping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MappingId(Id);
-
 /// What an internal endpoint is on the outside. Port in host order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapping<A> {
@@ -38,16 +37,6 @@ pub struct Mapping<A> {
     pub address: A,
     /// The external port.
     pub port: u16,
-    /// To hold it by.
-    pub id: MappingId,
-}
-
-#[derive(Debug)]
-struct Held<A> {
-    external: External<A>,
-    port: u16,
-    host: Id,
-    flows: u32,
 }
 
 /// An internal address with mappings: it keeps to one external address (RFC 4787 REQ-2).
@@ -60,9 +49,28 @@ struct Host<A> {
 /// An internal address, and the VPC it is translated into.
 type HostKey<A> = (VpcIndex, A, VpcIndex);
 
+/// A mapping that somebody is about to insert a flow with.
+#[derive(Clone, Copy, Debug)]
+struct Promise<A> {
+    internal: Internal<A>,
+    external_vpc: VpcIndex,
+    mapping: Mapping<A>,
+    /// Whether its port is in use for this promise alone: no flow has it.
+    is_alone: bool,
+    /// Whether the endpoint has no other mapping, either.
+    is_first: bool,
+}
+
+/// All mappings of one worker. A mapping is nothing by itself: it is the ring of the flows that use it, whose keys say both
+/// of its endpoints, and the first of which is found by the internal one.
 #[derive(Debug)]
 pub(crate) struct Mappings<A> {
-    mappings: FixedMap<(Internal<A>, VpcIndex), Held<A>>,
+    index: Index,
+    number: usize,
+    capacity: usize,
+    promise: Option<Promise<A>>,
+    /// Of a quarter as many hosts as there may be mappings: one that finds no room keeps to its address as long as its hash
+    /// leads there, which it does while the rule's addresses are the same.
     hosts: FixedMap<HostKey<A>, Host<A>>,
     ports: Ports<A>,
     hash: FixedState,
@@ -71,37 +79,73 @@ pub(crate) struct Mappings<A> {
 impl<A: Address> Mappings<A> {
     pub(crate) fn new(capacity: usize, worker: u16, workers: u16, hash: &FixedState) -> Self {
         Mappings {
-            mappings: FixedMap::new(capacity, hash),
-            hosts: FixedMap::new(capacity, hash),
+            index: Index::new(capacity),
+            number: 0,
+            capacity,
+            promise: None,
+            hosts: FixedMap::new(capacity.div_ceil(4).max(capacity.min(64)), hash),
             ports: Ports::new(capacity, worker, workers, hash),
             hash: hash.clone(),
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.mappings.len()
+        self.number
+    }
+
+    pub(crate) fn index_memory(&self) -> usize {
+        self.index.memory()
+    }
+
+    fn hash(&self, internal: &Internal<A>, external_vpc: VpcIndex) -> u64 {
+        self.hash.hash_one(FlowKey {
+            vpc: internal.vpc,
+            protocol: internal.protocol,
+            source: internal.address,
+            destination: A::from_number(u128::from(external_vpc.0)),
+            source_port: internal.port,
+            destination_port: 0,
+        })
+    }
+
+    /// Asks for the line of the index that the mapping of an internal endpoint is found by.
+    #[inline]
+    pub(crate) fn prefetch(&self, internal: &Internal<A>, external_vpc: VpcIndex) {
+        self.index.prefetch(self.hash(internal, external_vpc));
+    }
+
+    /// The first flow of the mapping that an internal endpoint has.
+    fn first(
+        &self,
+        records: &Records<A>,
+        internal: &Internal<A>,
+        external_vpc: VpcIndex,
+    ) -> Option<u32> {
+        let is_it = |slot| {
+            let record = records.used(slot);
+            internal_of(&record.original) == *internal && record.reply.vpc == external_vpc
+        };
+        self.index.find(self.hash(internal, external_vpc), is_it)
     }
 
     /// See [`crate::Connections::acquire_mapping`].
     pub(crate) fn acquire(
         &mut self,
+        records: &Records<A>,
         internal: Internal<A>,
         external_vpc: VpcIndex,
         ranges: impl Iterator<Item = RangeInclusive<A>> + Clone,
         reserved: impl Fn(A, u16) -> bool,
     ) -> Result<Mapping<A>, Exhausted> {
-        let key = (internal, external_vpc);
-        let old = self.mappings.find(&key);
-        if let Some(id) = old
-            && let Some(held) = self.mappings.get(id)
-            && place_of(ranges.clone(), held.external.address).is_some()
-            && !reserved(held.external.address, held.port)
-        {
-            return Ok(Mapping {
-                address: held.external.address,
-                port: held.port,
-                id: MappingId(id),
-            });
+        self.release_unused();
+        let old = self.first(records, &internal, external_vpc);
+        if let Some(first) = old {
+            let mapping = mapping_of(records.used(first));
+            if place_of(ranges.clone(), mapping.address).is_some()
+                && !reserved(mapping.address, mapping.port)
+            {
+                return Ok(mapping);
+            }
         }
         let protocol = internal.protocol;
         let exhausted = |resource| Exhausted {
@@ -109,7 +153,7 @@ impl<A: Address> Mappings<A> {
             external_vpc,
             protocol,
         };
-        if self.mappings.is_full() {
+        if self.number >= self.capacity {
             return Err(exhausted(Resource::Mappings));
         }
         let total = ranges
@@ -120,8 +164,9 @@ impl<A: Address> Mappings<A> {
             return Err(exhausted(Resource::Addresses));
         }
         let host_key = (internal.vpc, internal.address, external_vpc);
-        let first = self.first_place(&host_key, ranges.clone(), total);
-        let (external, port) = (0..total.min(MAX_TRIES))
+        let host = self.hosts.find(&host_key);
+        let first = self.first_place(&host_key, host, ranges.clone(), total);
+        let mapping = (0..total.min(MAX_TRIES))
             .find_map(|offset| {
                 let place = if offset < total - first {
                     first + offset
@@ -137,42 +182,40 @@ impl<A: Address> Mappings<A> {
                 let port = self
                     .ports
                     .take(external, internal.port, |port| reserved(address, port))?;
-                Some((external, port))
+                Some(Mapping { address, port })
             })
             .ok_or(exhausted(Resource::Ports))?;
-        if let Some(id) = old {
-            // Policy has taken its external endpoint away: what flows use it still do, no new one does.
-            self.mappings.unlist(id);
-        }
-        // There are never more hosts than mappings, and there is room for one of those.
-        let host = self.hosts.find_or_insert(
-            host_key,
-            Host {
-                external: external.address,
-                mappings: 0,
-            },
-        );
-        let id = host.and_then(|host| {
-            let mapping = Held {
-                external,
-                port,
-                host,
-                flows: 0,
-            };
-            let id = self.mappings.insert(key, mapping)?;
-            let host = self.hosts.get_mut(host)?;
+        self.number += 1;
+        self.remember_host(host_key, host, ranges, mapping.address);
+        self.promise = Some(Promise {
+            internal,
+            external_vpc,
+            mapping,
+            is_alone: true,
+            is_first: old.is_none(),
+        });
+        Ok(mapping)
+    }
+
+    /// Notes that a host has one more mapping.
+    fn remember_host(
+        &mut self,
+        key: HostKey<A>,
+        known: Option<HostId>,
+        ranges: impl Iterator<Item = RangeInclusive<A>> + Clone,
+        external: A,
+    ) {
+        let host = Host {
+            external,
+            mappings: 0,
+        };
+        let id = known.or_else(|| self.hosts.insert(key, host));
+        if let Some(host) = id.and_then(|id| self.hosts.get_mut(id)) {
             host.mappings += 1;
             if place_of(ranges, host.external).is_none() {
-                host.external = external.address;
+                host.external = external;
             }
-            Some(MappingId(id))
-        });
-        let id = id.ok_or(exhausted(Resource::Mappings))?;
-        Ok(Mapping {
-            address: external.address,
-            port,
-            id,
-        })
+        }
     }
 
     /// Which of the external addresses to try first: the one that the host has, or else the one that its hash chooses, so
@@ -180,47 +223,145 @@ impl<A: Address> Mappings<A> {
     fn first_place(
         &self,
         host: &HostKey<A>,
+        known: Option<HostId>,
         ranges: impl Iterator<Item = RangeInclusive<A>> + Clone,
         total: u128,
     ) -> u128 {
-        let known = self.hosts.find(host).and_then(|id| self.hosts.get(id));
+        if total == 1 {
+            return 0;
+        }
         known
+            .and_then(|id| self.hosts.get(id))
             .and_then(|known| place_of(ranges, known.external))
             .unwrap_or_else(|| u128::from(self.hash.hash_one(host)) % total)
             .min(total - 1)
     }
 
-    /// Takes a reference. Answers whether the mapping is there.
-    pub(crate) fn hold(&mut self, id: MappingId) -> bool {
-        match self.mappings.get_mut(id.0) {
-            Some(held) => {
-                held.flows += 1;
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Gives a reference back, and keeps the mapping even if that was the last.
-    pub(crate) fn let_go(&mut self, id: MappingId) {
-        if let Some(held) = self.mappings.get_mut(id.0) {
-            held.flows = held.flows.saturating_sub(1);
-        }
-    }
-
-    /// Ends a mapping that no flow refers to.
-    pub(crate) fn release_if_unused(&mut self, id: MappingId) {
-        if self.mappings.get(id.0).is_none_or(|held| held.flows > 0) {
-            return;
-        }
-        let Some((_, held)) = self.mappings.remove(id.0) else {
-            return;
+    /// Holds a mapping for a flow that begins with this key, and leaves into this VPC. Answers whether the mapping is there.
+    pub(crate) fn promise(
+        &mut self,
+        records: &Records<A>,
+        original: &FlowKey<A>,
+        external_vpc: VpcIndex,
+        mapping: &Mapping<A>,
+    ) -> bool {
+        let internal = internal_of(original);
+        let is_it = |promise: &Promise<A>| {
+            promise.internal == internal
+                && promise.external_vpc == external_vpc
+                && promise.mapping == *mapping
         };
-        self.ports.give_back(&held.external, held.port);
-        if let Some(host) = self.hosts.get_mut(held.host) {
+        if self.promise.as_ref().is_some_and(is_it) {
+            return true;
+        }
+        let first = self.first(records, &internal, external_vpc);
+        if first.is_none_or(|first| mapping_of(records.used(first)) != *mapping) {
+            return false;
+        }
+        self.release_unused();
+        self.promise = Some(Promise {
+            internal,
+            external_vpc,
+            mapping: *mapping,
+            is_alone: false,
+            is_first: false,
+        });
+        true
+    }
+
+    /// Adds a flow to the mapping that was promised it, once it has its slot.
+    pub(crate) fn attach(&mut self, records: &mut Records<A>, slot: u32) {
+        let record = records.used(slot);
+        let (internal, external_vpc) = (internal_of(&record.original), record.reply.vpc);
+        let mapping = mapping_of(record);
+        let is_first = |promise: Promise<A>| promise.is_alone && promise.is_first;
+        let first = match self.promise.take() {
+            Some(promise) if is_first(promise) => None,
+            _ => self.first(records, &internal, external_vpc),
+        };
+        match first {
+            Some(first) if mapping_of(records.used(first)) == mapping => {
+                let next = std::mem::replace(&mut records.used_mut(first).next, slot);
+                records.used_mut(next).previous = slot;
+                let record = records.used_mut(slot);
+                (record.previous, record.next) = (first, next);
+            }
+            old => {
+                let hash = self.hash(&internal, external_vpc);
+                let is_listed = match old {
+                    // Policy has taken its external endpoint away: what flows use it still do, no new one does.
+                    Some(old) => {
+                        records.used_mut(old).set(flag::LISTED, false);
+                        self.index.replace(hash, old, slot);
+                        true
+                    }
+                    None => self.index.insert(hash, slot),
+                };
+                let record = records.used_mut(slot);
+                (record.previous, record.next) = (slot, slot);
+                record.set(flag::LISTED, is_listed);
+            }
+        }
+    }
+
+    /// Takes a flow out of its mapping, and ends the mapping with the last one.
+    pub(crate) fn detach(&mut self, records: &mut Records<A>, slot: u32) {
+        let record = records.used(slot);
+        let (previous, next) = (record.previous, record.next);
+        let (internal, external_vpc) = (internal_of(&record.original), record.reply.vpc);
+        let mapping = mapping_of(record);
+        let is_listed = record.has(flag::LISTED);
+        if next != slot {
+            records.used_mut(previous).next = next;
+            records.used_mut(next).previous = previous;
+            if is_listed {
+                records.used_mut(next).set(flag::LISTED, true);
+                let hash = self.hash(&internal, external_vpc);
+                self.index.replace(hash, slot, next);
+            }
+            return;
+        }
+        if is_listed {
+            let hash = self.hash(&internal, external_vpc);
+            self.index.remove(hash, slot);
+        }
+        match &mut self.promise {
+            Some(promise)
+                if promise.mapping == mapping
+                    && promise.internal == internal
+                    && promise.external_vpc == external_vpc =>
+            {
+                promise.is_alone = true;
+            }
+            _ => self.end(&internal, external_vpc, mapping),
+        }
+    }
+
+    /// Ends the mapping that was acquired last, if no flow has it.
+    pub(crate) fn release_unused(&mut self) {
+        if let Some(promise) = self.promise.take()
+            && promise.is_alone
+        {
+            self.end(&promise.internal, promise.external_vpc, promise.mapping);
+        }
+    }
+
+    /// Gives a port back that no flow has.
+    fn end(&mut self, internal: &Internal<A>, external_vpc: VpcIndex, mapping: Mapping<A>) {
+        self.number -= 1;
+        let external = External {
+            vpc: external_vpc,
+            protocol: internal.protocol,
+            address: mapping.address,
+        };
+        self.ports.give_back(&external, mapping.port);
+        let host = (internal.vpc, internal.address, external_vpc);
+        if let Some(id) = self.hosts.find(&host)
+            && let Some(host) = self.hosts.get_mut(id)
+        {
             host.mappings -= 1;
             if host.mappings == 0 {
-                self.hosts.remove(held.host);
+                self.hosts.remove(id);
             }
         }
     }
@@ -228,7 +369,25 @@ impl<A: Address> Mappings<A> {
     /// Whether nothing is left of any mapping.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.mappings.len() == 0 && self.hosts.len() == 0 && self.ports.is_empty()
+        self.number == 0 && self.hosts.len() == 0 && self.ports.is_empty()
+    }
+}
+
+/// The internal endpoint of a flow that begins with this key.
+pub(crate) fn internal_of<A: Copy>(original: &FlowKey<A>) -> Internal<A> {
+    Internal {
+        vpc: original.vpc,
+        protocol: original.protocol,
+        address: original.source,
+        port: original.source_port,
+    }
+}
+
+/// The external endpoint of a flow that has a mapping: where its replies go.
+fn mapping_of<A: Copy>(record: &Record<A>) -> Mapping<A> {
+    Mapping {
+        address: record.reply.destination,
+        port: record.reply.destination_port,
     }
 }
 

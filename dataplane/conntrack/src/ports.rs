@@ -1,8 +1,8 @@
 //! Which ports of external addresses are taken.
 //!
 //! Ports are dealt out in blocks of 64: to workers, so that each gives out only its own and a reply's destination port says
-//! whose it is; and to the table here, which holds one word of bits for each block with a port in use. A search for a free
-//! port looks at words, not at ports.
+//! whose it is. The table here holds one page of bits for each external address with a port in use, a word for each block. A
+//! search for a free port looks at words, not at ports.
 
 use std::hash::{BuildHasher, Hash};
 
@@ -35,6 +35,8 @@ pub(crate) struct External<A> {
 /// The ports in use of an external address.
 #[derive(Debug)]
 struct Pool {
+    /// Where its bits are.
+    page: u32,
     taken: u32,
     /// The turn of the block to look at first.
     hint: u16,
@@ -42,23 +44,35 @@ struct Pool {
     is_dry: bool,
 }
 
+/// Where the word of a block is, in a page.
+fn place(page: u32, block: u16) -> usize {
+    page as usize * usize::from(BLOCKS) + usize::from(block)
+}
+
 /// All external addresses' ports.
 #[derive(Debug)]
 pub(crate) struct Ports<A> {
     pools: FixedMap<External<A>, Pool>,
-    /// By the pool and the block's number.
-    blocks: FixedMap<(Id, u16), u64>,
+    /// Pages of a word for each block, a bit for each port in use.
+    words: Vec<u64>,
+    free_pages: Vec<u32>,
+    /// The pages that were in use at some time.
+    pages: u32,
     worker: u16,
     workers: u16,
     hash: FixedState,
 }
 
 impl<A: Copy + Eq + Hash> Ports<A> {
-    /// Room for as many ports in use as `capacity`.
+    /// Room for as many external addresses in use as 64 ports of each need, out of `capacity`. The memory is touched as it
+    /// is used: 8 KiB for each address and protocol.
     pub(crate) fn new(capacity: usize, worker: u16, workers: u16, hash: &FixedState) -> Self {
+        let pools = capacity.div_ceil(64).max(capacity.min(64));
         Ports {
-            pools: FixedMap::new(capacity, hash),
-            blocks: FixedMap::new(capacity, hash),
+            pools: FixedMap::new(pools, hash),
+            words: vec![0; pools * usize::from(BLOCKS)],
+            free_pages: Vec::with_capacity(pools),
+            pages: 0,
             worker,
             workers: workers.max(1),
             hash: hash.clone(),
@@ -68,28 +82,27 @@ impl<A: Copy + Eq + Hash> Ports<A> {
     /// Takes a port: `wanted` if that is free, this worker's, and one that may be preserved; otherwise a free one from
     /// 1024 on, if the protocol has ports at all. None if there is none, or no room.
     ///
-    /// Costs a few look-ups; at worst, once until something is given back, one for each 64 ports of this worker's.
+    /// Costs one look-up; at worst, once until something is given back, a look at a word for each 64 ports of this worker's.
     pub(crate) fn take(
         &mut self,
         external: External<A>,
         wanted: u16,
         is_reserved: impl Fn(u16) -> bool,
     ) -> Option<u16> {
-        let pool = self.pools.find(&external);
+        let known = self.pools.find(&external);
+        let id = match known {
+            Some(id) => id,
+            None => self.begin(external)?,
+        };
+        let Pool { page, .. } = *self.pools.get(id)?;
         let port = self
-            .preserve(pool, &external, wanted, &is_reserved)
-            .or_else(|| self.search(pool, &external, &is_reserved))?;
-        let hint = self.first_turn(&external);
-        let id = self.pools.find_or_insert(
-            external,
-            Pool {
-                taken: 0,
-                hint,
-                is_dry: false,
-            },
-        )?;
-        let block = self.blocks.find_or_insert((id, port / BLOCK), 0)?;
-        *self.blocks.get_mut(block)? |= 1 << (port % BLOCK);
+            .preserve(page, &external, wanted, &is_reserved)
+            .or_else(|| self.search(id, &external, &is_reserved));
+        let Some(port) = port else {
+            self.end_if_unused(id);
+            return None;
+        };
+        self.words[place(page, port / BLOCK)] |= 1 << (port % BLOCK);
         let turn = self.turn_of(port / BLOCK);
         let pool = self.pools.get_mut(id)?;
         pool.taken += 1;
@@ -101,34 +114,56 @@ impl<A: Copy + Eq + Hash> Ports<A> {
 
     /// Gives a taken port back.
     pub(crate) fn give_back(&mut self, external: &External<A>, port: u16) {
+        let turn = self.turn_of(port / BLOCK);
         let Some(id) = self.pools.find(external) else {
             return;
         };
-        if let Some(block) = self.blocks.find(&(id, port / BLOCK))
-            && let Some(bits) = self.blocks.get_mut(block)
-        {
-            *bits &= !(1 << (port % BLOCK));
-            if *bits == 0 {
-                self.blocks.remove(block);
-            }
-        }
-        let turn = self.turn_of(port / BLOCK);
         let Some(pool) = self.pools.get_mut(id) else {
             return;
         };
+        self.words[place(pool.page, port / BLOCK)] &= !(1 << (port % BLOCK));
         pool.taken = pool.taken.saturating_sub(1);
         if std::mem::take(&mut pool.is_dry) && port / BLOCK >= FIRST_BLOCK {
             // Where nothing is free but this, let the next search begin with it.
             pool.hint = turn;
         }
-        if pool.taken == 0 {
-            self.pools.remove(id);
+        self.end_if_unused(id);
+    }
+
+    /// A pool for an address of which no port is in use, if there is room.
+    fn begin(&mut self, external: External<A>) -> Option<Id> {
+        let page = match self.free_pages.pop() {
+            Some(page) => page,
+            None if place(self.pages, 0) < self.words.len() => {
+                self.pages += 1;
+                self.pages - 1
+            }
+            None => return None,
+        };
+        let pool = Pool {
+            page,
+            taken: 0,
+            hint: self.first_turn(&external),
+            is_dry: false,
+        };
+        let id = self.pools.insert(external, pool);
+        if id.is_none() {
+            self.free_pages.push(page);
+        }
+        id
+    }
+
+    fn end_if_unused(&mut self, id: Id) {
+        if self.pools.get(id).is_some_and(|pool| pool.taken == 0)
+            && let Some((_, pool)) = self.pools.remove(id)
+        {
+            self.free_pages.push(pool.page);
         }
     }
 
     fn preserve(
         &self,
-        pool: Option<Id>,
+        page: u32,
         external: &External<A>,
         wanted: u16,
         is_reserved: &impl Fn(u16) -> bool,
@@ -137,27 +172,28 @@ impl<A: Copy + Eq + Hash> Ports<A> {
         let may_be = wanted != 0 || !matches!(external.protocol, 6 | 17);
         let is_free = may_be
             && owner(wanted, self.workers) == self.worker
-            && self.taken(pool, wanted / BLOCK) & 1 << (wanted % BLOCK) == 0
+            && self.words[place(page, wanted / BLOCK)] & 1 << (wanted % BLOCK) == 0
             && !is_reserved(wanted);
         is_free.then_some(wanted)
     }
 
     fn search(
         &mut self,
-        pool: Option<Id>,
+        id: Id,
         external: &External<A>,
         is_reserved: &impl Fn(u16) -> bool,
     ) -> Option<u16> {
         let has_ports = matches!(external.protocol, 1 | 6 | 17 | 58);
         let turns = self.turns();
-        let known = pool.and_then(|id| self.pools.get(id));
-        if !has_ports || turns == 0 || known.is_some_and(|pool| pool.is_dry) {
+        let Pool {
+            page, hint, is_dry, ..
+        } = *self.pools.get(id)?;
+        if !has_ports || turns == 0 || is_dry {
             return None;
         }
-        let first = known.map_or_else(|| self.first_turn(external), |pool| pool.hint);
-        for turn in (first..turns).chain(0..first) {
+        for turn in (hint..turns).chain(0..hint) {
             let block = self.block_of(turn);
-            let mut free = !self.taken(pool, block);
+            let mut free = !self.words[place(page, block)];
             while free != 0 {
                 let port = block * BLOCK + free.trailing_zeros() as u16;
                 if !is_reserved(port) {
@@ -166,16 +202,8 @@ impl<A: Copy + Eq + Hash> Ports<A> {
                 free &= free - 1;
             }
         }
-        if let Some(pool) = pool.and_then(|id| self.pools.get_mut(id)) {
-            pool.is_dry = true;
-        }
+        self.pools.get_mut(id)?.is_dry = true;
         None
-    }
-
-    /// The ports in use of a block.
-    fn taken(&self, pool: Option<Id>, block: u16) -> u64 {
-        let taken = || self.blocks.get(self.blocks.find(&(pool?, block))?).copied();
-        taken().unwrap_or(0)
     }
 
     /// This worker's first block from 1024 on. May be beyond the last.
@@ -212,7 +240,7 @@ impl<A: Copy + Eq + Hash> Ports<A> {
     /// Whether nothing is taken.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.pools.len() == 0 && self.blocks.len() == 0
+        self.pools.len() == 0 && self.words.iter().all(|word| *word == 0)
     }
 }
 

@@ -39,10 +39,6 @@ impl<T> Slab<T> {
         self.len() >= self.capacity
     }
 
-    pub(crate) fn capacity(&self) -> usize {
-        self.capacity
-    }
-
     /// Stores a value, unless all slots are taken.
     pub(crate) fn insert(&mut self, value: T) -> Option<Id> {
         if let Some(slot) = self.free.pop() {
@@ -99,18 +95,6 @@ impl<T> Slab<T> {
             place.value.as_ref()?,
         ))
     }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Id, &T)> {
-        (0..).zip(&self.slots).filter_map(|(slot, place)| {
-            Some((
-                Id {
-                    slot,
-                    reuse: place.reuse,
-                },
-                place.value.as_ref()?,
-            ))
-        })
-    }
 }
 
 #[cfg(test)]
@@ -134,7 +118,6 @@ mod tests {
         );
         assert_eq!(slab.get_mut(a), None);
         assert_eq!(slab.remove(a), None);
-        assert_eq!(slab.iter().collect::<Vec<_>>(), [(c, &'c'), (b, &'b')]);
         assert_eq!(slab.remove(b), Some('b'));
         assert_eq!(
             (slab.at(b.slot), slab.at(c.slot), slab.at(2)),

@@ -77,6 +77,9 @@ impl IcmpState {
 }
 
 impl State {
+    /// Every state once, as far as names tell them apart.
+    pub(crate) const ALL: [State; STATES] = ALL;
+
     /// The state that a connection begins in, with a segment that was admitted.
     pub(crate) fn begin(segment: &Segment) -> (Self, Fins) {
         let state = match segment {
@@ -92,6 +95,7 @@ impl State {
     }
 
     /// The state after a segment. Where the segment is refused, nothing has changed.
+    #[inline]
     pub(crate) fn step(
         self,
         fins: &mut Fins,
@@ -131,7 +135,8 @@ impl State {
     }
 
     /// Its place in [`ALL`].
-    fn position(self) -> usize {
+    #[inline]
+    pub(crate) fn position(self) -> usize {
         match self {
             State::Tcp(state) => match state {
                 TcpState::SynSent => 0,
@@ -163,8 +168,11 @@ impl fmt::Display for State {
     }
 }
 
+/// The number of states that [`StateCounts`] tells apart.
+pub(crate) const STATES: usize = 16;
+
 /// Every state once, as far as names tell them apart.
-const ALL: [State; 16] = [
+const ALL: [State; STATES] = [
     State::Tcp(TcpState::SynSent),
     State::Tcp(TcpState::SynSent2),
     State::Tcp(TcpState::SynReceived {

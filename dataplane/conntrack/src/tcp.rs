@@ -78,6 +78,33 @@ enum Fin {
 pub(crate) struct Fins([Fin; 2]);
 
 impl Fins {
+    /// As [`write`](Self::write) has written them.
+    #[inline]
+    pub(crate) fn from_words(words: &[u32; 3]) -> Self {
+        Fins(
+            [0, 1].map(|direction| match words[2] >> (8 * direction) & 0xff {
+                1 => Fin::Sent(words[direction]),
+                2 => Fin::Acknowledged,
+                _ => Fin::Unsent,
+            }),
+        )
+    }
+
+    /// Writes them into words of an account: a sequence number for each direction, and what became of it.
+    #[inline]
+    pub(crate) fn write(self, words: &mut [u32; 3]) {
+        words[2] = 0;
+        for (direction, fin) in self.0.into_iter().enumerate() {
+            let (kind, end) = match fin {
+                Fin::Unsent => (0, 0),
+                Fin::Sent(end) => (1, end),
+                Fin::Acknowledged => (2, 0),
+            };
+            words[direction] = end;
+            words[2] |= kind << (8 * direction);
+        }
+    }
+
     /// Notes what a segment with ACK says of either direction's FIN.
     fn note(&mut self, direction: Direction, segment: &TcpSegment) {
         let peer = &mut self.0[direction.other() as usize];

@@ -22,6 +22,81 @@ impl Instant {
     }
 }
 
+/// How exact the end of a connection is: its time-out ends with the first whole step of the clock after it.
+pub const DEADLINE_STEP: Duration = Duration::from_nanos(1 << DEADLINE_BITS);
+/// 2^20 ns, a little more than a millisecond.
+const DEADLINE_BITS: u32 = 20;
+/// The longest time-out that a deadline can say, 13 days: 2^30 steps. As far behind, it is told from what is ahead.
+pub const LONGEST_TIMEOUT: Duration = Duration::from_nanos(1 << (DEADLINE_BITS + 30));
+
+/// A time-out that a deadline can say, in ns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeout(u64);
+
+impl From<Duration> for Timeout {
+    fn from(duration: Duration) -> Self {
+        Timeout(duration.min(LONGEST_TIMEOUT).as_nanos() as u64)
+    }
+}
+
+/// When a connection ends, in steps of [`DEADLINE_STEP`], modulo 2^32: it means something next to a clock that is not
+/// farther from it than 2^31 steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Deadline(u32);
+
+impl Deadline {
+    /// The end of a time-out that begins now.
+    #[inline]
+    pub(crate) fn after(now: Instant, timeout: Timeout) -> Self {
+        let end = now.0.saturating_add(timeout.0);
+        Deadline(end.div_ceil(1 << DEADLINE_BITS) as u32)
+    }
+
+    /// What has passed already.
+    pub(crate) fn past(now: Instant) -> Self {
+        Deadline((now.0 >> DEADLINE_BITS) as u32)
+    }
+
+    #[inline]
+    pub(crate) fn is_over(self, now: Instant) -> bool {
+        self.steps_from(now) <= 0
+    }
+
+    /// The steps from now; negative where it is over.
+    #[inline]
+    fn steps_from(self, now: Instant) -> i32 {
+        self.0.wrapping_sub((now.0 >> DEADLINE_BITS) as u32) as i32
+    }
+
+    /// Whether it is before another, which means something next to the same clock.
+    #[inline]
+    pub(crate) fn is_before(self, other: Self) -> bool {
+        (self.0.wrapping_sub(other.0) as i32) < 0
+    }
+
+    /// The moment, next to a clock that is near it.
+    pub(crate) fn instant(self, now: Instant) -> Instant {
+        let steps = (now.0 >> DEADLINE_BITS).saturating_add_signed(self.steps_from(now).into());
+        Instant(steps.saturating_mul(1 << DEADLINE_BITS))
+    }
+}
+
+/// A moment in units of 2^30 ns, a little more than a second, in 32 bits: 146 years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Second(u32);
+
+impl Second {
+    pub(crate) fn of(at: Instant) -> Self {
+        Second((at.0 >> 30) as u32)
+    }
+
+    /// The moment, not after a clock that it was taken from.
+    pub(crate) fn instant(self, now: Instant) -> Instant {
+        let elapsed = ((now.0 >> 30) as u32).wrapping_sub(self.0);
+        Instant(((now.0 >> 30) - u64::from(elapsed).min(now.0 >> 30)) << 30)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,5 +109,35 @@ mod tests {
         assert_eq!(Instant(u64::MAX).saturating_add(second), Instant(u64::MAX));
         assert_eq!(Instant(1_000_000_005).duration_since(Instant(5)), second);
         assert_eq!(Instant(5).duration_since(Instant(6)), Duration::ZERO);
+    }
+
+    #[test]
+    fn deadlines_round_up_and_around() {
+        let step = DEADLINE_STEP.as_nanos() as u64;
+        // Near the end of what 32 bits of steps can count, and beyond.
+        for start in [0, 1, (step << 32) - 5 * step - 1, (step << 40) + 7] {
+            let start = Instant(start);
+            for timeout in [0, 1, step, 60_000_000_000, 600_000_000_000_000] {
+                let deadline = Deadline::after(start, Duration::from_nanos(timeout).into());
+                let end = Instant((start.0 + timeout).next_multiple_of(step));
+                assert_eq!(deadline.instant(start), end);
+                assert!(deadline.is_over(end));
+                assert!(end.0 == 0 || !deadline.is_over(Instant(end.0 - 1)));
+                let later = Deadline::after(start, Duration::from_nanos(timeout + step).into());
+                assert!(deadline.is_before(later) && !later.is_before(deadline));
+            }
+        }
+        let longest = Deadline::after(Instant(9), Duration::MAX.into());
+        assert!(!longest.is_over(Instant(LONGEST_TIMEOUT.as_nanos() as u64)));
+    }
+
+    #[test]
+    fn seconds_say_when_to_a_second() {
+        let at = Instant(5_000_000_000_000);
+        let second = Second::of(at);
+        for later in [0, 1 << 30, 1 << 50] {
+            let instant = second.instant(Instant(at.0 + later));
+            assert!(instant <= at && at.0 - instant.0 < 1 << 30);
+        }
     }
 }

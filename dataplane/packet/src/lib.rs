@@ -24,6 +24,7 @@ mod bytes;
 pub mod checksum;
 mod error;
 pub mod ethernet;
+pub mod forward;
 pub mod icmp_error;
 pub mod icmpv4;
 pub mod icmpv6;

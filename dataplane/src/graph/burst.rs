@@ -62,6 +62,11 @@ impl<B: PacketBuffer, A: Address> Burst<B, A> {
         self.packets.push(packet);
     }
 
+    /// The packets that wait for `node`.
+    pub(super) fn inbox(&self, node: Node) -> &[u16] {
+        &self.inboxes[node as usize]
+    }
+
     /// The packets that wait for `node`, taken out of its inbox.
     pub(super) fn take_inbox(&mut self, node: Node, counters: &WorkerCounters) -> Vec<u16> {
         let mut inbox = std::mem::take(&mut self.visit);

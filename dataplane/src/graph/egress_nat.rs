@@ -4,7 +4,8 @@
 //! *Uses* the connection, the egress interface. *Sets* the packet's bytes. *Next*: `ethernet_output`.
 
 use rewire_conntrack::{
-    Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, Internal, NewFlow, Rewrite,
+    Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, Internal, Mapping, NewFlow,
+    Rewrite,
 };
 use rewire_packet::nat::{self, Quoted};
 use rewire_packet::{Ip, Transport};
@@ -27,6 +28,15 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
     burst: &mut Burst<B, A>,
     connections: &mut Connections<A>,
 ) {
+    for index in burst.inbox(Node::EgressNat) {
+        let packet = &burst.packets[usize::from(*index)];
+        if let Connection::New(original) = &packet.connection
+            && let Some(interface) = cx.tables.interface(packet.egress)
+        {
+            // What its mapping is found by comes near while other packets are worked on.
+            connections.prefetch_mapping(&internal(original), interface.vpc);
+        }
+    }
     burst.for_each(Node::EgressNat, cx.counters, |packet| {
         match decide(cx, packet, connections).and_then(|()| rewrite(packet)) {
             Ok(()) => {
@@ -119,9 +129,7 @@ fn begin<B: PacketBuffer, A: Family>(
     let id = connections
         .insert(flow, &segment, bytes, cx.now)
         .map_err(|error| {
-            if let Some(mapping) = mapping {
-                connections.release_mapping_if_unused(mapping);
-            }
+            connections.release_unused_mapping();
             match error {
                 InsertError::TableFull => DropReason::ConnectionTableFull,
                 InsertError::Clash => DropReason::ConnectionClash,
@@ -134,7 +142,7 @@ fn begin<B: PacketBuffer, A: Family>(
     Ok(())
 }
 
-type Source<A> = ((A, u16), Option<rewire_conntrack::MappingId>);
+type Source<A> = ((A, u16), Option<Mapping<A>>);
 
 fn translate_source<B, A: Family>(
     cx: &Context<'_>,
@@ -152,12 +160,7 @@ fn translate_source<B, A: Family>(
             Err(DropReason::FragmentNeedsPorts)
         }
         Egress::Masquerade(rule) => {
-            let internal = Internal {
-                vpc: original.vpc,
-                protocol: original.protocol,
-                address: original.source,
-                port: original.source_port,
-            };
+            let internal = internal(original);
             let external_vpc = egress.1.vpc;
             let taken = |address, port| {
                 let external = (address, port);
@@ -166,8 +169,18 @@ fn translate_source<B, A: Family>(
             let mapping = connections
                 .acquire_mapping(internal, external_vpc, rule.ranges(), taken)
                 .map_err(|Exhausted { .. }| DropReason::NatPortsExhausted)?;
-            Ok(((mapping.address, mapping.port), Some(mapping.id)))
+            Ok(((mapping.address, mapping.port), Some(mapping)))
         }
+    }
+}
+
+/// The internal endpoint of a connection that begins with this key.
+fn internal<A: Copy>(original: &FlowKey<A>) -> Internal<A> {
+    Internal {
+        vpc: original.vpc,
+        protocol: original.protocol,
+        address: original.source,
+        port: original.source_port,
     }
 }
 

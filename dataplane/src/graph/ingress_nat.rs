@@ -103,9 +103,9 @@ pub(super) fn find<A: Family>(
     let (id, direction) = connections.lookup(key, cx.now)?;
     let flow = connections.flow(id)?;
     let current = cx.tables.policy_generation();
-    if flow.policy_generation != current {
-        let leaving = nat_policy::still_leads(cx.tables, flow);
-        match leaving.and_then(|leaving| acl_policy::still_admits(cx.tables, flow, leaving)) {
+    if !flow.is_resolved_under(current) {
+        let leaving = nat_policy::still_leads(cx.tables, &flow);
+        match leaving.and_then(|leaving| acl_policy::still_admits(cx.tables, &flow, leaving)) {
             Some((admission, counters)) => {
                 connections.set_policy_generation(id, current, admission);
                 note_counters(cx, connections, id, counters);

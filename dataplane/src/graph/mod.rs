@@ -1,16 +1,17 @@
 //! The forwarding graph: one node a file, burst by burst, a copy for each worker.
 //!
 //! ```text
-//!  rx ─ ethernet_input ─┬─ arp
-//!                       └─ ip_input ─┬─ ndp
-//!                                    ├─ (link-local) ── acl ── local
-//!                                    └─ ingress_nat ─ route ─ acl ─┬─ local ── (echo reply) ─┐
-//!                                                                  └─ hop_limit ─ neighbor ──┴─ mtu ─ egress_nat ─ ethernet_output ─┬─ tx
-//!                                                                                                           (too large) ─ fragment ─┘
-//!        every node that refuses a packet ─ icmp_error ─ route …            (a packet of the gateway's own)
+//!  rx ─ fast_path ─┬─ tx
+//!                  └─ ethernet_input ─┬─ arp
+//!                                     └─ ip_input ─┬─ ndp
+//!                                                  ├─ (link-local) ── acl ── local
+//!                                                  └─ ingress_nat ─ route ─ acl ─┬─ local ── (echo reply) ─┐
+//!                                                                                └─ hop_limit ─ neighbor ──┴─ mtu ─ egress_nat ─ ethernet_output ─┬─ tx
+//!                                                                                                                         (too large) ─ fragment ─┘
+//!                      every node that refuses a packet ─ icmp_error ─ route …            (a packet of the gateway's own)
 //! ```
 //!
-//! From `ip_input` on there is one `pipeline` for IPv4 and one for IPv6, over the same nodes, each generic over the
+//! `fast_path` forwards plain packets of established connections, and leaves the others as they are. From `ip_input` on there is one `pipeline` for IPv4 and one for IPv6, over the same nodes, each generic over the
 //! `Family`. `arp` is IPv4's alone, `ndp` IPv6's.
 //!
 //! Nodes up to `mtu` only *decide*: they write into the packet's metadata, and the packet's bytes stay as the sender
@@ -28,6 +29,7 @@ mod egress_nat;
 mod ethernet_input;
 mod ethernet_output;
 mod family;
+mod fast_path;
 mod fragment;
 mod heard;
 mod hop_limit;
@@ -56,6 +58,7 @@ pub use packet::Origin;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)]
 pub enum Node {
+    FastPath,
     EthernetInput,
     Arp,
     IpInput,
@@ -76,6 +79,7 @@ pub enum Node {
 impl Node {
     /// Every node.
     pub const ALL: &'static [Node] = &[
+        Node::FastPath,
         Node::EthernetInput,
         Node::Arp,
         Node::IpInput,
@@ -96,6 +100,7 @@ impl Node {
     /// The name in metrics and in `rewire status`.
     pub const fn name(self) -> &'static str {
         match self {
+            Node::FastPath => "fast_path",
             Node::EthernetInput => "ethernet_input",
             Node::Arp => "arp",
             Node::IpInput => "ip_input",

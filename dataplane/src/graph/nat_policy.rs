@@ -189,7 +189,7 @@ pub(super) fn still_leads<A: Address>(tables: &Tables, flow: &Flow<A>) -> Option
         Egress::None => source == (original.source, original.source_port),
         Egress::Static(external) => source == (external, original.source_port),
         Egress::Masquerade(rule) => {
-            flow.mapping.is_some()
+            flow.is_mapped
                 && rule.owns(source.0)
                 && !is_port_forward(tables, flow.reply.vpc, original.protocol, source)
         }

@@ -6,6 +6,7 @@ use super::acl_log::AclLogger;
 use super::burst::Burst;
 use super::context::{Context, Received, Sinks, drop_frame};
 use super::family::Family;
+use super::fast_path::{FastPath, Order};
 use super::fragment::{self, LaterFragments};
 use super::icmp_error::RateLimit;
 use super::packet::Fate;
@@ -19,7 +20,7 @@ use crate::clock::Instant;
 use crate::drop_reason::DropReason;
 
 /// Connections whose time-out is looked at in one burst, at most.
-const EXPIRE_BUDGET: usize = 64;
+const EXPIRE_BUDGET: usize = 128;
 
 /// What both families share.
 pub(super) struct Limits<'a> {
@@ -32,6 +33,7 @@ pub(super) struct Pipeline<B, A: Family> {
     pub burst: Burst<B, A>,
     pub connections: Connections<A>,
     pub resolver: Resolver<B, A>,
+    fast_path: FastPath<A>,
     acl_questions: acl::Questions<A>,
     fragments: LaterFragments<B>,
 }
@@ -42,6 +44,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
             burst: Burst::with_capacity(burst),
             connections: Connections::new(connections),
             resolver: Resolver::default(),
+            fast_path: FastPath::new(),
             acl_questions: acl::Questions::with_capacity(2 * burst),
             fragments: LaterFragments::with_capacity(2 * burst),
         }
@@ -61,6 +64,20 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         sinks: &mut dyn Sinks<B>,
     ) {
         self.resolver.release(cx, pool, out, sinks);
+    }
+
+    /// Forwards what takes the fast path; leaves the rest in `received`.
+    pub(super) fn fast_path(
+        &mut self,
+        cx: &Context<'_>,
+        received: &mut Vec<Received<B>>,
+        left: &mut Vec<Received<B>>,
+        order: &mut Order,
+        sinks: &mut dyn Sinks<B>,
+    ) {
+        let connections = &mut self.connections;
+        self.fast_path
+            .run(cx, received, left, order, connections, sinks);
     }
 
     /// Reads the headers, so that what stays on its link can be taken out.

@@ -13,6 +13,7 @@ pub mod digest;
 pub mod follow;
 pub mod index;
 pub mod lpm;
+pub mod memory;
 pub mod nat;
 pub mod next_hops;
 pub mod operation;

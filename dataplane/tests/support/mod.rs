@@ -122,11 +122,15 @@ pub struct Lab {
 
 impl Lab {
     pub fn new(document: serde_json::Value) -> Self {
+        Lab::with(document, GatewayConfig::default())
+    }
+
+    pub fn with(document: serde_json::Value, config: GatewayConfig) -> Self {
         let mut lab = Lab {
             // Room for few connections: a test makes hundreds of labs.
             gateway: VirtualGateway::new(&GatewayConfig {
                 connections: 4096,
-                ..GatewayConfig::default()
+                ..config
             }),
             compiler: Compiler::new(),
             revision: 0,
@@ -236,6 +240,7 @@ pub fn bare_graph<P: BufferPool>(
         burst: 64,
         icmp_errors_per_second: 1000,
         acl_logs_per_second: 100,
+        fast_path: true,
     };
     (Graph::new(config, pool), tables, compiler)
 }

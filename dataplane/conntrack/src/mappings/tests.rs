@@ -1,12 +1,97 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::*;
+use crate::records::{Account, NONE};
+use crate::state::{Exchange, State};
+use crate::time::{Deadline, Instant, Second};
 
 const INSIDE: VpcIndex = VpcIndex(1);
 const OUTSIDE: VpcIndex = VpcIndex(2);
 
-fn mappings(capacity: usize) -> Mappings<Ipv4Addr> {
-    Mappings::new(capacity, 0, 1, &FixedState::with_seed(7))
+/// Mappings, with flows that use them.
+struct World<A> {
+    mappings: Mappings<A>,
+    records: Records<A>,
+    flows: Vec<(u32, Mapping<A>)>,
+}
+
+impl<A: Address> World<A> {
+    fn new(capacity: usize, worker: u16, workers: u16) -> Self {
+        World {
+            mappings: Mappings::new(capacity, worker, workers, &FixedState::with_seed(7)),
+            records: Records::new(100 * capacity),
+            flows: Vec::new(),
+        }
+    }
+
+    /// Acquires a mapping, and uses it for a flow.
+    fn acquire(
+        &mut self,
+        internal: Internal<A>,
+        external_vpc: VpcIndex,
+        ranges: impl Iterator<Item = RangeInclusive<A>> + Clone,
+        reserved: impl Fn(A, u16) -> bool,
+    ) -> Result<Mapping<A>, Exhausted> {
+        let mapping =
+            self.mappings
+                .acquire(&self.records, internal, external_vpc, ranges, reserved)?;
+        let original = FlowKey {
+            vpc: internal.vpc,
+            protocol: internal.protocol,
+            source: internal.address,
+            destination: A::from_number(9),
+            source_port: internal.port,
+            destination_port: 53,
+        };
+        let reply = FlowKey {
+            destination: mapping.address,
+            destination_port: mapping.port,
+            ..original.reversed(external_vpc)
+        };
+        let promised = self
+            .mappings
+            .promise(&self.records, &original, external_vpc, &mapping);
+        assert!(promised);
+        let record = Record {
+            original,
+            reply,
+            policy_generation: 0,
+            expires: Deadline::past(Instant(0)),
+            created: Second::of(Instant(0)),
+            next: NONE,
+            previous: NONE,
+            reuse: 0,
+            route_vpc: internal.vpc,
+            ingress: Default::default(),
+            state: State::Udp(Exchange::Unreplied),
+            flags: flag::MAPPED,
+        };
+        let id = self.records.insert(record, Account::default()).unwrap();
+        self.mappings.attach(&mut self.records, id.slot);
+        self.flows.push((id.slot, mapping));
+        Ok(mapping)
+    }
+
+    /// Ends one flow that uses a mapping.
+    fn end(&mut self, mapping: Mapping<A>) {
+        let is_it = |flow: &(u32, Mapping<A>)| flow.1 == mapping;
+        let (slot, _) = self
+            .flows
+            .remove(self.flows.iter().position(is_it).unwrap());
+        self.mappings.detach(&mut self.records, slot);
+        self.records.free(slot);
+    }
+
+    fn end_all(&mut self) {
+        while let Some(&(_, mapping)) = self.flows.last() {
+            self.end(mapping);
+        }
+        assert!(self.mappings.is_empty());
+    }
+}
+
+fn mappings(capacity: usize) -> World<Ipv4Addr> {
+    World::new(capacity, 0, 1)
 }
 
 fn internal(host: u8, port: u16) -> Internal<Ipv4Addr> {
@@ -46,31 +131,45 @@ fn one_endpoint_one_mapping() {
         .acquire(internal(1, 5000), VpcIndex(3), pool(1, 1), free)
         .unwrap();
     assert_eq!(third.port, 5000);
-    assert_eq!(mappings.len(), 3);
+    assert_eq!(mappings.mappings.len(), 3);
+    mappings.end_all();
 }
 
 #[test]
-fn a_mapping_lives_while_it_is_held() {
-    let mut mappings = mappings(10);
-    let mapping = mappings
-        .acquire(internal(1, 5000), OUTSIDE, pool(1, 1), |_, _| false)
-        .unwrap();
-    assert!(mappings.hold(mapping.id) && mappings.hold(mapping.id));
-    mappings.let_go(mapping.id);
-    mappings.release_if_unused(mapping.id);
+fn a_mapping_lives_while_a_flow_has_it() {
+    let mut world = mappings(10);
+    let free = |_, _| false;
+    let acquire = |world: &mut World<_>| {
+        world
+            .acquire(internal(1, 5000), OUTSIDE, pool(1, 1), free)
+            .unwrap()
+    };
+    let mapping = acquire(&mut world);
+    for _ in 0..4 {
+        assert_eq!(acquire(&mut world), mapping);
+    }
+    // Whichever goes first, the first of the ring among them.
+    for left in (1..5).rev() {
+        world.end(mapping);
+        assert_eq!((world.flows.len(), world.mappings.len()), (left, 1));
+        assert_eq!(acquire(&mut world), mapping);
+        world.end(mapping);
+    }
+    world.end_all();
+    // Nor does one live that nobody used.
+    let World {
+        mappings, records, ..
+    } = &mut world;
+    let [one, two] = [1, 2].map(|host| {
+        mappings
+            .acquire(records, internal(host, 5000), OUTSIDE, pool(1, 1), free)
+            .unwrap()
+    });
+    assert_eq!(one, two);
     assert_eq!(mappings.len(), 1);
-    mappings.let_go(mapping.id);
-    assert_eq!(mappings.len(), 1);
-    mappings.release_if_unused(mapping.id);
+    mappings.release_unused();
+    mappings.release_unused();
     assert!(mappings.is_empty());
-    // Its id is worth nothing any more, even if its place is used again.
-    let again = mappings
-        .acquire(internal(1, 5000), OUTSIDE, pool(1, 1), |_, _| false)
-        .unwrap();
-    assert_ne!(again.id, mapping.id);
-    assert!(!mappings.hold(mapping.id));
-    mappings.release_if_unused(mapping.id);
-    assert_eq!(mappings.len(), 1);
 }
 
 #[test]
@@ -91,9 +190,8 @@ fn a_host_keeps_to_one_address_and_hosts_spread() {
 
 #[test]
 fn workers_with_one_seed_choose_one_address_and_different_ports() {
-    let hash = FixedState::with_seed(7);
-    let [mut first, mut second]: [Mappings<Ipv4Addr>; 2] =
-        [0, 1].map(|worker| Mappings::new(200, worker, 2, &hash));
+    let [mut first, mut second]: [World<Ipv4Addr>; 2] =
+        [0, 1].map(|worker| World::new(200, worker, 2));
     for host in 0..100 {
         let [a, b] = [&mut first, &mut second].map(|mappings| {
             mappings
@@ -153,7 +251,7 @@ fn what_runs_out_has_a_name() {
         mappings.acquire(internal(1, 5000), OUTSIDE, pool(1, 1), |_, _| true),
         exhausted(Resource::Ports)
     );
-    assert!(mappings.is_empty());
+    assert!(mappings.mappings.is_empty());
     mappings
         .acquire(internal(1, 5000), OUTSIDE, pool(1, 1), free)
         .unwrap();
@@ -174,7 +272,6 @@ fn policy_takes_a_mapping_away_from_new_flows_only() {
     let old = mappings
         .acquire(internal(1, 5000), OUTSIDE, pool(1, 1), free)
         .unwrap();
-    assert!(mappings.hold(old.id));
     // The pool has moved.
     let new = mappings
         .acquire(internal(1, 5000), OUTSIDE, pool(9, 9), free)
@@ -199,11 +296,10 @@ fn policy_takes_a_mapping_away_from_new_flows_only() {
         .acquire(internal(2, 5000), OUTSIDE, pool(1, 1), free)
         .unwrap();
     assert_ne!(other.port, 5000);
-    mappings.let_go(old.id);
-    for mapping in [old, new, paired, newer, other] {
-        mappings.release_if_unused(mapping.id);
+    for mapping in [new, old, paired, newer, other] {
+        mappings.end(mapping);
     }
-    assert!(mappings.is_empty());
+    mappings.end_all();
 }
 
 #[test]
@@ -223,7 +319,7 @@ fn places_count_through_ranges() {
 
 #[test]
 fn all_of_ipv6_is_a_pool_too() {
-    let mut mappings = Mappings::<Ipv6Addr>::new(4, 0, 1, &FixedState::with_seed(7));
+    let mut mappings = World::<Ipv6Addr>::new(4, 0, 1);
     let all = std::iter::repeat_n(Ipv6Addr::UNSPECIFIED..=Ipv6Addr::from_bits(u128::MAX), 2);
     let internal = Internal {
         vpc: INSIDE,

@@ -23,7 +23,7 @@ fn masqueraded(original: FlowKey<Ipv4Addr>, mapping: Mapping<Ipv4Addr>) -> NewFl
     };
     NewFlow {
         reply,
-        mapping: Some(mapping.id),
+        mapping: Some(mapping),
         ..routed(original)
     }
 }
@@ -42,7 +42,7 @@ fn a_mapping_ends_with_its_last_flow() {
     });
     assert_eq!(acquire(&mut connections, 5000), mapping);
     connections.remove(a);
-    connections.release_mapping_if_unused(mapping.id);
+    connections.release_unused_mapping();
     assert_eq!(connections.mappings_in_use(), 1);
     connections.remove(b);
     assert_eq!(connections.mappings_in_use(), 0);
@@ -67,7 +67,7 @@ fn a_failed_insert_leaves_the_mapping_to_its_owner() {
         Err(InsertError::TableFull)
     );
     assert_eq!(connections.mappings_in_use(), 1);
-    connections.release_mapping_if_unused(mapping.id);
+    connections.release_unused_mapping();
     assert_eq!(connections.mappings_in_use(), 0);
 }
 
@@ -77,7 +77,7 @@ fn a_mapping_outlives_the_flow_that_makes_way() {
     let mapping = acquire(&mut connections, 5000);
     let new = masqueraded(key(17, 5000), mapping);
     connections.insert(new, &Segment::Udp, 40, START).unwrap();
-    let later = after(START, 120);
+    let later = after(START, 121);
     assert_eq!(acquire(&mut connections, 5000), mapping);
     let id = connections.insert(new, &Segment::Udp, 40, later).unwrap();
     assert_eq!((connections.len(), connections.mappings_in_use()), (1, 1));

@@ -128,6 +128,7 @@ fn flow_key<A: Address>((source, destination, port, protocol): Key) -> FlowKey<A
 struct ModelFlow<A> {
     id: FlowId,
     flow: Flow<A>,
+    fins: Fins,
 }
 
 struct ModelMapping<A> {
@@ -207,7 +208,7 @@ impl<A: Address> Run<A> {
             route_vpc: OUTSIDE,
             policy_generation: 1,
             admission: Default::default(),
-            mapping: mapping.map(|mapping| mapping.id),
+            mapping,
         };
         let segment = segment(original.protocol, kind);
         let result = self
@@ -216,12 +217,10 @@ impl<A: Address> Run<A> {
         let expected = self.model_insert(&new, &segment, kind);
         self.log.push(format!("{result:?}"));
         match (result, expected) {
-            (Ok(id), Ok(flow)) => self.flows.push(ModelFlow { id, flow }),
+            (Ok(id), Ok((flow, fins))) => self.flows.push(ModelFlow { id, flow, fins }),
             (result, expected) => assert_eq!(result.err(), expected.err()),
         }
-        if let (Err(_), Some(mapping)) = (result, mapping) {
-            self.connections.release_mapping_if_unused(mapping.id);
-        }
+        self.connections.release_unused_mapping();
         self.forget_unused_mappings();
     }
 
@@ -230,7 +229,7 @@ impl<A: Address> Run<A> {
         new: &NewFlow<A>,
         segment: &Segment,
         kind: u8,
-    ) -> Result<Flow<A>, InsertError> {
+    ) -> Result<(Flow<A>, Fins), InsertError> {
         for key in [new.original, new.reply] {
             let has_key = |flow: &Flow<A>| flow.original == key || flow.reply == key;
             let is_live = |flow: &Flow<A>| flow.expires > self.now;
@@ -248,19 +247,19 @@ impl<A: Address> Run<A> {
         }
         let (state, fins) = State::begin(segment);
         let bytes = u64::from(kind);
-        Ok(Flow {
+        let flow = Flow {
             original: new.original,
             reply: new.reply,
             route_vpc: OUTSIDE,
             policy_generation: 1,
             admission: Default::default(),
-            mapping: new.mapping,
+            is_mapped: new.mapping.is_some(),
             state,
-            created: self.now,
-            expires: self.now.saturating_add(Timeouts::default().of(state)),
+            created: Instant(self.now.0 >> TICK_BITS << TICK_BITS),
+            expires: end(self.now, Timeouts::default().of(state)),
             traffic: [Traffic { packets: 1, bytes }, Traffic::default()],
-            fins,
-        })
+        };
+        Ok((flow, fins))
     }
 
     /// Acquires a mapping, and checks it against all that mappings promise.
@@ -342,8 +341,16 @@ impl<A: Address> Run<A> {
 
     fn forget_unused_mappings(&mut self) {
         let flows = &self.flows;
-        let is_used = |id| flows.iter().any(|entry| entry.flow.mapping == Some(id));
-        self.mappings.retain(|known| is_used(known.mapping.id));
+        let is_used = |known: &ModelMapping<A>| {
+            let has_it = |flow: &Flow<A>| {
+                flow.is_mapped
+                    && flow.original.protocol == known.internal.protocol
+                    && (flow.reply.destination, flow.reply.destination_port)
+                        == (known.mapping.address, known.mapping.port)
+            };
+            flows.iter().any(|entry| has_it(&entry.flow))
+        };
+        self.mappings.retain(is_used);
         let mappings = &self.mappings;
         self.homes
             .retain(|&host, _| mappings.iter().any(|known| known.internal.address == host));
@@ -353,7 +360,7 @@ impl<A: Address> Run<A> {
         let Some(nth) = nth.checked_rem(self.flows.len()) else {
             return;
         };
-        let ModelFlow { id, flow } = &mut self.flows[nth];
+        let ModelFlow { id, flow, fins } = &mut self.flows[nth];
         // Now and then the segment is of another protocol.
         let protocol = if kind % 16 == 9 {
             17
@@ -369,12 +376,12 @@ impl<A: Address> Run<A> {
         let expected = if flow.expires <= self.now {
             Err(Invalid::NoFlow)
         } else {
-            flow.state.step(&mut flow.fins, direction, &segment)
+            flow.state.step(fins, direction, &segment)
         };
         assert_eq!(result, expected);
         if let Ok(state) = expected {
             flow.state = state;
-            flow.expires = self.now.saturating_add(Timeouts::default().of(state));
+            flow.expires = end(self.now, Timeouts::default().of(state));
             let traffic = &mut flow.traffic[direction as usize];
             traffic.packets += 1;
             traffic.bytes += u64::from(bytes);
@@ -385,7 +392,7 @@ impl<A: Address> Run<A> {
         let Some(nth) = nth.checked_rem(self.flows.len()) else {
             return;
         };
-        let ModelFlow { id, flow } = self.flows.remove(nth);
+        let ModelFlow { id, flow, .. } = self.flows.remove(nth);
         let removed = self.connections.remove(id).expect("it is there");
         assert_eq!(format!("{removed:?}"), format!("{flow:?}"));
         assert!(self.connections.remove(id).is_none() && self.connections.flow(id).is_none());
@@ -397,7 +404,7 @@ impl<A: Address> Run<A> {
         self.log.push(removed.to_string());
         let now = self.now;
         let before = self.flows.len();
-        // Which of those that are due go first is the wheel's own business; so is whether one goes in the tick in which its
+        // Which of those that are due go first is the sweep's own business; so is whether one goes in the tick in which its
         // time is up, or with the next.
         let connections = &self.connections;
         self.flows
@@ -432,7 +439,7 @@ impl<A: Address> Run<A> {
                 .collect()
         );
         let mut counts = StateCounts::default();
-        for ModelFlow { id, flow } in &self.flows {
+        for ModelFlow { id, flow, .. } in &self.flows {
             counts.add(flow.state);
             assert_eq!(
                 format!("{:?}", connections.flow(*id).unwrap()),

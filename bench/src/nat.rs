@@ -1,0 +1,240 @@
+//! Masquerade through the whole graph of one worker, from a received frame to a sent one, in bursts of 64: connections that
+//! are there (`nat-established-*`), connections that begin and end (`nat-new`), and the memory of one
+//! (`connection-memory`).
+//!
+//! Frames of UDP with 18 bytes of data come in from one VPC and leave by another one's interface, 10,000 routes, their sources
+//! translated to a pool of 256 addresses, in random order of connections. Making the frames is not in the figure.
+
+use std::net::Ipv4Addr;
+
+use rewire_packet::checksum::{Delta, Sum};
+
+use crate::configuration::datagram;
+use crate::report::{Report, Run};
+use crate::worker::{BURST, Worker};
+
+type Failure = Box<dyn std::error::Error>;
+
+const RUNS: usize = 7;
+const ROUTES: u32 = 10_000;
+
+/// A VPC that leads out by another one's interface, with many routes, behind a pool.
+fn document() -> String {
+    let hop = r#"{ "next_hops": [{ "interface": "wan", "via": "203.0.113.2" }] }"#;
+    let routes = (0..ROUTES).map(|number| {
+        let [_, _, a, b] = number.to_be_bytes();
+        format!(r#", "100.{a}.{b}.0/24": {hop}"#)
+    });
+    let routes: String = routes.collect();
+    format!(
+        r#"{{
+        "vpcs": {{
+            "blue": {{ "routes": {{ "0.0.0.0/0": {hop}{routes} }} }},
+            "internet": {{}}
+        }},
+        "interfaces": {{
+            "blue0": {{ "vpc": "blue", "port": "null:blue", "mac": "02:00:00:00:00:01", "addresses": ["10.0.0.1/8"] }},
+            "wan": {{ "vpc": "internet", "port": "null:wan", "mac": "02:00:00:00:00:03", "addresses": ["203.0.113.1/24"],
+                "neighbors": {{ "203.0.113.2": {{ "mac": "02:00:00:00:09:09" }} }} }}
+        }},
+        "nat": {{
+            "pools": {{ "public": {{ "vpc": "internet", "ranges": ["198.18.0.0-198.18.0.255"] }} }},
+            "masquerade": {{ "out": {{ "vpc": "blue", "interface": "wan", "pool": "public", "sources": ["10.0.0.0/8"] }} }}
+        }}
+    }}"#
+    )
+}
+
+/// Writes the frames of numbered connections: 64 to a host, each host's from its own ports, to many destinations.
+struct Frames {
+    template: Vec<u8>,
+}
+
+impl Frames {
+    fn new() -> Self {
+        Frames {
+            template: datagram([0; 4], 0, [0; 4]),
+        }
+    }
+
+    fn write(&self, connection: u32, frame: &mut [u8; 128]) -> usize {
+        let host = 0x0a00_0002 + (connection / 64) % 0x00f0_0000;
+        let port = 1024 + (connection.wrapping_mul(0x9e37_79b1) >> 16) as u16 % 60_000;
+        let port = port / 64 * 64 + (connection % 64) as u16;
+        let [_, _, a, b] = (connection.wrapping_mul(2_654_435_761) % ROUTES).to_be_bytes();
+        let destination = Ipv4Addr::new(100, a, b, (connection >> 8) as u8);
+        let length = self.template.len();
+        frame[..length].copy_from_slice(&self.template);
+        let at = 14;
+        frame[at + 12..at + 16].copy_from_slice(&host.to_be_bytes());
+        frame[at + 16..at + 20].copy_from_slice(&destination.octets());
+        frame[at + 20..at + 22].copy_from_slice(&port.to_be_bytes());
+        frame[at + 10..at + 12].fill(0);
+        let header = Sum::ZERO.bytes(&frame[at..at + 20]).checksum();
+        frame[at + 10..at + 12].copy_from_slice(&header.to_be_bytes());
+        let old = u16::from_be_bytes([frame[at + 26], frame[at + 27]]);
+        let checksum = Delta::NONE
+            .u32(0, host)
+            .u32(0, destination.to_bits())
+            .u16(0, port)
+            .apply(old);
+        frame[at + 26..at + 28].copy_from_slice(&checksum.to_be_bytes());
+        length
+    }
+}
+
+/// Numbers in random order, the same in every run (Xorshift; G. Marsaglia, 2003).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u32) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (((self.0 >> 32) * u64::from(limit)) >> 32) as u32
+    }
+}
+
+fn established(connections: u32, peer: Option<f64>) -> Result<Report, Failure> {
+    println!(
+        "data: {connections} connections, {ROUTES} routes, frames of 60 bytes in random order of connections"
+    );
+    let mut worker = Worker::new(&document(), connections as usize, "blue0")?;
+    let frames = Frames::new();
+    let mut number = 0;
+    let begin = worker.run(
+        (connections as usize).div_ceil(BURST),
+        0,
+        |frame| {
+            let length = frames.write(number % connections, frame);
+            number += 1;
+            length
+        },
+        |_| {},
+    )?;
+    println!("beginning them took {begin:.0} ns each");
+    let mut random = Random(88_172_645_463_325_252);
+    let bursts = 40_000;
+    let mut runs = Vec::new();
+    for _ in 0..RUNS {
+        let ours = worker.run(
+            bursts,
+            1_000,
+            |frame| frames.write(random.below(connections), frame),
+            |_| {},
+        )?;
+        runs.push(Run { ours, peer });
+    }
+    if worker.graph.connections4().len() != connections as usize {
+        return Err("connections were lost".into());
+    }
+    Ok(Report {
+        unit: "ns/packet",
+        peer_name: "-",
+        runs,
+        more: vec![("begin_ns", begin)],
+    })
+}
+
+pub(crate) fn established_10k() -> Result<Report, Failure> {
+    established(10_000, None)
+}
+
+pub(crate) fn established_1m() -> Result<Report, Failure> {
+    established(1_000_000, None)
+}
+
+pub(crate) fn established_10m() -> Result<Report, Failure> {
+    established(10_000_000, None)
+}
+
+/// Each packet begins a connection, while as many end: their time is up. About a million live at any time.
+pub(crate) fn new() -> Result<Report, Failure> {
+    const LIVE: u64 = 1_000_000;
+    println!(
+        "data: {LIVE} live connections, each packet begins one and one ends; {ROUTES} routes, frames of 60 bytes"
+    );
+    let mut worker = Worker::new(&document(), 2 * LIVE as usize, "blue0")?;
+    let frames = Frames::new();
+    // Two minutes are the time-out of a datagram that nobody answers.
+    let step = 120_000_000_000 * BURST as u64 / LIVE;
+    let bursts = LIVE as usize / BURST;
+    let mut number = 0;
+    let mut runs = Vec::new();
+    // Until as many end as begin.
+    for run in 0..RUNS + 2 {
+        let ours = worker.run(
+            bursts,
+            step,
+            |frame| {
+                number += 1;
+                frames.write(number, frame)
+            },
+            |_| {},
+        )?;
+        if run >= 2 {
+            runs.push(Run { ours, peer: None });
+        }
+    }
+    let live = worker.graph.connections4().len();
+    let created = worker.counters.connections_created.get();
+    let expired = worker.counters.connections_expired.get();
+    println!("{created} began, {expired} ended, {live} live");
+    Ok(Report {
+        unit: "ns/connection",
+        peer_name: "-",
+        runs,
+        more: vec![("live", live as f64)],
+    })
+}
+
+/// What a connection takes of the memory that the kernel has given: a million of them, masqueraded.
+pub(crate) fn memory() -> Result<Report, Failure> {
+    const CONNECTIONS: u32 = 1_000_000;
+    println!("data: {CONNECTIONS} masqueraded connections in a table of as many");
+    let before = resident()?;
+    let mut worker = Worker::new(&document(), CONNECTIONS as usize, "blue0")?;
+    let empty = resident()?;
+    let frames = Frames::new();
+    let mut number = 0;
+    worker.run(
+        CONNECTIONS as usize / BURST,
+        0,
+        |frame| {
+            number += 1;
+            frames.write(number, frame)
+        },
+        |_| {},
+    )?;
+    let full = resident()?;
+    let live = worker.graph.connections4().len() as f64;
+    println!(
+        "resident: {:.1} MB before, {:.1} MB with an empty table, {:.1} MB with {live} connections",
+        before / 1e6,
+        empty / 1e6,
+        full / 1e6
+    );
+    Ok(Report {
+        unit: "bytes/connection",
+        peer_name: "-",
+        runs: vec![Run {
+            ours: (full - empty) / live,
+            peer: None,
+        }],
+        more: vec![(
+            "reserved",
+            worker.graph.connections4().memory() as f64 / live,
+        )],
+    })
+}
+
+/// The memory of this process that is there, in bytes.
+fn resident() -> Result<f64, Failure> {
+    let status = std::fs::read_to_string("/proc/self/statm")?;
+    let pages: f64 = status
+        .split_whitespace()
+        .nth(1)
+        .ok_or("no resident pages")?
+        .parse()?;
+    Ok(pages * 4096.0)
+}

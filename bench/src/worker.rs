@@ -1,0 +1,179 @@
+//! A worker's graph without a port: frames are made ahead of time in buffers that lie apart, as a card's do, and what comes
+//! out is given back to them.
+
+use std::time::Instant;
+
+use rewire_compiler::Compiler;
+use rewire_conntrack::{Config, Timeouts};
+use rewire_dataplane::buffer::{BufferPool, PacketBuffer};
+use rewire_dataplane::clock;
+use rewire_dataplane::counters::WorkerCounters;
+use rewire_dataplane::graph::{
+    AclLogEntry, Graph, GraphConfig, LearnedNeighbor, Origin, Received, Sinks,
+};
+use rewire_schema::from_document;
+use rewire_tables::{InterfaceIndex, Tables};
+
+type Failure = Box<dyn std::error::Error>;
+
+/// Packets of one burst.
+pub(crate) const BURST: usize = 64;
+/// Bursts that are made at once, outside of the clock: 64 KiB of frames, as the ring of a card holds them.
+const BURSTS: usize = 16;
+
+/// A buffer of 128 bytes, of its own.
+pub(crate) struct Frame {
+    bytes: Box<[u8; 128]>,
+    length: usize,
+}
+
+impl PacketBuffer for Frame {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.length]
+    }
+    fn truncate(&mut self, length: usize) {
+        self.length = self.length.min(length);
+    }
+    fn resize(&mut self, length: usize) -> bool {
+        let fits = length <= self.bytes.len();
+        if fits {
+            self.length = length;
+        }
+        fits
+    }
+}
+
+/// Where the gateway's own packets come from: there are none to speak of.
+pub(crate) struct NoPool;
+
+impl BufferPool for NoPool {
+    type Buffer = Frame;
+    fn allocate(&mut self) -> Option<Frame> {
+        None
+    }
+}
+
+#[derive(Default)]
+struct Sent(Vec<Frame>);
+
+impl Sinks<Frame> for Sent {
+    fn transmit(&mut self, _: InterfaceIndex, buffer: Frame) {
+        self.0.push(buffer);
+    }
+    fn learned(&mut self, _: LearnedNeighbor) -> bool {
+        true
+    }
+    fn log(&mut self, _: AclLogEntry) -> bool {
+        true
+    }
+}
+
+/// One worker.
+pub(crate) struct Worker {
+    pub(crate) graph: Graph<NoPool>,
+    tables: Tables,
+    pub(crate) counters: WorkerCounters,
+    /// The interface that frames come in by.
+    pub(crate) ingress: InterfaceIndex,
+    /// The time, in ns.
+    pub(crate) now: u64,
+    free: Vec<Frame>,
+}
+
+impl Worker {
+    /// A worker under the configuration of a document, with room for so many connections, whose frames come in by this
+    /// interface.
+    pub(crate) fn new(document: &str, capacity: usize, ingress: &str) -> Result<Self, Failure> {
+        let document = serde_json::from_str(document)?;
+        let configuration = from_document(&document).map_err(|problems| format!("{problems:?}"))?;
+        let (compiler, compiled) = Compiler::compile(configuration, 1)?;
+        let mut tables = Tables::default();
+        for operation in &compiled.operations {
+            tables.apply(operation);
+        }
+        let config = GraphConfig {
+            connections: Config {
+                capacity,
+                timeouts: Timeouts::default(),
+                worker: 0,
+                workers: 1,
+                tcp_pickup: true,
+                hash_seed: 7,
+            },
+            burst: BURST,
+            icmp_errors_per_second: 1000,
+            acl_logs_per_second: 100,
+            fast_path: true,
+        };
+        let frame = || Frame {
+            bytes: Box::new([0; 128]),
+            length: 0,
+        };
+        Ok(Worker {
+            graph: Graph::new(config, NoPool),
+            tables,
+            counters: WorkerCounters::default(),
+            ingress: compiler
+                .interface_index(&ingress.parse()?)
+                .ok_or("there is no such interface")?,
+            now: 1_000_000_000,
+            free: (0..BURST * BURSTS).map(|_| frame()).collect(),
+        })
+    }
+
+    /// Runs so many bursts of frames, each of which `next` writes into the bytes that it is given and tells the length of;
+    /// the clock moves so far with each burst. The time of one packet in ns, without what making them takes. `see` looks at
+    /// every frame that comes out.
+    ///
+    /// # Errors
+    /// Where a packet did not come out.
+    pub(crate) fn run(
+        &mut self,
+        bursts: usize,
+        step: u64,
+        mut next: impl FnMut(&mut [u8; 128]) -> usize,
+        mut see: impl FnMut(&[u8]),
+    ) -> Result<f64, Failure> {
+        let mut time = 0;
+        let mut sent = Sent(Vec::with_capacity(BURST * BURSTS));
+        let mut left = bursts;
+        while left > 0 {
+            let number = left.min(BURSTS);
+            left -= number;
+            let mut made: Vec<Vec<Received<Frame>>> = Vec::with_capacity(number);
+            for _ in 0..number {
+                let frames = self.free.drain(self.free.len() - BURST..);
+                let received = frames.map(|mut buffer| {
+                    buffer.length = next(&mut buffer.bytes);
+                    Received {
+                        buffer,
+                        origin: Origin::Received(self.ingress),
+                    }
+                });
+                made.push(received.collect());
+            }
+            let start = Instant::now();
+            for burst in &mut made {
+                let now = clock::Instant(self.now);
+                self.graph
+                    .run(burst, &self.tables, now, &self.counters, &mut sent);
+                self.now += step;
+            }
+            time += start.elapsed().as_nanos();
+            if sent.0.len() != number * BURST {
+                let drops: Vec<_> = rewire_dataplane::DropReason::ALL
+                    .iter()
+                    .map(|reason| (*reason, self.counters.dropped(*reason).get()))
+                    .filter(|(_, number)| *number > 0)
+                    .collect();
+                return Err(format!("packets were dropped: {drops:?}").into());
+            }
+            sent.0.iter().for_each(|frame| see(frame.bytes()));
+            self.free.append(&mut sent.0);
+        }
+        Ok(time as f64 / (bursts * BURST) as f64)
+    }
+}

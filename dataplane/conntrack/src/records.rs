@@ -1,0 +1,302 @@
+//! How connections lie in memory: a record of one cache line (for IPv4) with what a packet is translated by, and an account
+//! beside it with what is only counted or rarely looked at.
+
+use rewire_tables::memory::{advise_large_pages, prefetch};
+use rewire_tables::{Address, InterfaceIndex, PeeringIndex, VpcIndex};
+
+use crate::flow::Traffic;
+use crate::key::{Direction, FlowKey};
+use crate::state::State;
+use crate::time::{Deadline, Second};
+
+/// No slot.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// A slot, and how often it was used before: an id that outlives its value is never taken for another's. (After 2^31
+/// uses of one slot it could be; at a million a second that is half an hour of nothing but that.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Id {
+    pub(crate) slot: u32,
+    pub(crate) reuse: u32,
+}
+
+/// Bits of [`Record::flags`].
+pub(crate) mod flag {
+    /// The connection was let through as a whole.
+    pub(crate) const WHOLE: u8 = 1;
+    /// The account has the ports of the first packet.
+    pub(crate) const PORTS: u8 = 2;
+    /// Its source is translated by a mapping.
+    pub(crate) const MAPPED: u8 = 4;
+    /// It is the first of its mapping's flows, and the one that the mapping is found by.
+    pub(crate) const LISTED: u8 = 8;
+}
+
+/// What every packet of a connection looks at. 64 bytes for IPv4.
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+pub(crate) struct Record<A> {
+    pub(crate) original: FlowKey<A>,
+    pub(crate) reply: FlowKey<A>,
+    /// The low bits of the generation.
+    pub(crate) policy_generation: u32,
+    pub(crate) expires: Deadline,
+    pub(crate) created: Second,
+    /// The flows of one mapping are a ring. Of a free slot, `next` is the next free one.
+    pub(crate) next: u32,
+    pub(crate) previous: u32,
+    /// Odd while the slot is used.
+    pub(crate) reuse: u32,
+    pub(crate) route_vpc: VpcIndex,
+    pub(crate) ingress: InterfaceIndex,
+    pub(crate) state: State,
+    pub(crate) flags: u8,
+}
+
+impl<A> Record<A> {
+    pub(crate) fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    pub(crate) fn set(&mut self, flag: u8, on: bool) {
+        self.flags = self.flags & !flag | if on { flag } else { 0 };
+    }
+
+    /// The key of packets of a direction.
+    #[inline]
+    pub(crate) fn key(&self, direction: Direction) -> &FlowKey<A> {
+        match direction {
+            Direction::Original => &self.original,
+            Direction::Reply => &self.reply,
+        }
+    }
+}
+
+/// Packets and bytes of one direction, in 12 bytes: 2^44 packets, and 2^52 bytes, before they begin anew.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts([u32; 3]);
+
+const BYTES: u64 = (1 << 52) - 1;
+
+impl Counts {
+    #[inline]
+    fn add(&mut self, bytes: u32) {
+        let low = u64::from(self.0[1]) << 32 | u64::from(self.0[0]);
+        let packets = (u64::from(self.0[2]) << 12 | low >> 52) + 1;
+        let low = packets << 52 | (low + u64::from(bytes)) & BYTES;
+        self.0 = [low as u32, (low >> 32) as u32, (packets >> 12) as u32];
+    }
+
+    fn get(self) -> Traffic {
+        let low = u64::from(self.0[1]) << 32 | u64::from(self.0[0]);
+        Traffic {
+            packets: u64::from(self.0[2]) << 12 | low >> 52,
+            bytes: low & BYTES,
+        }
+    }
+}
+
+/// What is kept of a connection besides. 40 bytes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Account {
+    counts: [Counts; 2],
+    /// Of TCP, what [`crate::tcp::Fins`] says; of others, the ports of the first packet.
+    pub(crate) words: [u32; 3],
+    /// The index of the peering that it crosses, plus one.
+    peering: u32,
+}
+
+impl Account {
+    #[inline]
+    pub(crate) fn count(&mut self, direction: Direction, bytes: u32) {
+        self.counts[direction as usize].add(bytes);
+    }
+
+    pub(crate) fn peering(&self) -> Option<PeeringIndex> {
+        self.peering
+            .checked_sub(1)
+            .map(|index| PeeringIndex(index as u16))
+    }
+
+    pub(crate) fn set_peering(&mut self, peering: Option<PeeringIndex>) {
+        self.peering = peering.map_or(0, |index| u32::from(index.0) + 1);
+    }
+
+    pub(crate) fn traffic(&self) -> [Traffic; 2] {
+        self.counts.map(Counts::get)
+    }
+}
+
+/// A fixed number of slots, reused last-freed first, so that what is in the cache is used again.
+#[derive(Debug)]
+pub(crate) struct Records<A> {
+    records: Vec<Record<A>>,
+    accounts: Vec<Account>,
+    /// The slot that was freed last.
+    free: u32,
+    used: usize,
+    capacity: usize,
+}
+
+impl<A: Address> Records<A> {
+    /// Reserves room. The memory is first touched when it is first used.
+    pub(crate) fn new(capacity: usize) -> Self {
+        let (mut records, mut accounts) =
+            (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
+        advise_large_pages(&mut records);
+        advise_large_pages(&mut accounts);
+        Records {
+            records,
+            accounts,
+            free: NONE,
+            used: 0,
+            capacity,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.used
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.used >= self.capacity
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// The slot that the next insertion will take.
+    pub(crate) fn next_slot(&self) -> u32 {
+        match self.free {
+            NONE => self.records.len() as u32,
+            slot => slot,
+        }
+    }
+
+    /// Stores a connection, unless all slots are taken. Its `reuse` is set here.
+    #[inline]
+    pub(crate) fn insert(&mut self, mut record: Record<A>, account: Account) -> Option<Id> {
+        if self.is_full() {
+            return None;
+        }
+        self.used += 1;
+        let slot = self.next_slot();
+        match self.records.get_mut(slot as usize) {
+            Some(place) => {
+                self.free = place.next;
+                record.reuse = place.reuse.wrapping_add(1);
+                *place = record;
+                self.accounts[slot as usize] = account;
+            }
+            None => {
+                record.reuse = 1;
+                self.records.push(record);
+                self.accounts.push(account);
+            }
+        }
+        Some(Id {
+            slot,
+            reuse: self.records[slot as usize].reuse,
+        })
+    }
+
+    /// Frees a slot that is used.
+    pub(crate) fn free(&mut self, slot: u32) {
+        let record = &mut self.records[slot as usize];
+        record.reuse = record.reuse.wrapping_add(1);
+        record.next = self.free;
+        self.free = slot;
+        self.used -= 1;
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: Id) -> Option<&Record<A>> {
+        let record = self.records.get(id.slot as usize)?;
+        (record.reuse == id.reuse).then_some(record)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: Id) -> Option<(&mut Record<A>, &mut Account)> {
+        let record = self.records.get_mut(id.slot as usize)?;
+        (record.reuse == id.reuse).then_some((record, &mut self.accounts[id.slot as usize]))
+    }
+
+    /// The connection in a slot that is used.
+    #[inline]
+    pub(crate) fn used(&self, slot: u32) -> &Record<A> {
+        &self.records[slot as usize]
+    }
+
+    #[inline]
+    pub(crate) fn used_mut(&mut self, slot: u32) -> &mut Record<A> {
+        &mut self.records[slot as usize]
+    }
+
+    pub(crate) fn account(&self, slot: u32) -> &Account {
+        &self.accounts[slot as usize]
+    }
+
+    /// The id of what is in a slot; none where it is free.
+    #[inline]
+    pub(crate) fn id(&self, slot: u32) -> Option<Id> {
+        let reuse = self.records.get(slot as usize)?.reuse;
+        (reuse & 1 == 1).then_some(Id { slot, reuse })
+    }
+
+    /// Asks for all lines of a slot that a packet needs.
+    #[inline]
+    pub(crate) fn prefetch(&self, slot: u32) {
+        if let (Some(record), Some(account)) = (
+            self.records.get(slot as usize),
+            self.accounts.get(slot as usize),
+        ) {
+            prefetch(record);
+            // Half of the accounts lie in two lines.
+            prefetch(account);
+            prefetch(&account.peering);
+        }
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = Id> + '_ {
+        (0..self.records.len() as u32).filter_map(|slot| self.id(slot))
+    }
+
+    /// The memory that is reserved, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.records.capacity() * size_of::<Record<A>>()
+            + self.accounts.capacity() * size_of::<Account>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn a_record_is_a_cache_line() {
+        assert_eq!(size_of::<Record<Ipv4Addr>>(), 64);
+        assert_eq!(size_of::<Account>(), 40);
+    }
+
+    #[test]
+    fn counts_are_exact_and_apart() {
+        let mut counts = Counts::default();
+        let mut expected = Traffic::default();
+        for bytes in [0, 1, 1500, u32::MAX, u32::MAX, 65_535] {
+            for _ in 0..3000 {
+                counts.add(bytes);
+                expected.packets += 1;
+                expected.bytes += u64::from(bytes);
+            }
+            assert_eq!(counts.get(), expected);
+        }
+        // Bytes that begin anew leave the packets alone.
+        let mut counts = Counts([u32::MAX, (1 << 20) - 1, 0]);
+        assert_eq!((counts.get().bytes, counts.get().packets), (BYTES, 0));
+        counts.add(2);
+        assert_eq!((counts.get().bytes, counts.get().packets), (1, 1));
+    }
+}

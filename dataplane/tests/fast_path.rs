@@ -1,0 +1,282 @@
+//! The fast path and the nodes send the same bytes, in the same order, and leave the same connections.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use rewire_dataplane::graph::Node;
+use rewire_dataplane::{GatewayConfig, Sent};
+use rewire_packet::tcp::TcpFlags;
+use support::*;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Burst(Vec<Frame>),
+    Wait(u64),
+    Commit(usize),
+}
+
+/// A frame of one of few connections.
+#[derive(Clone, Debug)]
+struct Frame {
+    /// IPv4 or IPv6, TCP or UDP.
+    six: bool,
+    tcp: bool,
+    /// From outside, to where the connection is translated.
+    reply: bool,
+    /// Behind the masquerade, the static translation, or the port forward.
+    kind: u8,
+    port: u16,
+    flags: u8,
+    size: usize,
+    ttl: u8,
+    /// What is odd about it, if anything.
+    oddity: u8,
+}
+
+fn frame() -> impl Strategy<Value = Frame> {
+    let flags = prop_oneof![
+        1 => Just(TcpFlags::SYN.0),
+        8 => Just(TcpFlags::ACK.0),
+        1 => Just((TcpFlags::SYN | TcpFlags::ACK).0),
+        1 => Just((TcpFlags::FIN | TcpFlags::ACK).0),
+        1 => Just(TcpFlags::RST.0),
+        1 => any::<u8>(),
+    ];
+    let size = prop_oneof![4 => 0..40_usize, 1 => 1330..1400_usize];
+    let ttl = prop_oneof![8 => Just(64_u8), 1 => 0..3_u8];
+    (
+        (any::<bool>(), any::<bool>(), any::<bool>()),
+        (0..3_u8, 4000..4002_u16),
+        flags,
+        size,
+        ttl,
+        0..24_u8,
+    )
+        .prop_map(
+            |((six, tcp, reply), (kind, port), flags, size, ttl, oddity)| Frame {
+                six,
+                tcp,
+                reply,
+                kind,
+                port,
+                flags,
+                size,
+                ttl,
+                oddity,
+            },
+        )
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        12 => prop::collection::vec(frame(), 1..24).prop_map(Step::Burst),
+        1 => (0..400_u64).prop_map(Step::Wait),
+        1 => (0..5_usize).prop_map(Step::Commit),
+    ]
+}
+
+/// The revisions that come and go.
+fn document(which: usize) -> serde_json::Value {
+    let mut document = two_vpcs();
+    match which {
+        0 => {}
+        // The port forward goes.
+        1 => document["nat"]["port_forward"] = json!({}),
+        // Every packet is asked about.
+        2 => {
+            document["acls"] = json!({ "each": { "default": "allow", "rules": {
+                "10": { "action": "deny", "scope": "packet", "protocol": "udp", "source_port": 4001 }
+            } } });
+            document["interfaces"]["blue0"]["acl_in"] = json!("each");
+        }
+        // The packet that begins a connection is asked about, and the rule counts all of it.
+        3 => {
+            document["acls"] = json!({ "guard": { "default": "allow", "rules": {
+                "10": { "action": "allow", "protocol": "udp" },
+                "20": { "action": "deny", "protocol": "tcp", "source_port": 4001 }
+            } } });
+            document["interfaces"]["blue0"]["acl_in"] = json!("guard");
+        }
+        // Blue's way out is another.
+        _ => {
+            document["vpcs"]["blue"]["routes"]["198.51.100.0/25"] = json!({ "type": "unreachable" })
+        }
+    }
+    document
+}
+
+fn build(frame: &Frame, number: u16) -> (&'static str, Vec<u8>) {
+    let flags = TcpFlags(frame.flags);
+    let inside = [HOST, Ipv4Addr::new(10, 1, 0, 20), HOST][usize::from(frame.kind)];
+    let outside = [WAN, Ipv4Addr::new(203, 0, 113, 9), WAN][usize::from(frame.kind)];
+    let inside6 = [
+        v6::HOST,
+        Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 0x20),
+        v6::HOST,
+    ];
+    let outside6 = [v6::WAN, v6::MAIL, v6::WAN];
+    let (inside6, outside6) = (
+        inside6[usize::from(frame.kind)],
+        outside6[usize::from(frame.kind)],
+    );
+    // The port forward is told by its port.
+    let (inner, outer) = match frame.kind {
+        2 => (80, 8080),
+        _ => (frame.port, frame.port),
+    };
+    let far = 53 + frame.port % 2;
+    let mut bytes = if frame.six {
+        let (source, destination) = match frame.reply {
+            false => ((inside6, inner), (v6::SITE, far)),
+            true => ((v6::SITE, far), (outside6, outer)),
+        };
+        let build = match frame.tcp {
+            true => v6::tcp(source, destination, flags),
+            false => v6::udp(source, destination, frame.size),
+        };
+        build.hops(frame.ttl).frame()
+    } else {
+        let (source, destination) = match frame.reply {
+            false => ((inside, inner), (SITE, far)),
+            true => ((SITE, far), (outside, outer)),
+        };
+        let mut build = match frame.tcp {
+            true => tcp(source, destination, flags),
+            false => udp(source, destination, frame.size),
+        };
+        build.ip.identification = number;
+        build.ip.dont_fragment = frame.oddity != 1;
+        build.ip.more_fragments = frame.oddity == 2;
+        build.ttl(frame.ttl).frame()
+    };
+    match frame.oddity {
+        // Ethernet's padding.
+        3 => bytes.resize(bytes.len() + 7, 0xee),
+        // A bad checksum, or anything else that is wrong, in the IP header or behind.
+        4..7 => {
+            let at = 14 + usize::from(number) % (bytes.len() - 14);
+            bytes[at] ^= 1 << (number % 8);
+        }
+        7 => bytes.truncate(bytes.len() - 3),
+        8 => bytes[0] ^= 2,
+        _ => {}
+    }
+    let interface = if frame.reply { "wan" } else { "blue0" };
+    (interface, bytes)
+}
+
+/// What leaves between two ends, in its order.
+fn by_ends(sent: Vec<Sent>) -> BTreeMap<(u16, Vec<u8>), Vec<Vec<u8>>> {
+    let mut pairs: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for Sent { interface, frame } in sent {
+        let (addresses, protocol) = match frame[12..14] {
+            [0x08, 0x00] => (26..34, frame[23]),
+            [0x86, 0xdd] => (22..54, frame[20]),
+            _ => (0..0, 0),
+        };
+        let has_ports = matches!(protocol, 6 | 17);
+        let end = addresses.end + if has_ports { 4 } else { 0 };
+        let ends = frame[addresses.start..end].to_vec();
+        pairs.entry((interface.0, ends)).or_default().push(frame);
+    }
+    pairs
+}
+
+/// The connections, without where they lie.
+fn connections(lab: &Lab) -> Vec<String> {
+    let graph = lab.gateway.graph();
+    let four = graph
+        .connections4()
+        .iter()
+        .map(|(_, flow)| format!("{flow:?}"));
+    let six = graph
+        .connections6()
+        .iter()
+        .map(|(_, flow)| format!("{flow:?}"));
+    let mut all: Vec<_> = four.chain(six).collect();
+    all.sort();
+    all
+}
+
+fn is_syn(frame: &Frame) -> bool {
+    frame.tcp && TcpFlags(frame.flags).contains(TcpFlags::SYN)
+}
+
+/// Runs the steps through both; tells how many packets took the fast path.
+fn compare(steps: &[Step]) -> u64 {
+    let [mut quick, mut long] = [true, false].map(|fast_path| {
+        let config = GatewayConfig {
+            fast_path,
+            ..GatewayConfig::default()
+        };
+        Lab::with(document(0), config)
+    });
+    let mut number = 0;
+    for step in steps {
+        match step {
+            Step::Burst(frames) => {
+                // A SYN that begins a connection in place of another ends that one for all of its burst: here it is alone.
+                for frames in frames.chunk_by(|one, next| !is_syn(one) && !is_syn(next)) {
+                    let frames: Vec<_> = frames
+                        .iter()
+                        .map(|frame| {
+                            number += 1;
+                            build(frame, number)
+                        })
+                        .collect();
+                    let sent =
+                        [&mut quick, &mut long].map(|lab| by_ends(lab.burst(frames.clone())));
+                    for ends in sent[0].keys().chain(sent[1].keys()) {
+                        assert_eq!(sent[0].get(ends), sent[1].get(ends));
+                    }
+                }
+            }
+            Step::Wait(seconds) => {
+                for lab in [&mut quick, &mut long] {
+                    lab.wait(Duration::from_secs(*seconds));
+                }
+            }
+            Step::Commit(which) => {
+                for lab in [&mut quick, &mut long] {
+                    lab.commit(document(*which));
+                }
+            }
+        }
+        assert_eq!(connections(&quick), connections(&long));
+        assert_eq!(quick.drops(), long.drops());
+        assert_eq!(
+            quick.gateway.counted_rules(None),
+            long.gateway.counted_rules(None)
+        );
+        let [mut totals, mut expected] = [&quick, &long].map(|lab| lab.gateway.totals());
+        (totals.nodes, expected.nodes) = (Vec::new(), Vec::new());
+        assert_eq!(totals, expected);
+    }
+    assert_eq!(long.gateway.totals().nodes[Node::FastPath as usize], 0);
+    quick.gateway.totals().nodes[Node::FastPath as usize]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_fast_path_sends_what_the_nodes_send(steps in prop::collection::vec(step(), 1..30)) {
+        compare(&steps);
+    }
+}
+
+/// The random steps do take the fast path.
+#[test]
+fn random_steps_take_the_fast_path() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let mut runner = TestRunner::deterministic();
+    let steps = prop::collection::vec(step(), 300);
+    let steps = steps.new_tree(&mut runner).unwrap().current();
+    let fast = compare(&steps);
+    assert!(fast > 200, "{fast} packets");
+}
