@@ -63,5 +63,8 @@ pub use rewire_schema::meaning::{
     MOST_FORWARDED_PORTS, MOST_POOL_ADDRESSES, MOST_STATIC_ADDRESSES,
 };
 
+// What the check lets through, no packet is too long on its way for.
+const _: () = assert!(rewire_schema::meaning::MOST_LOOKUPS == rewire_tables::MOST_LOOKUPS);
+
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,8 @@ pub const MOST_POOL_ADDRESSES: u128 = 65_536;
 pub const MOST_FORWARDED_PORTS: u32 = 16_384;
 /// The most addresses of a static translation: each has an entry of its own.
 pub const MOST_STATIC_ADDRESSES: u32 = 4_096;
+/// The most VPCs whose routes one packet is looked up in.
+pub const MOST_LOOKUPS: usize = 32;
 /// The most VPCs that are in effect at once: tables number them with 16 bits.
 pub const MOST_VPCS: usize = 65_535;
 /// The most interfaces that are in effect at once: tables number them with 16 bits.

@@ -4,6 +4,7 @@ use ipnet::IpNet;
 
 use super::addresses::{family, on_link};
 use super::facts::Facts;
+use super::limits::MOST_LOOKUPS;
 use super::look_up::LookUp;
 use super::{Problem, Problems};
 use crate::document::Path;
@@ -125,6 +126,15 @@ fn check_leak<L: LookUp>(facts: &Facts<'_, L>, route: &RouteRow, problems: &mut 
                 steps.join(", ")
             );
             problems.push(Problem::new(super::path(route).join("to_vpc"), message));
+            return;
+        }
+        if way.len() == MOST_LOOKUPS {
+            let message = format!(
+                "a packet to {} would be looked up in more than {MOST_LOOKUPS} VPCs",
+                route.prefix
+            );
+            let problem = Problem::new(super::path(route).join("to_vpc"), message);
+            problems.push(problem.help("let the route lead to the last of these VPCs at once"));
             return;
         }
         next = leak_of(facts, &to_vpc, route.prefix);

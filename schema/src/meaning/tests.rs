@@ -5,8 +5,10 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{InterfaceAddressRow, InterfaceRow, PoolRangeRow, PoolRow, Row, VpcRow};
-use crate::types::{AddressRange, InterfaceAddress, Name};
+use crate::model::{
+    InterfaceAddressRow, InterfaceRow, PoolRangeRow, PoolRow, RouteRow, Row, VpcRow,
+};
+use crate::types::{AddressRange, InterfaceAddress, Name, RouteType};
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -145,4 +147,32 @@ fn small_subnets_have_hosts_on_all_their_addresses() {
 fn a_problem_is_one_line_with_its_help() {
     let problem = Problem::new(Path::new(["vpcs", "blue"]), "is wrong").help("mend it");
     assert_eq!(problem.to_string(), "vpcs.blue: is wrong; mend it");
+}
+
+/// So many VPCs in a row, each of which sends all packets on to the next.
+fn row_of_vpcs(count: usize) -> Configuration {
+    let vpc = |number: usize| name(&format!("v{number:02}"));
+    let mut configuration = Configuration::default();
+    for number in 0..count {
+        configuration.insert(VpcRow::new(vpc(number)).into());
+    }
+    for number in 1..count {
+        let mut route = RouteRow::unicast(vpc(number - 1), "10.0.0.0/8".parse().unwrap());
+        route.route_type = RouteType::Vpc;
+        route.to_vpc = Some(vpc(number));
+        configuration.insert(route.into());
+    }
+    configuration
+}
+
+#[test]
+fn a_way_through_too_many_vpcs_is_refused_where_it_begins() {
+    assert_eq!(check(&row_of_vpcs(MOST_LOOKUPS)), []);
+    let problems = check(&row_of_vpcs(MOST_LOOKUPS + 1));
+    let texts: Vec<String> = problems.iter().map(Problem::to_string).collect();
+    let expected = "vpcs.v00.routes.10.0.0.0/8.to_vpc: a packet to 10.0.0.0/8 would be looked up in more than 32 VPCs";
+    assert!(
+        texts.len() == 1 && texts[0].starts_with(expected),
+        "{texts:?}"
+    );
 }
