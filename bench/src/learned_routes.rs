@@ -198,8 +198,14 @@ impl Session {
                 self.publish()?;
                 Ok::<Duration, Failure>(start.elapsed())
             });
+            let live = self.publisher.current();
+            let live = live.map_or(0, |tables| tables.vpc(VPC).route_count());
             drop(self);
             daemon.join().map_err(|_| "the daemon panicked")??;
+            // The two subnets that the next hops are on stay, too.
+            if live != said.left + 2 {
+                return Err(format!("{live} routes are live, and not {} and 2", said.left).into());
+            }
             let [table, day] = times;
             Ok([table?, day?])
         })

@@ -22,6 +22,8 @@ pub(super) struct Said {
     /// The routes of the table, and the changes of the day: a change of a route is a removal and a new route in one frame.
     pub(super) routes: usize,
     pub(super) changes: usize,
+    /// The routes that are there at the end.
+    pub(super) left: usize,
     pub(super) about: Vec<String>,
 }
 
@@ -90,6 +92,7 @@ impl Said {
                 self.day.extend(frame(&[delete, new]));
             }
         }
+        self.left += known.len();
         Ok(())
     }
 }

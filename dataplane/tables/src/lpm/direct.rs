@@ -2,7 +2,9 @@
 
 use super::array::Array;
 use super::key::Shape;
+use super::node::ones;
 use super::slot::{STRIDE, Slot, Slots};
+use super::trie::{ALL, Trie, below};
 
 /// A cell for each value of the first bits of the addresses in the window. Absent while `bits` is 0.
 #[derive(Clone, Debug, Default)]
@@ -82,5 +84,46 @@ impl Direct {
     pub(super) fn catch_up(&mut self, other: &Direct) {
         self.bits = other.bits;
         self.cells.catch_up(&other.cells);
+    }
+}
+
+impl Trie {
+    /// Makes the direct table as fine as the number of prefixes asks for. It shrinks later than it grows, so that a
+    /// number that swings does not build it again and again.
+    pub(super) fn fit_direct(&mut self) {
+        let bits_for = |count: usize| {
+            let steps = self.shape.steps.iter().rev();
+            let mut steps = steps.skip_while(|(from, _)| *from > count);
+            steps.next().map_or(0, |(_, bits)| *bits)
+        };
+        let bits = self.direct.bits();
+        let wanted = bits_for(self.count);
+        if wanted > bits || bits_for(self.count.saturating_mul(4)) < bits {
+            self.build_direct(wanted);
+        }
+    }
+
+    fn build_direct(&mut self, bits: u8) {
+        let upper = self.direct.bits().max(bits);
+        self.direct = match bits {
+            0 => Direct::default(),
+            bits => Direct::new(self.shape, bits),
+        };
+        if !self.nodes.words().is_empty() {
+            self.show_upper(0, 0, 0, upper);
+        }
+    }
+
+    /// Writes a node and those below anew, as far as they are above the depth `upper`: what they say changes
+    /// with the direct table.
+    fn show_upper(&mut self, node: u32, key: u128, depth: u8, upper: u8) {
+        if depth + STRIDE < upper {
+            for slot in ones(self.nodes.at(node).children) {
+                if let Some(child) = self.child(node, slot) {
+                    self.show_upper(child, below(key, depth, slot), depth + STRIDE, upper);
+                }
+            }
+        }
+        self.show(node, self.own_slots(node), key, depth, ALL);
     }
 }

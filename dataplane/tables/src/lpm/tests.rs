@@ -351,6 +351,8 @@ fn halves_stay_equal<A: Address>(batches: Vec<Vec<Change>>) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(80))]
+
     #[test]
     fn a_half_that_catches_up_is_equal_in_every_array(
         batches in prop::collection::vec(

@@ -19,7 +19,7 @@ use super::store::Store;
 use super::written::Written;
 
 /// All slots of a node.
-const ALL: Range<u32> = 0..SLOTS as u32;
+pub(super) const ALL: Range<u32> = 0..SLOTS as u32;
 
 /// The most nodes on a way: those of an IPv6 address.
 pub(super) const LEVELS: usize = 128usize.div_ceil(STRIDE as usize);
@@ -36,7 +36,7 @@ pub(super) struct Trie {
     /// The value of the prefix of length 0. Apart, so that a default route that comes and goes is one word.
     default: Slot,
     /// Prefixes but that of length 0.
-    count: usize,
+    pub(super) count: usize,
 }
 
 impl Trie {
@@ -148,7 +148,7 @@ impl Trie {
         }
     }
 
-    fn child(&self, node: u32, slot: u32) -> Option<u32> {
+    pub(super) fn child(&self, node: u32, slot: u32) -> Option<u32> {
         let node = self.nodes.words().get(node as usize)?;
         (node.children >> slot & 1 != 0)
             .then(|| *self.entries.at(node.entries + node.child_rank(slot) as u32))
@@ -315,7 +315,14 @@ impl Trie {
 
     /// Writes what lookups read of a node some of whose slots changed, and whose children have been written: into the direct table where
     /// that shows it, or else into a table or leaf of its own.
-    fn show(&mut self, node: u32, mut slots: Slots, key: u128, depth: u8, changed: Range<u32>) {
+    pub(super) fn show(
+        &mut self,
+        node: u32,
+        mut slots: Slots,
+        key: u128,
+        depth: u8,
+        changed: Range<u32>,
+    ) {
         let old = self.nodes.at(node).slot;
         let is_shown = self.direct.shows(depth);
         if !is_shown && let Some(group) = self.store.sharing(old, &changed) {
@@ -353,7 +360,7 @@ impl Trie {
     }
 
     /// What a node's slots say by its own prefixes and those above.
-    fn own_slots(&self, node: u32) -> Slots {
+    pub(super) fn own_slots(&self, node: u32) -> Slots {
         let node = self.nodes.at(node);
         let mut slots = [node.inherited; SLOTS];
         let mut values = match node.entry_count() {
@@ -417,45 +424,6 @@ impl Trie {
         }
     }
 
-    /// Makes the direct table as fine as the number of prefixes asks for. It shrinks later than it grows, so that a
-    /// number that swings does not build it again and again.
-    pub(super) fn fit_direct(&mut self) {
-        let bits_for = |count: usize| {
-            let steps = self.shape.steps.iter().rev();
-            let mut steps = steps.skip_while(|(from, _)| *from > count);
-            steps.next().map_or(0, |(_, bits)| *bits)
-        };
-        let bits = self.direct.bits();
-        let wanted = bits_for(self.count);
-        if wanted > bits || bits_for(self.count.saturating_mul(4)) < bits {
-            self.build_direct(wanted);
-        }
-    }
-
-    fn build_direct(&mut self, bits: u8) {
-        let upper = self.direct.bits().max(bits);
-        self.direct = match bits {
-            0 => Direct::default(),
-            bits => Direct::new(self.shape, bits),
-        };
-        if !self.nodes.words().is_empty() {
-            self.show_upper(0, 0, 0, upper);
-        }
-    }
-
-    /// Writes a node and those below anew, as far as they are above the depth `upper`: what they say changes
-    /// with the direct table.
-    fn show_upper(&mut self, node: u32, key: u128, depth: u8, upper: u8) {
-        if depth + STRIDE < upper {
-            for slot in ones(self.nodes.at(node).children) {
-                if let Some(child) = self.child(node, slot) {
-                    self.show_upper(child, below(key, depth, slot), depth + STRIDE, upper);
-                }
-            }
-        }
-        self.show(node, self.own_slots(node), key, depth, ALL);
-    }
-
     /// All prefixes with their values, as `(key, length, value)`, in no order that can be relied on.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u128, u8, Slot)> {
         let default = (self.default != Slot::NONE).then_some((0, 0, self.default));
@@ -486,7 +454,7 @@ fn first_bits(key: u128, count: u8) -> u32 {
 }
 
 /// The key that leads from a node at `depth`, whose own bits are the first of `key`, to its child in a slot.
-fn below(key: u128, depth: u8, slot: u32) -> u128 {
+pub(super) fn below(key: u128, depth: u8, slot: u32) -> u128 {
     key & !(u128::MAX >> depth) | u128::from(slot) << (128 - STRIDE) >> depth
 }
 
