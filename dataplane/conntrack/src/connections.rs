@@ -19,7 +19,7 @@ use crate::records::{Account, Id, NONE, Record, Records, flag};
 use crate::segment::Segment;
 use crate::state::{STATES, State, StateCounts};
 use crate::sweep::{SLOTS_PER_CALL, Sweep};
-use crate::tcp::{self, Fins};
+use crate::tcp::{self, Effect, TcpState};
 use crate::time::{Deadline, Instant, LONGEST_TIMEOUT, Second, Timeout};
 use crate::timeouts::Timeouts;
 
@@ -230,7 +230,7 @@ impl<A: Address> Connections<A> {
                 record.original.source_port,
                 record.original.destination_port,
             ),
-            _ => ((account.words[0] >> 16) as u16, account.words[0] as u16),
+            _ => account.ports(),
         });
         Flow {
             original: record.original,
@@ -285,7 +285,8 @@ impl<A: Address> Connections<A> {
         }
     }
 
-    /// Lets a packet of `bytes` bytes take its flow to the next state, and prolongs the flow.
+    /// Lets a packet of `bytes` bytes take its flow to the next state, and prolongs the flow. Of TCP, a segment outside of
+    /// the windows passes without either, if its end may have an answer to it.
     ///
     /// # Errors
     /// Why the packet does not fit: nothing has changed then.
@@ -304,16 +305,21 @@ impl<A: Address> Connections<A> {
             .filter(|(record, _)| !record.expires.is_over(now))
             .ok_or(Invalid::NoFlow)?;
         let before = record.state;
-        let mut fins = match before {
-            State::Tcp(_) => Fins::from_words(&account.words),
-            _ => Fins::default(),
-        };
-        let state = before.step(&mut fins, direction, segment)?;
+        let mut memory = account.tcp();
+        let effect = before.step(&mut memory, direction, segment)?;
         if let State::Tcp(_) = before {
-            fins.write(&mut account.words);
+            account.set_tcp(&memory);
         }
         account.count(direction, bytes);
-        let expires = Deadline::after(now, self.timeouts[state.position()]);
+        let (state, expires) = match effect {
+            Effect::To(state) => (state, Deadline::after(now, self.timeouts[state.position()])),
+            Effect::Doubt => {
+                let reset = self.timeouts[State::Tcp(TcpState::Closed).position()];
+                let expires = Deadline::after(now, reset);
+                (before, record.expires.earlier(expires))
+            }
+            Effect::None => return Ok(before),
+        };
         let is_sooner = expires.is_before(record.expires);
         record.expires = expires;
         if state != before {
@@ -424,16 +430,14 @@ impl<A: Address> Connections<A> {
                 .remove(original_hash.0, entry(slot, Direction::Original));
             return Err(InsertError::TableFull);
         }
-        let (state, fins) = State::begin(segment);
+        let (state, memory) = State::begin(segment);
         let expires = Deadline::after(now, self.timeouts[state.position()]);
         let mut account = Account::default();
         account.count(Direction::Original, bytes);
         let ports = new.admission.ports;
         match (state, ports) {
-            (State::Tcp(_), _) => fins.write(&mut account.words),
-            (_, Some((source, destination))) => {
-                account.words[0] = u32::from(source) << 16 | u32::from(destination);
-            }
+            (State::Tcp(_), _) => account.set_tcp(&memory),
+            (_, Some(ports)) => account.set_ports(ports),
             _ => {}
         }
         account.set_peering(new.admission.peering);

@@ -25,6 +25,12 @@ pub enum Invalid {
     /// round. The caller may remove the flow, and treat the packet as the first of a new one.
     #[error("a TCP SYN, the other way round, on a closed connection")]
     TcpSynFromResponder,
+    /// TCP that begins behind what the other end has allowed to send.
+    #[error("TCP data beyond the receiver's window")]
+    TcpBeyondWindow,
+    /// TCP that acknowledges what neither was seen nor could have been sent.
+    #[error("a TCP acknowledgment of what was never sent")]
+    TcpUnsentAcknowledged,
     /// An ICMP reply that nobody asked for.
     #[error("an ICMP reply without a query")]
     IcmpReply,

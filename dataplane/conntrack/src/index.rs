@@ -18,7 +18,7 @@ const SLOTS: usize = 12;
 /// Buckets that one look-up sees, at most.
 const MOST_BUCKETS: usize = 64;
 /// Of a hundred slots, those that are in use when the index is full. The fuller, the more look-ups see a second line.
-const FILL_PERCENT: usize = 85;
+const FILL_PERCENT: usize = 90;
 /// Words of one bucket: 12 tags and the count of those that went past it in the first two, 12 entries in the others.
 const WORDS: usize = 8;
 

@@ -7,6 +7,7 @@ use rewire_tables::{Address, InterfaceIndex, PeeringIndex, VpcIndex};
 use crate::flow::Traffic;
 use crate::key::{Direction, FlowKey};
 use crate::state::State;
+use crate::tcp::{Fins, Memory, Scales, Window};
 use crate::time::{Deadline, Second};
 
 /// No slot.
@@ -96,14 +97,26 @@ impl Counts {
     }
 }
 
-/// What is kept of a connection besides. 40 bytes.
+/// What is kept of a connection besides. 44 bytes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Account {
     counts: [Counts; 2],
-    /// Of TCP, what [`crate::tcp::Fins`] says; of others, the ports of the first packet.
-    pub(crate) words: [u32; 3],
-    /// The index of the peering that it crosses, plus one.
-    peering: u32,
+    /// Of TCP, what [`Memory`] says; of others, the first has the ports of the first packet.
+    windows: [Window; 2],
+    scales: Scales,
+    /// The bits of [`Fins`], and those of [`mark`].
+    marks: u8,
+    /// The index of the peering that it crosses, where it is marked that it does.
+    peering: u16,
+}
+
+/// Bits of [`Account::marks`], beside those of [`Fins`].
+mod mark {
+    pub(super) const FINS: u8 = 0x0f;
+    /// [`Memory::is_asked_anew`](crate::tcp::Memory).
+    pub(super) const ASKED_ANEW: u8 = 0x10;
+    /// It crosses a peering.
+    pub(super) const PEERING: u8 = 0x80;
 }
 
 impl Account {
@@ -112,14 +125,50 @@ impl Account {
         self.counts[direction as usize].add(bytes);
     }
 
+    /// What is remembered of a TCP connection.
+    #[inline]
+    pub(crate) fn tcp(&self) -> Memory {
+        Memory {
+            windows: self.windows,
+            scales: self.scales,
+            fins: Fins(self.marks & mark::FINS),
+            is_asked_anew: self.marks & mark::ASKED_ANEW != 0,
+        }
+    }
+
+    /// Remembers it.
+    #[inline]
+    pub(crate) fn set_tcp(&mut self, memory: &Memory) {
+        self.windows = memory.windows;
+        self.scales = memory.scales;
+        let asked = if memory.is_asked_anew {
+            mark::ASKED_ANEW
+        } else {
+            0
+        };
+        self.marks = self.marks & mark::PEERING | memory.fins.0 | asked;
+    }
+
+    /// The ports of the first packet, of what is not TCP.
+    pub(crate) fn ports(&self) -> (u16, u16) {
+        let word = self.windows[0].end;
+        ((word >> 16) as u16, word as u16)
+    }
+
+    /// Notes the ports of the first packet, of what is not TCP.
+    pub(crate) fn set_ports(&mut self, (source, destination): (u16, u16)) {
+        self.windows[0].end = u32::from(source) << 16 | u32::from(destination);
+    }
+
+    #[inline]
     pub(crate) fn peering(&self) -> Option<PeeringIndex> {
-        self.peering
-            .checked_sub(1)
-            .map(|index| PeeringIndex(index as u16))
+        (self.marks & mark::PEERING != 0).then_some(PeeringIndex(self.peering))
     }
 
     pub(crate) fn set_peering(&mut self, peering: Option<PeeringIndex>) {
-        self.peering = peering.map_or(0, |index| u32::from(index.0) + 1);
+        let crosses = if peering.is_some() { mark::PEERING } else { 0 };
+        self.marks = self.marks & !mark::PEERING | crosses;
+        self.peering = peering.map_or(0, |index| index.0);
     }
 
     pub(crate) fn traffic(&self) -> [Traffic; 2] {
@@ -252,7 +301,7 @@ impl<A: Address> Records<A> {
             self.accounts.get(slot as usize),
         ) {
             prefetch(record);
-            // Half of the accounts lie in two lines.
+            // Most of the accounts lie in two lines.
             prefetch(account);
             prefetch(&account.peering);
         }
@@ -278,7 +327,7 @@ mod tests {
     #[test]
     fn a_record_is_a_cache_line() {
         assert_eq!(size_of::<Record<Ipv4Addr>>(), 64);
-        assert_eq!(size_of::<Account>(), 40);
+        assert_eq!(size_of::<Account>(), 44);
     }
 
     #[test]

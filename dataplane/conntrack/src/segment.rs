@@ -27,8 +27,11 @@ pub struct TcpSegment {
     pub sequence: u32,
     /// The next sequence number that the sender expects; meant where the ACK bit is set.
     pub acknowledgment: u32,
-    /// The window, not scaled. Not looked at yet.
+    /// The window, not scaled.
     pub window: u16,
+    /// How far the sender shifts the windows that it tells, if it says so (RFC 7323 section 2.2). Only looked at where the SYN
+    /// bit is set.
+    pub window_scale: Option<u8>,
     /// Bytes of data.
     pub payload_length: u32,
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::error::Invalid;
 use crate::key::Direction;
 use crate::segment::Segment;
-use crate::tcp::{self, Fins, TcpState};
+use crate::tcp::{self, Effect, Memory, TcpState};
 
 /// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,30 +81,30 @@ impl State {
     pub(crate) const ALL: [State; STATES] = ALL;
 
     /// The state that a connection begins in, with a segment that was admitted.
-    pub(crate) fn begin(segment: &Segment) -> (Self, Fins) {
+    pub(crate) fn begin(segment: &Segment) -> (Self, Memory) {
         let state = match segment {
             Segment::Tcp(segment) => {
-                let (state, fins) = tcp::begin(segment);
-                return (State::Tcp(state), fins);
+                let (state, memory) = tcp::begin(segment);
+                return (State::Tcp(state), memory);
             }
             Segment::Udp => State::Udp(Exchange::Unreplied),
             Segment::IcmpQuery { .. } => State::Icmp(IcmpState::Unreplied),
             Segment::Other => State::Other(Exchange::Unreplied),
         };
-        (state, Fins::default())
+        (state, Memory::default())
     }
 
-    /// The state after a segment. Where the segment is refused, nothing has changed.
+    /// What a segment does. Where it is refused, nothing has changed.
     #[inline]
     pub(crate) fn step(
         self,
-        fins: &mut Fins,
+        memory: &mut Memory,
         direction: Direction,
         segment: &Segment,
-    ) -> Result<Self, Invalid> {
-        Ok(match (self, segment) {
+    ) -> Result<Effect<Self>, Invalid> {
+        Ok(Effect::To(match (self, segment) {
             (State::Tcp(state), Segment::Tcp(segment)) => {
-                State::Tcp(tcp::step(state, fins, direction, segment)?)
+                return Ok(tcp::step(state, memory, direction, segment)?.map(State::Tcp));
             }
             (State::Udp(state), Segment::Udp) => State::Udp(state.step(direction)),
             (State::Icmp(state), Segment::IcmpQuery { reply }) => {
@@ -112,7 +112,7 @@ impl State {
             }
             (State::Other(state), Segment::Other) => State::Other(state.step(direction)),
             _ => return Err(Invalid::ProtocolMismatch),
-        })
+        }))
     }
 
     /// The protocol in words: `tcp`, `udp`, `icmp` (of either version) or `other`.
@@ -241,14 +241,22 @@ mod tests {
     #[test]
     fn a_reply_makes_it_replied_for_good() {
         use Direction::{Original, Reply};
-        let mut fins = Fins::default();
+        let mut memory = Memory::default();
         for segment in [Segment::Udp, Segment::Other] {
             let (begin, _) = State::begin(&segment);
             assert_eq!(begin.name(), "unreplied");
-            assert_eq!(begin.step(&mut fins, Original, &segment), Ok(begin));
-            let replied = begin.step(&mut fins, Reply, &segment).unwrap();
+            assert_eq!(
+                begin.step(&mut memory, Original, &segment),
+                Ok(Effect::To(begin))
+            );
+            let Ok(Effect::To(replied)) = begin.step(&mut memory, Reply, &segment) else {
+                panic!("{segment:?}");
+            };
             assert_eq!(replied.name(), "replied");
-            assert_eq!(replied.step(&mut fins, Original, &segment), Ok(replied));
+            assert_eq!(
+                replied.step(&mut memory, Original, &segment),
+                Ok(Effect::To(replied))
+            );
         }
     }
 
@@ -259,8 +267,8 @@ mod tests {
         let reply = Segment::IcmpQuery { reply: true };
         let step = |state: State, direction, segment: &Segment| {
             state
-                .step(&mut Fins::default(), direction, segment)
-                .map(|state| state.name())
+                .step(&mut Memory::default(), direction, segment)
+                .map(|effect| effect.map(|state| state.name()))
         };
         let [unreplied, replied, crossed] =
             [IcmpState::Unreplied, IcmpState::Replied, IcmpState::Crossed].map(State::Icmp);
@@ -279,7 +287,7 @@ mod tests {
         ] {
             assert_eq!(
                 step(state, direction, segment),
-                after,
+                after.map(Effect::To),
                 "{state} {direction} {segment:?}"
             );
         }
@@ -294,8 +302,8 @@ mod tests {
         ];
         for first in &segments {
             for second in &segments {
-                let (state, mut fins) = State::begin(first);
-                let step = state.step(&mut fins, Direction::Original, second);
+                let (state, mut memory) = State::begin(first);
+                let step = state.step(&mut memory, Direction::Original, second);
                 assert_eq!(step == Err(Invalid::ProtocolMismatch), first != second);
             }
         }

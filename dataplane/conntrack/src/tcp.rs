@@ -2,16 +2,25 @@
 //! section 2).
 //!
 //! The middle sees what was sent, not what arrived: a segment may be lost behind it. So it refuses only what neither end
-//! could mean, and lets pass, with no change of state, what an end answers by itself: a SYN on an open connection gets a
-//! challenge ACK from the peer (RFC 9293 section 3.10.7.4), and that is how half-open connections heal.
+//! could mean, and lets pass, with no effect, what an end answers by itself: a SYN on an open connection gets a challenge ACK
+//! from the peer (RFC 9293 section 3.10.7.4), and that is how half-open connections heal; so does a segment that is too old.
+//! Numbers decide what has an effect: what is outside of the windows neither changes the state nor prolongs the connection.
 
 use std::fmt;
 
 use rewire_packet::tcp::TcpFlags;
 
 use crate::error::Invalid;
-use crate::key::Direction;
+use crate::key::Direction::{self, Original, Reply};
 use crate::segment::TcpSegment;
+use TcpState::*;
+use sequence::Place;
+
+pub(crate) use fins::Fins;
+pub(crate) use sequence::{Memory, Scales, Window};
+
+mod fins;
+mod sequence;
 
 /// The state of a TCP connection, named as the end that opened it would name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,75 +72,23 @@ impl fmt::Display for TcpState {
     }
 }
 
-/// What became of the FIN of one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Fin {
-    #[default]
-    Unsent,
-    /// Sent; its acknowledgment is this sequence number.
-    Sent(u32),
-    Acknowledged,
+/// What a segment does to its connection. Whichever it is, the segment passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect<S> {
+    /// Nothing: it is old, or made up, or to be answered by its end. The connection lives no longer for it.
+    None,
+    /// The connection is in this state, and lives for as long as that allows, from now on.
+    To(S),
+    /// Perhaps it was reset. The state stays, but without other packets the connection lives no longer than a reset one.
+    Doubt,
 }
 
-/// The FINs of both directions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Fins([Fin; 2]);
-
-impl Fins {
-    /// As [`write`](Self::write) has written them.
-    #[inline]
-    pub(crate) fn from_words(words: &[u32; 3]) -> Self {
-        Fins(
-            [0, 1].map(|direction| match words[2] >> (8 * direction) & 0xff {
-                1 => Fin::Sent(words[direction]),
-                2 => Fin::Acknowledged,
-                _ => Fin::Unsent,
-            }),
-        )
-    }
-
-    /// Writes them into words of an account: a sequence number for each direction, and what became of it.
-    #[inline]
-    pub(crate) fn write(self, words: &mut [u32; 3]) {
-        words[2] = 0;
-        for (direction, fin) in self.0.into_iter().enumerate() {
-            let (kind, end) = match fin {
-                Fin::Unsent => (0, 0),
-                Fin::Sent(end) => (1, end),
-                Fin::Acknowledged => (2, 0),
-            };
-            words[direction] = end;
-            words[2] |= kind << (8 * direction);
-        }
-    }
-
-    /// Notes what a segment with ACK says of either direction's FIN.
-    fn note(&mut self, direction: Direction, segment: &TcpSegment) {
-        let peer = &mut self.0[direction.other() as usize];
-        if let Fin::Sent(end) = *peer
-            && segment.acknowledgment.wrapping_sub(end) as i32 >= 0
-        {
-            *peer = Fin::Acknowledged;
-        }
-        let own = &mut self.0[direction as usize];
-        if segment.flags.contains(TcpFlags::FIN) && *own != Fin::Acknowledged {
-            // The FIN itself counts as one byte, after the data (RFC 9293 section 3.4).
-            let end = segment
-                .sequence
-                .wrapping_add(segment.payload_length)
-                .wrapping_add(1);
-            *own = Fin::Sent(end);
-        }
-    }
-
-    /// The state of a connection whose handshake is done.
-    fn state(&self) -> TcpState {
-        match self.0 {
-            [Fin::Unsent, Fin::Unsent] => TcpState::Established,
-            [_, Fin::Unsent] => TcpState::FinWait,
-            [Fin::Unsent, _] => TcpState::CloseWait,
-            [Fin::Acknowledged, Fin::Acknowledged] => TcpState::TimeWait,
-            _ => TcpState::LastAck,
+impl<S> Effect<S> {
+    pub(crate) fn map<T>(self, state: impl FnOnce(S) -> T) -> Effect<T> {
+        match self {
+            Effect::None => Effect::None,
+            Effect::To(to) => Effect::To(state(to)),
+            Effect::Doubt => Effect::Doubt,
         }
     }
 }
@@ -171,74 +128,211 @@ pub(crate) fn admits_new(segment: &TcpSegment, pickup: bool) -> Result<(), Inval
 }
 
 /// The state that a connection begins in, with a segment that was admitted.
-pub(crate) fn begin(segment: &TcpSegment) -> (TcpState, Fins) {
-    let mut fins = Fins::default();
-    let state = match Event::of(segment) {
-        Ok(Event::Syn) => TcpState::SynSent,
+pub(crate) fn begin(segment: &TcpSegment) -> (TcpState, Memory) {
+    match Event::of(segment) {
+        Ok(Event::Syn) => (SynSent, Memory::opened(segment)),
         Ok(Event::Ack | Event::SynAck) => {
-            fins.note(Direction::Original, segment);
-            TcpState::SynReceived {
+            let state = SynReceived {
                 waiting_for: Direction::Reply,
-            }
+            };
+            (state, Memory::picked_up(segment))
         }
-        Ok(Event::Rst) | Err(_) => TcpState::Closed,
-    };
-    (state, fins)
+        Ok(Event::Rst) | Err(_) => (Closed, Memory::default()),
+    }
 }
 
-/// The state after a segment. Where the segment is refused, nothing has changed.
+/// What a segment does. Where it is refused, nothing has changed.
+#[inline]
 pub(crate) fn step(
     state: TcpState,
-    fins: &mut Fins,
+    memory: &mut Memory,
     direction: Direction,
     segment: &TcpSegment,
-) -> Result<TcpState, Invalid> {
-    use Direction::{Original, Reply};
-    use TcpState::*;
+) -> Result<Effect<TcpState>, Invalid> {
+    match Event::of(segment)? {
+        Event::Ack => acknowledged(state, memory, direction, segment),
+        Event::Syn => synchronize(state, memory, direction, segment),
+        Event::SynAck => synchronize_and_acknowledge(state, memory, direction, segment),
+        Event::Rst => Ok(reset(state, memory, direction, segment)),
+    }
+}
 
-    match (state, Event::of(segment)?) {
-        (TimeWait, Event::Rst) => Ok(TimeWait),
-        (_, Event::Rst) => Ok(Closed),
-
-        (SynSent, Event::Syn) if direction == Reply => Ok(SynSent2),
-        (SynSent | SynSent2, Event::Syn) => Ok(state),
-        (SynSent, Event::SynAck) if direction == Original => Err(Invalid::TcpSynAckFromOpener),
-        // In a simultaneous open, either end's SYN-ACK may come first.
-        (SynSent | SynSent2, Event::SynAck) => Ok(SynReceived {
-            waiting_for: direction.other(),
+#[inline]
+fn acknowledged(
+    state: TcpState,
+    memory: &mut Memory,
+    direction: Direction,
+    segment: &TcpSegment,
+) -> Result<Effect<TcpState>, Invalid> {
+    match state {
+        Established | FinWait | CloseWait | LastAck | TimeWait => {
+            match memory.place(direction, segment) {
+                Place::Inside => {
+                    memory.note(direction, segment);
+                    Ok(Effect::To(memory.fins.state()))
+                }
+                Place::Old => Ok(Effect::None),
+                Place::Beyond => Err(Invalid::TcpBeyondWindow),
+                Place::Unsent => Err(Invalid::TcpUnsentAcknowledged),
+            }
+        }
+        SynReceived { waiting_for } => Ok(complete(waiting_for, memory, direction, segment)),
+        // The RST may have been made up, or not have arrived: the ends may be anywhere.
+        Closed => Ok(match memory.place(direction, segment) {
+            Place::Inside => {
+                memory.note(direction, segment);
+                Effect::To(Closed)
+            }
+            _ => Effect::None,
         }),
         // The peer holds an older connection for alive, and says so: the opener will reset it (RFC 9293 section 3.5.1).
-        (SynSent, Event::Ack) if direction == Reply && !segment.flags.contains(TcpFlags::FIN) => {
-            Ok(SynSent)
-        }
-        (SynSent | SynSent2, Event::Ack) => Err(Invalid::TcpNotSynchronized),
+        SynSent if direction == Reply && !segment.flags.contains(TcpFlags::FIN) => Ok(Effect::None),
+        SynSent | SynSent2 => Err(Invalid::TcpNotSynchronized),
+    }
+}
 
-        (SynReceived { .. }, Event::Syn) => Ok(state),
-        // The second SYN-ACK of a simultaneous open completes the handshake like an ACK.
-        (SynReceived { waiting_for }, Event::SynAck | Event::Ack) => {
-            fins.note(direction, segment);
-            Ok(if direction == waiting_for {
-                fins.state()
-            } else {
-                state
-            })
-        }
+/// A segment with ACK while the handshake is not done. Nothing is refused for its numbers: which of several SYNs the ends
+/// mean is not settled yet.
+fn complete(
+    waiting_for: Direction,
+    memory: &mut Memory,
+    direction: Direction,
+    segment: &TcpSegment,
+) -> Effect<TcpState> {
+    let other = direction.other();
+    let completes = direction == waiting_for;
+    let fits = if memory.is_picked_up() {
+        memory.place(direction, segment) == Place::Inside
+    } else if completes {
+        // No forged ACK makes a connection that lives for hours of a flood's SYN: it has to know the SYN-ACK's number.
+        memory.place_of_data(direction, segment) == Place::Inside
+            && memory.answers(other, segment.acknowledgment)
+    } else {
+        memory.is_early_data(direction, segment)
+    };
+    if !fits {
+        return Effect::None;
+    }
+    if completes && !memory.is_picked_up() {
+        memory.confirm(other, segment.acknowledgment);
+    }
+    memory.note(direction, segment);
+    Effect::To(match completes {
+        true => memory.fins.state(),
+        false => SynReceived { waiting_for },
+    })
+}
 
-        (Established | FinWait | CloseWait, Event::Syn | Event::SynAck) => Ok(state),
-        (Established | FinWait | CloseWait | LastAck, Event::Ack) => {
-            fins.note(direction, segment);
-            Ok(fins.state())
+fn synchronize(
+    state: TcpState,
+    memory: &mut Memory,
+    direction: Direction,
+    segment: &TcpSegment,
+) -> Result<Effect<TcpState>, Invalid> {
+    match (state, direction) {
+        (SynSent, Reply) => {
+            memory.open(Reply, segment);
+            Ok(Effect::To(SynSent2))
         }
+        (SynSent | SynSent2, _) => {
+            memory.reopen(direction, segment);
+            Ok(Effect::To(state))
+        }
+        // A late duplicate, or made up, or the opener has forgotten the connection, and opens it anew. The peer knows: it
+        // answers with an ACK if it has not forgotten, too (RFC 9293 section 3.10.7.4), and otherwise with a SYN-ACK.
+        (SynReceived { .. } | Established | FinWait | CloseWait, _) => {
+            memory.is_asked_anew |= direction == Original;
+            Ok(Effect::None)
+        }
+        (LastAck | TimeWait | Closed, Original) => {
+            *memory = Memory::opened(segment);
+            Ok(Effect::To(SynSent))
+        }
+        (LastAck | TimeWait | Closed, Reply) => Err(Invalid::TcpSynFromResponder),
+    }
+}
 
-        (LastAck | TimeWait | Closed, Event::Syn) if direction == Original => {
-            *fins = Fins::default();
-            Ok(SynSent)
-        }
-        (LastAck | TimeWait | Closed, Event::Syn) => Err(Invalid::TcpSynFromResponder),
-        (LastAck | TimeWait | Closed, Event::SynAck) if direction == Original => {
+fn synchronize_and_acknowledge(
+    state: TcpState,
+    memory: &mut Memory,
+    direction: Direction,
+    segment: &TcpSegment,
+) -> Result<Effect<TcpState>, Invalid> {
+    let other = direction.other();
+    let acknowledgment = segment.acknowledgment;
+    match state {
+        SynSent | LastAck | TimeWait | Closed if direction == Original => {
             Err(Invalid::TcpSynAckFromOpener)
         }
-        (LastAck | TimeWait | Closed, Event::SynAck) | (TimeWait | Closed, Event::Ack) => Ok(state),
+        SynSent | SynSent2 => {
+            // One that answers another SYN will be reset (RFC 9293 section 3.5.1).
+            if !memory.answers(other, acknowledgment) {
+                return Ok(Effect::None);
+            }
+            match state {
+                SynSent => memory.open(direction, segment),
+                // In a simultaneous open, either end's SYN-ACK may come first.
+                _ => memory.reopen(direction, segment),
+            }
+            memory.accept(direction, segment);
+            Ok(Effect::To(SynReceived { waiting_for: other }))
+        }
+        // The second SYN-ACK of a simultaneous open completes the handshake like an ACK.
+        SynReceived { waiting_for } if direction == waiting_for => {
+            Ok(complete(waiting_for, memory, direction, segment))
+        }
+        // Again, and perhaps with another number: servers under a flood keep none (RFC 4987 section 3.6).
+        SynReceived { .. }
+            if !memory.is_picked_up()
+                && memory.place_of_acknowledgment(direction, acknowledgment) == Place::Inside =>
+        {
+            memory.reopen(direction, segment);
+            Ok(Effect::To(state))
+        }
+        SynReceived { .. } | Established | FinWait | CloseWait
+            if direction == Reply
+                && memory.is_asked_anew
+                && memory.place(direction, segment) != Place::Inside =>
+        {
+            *memory = Memory::resynchronized(segment);
+            Ok(Effect::To(SynReceived {
+                waiting_for: Original,
+            }))
+        }
+        SynReceived { .. } | Established | FinWait | CloseWait => Ok(Effect::None),
+        LastAck | TimeWait | Closed => Ok(Effect::None),
+    }
+}
+
+/// A RST. What is exactly at the end of the data that was seen closes: that is what an end takes for meant (RFC 5961 section
+/// 3.2), if nothing was lost on the way. What is elsewhere in the window leaves it open: an end that has lost data may take
+/// it, and one that has not answers, and with that prolongs the connection again. All others are no end's business.
+fn reset(
+    state: TcpState,
+    memory: &Memory,
+    direction: Direction,
+    segment: &TcpSegment,
+) -> Effect<TcpState> {
+    let other = direction.other();
+    let end = memory.windows[direction as usize].end;
+    let answers_syn =
+        segment.flags.contains(TcpFlags::ACK) && memory.answers(other, segment.acknowledgment);
+    let closes = match (state, direction) {
+        (TimeWait, _) => return Effect::None,
+        // Nothing was seen of it that its number could be held to.
+        (SynSent, Reply) => answers_syn,
+        (SynSent | SynSent2, _) => answers_syn || memory.answers(direction, segment.sequence),
+        // The SYN-ACK and the refusal of a later SYN may cross.
+        (SynReceived { .. }, _) => answers_syn || segment.sequence == end,
+        _ => segment.sequence == end,
+    };
+    if closes {
+        return Effect::To(Closed);
+    }
+    match state {
+        SynSent | SynSent2 => Effect::None,
+        _ if memory.place_of_data(direction, segment) == Place::Inside => Effect::Doubt,
+        _ => Effect::None,
     }
 }
 

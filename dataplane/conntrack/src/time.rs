@@ -74,6 +74,11 @@ impl Deadline {
         (self.0.wrapping_sub(other.0) as i32) < 0
     }
 
+    /// The one that comes first, next to the same clock.
+    pub(crate) fn earlier(self, other: Self) -> Self {
+        if other.is_before(self) { other } else { self }
+    }
+
     /// The moment, next to a clock that is near it.
     pub(crate) fn instant(self, now: Instant) -> Instant {
         let steps = (now.0 >> DEADLINE_BITS).saturating_add_signed(self.steps_from(now).into());

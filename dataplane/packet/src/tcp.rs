@@ -25,6 +25,7 @@ pub(crate) const CHECKSUM: usize = 16;
 const URGENT: usize = 18;
 
 const OPTION_MAX_SEGMENT_SIZE: u8 = 2;
+const OPTION_WINDOW_SCALE: u8 = 3;
 
 /// The control bits of a segment.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -209,15 +210,24 @@ impl<T: AsRef<[u8]>> TcpView<T> {
 
     /// The maximum segment size option, if the segment has a right one.
     pub fn max_segment_size(&self) -> Option<u16> {
+        let size = self.option(OPTION_MAX_SEGMENT_SIZE)?;
+        size.try_into().ok().map(u16::from_be_bytes)
+    }
+
+    /// The window scale option, if the segment has a right one: how far its sender shifts the windows that it tells (RFC 7323
+    /// section 2). Only meant in a SYN. As it stands there: more than 14 is to be taken for 14.
+    pub fn window_scale(&self) -> Option<u8> {
+        match self.option(OPTION_WINDOW_SCALE)? {
+            [shift] => Some(*shift),
+            _ => None,
+        }
+    }
+
+    /// What the first option of a kind says.
+    fn option(&self, kind: u8) -> Option<&[u8]> {
         self.options()
             .map_while(Result::ok)
-            .find_map(|option| match option {
-                crate::options::HeaderOption {
-                    kind: OPTION_MAX_SEGMENT_SIZE,
-                    data,
-                } => data.try_into().ok().map(u16::from_be_bytes),
-                _ => None,
-            })
+            .find_map(|option| (option.kind == kind).then_some(option.data))
     }
 
     /// The data.
@@ -382,6 +392,17 @@ mod tests {
             TcpView::new_checked(bytes).unwrap().max_segment_size(),
             None
         );
+        for (options, scale) in [
+            ([1, 3, 3, 7], Some(7)),
+            ([3, 3, 255, 0], Some(255)),
+            ([3, 4, 7, 7], None),
+            ([0, 3, 3, 7], None),
+            ([2, 4, 3, 3], None),
+        ] {
+            bytes[20..].copy_from_slice(&options);
+            let view = TcpView::new_checked(bytes).unwrap();
+            assert_eq!(view.window_scale(), scale, "{options:?}");
+        }
     }
 
     prop_compose! {

@@ -286,6 +286,7 @@ fn forward<B: PacketBuffer, A: Family>(
             sequence: plain.sequence,
             acknowledgment: plain.acknowledgment,
             window: plain.window,
+            window_scale: None,
             payload_length: plain.payload_len,
         }),
         _ => Segment::Udp,

@@ -2,7 +2,7 @@
 
 use rewire_conntrack::{FlowKey, Segment, TcpSegment};
 use rewire_packet::nat::{Quoted, QuotedTransport};
-use rewire_packet::tcp::TcpView;
+use rewire_packet::tcp::{TcpFlags, TcpView};
 use rewire_packet::{IpAddress, IpHeader, Protocol, Transport};
 use rewire_tables::{Address, VpcIndex};
 
@@ -76,6 +76,11 @@ pub(super) fn segment<A: Address>(
                 sequence: view.as_ref().map_or(0, |tcp| tcp.sequence()),
                 acknowledgment: view.as_ref().map_or(0, |tcp| tcp.acknowledgment()),
                 window: view.as_ref().map_or(0, |tcp| tcp.window()),
+                window_scale: view
+                    .as_ref()
+                    .ok()
+                    .filter(|_| flags.contains(TcpFlags::SYN))
+                    .and_then(|tcp| tcp.window_scale()),
                 payload_length: upper.len().saturating_sub(header_len) as u32,
             })
         }

@@ -421,9 +421,13 @@ pub fn tcp(
     let repr = TcpRepr {
         source: source_port,
         destination: destination_port,
-        sequence: 1000,
+        sequence: if flags.contains(TcpFlags::SYN) {
+            1000
+        } else {
+            1001
+        },
         acknowledgment: if flags.contains(TcpFlags::ACK) {
-            2000
+            1001
         } else {
             0
         },

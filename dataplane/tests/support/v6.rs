@@ -208,12 +208,13 @@ pub fn tcp(
     (destination, destination_port): (Ipv6Addr, u16),
     flags: TcpFlags,
 ) -> Build {
+    let opens = flags.contains(TcpFlags::SYN);
     let acknowledges = flags.contains(TcpFlags::ACK);
     let repr = TcpRepr {
         source: source_port,
         destination: destination_port,
-        sequence: 1000,
-        acknowledgment: if acknowledges { 2000 } else { 0 },
+        sequence: if opens { 1000 } else { 1001 },
+        acknowledgment: if acknowledges { 1001 } else { 0 },
         flags,
         window: 65_535,
         urgent: 0,

@@ -59,12 +59,14 @@ fn routed(original: FlowKey<Ipv4Addr>) -> NewFlow<Ipv4Addr> {
     }
 }
 
+/// Of a connection whose ends both begin with 1, and send no data.
 fn tcp(flags: TcpFlags) -> Segment {
     Segment::Tcp(TcpSegment {
         flags,
-        sequence: 1,
-        acknowledgment: 1,
+        sequence: if flags.contains(TcpFlags::SYN) { 1 } else { 2 },
+        acknowledgment: 2,
         window: 1000,
+        window_scale: None,
         payload_length: 0,
     })
 }
@@ -382,6 +384,13 @@ fn no_room_at_all() {
     let result = connections.insert(routed(key(17, 1)), &Segment::Udp, 40, START);
     assert_eq!(result, Err(InsertError::TableFull));
     assert_eq!(connections.expire(after(START, 1000), 10), 0);
+}
+
+#[test]
+fn a_connection_takes_128_bytes() {
+    let capacity = 1 << 20;
+    let reserved = connections(capacity).memory();
+    assert!(reserved <= 128 * capacity, "{reserved}");
 }
 
 #[test]

@@ -195,3 +195,64 @@ fn a_large_table_is_swept_in_steps() {
     let removed = (0..3).map(|_| connections.expire(end, usize::MAX));
     assert_eq!(removed.sum::<usize>(), 1);
 }
+
+/// What is outside of the windows passes, is counted, and prolongs nothing; what is beyond them is refused. A RST that an
+/// end may or may not take leaves a connection as long as a reset one has, until that end answers.
+#[test]
+fn only_what_is_in_the_windows_prolongs() {
+    let mut connections = connections(1);
+    let id = connections
+        .insert(routed(key(6, 1)), &syn(), 40, START)
+        .unwrap();
+    let numbered = |flags, sequence: u32| match tcp(flags) {
+        Segment::Tcp(segment) => Segment::Tcp(TcpSegment {
+            sequence,
+            ..segment
+        }),
+        segment => segment,
+    };
+    let ack = tcp(TcpFlags::ACK);
+    let open = [(Reply, tcp(TcpFlags::SYN | TcpFlags::ACK)), (Original, ack)];
+    for (direction, segment) in &open {
+        connections
+            .update(id, *direction, segment, 40, START)
+            .unwrap();
+    }
+    let established = Timeouts::default().tcp_established;
+    let expires = |connections: &Connections<Ipv4Addr>| connections.flow(id).unwrap().expires;
+    let later = after(START, 60);
+    for segment in [
+        numbered(TcpFlags::ACK, 2_u32.wrapping_sub(100_000)),
+        numbered(TcpFlags::FIN | TcpFlags::ACK, 2_u32.wrapping_sub(100_000)),
+        numbered(TcpFlags::RST, 100_000),
+        numbered(TcpFlags::RST, 2_u32.wrapping_sub(100_000)),
+        syn(),
+    ] {
+        let state = connections
+            .update(id, Original, &segment, 40, later)
+            .unwrap();
+        assert_eq!(state, State::Tcp(TcpState::Established), "{segment:?}");
+        assert_eq!(expires(&connections), end(START, established));
+    }
+    assert_eq!(
+        connections.update(id, Original, &numbered(TcpFlags::ACK, 100_000), 40, later),
+        Err(Invalid::TcpBeyondWindow)
+    );
+    assert_eq!(connections.flow(id).unwrap().traffic(Original).packets, 7);
+    assert_eq!(expires(&connections), end(START, established));
+
+    let doubtful = numbered(TcpFlags::RST, 500);
+    connections
+        .update(id, Original, &doubtful, 40, later)
+        .unwrap();
+    let reset = Timeouts::default().tcp_reset;
+    assert_eq!(expires(&connections), end(later, reset));
+    connections.update(id, Reply, &ack, 40, later).unwrap();
+    assert_eq!(expires(&connections), end(later, established));
+    // Nobody answers: it goes, no later than a reset one would.
+    connections
+        .update(id, Original, &doubtful, 40, later)
+        .unwrap();
+    let over = after(end(later, reset), 2);
+    assert_eq!(connections.expire(over, usize::MAX), 1);
+}

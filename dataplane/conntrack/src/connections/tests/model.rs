@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::Resource;
+use crate::tcp::Memory;
 
 const CAPACITY: usize = 6;
 const WORKERS: u16 = 2;
@@ -128,7 +129,7 @@ fn flow_key<A: Address>((source, destination, port, protocol): Key) -> FlowKey<A
 struct ModelFlow<A> {
     id: FlowId,
     flow: Flow<A>,
-    fins: Fins,
+    memory: Memory,
 }
 
 struct ModelMapping<A> {
@@ -217,7 +218,7 @@ impl<A: Address> Run<A> {
         let expected = self.model_insert(&new, &segment, kind);
         self.log.push(format!("{result:?}"));
         match (result, expected) {
-            (Ok(id), Ok((flow, fins))) => self.flows.push(ModelFlow { id, flow, fins }),
+            (Ok(id), Ok((flow, memory))) => self.flows.push(ModelFlow { id, flow, memory }),
             (result, expected) => assert_eq!(result.err(), expected.err()),
         }
         self.connections.release_unused_mapping();
@@ -229,7 +230,7 @@ impl<A: Address> Run<A> {
         new: &NewFlow<A>,
         segment: &Segment,
         kind: u8,
-    ) -> Result<(Flow<A>, Fins), InsertError> {
+    ) -> Result<(Flow<A>, Memory), InsertError> {
         for key in [new.original, new.reply] {
             let has_key = |flow: &Flow<A>| flow.original == key || flow.reply == key;
             let is_live = |flow: &Flow<A>| flow.expires > self.now;
@@ -245,7 +246,7 @@ impl<A: Address> Run<A> {
         if self.flows.len() == CAPACITY {
             return Err(InsertError::TableFull);
         }
-        let (state, fins) = State::begin(segment);
+        let (state, memory) = State::begin(segment);
         let bytes = u64::from(kind);
         let flow = Flow {
             original: new.original,
@@ -259,7 +260,7 @@ impl<A: Address> Run<A> {
             expires: end(self.now, Timeouts::default().of(state)),
             traffic: [Traffic { packets: 1, bytes }, Traffic::default()],
         };
-        Ok((flow, fins))
+        Ok((flow, memory))
     }
 
     /// Acquires a mapping, and checks it against all that mappings promise.
@@ -360,7 +361,7 @@ impl<A: Address> Run<A> {
         let Some(nth) = nth.checked_rem(self.flows.len()) else {
             return;
         };
-        let ModelFlow { id, flow, fins } = &mut self.flows[nth];
+        let ModelFlow { id, flow, memory } = &mut self.flows[nth];
         // Now and then the segment is of another protocol.
         let protocol = if kind % 16 == 9 {
             17
@@ -376,12 +377,23 @@ impl<A: Address> Run<A> {
         let expected = if flow.expires <= self.now {
             Err(Invalid::NoFlow)
         } else {
-            flow.state.step(fins, direction, &segment)
+            flow.state.step(memory, direction, &segment)
         };
-        assert_eq!(result, expected);
-        if let Ok(state) = expected {
-            flow.state = state;
-            flow.expires = end(self.now, Timeouts::default().of(state));
+        let state = expected.map(|effect| match effect {
+            Effect::To(state) => state,
+            Effect::None | Effect::Doubt => flow.state,
+        });
+        assert_eq!(result, state);
+        if let Ok(effect) = expected {
+            let reset = end(self.now, Timeouts::default().tcp_reset);
+            match effect {
+                Effect::To(state) => {
+                    flow.state = state;
+                    flow.expires = end(self.now, Timeouts::default().of(state));
+                }
+                Effect::Doubt => flow.expires = flow.expires.min(reset),
+                Effect::None => {}
+            }
             let traffic = &mut flow.traffic[direction as usize];
             traffic.packets += 1;
             traffic.bytes += u64::from(bytes);
