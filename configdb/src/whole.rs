@@ -147,8 +147,8 @@ fn pages(connection: &Connection) -> Result<u32, Error> {
 
 #[cfg(test)]
 mod tests {
-    use rewire_schema::Changeset;
-    use rewire_schema::model::VpcRow;
+    use rewire_schema::model::{InterfaceRow, VpcRow};
+    use rewire_schema::{Change, Changeset};
 
     use super::*;
     use crate::{CommitRequest, Unchecked};
@@ -173,6 +173,30 @@ mod tests {
         assert_eq!(counted, read_counted(&store, u32::MAX).unwrap());
         assert_eq!(counted.digest, store.state_digest().unwrap());
         assert_eq!(counted.configuration, store.configuration().unwrap());
+    }
+
+    /// Its row is the same once it is read, and is not what was committed.
+    #[test]
+    fn a_value_that_is_spelled_otherwise_is_not_what_was_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::create(folder.path().join("gateway.db")).unwrap();
+        commit(&mut store, "blue");
+        let before = store.configuration().unwrap();
+        let (name, port) = ("lan".parse().unwrap(), "null:lan".parse().unwrap());
+        let mac = "02:00:00:00:00:0a".parse().unwrap();
+        let row = InterfaceRow::physical(name, "blue".parse().unwrap(), port, mac);
+        let changeset = [Change::Insert(row.into())].into_iter().collect();
+        let request = CommitRequest::new(store.head().unwrap(), &changeset, "a", "m");
+        store.commit(request, &mut Unchecked).unwrap();
+        let good = store.counted_state().unwrap();
+        assert_eq!(good.digest, store.state_digest().unwrap());
+        assert_eq!(good.configuration.len(), before.len() + 1);
+        let other = Connection::open(store.path()).unwrap();
+        let changed = other.execute("UPDATE interface SET mac = upper(mac)", []);
+        assert_eq!(changed, Ok(1));
+        let found = store.counted_state().unwrap();
+        assert_eq!(found.configuration, good.configuration);
+        assert_ne!(found.digest, good.digest);
     }
 
     #[test]
