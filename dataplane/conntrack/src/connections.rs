@@ -10,7 +10,7 @@ use rewire_tables::acl::RuleCounters;
 use rewire_tables::{Address, VpcIndex};
 
 use crate::error::{Exhausted, InsertError, Invalid};
-use crate::flow::{Admission, Flow, FlowId, NewFlow, Passage};
+use crate::flow::{Admission, Flow, FlowId, Known, NewFlow, Passage};
 use crate::flow_counters::FlowCounters;
 use crate::index::Index;
 use crate::key::{Direction, FlowKey};
@@ -181,8 +181,8 @@ impl<A: Address> Connections<A> {
         self.index.find(hash.0, is_it).map(slot_and_direction)
     }
 
-    /// How a packet of an established connection passes, if the policy of `generation` has let its connection in as a whole:
-    /// all that forwarding it needs to know of it.
+    /// What is known of a packet: how it passes, if the policy of `generation` has let its connection in as a whole. That is all
+    /// that forwarding it needs to know.
     #[inline]
     pub fn passage(
         &self,
@@ -190,20 +190,22 @@ impl<A: Address> Connections<A> {
         key: &FlowKey<A>,
         generation: u64,
         now: Instant,
-    ) -> Option<Passage<A>> {
-        let (slot, direction) = self.find(hash, key)?;
+    ) -> Known<A> {
+        let Some((slot, direction)) = self.find(hash, key) else {
+            return Known::Nothing;
+        };
         let record = self.records.used(slot);
         let passes = (record.policy_generation == generation as u32)
             & record.has(flag::WHOLE)
             & !record.expires.is_over(now);
         if !passes {
-            return None;
+            return Known::Unresolved;
         }
         let (answered, vpc) = match direction {
             Direction::Original => (&record.reply, record.route_vpc),
             Direction::Reply => (&record.original, record.original.vpc),
         };
-        Some(Passage {
+        Known::Passes(Passage {
             flow: FlowId(Id {
                 slot,
                 reuse: record.reuse,
