@@ -63,6 +63,10 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KeyHash(u64);
 
+/// What [`Connections::prefetch_flow`] has asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Candidate(Option<u32>);
+
 /// The connections of one worker, of one address family, and their NAT mappings.
 ///
 /// A look-up costs one hash, and in a large table two cache misses, which [`prefetch_index`](Self::prefetch_index) and
@@ -139,12 +143,15 @@ impl<A: Address> Connections<A> {
         self.index.prefetch(hash.0);
     }
 
-    /// Asks for the flow that a look-up will most likely find. Best when the line of the index is there.
+    /// Asks for the flow that a look-up will most likely find, and tells which that is. Best when the line of the index is
+    /// there.
     #[inline]
-    pub fn prefetch_flow(&self, hash: KeyHash) {
-        if let Some(entry) = self.index.candidate(hash.0) {
+    pub fn prefetch_flow(&self, hash: KeyHash) -> Candidate {
+        let entry = self.index.candidate(hash.0);
+        if let Some(entry) = entry {
             self.records.prefetch(slot_and_direction(entry).0);
         }
+        Candidate(entry)
     }
 
     /// The flow that a packet belongs to, and which way it goes. One whose time is up is not found. Where both keys of a
@@ -186,12 +193,22 @@ impl<A: Address> Connections<A> {
     #[inline]
     pub fn passage(
         &self,
-        hash: KeyHash,
+        (hash, candidate): (KeyHash, Candidate),
         key: &FlowKey<A>,
         generation: u64,
         now: Instant,
     ) -> Known<A> {
-        let Some((slot, direction)) = self.find(hash, key) else {
+        let likely = candidate.0.map(slot_and_direction);
+        let is_it = |(slot, direction): (u32, Direction)| {
+            self.records
+                .id(slot)
+                .is_some_and(|_| self.records.used(slot).key(direction) == key)
+        };
+        let found = match likely {
+            Some(likely) if is_it(likely) => Some(likely),
+            _ => self.find(hash, key),
+        };
+        let Some((slot, direction)) = found else {
             return Known::Nothing;
         };
         let record = self.records.used(slot);

@@ -43,7 +43,7 @@ mod tcp;
 pub mod time;
 mod timeouts;
 
-pub use connections::{Config, Connections, EXPIRY_TICK, KeyHash, MAX_CAPACITY};
+pub use connections::{Candidate, Config, Connections, EXPIRY_TICK, KeyHash, MAX_CAPACITY};
 pub use error::{Exhausted, InsertError, Invalid, Resource};
 pub use flow::{Admission, Flow, FlowId, Known, NewFlow, Passage, Rewrite, Traffic};
 pub use key::{Direction, FlowKey};

@@ -18,7 +18,7 @@ mod order;
 
 use arrayvec::ArrayVec;
 use rewire_conntrack::{
-    Admission, Connections, FlowKey, KeyHash, Known, Passage, Segment, TcpSegment,
+    Admission, Candidate, Connections, FlowKey, KeyHash, Known, Passage, Segment, TcpSegment,
 };
 use rewire_packet::ethernet::{self, EthernetView};
 use rewire_packet::forward::Plain;
@@ -201,19 +201,19 @@ impl<A: Family> FastPath<A> {
 
     /// Finds the connections of the packets, and where those go that have none.
     fn ways(&self, cx: &Context<'_>, connections: &Connections<A>) -> ArrayVec<Way<A>, BATCH> {
-        let mut hashes = [KeyHash::default(); BATCH];
-        for (packet, hash) in self.packets.iter().zip(&mut hashes) {
+        let mut places = [<(KeyHash, Candidate)>::default(); BATCH];
+        for (packet, (hash, _)) in self.packets.iter().zip(&mut places) {
             *hash = connections.hash(&packet.key());
             connections.prefetch_index(*hash);
         }
-        for (_, hash) in self.packets.iter().zip(&hashes) {
-            connections.prefetch_flow(*hash);
+        for (_, (hash, candidate)) in self.packets.iter().zip(&mut places) {
+            *candidate = connections.prefetch_flow(*hash);
         }
         let generation = cx.tables.policy_generation();
         let mut ways = ArrayVec::new();
-        for (packet, hash) in self.packets.iter().zip(hashes) {
+        for (packet, place) in self.packets.iter().zip(places) {
             ways.push(
-                match connections.passage(hash, &packet.key(), generation, cx.now) {
+                match connections.passage(place, &packet.key(), generation, cx.now) {
                     Known::Passes(passage) => established(cx, packet, passage),
                     Known::Nothing => new(cx, packet, connections),
                     Known::Unresolved => Way::Long,
@@ -312,11 +312,26 @@ fn new<A: Family>(cx: &Context<'_>, packet: &Packet<A>, connections: &Connection
 /// Looks up where the packets go, those of one VPC together.
 fn look_up_routes<'a, A: Family>(cx: &Context<'a>, ways: &[Way<A>]) -> [Option<&'a Route>; BATCH] {
     let mut routes = [None; BATCH];
-    let has_target = |(index, way): (usize, &Way<A>)| match way {
-        Way::Long => 0,
-        _ => 1_u64 << index,
-    };
-    let mut waiting = ways.iter().enumerate().map(has_target).sum::<u64>();
+    let mut waiting = 0_u64;
+    let mut destinations = [A::Key::default(); BATCH];
+    let mut common = None;
+    let mut is_common = true;
+    for (index, (way, destination)) in ways.iter().zip(&mut destinations).enumerate() {
+        if let Some((vpc, address)) = way.target() {
+            waiting |= 1 << index;
+            *destination = address.key();
+            is_common &= *common.get_or_insert(vpc) == vpc;
+        }
+    }
+    // Mostly all of a burst go into one VPC. What takes the long way is looked up with them, for nothing.
+    if let Some(vpc) = common
+        && is_common
+    {
+        let number = ways.len();
+        let table = cx.tables.vpc(vpc);
+        table.route_batch::<A>(&destinations[..number], &mut routes[..number]);
+        return routes;
+    }
     while waiting != 0 {
         let Some((vpc, _)) = ways[waiting.trailing_zeros() as usize].target() else {
             break;
@@ -435,8 +450,8 @@ fn begin<A: Family>(
     let original = packet.key();
     // An earlier packet of this burst may have begun it since.
     let generation = cx.tables.policy_generation();
-    let hash = connections.hash(&original);
-    match connections.passage(hash, &original, generation, cx.now) {
+    let place = (connections.hash(&original), Candidate::default());
+    match connections.passage(place, &original, generation, cx.now) {
         Known::Nothing => {}
         Known::Passes(passage) if !packet.is_turn() => {
             return pass(cx, packet, &passage, connections);
