@@ -10,7 +10,7 @@ use rewire_tables::acl::RuleCounters;
 use rewire_tables::{Address, VpcIndex};
 
 use crate::error::{Exhausted, InsertError, Invalid};
-use crate::flow::{Admission, Flow, FlowId, NewFlow, Passage};
+use crate::flow::{Admission, Flow, FlowId, Known, NewFlow, Passage};
 use crate::flow_counters::FlowCounters;
 use crate::index::Index;
 use crate::key::{Direction, FlowKey};
@@ -63,11 +63,15 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KeyHash(u64);
 
+/// What [`Connections::prefetch_flow`] has asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Candidate(Option<u32>);
+
 /// The connections of one worker, of one address family, and their NAT mappings.
 ///
 /// A look-up costs one hash, and in a large table two cache misses, which [`prefetch_index`](Self::prefetch_index) and
 /// [`prefetch_flow`](Self::prefetch_flow) take away from whoever looks up many keys at once. Memory is reserved at
-/// construction, and touched as it is first used: about 130 bytes a connection of IPv4, 180 of IPv6, mapping and timer
+/// construction, and touched as it is first used: 128 bytes a connection of IPv4, 192 of IPv6, mapping and timer
 /// included.
 #[derive(Debug)]
 pub struct Connections<A> {
@@ -139,12 +143,15 @@ impl<A: Address> Connections<A> {
         self.index.prefetch(hash.0);
     }
 
-    /// Asks for the flow that a look-up will most likely find. Best when the line of the index is there.
+    /// Asks for the flow that a look-up will most likely find, and tells which that is. Best when the line of the index is
+    /// there.
     #[inline]
-    pub fn prefetch_flow(&self, hash: KeyHash) {
-        if let Some(entry) = self.index.candidate(hash.0) {
+    pub fn prefetch_flow(&self, hash: KeyHash) -> Candidate {
+        let entry = self.index.candidate(hash.0);
+        if let Some(entry) = entry {
             self.records.prefetch(slot_and_direction(entry).0);
         }
+        Candidate(entry)
     }
 
     /// The flow that a packet belongs to, and which way it goes. One whose time is up is not found. Where both keys of a
@@ -181,29 +188,41 @@ impl<A: Address> Connections<A> {
         self.index.find(hash.0, is_it).map(slot_and_direction)
     }
 
-    /// How a packet of an established connection passes, if the policy of `generation` has let its connection in as a whole:
-    /// all that forwarding it needs to know of it.
+    /// What is known of a packet: how it passes, if the policy of `generation` has let its connection in as a whole. That is all
+    /// that forwarding it needs to know.
     #[inline]
     pub fn passage(
         &self,
-        hash: KeyHash,
+        (hash, candidate): (KeyHash, Candidate),
         key: &FlowKey<A>,
         generation: u64,
         now: Instant,
-    ) -> Option<Passage<A>> {
-        let (slot, direction) = self.find(hash, key)?;
+    ) -> Known<A> {
+        let likely = candidate.0.map(slot_and_direction);
+        let is_it = |(slot, direction): (u32, Direction)| {
+            self.records
+                .id(slot)
+                .is_some_and(|_| self.records.used(slot).key(direction) == key)
+        };
+        let found = match likely {
+            Some(likely) if is_it(likely) => Some(likely),
+            _ => self.find(hash, key),
+        };
+        let Some((slot, direction)) = found else {
+            return Known::Nothing;
+        };
         let record = self.records.used(slot);
         let passes = (record.policy_generation == generation as u32)
             & record.has(flag::WHOLE)
             & !record.expires.is_over(now);
         if !passes {
-            return None;
+            return Known::Unresolved;
         }
         let (answered, vpc) = match direction {
             Direction::Original => (&record.reply, record.route_vpc),
             Direction::Reply => (&record.original, record.original.vpc),
         };
-        Some(Passage {
+        Known::Passes(Passage {
             flow: FlowId(Id {
                 slot,
                 reuse: record.reuse,

@@ -93,6 +93,18 @@ pub struct Flow<A> {
     pub(crate) traffic: [Traffic; 2],
 }
 
+/// What a table knows of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known<A> {
+    /// No connection has its key.
+    Nothing,
+    /// It has a connection, which must be looked at first: its time is up, the policy has changed since it was resolved, or
+    /// it was not let in as a whole.
+    Unresolved,
+    /// It passes.
+    Passes(Passage<A>),
+}
+
 /// Where a packet of an established connection goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passage<A> {

@@ -241,7 +241,9 @@ fn set_tag(bucket: &mut [u64], slot: usize, tag: u8) {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+    use std::hash::BuildHasher;
 
+    use foldhash::fast::FixedState;
     use proptest::prelude::*;
 
     use super::*;
@@ -280,6 +282,27 @@ mod tests {
             let is_empty = |number| index.bucket(number)[..2] == [0, 0];
             prop_assert!((0..index.buckets).all(is_empty));
         }
+    }
+
+    /// As full as it may be, no entry is refused, and few are behind another bucket than their own.
+    #[test]
+    fn fills_to_the_last_entry() {
+        let entries = 100_000;
+        let mut index = Index::new(entries as usize);
+        // Twice, for the hashes of numbers in a row are spread more evenly than those of keys.
+        let state = FixedState::with_seed(5);
+        let hash = |entry: u32| state.hash_one(state.hash_one(entry));
+        for entry in 0..entries {
+            assert!(index.insert(hash(entry), entry));
+        }
+        let at_home = (0..entries)
+            .filter(|entry| {
+                let hash = hash(*entry);
+                let bucket = index.bucket(index.home(hash));
+                matches(bucket, tag(hash)).any(|slot| super::entry(bucket, slot) == *entry)
+            })
+            .count();
+        assert!(at_home * 100 > entries as usize * 88, "{at_home}");
     }
 
     #[test]

@@ -19,9 +19,17 @@
 //! REQ-1) with paired address pooling (REQ-2) and no port overloading (REQ-3). Filtering is address- and port-dependent
 //! (REQ-8 allows it): from outside only whom the inside spoke to gets in.
 //!
-//! Absent: TCP sequence-window checks, so a RST with any sequence number moves a connection to [`TcpState::Closed`], from
-//! where it still forwards (see there); port parity (RFC 4787 REQ-4; RFC 7857 section 7 lets a NAT do without); port
-//! randomization beyond a seeded starting point (RFC 7857 section 8, RFC 6056); endpoint-independent filtering.
+//! TCP segments are held to the windows of their connection (RFC 9293 section 3.10.7.4, as seen from the middle by G. van
+//! Rooij, "Real Stateful TCP Packet Filtering in IP Filter", 2001). What an end would answer and drop passes, but neither
+//! changes the state nor prolongs the connection; what begins beyond the receiver's window, or acknowledges what was not
+//! allowed to be sent, is refused. A RST closes where its number is exactly at the end of what was sent (RFC 5961 section 3);
+//! elsewhere in the window it shortens the connection's life to that of a reset one, until an end answers it. A connection
+//! that is picked up in its middle has unknown windows, and is held to the largest there are.
+//!
+//! Absent: windows for an end all of whose segments come in fragments, which are tracked by their addresses alone: what it
+//! acknowledges is not seen then; timestamps (RFC 7323) as a second check; port parity (RFC 4787 REQ-4; RFC 7857 section 7
+//! lets a NAT do without); port randomization beyond a seeded starting point (RFC 7857 section 8, RFC 6056);
+//! endpoint-independent filtering.
 
 #![forbid(unsafe_code)]
 
@@ -43,9 +51,9 @@ mod tcp;
 pub mod time;
 mod timeouts;
 
-pub use connections::{Config, Connections, EXPIRY_TICK, KeyHash, MAX_CAPACITY};
+pub use connections::{Candidate, Config, Connections, EXPIRY_TICK, KeyHash, MAX_CAPACITY};
 pub use error::{Exhausted, InsertError, Invalid, Resource};
-pub use flow::{Admission, Flow, FlowId, NewFlow, Passage, Rewrite, Traffic};
+pub use flow::{Admission, Flow, FlowId, Known, NewFlow, Passage, Rewrite, Traffic};
 pub use key::{Direction, FlowKey};
 pub use mappings::{Internal, Mapping};
 pub use ports::owner;

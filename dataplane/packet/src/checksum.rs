@@ -67,6 +67,17 @@ impl Sum {
         Sum(self.0 + u64::from(u16::from_be(fold(sum))))
     }
 
+    /// Adds an IPv4 header without options: as [`bytes`](Self::bytes), in five steps.
+    #[inline(always)]
+    pub(crate) fn plain_header(self, header: &[u8; 20]) -> Sum {
+        let (words, _) = header.as_chunks::<4>();
+        let sum: u64 = words
+            .iter()
+            .map(|word| u64::from(u32::from_ne_bytes(*word)))
+            .sum();
+        Sum(self.0 + u64::from(u16::from_be(fold(sum))))
+    }
+
     /// The sum itself, in 16 bits. 0xffff over bytes that contain their own right checksum.
     #[inline]
     pub const fn folded(self) -> u16 {

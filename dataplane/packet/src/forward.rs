@@ -6,6 +6,7 @@
 use crate::bytes::{put_at, u8_at, u16_at, u32_at};
 use crate::checksum::{Delta, Sum};
 use crate::ip::{Ip, IpAddress, IpVersion, Protocol};
+use crate::tcp::{TcpFlags, TcpView};
 use crate::udp::never_absent;
 
 /// Bytes of an IPv4 header without options.
@@ -34,6 +35,8 @@ pub struct Plain<A> {
     pub flags: u8,
     /// Of TCP, the window, not scaled.
     pub window: u16,
+    /// Of a TCP segment with SYN, how far its sender shifts the windows that it tells, if it says so.
+    pub window_scale: Option<u8>,
     /// Of TCP, the sequence number.
     pub sequence: u32,
     /// Of TCP, the acknowledgment number.
@@ -42,51 +45,61 @@ pub struct Plain<A> {
     pub payload_len: u32,
 }
 
+/// The window scale option of a TCP segment.
+#[cold]
+fn window_scale(segment: &[u8]) -> Option<u8> {
+    TcpView::new_checked(segment).ok()?.window_scale()
+}
+
 impl<A: IpAddress> Plain<A> {
     /// Reads a packet, given from its IP header on. Nothing, where it is not plain, or anything is wrong with it, its hop
     /// limit used up, or its header checksum not right: whoever looks closer will say what. The checksum of TCP or UDP is
     /// not looked at.
-    #[inline]
+    #[inline(always)]
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let (header_len, packet_len, protocol) = match A::Version::VERSION {
+        let (packet_len, protocol, upper) = match A::Version::VERSION {
             IpVersion::V4 => {
-                let header: &[u8; IPV4_HEADER] = bytes.first_chunk()?;
+                let (header, upper) = bytes.split_first_chunk::<IPV4_HEADER>()?;
                 // Version 4 and five words; neither an offset nor more fragments; a hop to go.
-                let is_plain = header[0] == 0x45
-                    && u16_at(header, 6) & 0x3fff == 0
-                    && header[8] > 1
-                    && Sum::ZERO.bytes(header).is_valid();
+                let is_plain = (header[0] == 0x45)
+                    & (u16::from_be_bytes([header[6], header[7]]) & 0x3fff == 0)
+                    & (header[8] > 1)
+                    & Sum::ZERO.plain_header(header).is_valid();
                 if !is_plain {
                     return None;
                 }
-                (IPV4_HEADER, usize::from(u16_at(header, 2)), header[9])
+                let length = u32::from(u16::from_be_bytes([header[2], header[3]]));
+                let upper = upper.get(..(length as usize).checked_sub(IPV4_HEADER)?)?;
+                (length, header[9], upper)
             }
             IpVersion::V6 => {
-                let header: &[u8; IPV6_HEADER] = bytes.first_chunk()?;
+                let (header, upper) = bytes.split_first_chunk::<IPV6_HEADER>()?;
                 if header[0] >> 4 != 6 || header[7] <= 1 {
                     return None;
                 }
-                let payload = usize::from(u16_at(header, 4));
-                (IPV6_HEADER, IPV6_HEADER + payload, header[6])
+                let payload = u16::from_be_bytes([header[4], header[5]]);
+                let upper = upper.get(..usize::from(payload))?;
+                (IPV6_HEADER as u32 + u32::from(payload), header[6], upper)
             }
         };
-        let upper = bytes.get(header_len..packet_len)?;
         let at = A::Version::SOURCE_OFFSET;
+        let udp: &[u8; 8] = upper.first_chunk()?;
         let mut plain = Plain {
             source: A::read(bytes, at)?,
             destination: A::read(bytes, at + A::LEN)?,
-            source_port: u16_at(upper, 0),
-            destination_port: u16_at(upper, 2),
-            packet_len: packet_len as u32,
+            source_port: u16::from_be_bytes([udp[0], udp[1]]),
+            destination_port: u16::from_be_bytes([udp[2], udp[3]]),
+            packet_len,
             protocol: Protocol(protocol),
             flags: 0,
             window: 0,
+            window_scale: None,
             sequence: 0,
             acknowledgment: 0,
             payload_len: 0,
         };
         match plain.protocol {
-            Protocol::UDP if upper.len() >= 8 && usize::from(u16_at(upper, 4)) == upper.len() => {}
+            Protocol::UDP if usize::from(u16::from_be_bytes([udp[4], udp[5]])) == upper.len() => {}
             Protocol::TCP => {
                 let tcp: &[u8; 20] = upper.first_chunk()?;
                 let header_len = usize::from(tcp[12] >> 4) * 4;
@@ -94,6 +107,9 @@ impl<A: IpAddress> Plain<A> {
                     return None;
                 }
                 plain.flags = tcp[13];
+                if tcp[13] & TcpFlags::SYN.0 != 0 {
+                    plain.window_scale = window_scale(upper);
+                }
                 plain.sequence = u32_at(tcp, 4);
                 plain.acknowledgment = u32_at(tcp, 8);
                 plain.window = u16_at(tcp, 14);
@@ -106,54 +122,194 @@ impl<A: IpAddress> Plain<A> {
 
     /// Writes new ends into the packet that this was read from, takes its hop limit down, and keeps its checksums up. The
     /// same ends as before are allowed. A packet that came with a wrong TCP or UDP checksum leaves with a wrong one.
-    #[inline]
+    #[inline(always)]
     pub fn forward(&self, bytes: &mut [u8], source: (A, u16), destination: (A, u16)) {
+        let addresses = Delta::NONE
+            .address(self.source, source.0)
+            .address(self.destination, destination.0);
+        let at = A::Version::SOURCE_OFFSET;
+        source.0.write(bytes, at);
+        destination.0.write(bytes, at + A::LEN);
         let header_len = match A::Version::VERSION {
             IpVersion::V4 => IPV4_HEADER,
             IpVersion::V6 => IPV6_HEADER,
         };
-        let at = A::Version::SOURCE_OFFSET;
+        if let Some(checksum) = A::Version::CHECKSUM_OFFSET {
+            if let Some(header) = bytes.first_chunk_mut::<IPV4_HEADER>() {
+                // The hop limit is the high half of a word.
+                let word = u16_at(header, 8);
+                let old = u16_at(header, checksum);
+                let new = addresses.u16(word, word.wrapping_sub(0x100)).apply(old);
+                put_at(header, 8, word.wrapping_sub(0x100).to_be_bytes());
+                put_at(header, checksum, new.to_be_bytes());
+            }
+        } else {
+            let hop_limit = u8_at(bytes, 7);
+            put_at(bytes, 7, [hop_limit.wrapping_sub(1)]);
+        }
         let is_translated = source != (self.source, self.source_port)
             || destination != (self.destination, self.destination_port);
-        let mut addresses = Delta::NONE;
-        if is_translated {
-            addresses = addresses
-                .address(self.source, source.0)
-                .address(self.destination, destination.0);
-            source.0.write(bytes, at);
-            destination.0.write(bytes, at + A::LEN);
-            put_at(bytes, header_len, source.1.to_be_bytes());
-            put_at(bytes, header_len + 2, destination.1.to_be_bytes());
-            let checksum = header_len
-                + if self.protocol == Protocol::TCP {
-                    TCP_CHECKSUM
-                } else {
-                    UDP_CHECKSUM
-                };
-            let old = u16_at(bytes, checksum);
-            let new = addresses
-                .u16(self.source_port, source.1)
-                .u16(self.destination_port, destination.1)
-                .apply(old);
-            let new = match self.protocol {
-                Protocol::TCP => new,
-                _ if old == 0 => 0,
-                _ => never_absent(new),
-            };
-            put_at(bytes, checksum, new.to_be_bytes());
+        if !is_translated {
+            return;
         }
-        match A::Version::CHECKSUM_OFFSET {
-            Some(checksum) => {
-                // The hop limit is the high half of a word.
-                let word = u16_at(bytes, 8);
-                let old = u16_at(bytes, checksum);
-                let new = addresses.u16(word, word.wrapping_sub(0x100)).apply(old);
-                put_at(bytes, 8, word.wrapping_sub(0x100).to_be_bytes());
-                put_at(bytes, checksum, new.to_be_bytes());
+        let ports = addresses
+            .u16(self.source_port, source.1)
+            .u16(self.destination_port, destination.1);
+        let upper = bytes.get_mut(header_len..).unwrap_or_default();
+        put_at(upper, 0, source.1.to_be_bytes());
+        put_at(upper, 2, destination.1.to_be_bytes());
+        if self.protocol == Protocol::TCP {
+            let old = u16_at(upper, TCP_CHECKSUM);
+            put_at(upper, TCP_CHECKSUM, ports.apply(old).to_be_bytes());
+        } else {
+            let old = u16_at(upper, UDP_CHECKSUM);
+            if old != 0 {
+                let new = never_absent(ports.apply(old));
+                put_at(upper, UDP_CHECKSUM, new.to_be_bytes());
             }
-            None => {
-                let hop_limit = u8_at(bytes, 7);
-                put_at(bytes, 7, [hop_limit.wrapping_sub(1)]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::nat::nat_rewrite;
+
+    /// A packet of TCP or UDP with these bytes behind its ports, right in all that is looked at.
+    fn packet<A: IpAddress>(tcp: bool, ends: [(A, u16); 2], hops: u8, data: &[u8]) -> Vec<u8> {
+        let mut upper = vec![0; if tcp { 20 } else { 8 }];
+        put_at(&mut upper, 0, ends[0].1.to_be_bytes());
+        put_at(&mut upper, 2, ends[1].1.to_be_bytes());
+        let fill = upper.len() - 4;
+        upper[4..].copy_from_slice(&data[..fill]);
+        upper.extend_from_slice(&data[fill..]);
+        let length = upper.len() as u16;
+        match tcp {
+            true => upper[12] = 0x50 | upper[12] & 0x0f,
+            false => put_at(&mut upper, 4, length.to_be_bytes()),
+        }
+        let protocol = if tcp { Protocol::TCP } else { Protocol::UDP };
+        let mut header = match A::Version::VERSION {
+            IpVersion::V4 => {
+                let mut header = vec![0; IPV4_HEADER];
+                (header[0], header[8], header[9]) = (0x45, hops, protocol.0);
+                put_at(&mut header, 2, (20 + length).to_be_bytes());
+                header
+            }
+            IpVersion::V6 => {
+                let mut header = vec![0; IPV6_HEADER];
+                (header[0], header[6], header[7]) = (0x60, protocol.0, hops);
+                put_at(&mut header, 4, length.to_be_bytes());
+                header
+            }
+        };
+        let at = A::Version::SOURCE_OFFSET;
+        ends[0].0.write(&mut header, at);
+        ends[1].0.write(&mut header, at + A::LEN);
+        if let Some(at) = A::Version::CHECKSUM_OFFSET {
+            let checksum = crate::checksum::checksum(&header);
+            put_at(&mut header, at, checksum.to_be_bytes());
+        }
+        [header, upper].concat()
+    }
+
+    fn compare<A: IpAddress>(tcp: bool, ends: [(A, u16); 4], hops: u8, data: &[u8]) {
+        let [from, to, source, destination] = ends;
+        let before = packet(tcp, [from, to], hops, data);
+        // Ethernet's padding is not the packet's.
+        let padded = [&before[..], &[0xee; 3]].concat();
+        let plain = Plain::<A>::read(&padded);
+        assert_eq!(plain.is_some(), hops > 1);
+        let Some(plain) = plain else { return };
+        assert_eq!((plain.source, plain.source_port), from);
+        assert_eq!((plain.destination, plain.destination_port), to);
+        assert_eq!(plain.packet_len as usize, before.len());
+        let mut expected = before.clone();
+        let new = |(address, port)| Some((address, Some(port)));
+        if (from, to) != (source, destination) {
+            nat_rewrite(&mut expected, new(source), new(destination))
+                .expect("it can be translated");
+        }
+        A::Version::decrement_hop_limit(&mut expected).expect("it has hops left");
+        let mut forwarded = before;
+        plain.forward(&mut forwarded, source, destination);
+        assert_eq!(forwarded, expected);
+    }
+
+    /// Two ends before and two after, some of them the same.
+    fn ends<A: Copy>(
+        address: impl Fn(u32) -> A,
+        addresses: [u32; 4],
+        ports: [u16; 4],
+        same: [bool; 2],
+    ) -> [(A, u16); 4] {
+        let mut ends = [0, 1, 2, 3].map(|end| (address(addresses[end]), ports[end]));
+        for end in 0..2 {
+            if same[end] {
+                ends[end + 2] = ends[end];
+            }
+        }
+        ends
+    }
+
+    #[test]
+    fn a_syn_says_its_window_scale() {
+        // No-operation, window scale; behind a header of six words.
+        for (flags, options, expected) in [
+            (TcpFlags::SYN, [1, 3, 3, 7], Some(7)),
+            (TcpFlags::SYN | TcpFlags::ACK, [3, 3, 14, 0], Some(14)),
+            (TcpFlags::SYN, [2, 4, 5, 180], None),
+            (TcpFlags::SYN, [3, 9, 9, 9], None),
+            // Meant nowhere else.
+            (TcpFlags::ACK, [1, 3, 3, 7], None),
+        ] {
+            let ends = [(Ipv4Addr::LOCALHOST, 1), (Ipv4Addr::BROADCAST, 2)];
+            let data = [&[0; 16][..], &options].concat();
+            let mut bytes = packet::<Ipv4Addr>(true, ends, 9, &data);
+            bytes[IPV4_HEADER + 12] = 0x60;
+            bytes[IPV4_HEADER + 13] = flags.0;
+            let plain = Plain::<Ipv4Addr>::read(&bytes).expect("it is plain");
+            assert_eq!(plain.window_scale, expected, "{flags} {options:?}");
+            assert_eq!((plain.flags, plain.payload_len), (flags.0, 0));
+        }
+    }
+
+    proptest! {
+        /// What is written is what the long way writes: translation, and then a hop less. Some checksums are none, or zero.
+        #[test]
+        fn as_the_long_way(
+            tcp: bool, addresses: [u32; 4], ports: [u16; 4], same: [bool; 2], hops in 0..4_u8,
+            mut data in prop::collection::vec(any::<u8>(), 16..60), zero: bool,
+        ) {
+            if zero {
+                data[..16].fill(0);
+            }
+            compare(tcp, ends(Ipv4Addr::from_bits, addresses, ports, same), hops, &data);
+            let six = |bits| Ipv6Addr::from_bits(u128::from(bits) << 90 | u128::from(bits));
+            compare(tcp, ends(six, addresses, ports, same), hops, &data);
+        }
+
+        /// Nothing that is not a packet is one, and nothing panics.
+        #[test]
+        fn bytes_are_read_or_not(mut bytes in prop::collection::vec(any::<u8>(), 0..80), six: bool) {
+            if let Some(first) = bytes.first_mut() {
+                *first = if six { 0x60 } else { 0x45 };
+            }
+            let length = bytes.len();
+            let ends = ((Ipv4Addr::BROADCAST, 1), (Ipv4Addr::LOCALHOST, 2));
+            if let Some(plain) = Plain::<Ipv4Addr>::read(&bytes) {
+                prop_assert!(plain.packet_len as usize <= length);
+                plain.forward(&mut bytes, ends.0, ends.1);
+            }
+            let ends = ((Ipv6Addr::LOCALHOST, 1), (Ipv6Addr::UNSPECIFIED, 2));
+            if let Some(plain) = Plain::<Ipv6Addr>::read(&bytes) {
+                prop_assert!(plain.packet_len as usize <= length);
+                plain.forward(&mut bytes, ends.0, ends.1);
             }
         }
     }

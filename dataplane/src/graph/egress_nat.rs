@@ -4,12 +4,13 @@
 //! *Uses* the connection, the egress interface. *Sets* the packet's bytes. *Next*: `ethernet_output`.
 
 use rewire_conntrack::{
-    Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, Internal, Mapping, NewFlow,
-    Rewrite,
+    Admission, Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, Internal, Mapping,
+    NewFlow, Rewrite, Segment,
 };
 use rewire_packet::nat::{self, Quoted};
 use rewire_packet::{Ip, Transport};
-use rewire_tables::{Interface, InterfaceIndex};
+use rewire_tables::acl::RuleCounters;
+use rewire_tables::{Crossing, Interface, InterfaceIndex, VpcIndex};
 
 use super::Node;
 use super::acl_policy;
@@ -82,52 +83,85 @@ fn update<B: PacketBuffer, A: Family>(
     Ok(())
 }
 
-/// Begins a connection: chooses its translation, and puts both of its directions into the table.
+/// Begins the connection of a packet.
 fn begin<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     packet: &mut Packet<B, A>,
     connections: &mut Connections<A>,
     original: FlowKey<A>,
 ) -> Result<(), DropReason> {
-    let interface = cx
-        .tables
-        .interface(packet.egress)
-        .ok_or(DropReason::InterfaceUnknown)?;
-    let (destination, destination_port) = packet
-        .rewrite
-        .destination
-        .unwrap_or((original.destination, original.destination_port));
-    let egress = (packet.egress, interface);
-    let ((source, source_port), mapping) =
-        translate_source(cx, packet, connections, &original, egress)?;
-    let reply = FlowKey {
-        vpc: interface.vpc,
-        protocol: original.protocol,
-        source: destination,
-        destination: source,
-        source_port: destination_port,
-        destination_port: source_port,
-    };
-    let reply = match packet.transport {
-        // The identifier of an ICMP query is both of its ports, in either direction.
-        Transport::IcmpQuery { .. } => FlowKey {
-            source_port,
-            ..reply
-        },
-        _ => reply,
-    };
-    let flow = NewFlow {
+    let own = (original.destination, original.destination_port);
+    let opening = Opening {
         original,
-        reply,
+        destination: packet.rewrite.destination.unwrap_or(own),
         route_vpc: packet.rewrite.route_vpc,
-        policy_generation: cx.tables.policy_generation(),
+        crossing: packet.crossing,
+        egress: packet.egress,
         admission: acl_policy::admission(packet),
-        mapping,
+        counters: acl_policy::lasting(packet),
+        has_ports: has_ports(packet.header.fragment),
+        is_query: matches!(packet.transport, Transport::IcmpQuery { .. }),
     };
     let segment = segment::<A>(&packet.header, &packet.transport, layer3(&packet.buffer));
     let bytes = packet.header.packet_len as u32;
+    let id = open(cx, connections, &opening, &segment, bytes)?;
+    let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
+    packet.rewrite = flow.rewrite(Direction::Original);
+    Ok(())
+}
+
+/// What was decided about the first packet of a connection.
+pub(super) struct Opening<A> {
+    pub original: FlowKey<A>,
+    /// Where ingress NAT leads it, or its own destination.
+    pub destination: (A, u16),
+    /// The VPC that it is routed in.
+    pub route_vpc: VpcIndex,
+    pub crossing: Option<Crossing>,
+    pub egress: InterfaceIndex,
+    pub admission: Admission,
+    pub counters: RuleCounters,
+    /// Whether the packet has its ports, so that they can be translated.
+    pub has_ports: bool,
+    /// Whether it is an ICMP query.
+    pub is_query: bool,
+}
+
+/// Begins a connection: chooses its translation, and puts both of its directions into the table.
+pub(super) fn open<A: Family>(
+    cx: &Context<'_>,
+    connections: &mut Connections<A>,
+    opening: &Opening<A>,
+    segment: &Segment,
+    bytes: u32,
+) -> Result<FlowId, DropReason> {
+    let interface = cx.tables.interface(opening.egress);
+    let interface = interface.ok_or(DropReason::InterfaceUnknown)?;
+    let ((source, source_port), mapping) = translate_source(cx, connections, opening, interface)?;
+    let (destination, destination_port) = opening.destination;
+    let reply = FlowKey {
+        vpc: interface.vpc,
+        protocol: opening.original.protocol,
+        source: destination,
+        destination: source,
+        // The identifier of an ICMP query is both of its ports, in either direction.
+        source_port: if opening.is_query {
+            source_port
+        } else {
+            destination_port
+        },
+        destination_port: source_port,
+    };
+    let flow = NewFlow {
+        original: opening.original,
+        reply,
+        route_vpc: opening.route_vpc,
+        policy_generation: cx.tables.policy_generation(),
+        admission: opening.admission,
+        mapping,
+    };
     let id = connections
-        .insert(flow, &segment, bytes, cx.now)
+        .insert(flow, segment, bytes, cx.now)
         .map_err(|error| {
             connections.release_unused_mapping();
             match error {
@@ -136,32 +170,29 @@ fn begin<B: PacketBuffer, A: Family>(
             }
         })?;
     cx.counters.connections_created.add(1);
-    note_counters(cx, connections, id, acl_policy::lasting(packet));
-    let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
-    packet.rewrite = flow.rewrite(Direction::Original);
-    Ok(())
+    note_counters(cx, connections, id, opening.counters);
+    Ok(id)
 }
 
 type Source<A> = ((A, u16), Option<Mapping<A>>);
 
-fn translate_source<B, A: Family>(
+fn translate_source<A: Family>(
     cx: &Context<'_>,
-    packet: &Packet<B, A>,
     connections: &mut Connections<A>,
-    original: &FlowKey<A>,
-    egress: (InterfaceIndex, &Interface),
+    opening: &Opening<A>,
+    interface: &Interface,
 ) -> Result<Source<A>, DropReason> {
+    let original = &opening.original;
     let own = (original.source, original.source_port);
-    let (vpc, crossing) = (original.vpc, packet.crossing);
-    match nat_policy::egress(cx.tables, vpc, original.source, egress, crossing) {
+    let egress = (opening.egress, interface);
+    let crossing = opening.crossing;
+    match nat_policy::egress(cx.tables, original.vpc, original.source, egress, crossing) {
         Egress::None => Ok((own, None)),
         Egress::Static(external) => Ok(((external, original.source_port), None)),
-        Egress::Masquerade(_) if !has_ports(packet.header.fragment) => {
-            Err(DropReason::FragmentNeedsPorts)
-        }
+        Egress::Masquerade(_) if !opening.has_ports => Err(DropReason::FragmentNeedsPorts),
         Egress::Masquerade(rule) => {
             let internal = internal(original);
-            let external_vpc = egress.1.vpc;
+            let external_vpc = interface.vpc;
             let taken = |address, port| {
                 let external = (address, port);
                 nat_policy::is_port_forward(cx.tables, external_vpc, original.protocol, external)
@@ -175,7 +206,7 @@ fn translate_source<B, A: Family>(
 }
 
 /// The internal endpoint of a connection that begins with this key.
-fn internal<A: Copy>(original: &FlowKey<A>) -> Internal<A> {
+pub(super) fn internal<A: Copy>(original: &FlowKey<A>) -> Internal<A> {
     Internal {
         vpc: original.vpc,
         protocol: original.protocol,
