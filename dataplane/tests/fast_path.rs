@@ -163,6 +163,11 @@ fn build(frame: &Frame, number: u16) -> (&'static str, Vec<u8>) {
         }
         7 => bytes.truncate(bytes.len() - 3),
         8 => bytes[0] ^= 2,
+        // A sequence or acknowledgment number from elsewhere, perhaps outside of the windows.
+        9..12 if frame.tcp => {
+            let numbers = 14 + if frame.six { 40 } else { 20 } + 4;
+            bytes[numbers + usize::from(number) % 8] ^= 1 << (number / 8 % 8);
+        }
         _ => {}
     }
     let interface = if frame.reply { "wan" } else { "blue0" };
