@@ -314,17 +314,19 @@ fn reset(
     segment: &TcpSegment,
 ) -> Effect<TcpState> {
     let other = direction.other();
-    let end = memory.windows[direction as usize].end;
-    let answers_syn =
-        segment.flags.contains(TcpFlags::ACK) && memory.answers(other, segment.acknowledgment);
+    let [end, sent] = [direction, other].map(|of| memory.windows[of as usize].end);
+    let (sequence, acknowledgment) = (segment.sequence, segment.acknowledgment);
+    let acknowledges = segment.flags.contains(TcpFlags::ACK);
+    let answers_syn = acknowledges && memory.answers(other, acknowledgment);
     let closes = match (state, direction) {
         (TimeWait, _) => return Effect::None,
-        // Nothing was seen of it that its number could be held to.
+        // Of the responder nothing was seen yet: neither what its RST could be held to, nor what could be acknowledged.
         (SynSent, Reply) => answers_syn,
-        (SynSent | SynSent2, _) => answers_syn || memory.answers(direction, segment.sequence),
+        (SynSent, Original) => memory.answers(Original, sequence),
+        (SynSent2, _) => answers_syn || memory.answers(direction, sequence),
         // The SYN-ACK and the refusal of a later SYN may cross.
-        (SynReceived { .. }, _) => answers_syn || segment.sequence == end,
-        _ => segment.sequence == end,
+        (SynReceived { .. }, _) => sequence == end || acknowledges && acknowledgment == sent,
+        _ => sequence == end,
     };
     if closes {
         return Effect::To(Closed);

@@ -110,6 +110,10 @@ proptest! {
             let forged = segment(flags, sequence, acknowledgment, 0);
             prop_assert_eq!(step(SynSent, &mut memory, Reply, &forged), Ok(Effect::None));
         }
+        // The opener has nothing to acknowledge yet.
+        prop_assume!(sequence != 1000);
+        let own = segment("RA", sequence, 0, 0);
+        prop_assert_eq!(step(SynSent, &mut memory, Original, &own), Ok(Effect::None));
         let refusal = segment("RA", 0, 1000, 0);
         prop_assert_eq!(step(SynSent, &mut memory, Reply, &refusal), Ok(Effect::To(Closed)));
     }
