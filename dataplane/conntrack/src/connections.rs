@@ -1,26 +1,28 @@
 //! The table of connections.
 
-use std::hash::BuildHasher;
+mod expiry;
+mod life;
+mod lookup;
+
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use arrayvec::ArrayVec;
 use foldhash::fast::FixedState;
 use rewire_tables::acl::RuleCounters;
 use rewire_tables::{Address, VpcIndex};
 
-use crate::error::{Exhausted, InsertError, Invalid};
-use crate::flow::{Admission, Flow, FlowId, Known, NewFlow, Passage};
+use crate::error::{Exhausted, Invalid};
+use crate::flow::{Admission, Flow, FlowId};
 use crate::flow_counters::FlowCounters;
 use crate::index::Index;
-use crate::key::{Direction, FlowKey};
-use crate::mappings::{self, Internal, Mapping, Mappings};
-use crate::records::{Account, Id, NONE, Record, Records, flag};
+use crate::key::Direction;
+use crate::mappings::{Internal, Mapping, Mappings};
+use crate::records::{Account, Record, Records, flag};
 use crate::segment::Segment;
 use crate::state::{STATES, State, StateCounts};
-use crate::sweep::{SLOTS_PER_CALL, Sweep};
+use crate::sweep::Sweep;
 use crate::tcp::{self, Effect, TcpState};
-use crate::time::{Deadline, Instant, LONGEST_TIMEOUT, Second, Timeout};
+use crate::time::{Deadline, Instant, Timeout};
 use crate::timeouts::Timeouts;
 
 /// The most connections that one [`Connections`] holds.
@@ -128,111 +130,6 @@ impl<A: Address> Connections<A> {
             hash,
             latest: Instant(0),
         }
-    }
-
-    /// The hash of a key, for the calls that take one.
-    #[inline]
-    pub fn hash(&self, key: &FlowKey<A>) -> KeyHash {
-        KeyHash(self.hash.hash_one(key))
-    }
-
-    /// Asks for the line of the index that a look-up of this key begins with. Costs next to nothing; some 100 ns later the
-    /// line is there.
-    #[inline]
-    pub fn prefetch_index(&self, hash: KeyHash) {
-        self.index.prefetch(hash.0);
-    }
-
-    /// Asks for the flow that a look-up will most likely find, and tells which that is. Best when the line of the index is
-    /// there.
-    #[inline]
-    pub fn prefetch_flow(&self, hash: KeyHash) -> Candidate {
-        let entry = self.index.candidate(hash.0);
-        if let Some(entry) = entry {
-            self.records.prefetch(slot_and_direction(entry).0);
-        }
-        Candidate(entry)
-    }
-
-    /// The flow that a packet belongs to, and which way it goes. One whose time is up is not found. Where both keys of a
-    /// flow are equal, it goes the original way.
-    #[inline]
-    pub fn lookup(&self, key: &FlowKey<A>, now: Instant) -> Option<(FlowId, Direction)> {
-        self.lookup_hashed(self.hash(key), key, now)
-    }
-
-    /// As [`lookup`](Self::lookup), for a key whose hash is known.
-    #[inline]
-    pub fn lookup_hashed(
-        &self,
-        hash: KeyHash,
-        key: &FlowKey<A>,
-        now: Instant,
-    ) -> Option<(FlowId, Direction)> {
-        let (slot, direction) = self.find(hash, key)?;
-        let record = self.records.used(slot);
-        let id = Id {
-            slot,
-            reuse: record.reuse,
-        };
-        (!record.expires.is_over(now)).then_some((FlowId(id), direction))
-    }
-
-    /// As [`lookup`](Self::lookup), but whose time is up is found as long as it is there.
-    #[inline]
-    fn find(&self, hash: KeyHash, key: &FlowKey<A>) -> Option<(u32, Direction)> {
-        let is_it = |entry| {
-            let (slot, direction) = slot_and_direction(entry);
-            self.records.used(slot).key(direction) == key
-        };
-        self.index.find(hash.0, is_it).map(slot_and_direction)
-    }
-
-    /// What is known of a packet: how it passes, if the policy of `generation` has let its connection in as a whole. That is all
-    /// that forwarding it needs to know.
-    #[inline]
-    pub fn passage(
-        &self,
-        (hash, candidate): (KeyHash, Candidate),
-        key: &FlowKey<A>,
-        generation: u64,
-        now: Instant,
-    ) -> Known<A> {
-        let likely = candidate.0.map(slot_and_direction);
-        let is_it = |(slot, direction): (u32, Direction)| {
-            self.records
-                .id(slot)
-                .is_some_and(|_| self.records.used(slot).key(direction) == key)
-        };
-        let found = match likely {
-            Some(likely) if is_it(likely) => Some(likely),
-            _ => self.find(hash, key),
-        };
-        let Some((slot, direction)) = found else {
-            return Known::Nothing;
-        };
-        let record = self.records.used(slot);
-        let passes = (record.policy_generation == generation as u32)
-            & record.has(flag::WHOLE)
-            & !record.expires.is_over(now);
-        if !passes {
-            return Known::Unresolved;
-        }
-        let (answered, vpc) = match direction {
-            Direction::Original => (&record.reply, record.route_vpc),
-            Direction::Reply => (&record.original, record.original.vpc),
-        };
-        Known::Passes(Passage {
-            flow: FlowId(Id {
-                slot,
-                reuse: record.reuse,
-            }),
-            direction,
-            source: (answered.destination, answered.destination_port),
-            destination: (answered.source, answered.source_port),
-            vpc,
-            peering: self.records.account(slot).peering(),
-        })
     }
 
     /// A flow, if it is there still; its time may be up.
@@ -396,196 +293,6 @@ impl<A: Address> Connections<A> {
     /// failed, or was never tried. Any other is left alone.
     pub fn release_unused_mapping(&mut self) {
         self.mappings.release_unused();
-    }
-
-    /// Begins a connection with its first packet, of `bytes` bytes. Whether it may is not asked again: see
-    /// [`admits_new`](Self::admits_new). Connections whose time is up and that have one of its keys make way.
-    ///
-    /// # Errors
-    /// [`InsertError::Clash`] before [`InsertError::TableFull`]. If there is a new mapping, the caller still has it, and
-    /// should [release](Self::release_unused_mapping) it.
-    pub fn insert(
-        &mut self,
-        new: NewFlow<A>,
-        segment: &Segment,
-        bytes: u32,
-        now: Instant,
-    ) -> Result<FlowId, InsertError> {
-        self.latest = self.latest.max(now);
-        // Promised first, lest it end with the last of the flows that make way.
-        if let Some(mapping) = &new.mapping
-            && !self
-                .mappings
-                .promise(&self.records, &new.original, new.reply.vpc, mapping)
-        {
-            return Err(InsertError::Clash);
-        }
-        let hashes = [&new.original, &new.reply].map(|key| self.hash(key));
-        for (hash, key) in hashes.into_iter().zip([&new.original, &new.reply]) {
-            if let Some((slot, _)) = self.find(hash, key) {
-                if !self.records.used(slot).expires.is_over(now) {
-                    return Err(InsertError::Clash);
-                }
-                self.remove_slot(slot);
-            }
-        }
-        if self.records.is_full() {
-            return Err(InsertError::TableFull);
-        }
-        let slot = self.records.next_slot();
-        let [original_hash, reply_hash] = hashes;
-        if !self
-            .index
-            .insert(original_hash.0, entry(slot, Direction::Original))
-        {
-            return Err(InsertError::TableFull);
-        }
-        if new.reply != new.original
-            && !self
-                .index
-                .insert(reply_hash.0, entry(slot, Direction::Reply))
-        {
-            self.index
-                .remove(original_hash.0, entry(slot, Direction::Original));
-            return Err(InsertError::TableFull);
-        }
-        let (state, memory) = State::begin(segment);
-        let expires = Deadline::after(now, self.timeouts[state.position()]);
-        let mut account = Account::default();
-        account.count(Direction::Original, bytes);
-        let ports = new.admission.ports;
-        match (state, ports) {
-            (State::Tcp(_), _) => account.set_tcp(&memory),
-            (_, Some(ports)) => account.set_ports(ports),
-            _ => {}
-        }
-        account.set_peering(new.admission.peering);
-        let flags = [
-            (flag::WHOLE, new.admission.whole),
-            (flag::PORTS, ports.is_some()),
-            (flag::MAPPED, new.mapping.is_some()),
-        ];
-        let record = Record {
-            original: new.original,
-            reply: new.reply,
-            policy_generation: new.policy_generation as u32,
-            expires,
-            created: Second::of(now),
-            next: NONE,
-            previous: NONE,
-            reuse: 0,
-            route_vpc: new.route_vpc,
-            ingress: new.admission.ingress,
-            state,
-            flags: flags
-                .iter()
-                .filter(|(_, on)| *on)
-                .fold(0, |flags, (flag, _)| flags | flag),
-        };
-        let id = self
-            .records
-            .insert(record, account)
-            .ok_or(InsertError::TableFull)?;
-        if new.mapping.is_some() {
-            self.mappings.attach(&mut self.records, id.slot);
-        }
-        self.sweep.schedule(id.slot, tick(expires.instant(now)));
-        self.counts.add(state);
-        Ok(FlowId(id))
-    }
-
-    /// Ends a connection, and its mapping if no other flow refers to that.
-    pub fn remove(&mut self, id: FlowId) -> Option<Flow<A>> {
-        let flow = self.flow(id)?;
-        self.remove_slot(id.0.slot);
-        Some(flow)
-    }
-
-    fn remove_slot(&mut self, slot: u32) {
-        let record = self.records.used(slot);
-        let hashes = [&record.original, &record.reply].map(|key| self.hash(key));
-        self.remove_hashed(slot, hashes);
-    }
-
-    #[inline]
-    fn remove_hashed(&mut self, slot: u32, [original, reply]: [KeyHash; 2]) {
-        let record = self.records.used(slot);
-        let has_two_keys = record.reply != record.original;
-        self.counts.subtract(record.state);
-        if record.has(flag::MAPPED) {
-            self.mappings.detach(&mut self.records, slot);
-        }
-        self.index
-            .remove(original.0, entry(slot, Direction::Original));
-        if has_two_keys {
-            self.index.remove(reply.0, entry(slot, Direction::Reply));
-        }
-        self.records.free(slot);
-        self.sweep.schedule(slot, u64::MAX);
-    }
-
-    /// Removes connections whose time is up, and answers how many. Call it once a burst, before packets are looked up.
-    ///
-    /// Looks at `budget` connections at most, also at such that were prolonged since they were last looked at; what is
-    /// left over comes first the next time. Besides, looks at a word of 16 bits for each of at most 512 connections; once
-    /// all have been looked at, not before the next [`EXPIRY_TICK`].
-    pub fn expire(&mut self, now: Instant, budget: usize) -> usize {
-        if self.sweep.is_leap(tick(now)) {
-            if now.duration_since(self.latest) >= LONGEST_TIMEOUT {
-                // Deadlines cannot tell so far; but nothing lives so long.
-                for id in self.records.ids().collect::<Vec<_>>() {
-                    self.records.used_mut(id.slot).expires = Deadline::past(now);
-                }
-            }
-            self.sweep.leap(tick(now));
-        }
-        self.latest = self.latest.max(now);
-        let mut removed = 0;
-        let mut left = budget;
-        let mut room = SLOTS_PER_CALL;
-        while left > 0 {
-            let mut due: ArrayVec<u32, EXPIRE_BATCH> = ArrayVec::new();
-            while due.len() < EXPIRE_BATCH.min(left) {
-                let Some(slot) = self.sweep.next_due(tick(now), &mut room) else {
-                    break;
-                };
-                self.records.prefetch(slot);
-                due.push(slot);
-            }
-            if due.is_empty() {
-                break;
-            }
-            left -= due.len();
-            removed += self.expire_batch(&due, now);
-        }
-        removed
-    }
-
-    fn expire_batch(&mut self, due: &[u32], now: Instant) -> usize {
-        let mut over: ArrayVec<(u32, [KeyHash; 2]), EXPIRE_BATCH> = ArrayVec::new();
-        for &slot in due {
-            if self.records.id(slot).is_none() {
-                // Free: let it be for as long as can be.
-                self.sweep.schedule(slot, u64::MAX);
-                continue;
-            }
-            let record = self.records.used(slot);
-            if !record.expires.is_over(now) {
-                self.sweep.schedule(slot, tick(record.expires.instant(now)));
-                continue;
-            }
-            let hashes = [&record.original, &record.reply].map(|key| self.hash(key));
-            hashes.iter().for_each(|hash| self.prefetch_index(*hash));
-            if record.has(flag::MAPPED) {
-                self.mappings
-                    .prefetch(&mappings::internal_of(&record.original), record.reply.vpc);
-            }
-            over.push((slot, hashes));
-        }
-        for &(slot, hashes) in &over {
-            self.remove_hashed(slot, hashes);
-        }
-        over.len()
     }
 
     /// How many connections there are, with those whose time is up and that [`expire`](Self::expire) has not come to.

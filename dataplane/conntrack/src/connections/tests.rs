@@ -3,7 +3,10 @@ use std::net::Ipv4Addr;
 use rewire_packet::tcp::TcpFlags;
 
 use super::*;
+use crate::error::InsertError;
+use crate::flow::NewFlow;
 use crate::flow::{Rewrite, Traffic};
+use crate::key::FlowKey;
 use crate::segment::TcpSegment;
 use crate::state::{Exchange, IcmpState};
 use crate::tcp::TcpState;

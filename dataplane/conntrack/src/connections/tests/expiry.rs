@@ -1,6 +1,7 @@
 //! How long connections live, and who removes them.
 
 use super::*;
+use crate::sweep::SLOTS_PER_CALL;
 use crate::time::DEADLINE_STEP;
 
 /// Each state lives as long as its time-out says, and no longer than one step of the clock more.

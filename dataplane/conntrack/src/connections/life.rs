@@ -1,0 +1,140 @@
+//! How a connection begins and ends.
+
+use rewire_tables::Address;
+
+use super::{Connections, KeyHash, entry, tick};
+use crate::error::InsertError;
+use crate::flow::{Flow, FlowId, NewFlow};
+use crate::key::Direction;
+use crate::records::{Account, NONE, Record, flag};
+use crate::segment::Segment;
+use crate::state::State;
+use crate::time::{Deadline, Instant, Second};
+
+impl<A: Address> Connections<A> {
+    /// Begins a connection with its first packet, of `bytes` bytes. Whether it may is not asked again: see
+    /// [`admits_new`](Self::admits_new). Connections whose time is up and that have one of its keys make way.
+    ///
+    /// # Errors
+    /// [`InsertError::Clash`] before [`InsertError::TableFull`]. If there is a new mapping, the caller still has it, and
+    /// should [release](Self::release_unused_mapping) it.
+    pub fn insert(
+        &mut self,
+        new: NewFlow<A>,
+        segment: &Segment,
+        bytes: u32,
+        now: Instant,
+    ) -> Result<FlowId, InsertError> {
+        self.latest = self.latest.max(now);
+        // Promised first, lest it end with the last of the flows that make way.
+        if let Some(mapping) = &new.mapping
+            && !self
+                .mappings
+                .promise(&self.records, &new.original, new.reply.vpc, mapping)
+        {
+            return Err(InsertError::Clash);
+        }
+        let hashes = [&new.original, &new.reply].map(|key| self.hash(key));
+        for (hash, key) in hashes.into_iter().zip([&new.original, &new.reply]) {
+            if let Some((slot, _)) = self.find(hash, key) {
+                if !self.records.used(slot).expires.is_over(now) {
+                    return Err(InsertError::Clash);
+                }
+                self.remove_slot(slot);
+            }
+        }
+        if self.records.is_full() {
+            return Err(InsertError::TableFull);
+        }
+        let slot = self.records.next_slot();
+        let [original_hash, reply_hash] = hashes;
+        if !self
+            .index
+            .insert(original_hash.0, entry(slot, Direction::Original))
+        {
+            return Err(InsertError::TableFull);
+        }
+        if new.reply != new.original
+            && !self
+                .index
+                .insert(reply_hash.0, entry(slot, Direction::Reply))
+        {
+            self.index
+                .remove(original_hash.0, entry(slot, Direction::Original));
+            return Err(InsertError::TableFull);
+        }
+        let (state, memory) = State::begin(segment);
+        let expires = Deadline::after(now, self.timeouts[state.position()]);
+        let mut account = Account::default();
+        account.count(Direction::Original, bytes);
+        let ports = new.admission.ports;
+        match (state, ports) {
+            (State::Tcp(_), _) => account.set_tcp(&memory),
+            (_, Some(ports)) => account.set_ports(ports),
+            _ => {}
+        }
+        account.set_peering(new.admission.peering);
+        let flags = [
+            (flag::WHOLE, new.admission.whole),
+            (flag::PORTS, ports.is_some()),
+            (flag::MAPPED, new.mapping.is_some()),
+        ];
+        let record = Record {
+            original: new.original,
+            reply: new.reply,
+            policy_generation: new.policy_generation as u32,
+            expires,
+            created: Second::of(now),
+            next: NONE,
+            previous: NONE,
+            reuse: 0,
+            route_vpc: new.route_vpc,
+            ingress: new.admission.ingress,
+            state,
+            flags: flags
+                .iter()
+                .filter(|(_, on)| *on)
+                .fold(0, |flags, (flag, _)| flags | flag),
+        };
+        let id = self
+            .records
+            .insert(record, account)
+            .ok_or(InsertError::TableFull)?;
+        if new.mapping.is_some() {
+            self.mappings.attach(&mut self.records, id.slot);
+        }
+        self.sweep.schedule(id.slot, tick(expires.instant(now)));
+        self.counts.add(state);
+        Ok(FlowId(id))
+    }
+
+    /// Ends a connection, and its mapping if no other flow refers to that.
+    pub fn remove(&mut self, id: FlowId) -> Option<Flow<A>> {
+        let flow = self.flow(id)?;
+        self.remove_slot(id.0.slot);
+        Some(flow)
+    }
+
+    pub(super) fn remove_slot(&mut self, slot: u32) {
+        let record = self.records.used(slot);
+        let hashes = [&record.original, &record.reply].map(|key| self.hash(key));
+        self.remove_hashed(slot, hashes);
+    }
+
+    #[inline]
+    pub(super) fn remove_hashed(&mut self, slot: u32, [original, reply]: [KeyHash; 2]) {
+        let record = self.records.used(slot);
+        let has_two_keys = record.reply != record.original;
+        self.counts.subtract(record.state);
+        if record.has(flag::MAPPED) {
+            self.mappings.detach(&mut self.records, slot);
+        }
+        self.index
+            .remove(original.0, entry(slot, Direction::Original));
+        if has_two_keys {
+            self.index.remove(reply.0, entry(slot, Direction::Reply));
+        }
+        self.records.free(slot);
+        self.sweep.schedule(slot, u64::MAX);
+    }
+}
