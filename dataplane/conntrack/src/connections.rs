@@ -133,13 +133,14 @@ impl<A: Address> Connections<A> {
     }
 
     /// A flow, if it is there still; its time may be up.
-    #[inline]
+    // Always, so that whoever asks for one field does not pay for all.
+    #[inline(always)]
     pub fn flow(&self, id: FlowId) -> Option<Flow<A>> {
         let record = self.records.get(id.0)?;
         Some(self.view(record, self.records.account(id.0.slot)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn view(&self, record: &Record<A>, account: &Account) -> Flow<A> {
         let ports = record.has(flag::PORTS).then(|| match record.state {
             State::Tcp(_) => (

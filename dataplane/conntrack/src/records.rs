@@ -88,6 +88,7 @@ impl Counts {
         self.0 = [low as u32, (low >> 32) as u32, (packets >> 12) as u32];
     }
 
+    #[inline]
     fn get(self) -> Traffic {
         let low = u64::from(self.0[1]) << 32 | u64::from(self.0[0]);
         Traffic {
@@ -161,6 +162,7 @@ impl Account {
     }
 
     #[inline]
+    #[inline]
     pub(crate) fn peering(&self) -> Option<PeeringIndex> {
         (self.marks & mark::PEERING != 0).then_some(PeeringIndex(self.peering))
     }
@@ -171,6 +173,7 @@ impl Account {
         self.peering = peering.map_or(0, |index| index.0);
     }
 
+    #[inline]
     pub(crate) fn traffic(&self) -> [Traffic; 2] {
         self.counts.map(Counts::get)
     }

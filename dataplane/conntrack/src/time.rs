@@ -80,6 +80,7 @@ impl Deadline {
     }
 
     /// The moment, next to a clock that is near it.
+    #[inline]
     pub(crate) fn instant(self, now: Instant) -> Instant {
         let steps = (now.0 >> DEADLINE_BITS).saturating_add_signed(self.steps_from(now).into());
         Instant(steps.saturating_mul(1 << DEADLINE_BITS))
@@ -96,6 +97,7 @@ impl Second {
     }
 
     /// The moment, not after a clock that it was taken from.
+    #[inline]
     pub(crate) fn instant(self, now: Instant) -> Instant {
         let elapsed = ((now.0 >> 30) as u32).wrapping_sub(self.0);
         Instant(((now.0 >> 30) - u64::from(elapsed).min(now.0 >> 30)) << 30)
