@@ -22,15 +22,14 @@ use rewire_conntrack::{Config, Timeouts};
 use rewire_dataplane::buffer::{MemoryBuffer, MemoryPool};
 use rewire_dataplane::clock;
 use rewire_dataplane::counters::WorkerCounters;
-use rewire_dataplane::graph::{
-    AclLogEntry, Graph, GraphConfig, LearnedNeighbor, Origin, Received, Sinks,
-};
+use rewire_dataplane::graph::{Graph, GraphConfig, Origin, Received};
 use rewire_packet::ethernet::MacAddress;
 use rewire_tables::{InterfaceIndex, Publisher, Reader, TableOperation};
 
 use crate::configuration::{datagram, insertion, route, with_router, with_routes};
 use crate::report::{Report, Run, median, percentile};
 use crate::thread::{pin, switches};
+use crate::worker::Sent;
 
 const RUNS: usize = 7;
 const ROUTES: u32 = 1_000_000;
@@ -56,21 +55,6 @@ const MODES: [u8; 4] = [REST, COMMIT, REST, LEARN];
 
 /// The share of bursts that may be delayed by more.
 const SHARE: f64 = 1e-4;
-
-#[derive(Default)]
-struct Sent(Vec<MemoryBuffer>);
-
-impl Sinks<MemoryBuffer> for Sent {
-    fn transmit(&mut self, _: InterfaceIndex, buffer: MemoryBuffer) {
-        self.0.push(buffer);
-    }
-    fn learned(&mut self, _: LearnedNeighbor) -> bool {
-        true
-    }
-    fn log(&mut self, _: AclLogEntry) -> bool {
-        true
-    }
-}
 
 /// Keeps this thread on one core, where the system lets it.
 /// A worker without a port: its bursts are made ahead, and what comes out is looked at behind the clock.

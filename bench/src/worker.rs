@@ -56,11 +56,11 @@ impl BufferPool for NoPool {
     }
 }
 
-#[derive(Default)]
-struct Sent(Vec<Frame>);
+/// What left a graph.
+pub(crate) struct Sent<B>(pub(crate) Vec<B>);
 
-impl Sinks<Frame> for Sent {
-    fn transmit(&mut self, _: InterfaceIndex, buffer: Frame) {
+impl<B> Sinks<B> for Sent<B> {
+    fn transmit(&mut self, _: InterfaceIndex, buffer: B) {
         self.0.push(buffer);
     }
     fn learned(&mut self, _: LearnedNeighbor) -> bool {

@@ -162,7 +162,6 @@ impl Account {
     }
 
     #[inline]
-    #[inline]
     pub(crate) fn peering(&self) -> Option<PeeringIndex> {
         (self.marks & mark::PEERING != 0).then_some(PeeringIndex(self.peering))
     }
