@@ -8,7 +8,7 @@ use crate::flow::Traffic;
 use crate::key::{Direction, FlowKey};
 use crate::state::State;
 use crate::tcp::{Fins, Memory, Scales, Window};
-use crate::time::{Deadline, Second};
+use crate::time::{Deadline, Instant, Second};
 
 /// No slot.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -293,6 +293,13 @@ impl<A: Address> Records<A> {
     pub(crate) fn id(&self, slot: u32) -> Option<Id> {
         let reuse = self.records.get(slot as usize)?.reuse;
         (reuse & 1 == 1).then_some(Id { slot, reuse })
+    }
+
+    /// Lets the time of every connection be over. Looks at every slot.
+    pub(crate) fn end_all(&mut self, now: Instant) {
+        for record in &mut self.records {
+            record.expires = Deadline::past(now);
+        }
     }
 
     /// Asks for all lines of a slot that a packet needs.

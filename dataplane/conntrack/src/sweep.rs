@@ -95,11 +95,14 @@ impl Sweep {
         }
     }
 
-    /// The clock has moved so far that ticks of 16 bits cannot tell: every slot is looked at in the next pass.
-    pub(crate) fn leap(&mut self, now: u64) {
+    /// The clock has moved so far that ticks of 16 bits cannot tell: every slot is looked at in the next pass. Where no slot is
+    /// used (a worker without connections does not run) there is nothing to look at, and nothing is written.
+    pub(crate) fn leap(&mut self, now: u64, is_empty: bool) {
         (self.now, self.began) = (now, now);
         self.position = 0;
-        self.ticks.fill((now as u16).wrapping_sub(1));
+        if !is_empty {
+            self.ticks.fill((now as u16).wrapping_sub(1));
+        }
     }
 
     /// Whether the clock has moved so far, since it was looked at last.

@@ -7,7 +7,7 @@ use super::{Connections, EXPIRE_BATCH, KeyHash, tick};
 use crate::mappings;
 use crate::records::flag;
 use crate::sweep::SLOTS_PER_CALL;
-use crate::time::{Deadline, Instant, LONGEST_TIMEOUT};
+use crate::time::{Instant, LONGEST_TIMEOUT};
 
 impl<A: Address> Connections<A> {
     /// Removes connections whose time is up, and answers how many. Call it once a burst, before packets are looked up.
@@ -19,11 +19,9 @@ impl<A: Address> Connections<A> {
         if self.sweep.is_leap(tick(now)) {
             if now.duration_since(self.latest) >= LONGEST_TIMEOUT {
                 // Deadlines cannot tell so far; but nothing lives so long.
-                for id in self.records.ids().collect::<Vec<_>>() {
-                    self.records.used_mut(id.slot).expires = Deadline::past(now);
-                }
+                self.records.end_all(now);
             }
-            self.sweep.leap(tick(now));
+            self.sweep.leap(tick(now), self.records.len() == 0);
         }
         self.latest = self.latest.max(now);
         let mut removed = 0;
