@@ -16,6 +16,7 @@ use crate::flow::{Admission, Flow, FlowId};
 use crate::flow_counters::FlowCounters;
 use crate::index::Index;
 use crate::key::Direction;
+use crate::key_hash::KeyHasher;
 use crate::mappings::{Internal, Mapping, Mappings};
 use crate::records::{Account, Record, Records, flag};
 use crate::segment::Segment;
@@ -87,7 +88,7 @@ pub struct Connections<A> {
     /// By [`State::position`].
     timeouts: [Timeout; STATES],
     tcp_pickup: bool,
-    hash: FixedState,
+    hash: KeyHasher,
     /// The last moment that a change was told.
     latest: Instant,
 }
@@ -105,6 +106,22 @@ fn slot_and_direction(entry: u32) -> (u32, Direction) {
     (entry / 2, direction)
 }
 
+/// What a segment does to a connection that may remember something.
+#[inline(never)]
+fn step(
+    state: State,
+    account: &mut Account,
+    direction: Direction,
+    segment: &Segment,
+) -> Result<Effect<State>, Invalid> {
+    let mut memory = account.tcp();
+    let effect = state.step(&mut memory, direction, segment)?;
+    if let State::Tcp(_) = state {
+        account.set_tcp(&memory);
+    }
+    Ok(effect)
+}
+
 impl<A: Address> Connections<A> {
     /// An empty table, with all the room that it will ever have.
     pub fn new(config: Config) -> Self {
@@ -117,17 +134,17 @@ impl<A: Address> Connections<A> {
             hash_seed,
         } = config;
         let capacity = capacity.min(MAX_CAPACITY);
-        let hash = FixedState::with_seed(hash_seed);
+        let seed = FixedState::with_seed(hash_seed);
         Connections {
             records: Records::new(capacity),
             counters: FlowCounters::new(capacity),
             index: Index::new(2 * capacity),
             sweep: Sweep::new(capacity),
-            mappings: Mappings::new(capacity, worker, workers, &hash),
+            mappings: Mappings::new(capacity, worker, workers, &seed),
             counts: StateCounts::default(),
             timeouts: State::ALL.map(|state| timeouts.of(state).into()),
             tcp_pickup,
-            hash,
+            hash: KeyHasher::new(&seed),
             latest: Instant(0),
         }
     }
@@ -157,7 +174,7 @@ impl<A: Address> Connections<A> {
             admission: Admission {
                 ingress: record.ingress,
                 ports,
-                peering: account.peering(),
+                peering: record.has(flag::PEERING).then(|| account.peering()),
                 whole: record.has(flag::WHOLE),
             },
             is_mapped: record.has(flag::MAPPED),
@@ -173,6 +190,7 @@ impl<A: Address> Connections<A> {
         if let Some((record, account)) = self.records.get_mut(id.0) {
             record.policy_generation = generation as u32;
             record.set(flag::WHOLE, admission.whole);
+            record.set(flag::PEERING, admission.peering.is_some());
             account.set_peering(admission.peering);
         }
     }
@@ -207,7 +225,7 @@ impl<A: Address> Connections<A> {
     ///
     /// # Errors
     /// Why the packet does not fit: nothing has changed then.
-    #[inline]
+    #[inline(always)]
     pub fn update(
         &mut self,
         id: FlowId,
@@ -222,11 +240,13 @@ impl<A: Address> Connections<A> {
             .filter(|(record, _)| !record.expires.is_over(now))
             .ok_or(Invalid::NoFlow)?;
         let before = record.state;
-        let mut memory = account.tcp();
-        let effect = before.step(&mut memory, direction, segment)?;
-        if let State::Tcp(_) = before {
-            account.set_tcp(&memory);
-        }
+        let effect = match (before, segment) {
+            // Many packets, and the least to do.
+            (State::Udp(exchange), Segment::Udp) => {
+                Effect::To(State::Udp(exchange.step(direction)))
+            }
+            _ => step(before, account, direction, segment)?,
+        };
         account.count(direction, bytes);
         let (state, expires) = match effect {
             Effect::To(state) => (state, Deadline::after(now, self.timeouts[state.position()])),

@@ -40,6 +40,7 @@ mod flow;
 mod flow_counters;
 mod index;
 mod key;
+mod key_hash;
 mod mappings;
 mod ports;
 mod records;

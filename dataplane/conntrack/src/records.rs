@@ -31,6 +31,8 @@ pub(crate) mod flag {
     pub(crate) const MAPPED: u8 = 4;
     /// It is the first of its mapping's flows, and the one that the mapping is found by.
     pub(crate) const LISTED: u8 = 8;
+    /// It crosses a peering, which the account has.
+    pub(crate) const PEERING: u8 = 16;
 }
 
 /// What every packet of a connection looks at. 64 bytes for IPv4.
@@ -100,14 +102,16 @@ impl Counts {
 
 /// What is kept of a connection besides. 44 bytes.
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub(crate) struct Account {
+    // First, so that what every packet changes is mostly in one line.
     counts: [Counts; 2],
     /// Of TCP, what [`Memory`] says; of others, the first has the ports of the first packet.
     windows: [Window; 2],
     scales: Scales,
     /// The bits of [`Fins`], and those of [`mark`].
     marks: u8,
-    /// The index of the peering that it crosses, where it is marked that it does.
+    /// The index of the peering that it crosses, where its record's flag says that it does.
     peering: u16,
 }
 
@@ -116,8 +120,6 @@ mod mark {
     pub(super) const FINS: u8 = 0x0f;
     /// [`Memory::is_asked_anew`](crate::tcp::Memory).
     pub(super) const ASKED_ANEW: u8 = 0x10;
-    /// It crosses a peering.
-    pub(super) const PEERING: u8 = 0x80;
 }
 
 impl Account {
@@ -147,7 +149,7 @@ impl Account {
         } else {
             0
         };
-        self.marks = self.marks & mark::PEERING | memory.fins.0 | asked;
+        self.marks = memory.fins.0 | asked;
     }
 
     /// The ports of the first packet, of what is not TCP.
@@ -161,14 +163,14 @@ impl Account {
         self.windows[0].end = u32::from(source) << 16 | u32::from(destination);
     }
 
+    /// The peering that it crosses, if it crosses one.
     #[inline]
-    pub(crate) fn peering(&self) -> Option<PeeringIndex> {
-        (self.marks & mark::PEERING != 0).then_some(PeeringIndex(self.peering))
+    pub(crate) fn peering(&self) -> PeeringIndex {
+        PeeringIndex(self.peering)
     }
 
+    /// Notes the peering that it crosses, and whether it does: [`flag::PEERING`] of its record.
     pub(crate) fn set_peering(&mut self, peering: Option<PeeringIndex>) {
-        let crosses = if peering.is_some() { mark::PEERING } else { 0 };
-        self.marks = self.marks & !mark::PEERING | crosses;
         self.peering = peering.map_or(0, |index| index.0);
     }
 
@@ -302,17 +304,19 @@ impl<A: Address> Records<A> {
         }
     }
 
-    /// Asks for all lines of a slot that a packet needs.
-    #[inline]
-    pub(crate) fn prefetch(&self, slot: u32) {
+    /// Asks for all lines of a slot that a packet needs; of TCP, also what is remembered of its windows: most of the accounts lie
+    /// in two lines.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, slot: u32, is_tcp: bool) {
         if let (Some(record), Some(account)) = (
             self.records.get(slot as usize),
             self.accounts.get(slot as usize),
         ) {
             prefetch(record);
-            // Most of the accounts lie in two lines.
             prefetch(account);
-            prefetch(&account.peering);
+            if is_tcp {
+                prefetch(&account.marks);
+            }
         }
     }
 

@@ -25,10 +25,10 @@ impl Sum {
         Sum(self.0 + word as u64)
     }
 
-    /// Adds a 32-bit value: two words.
+    /// Adds a 32-bit value: two words, of which the sum is folded later.
     #[inline]
     pub const fn u32(self, value: u32) -> Sum {
-        Sum(self.0 + (value >> 16) as u64 + (value & 0xffff) as u64)
+        Sum(self.0 + value as u64)
     }
 
     /// Adds a 128-bit value: eight words. An IPv4 address with 96 zero bits after it adds what it

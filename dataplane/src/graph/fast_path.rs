@@ -13,26 +13,26 @@
 //!
 //! *Uses* the frame and its interface. *Next*: the egress interface's port, or `ethernet_input`.
 
-mod neighbors;
+mod exits;
 mod order;
 
 use arrayvec::ArrayVec;
 use rewire_conntrack::{
-    Admission, Candidate, Connections, FlowKey, KeyHash, Known, Passage, Segment, TcpSegment,
+    Admission, Candidate, Connections, FlowKey, KeyHash, Known, Passage, Segment, State, TcpSegment,
 };
-use rewire_packet::ethernet::{self, EthernetView};
+use rewire_packet::ethernet;
 use rewire_packet::forward::Plain;
 use rewire_packet::tcp::TcpFlags;
 use rewire_packet::{Ip, IpAddress, MacAddress, Protocol};
 use rewire_tables::acl::UNCOUNTED;
 use rewire_tables::memory::prefetch;
-use rewire_tables::{AclIndex, Interface, InterfaceIndex, NextHops, Route, VpcIndex};
+use rewire_tables::{AclIndex, InterfaceIndex, Route, VpcIndex};
 
-use self::neighbors::RecentNeighbors;
+use self::exits::{Exit, Exits};
 pub(super) use self::order::Order;
 use super::Node;
 use super::acl_policy::{self, To};
-use super::burst::layer3_mut;
+use super::burst::layer3;
 use super::context::{Context, Received, Sinks};
 use super::egress_nat::{self, Opening};
 use super::family::Family;
@@ -45,7 +45,7 @@ const BATCH: usize = 64;
 
 /// The fast path of one family, with what it remembers from burst to burst.
 pub(super) struct FastPath<A: Family> {
-    neighbors: RecentNeighbors<A>,
+    exits: Exits<A>,
     packets: ArrayVec<Packet<A>, BATCH>,
 }
 
@@ -56,41 +56,50 @@ struct Packet<A> {
     ingress: InterfaceIndex,
     vpc: VpcIndex,
     plain: Plain<A>,
+    /// The hash of its key.
+    hash: KeyHash,
+    /// What most likely is its connection.
+    candidate: Candidate,
 }
 
 impl<A: Copy> Packet<A> {
     /// The key of its connection.
+    #[inline(always)]
     fn key(&self) -> FlowKey<A> {
-        FlowKey {
-            vpc: self.vpc,
-            protocol: self.plain.protocol.0,
-            source: self.plain.source,
-            destination: self.plain.destination,
-            source_port: self.plain.source_port,
-            destination_port: self.plain.destination_port,
-        }
-    }
-
-    /// What it says to the state of its connection.
-    fn segment(&self) -> Segment {
-        let plain = &self.plain;
-        match plain.protocol {
-            Protocol::TCP => Segment::Tcp(TcpSegment {
-                flags: TcpFlags(plain.flags),
-                sequence: plain.sequence,
-                acknowledgment: plain.acknowledgment,
-                window: plain.window,
-                window_scale: plain.window_scale,
-                payload_length: plain.payload_len,
-            }),
-            _ => Segment::Udp,
-        }
+        key(self.vpc, &self.plain)
     }
 
     /// Whether it opens or ends a TCP connection: where there is one already, it may be another's, in place of that.
+    #[inline(always)]
     fn is_turn(&self) -> bool {
         self.plain.flags & (TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST).0 != 0
     }
+}
+
+/// The key of the connection of a packet that comes in to a VPC.
+#[inline(always)]
+fn key<A: Copy>(vpc: VpcIndex, plain: &Plain<A>) -> FlowKey<A> {
+    FlowKey {
+        vpc,
+        protocol: plain.protocol.0,
+        source: plain.source,
+        destination: plain.destination,
+        source_port: plain.source_port,
+        destination_port: plain.destination_port,
+    }
+}
+
+/// What a plain segment of TCP says to the state of its connection.
+fn tcp_segment<A: IpAddress>(plain: &Plain<A>, bytes: &[u8]) -> Segment {
+    let tcp = plain.tcp(bytes);
+    Segment::Tcp(TcpSegment {
+        flags: TcpFlags(plain.flags),
+        sequence: tcp.sequence,
+        acknowledgment: tcp.acknowledgment,
+        window: tcp.window,
+        window_scale: tcp.window_scale,
+        payload_length: tcp.payload_len,
+    })
 }
 
 /// Where a packet goes, before its route is known.
@@ -110,6 +119,7 @@ enum Way<A> {
 
 impl<A: Copy> Way<A> {
     /// The VPC and the address to look its route up by.
+    #[inline(always)]
     fn target(&self) -> Option<(VpcIndex, A)> {
         match self {
             Way::Long => None,
@@ -119,10 +129,39 @@ impl<A: Copy> Way<A> {
     }
 }
 
+/// What is the same for all packets that come in by one interface.
+struct Ingress {
+    index: InterfaceIndex,
+    vpc: VpcIndex,
+    mac: MacAddress,
+    /// The bytes of the longest frame; 0 where no packet that comes in here is plain.
+    longest: usize,
+}
+
+impl Ingress {
+    fn of(cx: &Context<'_>, index: InterfaceIndex) -> Self {
+        let interface = cx.tables.interface(index);
+        let plain = interface.filter(|interface| !has_packet_rules(cx, interface.acl_in));
+        Ingress {
+            index,
+            vpc: interface.map_or(VpcIndex(0), |interface| interface.vpc),
+            mac: interface.map_or(MacAddress::ZERO, |interface| interface.mac),
+            longest: plain.map_or(0, |interface| {
+                ethernet::HEADER_LEN + usize::from(interface.mtu)
+            }),
+        }
+    }
+}
+
+/// Whether every packet is looked at by an ACL.
+fn has_packet_rules(cx: &Context<'_>, acl: Option<AclIndex>) -> bool {
+    acl.is_some_and(|acl| cx.tables.acl(acl).has_packet_rules())
+}
+
 impl<A: Family> FastPath<A> {
     pub(super) fn new() -> Self {
         FastPath {
-            neighbors: RecentNeighbors::new(),
+            exits: Exits::new(),
             packets: ArrayVec::new(),
         }
     }
@@ -140,10 +179,9 @@ impl<A: Family> FastPath<A> {
         let mut forwarded = 0;
         while !frames.is_empty() {
             let number = frames.len().min(BATCH);
-            self.read(cx, &frames[..number]);
-            let ways = self.ways(cx, connections);
-            let routes = look_up_routes(cx, &ways);
-            self.prefetch_mappings(cx, &ways, &routes, connections);
+            self.read(cx, &frames[..number], connections);
+            let ways = self.ways(cx, &frames[..number], connections);
+            let exits = self.exits(cx, &ways, connections);
             let mut next = 0;
             for (index, mut frame) in frames.drain(..number).enumerate() {
                 let mut sent = None;
@@ -152,12 +190,12 @@ impl<A: Family> FastPath<A> {
                     && usize::from(packet.frame) == index
                 {
                     way = &ways[next];
-                    if let Some(Route::Forward(hops)) = routes[next]
+                    if let Some(exit) = &exits[next]
+                        && packet.plain.packet_len <= exit.mtu
                         && !order.is_behind(&packet.plain)
+                        && forward(cx, packet, way, exit, &mut frame.buffer, connections)
                     {
-                        let neighbors = &mut self.neighbors;
-                        let buffer = &mut frame.buffer;
-                        sent = forward(cx, packet, way, hops, neighbors, buffer, connections);
+                        sent = Some(exit.interface);
                     }
                     next += 1;
                 }
@@ -180,43 +218,65 @@ impl<A: Family> FastPath<A> {
         std::mem::swap(frames, left);
     }
 
-    /// Reads the headers of a batch.
-    fn read<B: PacketBuffer>(&mut self, cx: &Context<'_>, frames: &[Received<B>]) {
+    /// Reads the headers of a batch, and asks for what says whose they are.
+    fn read<B: PacketBuffer>(
+        &mut self,
+        cx: &Context<'_>,
+        frames: &[Received<B>],
+        connections: &Connections<A>,
+    ) {
         for frame in frames {
             if let Some(first) = frame.buffer.bytes().first() {
                 prefetch(first);
             }
         }
         self.packets.clear();
-        for (index, frame) in (0..).zip(frames) {
-            if let Some((ingress, vpc, plain)) = read(cx, frame) {
+        let mut ingress: Option<Ingress> = None;
+        for (number, frame) in (0..).zip(frames) {
+            let Origin::Received(from) = frame.origin else {
+                continue;
+            };
+            let ingress = match &mut ingress {
+                Some(ingress) if ingress.index == from => ingress,
+                other => other.insert(Ingress::of(cx, from)),
+            };
+            if let Some(plain) = read(ingress, frame.buffer.bytes()) {
+                let hash = connections.hash(&key(ingress.vpc, &plain));
+                connections.prefetch_index(hash);
                 self.packets.push(Packet {
-                    frame: index,
-                    ingress,
-                    vpc,
+                    frame: number,
+                    ingress: from,
+                    vpc: ingress.vpc,
                     plain,
+                    hash,
+                    candidate: Candidate::default(),
                 });
             }
         }
     }
 
     /// Finds the connections of the packets, and where those go that have none.
-    fn ways(&self, cx: &Context<'_>, connections: &Connections<A>) -> ArrayVec<Way<A>, BATCH> {
-        let mut places = [<(KeyHash, Candidate)>::default(); BATCH];
-        for (packet, (hash, _)) in self.packets.iter().zip(&mut places) {
-            *hash = connections.hash(&packet.key());
-            connections.prefetch_index(*hash);
-        }
-        for (_, (hash, candidate)) in self.packets.iter().zip(&mut places) {
-            *candidate = connections.prefetch_flow(*hash);
+    fn ways<B: PacketBuffer>(
+        &mut self,
+        cx: &Context<'_>,
+        frames: &[Received<B>],
+        connections: &Connections<A>,
+    ) -> ArrayVec<Way<A>, BATCH> {
+        for packet in &mut self.packets {
+            let is_tcp = packet.plain.protocol == Protocol::TCP;
+            packet.candidate = connections.prefetch_flow(packet.hash, is_tcp);
         }
         let generation = cx.tables.policy_generation();
         let mut ways = ArrayVec::new();
-        for (packet, place) in self.packets.iter().zip(places) {
+        for packet in &self.packets {
+            let place = (packet.hash, packet.candidate);
             ways.push(
                 match connections.passage(place, &packet.key(), generation, cx.now) {
                     Known::Passes(passage) => established(cx, packet, passage),
-                    Known::Nothing => new(cx, packet, connections),
+                    Known::Nothing => {
+                        let frame = &frames[usize::from(packet.frame)];
+                        new(cx, packet, layer3(&frame.buffer), connections)
+                    }
                     Known::Unresolved => Way::Long,
                 },
             );
@@ -224,56 +284,50 @@ impl<A: Family> FastPath<A> {
         ways
     }
 
-    /// Asks for what the mappings of new connections are found by.
-    fn prefetch_mappings(
-        &self,
+    /// How the packets leave; asks for what the mappings of new connections are found by.
+    fn exits(
+        &mut self,
         cx: &Context<'_>,
         ways: &[Way<A>],
-        routes: &[Option<&Route>; BATCH],
         connections: &Connections<A>,
-    ) {
-        for ((packet, way), route) in self.packets.iter().zip(ways).zip(routes) {
-            if let (Way::New { .. }, Some(Route::Forward(hops))) = (way, route) {
-                let key = packet.key();
-                let egress = hops.select(|| nat_policy::flow_hash(&key)).interface();
-                if let Some(interface) = cx.tables.interface(egress) {
-                    connections.prefetch_mapping(&egress_nat::internal(&key), interface.vpc);
+    ) -> [Option<Exit>; BATCH] {
+        let routes = look_up_routes(cx, ways);
+        let mut exits = [None; BATCH];
+        for (((packet, way), route), exit) in
+            self.packets.iter().zip(ways).zip(routes).zip(&mut exits)
+        {
+            if let (Some((vpc, destination)), Some(Route::Forward(hops))) = (way.target(), route) {
+                // All packets of a connection take the same way.
+                let key = || FlowKey {
+                    vpc,
+                    ..packet.key()
+                };
+                *exit = self.exits.find(cx, hops, destination, key);
+                if let (Way::New { .. }, Some(exit)) = (way, exit) {
+                    let internal = egress_nat::internal(&packet.key());
+                    connections.prefetch_mapping(&internal, exit.vpc);
                 }
             }
         }
+        exits
     }
 }
 
-/// A packet, if it is plain and for the gateway to forward, and where it comes from.
+/// A packet, if it is plain and for the gateway to forward.
 #[inline(always)]
-fn read<B: PacketBuffer, A: Family>(
-    cx: &Context<'_>,
-    frame: &Received<B>,
-) -> Option<(InterfaceIndex, VpcIndex, Plain<A>)> {
-    let Origin::Received(index) = frame.origin else {
-        return None;
-    };
-    let interface = cx.tables.interface(index)?;
-    let bytes = frame.buffer.bytes();
-    let ethernet = EthernetView::new_checked(bytes).ok()?;
-    if ethernet.ether_type() != A::Version::ETHER_TYPE
-        || ethernet.destination() != interface.mac
-        || bytes.len() > ethernet::HEADER_LEN + usize::from(interface.mtu)
-        || has_packet_rules(cx, interface.acl_in)
-    {
+fn read<A: Family>(ingress: &Ingress, frame: &[u8]) -> Option<Plain<A>> {
+    let (header, packet) = frame.split_first_chunk::<{ ethernet::HEADER_LEN }>()?;
+    let is_ours = (header[..6] == ingress.mac.0)
+        & (header[12..] == A::Version::ETHER_TYPE.0.to_be_bytes())
+        & (frame.len() <= ingress.longest);
+    if !is_ours {
         return None;
     }
-    let plain = Plain::<A>::read(bytes.get(ethernet::HEADER_LEN..)?)?;
-    Some((index, interface.vpc, plain))
-}
-
-/// Whether every packet is looked at by an ACL.
-fn has_packet_rules(cx: &Context<'_>, acl: Option<AclIndex>) -> bool {
-    acl.is_some_and(|acl| cx.tables.acl(acl).has_packet_rules())
+    Plain::<A>::read(packet)
 }
 
 /// The way of a packet whose connection is there.
-#[inline]
+#[inline(always)]
 fn established<A: Family>(cx: &Context<'_>, packet: &Packet<A>, passage: Passage<A>) -> Way<A> {
     let peering = passage.peering.map(|peering| cx.tables.peering(peering));
     let is_asked = peering.is_some_and(|peering| has_packet_rules(cx, peering.acl()));
@@ -284,7 +338,13 @@ fn established<A: Family>(cx: &Context<'_>, packet: &Packet<A>, passage: Passage
 }
 
 /// The way of a packet that has no connection.
-fn new<A: Family>(cx: &Context<'_>, packet: &Packet<A>, connections: &Connections<A>) -> Way<A> {
+#[inline(never)]
+fn new<A: Family>(
+    cx: &Context<'_>,
+    packet: &Packet<A>,
+    bytes: &[u8],
+    connections: &Connections<A>,
+) -> Way<A> {
     let Plain {
         source,
         destination,
@@ -295,7 +355,11 @@ fn new<A: Family>(cx: &Context<'_>, packet: &Packet<A>, connections: &Connection
         || destination.is_martian_destination()
         || destination.is_link_local()
         || IpAddress::is_multicast(destination);
-    if is_odd || connections.admits_new(&packet.segment()).is_err() {
+    if is_odd
+        || connections
+            .admits_new(&segment(&packet.plain, bytes))
+            .is_err()
+    {
         return Way::Long;
     }
     match nat_policy::ingress(cx.tables, &packet.key(), true) {
@@ -364,80 +428,90 @@ fn look_up_routes<'a, A: Family>(cx: &Context<'a>, ways: &[Way<A>]) -> [Option<&
     routes
 }
 
-/// Forwards one packet, if nothing stands in its way: by this interface.
-#[inline]
+/// Forwards one packet, if nothing stands in its way.
+#[inline(always)]
 fn forward<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     packet: &Packet<A>,
     way: &Way<A>,
-    hops: &NextHops,
-    neighbors: &mut RecentNeighbors<A>,
+    exit: &Exit,
     buffer: &mut B,
     connections: &mut Connections<A>,
-) -> Option<InterfaceIndex> {
-    let plain = &packet.plain;
-    let (vpc, destination) = way.target()?;
-    // All packets of a connection take the same way.
-    let key = || FlowKey {
-        vpc,
-        ..packet.key()
+) -> bool {
+    let ends = match way {
+        Way::Long => None,
+        Way::Established(passage) => pass(cx, &packet.plain, passage, layer3(buffer), connections),
+        Way::New { destination, vpc } => begin(
+            cx,
+            packet,
+            (*vpc, *destination),
+            exit.interface,
+            layer3(buffer),
+            connections,
+        ),
     };
-    let hop = hops.select(|| nat_policy::flow_hash(&key()));
-    let egress = hop.interface();
-    let interface = cx.tables.interface(egress)?;
-    if plain.packet_len > u32::from(interface.mtu) || has_packet_rules(cx, interface.acl_out) {
-        return None;
+    let Some((source, destination)) = ends else {
+        return false;
+    };
+    buffer.truncate(ethernet::HEADER_LEN + packet.plain.packet_len as usize);
+    if let Some((header, packet_bytes)) = buffer
+        .bytes_mut()
+        .split_first_chunk_mut::<{ ethernet::HEADER_LEN }>()
+    {
+        header[..12].copy_from_slice(&exit.addresses);
+        packet.plain.forward(packet_bytes, source, destination);
     }
-    let next_hop = match hop.via() {
-        Some(via) => A::from_ip(via)?,
-        None => destination,
-    };
-    let mac = neighbors.find(cx, egress, next_hop)?;
-    let (source, destination) = match way {
-        Way::Long => return None,
-        Way::Established(passage) => pass(cx, packet, passage, connections)?,
-        Way::New { destination, .. } => {
-            begin(cx, packet, (vpc, *destination), egress, connections)?
-        }
-    };
-    write(buffer, packet, (source, destination), interface, mac);
-    Some(egress)
+    true
 }
 
 /// The ends of a packet.
 type Ends<A> = ((A, u16), (A, u16));
 
+/// What a plain packet says to the state of its connection.
+fn segment<A: IpAddress>(plain: &Plain<A>, bytes: &[u8]) -> Segment {
+    match plain.protocol {
+        Protocol::TCP => tcp_segment(plain, bytes),
+        _ => Segment::Udp,
+    }
+}
+
 /// Lets a packet pass with its connection: what its source and destination become.
-#[inline]
+#[inline(always)]
 fn pass<A: Family>(
     cx: &Context<'_>,
-    packet: &Packet<A>,
+    plain: &Plain<A>,
     passage: &Passage<A>,
+    bytes: &[u8],
     connections: &mut Connections<A>,
 ) -> Option<Ends<A>> {
-    let bytes = packet.plain.packet_len;
-    connections
-        .update(
-            passage.flow,
-            passage.direction,
-            &packet.segment(),
-            bytes,
-            cx.now,
-        )
-        .ok()?;
+    let number = plain.packet_len;
+    let mut update = |segment: &Segment| -> Option<State> {
+        let Passage {
+            flow, direction, ..
+        } = *passage;
+        connections
+            .update(flow, direction, segment, number, cx.now)
+            .ok()
+    };
+    match plain.protocol {
+        Protocol::TCP => update(&tcp_segment(plain, bytes))?,
+        _ => update(&Segment::Udp)?,
+    };
     if cx.tables.has_acls() {
         let counters = connections.counters(passage.flow);
-        cx.counters.rules.count(&counters, u64::from(bytes));
+        cx.counters.rules.count(&counters, u64::from(number));
     }
     Some((passage.source, passage.destination))
 }
 
 /// Begins the connection of a packet, if no ACL is asked about it.
+#[inline(never)]
 fn begin<A: Family>(
     cx: &Context<'_>,
     packet: &Packet<A>,
     (route_vpc, destination): (VpcIndex, (A, u16)),
     egress: InterfaceIndex,
+    bytes: &[u8],
     connections: &mut Connections<A>,
 ) -> Option<Ends<A>> {
     let to = To::Leaving(egress);
@@ -451,11 +525,11 @@ fn begin<A: Family>(
     let original = packet.key();
     // An earlier packet of this burst may have begun it since.
     let generation = cx.tables.policy_generation();
-    let place = (connections.hash(&original), Candidate::default());
+    let place = (packet.hash, Candidate::default());
     match connections.passage(place, &original, generation, cx.now) {
         Known::Nothing => {}
         Known::Passes(passage) if !packet.is_turn() => {
-            return pass(cx, packet, &passage, connections);
+            return pass(cx, &packet.plain, &passage, bytes, connections);
         }
         Known::Passes(_) | Known::Unresolved => return None,
     }
@@ -476,28 +550,9 @@ fn begin<A: Family>(
         has_ports: true,
         is_query: false,
     };
-    let segment = packet.segment();
+    let segment = segment(plain, bytes);
     let id = egress_nat::open(cx, connections, &opening, &segment, plain.packet_len).ok()?;
     let flow = connections.flow(id)?;
     let source = (flow.reply.destination, flow.reply.destination_port);
     Some((source, destination))
-}
-
-/// Writes what was decided into the frame.
-#[inline]
-fn write<B: PacketBuffer, A: Family>(
-    buffer: &mut B,
-    packet: &Packet<A>,
-    (source, destination): Ends<A>,
-    interface: &Interface,
-    mac: MacAddress,
-) {
-    buffer.truncate(ethernet::HEADER_LEN + packet.plain.packet_len as usize);
-    if let Ok(mut ethernet) = EthernetView::new_checked(buffer.bytes_mut()) {
-        ethernet.set_source(interface.mac);
-        ethernet.set_destination(mac);
-    }
-    packet
-        .plain
-        .forward(layer3_mut(buffer), source, destination);
 }

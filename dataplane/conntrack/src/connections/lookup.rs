@@ -1,7 +1,5 @@
 //! Whose packet is it? One at a time, or a burst at a time, with what each needs asked of the memory ahead.
 
-use std::hash::BuildHasher;
-
 use rewire_tables::Address;
 
 use super::{Candidate, Connections, KeyHash, slot_and_direction};
@@ -14,7 +12,7 @@ impl<A: Address> Connections<A> {
     /// The hash of a key, for the calls that take one.
     #[inline]
     pub fn hash(&self, key: &FlowKey<A>) -> KeyHash {
-        KeyHash(self.hash.hash_one(key))
+        KeyHash(self.hash.hash(key))
     }
 
     /// Asks for the line of the index that a look-up of this key begins with. Costs next to nothing; some 100 ns later the
@@ -25,12 +23,12 @@ impl<A: Address> Connections<A> {
     }
 
     /// Asks for the flow that a look-up will most likely find, and tells which that is. Best when the line of the index is
-    /// there.
-    #[inline]
-    pub fn prefetch_flow(&self, hash: KeyHash) -> Candidate {
+    /// there. `is_tcp` tells whether the packet is one of TCP, which needs more of it.
+    #[inline(always)]
+    pub fn prefetch_flow(&self, hash: KeyHash, is_tcp: bool) -> Candidate {
         let entry = self.index.candidate(hash.0);
         if let Some(entry) = entry {
-            self.records.prefetch(slot_and_direction(entry).0);
+            self.records.prefetch(slot_and_direction(entry).0, is_tcp);
         }
         Candidate(entry)
     }
@@ -69,9 +67,15 @@ impl<A: Address> Connections<A> {
         self.index.find(hash.0, is_it).map(slot_and_direction)
     }
 
+    /// As [`find`](Self::find), for what is mostly not there.
+    #[inline(never)]
+    fn find_elsewhere(&self, hash: KeyHash, key: &FlowKey<A>) -> Option<(u32, Direction)> {
+        self.find(hash, key)
+    }
+
     /// What is known of a packet: how it passes, if the policy of `generation` has let its connection in as a whole. That is all
     /// that forwarding it needs to know.
-    #[inline]
+    #[inline(always)]
     pub fn passage(
         &self,
         (hash, candidate): (KeyHash, Candidate),
@@ -87,7 +91,7 @@ impl<A: Address> Connections<A> {
         };
         let found = match likely {
             Some(likely) if is_it(likely) => Some(likely),
-            _ => self.find(hash, key),
+            _ => self.find_elsewhere(hash, key),
         };
         let Some((slot, direction)) = found else {
             return Known::Nothing;
@@ -112,7 +116,9 @@ impl<A: Address> Connections<A> {
             source: (answered.destination, answered.destination_port),
             destination: (answered.source, answered.source_port),
             vpc,
-            peering: self.records.account(slot).peering(),
+            peering: record
+                .has(flag::PEERING)
+                .then(|| self.records.account(slot).peering()),
         })
     }
 }
