@@ -12,7 +12,7 @@ use rewire_tables::acl::RuleCounters;
 use rewire_tables::{Address, VpcIndex};
 
 use crate::error::{Exhausted, Invalid};
-use crate::flow::{Admission, Flow, FlowId};
+use crate::flow::{Admission, Ends, Flow, FlowId};
 use crate::flow_counters::FlowCounters;
 use crate::index::Index;
 use crate::key::Direction;
@@ -225,7 +225,6 @@ impl<A: Address> Connections<A> {
     ///
     /// # Errors
     /// Why the packet does not fit: nothing has changed then.
-    #[inline(always)]
     pub fn update(
         &mut self,
         id: FlowId,
@@ -234,6 +233,23 @@ impl<A: Address> Connections<A> {
         bytes: u32,
         now: Instant,
     ) -> Result<State, Invalid> {
+        self.pass(id, direction, segment, bytes, now)?;
+        self.flow(id).map(|flow| flow.state).ok_or(Invalid::NoFlow)
+    }
+
+    /// As [`update`](Self::update), and tells what the packet's source and destination become.
+    ///
+    /// # Errors
+    /// Why the packet does not fit: nothing has changed then.
+    #[inline(always)]
+    pub fn pass(
+        &mut self,
+        id: FlowId,
+        direction: Direction,
+        segment: &Segment,
+        bytes: u32,
+        now: Instant,
+    ) -> Result<Ends<A>, Invalid> {
         self.latest = self.latest.max(now);
         let found = self.records.get_mut(id.0);
         let (record, account) = found
@@ -248,6 +264,11 @@ impl<A: Address> Connections<A> {
             _ => step(before, account, direction, segment)?,
         };
         account.count(direction, bytes);
+        let answered = record.key(direction.other());
+        let ends = (
+            (answered.destination, answered.destination_port),
+            (answered.source, answered.source_port),
+        );
         let (state, expires) = match effect {
             Effect::To(state) => (state, Deadline::after(now, self.timeouts[state.position()])),
             Effect::Doubt => {
@@ -255,19 +276,28 @@ impl<A: Address> Connections<A> {
                 let expires = Deadline::after(now, reset);
                 (before, record.expires.earlier(expires))
             }
-            Effect::None => return Ok(before),
+            Effect::None => return Ok(ends),
         };
         let is_sooner = expires.is_before(record.expires);
         record.expires = expires;
-        if state != before {
+        if is_sooner | (state != before) {
             record.state = state;
             self.counts.subtract(before);
             self.counts.add(state);
+            if is_sooner {
+                self.sweep.hasten(id.0.slot, tick(expires.instant(now)));
+            }
         }
-        if is_sooner {
-            self.sweep.hasten(id.0.slot, tick(expires.instant(now)));
-        }
-        Ok(state)
+        Ok(ends)
+    }
+
+    /// What a flow's packets of a direction become: their ends.
+    pub fn ends(&self, id: FlowId, direction: Direction) -> Option<Ends<A>> {
+        let answered = self.records.get(id.0)?.key(direction.other());
+        Some((
+            (answered.destination, answered.destination_port),
+            (answered.source, answered.source_port),
+        ))
     }
 
     /// A mapping for an internal endpoint whose packets leave into `external_vpc`: the one that it has, if it has one

@@ -75,27 +75,36 @@ impl<A> Record<A> {
     }
 }
 
-/// Packets and bytes of one direction, in 12 bytes: 2^44 packets, and 2^52 bytes, before they begin anew.
+/// Packets and bytes of one direction, in 12 bytes: 2^44 packets, and 2^52 bytes, before they begin anew. The low half of the
+/// packets, and then a number of 64 bits, its low half first: twelve more bits of the packets above 52 of the bytes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts([u32; 3]);
 
 const BYTES: u64 = (1 << 52) - 1;
 
 impl Counts {
-    #[inline]
+    #[inline(always)]
     fn add(&mut self, bytes: u32) {
-        let low = u64::from(self.0[1]) << 32 | u64::from(self.0[0]);
-        let packets = (u64::from(self.0[2]) << 12 | low >> 52) + 1;
-        let low = packets << 52 | (low + u64::from(bytes)) & BYTES;
-        self.0 = [low as u32, (low >> 32) as u32, (packets >> 12) as u32];
+        let [packets, low, high] = self.0;
+        let long = u64::from(high) << 32 | u64::from(low);
+        let mut sum = long.wrapping_add(bytes.into());
+        let packets = packets.wrapping_add(1);
+        // Once in 2^32 packets, or in 2^52 bytes.
+        if (packets == 0) | ((sum ^ long) > BYTES) {
+            let more = long >> 52;
+            let more = if packets == 0 { more + 1 } else { more };
+            sum = sum & BYTES | more << 52;
+        }
+        self.0 = [packets, sum as u32, (sum >> 32) as u32];
     }
 
     #[inline]
     fn get(self) -> Traffic {
-        let low = u64::from(self.0[1]) << 32 | u64::from(self.0[0]);
+        let [packets, low, high] = self.0;
+        let long = u64::from(high) << 32 | u64::from(low);
         Traffic {
-            packets: u64::from(self.0[2]) << 12 | low >> 52,
-            bytes: low & BYTES,
+            packets: (long >> 52) << 32 | u64::from(packets),
+            bytes: long & BYTES,
         }
     }
 }
@@ -275,6 +284,13 @@ impl<A: Address> Records<A> {
         (record.reuse == id.reuse).then_some((record, &mut self.accounts[id.slot as usize]))
     }
 
+    /// The connection in a slot, if it is used.
+    #[inline(always)]
+    pub(crate) fn get_used(&self, slot: u32) -> Option<&Record<A>> {
+        let record = self.records.get(slot as usize)?;
+        (record.reuse & 1 == 1).then_some(record)
+    }
+
     /// The connection in a slot that is used.
     #[inline]
     pub(crate) fn used(&self, slot: u32) -> &Record<A> {
@@ -356,9 +372,18 @@ mod tests {
             assert_eq!(counts.get(), expected);
         }
         // Bytes that begin anew leave the packets alone.
-        let mut counts = Counts([u32::MAX, (1 << 20) - 1, 0]);
-        assert_eq!((counts.get().bytes, counts.get().packets), (BYTES, 0));
+        let mut counts = Counts([7, u32::MAX, (1 << 20) - 1]);
+        assert_eq!((counts.get().bytes, counts.get().packets), (BYTES, 7));
         counts.add(2);
-        assert_eq!((counts.get().bytes, counts.get().packets), (1, 1));
+        assert_eq!((counts.get().bytes, counts.get().packets), (1, 8));
+        // And packets beyond 32 bits leave the bytes alone.
+        let mut counts = Counts([u32::MAX, 5, 0]);
+        counts.add(3);
+        counts.add(4);
+        assert_eq!(counts.get().packets, (1 << 32) + 1);
+        assert_eq!(counts.get().bytes, 12);
+        let mut counts = Counts([u32::MAX; 3]);
+        counts.add(1);
+        assert_eq!(counts.get(), Traffic::default());
     }
 }

@@ -18,7 +18,8 @@ mod order;
 
 use arrayvec::ArrayVec;
 use rewire_conntrack::{
-    Admission, Candidate, Connections, FlowKey, KeyHash, Known, Passage, Segment, State, TcpSegment,
+    Admission, Candidate, Connections, Direction, Ends, FlowId, FlowKey, KeyHash, Known, Passage,
+    Segment, TcpSegment,
 };
 use rewire_packet::ethernet;
 use rewire_packet::forward::Plain;
@@ -26,7 +27,7 @@ use rewire_packet::tcp::TcpFlags;
 use rewire_packet::{Ip, IpAddress, MacAddress, Protocol};
 use rewire_tables::acl::UNCOUNTED;
 use rewire_tables::memory::prefetch;
-use rewire_tables::{AclIndex, InterfaceIndex, Route, VpcIndex};
+use rewire_tables::{AclIndex, InterfaceIndex, PeeringIndex, Route, VpcIndex};
 
 use self::exits::{Exit, Exits};
 pub(super) use self::order::Order;
@@ -49,17 +50,33 @@ pub(super) struct FastPath<A: Family> {
     packets: ArrayVec<Packet<A>, BATCH>,
 }
 
-/// A packet that may be plain.
+/// A packet that may be plain, and what is known of it so far.
 struct Packet<A> {
-    /// Its place in the batch.
-    frame: u8,
+    plain: Plain<A>,
     ingress: InterfaceIndex,
     vpc: VpcIndex,
-    plain: Plain<A>,
+    /// Its place in the batch.
+    frame: u8,
     /// The hash of its key.
     hash: KeyHash,
     /// What most likely is its connection.
     candidate: Candidate,
+    way: Way,
+    /// Its destination, once it is translated.
+    destination: A,
+    /// The VPC that it is routed in.
+    route_vpc: VpcIndex,
+}
+
+/// How a packet goes on, before its route is known.
+#[derive(Clone, Copy)]
+enum Way {
+    /// To the other nodes.
+    Long,
+    /// Like all packets of its connection in a direction.
+    Established(FlowId, Direction),
+    /// It begins a connection, to this port.
+    New(u16),
 }
 
 impl<A: Copy> Packet<A> {
@@ -73,6 +90,30 @@ impl<A: Copy> Packet<A> {
     #[inline(always)]
     fn is_turn(&self) -> bool {
         self.plain.flags & (TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST).0 != 0
+    }
+
+    /// Whether the fast path may take it.
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        !matches!(self.way, Way::Long)
+    }
+
+    /// Takes the way of its connection.
+    #[inline(always)]
+    fn follow(&mut self, cx: &Context<'_>, passage: Passage<A>) {
+        let Passage {
+            flow,
+            direction,
+            destination,
+            vpc,
+            peering,
+        } = passage;
+        if self.is_turn() || peering.is_some_and(|peering| is_asked_by_peering(cx, peering)) {
+            return;
+        }
+        self.way = Way::Established(flow, direction);
+        self.destination = destination;
+        self.route_vpc = vpc;
     }
 }
 
@@ -100,33 +141,6 @@ fn tcp_segment<A: IpAddress>(plain: &Plain<A>, bytes: &[u8]) -> Segment {
         window_scale: tcp.window_scale,
         payload_length: tcp.payload_len,
     })
-}
-
-/// Where a packet goes, before its route is known.
-enum Way<A> {
-    /// To the other nodes.
-    Long,
-    /// Like all packets of its connection.
-    Established(Passage<A>),
-    /// It begins a connection.
-    New {
-        /// Where ingress NAT leads it, or its own destination.
-        destination: (A, u16),
-        /// The VPC that it is routed in.
-        vpc: VpcIndex,
-    },
-}
-
-impl<A: Copy> Way<A> {
-    /// The VPC and the address to look its route up by.
-    #[inline(always)]
-    fn target(&self) -> Option<(VpcIndex, A)> {
-        match self {
-            Way::Long => None,
-            Way::Established(passage) => Some((passage.vpc, passage.destination.0)),
-            Way::New { destination, vpc } => Some((*vpc, destination.0)),
-        }
-    }
 }
 
 /// What is the same for all packets that come in by one interface.
@@ -180,24 +194,21 @@ impl<A: Family> FastPath<A> {
         while !frames.is_empty() {
             let number = frames.len().min(BATCH);
             self.read(cx, &frames[..number], connections);
-            let ways = self.ways(cx, &frames[..number], connections);
-            let exits = self.exits(cx, &ways, connections);
-            let mut next = 0;
-            for (index, mut frame) in frames.drain(..number).enumerate() {
+            self.find(cx, &frames[..number], connections);
+            let routes = look_up_routes(cx, &self.packets);
+            self.prefetch_mappings(cx, &routes, connections);
+            let mut packets = self.packets.iter().zip(&routes).peekable();
+            for (place, mut frame) in frames.drain(..number).enumerate() {
+                let packet = packets.next_if(|(packet, _)| usize::from(packet.frame) == place);
                 let mut sent = None;
-                let mut way = &Way::Long;
-                if let Some(packet) = self.packets.get(next)
-                    && usize::from(packet.frame) == index
+                if let Some((packet, Some(Route::Forward(hops)))) = packet
+                    && packet.is_plain()
+                    && !order.is_behind(&packet.plain)
+                    && let exit = self.exits.find(cx, hops, packet)
+                    && packet.plain.packet_len <= exit.mtu
+                    && forward(cx, packet, exit, &mut frame.buffer, connections)
                 {
-                    way = &ways[next];
-                    if let Some(exit) = &exits[next]
-                        && packet.plain.packet_len <= exit.mtu
-                        && !order.is_behind(&packet.plain)
-                        && forward(cx, packet, way, exit, &mut frame.buffer, connections)
-                    {
-                        sent = Some(exit.interface);
-                    }
-                    next += 1;
+                    sent = Some(exit.interface);
                 }
                 match sent {
                     Some(egress) => {
@@ -206,8 +217,11 @@ impl<A: Family> FastPath<A> {
                     }
                     None => {
                         order.goes_the_long_way::<A>(frame.buffer.bytes());
-                        if let Way::Established(passage) = way {
-                            order.follows(passage.destination.0, passage.source.0);
+                        if let Some((packet, _)) = packet
+                            && let Way::Established(flow, direction) = packet.way
+                            && let Some((source, destination)) = connections.ends(flow, direction)
+                        {
+                            order.follows(destination.0, source.0);
                         }
                         left.push(frame);
                     }
@@ -250,66 +264,53 @@ impl<A: Family> FastPath<A> {
                     plain,
                     hash,
                     candidate: Candidate::default(),
+                    way: Way::Long,
+                    destination: plain.destination,
+                    route_vpc: ingress.vpc,
                 });
             }
         }
     }
 
     /// Finds the connections of the packets, and where those go that have none.
-    fn ways<B: PacketBuffer>(
+    fn find<B: PacketBuffer>(
         &mut self,
         cx: &Context<'_>,
         frames: &[Received<B>],
         connections: &Connections<A>,
-    ) -> ArrayVec<Way<A>, BATCH> {
+    ) {
         for packet in &mut self.packets {
             let is_tcp = packet.plain.protocol == Protocol::TCP;
             packet.candidate = connections.prefetch_flow(packet.hash, is_tcp);
         }
         let generation = cx.tables.policy_generation();
-        let mut ways = ArrayVec::new();
-        for packet in &self.packets {
-            let place = (packet.hash, packet.candidate);
-            ways.push(
-                match connections.passage(place, &packet.key(), generation, cx.now) {
-                    Known::Passes(passage) => established(cx, packet, passage),
-                    Known::Nothing => {
-                        let frame = &frames[usize::from(packet.frame)];
-                        new(cx, packet, layer3(&frame.buffer), connections)
-                    }
-                    Known::Unresolved => Way::Long,
-                },
-            );
-        }
-        ways
-    }
-
-    /// How the packets leave; asks for what the mappings of new connections are found by.
-    fn exits(
-        &mut self,
-        cx: &Context<'_>,
-        ways: &[Way<A>],
-        connections: &Connections<A>,
-    ) -> [Option<Exit>; BATCH] {
-        let routes = look_up_routes(cx, ways);
-        let mut exits = [None; BATCH];
-        for (((packet, way), route), exit) in
-            self.packets.iter().zip(ways).zip(routes).zip(&mut exits)
-        {
-            if let (Some((vpc, destination)), Some(Route::Forward(hops))) = (way.target(), route) {
-                // All packets of a connection take the same way.
-                let key = || FlowKey {
-                    vpc,
-                    ..packet.key()
-                };
-                *exit = self.exits.find(cx, hops, destination, key);
-                if let (Way::New { .. }, Some(exit)) = (way, exit) {
-                    let internal = egress_nat::internal(&packet.key());
-                    connections.prefetch_mapping(&internal, exit.vpc);
+        for packet in &mut self.packets {
+            let key = packet.key();
+            match connections.passage(packet.candidate, &key, generation, cx.now) {
+                Known::Passes(passage) => packet.follow(cx, passage),
+                Known::Unresolved => {}
+                Known::Nothing | Known::Perhaps => {
+                    let frame = &frames[usize::from(packet.frame)];
+                    look_closer(cx, packet, layer3(&frame.buffer), connections);
                 }
             }
         }
-        exits
+    }
+
+    /// Asks for what the mappings of new connections are found by.
+    fn prefetch_mappings(
+        &mut self,
+        cx: &Context<'_>,
+        routes: &[Option<&Route>; BATCH],
+        connections: &Connections<A>,
+    ) {
+        for (packet, route) in self.packets.iter().zip(routes) {
+            if let (Way::New(_), Some(Route::Forward(hops))) = (packet.way, route) {
+                let exit = self.exits.find(cx, hops, packet);
+                let internal = egress_nat::internal(&packet.key());
+                connections.prefetch_mapping(&internal, exit.vpc);
+            }
+        }
     }
 }
 
@@ -326,30 +327,32 @@ fn read<A: Family>(ingress: &Ingress, frame: &[u8]) -> Option<Plain<A>> {
     Plain::<A>::read(packet)
 }
 
-/// The way of a packet whose connection is there.
-#[inline(always)]
-fn established<A: Family>(cx: &Context<'_>, packet: &Packet<A>, passage: Passage<A>) -> Way<A> {
-    let peering = passage.peering.map(|peering| cx.tables.peering(peering));
-    let is_asked = peering.is_some_and(|peering| has_packet_rules(cx, peering.acl()));
-    match packet.is_turn() || is_asked {
-        true => Way::Long,
-        false => Way::Established(passage),
-    }
+/// Whether the ACL of a peering looks at every packet.
+#[cold]
+fn is_asked_by_peering(cx: &Context<'_>, peering: PeeringIndex) -> bool {
+    has_packet_rules(cx, cx.tables.peering(peering).acl())
 }
 
-/// The way of a packet that has no connection.
+/// Finds the way of a packet that has no connection, or not the one that was likely.
 #[inline(never)]
-fn new<A: Family>(
+fn look_closer<A: Family>(
     cx: &Context<'_>,
-    packet: &Packet<A>,
+    packet: &mut Packet<A>,
     bytes: &[u8],
     connections: &Connections<A>,
-) -> Way<A> {
-    let Plain {
+) {
+    let key = packet.key();
+    let generation = cx.tables.policy_generation();
+    match connections.any_passage(packet.hash, &key, generation, cx.now) {
+        Known::Passes(passage) => return packet.follow(cx, passage),
+        Known::Unresolved => return,
+        Known::Nothing | Known::Perhaps => {}
+    }
+    let FlowKey {
         source,
         destination,
         ..
-    } = packet.plain;
+    } = key;
     let is_odd = source.is_martian_source()
         || source.is_link_local()
         || destination.is_martian_destination()
@@ -360,67 +363,65 @@ fn new<A: Family>(
             .admits_new(&segment(&packet.plain, bytes))
             .is_err()
     {
-        return Way::Long;
+        return;
     }
-    match nat_policy::ingress(cx.tables, &packet.key(), true) {
-        Ok(ingress) if ingress.crossing.is_none() => {
-            let own = (destination, packet.plain.destination_port);
-            Way::New {
-                destination: ingress.destination.unwrap_or(own),
-                vpc: ingress.vpc,
-            }
-        }
-        _ => Way::Long,
+    if let Ok(ingress) = nat_policy::ingress(cx.tables, &key, true)
+        && ingress.crossing.is_none()
+    {
+        let own = (destination, key.destination_port);
+        let (destination, port) = ingress.destination.unwrap_or(own);
+        packet.way = Way::New(port);
+        packet.destination = destination;
+        packet.route_vpc = ingress.vpc;
     }
 }
 
 /// Looks up where the packets go, those of one VPC together.
-fn look_up_routes<'a, A: Family>(cx: &Context<'a>, ways: &[Way<A>]) -> [Option<&'a Route>; BATCH] {
+fn look_up_routes<'a, A: Family>(
+    cx: &Context<'a>,
+    packets: &[Packet<A>],
+) -> [Option<&'a Route>; BATCH] {
     let mut routes = [None; BATCH];
     let mut waiting = 0_u64;
     let mut destinations = [A::Key::default(); BATCH];
     let mut common = None;
     let mut is_common = true;
-    for (index, (way, destination)) in ways.iter().zip(&mut destinations).enumerate() {
-        if let Some((vpc, address)) = way.target() {
+    for (index, packet) in packets.iter().enumerate().take(BATCH) {
+        destinations[index] = packet.destination.key();
+        if packet.is_plain() {
             waiting |= 1 << index;
-            *destination = address.key();
-            is_common &= *common.get_or_insert(vpc) == vpc;
+            is_common &= *common.get_or_insert(packet.route_vpc) == packet.route_vpc;
         }
     }
     // Mostly all of a burst go into one VPC. What takes the long way is looked up with them, for nothing.
-    if let Some(vpc) = common
-        && is_common
-    {
-        let number = ways.len();
+    let Some(vpc) = common else {
+        return routes;
+    };
+    if is_common {
+        let number = packets.len().min(BATCH);
         let table = cx.tables.vpc(vpc);
         table.route_batch::<A>(&destinations[..number], &mut routes[..number]);
         return routes;
     }
     while waiting != 0 {
-        let Some((vpc, _)) = ways[waiting.trailing_zeros() as usize].target() else {
-            break;
-        };
-        let mut destinations = [A::Key::default(); BATCH];
+        let vpc = packets[waiting.trailing_zeros() as usize].route_vpc;
         let mut group = [0_u8; BATCH];
+        let mut keys = [A::Key::default(); BATCH];
         let mut number = 0;
         let mut left = waiting;
         while left != 0 {
             let index = left.trailing_zeros();
             left &= left - 1;
-            if let Some((of, destination)) = ways[index as usize].target()
-                && of == vpc
-            {
+            if packets[index as usize].route_vpc == vpc {
                 group[number] = index as u8;
-                destinations[number] = destination.key();
+                keys[number] = destinations[index as usize];
                 number += 1;
                 waiting &= !(1 << index);
             }
         }
         let mut found = [None; BATCH];
-        cx.tables
-            .vpc(vpc)
-            .route_batch::<A>(&destinations[..number], &mut found[..number]);
+        let table = cx.tables.vpc(vpc);
+        table.route_batch::<A>(&keys[..number], &mut found[..number]);
         for (index, route) in group[..number].iter().zip(found) {
             routes[usize::from(*index)] = route;
         }
@@ -433,39 +434,31 @@ fn look_up_routes<'a, A: Family>(cx: &Context<'a>, ways: &[Way<A>]) -> [Option<&
 fn forward<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     packet: &Packet<A>,
-    way: &Way<A>,
     exit: &Exit,
     buffer: &mut B,
     connections: &mut Connections<A>,
 ) -> bool {
-    let ends = match way {
+    let bytes = layer3(buffer);
+    let ends = match packet.way {
         Way::Long => None,
-        Way::Established(passage) => pass(cx, &packet.plain, passage, layer3(buffer), connections),
-        Way::New { destination, vpc } => begin(
-            cx,
-            packet,
-            (*vpc, *destination),
-            exit.interface,
-            layer3(buffer),
-            connections,
-        ),
+        Way::Established(flow, direction) => {
+            pass(cx, &packet.plain, (flow, direction), bytes, connections)
+        }
+        Way::New(port) => begin(cx, packet, port, exit.interface, bytes, connections),
     };
     let Some((source, destination)) = ends else {
         return false;
     };
     buffer.truncate(ethernet::HEADER_LEN + packet.plain.packet_len as usize);
-    if let Some((header, packet_bytes)) = buffer
+    if let Some((header, bytes)) = buffer
         .bytes_mut()
         .split_first_chunk_mut::<{ ethernet::HEADER_LEN }>()
     {
         header[..12].copy_from_slice(&exit.addresses);
-        packet.plain.forward(packet_bytes, source, destination);
+        packet.plain.forward(bytes, source, destination);
     }
     true
 }
-
-/// The ends of a packet.
-type Ends<A> = ((A, u16), (A, u16));
 
 /// What a plain packet says to the state of its connection.
 fn segment<A: IpAddress>(plain: &Plain<A>, bytes: &[u8]) -> Segment {
@@ -480,28 +473,25 @@ fn segment<A: IpAddress>(plain: &Plain<A>, bytes: &[u8]) -> Segment {
 fn pass<A: Family>(
     cx: &Context<'_>,
     plain: &Plain<A>,
-    passage: &Passage<A>,
+    (flow, direction): (FlowId, Direction),
     bytes: &[u8],
     connections: &mut Connections<A>,
 ) -> Option<Ends<A>> {
     let number = plain.packet_len;
-    let mut update = |segment: &Segment| -> Option<State> {
-        let Passage {
-            flow, direction, ..
-        } = *passage;
+    let mut pass = |segment| {
         connections
-            .update(flow, direction, segment, number, cx.now)
+            .pass(flow, direction, &segment, number, cx.now)
             .ok()
     };
-    match plain.protocol {
-        Protocol::TCP => update(&tcp_segment(plain, bytes))?,
-        _ => update(&Segment::Udp)?,
+    let ends = match plain.protocol {
+        Protocol::TCP => pass(tcp_segment(plain, bytes))?,
+        _ => pass(Segment::Udp)?,
     };
     if cx.tables.has_acls() {
-        let counters = connections.counters(passage.flow);
+        let counters = connections.counters(flow);
         cx.counters.rules.count(&counters, u64::from(number));
     }
-    Some((passage.source, passage.destination))
+    Some(ends)
 }
 
 /// Begins the connection of a packet, if no ACL is asked about it.
@@ -509,7 +499,7 @@ fn pass<A: Family>(
 fn begin<A: Family>(
     cx: &Context<'_>,
     packet: &Packet<A>,
-    (route_vpc, destination): (VpcIndex, (A, u16)),
+    port: u16,
     egress: InterfaceIndex,
     bytes: &[u8],
     connections: &mut Connections<A>,
@@ -525,19 +515,20 @@ fn begin<A: Family>(
     let original = packet.key();
     // An earlier packet of this burst may have begun it since.
     let generation = cx.tables.policy_generation();
-    let place = (packet.hash, Candidate::default());
-    match connections.passage(place, &original, generation, cx.now) {
+    match connections.any_passage(packet.hash, &original, generation, cx.now) {
         Known::Nothing => {}
-        Known::Passes(passage) if !packet.is_turn() => {
-            return pass(cx, &packet.plain, &passage, bytes, connections);
+        Known::Passes(Passage {
+            flow, direction, ..
+        }) if !packet.is_turn() => {
+            return pass(cx, &packet.plain, (flow, direction), bytes, connections);
         }
-        Known::Passes(_) | Known::Unresolved => return None,
+        Known::Passes(_) | Known::Unresolved | Known::Perhaps => return None,
     }
     let plain = &packet.plain;
     let opening = Opening {
         original,
-        destination,
-        route_vpc,
+        destination: (packet.destination, port),
+        route_vpc: packet.route_vpc,
         crossing: None,
         egress,
         admission: Admission {
@@ -552,7 +543,5 @@ fn begin<A: Family>(
     };
     let segment = segment(plain, bytes);
     let id = egress_nat::open(cx, connections, &opening, &segment, plain.packet_len).ok()?;
-    let flow = connections.flow(id)?;
-    let source = (flow.reply.destination, flow.reply.destination_port);
-    Some((source, destination))
+    connections.ends(id, Direction::Original)
 }

@@ -85,6 +85,7 @@ impl NextHops {
     }
 
     /// The next hop, where there is only one.
+    #[inline]
     pub fn only(&self) -> Option<&NextHop> {
         match &*self.hops {
             [only] => Some(&only.hop),
@@ -92,7 +93,14 @@ impl NextHops {
         }
     }
 
+    /// Whether the destination itself is the one next hop.
+    #[inline]
+    pub fn is_on_link(&self) -> bool {
+        self.only().is_some_and(|hop| hop.via().is_none())
+    }
+
     /// What tells them from all other next hops that are there at the same time. It may stand for others later.
+    #[inline]
     pub fn place(&self) -> usize {
         self.hops.as_ptr() as usize
     }

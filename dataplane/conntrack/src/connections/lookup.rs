@@ -5,7 +5,7 @@ use rewire_tables::Address;
 use super::{Candidate, Connections, KeyHash, slot_and_direction};
 use crate::flow::{FlowId, Known, Passage};
 use crate::key::{Direction, FlowKey};
-use crate::records::{Id, flag};
+use crate::records::{Id, Record, flag};
 use crate::time::Instant;
 
 impl<A: Address> Connections<A> {
@@ -67,45 +67,62 @@ impl<A: Address> Connections<A> {
         self.index.find(hash.0, is_it).map(slot_and_direction)
     }
 
-    /// As [`find`](Self::find), for what is mostly not there.
-    #[inline(never)]
-    fn find_elsewhere(&self, hash: KeyHash, key: &FlowKey<A>) -> Option<(u32, Direction)> {
-        self.find(hash, key)
-    }
-
-    /// What is known of a packet: how it passes, if the policy of `generation` has let its connection in as a whole. That is all
-    /// that forwarding it needs to know.
+    /// What is known of a packet: where it goes, if the policy of `generation` has let its connection in as a whole. Looks at
+    /// no connection but the likely one; without that, or where it is another's, the answer is [`Known::Perhaps`].
     #[inline(always)]
     pub fn passage(
         &self,
-        (hash, candidate): (KeyHash, Candidate),
+        candidate: Candidate,
         key: &FlowKey<A>,
         generation: u64,
         now: Instant,
     ) -> Known<A> {
-        let likely = candidate.0.map(slot_and_direction);
-        let is_it = |(slot, direction): (u32, Direction)| {
-            self.records
-                .id(slot)
-                .is_some_and(|_| self.records.used(slot).key(direction) == key)
+        let Some((slot, direction)) = candidate.0.map(slot_and_direction) else {
+            return Known::Perhaps;
         };
-        let found = match likely {
-            Some(likely) if is_it(likely) => Some(likely),
-            _ => self.find_elsewhere(hash, key),
-        };
-        let Some((slot, direction)) = found else {
-            return Known::Nothing;
-        };
-        let record = self.records.used(slot);
+        match self.records.get_used(slot) {
+            Some(record) if record.key(direction) == key => {
+                self.passage_of(slot, record, direction, generation, now)
+            }
+            _ => Known::Perhaps,
+        }
+    }
+
+    /// As [`passage`](Self::passage), of whatever connection the packet has.
+    pub fn any_passage(
+        &self,
+        hash: KeyHash,
+        key: &FlowKey<A>,
+        generation: u64,
+        now: Instant,
+    ) -> Known<A> {
+        match self.find(hash, key) {
+            Some((slot, direction)) => {
+                let record = self.records.used(slot);
+                self.passage_of(slot, record, direction, generation, now)
+            }
+            None => Known::Nothing,
+        }
+    }
+
+    #[inline(always)]
+    fn passage_of(
+        &self,
+        slot: u32,
+        record: &Record<A>,
+        direction: Direction,
+        generation: u64,
+        now: Instant,
+    ) -> Known<A> {
         let passes = (record.policy_generation == generation as u32)
             & record.has(flag::WHOLE)
             & !record.expires.is_over(now);
         if !passes {
             return Known::Unresolved;
         }
-        let (answered, vpc) = match direction {
-            Direction::Original => (&record.reply, record.route_vpc),
-            Direction::Reply => (&record.original, record.original.vpc),
+        let (destination, vpc) = match direction {
+            Direction::Original => (record.reply.source, record.route_vpc),
+            Direction::Reply => (record.original.source, record.original.vpc),
         };
         Known::Passes(Passage {
             flow: FlowId(Id {
@@ -113,8 +130,7 @@ impl<A: Address> Connections<A> {
                 reuse: record.reuse,
             }),
             direction,
-            source: (answered.destination, answered.destination_port),
-            destination: (answered.source, answered.source_port),
+            destination,
             vpc,
             peering: record
                 .has(flag::PEERING)

@@ -5,7 +5,7 @@ use rewire_conntrack::FlowKey;
 use rewire_packet::MacAddress;
 use rewire_tables::{InterfaceIndex, NextHop, NextHops, VpcIndex};
 
-use super::has_packet_rules;
+use super::{Packet, has_packet_rules};
 use crate::graph::context::Context;
 use crate::graph::family::Family;
 use crate::graph::nat_policy;
@@ -17,118 +17,86 @@ pub(super) struct Exit {
     pub interface: InterfaceIndex,
     /// That interface's VPC.
     pub vpc: VpcIndex,
-    /// The bytes of the longest packet that leaves as a whole.
+    /// The bytes of the longest packet that leaves as a whole; 0 where none may leave here.
     pub mtu: u32,
     /// The first twelve bytes of the frame: the neighbor's MAC address, and the gateway's.
     pub addresses: [u8; 12],
 }
 
-/// The exits that were found last, under one generation of the tables.
+/// The exits that were found last.
 pub(super) struct Exits<A> {
-    /// Of routes with one next hop.
-    routers: Box<[Recent<Option<Exit>>; RECENT]>,
-    /// Of hosts on a link, to which such routes lead that have no exit of their own.
-    hosts: Box<[Recent<(A, Exit)>; RECENT]>,
+    recent: Box<[Recent<A>; RECENT]>,
 }
 
 const RECENT: usize = 256;
 
-/// What was found for next hops, if anything.
+/// An exit, and what it was found for.
 #[derive(Clone, Copy)]
-struct Recent<T> {
-    generation: u64,
+struct Recent<A> {
+    /// [`Tables::generation`](rewire_tables::Tables::generation); none, where it is good for one packet alone.
+    generation: Option<u64>,
     /// [`NextHops::place`].
     hops: usize,
-    found: Option<T>,
-}
-
-impl<T: Copy> Recent<T> {
-    fn nothing() -> Box<[Self; RECENT]> {
-        Box::new(
-            [Recent {
-                generation: 0,
-                hops: 0,
-                found: None,
-            }; RECENT],
-        )
-    }
-
-    fn get(&self, generation: u64, hops: &NextHops) -> Option<&T> {
-        let is_it = (self.generation == generation) & (self.hops == hops.place());
-        self.found.as_ref().filter(|_| is_it)
-    }
-
-    fn set(&mut self, generation: u64, hops: &NextHops, found: T) {
-        *self = Recent {
-            generation,
-            hops: hops.place(),
-            found: Some(found),
-        };
-    }
-}
-
-/// One of [`RECENT`] places.
-fn place(number: u64) -> usize {
-    (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize
+    /// The destination, if that is on the link; otherwise zero.
+    host: A,
+    exit: Exit,
 }
 
 impl<A: Family> Exits<A> {
     pub(super) fn new() -> Self {
+        let nothing = Recent {
+            generation: None,
+            hops: 0,
+            host: A::from_number(0),
+            exit: NONE,
+        };
         Exits {
-            routers: Recent::nothing(),
-            hosts: Recent::nothing(),
+            recent: Box::new([nothing; RECENT]),
         }
     }
 
-    /// How a packet for this destination leaves by one of these next hops, if that is known and no ACL looks at each packet.
-    /// Of several next hops, the one that the key's connection takes is looked up each time.
+    /// How a packet leaves by one of these next hops, if that is known and no ACL looks at each packet. Of several next hops, the
+    /// one that its connection takes is looked up each time.
     #[inline(always)]
-    pub(super) fn find(
-        &mut self,
-        cx: &Context<'_>,
-        hops: &NextHops,
-        destination: A,
-        key: impl FnOnce() -> FlowKey<A>,
-    ) -> Option<Exit> {
-        let generation = cx.tables.generation();
-        let router = &self.routers[place(hops.place() as u64)];
-        match router.get(generation, hops) {
-            Some(Some(exit)) => return Some(*exit),
-            Some(None) => {
-                let host = &self.hosts[place(destination.to_number() as u64)];
-                if let Some((address, exit)) = host.get(generation, hops)
-                    && *address == destination
-                {
-                    return Some(*exit);
-                }
-            }
-            None => {}
+    pub(super) fn find(&mut self, cx: &Context<'_>, hops: &NextHops, packet: &Packet<A>) -> &Exit {
+        let host = match hops.is_on_link() {
+            true => packet.destination,
+            false => A::from_number(0),
+        };
+        let mixed =
+            (hops.place() as u64 ^ host.to_number() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let recent = &mut self.recent[(mixed >> 56) as usize];
+        let is_it = (recent.generation == Some(cx.tables.generation()))
+            & (recent.hops == hops.place())
+            & (recent.host == host);
+        if !is_it {
+            *recent = Recent {
+                generation: hops.only().map(|_| cx.tables.generation()),
+                hops: hops.place(),
+                host,
+                exit: look_up(cx, hops, packet),
+            };
         }
-        self.look_up(cx, hops, destination, &key())
+        &recent.exit
     }
+}
 
-    #[inline(never)]
-    fn look_up(
-        &mut self,
-        cx: &Context<'_>,
-        hops: &NextHops,
-        destination: A,
-        key: &FlowKey<A>,
-    ) -> Option<Exit> {
-        let hop = hops.select(|| nat_policy::flow_hash(key));
-        let exit = exit(cx, hop, destination)?;
-        if hops.only().is_some() {
-            let generation = cx.tables.generation();
-            let is_host = hop.via().is_none();
-            let router = &mut self.routers[place(hops.place() as u64)];
-            router.set(generation, hops, (!is_host).then_some(exit));
-            if is_host {
-                let host = &mut self.hosts[place(destination.to_number() as u64)];
-                host.set(generation, hops, (destination, exit));
-            }
-        }
-        Some(exit)
-    }
+const NONE: Exit = Exit {
+    interface: InterfaceIndex(0),
+    vpc: VpcIndex(0),
+    mtu: 0,
+    addresses: [0; 12],
+};
+
+#[inline(never)]
+fn look_up<A: Family>(cx: &Context<'_>, hops: &NextHops, packet: &Packet<A>) -> Exit {
+    // All packets of a connection take the same way.
+    let key = || FlowKey {
+        vpc: packet.route_vpc,
+        ..packet.key()
+    };
+    let hop = hops.select(|| nat_policy::flow_hash(&key()));
+    exit(cx, hop, packet.destination).unwrap_or(NONE)
 }
 
 fn exit<A: Family>(cx: &Context<'_>, hop: &NextHop, destination: A) -> Option<Exit> {
