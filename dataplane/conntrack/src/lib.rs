@@ -42,6 +42,7 @@ mod index;
 mod key;
 mod key_hash;
 mod mappings;
+pub mod offload;
 mod ports;
 mod records;
 mod segment;
