@@ -5,6 +5,8 @@ mod life;
 mod lookup;
 mod unresolved;
 
+pub use life::Removal;
+
 use std::ops::RangeInclusive;
 use std::time::Duration;
 

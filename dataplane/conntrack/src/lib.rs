@@ -53,7 +53,9 @@ mod tcp;
 pub mod time;
 mod timeouts;
 
-pub use connections::{Candidate, Config, Connections, EXPIRY_TICK, KeyHash, MAX_CAPACITY};
+pub use connections::{
+    Candidate, Config, Connections, EXPIRY_TICK, KeyHash, MAX_CAPACITY, Removal,
+};
 pub use error::{Exhausted, InsertError, Invalid, Resource};
 pub use flow::{Admission, Ends, Flow, FlowId, Known, NewFlow, Passage, Rewrite, Traffic};
 pub use key::{Direction, FlowKey};
