@@ -171,6 +171,9 @@ impl VirtualGateway {
             self.publish();
             self.run(&mut collect);
         }
+        while self.graph.has_released() {
+            self.run(&mut collect);
+        }
         self.logged.append(&mut collect.logged);
         collect.sent
     }

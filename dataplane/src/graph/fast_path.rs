@@ -473,7 +473,6 @@ fn begin<A: Family>(
             whole: true,
         },
         counters: UNCOUNTED,
-        has_ports: true,
         is_query: false,
     };
     let segment = packet.segment();
