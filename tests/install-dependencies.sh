@@ -12,6 +12,8 @@ packages=(
     iproute2 iputils-ping iperf3 curl ethtool python3 tcpdump jq
     # to learn routes from (Debian starts its zebra and staticd, which do nothing until they are configured)
     frr
+    # to judge NAT by: a STUN client and server, and packets that nobody here wrote
+    coturn python3-scapy
 )
 rust_at_least=1.95
 
@@ -46,6 +48,10 @@ install_packages() {
     as_root apt-get update -q </dev/null &&
         as_root apt-get install -q -y --no-install-recommends "${missing[@]}" </dev/null ||
         fail "could not install them; as root: apt-get install ${missing[*]}"
+    # Debian starts coturn's server, which the tests run by themselves, in a namespace.
+    if [[ " ${missing[*]} " == *" coturn "* && -d /run/systemd/system ]]; then
+        as_root systemctl disable --quiet --now coturn.service
+    fi
 }
 
 check_rust() {

@@ -14,6 +14,7 @@ mod metrics;
 mod namespace;
 mod ping;
 mod process;
+mod stun;
 mod wait;
 
 pub use exchange::{Exchange, tcp_pair};
@@ -23,4 +24,5 @@ pub use metrics::Metrics;
 pub use namespace::Namespace;
 pub use ping::{Ping, RunningPing};
 pub use process::Running;
+pub use stun::{StunServer, nat_discovery};
 pub use wait::{PATIENCE, until, until_for};

@@ -86,6 +86,19 @@ impl Namespace {
         self.run(move || Running::start(&mut command))
     }
 
+    /// How many IPv4 UDP sockets are bound to one of these ports.
+    pub(crate) fn udp_listeners(&self, ports: &[u16]) -> usize {
+        // Of the thread that asks: the process is in another namespace.
+        let sockets = self.run(|| fs::read_to_string("/proc/thread-self/net/udp"));
+        let sockets = sockets.expect("the kernel tells");
+        let port = |line: &str| {
+            let (_, port) = line.split_whitespace().nth(1)?.rsplit_once(':')?;
+            u16::from_str_radix(port, 16).ok()
+        };
+        let bound = sockets.lines().skip(1).filter_map(port);
+        bound.filter(|port| ports.contains(port)).count()
+    }
+
     /// `ping OPTIONS ADDRESS`, to its end.
     pub fn ping(&self, address: &str, options: &str) -> Ping {
         Ping::run(self, address, options)

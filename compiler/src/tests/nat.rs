@@ -153,8 +153,8 @@ fn hold_against(gateway: &Gateway, masquerades: &[Rule], exclusions: &[Rule]) {
         let key = AclKey {
             from: blue,
             to: None,
-            source: Ipv4Addr::from_bits(0x0a00_0000 | number % 8),
-            destination: Ipv4Addr::from_bits(0x0a00_0000 | number / 8 % 8),
+            source: Ipv4Addr::from_bits(0x0a00_0000 + number % 8),
+            destination: Ipv4Addr::from_bits(0x0a00_0000 + number / 8 % 8),
             protocol: [1, 6, 17][(number / 64 % 3) as usize],
             source_port: [0, 1, 2, NO_PORT][(number / 192) as usize],
             destination_port: 0,

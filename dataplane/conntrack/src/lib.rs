@@ -41,6 +41,7 @@ mod flow_counters;
 mod index;
 mod key;
 mod mappings;
+pub mod offload;
 mod ports;
 mod records;
 mod segment;

@@ -4,19 +4,20 @@
 //! *Next*: `route`.
 
 use rewire_conntrack::{Connections, Direction, FlowId, FlowKey, State, TcpState};
-use rewire_packet::Transport;
 use rewire_packet::nat::Quoted;
 use rewire_packet::tcp::TcpFlags;
+use rewire_packet::{Fragment, Transport};
 use rewire_tables::acl::{RuleCounters, UNCOUNTED};
 
 use super::Node;
 use super::burst::{Burst, Next, layer3};
 use super::context::Context;
 use super::family::{Family, has_ports};
+use super::nat_policy;
 use super::packet::{Connection, Packet};
+use super::resolution::resolve;
 use super::route::stopped;
 use super::segment::{self, segment};
-use super::{acl_policy, nat_policy};
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
@@ -102,23 +103,7 @@ pub(super) fn find<A: Family>(
 ) -> Option<(FlowId, Direction)> {
     let (id, direction) = connections.lookup(key, cx.now)?;
     let flow = connections.flow(id)?;
-    let current = cx.tables.policy_generation();
-    if !flow.is_resolved_under(current) {
-        let leaving = nat_policy::still_leads(cx.tables, &flow);
-        match leaving.and_then(|leaving| acl_policy::still_admits(cx.tables, &flow, leaving)) {
-            Some((admission, counters)) => {
-                connections.set_policy_generation(id, current, admission);
-                note_counters(cx, connections, id, counters);
-                cx.counters.connections_kept.add(1);
-            }
-            None => {
-                connections.remove(id);
-                cx.counters.connections_ended_by_policy.add(1);
-                return None;
-            }
-        }
-    }
-    Some((id, direction))
+    resolve(cx, connections, id, &flow).then_some((id, direction))
 }
 
 /// Where the packets of a connection are counted. It was noted when the connection was resolved under these tables, if they have
@@ -154,7 +139,12 @@ fn relate<B: PacketBuffer, A: Family>(
     connections: &mut Connections<A>,
 ) -> Result<(), DropReason> {
     let unrelated = DropReason::IcmpErrorUnrelated;
-    let quoted = Quoted::find(layer3(&packet.buffer), &packet.header).map_err(|_| unrelated)?;
+    let bytes = layer3(&packet.buffer);
+    // The first fragment of a message has a checksum of all of it.
+    if packet.header.fragment == Fragment::Whole && !A::is_error_intact(bytes, &packet.header) {
+        return Err(DropReason::IcmpErrorDamaged);
+    }
+    let quoted = Quoted::find(bytes, &packet.header).map_err(|_| unrelated)?;
     let key = segment::quoted_key(packet.vpc, &quoted);
     let (id, direction) = find(cx, connections, &key.reversed(packet.vpc)).ok_or(unrelated)?;
     let flow = connections.flow(id).ok_or(unrelated)?;

@@ -111,6 +111,11 @@ impl NatPolicy {
             .map(Arc::as_ref)
     }
 
+    /// The interfaces by which masqueraded packets leave; one may come several times.
+    pub fn masquerading_interfaces(&self) -> impl Iterator<Item = InterfaceIndex> + '_ {
+        self.masquerades.keys().map(|(_, interface)| *interface)
+    }
+
     /// The masquerade rule of a packet of VPC `key.from` that leaves by `interface`.
     pub fn masquerade<A: AclFamily>(
         &self,

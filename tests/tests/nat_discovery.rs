@@ -1,0 +1,67 @@
+//! What a host behind the gateway finds out about its NAT (RFC 5780), by coturn's client and server.
+
+use rewire_tests::documents::two_vpcs;
+use rewire_tests::{Lab, StunServer, nat_discovery};
+
+/// The world, the STUN server in it, and what blue is told.
+fn discover(options: &[&str]) -> Option<Vec<String>> {
+    let lab = Lab::with(&two_vpcs())?;
+    // A second address for blue, for those who look for collisions.
+    lab.blue.ip("address add 10.1.0.11/24 dev eth0");
+    let _server = StunServer::start(&lab);
+    Some(nat_discovery(&lab, options))
+}
+
+/// The mapped addresses that the server has told of, in their order.
+fn mapped<'a>(lines: &'a [String]) -> Vec<&'a str> {
+    let after = |line: &'a str| Some(line.split_once("UDP reflexive addr: ")?.1);
+    lines.iter().filter_map(|line| after(line)).collect()
+}
+
+#[track_caller]
+fn assert_said(lines: &[String], verdict: &str) {
+    assert!(lines.iter().any(|line| line == verdict), "{lines:#?}");
+}
+
+#[test]
+fn mapping_is_endpoint_independent() {
+    let Some(lines) = discover(&["-m", "-L", "10.1.0.10", "-l", "4000"]) else {
+        return;
+    };
+    assert_said(&lines, "NAT with Endpoint Independent Mapping!");
+    // To either address of the server, and the port is kept, for it is free.
+    assert_eq!(mapped(&lines), ["203.0.113.1:4000"; 2]);
+}
+
+#[test]
+fn filtering_is_address_and_port_dependent() {
+    let Some(lines) = discover(&["-f"]) else {
+        return;
+    };
+    assert_said(&lines, "NAT with Address and Port Dependent Filtering!");
+}
+
+#[test]
+fn a_mapping_outlives_a_pause() {
+    // After the pause the server is asked to answer to the mapping of another socket: the answer comes only if it still is there.
+    let Some(lines) = discover(&["-t", "-T", "2"]) else {
+        return;
+    };
+    let answers = lines
+        .iter()
+        .filter(|line| line.starts_with("RFC 5780 response"));
+    assert_eq!(answers.count(), 2, "{lines:#?}");
+}
+
+#[test]
+fn hosts_that_use_the_same_port_are_told_apart() {
+    let Some(lines) = discover(&["-c", "-L", "10.1.0.10", "-l", "4000", "-A", "10.1.0.11"]) else {
+        return;
+    };
+    let [first, second] = mapped(&lines)[..] else {
+        panic!("{lines:#?}");
+    };
+    assert_eq!(first, "203.0.113.1:4000");
+    let (address, port) = second.split_once(':').unwrap_or_default();
+    assert!(address == "203.0.113.1" && port != "4000", "{lines:#?}");
+}
