@@ -97,7 +97,7 @@ impl MasqueradeRow {
 object! {
     /// The senders of one masquerade rule.
     MasqueradeSourceRow in "masquerade_source" at "nat/masquerade/{masquerade}/sources/<prefix>":
-        "The senders that the rule is for. Where rules overlap, the longest prefix wins; of several rules for one prefix the one that asks for more (destinations, then source_port, then protocol), then the first by name." {
+        "The senders that the rule is for. Of rules that overlap, the longest prefix wins, then who asks for more, then the first by name." {
         key { masquerade: Name => "masquerade", prefix: Prefix }
         least 1;
         columns {}
