@@ -57,8 +57,8 @@ fn cut6(frame: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
 }
 
 fn bounds(length: usize, cuts: &[usize]) -> impl Iterator<Item = (usize, usize)> {
-    let starts = std::iter::once(0).chain(cuts.to_vec());
-    starts.zip(cuts.to_vec().into_iter().chain([length]))
+    let starts = std::iter::once(0).chain(cuts.iter().copied());
+    starts.zip(cuts.iter().copied().chain([length]))
 }
 
 /// What a receiver puts together, with header and payload; nothing where something is missing or comes twice.

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use rewire_tables::acl::RuleCounters;
-use rewire_tables::{Address, VpcIndex};
+use rewire_tables::{Address, PortAllocation, VpcIndex};
 
 use crate::error::{Exhausted, Invalid};
-use crate::flow::{Admission, Flow, FlowId};
+use crate::flow::{Admission, Ends, Flow, FlowId};
 use crate::flow_counters::FlowCounters;
 use crate::index::Index;
 use crate::key::Direction;
+use crate::key_hash::KeyHasher;
 use crate::mappings::{Internal, Mapping, Mappings};
 use crate::records::{Account, Record, Records, flag};
 use crate::segment::Segment;
@@ -88,7 +89,7 @@ pub struct Connections<A> {
     /// By [`State::position`].
     timeouts: [Timeout; STATES],
     tcp_pickup: bool,
-    hash: FixedState,
+    hash: KeyHasher,
     /// The last moment that a change was told.
     latest: Instant,
 }
@@ -106,6 +107,22 @@ fn slot_and_direction(entry: u32) -> (u32, Direction) {
     (entry / 2, direction)
 }
 
+/// What a segment does to a connection that may remember something.
+#[inline(never)]
+fn step(
+    state: State,
+    account: &mut Account,
+    direction: Direction,
+    segment: &Segment,
+) -> Result<Effect<State>, Invalid> {
+    let mut memory = account.tcp();
+    let effect = state.step(&mut memory, direction, segment)?;
+    if let State::Tcp(_) = state {
+        account.set_tcp(&memory);
+    }
+    Ok(effect)
+}
+
 impl<A: Address> Connections<A> {
     /// An empty table, with all the room that it will ever have.
     pub fn new(config: Config) -> Self {
@@ -118,17 +135,17 @@ impl<A: Address> Connections<A> {
             hash_seed,
         } = config;
         let capacity = capacity.min(MAX_CAPACITY);
-        let hash = FixedState::with_seed(hash_seed);
+        let seed = FixedState::with_seed(hash_seed);
         Connections {
             records: Records::new(capacity),
             counters: FlowCounters::new(capacity),
             index: Index::new(2 * capacity),
             sweep: Sweep::new(capacity),
-            mappings: Mappings::new(capacity, worker, workers, &hash),
+            mappings: Mappings::new(capacity, worker, workers, &seed),
             counts: StateCounts::default(),
             timeouts: State::ALL.map(|state| timeouts.of(state).into()),
             tcp_pickup,
-            hash,
+            hash: KeyHasher::new(&seed),
             latest: Instant(0),
         }
     }
@@ -158,7 +175,7 @@ impl<A: Address> Connections<A> {
             admission: Admission {
                 ingress: record.ingress,
                 ports,
-                peering: account.peering(),
+                peering: record.has(flag::PEERING).then(|| account.peering()),
                 whole: record.has(flag::WHOLE),
             },
             is_mapped: record.has(flag::MAPPED),
@@ -174,6 +191,7 @@ impl<A: Address> Connections<A> {
         if let Some((record, account)) = self.records.get_mut(id.0) {
             record.policy_generation = generation as u32;
             record.set(flag::WHOLE, admission.whole);
+            record.set(flag::PEERING, admission.peering.is_some());
             account.set_peering(admission.peering);
         }
     }
@@ -208,7 +226,6 @@ impl<A: Address> Connections<A> {
     ///
     /// # Errors
     /// Why the packet does not fit: nothing has changed then.
-    #[inline]
     pub fn update(
         &mut self,
         id: FlowId,
@@ -217,18 +234,42 @@ impl<A: Address> Connections<A> {
         bytes: u32,
         now: Instant,
     ) -> Result<State, Invalid> {
+        self.pass(id, direction, segment, bytes, now)?;
+        self.flow(id).map(|flow| flow.state).ok_or(Invalid::NoFlow)
+    }
+
+    /// As [`update`](Self::update), and tells what the packet's source and destination become.
+    ///
+    /// # Errors
+    /// Why the packet does not fit: nothing has changed then.
+    #[inline(always)]
+    pub fn pass(
+        &mut self,
+        id: FlowId,
+        direction: Direction,
+        segment: &Segment,
+        bytes: u32,
+        now: Instant,
+    ) -> Result<Ends<A>, Invalid> {
         self.latest = self.latest.max(now);
         let found = self.records.get_mut(id.0);
         let (record, account) = found
             .filter(|(record, _)| !record.expires.is_over(now))
             .ok_or(Invalid::NoFlow)?;
         let before = record.state;
-        let mut memory = account.tcp();
-        let effect = before.step(&mut memory, direction, segment)?;
-        if let State::Tcp(_) = before {
-            account.set_tcp(&memory);
-        }
+        let effect = match (before, segment) {
+            // Many packets, and the least to do.
+            (State::Udp(exchange), Segment::Udp) => {
+                Effect::To(State::Udp(exchange.step(direction)))
+            }
+            _ => step(before, account, direction, segment)?,
+        };
         account.count(direction, bytes);
+        let answered = record.key(direction.other());
+        let ends = (
+            (answered.destination, answered.destination_port),
+            (answered.source, answered.source_port),
+        );
         let (state, expires) = match effect {
             Effect::To(state) => (state, Deadline::after(now, self.timeouts[state.position()])),
             Effect::Doubt => {
@@ -236,19 +277,28 @@ impl<A: Address> Connections<A> {
                 let expires = Deadline::after(now, reset);
                 (before, record.expires.earlier(expires))
             }
-            Effect::None => return Ok(before),
+            Effect::None => return Ok(ends),
         };
         let is_sooner = expires.is_before(record.expires);
         record.expires = expires;
-        if state != before {
+        if is_sooner | (state != before) {
             record.state = state;
             self.counts.subtract(before);
             self.counts.add(state);
+            if is_sooner {
+                self.sweep.hasten(id.0.slot, tick(expires.instant(now)));
+            }
         }
-        if is_sooner {
-            self.sweep.hasten(id.0.slot, tick(expires.instant(now)));
-        }
-        Ok(state)
+        Ok(ends)
+    }
+
+    /// What a flow's packets of a direction become: their ends.
+    pub fn ends(&self, id: FlowId, direction: Direction) -> Option<Ends<A>> {
+        let answered = self.records.get(id.0)?.key(direction.other());
+        Some((
+            (answered.destination, answered.destination_port),
+            (answered.source, answered.source_port),
+        ))
     }
 
     /// Counts a packet, of `bytes` bytes, that says nothing of its connection, as a later fragment does: neither the state nor
@@ -265,12 +315,14 @@ impl<A: Address> Connections<A> {
     ///
     /// The address is the one that the same internal address got first, while it has any mapping, where that has ports left
     /// (paired pooling, REQ-2). The port is the internal one, where that is free there and in this worker's share (see
-    /// [`owner`](crate::owner)); otherwise a free one of the share, from 1024 on. Ports below 1024 are only preserved.
+    /// [`owner`](crate::owner)); otherwise a free one of the share, from 1024 on. Ports below 1024 are only preserved. Where
+    /// `allocation` says which ports, it is one of these, the internal one if that is among them, and only the first worker has
+    /// any. Where it says that only addresses are translated, it is the internal one, and the address is nobody else's.
     /// Protocols without ports have the one port 0, so one internal address at a time for each external one, and only with
     /// worker 0. A mapping's port is in use for its external VPC, address and protocol. `reserved` says which external
     /// endpoints are not to be had, as port forwards are.
     ///
-    /// Where policy has changed, and the endpoint's mapping is outside of `ranges` or reserved now, the endpoint gets
+    /// Where policy has changed, and the endpoint's mapping is outside of `ranges` or `allocation`, or reserved now, the endpoint gets
     /// another; the old one lives on for the flows that use it.
     ///
     /// The mapping lives until the last flow that was inserted with it is removed. A new one is the caller's until the next
@@ -287,10 +339,18 @@ impl<A: Address> Connections<A> {
         internal: Internal<A>,
         external_vpc: VpcIndex,
         ranges: impl Iterator<Item = RangeInclusive<A>> + Clone,
+        allocation: &PortAllocation,
         reserved: impl Fn(A, u16) -> bool,
     ) -> Result<Mapping<A>, Exhausted> {
-        self.mappings
-            .acquire(&self.records, internal, external_vpc, ranges, reserved)
+        let records = &self.records;
+        self.mappings.acquire(
+            records,
+            internal,
+            external_vpc,
+            ranges,
+            allocation,
+            reserved,
+        )
     }
 
     /// Asks for the line that [`acquire_mapping`](Self::acquire_mapping) begins with.

@@ -463,6 +463,7 @@ mod tests {
         let fragment = FragmentHeader {
             offset: 0,
             more: true,
+            end: 80,
             identification: 7,
         };
         assert_eq!(found.fragment, Some(fragment));

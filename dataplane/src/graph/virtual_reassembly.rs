@@ -131,9 +131,11 @@ fn place<B: PacketBuffer, A: Family>(packet: &Packet<B, A>) -> Option<(DatagramK
         vpc: packet.vpc,
         source: header.source,
         destination: header.destination,
-        protocol: A::PROTOCOL_NAMES_DATAGRAM
-            .then_some(header.protocol.0)
-            .unwrap_or_default(),
+        protocol: if A::PROTOCOL_NAMES_DATAGRAM {
+            header.protocol.0
+        } else {
+            0
+        },
         identification,
     };
     Some((key, part))

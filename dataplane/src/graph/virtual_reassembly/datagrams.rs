@@ -271,7 +271,9 @@ impl Part {
     /// the largest payload there is (RFC 791, section 3.1; RFC 8200, section 4.5).
     fn is_well_formed(self) -> bool {
         let end = self.offset + self.length;
-        self.length > 0 && end <= usize::from(u16::MAX) && (!self.more || self.length % 8 == 0)
+        self.length > 0
+            && end <= usize::from(u16::MAX)
+            && (!self.more || self.length.is_multiple_of(8))
     }
 }
 

@@ -45,7 +45,10 @@ struct Model {
 impl Model {
     /// What becomes of a fragment, and whether the datagram is complete with it.
     fn admit(&mut self, new: Part) -> (Result<bool, DropReason>, bool) {
-        if new.length == 0 || new.more && new.length % 8 != 0 || new.offset + new.length > 65_535 {
+        if new.length == 0
+            || new.more && !new.length.is_multiple_of(8)
+            || new.offset + new.length > 65_535
+        {
             return (Err(DropReason::FragmentMalformed), false);
         }
         if self.is_refused {
