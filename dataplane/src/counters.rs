@@ -8,6 +8,7 @@ use rewire_tables::InterfaceIndex;
 
 use crate::drop_reason::DropReason;
 use crate::graph::Node;
+use crate::resolutions::{Resolutions, Resolved};
 use crate::rule_counts::RuleCounts;
 
 /// The number of interfaces that have counters of their own. Those with a higher index share the last block.
@@ -88,6 +89,7 @@ pub struct WorkerCounters {
     pub connections_ended_by_policy: Counter,
     /// NAT port mappings in use now.
     pub mappings: Counter,
+    pub(crate) resolutions: Resolutions,
     pub(crate) rules: RuleCounts,
     drops: Box<[Counter]>,
     nodes: Box<[Counter]>,
@@ -116,6 +118,7 @@ impl Default for WorkerCounters {
             connections_kept: Counter::default(),
             connections_ended_by_policy: Counter::default(),
             mappings: Counter::default(),
+            resolutions: Resolutions::default(),
             rules: RuleCounts::default(),
             drops: counters(DropReason::ALL.len()),
             nodes: counters(Node::ALL.len()),
@@ -134,6 +137,11 @@ impl WorkerCounters {
     #[inline]
     pub fn node(&self, node: Node) -> &Counter {
         &self.nodes[node as usize]
+    }
+    /// What became of this worker's connections when a revision changed the policy; none where another revision has taken its
+    /// place.
+    pub fn resolved(&self, revision: u64) -> Option<Resolved> {
+        self.resolutions.of(revision, self.connections.get())
     }
     /// The counters of an interface.
     #[inline]

@@ -3,6 +3,7 @@
 mod expiry;
 mod life;
 mod lookup;
+mod unresolved;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

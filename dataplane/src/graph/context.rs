@@ -13,6 +13,7 @@ use super::fast_path::Order;
 use super::icmp_error::RateLimit;
 use super::packet::Origin;
 use super::pipeline::{Limits, Pipeline};
+use super::resolution;
 use super::{arp, ethernet_input, ndp};
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Instant;
@@ -88,6 +89,8 @@ pub struct Graph<P: BufferPool> {
     icmp_limit: RateLimit,
     acl_logger: AclLogger,
     has_fast_path: bool,
+    /// The generation of the policy that was seen last.
+    policy_generation: u64,
 }
 
 impl<P: BufferPool> Graph<P> {
@@ -103,6 +106,7 @@ impl<P: BufferPool> Graph<P> {
             icmp_limit: RateLimit::new(config.icmp_errors_per_second),
             acl_logger: AclLogger::new(config.acl_logs_per_second),
             has_fast_path: config.fast_path,
+            policy_generation: 0,
         }
     }
 
@@ -120,6 +124,11 @@ impl<P: BufferPool> Graph<P> {
     /// although nothing was received.
     pub fn has_timers(&self) -> bool {
         self.ipv4.has_timers() || self.ipv6.has_timers()
+    }
+
+    /// Whether connections are older than the policy, and there is something to do although nothing was received.
+    pub fn is_resolving(&self) -> bool {
+        !(self.ipv4.sweep.is_done() && self.ipv6.sweep.is_done())
     }
 
     /// Runs one burst through all nodes under one generation of the tables. `received` is emptied; what leaves goes
@@ -151,6 +160,12 @@ impl<P: BufferPool> Graph<P> {
                     .add(frame.buffer.bytes().len() as u64);
             }
         }
+        let is_idle = received.is_empty();
+        if self.policy_generation != tables.policy_generation() {
+            self.policy_generation = tables.policy_generation();
+            let sweeps = [&mut self.ipv4.sweep, &mut self.ipv6.sweep];
+            resolution::begin(tables, counters, sweeps);
+        }
         // Time passes first: whoever is late finds no connection.
         let expired = self.ipv4.expire(now) + self.ipv6.expire(now);
         counters.connections_expired.add(expired as u64);
@@ -180,6 +195,11 @@ impl<P: BufferPool> Graph<P> {
         };
         self.ipv4.forward(&cx, &mut self.pool, &mut limits, sinks);
         self.ipv6.forward(&cx, &mut self.pool, &mut limits, sinks);
+
+        if self.is_resolving() {
+            let left = self.ipv4.sweep(&cx, is_idle) + self.ipv6.sweep(&cx, is_idle);
+            counters.resolutions.set_left(left);
+        }
 
         let connections = (&self.ipv4.connections, &self.ipv6.connections);
         let number = connections.0.len() + connections.1.len();

@@ -13,10 +13,11 @@ use super::Node;
 use super::burst::{Burst, Next, layer3};
 use super::context::Context;
 use super::family::{Family, has_ports};
+use super::nat_policy;
 use super::packet::{Connection, Packet};
+use super::resolution::resolve;
 use super::route::stopped;
 use super::segment::{self, segment};
-use super::{acl_policy, nat_policy};
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
@@ -102,23 +103,7 @@ pub(super) fn find<A: Family>(
 ) -> Option<(FlowId, Direction)> {
     let (id, direction) = connections.lookup(key, cx.now)?;
     let flow = connections.flow(id)?;
-    let current = cx.tables.policy_generation();
-    if !flow.is_resolved_under(current) {
-        let leaving = nat_policy::still_leads(cx.tables, &flow);
-        match leaving.and_then(|leaving| acl_policy::still_admits(cx.tables, &flow, leaving)) {
-            Some((admission, counters)) => {
-                connections.set_policy_generation(id, current, admission);
-                note_counters(cx, connections, id, counters);
-                cx.counters.connections_kept.add(1);
-            }
-            None => {
-                connections.remove(id);
-                cx.counters.connections_ended_by_policy.add(1);
-                return None;
-            }
-        }
-    }
-    Some((id, direction))
+    resolve(cx, connections, id, &flow).then_some((id, direction))
 }
 
 /// Where the packets of a connection are counted. It was noted when the connection was resolved under these tables, if they have

@@ -45,6 +45,7 @@ mod ndp;
 mod neighbor;
 mod packet;
 mod pipeline;
+mod resolution;
 mod resolver;
 mod route;
 mod segment;

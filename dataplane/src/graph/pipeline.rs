@@ -10,6 +10,7 @@ use super::fast_path::{FastPath, Order};
 use super::fragment::{self, LaterFragments};
 use super::icmp_error::RateLimit;
 use super::packet::Fate;
+use super::resolution::Sweep;
 use super::resolver::Resolver;
 use super::{
     acl, egress_nat, ethernet_output, hop_limit, icmp_error, ingress_nat, ip_input, local, mtu,
@@ -33,6 +34,7 @@ pub(super) struct Pipeline<B, A: Family> {
     pub burst: Burst<B, A>,
     pub connections: Connections<A>,
     pub resolver: Resolver<B, A>,
+    pub sweep: Sweep,
     fast_path: FastPath<A>,
     acl_questions: acl::Questions<A>,
     fragments: LaterFragments<B>,
@@ -44,6 +46,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
             burst: Burst::with_capacity(burst),
             connections: Connections::new(connections),
             resolver: Resolver::default(),
+            sweep: Sweep::default(),
             fast_path: FastPath::new(),
             acl_questions: acl::Questions::with_capacity(2 * burst),
             fragments: LaterFragments::with_capacity(2 * burst),
@@ -166,6 +169,12 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
     /// Ends connections whose time is up; tells how many.
     pub(super) fn expire(&mut self, now: Instant) -> usize {
         self.connections.expire(now, EXPIRE_BUDGET)
+    }
+
+    /// Resolves a few connections that are older than the policy; tells how many are left at most.
+    pub(super) fn sweep(&mut self, cx: &Context<'_>, is_idle: bool) -> u64 {
+        self.sweep.run(cx, &mut self.connections, is_idle);
+        self.sweep.left(&self.connections)
     }
 
     /// Frees what is held; tells how many packets that were.
