@@ -146,7 +146,7 @@ struct card {
 	struct rte_ether_addr address;
 	rte_spinlock_t lock; /* over all below */
 	struct card_rule *rules;
-	uint32_t rule_slots, first_free, rules_in_use, created;
+	uint32_t rule_slots, first_free, rules_in_use, live, created;
 	struct rte_flow_pattern_template *pattern_templates;
 	struct rte_flow_actions_template *actions_templates;
 	struct rte_flow_template_table *tables;
@@ -182,9 +182,9 @@ uint32_t card_spread(const struct card_headers *headers);
 struct rte_flow *card_rule_new(struct card *card, struct card_rule **rule);
 struct card_rule *card_rule_find(struct card *card, const struct rte_flow *handle);
 void card_rule_free(struct card *card, struct card_rule *rule);
-bool card_rule_admitted(struct card *card);
+bool card_rule_go_live(struct card *card, struct card_rule *rule);
 struct card_rule *card_rule_first_match(struct card *card, const struct card_headers *headers);
-int card_rules_init(struct card *card);
+void card_rules_init(struct card *card);
 
 /* flow.c, templates.c, queues.c */
 extern const struct rte_flow_ops card_sync_ops;

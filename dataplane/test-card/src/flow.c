@@ -33,7 +33,7 @@ struct rte_flow *card_create(struct rte_eth_dev *dev, const struct rte_flow_attr
 		return NULL;
 	rte_spinlock_lock(&card->lock);
 	handle = card_rule_new(card, &rule);
-	if (handle != NULL && !card_rule_admitted(card)) {
+	if (handle != NULL && !card_rule_go_live(card, rule)) {
 		card_rule_free(card, rule);
 		handle = NULL;
 	}
@@ -43,7 +43,6 @@ struct rte_flow *card_create(struct rte_eth_dev *dev, const struct rte_flow_attr
 		rule->attr = *attr;
 		card_decode_items(items, NULL, &rule->spec, &rule->mask, NULL, NULL, NULL);
 		card_decode_actions(actions, rule->actions, &rule->action_count, NULL);
-		rule->state = RULE_LIVE;
 	}
 	rte_spinlock_unlock(&card->lock);
 	return handle;

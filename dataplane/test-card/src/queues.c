@@ -64,9 +64,7 @@ static void hand_over(struct card *card, struct card_flow_queue *queue)
 		operation->status = RTE_FLOW_OP_SUCCESS;
 		if (operation->destroy) {
 			card_rule_free(card, rule);
-		} else if (card_rule_admitted(card)) {
-			rule->state = RULE_LIVE;
-		} else {
+		} else if (!card_rule_go_live(card, rule)) {
 			/* The handle stays, to be destroyed. */
 			rule->state = RULE_FAILED;
 			operation->status = RTE_FLOW_OP_ERROR;

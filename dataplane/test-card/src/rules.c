@@ -57,19 +57,24 @@ void card_rule_free(struct card *card, struct card_rule *rule)
 	if (rule->table != NULL)
 		rule->table->users--;
 	rule->table = NULL;
+	if (rule->state == RULE_LIVE || rule->state == RULE_DESTROYING)
+		card->live--;
 	rule->state = RULE_FREE;
 	rule->next_free = card->first_free;
 	card->first_free = rule - card->rules;
 	card->rules_in_use--;
 }
 
-/* Whether there is room for this one, and it is not one of those that are refused. */
-bool card_rule_admitted(struct card *card)
+/* False if there is no room for this one, or it is one of those that are refused. */
+bool card_rule_go_live(struct card *card, struct card_rule *rule)
 {
 	card->created++;
-	if (card->options.refuse != 0 && card->created % card->options.refuse == 0)
+	if (card->live >= card->options.capacity ||
+	    (card->options.refuse != 0 && card->created % card->options.refuse == 0))
 		return false;
-	return card->rules_in_use <= card->options.capacity;
+	card->live++;
+	rule->state = RULE_LIVE;
+	return true;
 }
 
 struct card_rule *card_rule_first_match(struct card *card, const struct card_headers *headers)
@@ -91,8 +96,7 @@ struct card_rule *card_rule_first_match(struct card *card, const struct card_hea
 	return best;
 }
 
-int card_rules_init(struct card *card)
+void card_rules_init(struct card *card)
 {
 	card->first_free = NO_SLOT;
-	return 0;
 }

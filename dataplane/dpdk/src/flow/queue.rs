@@ -111,6 +111,13 @@ impl FlowEngine {
         self.queue.as_ref().map_or(0, |queue| queue.free.len())
     }
 
+    /// Whether operations are under way, or handles of refused rules are to be given back.
+    pub fn is_busy(&self) -> bool {
+        self.queue
+            .as_ref()
+            .is_some_and(|queue| queue.under_way() > 0 || !queue.to_discard.is_empty())
+    }
+
     /// Enqueues a rule with the items of a table and one of its lists of actions; `user` comes back with the completion.
     ///
     /// # Errors
@@ -321,9 +328,7 @@ impl FlowEngine {
     pub(super) fn drain(&mut self) {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(1);
         let mut completions = ArrayVec::<Completion, PULL>::new();
-        while let Some(queue) = &self.queue
-            && (queue.under_way() > 0 || !queue.to_discard.is_empty())
-        {
+        while self.is_busy() {
             let failed = self.push().is_err() || self.pull(&mut completions).is_err();
             completions.clear();
             if failed || std::time::Instant::now() > deadline {
