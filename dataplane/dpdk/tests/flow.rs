@@ -308,7 +308,7 @@ fn a_full_queue_takes_no_more_and_loses_nothing() {
         if engine.room() == 0 {
             complete(&mut engine, room);
         }
-        assert_eq!(holds(wan.id()).unwrap().rules as usize >= left, true);
+        assert!(holds(wan.id()).unwrap().rules as usize >= left);
     }
     assert_eq!(holds(wan.id()).unwrap().rules, 0);
 }

@@ -172,6 +172,7 @@ static uint64_t left_behind;
 static int close_device(struct rte_eth_dev *dev)
 {
 	struct card *card = card_of(dev);
+	uint16_t n;
 
 	left_behind += card->rules_in_use;
 	for (; card->tables != NULL || card->pattern_templates != NULL || card->actions_templates != NULL;
@@ -182,6 +183,8 @@ static int close_device(struct rte_eth_dev *dev)
 	card->rules = NULL;
 	card->rule_slots = card->rules_in_use = 0;
 	free_frames(&card->wire);
+	for (n = 0; n < CARD_PACKET_QUEUES; n++)
+		receive_queue_release(dev, n);
 	dev->data->mac_addrs = NULL;
 	return 0;
 }
