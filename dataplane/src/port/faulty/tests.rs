@@ -1,3 +1,5 @@
+use rewire_tables::InterfaceIndex;
+
 use super::*;
 use crate::buffer::{MemoryBuffer, MemoryPool};
 use crate::port::memory::MemoryDriver;
@@ -111,6 +113,7 @@ fn ports_of_a_driver_have_bad_links() {
     let mut driver = FaultyDriver::new(memory, "loss=100%".parse().expect("faults"));
     let mut port = driver
         .open(&PortRequest {
+            index: InterfaceIndex(0),
             interface: "blue0".to_owned(),
             port: "null:blue".parse().expect("a port"),
             mtu: 1500,
