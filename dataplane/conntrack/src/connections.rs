@@ -3,6 +3,7 @@
 mod expiry;
 mod life;
 mod lookup;
+mod offload;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::flow_counters::FlowCounters;
 use crate::index::Index;
 use crate::key::Direction;
 use crate::mappings::{Internal, Mapping, Mappings};
+use crate::offload::{Leaving, Offloads};
 use crate::records::{Account, Record, Records, flag};
 use crate::segment::Segment;
 use crate::state::{STATES, State, StateCounts};
@@ -90,6 +92,8 @@ pub struct Connections<A> {
     hash: FixedState,
     /// The last moment that a change was told.
     latest: Instant,
+    /// Those that are handed to a card, where there is one.
+    offloads: Option<Box<Offloads>>,
 }
 
 fn entry(slot: u32, direction: Direction) -> u32 {
@@ -129,6 +133,7 @@ impl<A: Address> Connections<A> {
             tcp_pickup,
             hash,
             latest: Instant(0),
+            offloads: None,
         }
     }
 
@@ -228,11 +233,13 @@ impl<A: Address> Connections<A> {
             account.set_tcp(&memory);
         }
         account.count(direction, bytes);
+        let mut is_turn = false;
         let (state, expires) = match effect {
             Effect::To(state) => (state, Deadline::after(now, self.timeouts[state.position()])),
             Effect::Doubt => {
                 let reset = self.timeouts[State::Tcp(TcpState::Closed).position()];
                 let expires = Deadline::after(now, reset);
+                is_turn = true;
                 (before, record.expires.earlier(expires))
             }
             Effect::None => return Ok(before),
@@ -243,9 +250,14 @@ impl<A: Address> Connections<A> {
             record.state = state;
             self.counts.subtract(before);
             self.counts.add(state);
+            is_turn = true;
         }
+        let is_taken_back = is_turn && record.has(flag::OFFLOADED);
         if is_sooner {
             self.sweep.hasten(id.0.slot, tick(expires.instant(now)));
+        }
+        if is_taken_back {
+            self.release(id.0.slot, Leaving::Stays, Some(now), now);
         }
         Ok(state)
     }

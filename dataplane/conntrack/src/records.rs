@@ -31,6 +31,8 @@ pub(crate) mod flag {
     pub(crate) const MAPPED: u8 = 4;
     /// It is the first of its mapping's flows, and the one that the mapping is found by.
     pub(crate) const LISTED: u8 = 8;
+    /// It has a place among the offloaded ones, and perhaps rules in the card.
+    pub(crate) const OFFLOADED: u8 = 16;
 }
 
 /// What every packet of a connection looks at. 64 bytes for IPv4.
@@ -81,10 +83,10 @@ const BYTES: u64 = (1 << 52) - 1;
 
 impl Counts {
     #[inline]
-    fn add(&mut self, bytes: u32) {
+    fn add(&mut self, packets: u64, bytes: u64) {
         let low = u64::from(self.0[1]) << 32 | u64::from(self.0[0]);
-        let packets = (u64::from(self.0[2]) << 12 | low >> 52) + 1;
-        let low = packets << 52 | (low + u64::from(bytes)) & BYTES;
+        let packets = (u64::from(self.0[2]) << 12 | low >> 52) + packets;
+        let low = packets << 52 | (low + bytes) & BYTES;
         self.0 = [low as u32, (low >> 32) as u32, (packets >> 12) as u32];
     }
 
@@ -116,6 +118,8 @@ mod mark {
     pub(super) const FINS: u8 = 0x0f;
     /// [`Memory::is_asked_anew`](crate::tcp::Memory).
     pub(super) const ASKED_ANEW: u8 = 0x10;
+    /// [`Memory::is_bypassed`](crate::tcp::Memory).
+    pub(super) const BYPASSED: u8 = 0x20;
     /// It crosses a peering.
     pub(super) const PEERING: u8 = 0x80;
 }
@@ -123,7 +127,23 @@ mod mark {
 impl Account {
     #[inline]
     pub(crate) fn count(&mut self, direction: Direction, bytes: u32) {
-        self.counts[direction as usize].add(bytes);
+        self.counts[direction as usize].add(1, u64::from(bytes));
+    }
+
+    /// Counts what a card has forwarded.
+    pub(crate) fn count_all(&mut self, direction: Direction, packets: u64, bytes: u64) {
+        self.counts[direction as usize].add(packets, bytes & BYTES);
+    }
+
+    /// The packets of a direction.
+    #[inline]
+    pub(crate) fn packets(&self, direction: Direction) -> u64 {
+        self.counts[direction as usize].get().packets
+    }
+
+    /// From now on, segments may pass that are not seen here.
+    pub(crate) fn set_bypassed(&mut self) {
+        self.marks |= mark::BYPASSED;
     }
 
     /// What is remembered of a TCP connection.
@@ -134,6 +154,7 @@ impl Account {
             scales: self.scales,
             fins: Fins(self.marks & mark::FINS),
             is_asked_anew: self.marks & mark::ASKED_ANEW != 0,
+            is_bypassed: self.marks & mark::BYPASSED != 0,
         }
     }
 
@@ -142,12 +163,11 @@ impl Account {
     pub(crate) fn set_tcp(&mut self, memory: &Memory) {
         self.windows = memory.windows;
         self.scales = memory.scales;
-        let asked = if memory.is_asked_anew {
-            mark::ASKED_ANEW
-        } else {
-            0
-        };
-        self.marks = self.marks & mark::PEERING | memory.fins.0 | asked;
+        let marked = |is, mark| if is { mark } else { 0 };
+        self.marks = self.marks & mark::PEERING
+            | memory.fins.0
+            | marked(memory.is_asked_anew, mark::ASKED_ANEW)
+            | marked(memory.is_bypassed, mark::BYPASSED);
     }
 
     /// The ports of the first packet, of what is not TCP.
@@ -345,7 +365,7 @@ mod tests {
         let mut expected = Traffic::default();
         for bytes in [0, 1, 1500, u32::MAX, u32::MAX, 65_535] {
             for _ in 0..3000 {
-                counts.add(bytes);
+                counts.add(1, u64::from(bytes));
                 expected.packets += 1;
                 expected.bytes += u64::from(bytes);
             }
@@ -354,7 +374,7 @@ mod tests {
         // Bytes that begin anew leave the packets alone.
         let mut counts = Counts([u32::MAX, (1 << 20) - 1, 0]);
         assert_eq!((counts.get().bytes, counts.get().packets), (BYTES, 0));
-        counts.add(2);
+        counts.add(1, 2);
         assert_eq!((counts.get().bytes, counts.get().packets), (1, 1));
     }
 }
