@@ -24,6 +24,7 @@ use crate::counters::{Totals, WorkerCounters};
 use crate::graph::{Graph, GraphConfig};
 use crate::learned_routes::{LearnedRoutes, RouteInlet, RouteTable};
 use crate::neighbors::LearnedNeighbors;
+use crate::offload::OffloadConfig;
 use crate::port::PortDriver;
 use crate::rule_counts::{CountedRule, RuleCountTable, RuleRegister};
 use crate::worker::{BURST, ToManager, Worker};
@@ -47,6 +48,8 @@ pub struct GatewayConfig {
     pub port_retry: Duration,
     /// See [`GraphConfig::fast_path`].
     pub fast_path: bool,
+    /// Which flows are offloaded, where the ports have a card that can.
+    pub offload: OffloadConfig,
 }
 
 impl Default for GatewayConfig {
@@ -59,6 +62,7 @@ impl Default for GatewayConfig {
             neighbor_lifetime: Duration::from_secs(20 * 60),
             port_retry: Duration::from_secs(2),
             fast_path: true,
+            offload: OffloadConfig::default(),
         }
     }
 }

@@ -26,7 +26,7 @@ use rewire_packet::tcp::TcpFlags;
 use rewire_packet::{Ip, IpAddress, MacAddress, Protocol};
 use rewire_tables::acl::UNCOUNTED;
 use rewire_tables::memory::prefetch;
-use rewire_tables::{AclIndex, Interface, InterfaceIndex, NextHops, Route, VpcIndex};
+use rewire_tables::{Interface, InterfaceIndex, NextHops, Route, VpcIndex};
 
 use self::neighbors::RecentNeighbors;
 pub(super) use self::order::Order;
@@ -37,6 +37,7 @@ use super::context::{Context, Received, Sinks};
 use super::egress_nat::{self, Opening};
 use super::family::Family;
 use super::nat_policy;
+use super::offload;
 use super::packet::Origin;
 use crate::buffer::PacketBuffer;
 
@@ -259,7 +260,7 @@ fn read<B: PacketBuffer, A: Family>(
     if ethernet.ether_type() != A::Version::ETHER_TYPE
         || ethernet.destination() != interface.mac
         || bytes.len() > ethernet::HEADER_LEN + usize::from(interface.mtu)
-        || has_packet_rules(cx, interface.acl_in)
+        || acl_policy::has_packet_rules(cx.tables, interface.acl_in)
     {
         return None;
     }
@@ -267,16 +268,12 @@ fn read<B: PacketBuffer, A: Family>(
     Some((index, interface.vpc, plain))
 }
 
-/// Whether every packet is looked at by an ACL.
-fn has_packet_rules(cx: &Context<'_>, acl: Option<AclIndex>) -> bool {
-    acl.is_some_and(|acl| cx.tables.acl(acl).has_packet_rules())
-}
-
 /// The way of a packet whose connection is there.
 #[inline]
 fn established<A: Family>(cx: &Context<'_>, packet: &Packet<A>, passage: Passage<A>) -> Way<A> {
     let peering = passage.peering.map(|peering| cx.tables.peering(peering));
-    let is_asked = peering.is_some_and(|peering| has_packet_rules(cx, peering.acl()));
+    let is_asked =
+        peering.is_some_and(|peering| acl_policy::has_packet_rules(cx.tables, peering.acl()));
     match packet.is_turn() || is_asked {
         true => Way::Long,
         false => Way::Established(passage),
@@ -385,7 +382,9 @@ fn forward<B: PacketBuffer, A: Family>(
     let hop = hops.select(|| nat_policy::flow_hash(&key()));
     let egress = hop.interface();
     let interface = cx.tables.interface(egress)?;
-    if plain.packet_len > u32::from(interface.mtu) || has_packet_rules(cx, interface.acl_out) {
+    if plain.packet_len > u32::from(interface.mtu)
+        || acl_policy::has_packet_rules(cx.tables, interface.acl_out)
+    {
         return None;
     }
     let next_hop = match hop.via() {
@@ -395,7 +394,14 @@ fn forward<B: PacketBuffer, A: Family>(
     let mac = neighbors.find(cx, egress, next_hop)?;
     let (source, destination) = match way {
         Way::Long => return None,
-        Way::Established(passage) => pass(cx, packet, passage, connections)?,
+        Way::Established(passage) => {
+            let ends = pass(cx, packet, passage, connections)?;
+            if connections.has_offload() {
+                let leaving = (egress, interface);
+                offload::offer(cx, passage, packet.ingress, leaving, mac, connections);
+            }
+            ends
+        }
         Way::New { destination, .. } => {
             begin(cx, packet, (vpc, *destination), egress, connections)?
         }

@@ -100,25 +100,37 @@ pub(super) fn find<A: Family>(
     connections: &mut Connections<A>,
     key: &FlowKey<A>,
 ) -> Option<(FlowId, Direction)> {
-    let (id, direction) = connections.lookup(key, cx.now)?;
-    let flow = connections.flow(id)?;
+    let found = connections.lookup(key, cx.now);
+    found.filter(|(id, _)| resolve(cx, connections, *id))
+}
+
+/// Whether the policy of this generation still allows a connection that is there. One that it forbids ends here.
+pub(super) fn resolve<A: Family>(
+    cx: &Context<'_>,
+    connections: &mut Connections<A>,
+    id: FlowId,
+) -> bool {
+    let Some(flow) = connections.flow(id) else {
+        return false;
+    };
     let current = cx.tables.policy_generation();
-    if !flow.is_resolved_under(current) {
-        let leaving = nat_policy::still_leads(cx.tables, &flow);
-        match leaving.and_then(|leaving| acl_policy::still_admits(cx.tables, &flow, leaving)) {
-            Some((admission, counters)) => {
-                connections.set_policy_generation(id, current, admission);
-                note_counters(cx, connections, id, counters);
-                cx.counters.connections_kept.add(1);
-            }
-            None => {
-                connections.remove(id);
-                cx.counters.connections_ended_by_policy.add(1);
-                return None;
-            }
+    if flow.is_resolved_under(current) {
+        return true;
+    }
+    let leaving = nat_policy::still_leads(cx.tables, &flow);
+    match leaving.and_then(|leaving| acl_policy::still_admits(cx.tables, &flow, leaving)) {
+        Some((admission, counters)) => {
+            connections.set_policy_generation(id, current, admission);
+            note_counters(cx, connections, id, counters);
+            cx.counters.connections_kept.add(1);
+            true
+        }
+        None => {
+            connections.remove(id);
+            cx.counters.connections_ended_by_policy.add(1);
+            false
         }
     }
-    Some((id, direction))
 }
 
 /// Where the packets of a connection are counted. It was noted when the connection was resolved under these tables, if they have

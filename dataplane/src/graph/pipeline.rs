@@ -9,6 +9,7 @@ use super::family::Family;
 use super::fast_path::{FastPath, Order};
 use super::fragment::{self, LaterFragments};
 use super::icmp_error::RateLimit;
+use super::offload::{self, Revalidation};
 use super::packet::Fate;
 use super::resolver::Resolver;
 use super::{
@@ -34,6 +35,7 @@ pub(super) struct Pipeline<B, A: Family> {
     pub connections: Connections<A>,
     pub resolver: Resolver<B, A>,
     fast_path: FastPath<A>,
+    revalidation: Revalidation,
     acl_questions: acl::Questions<A>,
     fragments: LaterFragments<B>,
 }
@@ -45,6 +47,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
             connections: Connections::new(connections),
             resolver: Resolver::default(),
             fast_path: FastPath::new(),
+            revalidation: Revalidation::default(),
             acl_questions: acl::Questions::with_capacity(2 * burst),
             fragments: LaterFragments::with_capacity(2 * burst),
         }
@@ -161,6 +164,22 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
             }
         }
         self.fragments.clear();
+    }
+
+    /// Takes in what the card has done, and looks whether what it was told still holds.
+    pub(super) fn run_offload(&mut self, cx: &Context<'_>) {
+        let connections = &mut self.connections;
+        if connections.has_offload() {
+            connections.run_offload(cx.now, |connections, merged| {
+                offload::count(cx, connections, &merged);
+            });
+            self.revalidation.run(cx, connections);
+        }
+    }
+
+    /// Whether every offloaded flow was looked at since the tables changed last.
+    pub(super) fn is_revalidated(&self) -> bool {
+        self.revalidation.is_done()
     }
 
     /// Ends connections whose time is up; tells how many.

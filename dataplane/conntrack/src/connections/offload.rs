@@ -10,7 +10,7 @@ use crate::flow::FlowId;
 use crate::key::Direction;
 use crate::offload::{
     Actions, Leaving, Merged, OffloadCounts, Offloading, Offloads, PACKETS_BETWEEN_OFFERS, Path,
-    Pattern, Phase, Report, Request, Rule, STRAY_AFTER, Usage, WorkerQueue,
+    Pattern, Phase, Refusal, Report, Request, Rule, STRAY_AFTER, Usage, WorkerQueue,
 };
 use crate::records::{Record, flag};
 use crate::state::{Exchange, State};
@@ -204,10 +204,13 @@ impl<A: Address> Connections<A> {
                 offloads.counts.installed += 1;
                 offloads.counts.rules += 1;
             }
-            Report::NotInstalled(..) if offload.phase == Phase::Installing => {
+            Report::NotInstalled(_, refusal) if offload.phase == Phase::Installing => {
                 offload.phase = Phase::Free;
                 offload.path = None;
-                offloads.counts.refused += 1;
+                match refusal {
+                    Refusal::TableFull => offloads.counts.card_full += 1,
+                    _ => offloads.counts.refused += 1,
+                }
             }
             Report::Removed(_, usage) if offload.phase == Phase::Removing => {
                 self.merge(index, direction, usage, now, merged);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rewire_packet::MacAddress;
 use rewire_tables::InterfaceIndex;
 
+use super::counts::OffloadCounts;
 use super::queue::WorkerQueue;
 use super::rule::RuleId;
 use crate::flow::FlowId;
@@ -57,35 +58,6 @@ pub struct Merged {
     /// By which interfaces.
     pub path: Path,
     /// Packets.
-    pub packets: u64,
-    /// Their bytes, from the IP header on.
-    pub bytes: u64,
-}
-
-/// What has become of offloads, of one table of connections.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OffloadCounts {
-    /// Flows that are offloaded now, in one direction at least, or are about to be, or not any more.
-    pub flows: u64,
-    /// Rules that are installed now.
-    pub rules: u64,
-    /// Installations that were asked for.
-    pub installs: u64,
-    /// Of these, those that the card has confirmed.
-    pub installed: u64,
-    /// Those that the card has refused.
-    pub refused: u64,
-    /// Removals that were asked for.
-    pub removals: u64,
-    /// Of these, those that the card has confirmed.
-    pub removed: u64,
-    /// Flows that stayed in software because the ring to the engine was full: they are offered again.
-    pub ring_full: u64,
-    /// Flows that stayed in software because all places were taken: they are offered again.
-    pub places_full: u64,
-    /// Rules that were taken back because packets passed them by.
-    pub strays: u64,
-    /// Packets that the card has forwarded.
     pub packets: u64,
     /// Their bytes, from the IP header on.
     pub bytes: u64,
