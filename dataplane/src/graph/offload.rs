@@ -6,8 +6,9 @@
 //! with one of their next packets.
 
 use rewire_conntrack::offload::{Merged, Path};
-use rewire_conntrack::{Connections, Direction, Flow, FlowKey, Passage};
+use rewire_conntrack::{Connections, Direction, FlowId, FlowKey, Passage};
 use rewire_packet::{MacAddress, ethernet};
+use rewire_tables::acl::RuleCounters;
 use rewire_tables::{Interface, InterfaceIndex, Route};
 
 use super::context::Context;
@@ -56,15 +57,12 @@ fn revalidate<A: Family>(cx: &Context<'_>, connections: &mut Connections<A>, pla
     if !ingress_nat::resolve(cx, connections, id) {
         return;
     }
-    let Some(flow) = connections.flow(id) else {
-        return;
-    };
     for (direction, installed) in [Direction::Original, Direction::Reply]
         .into_iter()
         .zip(paths)
     {
         if let Some(installed) = installed
-            && path_of(cx, &flow, direction, installed.ingress) != Some(installed)
+            && path_of(cx, connections, id, direction, installed.ingress) != Some(installed)
         {
             connections.take_back(id, cx.now);
         }
@@ -75,11 +73,13 @@ fn revalidate<A: Family>(cx: &Context<'_>, connections: &mut Connections<A>, pla
 /// be looked at.
 fn path_of<A: Family>(
     cx: &Context<'_>,
-    flow: &Flow<A>,
+    connections: &Connections<A>,
+    id: FlowId,
     direction: Direction,
     ingress: InterfaceIndex,
 ) -> Option<Path> {
     let tables = cx.tables;
+    let flow = connections.flow(id)?;
     let arriving = flow.key(direction);
     let answered = flow.key(direction.other());
     let vpc = flow.rewrite(direction).route_vpc;
@@ -109,12 +109,18 @@ fn path_of<A: Family>(
         None => destination,
     };
     let mac = tables.neighbor(egress, next_hop.into())?;
-    Some(path((ingress, entered), (egress, left), mac))
+    let counters = ingress_nat::counters(cx, connections, id);
+    Some(path((ingress, entered), (egress, left), mac, counters))
 }
 
 type Named<'a> = (InterfaceIndex, &'a Interface);
 
-fn path((ingress, entered): Named<'_>, (egress, left): Named<'_>, mac: MacAddress) -> Path {
+fn path(
+    (ingress, entered): Named<'_>,
+    (egress, left): Named<'_>,
+    mac: MacAddress,
+    counters: RuleCounters,
+) -> Path {
     Path {
         ingress,
         ingress_mac: entered.mac,
@@ -122,6 +128,7 @@ fn path((ingress, entered): Named<'_>, (egress, left): Named<'_>, mac: MacAddres
         source_mac: left.mac,
         destination_mac: mac,
         longest: entered.mtu.min(left.mtu),
+        counters,
     }
 }
 
@@ -138,15 +145,15 @@ pub(super) fn offer<A: Family>(
     if connections.is_offload_due(passage.flow, passage.direction)
         && let Some(entered) = cx.tables.interface(ingress)
     {
-        let path = path((ingress, entered), leaving, mac);
+        let counters = ingress_nat::counters(cx, connections, passage.flow);
+        let path = path((ingress, entered), leaving, mac, counters);
         connections.offload(passage.flow, passage.direction, &path, cx.now);
     }
 }
 
 /// Counts what the card has forwarded where the packets of a worker are counted.
-pub(super) fn count<A: Family>(cx: &Context<'_>, connections: &Connections<A>, merged: &Merged) {
+pub(super) fn count(cx: &Context<'_>, merged: &Merged) {
     let Merged {
-        flow,
         path,
         packets,
         bytes,
@@ -159,8 +166,5 @@ pub(super) fn count<A: Family>(cx: &Context<'_>, connections: &Connections<A>, m
     let left = cx.counters.interface(path.egress);
     left.transmitted_packets.add(packets);
     left.transmitted_bytes.add(frames);
-    if cx.tables.has_acls() {
-        let counters = connections.counters(flow);
-        cx.counters.rules.count_all(&counters, packets, bytes);
-    }
+    cx.counters.rules.count_all(&path.counters, packets, bytes);
 }

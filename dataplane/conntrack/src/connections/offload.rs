@@ -155,7 +155,7 @@ impl<A: Address> Connections<A> {
 
     /// Takes in what the engine reports, and asks again for what there was no room for. Call it once a burst, before packets
     /// are looked up. Tells of all packets that the card has forwarded.
-    pub fn run_offload(&mut self, now: Instant, mut merged: impl FnMut(&Self, Merged)) {
+    pub fn run_offload(&mut self, now: Instant, mut merged: impl FnMut(Merged)) {
         if self.offloads.is_none() {
             return;
         }
@@ -178,12 +178,7 @@ impl<A: Address> Connections<A> {
         }
     }
 
-    fn take_report(
-        &mut self,
-        report: Report,
-        now: Instant,
-        merged: &mut impl FnMut(&Self, Merged),
-    ) {
+    fn take_report(&mut self, report: Report, now: Instant, merged: &mut impl FnMut(Merged)) {
         let (Report::Installed(id)
         | Report::NotInstalled(id, _)
         | Report::Removed(id, _)
@@ -245,7 +240,7 @@ impl<A: Address> Connections<A> {
         direction: Direction,
         usage: Usage,
         now: Instant,
-        merged: &mut impl FnMut(&Self, Merged),
+        merged: &mut impl FnMut(Merged),
     ) {
         let Some(offloads) = &mut self.offloads else {
             return;
@@ -277,16 +272,13 @@ impl<A: Address> Connections<A> {
             }
         }
         let flow = FlowId(id);
-        merged(
-            self,
-            Merged {
-                flow,
-                direction,
-                path,
-                packets,
-                bytes,
-            },
-        );
+        merged(Merged {
+            flow,
+            direction,
+            path,
+            packets,
+            bytes,
+        });
     }
 
     /// Takes a connection's rules out of the card; without effect where it has none.

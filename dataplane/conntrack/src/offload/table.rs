@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rewire_packet::MacAddress;
 use rewire_tables::InterfaceIndex;
+use rewire_tables::acl::RuleCounters;
 
 use super::counts::OffloadCounts;
 use super::queue::WorkerQueue;
@@ -46,6 +47,8 @@ pub struct Path {
     pub destination_mac: MacAddress,
     /// The longest packet that both interfaces take, in bytes from its IP header on.
     pub longest: u16,
+    /// Where rules of ACLs count them: what the card has forwarded counts where it would have when its rule was made.
+    pub counters: RuleCounters,
 }
 
 /// What a card has forwarded of a flow, since that was told last.
