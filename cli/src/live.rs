@@ -151,5 +151,23 @@ fn report(revision: u64, durable: Duration, answer: &Value) -> Result<String, Fa
         Some(generation) => format!("  generation {generation}"),
         None => String::new(),
     };
-    Ok(format!("revision {revision} live{generation}  {times}\n"))
+    let connections = connections(answer);
+    Ok(format!(
+        "revision {revision} live{generation}  {times}\n{connections}"
+    ))
+}
+
+/// The line about what became of connections, where the policy has changed and there were any.
+fn connections(answer: &Value) -> String {
+    let number = |which: &str| {
+        let number = answer.pointer(&format!("/connections/{which}"));
+        number.and_then(Value::as_u64).unwrap_or(0)
+    };
+    let [kept, ended, left] = ["kept", "ended", "left"].map(number);
+    let left = match left {
+        0 if kept + ended == 0 => return String::new(),
+        0 => String::new(),
+        left => format!(", up to {left} not looked at yet"),
+    };
+    format!("connections: {kept} still allowed, {ended} ended{left}\n")
 }

@@ -41,6 +41,35 @@ fn session_with_candidate() -> Session {
 const LIVE: &str = r#"{"revision":1,"live":true,"generation":9,"steps":{"noticed_ns":100000,"compile_ns":300000,"publish_ns":20000,"live_ns":200000},"workers":2}"#;
 
 #[test]
+fn a_commit_says_what_became_of_connections() {
+    for (connections, line) in [
+        ("null", None),
+        (r#"{"kept":0,"ended":0,"left":0}"#, None),
+        (
+            r#"{"kept":12,"ended":0,"left":0}"#,
+            Some("connections: 12 still allowed, 0 ended"),
+        ),
+        (
+            r#"{"kept":1234567,"ended":1,"left":400}"#,
+            Some("connections: 1234567 still allowed, 1 ended, up to 400 not looked at yet"),
+        ),
+    ] {
+        let mut s = session_with_candidate();
+        let socket = s.path("rewire.db.sock");
+        let steps = LIVE.strip_suffix('}').unwrap();
+        let answer = format!(r#"{steps},"connections":{connections}}}"#);
+        beside_gateway(&socket, Some(&format!("{answer}\n")), || {
+            assert_eq!(s.rewire(&["commit", "-m", "x"]), 0);
+        });
+        let transcript = s.transcript();
+        let said = transcript
+            .lines()
+            .find(|said| said.starts_with("connections"));
+        assert_eq!(said, line);
+    }
+}
+
+#[test]
 fn a_commit_waits_until_the_gateway_is_live() {
     let mut s = session_with_candidate();
     let socket = s.path("rewire.db.sock");

@@ -9,6 +9,7 @@ use rewire_tables::InterfaceIndex;
 
 use crate::drop_reason::DropReason;
 use crate::graph::Node;
+use crate::resolutions::{Resolutions, Resolved};
 use crate::rule_counts::RuleCounts;
 
 /// The number of interfaces that have counters of their own. Those with a higher index share the last block.
@@ -110,6 +111,7 @@ pub struct WorkerCounters {
     pub mappings: Counter,
     /// What has become of offloads, where there is a card.
     pub(crate) offload: OffloadCounters,
+    pub(crate) resolutions: Resolutions,
     pub(crate) rules: RuleCounts,
     drops: Box<[Counter]>,
     nodes: Box<[Counter]>,
@@ -139,6 +141,7 @@ impl Default for WorkerCounters {
             connections_ended_by_policy: Counter::default(),
             mappings: Counter::default(),
             offload: OffloadCounters::default(),
+            resolutions: Resolutions::default(),
             rules: RuleCounts::default(),
             drops: counters(DropReason::ALL.len()),
             nodes: counters(Node::ALL.len()),
@@ -157,6 +160,11 @@ impl WorkerCounters {
     #[inline]
     pub fn node(&self, node: Node) -> &Counter {
         &self.nodes[node as usize]
+    }
+    /// What became of this worker's connections when a revision changed the policy; none where another revision has taken its
+    /// place.
+    pub fn resolved(&self, revision: u64) -> Option<Resolved> {
+        self.resolutions.of(revision, self.connections.get())
     }
     /// The counters of an interface.
     #[inline]

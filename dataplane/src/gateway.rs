@@ -26,6 +26,7 @@ use crate::learned_routes::{LearnedRoutes, RouteInlet, RouteTable};
 use crate::neighbors::LearnedNeighbors;
 use crate::offload::OffloadConfig;
 use crate::port::PortDriver;
+use crate::resolutions::Resolved;
 use crate::rule_counts::{CountedRule, RuleCountTable, RuleRegister};
 use crate::worker::{BURST, ToManager, Worker};
 use manager::{Manager, WorkerLink};
@@ -98,6 +99,8 @@ pub enum GatewayError {
 pub struct Applied {
     /// The generation that the revision became.
     pub generation: u64,
+    /// Whether it changed the policy: then connections are resolved again, as [`Shared::resolved`] says.
+    pub policy: bool,
     /// From handing over to the swap of the halves.
     pub publish: Duration,
     /// From the swap until every worker had left the old tables and every new port was open or had failed.
@@ -134,6 +137,15 @@ impl Shared {
     /// The counters of all workers, summed.
     pub fn totals(&self) -> Totals {
         Totals::of(self.counters.iter().map(Arc::as_ref))
+    }
+    /// What became of connections when a revision changed the policy, over all workers; none where another revision has taken
+    /// its place. A worker that has not begun says that all of its connections are left.
+    pub fn resolved(&self, revision: u64) -> Option<Resolved> {
+        let mut resolved = Resolved::default();
+        for worker in &self.counters {
+            resolved += worker.resolved(revision)?;
+        }
+        Some(resolved)
     }
     /// The number of workers.
     pub fn workers(&self) -> usize {

@@ -17,6 +17,7 @@ use crate::gateway::{GatewayConfig, graph_config};
 use crate::graph::{AclLogEntry, Graph, LearnedNeighbor, Origin, Received, Sinks};
 use crate::neighbors::LearnedNeighbors;
 use crate::offload::{ModelledCard, Taken};
+use crate::resolutions::Resolved;
 use crate::rule_counts::{CountedRule, RuleRegister};
 
 /// A frame that left the gateway.
@@ -246,6 +247,11 @@ impl VirtualGateway {
     /// All counters.
     pub fn totals(&self) -> Totals {
         Totals::of([self.counters.as_ref()])
+    }
+
+    /// What became of connections when a revision changed the policy; none where another has taken its place.
+    pub fn resolved(&self, revision: u64) -> Option<Resolved> {
+        self.counters.resolved(revision)
     }
 
     /// What the rules of an ACL have counted, or those of all.

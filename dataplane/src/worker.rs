@@ -212,7 +212,7 @@ impl<P: BufferPool> Worker<P> {
     pub(crate) fn run(mut self) {
         let mut idle = Idle::default();
         while !self.progress.is_stopped() {
-            if self.poll() == 0 {
+            if self.poll() == 0 && !self.graph.is_resolving() {
                 idle.wait(self.ports.iter().any(|port| port.queue.is_some()));
             } else {
                 idle = Idle::default();

@@ -70,6 +70,13 @@ fn compare(steps: &[Step], are_open: bool) -> u64 {
                 }
             }
         }
+        if !matches!(step, Step::Commit(_)) {
+            // Connections lie elsewhere, so that the sweep comes to them in another order: let it end, behind the packets.
+            for lab in [&mut quick, &mut long] {
+                lab.burst([]);
+                assert!(!lab.gateway.graph().is_resolving());
+            }
+        }
         assert_eq!(connections(&quick), connections(&long));
         assert_eq!(quick.drops(), long.drops());
         assert_eq!(

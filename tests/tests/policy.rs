@@ -60,7 +60,9 @@ fn a_connection_that_stays_allowed_goes_on_and_a_forbidden_one_stops() {
     }
     let forwarded = |lab: &Lab| lab.metrics().sum(DROPS);
     let before = forwarded(&lab);
-    lab.commit(&red_stays_inside());
+    let said = lab.commit(&red_stays_inside());
+    let connections = "connections: 1 still allowed, 2 ended\n";
+    assert!(said.ends_with(connections), "{said}");
     blue.talk(100_000);
     // Both ways of both forbidden connections: their packets are dropped, by name, and none arrives.
     for (mut writer, mut reader) in [

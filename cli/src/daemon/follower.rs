@@ -359,6 +359,7 @@ impl<'a> Follower<'a> {
         }
         let Applied {
             generation,
+            policy,
             publish,
             live,
         } = applied;
@@ -371,6 +372,7 @@ impl<'a> Follower<'a> {
         daemon.progress.live(Live {
             revision,
             generation,
+            policy,
             steps,
         });
         let ports = daemon.shared.ports();

@@ -53,6 +53,9 @@ pub(crate) struct Live {
     pub(crate) revision: u64,
     /// The generation of the tables that it became.
     pub(crate) generation: u64,
+    /// Whether it changed the policy that connections are held against.
+    #[serde(skip)]
+    pub(crate) policy: bool,
     pub(crate) steps: Steps,
 }
 
@@ -216,6 +219,7 @@ impl Progress {
                 // Where its own times are not known, it is live all the same.
                 return Outcome::Live(own.copied().unwrap_or(Live {
                     revision,
+                    policy: false,
                     steps: Steps::default(),
                     ..live
                 }));
@@ -273,6 +277,7 @@ mod tests {
         Live {
             revision,
             generation: revision + 10,
+            policy: true,
             steps,
         }
     }
@@ -291,6 +296,7 @@ mod tests {
         let unknown = Live {
             revision: 0,
             generation: 13,
+            policy: false,
             steps: Steps::default(),
         };
         assert_eq!(now(&progress, 0), Outcome::Live(unknown));

@@ -4,6 +4,7 @@ mod expiry;
 mod life;
 mod lookup;
 mod offload;
+mod unresolved;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

@@ -237,6 +237,11 @@ impl<A: Address> Records<A> {
         self.capacity
     }
 
+    /// How many slots were ever used.
+    pub(crate) fn slots(&self) -> u32 {
+        self.records.len() as u32
+    }
+
     /// The slot that the next insertion will take.
     pub(crate) fn next_slot(&self) -> u32 {
         match self.free {

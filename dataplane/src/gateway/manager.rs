@@ -181,8 +181,10 @@ impl<D: PortDriver> Manager<D> {
         let publish = start.elapsed();
         self.open_new_ports();
         self.wait_until_live(generation)?;
+        let tables = self.publisher.current();
         Ok(Applied {
             generation,
+            policy: tables.is_some_and(|tables| tables.policy_generation() == generation),
             publish,
             live: start.elapsed() - publish,
         })

@@ -14,6 +14,7 @@ use super::fast_path::Order;
 use super::icmp_error::RateLimit;
 use super::packet::Origin;
 use super::pipeline::{Limits, Pipeline};
+use super::resolution;
 use super::{arp, ethernet_input, ndp};
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Instant;
@@ -89,6 +90,8 @@ pub struct Graph<P: BufferPool> {
     icmp_limit: RateLimit,
     acl_logger: AclLogger,
     has_fast_path: bool,
+    /// The generation of the policy that was seen last.
+    policy_generation: u64,
 }
 
 impl<P: BufferPool> Graph<P> {
@@ -104,6 +107,7 @@ impl<P: BufferPool> Graph<P> {
             icmp_limit: RateLimit::new(config.icmp_errors_per_second),
             acl_logger: AclLogger::new(config.acl_logs_per_second),
             has_fast_path: config.fast_path,
+            policy_generation: 0,
         }
     }
 
@@ -135,6 +139,11 @@ impl<P: BufferPool> Graph<P> {
         self.ipv4.has_timers() || self.ipv6.has_timers()
     }
 
+    /// Whether connections are older than the policy, and there is something to do although nothing was received.
+    pub fn is_resolving(&self) -> bool {
+        !(self.ipv4.sweep.is_done() && self.ipv6.sweep.is_done())
+    }
+
     /// Runs one burst through all nodes under one generation of the tables. `received` is emptied; what leaves goes
     /// into `sinks` in the order in which it came, within each address family. Works on its own state alone: no lock, no
     /// system call, no log.
@@ -163,6 +172,12 @@ impl<P: BufferPool> Graph<P> {
                     .received_bytes
                     .add(frame.buffer.bytes().len() as u64);
             }
+        }
+        let is_idle = received.is_empty();
+        if self.policy_generation != tables.policy_generation() {
+            self.policy_generation = tables.policy_generation();
+            let sweeps = [&mut self.ipv4.sweep, &mut self.ipv6.sweep];
+            resolution::begin(tables, counters, sweeps);
         }
         self.ipv4.run_offload(&cx);
         self.ipv6.run_offload(&cx);
@@ -195,6 +210,11 @@ impl<P: BufferPool> Graph<P> {
         };
         self.ipv4.forward(&cx, &mut self.pool, &mut limits, sinks);
         self.ipv6.forward(&cx, &mut self.pool, &mut limits, sinks);
+
+        if self.is_resolving() {
+            let left = self.ipv4.sweep(&cx, is_idle) + self.ipv6.sweep(&cx, is_idle);
+            counters.resolutions.set_left(left);
+        }
 
         let connections = (&self.ipv4.connections, &self.ipv6.connections);
         let number = connections.0.len() + connections.1.len();

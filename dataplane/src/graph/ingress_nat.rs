@@ -13,10 +13,11 @@ use super::Node;
 use super::burst::{Burst, Next, layer3};
 use super::context::Context;
 use super::family::{Family, has_ports};
+use super::nat_policy;
 use super::packet::{Connection, Packet};
+use super::resolution::resolve;
 use super::route::stopped;
 use super::segment::{self, segment};
-use super::{acl_policy, nat_policy};
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
@@ -100,37 +101,9 @@ pub(super) fn find<A: Family>(
     connections: &mut Connections<A>,
     key: &FlowKey<A>,
 ) -> Option<(FlowId, Direction)> {
-    let found = connections.lookup(key, cx.now);
-    found.filter(|(id, _)| resolve(cx, connections, *id))
-}
-
-/// Whether the policy of this generation still allows a connection that is there. One that it forbids ends here.
-pub(super) fn resolve<A: Family>(
-    cx: &Context<'_>,
-    connections: &mut Connections<A>,
-    id: FlowId,
-) -> bool {
-    let Some(flow) = connections.flow(id) else {
-        return false;
-    };
-    let current = cx.tables.policy_generation();
-    if flow.is_resolved_under(current) {
-        return true;
-    }
-    let leaving = nat_policy::still_leads(cx.tables, &flow);
-    match leaving.and_then(|leaving| acl_policy::still_admits(cx.tables, &flow, leaving)) {
-        Some((admission, counters)) => {
-            connections.set_policy_generation(id, current, admission);
-            note_counters(cx, connections, id, counters);
-            cx.counters.connections_kept.add(1);
-            true
-        }
-        None => {
-            connections.remove(id);
-            cx.counters.connections_ended_by_policy.add(1);
-            false
-        }
-    }
+    let (id, direction) = connections.lookup(key, cx.now)?;
+    let flow = connections.flow(id)?;
+    resolve(cx, connections, id, &flow).then_some((id, direction))
 }
 
 /// Where the packets of a connection are counted. It was noted when the connection was resolved under these tables, if they have

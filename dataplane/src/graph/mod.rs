@@ -46,6 +46,7 @@ mod neighbor;
 mod offload;
 mod packet;
 mod pipeline;
+mod resolution;
 mod resolver;
 mod route;
 mod segment;

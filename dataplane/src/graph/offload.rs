@@ -13,7 +13,7 @@ use rewire_tables::{Interface, InterfaceIndex, Route};
 
 use super::context::Context;
 use super::family::Family;
-use super::{acl_policy, ingress_nat, nat_policy};
+use super::{acl_policy, ingress_nat, nat_policy, resolution};
 
 /// Offloaded flows that are looked at with one burst, at most: each costs what a packet costs.
 const REVALIDATED_PER_BURST: usize = 32;
@@ -54,7 +54,10 @@ fn revalidate<A: Family>(cx: &Context<'_>, connections: &mut Connections<A>, pla
     let Some((id, paths)) = connections.offloaded(place) else {
         return;
     };
-    if !ingress_nat::resolve(cx, connections, id) {
+    let Some(flow) = connections.flow(id) else {
+        return;
+    };
+    if !resolution::resolve(cx, connections, id, &flow) {
         return;
     }
     for (direction, installed) in [Direction::Original, Direction::Reply]

@@ -11,6 +11,7 @@ use super::fragment::{self, LaterFragments};
 use super::icmp_error::RateLimit;
 use super::offload::{self, Revalidation};
 use super::packet::Fate;
+use super::resolution::Sweep;
 use super::resolver::Resolver;
 use super::{
     acl, egress_nat, ethernet_output, hop_limit, icmp_error, ingress_nat, ip_input, local, mtu,
@@ -34,6 +35,7 @@ pub(super) struct Pipeline<B, A: Family> {
     pub burst: Burst<B, A>,
     pub connections: Connections<A>,
     pub resolver: Resolver<B, A>,
+    pub sweep: Sweep,
     fast_path: FastPath<A>,
     revalidation: Revalidation,
     acl_questions: acl::Questions<A>,
@@ -46,6 +48,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
             burst: Burst::with_capacity(burst),
             connections: Connections::new(connections),
             resolver: Resolver::default(),
+            sweep: Sweep::default(),
             fast_path: FastPath::new(),
             revalidation: Revalidation::default(),
             acl_questions: acl::Questions::with_capacity(2 * burst),
@@ -183,6 +186,12 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
     /// Ends connections whose time is up; tells how many.
     pub(super) fn expire(&mut self, now: Instant) -> usize {
         self.connections.expire(now, EXPIRE_BUDGET)
+    }
+
+    /// Resolves a few connections that are older than the policy; tells how many are left at most.
+    pub(super) fn sweep(&mut self, cx: &Context<'_>, is_idle: bool) -> u64 {
+        self.sweep.run(cx, &mut self.connections, is_idle);
+        self.sweep.left(&self.connections)
     }
 
     /// Frees what is held; tells how many packets that were.

@@ -224,9 +224,14 @@ impl Pending {
     }
 }
 
+/// Whether an operation can change what becomes of a connection. That the tables belong to another revision does not: a
+/// commit that changes nothing but descriptions lets connections be.
 fn is_policy(operation: &TableOperation) -> bool {
-    use TableOperation::{ForgetNeighbor, LearnNeighbor};
-    !matches!(operation, LearnNeighbor { .. } | ForgetNeighbor { .. })
+    use TableOperation::{ForgetNeighbor, LearnNeighbor, SetRevision};
+    !matches!(
+        operation,
+        LearnNeighbor { .. } | ForgetNeighbor { .. } | SetRevision { .. }
+    )
 }
 
 /// Leaves out what later operations undo. Whatever is left stays in order. An operation writes blindly, under its key: it

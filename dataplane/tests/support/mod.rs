@@ -13,7 +13,7 @@ use rewire_compiler::Compiler;
 use rewire_conntrack::{Config, Timeouts};
 use rewire_dataplane::buffer::{BufferPool, MemoryBuffer};
 use rewire_dataplane::graph::{AclLogEntry, Graph, GraphConfig, LearnedNeighbor, Sinks};
-use rewire_dataplane::{DropReason, GatewayConfig, Sent, VirtualGateway};
+use rewire_dataplane::{DropReason, GatewayConfig, Resolved, Sent, VirtualGateway};
 use rewire_packet::arp::{ArpOperation, ArpRepr, ArpView};
 use rewire_packet::ethernet::{self, EthernetRepr, EthernetView};
 use rewire_packet::icmpv4::{Icmpv4Repr, Icmpv4View};
@@ -159,6 +159,12 @@ impl Lab {
             .apply(self.revision, &changeset)
             .expect("it compiles");
         self.gateway.apply(compiled.into_parts());
+    }
+
+    /// What became of connections when the last revision changed the policy.
+    pub fn resolved(&self) -> Resolved {
+        let resolved = self.gateway.resolved(self.revision);
+        resolved.expect("no other revision has taken its place")
     }
 
     pub fn send(&mut self, interface: &str, frame: Vec<u8>) -> Vec<Sent> {

@@ -73,6 +73,18 @@ fn what_is_learned_is_a_generation_but_no_policy() {
 }
 
 #[test]
+fn another_revision_of_the_same_policy_is_no_new_policy() {
+    let (mut publisher, readers) = Publisher::new(1);
+    publisher.append(vpc("blue"));
+    publisher.publish(Duration::ZERO).unwrap();
+    publisher.append(TableOperation::SetRevision { revision: 7 });
+    assert_eq!(publisher.publish(Duration::ZERO), Ok(3));
+    let guard = readers[0].enter().unwrap();
+    let generations = (guard.generation(), guard.policy_generation());
+    assert_eq!((guard.revision(), generations), (7, (3, 2)));
+}
+
+#[test]
 fn a_reader_outside_delays_nobody() {
     let (mut publisher, readers) = Publisher::new(2);
     for (generation, name) in (2..).zip(["blue", "red", "green"]) {
