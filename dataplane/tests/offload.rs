@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -21,6 +22,7 @@ fn config() -> GatewayConfig {
     small(GatewayConfig {
         offload: OffloadConfig {
             packets: 2,
+            again: NonZeroU64::MIN.saturating_add(1),
             idle_after: Duration::from_secs(30),
             flows: 64,
             requests: 16,
@@ -247,9 +249,10 @@ fn is_turn(frame: &Frame) -> bool {
 }
 
 /// What the card cannot see is not sent: whether a TCP segment is in its window, damage that puts it outside, and a RST of which
-/// the core cannot tell whether it is.
+/// the core cannot tell whether it is. Half of the TCP connections stay open.
 fn is_visible(frame: &Frame) -> bool {
-    !frame.tcp || !matches!(frame.oddity, 4..7 | 9..12) && frame.flags & TcpFlags::RST.0 == 0
+    let is_in_window = !matches!(frame.oddity, 4..7 | 9..12) && frame.flags & TcpFlags::RST.0 == 0;
+    !frame.tcp || is_in_window && (frame.port == 4001 || !is_turn(frame))
 }
 
 fn visible(steps: Vec<Step>) -> Vec<Step> {
@@ -257,7 +260,18 @@ fn visible(steps: Vec<Step>) -> Vec<Step> {
         Step::Burst(frames) => Step::Burst(frames.into_iter().filter(is_visible).collect()),
         step => step,
     };
-    opening().into_iter().chain(steps).map(only).collect()
+    let steps = steps.into_iter().map(only);
+    let opening = opening().into_iter().map(|step| match step {
+        Step::Burst(frames) => {
+            let frames = frames.into_iter().map(|frame| Frame {
+                oddity: 23,
+                ..frame
+            });
+            Step::Burst(frames.collect())
+        }
+        step => step,
+    });
+    opening.chain(steps).collect()
 }
 
 fn card() -> impl Strategy<Value = CardConfig> {
@@ -273,7 +287,7 @@ fn card() -> impl Strategy<Value = CardConfig> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_card_sends_what_the_graph_sends(
@@ -290,12 +304,12 @@ fn random_steps_use_the_card() {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
-    let steps = prop::collection::vec(step(), 200);
+    let steps = prop::collection::vec(step(), 300);
     let steps = steps.new_tree(&mut runner).unwrap().current();
     let mut twins = Twins::new(CardConfig::default());
     twins.run(&visible(steps));
     let counts = twins.carded.gateway.totals().offload;
-    assert!(counts.packets > 200, "{counts:?}");
+    assert!(counts.packets > 150, "{counts:?}");
     assert!(counts.installed > 50 && counts.removed > 20, "{counts:?}");
     // And nothing is left behind, once all is over.
     twins.wait(Duration::from_secs(3 * 3600));

@@ -38,7 +38,7 @@ pub struct ChaoticCard<C> {
     random: u64,
     /// Reported when their time has come, in this order.
     late: BTreeMap<(Instant, u64), Event>,
-    /// Rules that are installed, as far as anybody knows.
+    /// Rules that are reported as installed, and whose removal was not asked for.
     installed: BTreeSet<RuleId>,
     /// Of these, those that the other card has not, or not any more, with what they had done.
     lost: BTreeMap<RuleId, Usage>,
@@ -153,9 +153,12 @@ impl<C: Card> Card for ChaoticCard<C> {
         }
         // What is being lost is reported once that is done.
         if self.losing.remove(&id) {
+            self.installed.remove(&id);
             return Ok(());
         }
-        self.card.remove(id, now)
+        self.card.remove(id, now)?;
+        self.installed.remove(&id);
+        Ok(())
     }
 
     fn push(&mut self, now: Instant) {
@@ -185,9 +188,6 @@ impl<C: Card> Card for ChaoticCard<C> {
             match event {
                 Event::Installed(id) => {
                     self.installed.insert(id);
-                }
-                Event::Removed(id, _) => {
-                    self.installed.remove(&id);
                 }
                 // Lost since: it would be asked about, and is not there.
                 Event::Idle(id) if !self.installed.contains(&id) => continue,

@@ -6,6 +6,7 @@ mod modelled;
 pub use chaotic::{Chaos, ChaoticCard};
 pub use modelled::{CardConfig, ModelledCard, Taken};
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use rewire_conntrack::offload::{EngineConfig, Offloading};
@@ -15,6 +16,8 @@ use rewire_conntrack::offload::{EngineConfig, Offloading};
 pub struct OffloadConfig {
     /// See [`Offloading::packets`].
     pub packets: u64,
+    /// See [`Offloading::again`].
+    pub again: NonZeroU64,
     /// See [`Offloading::idle_after`].
     pub idle_after: Duration,
     /// Flows of one worker and address family that are offloaded at most; each takes up to two rules.
@@ -30,6 +33,7 @@ impl Default for OffloadConfig {
     fn default() -> Self {
         OffloadConfig {
             packets: 10,
+            again: NonZeroU64::MIN.saturating_add(31),
             idle_after: Duration::from_secs(30),
             flows: 65_536,
             requests: 1024,
@@ -42,6 +46,7 @@ impl OffloadConfig {
     pub(crate) fn offloading(&self) -> Offloading {
         Offloading {
             packets: self.packets,
+            again: self.again,
             idle_after: self.idle_after,
         }
     }

@@ -9,8 +9,8 @@ use super::{Connections, tick};
 use crate::flow::FlowId;
 use crate::key::Direction;
 use crate::offload::{
-    Actions, Leaving, Merged, OffloadCounts, Offloading, Offloads, PACKETS_BETWEEN_OFFERS, Path,
-    Pattern, Phase, Refusal, Report, Request, Rule, STRAY_AFTER, Usage, WorkerQueue,
+    Actions, Leaving, Merged, OffloadCounts, Offloading, Offloads, Path, Pattern, Phase, Refusal,
+    Report, Request, Rule, STRAY_AFTER, Usage, WorkerQueue,
 };
 use crate::records::{Record, flag};
 use crate::state::{Exchange, State};
@@ -82,7 +82,7 @@ impl<A: Address> Connections<A> {
         };
         let packets = self.records.account(id.0.slot).packets(direction);
         match packets.checked_sub(offloads.offloading.packets) {
-            Some(since) => since % PACKETS_BETWEEN_OFFERS == 0,
+            Some(since) => since % offloads.offloading.again == 0,
             None => false,
         }
     }
@@ -247,8 +247,9 @@ impl<A: Address> Connections<A> {
         };
         let entry = offloads.entry_mut(index);
         let offload = &mut entry.directions[direction as usize];
-        let packets = usage.packets.wrapping_sub(offload.packets);
-        let bytes = usage.bytes.wrapping_sub(offload.bytes);
+        // What a driver counts back is not believed.
+        let packets = usage.packets.saturating_sub(offload.packets);
+        let bytes = usage.bytes.saturating_sub(offload.bytes);
         let (Some(id), Some(path)) = (entry.flow, offload.path) else {
             return;
         };

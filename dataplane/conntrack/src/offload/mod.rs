@@ -17,5 +17,5 @@ pub use histogram::Histogram;
 pub use queue::WorkerQueue;
 pub(crate) use queue::{Report, Request};
 pub use rule::{Actions, Pattern, Rule, RuleId, Usage};
-pub(crate) use table::{Leaving, Offloads, PACKETS_BETWEEN_OFFERS, Phase, STRAY_AFTER};
+pub(crate) use table::{Leaving, Offloads, Phase, STRAY_AFTER};
 pub use table::{Merged, Offloading, Path};

@@ -1,6 +1,7 @@
 //! What a worker knows of its offloaded flows. What is done with it stands in `connections/offload.rs`.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use rewire_packet::MacAddress;
@@ -20,13 +21,12 @@ use crate::time::Instant;
 pub struct Offloading {
     /// A direction is offloaded with its packet of this number, if its flow is established then; at least 1.
     pub packets: u64,
+    /// One that could not be then, or was taken back, is offered again after so many packets, and so on.
+    pub again: NonZeroU64,
     /// See [`Rule::idle_after`](super::Rule::idle_after): a rule that is idle so long makes way for others, and its flow
     /// goes on in software.
     pub idle_after: Duration,
 }
-
-/// A direction that could not be offloaded is offered again after so many packets. A power of two.
-pub(crate) const PACKETS_BETWEEN_OFFERS: u64 = 32;
 
 /// A packet that should have matched a rule, so long after it was installed, was not on its way then: the rule is lost, or the
 /// flow comes another way.
