@@ -6,7 +6,7 @@
 //! with one of their next packets.
 
 use rewire_conntrack::offload::{Merged, Path};
-use rewire_conntrack::{Connections, Direction, FlowId, FlowKey, Passage};
+use rewire_conntrack::{Connections, Direction, FlowId, FlowKey};
 use rewire_packet::{MacAddress, ethernet};
 use rewire_tables::acl::RuleCounters;
 use rewire_tables::{Interface, InterfaceIndex, Route};
@@ -135,22 +135,24 @@ fn path(
     }
 }
 
-/// Offers a direction to the card, with a packet of it that was forwarded.
+/// Offers a direction to the card, with a packet of it that was forwarded: from one interface to another, with these Ethernet
+/// addresses (its new destination, and its new source).
 #[inline(never)]
 pub(super) fn offer<A: Family>(
     cx: &Context<'_>,
-    passage: &Passage<A>,
-    ingress: InterfaceIndex,
-    leaving: Named<'_>,
-    mac: MacAddress,
+    (flow, direction): (FlowId, Direction),
+    (ingress, egress, addresses): (InterfaceIndex, InterfaceIndex, [u8; 12]),
     connections: &mut Connections<A>,
 ) {
-    if connections.is_offload_due(passage.flow, passage.direction)
+    if connections.is_offload_due(flow, direction)
         && let Some(entered) = cx.tables.interface(ingress)
+        && let Some(left) = cx.tables.interface(egress)
+        && let Some(neighbor) = addresses.first_chunk()
     {
-        let counters = ingress_nat::counters(cx, connections, passage.flow);
-        let path = path((ingress, entered), leaving, mac, counters);
-        connections.offload(passage.flow, passage.direction, &path, cx.now);
+        let counters = ingress_nat::counters(cx, connections, flow);
+        let mac = MacAddress(*neighbor);
+        let path = path((ingress, entered), (egress, left), mac, counters);
+        connections.offload(flow, direction, &path, cx.now);
     }
 }
 
