@@ -397,7 +397,7 @@ mod tests {
         let mut expected = Traffic::default();
         for bytes in [0, 1, 1500, u32::MAX, u32::MAX, 65_535] {
             for _ in 0..3000 {
-                counts.add(1, u64::from(bytes));
+                counts.add(bytes);
                 expected.packets += 1;
                 expected.bytes += u64::from(bytes);
             }
