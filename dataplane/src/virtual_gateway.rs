@@ -97,10 +97,12 @@ impl VirtualGateway {
     /// what stands in between.
     pub fn with_card(config: &GatewayConfig, card: ModelledCard, control: Box<dyn Card>) -> Self {
         let mut gateway = VirtualGateway::new(config);
-        let (engine, mut queues) = Engine::new(control, &config.offload.engine(1));
+        let offload = config.offload.clone().unwrap_or_default();
+        let (engine, mut queues) = Engine::new(control, &offload.engine(1));
         if let (Some(six), Some(four)) = (queues.pop(), queues.pop()) {
-            let offloading = config.offload.offloading();
-            gateway.graph.enable_offload([four, six], offloading);
+            gateway
+                .graph
+                .enable_offload([four, six], offload.offloading());
         }
         gateway.card = Some(VirtualCard { card, engine });
         gateway

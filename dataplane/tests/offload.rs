@@ -20,14 +20,14 @@ const QUERY_EVERY: Duration = Duration::from_secs(1);
 
 fn config() -> GatewayConfig {
     small(GatewayConfig {
-        offload: OffloadConfig {
+        offload: Some(OffloadConfig {
             packets: 2,
             again: NonZeroU64::MIN.saturating_add(1),
             idle_after: Duration::from_secs(30),
             flows: 64,
             requests: 16,
             query_every: QUERY_EVERY,
-        },
+        }),
         ..GatewayConfig::default()
     })
 }

@@ -78,14 +78,14 @@ impl World {
     fn new(chaos: Chaos, card: CardConfig) -> Self {
         let config = GatewayConfig {
             connections: 256,
-            offload: OffloadConfig {
+            offload: Some(OffloadConfig {
                 packets: 1,
                 again: NonZeroU64::MIN,
                 idle_after: Duration::from_secs(20),
                 flows: 48,
                 requests: 16,
                 query_every: Duration::from_secs(2),
-            },
+            }),
             ..GatewayConfig::default()
         };
         let card = ModelledCard::new(card);
