@@ -74,7 +74,7 @@ impl<C: Card> ChaoticCard<C> {
     }
 
     fn happens(&mut self, chance: u8) -> bool {
-        self.random() as u8 & 0xff < chance
+        (self.random() as u8) < chance
     }
 
     /// Reports something, late.

@@ -10,6 +10,7 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use rewire_conntrack::offload::{EngineConfig, Offloading};
+pub use rewire_conntrack::offload::{Histogram, Latencies, OffloadCounts};
 
 /// Which flows a gateway offloads, and how.
 #[derive(Clone, Debug)]

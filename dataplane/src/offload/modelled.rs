@@ -82,6 +82,8 @@ struct State {
     /// By place.
     rules: Vec<Option<Installed>>,
     by_key: HashMap<Key, u32>,
+    /// The last moment that whoever gives it rules has told.
+    now: Instant,
     /// Enqueued, but not pushed.
     enqueued: Vec<(RuleId, Operation)>,
     /// Pushed, in the order in which it is done.
@@ -135,6 +137,11 @@ impl ModelledCard {
             Some(egress) => Taken::Forwarded(egress, frame),
             None => Taken::Punted(frame),
         }
+    }
+
+    /// The last moment that the side that takes rules was told.
+    pub fn now(&self) -> Instant {
+        self.state().now
     }
 
     /// How many rules are installed.
@@ -321,6 +328,7 @@ impl Card for ModelledCard {
 
     fn poll(&mut self, now: Instant, limit: usize, events: &mut Vec<Event>) {
         let mut state = self.state();
+        state.now = state.now.max(now);
         state.work(now);
         for _ in 0..limit {
             let Some((_, event)) = state.done.front().filter(|(at, _)| *at <= now).copied() else {

@@ -142,6 +142,7 @@ impl<A: Address> Connections<A> {
             return;
         }
         offloads.counts.installs += 1;
+        offloads.counts.taken += u64::from(!is_offloaded);
         let offload = &mut offloads.entry_mut(index).directions[direction as usize];
         offload.phase = Phase::Installing;
         offload.since = now;

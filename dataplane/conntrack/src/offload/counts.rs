@@ -36,6 +36,8 @@ macro_rules! counts {
 counts! {
     /// Flows that are offloaded now, in one direction at least, or are about to be, or are being taken back.
     flows,
+    /// Flows that were, since the start: each as often as it came.
+    taken,
     /// Rules that are installed now.
     rules,
     /// Installations that were asked for.
