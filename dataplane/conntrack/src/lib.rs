@@ -51,6 +51,7 @@ mod state;
 mod sweep;
 mod tcp;
 pub mod time;
+mod timeout_classes;
 mod timeouts;
 
 pub use connections::{Candidate, Config, Connections, EXPIRY_TICK, KeyHash, MAX_CAPACITY};
@@ -63,4 +64,5 @@ pub use segment::{Segment, TcpSegment};
 pub use state::{Exchange, IcmpState, State, StateCounts};
 pub use tcp::TcpState;
 pub use time::Instant;
+pub use timeout_classes::TimeoutClass;
 pub use timeouts::Timeouts;

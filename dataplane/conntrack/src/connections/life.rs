@@ -66,7 +66,7 @@ impl<A: Address> Connections<A> {
             return Err(InsertError::TableFull);
         }
         let (state, memory) = State::begin(segment);
-        let expires = Deadline::after(now, self.timeouts[state.position()]);
+        let expires = Deadline::after(now, self.timeouts.of(new.admission.timeouts, state));
         let mut account = Account::default();
         account.count(Direction::Original, bytes);
         let ports = new.admission.ports;
@@ -98,6 +98,7 @@ impl<A: Address> Connections<A> {
                 .iter()
                 .filter(|(_, on)| *on)
                 .fold(0, |flags, (flag, _)| flags | flag),
+            timeouts: new.admission.timeouts,
         };
         let id = self
             .records
@@ -108,6 +109,7 @@ impl<A: Address> Connections<A> {
         }
         self.sweep.schedule(id.slot, tick(expires.instant(now)));
         self.counts.add(state);
+        self.timeouts.hold(new.admission.timeouts);
         Ok(FlowId(id))
     }
 
@@ -133,6 +135,7 @@ impl<A: Address> Connections<A> {
         let record = self.records.used(slot);
         let has_two_keys = record.reply != record.original;
         self.counts.subtract(record.state);
+        self.timeouts.release(record.timeouts);
         if record.has(flag::MAPPED) {
             self.mappings.detach(&mut self.records, slot);
         }

@@ -268,7 +268,8 @@ impl<A: Address> Connections<A> {
         account.count_all(direction, packets, bytes);
         let last = usage.last.unwrap_or(now);
         if !is_over && void_until.is_none_or(|until| last > until) {
-            let expires = Deadline::after(last, self.timeouts[record.state.position()]);
+            let timeout = self.timeouts.of(record.timeouts, record.state);
+            let expires = Deadline::after(last, timeout);
             if record.expires.is_before(expires) {
                 record.expires = expires;
             }
