@@ -19,6 +19,7 @@ mod follower;
 mod lock;
 mod log;
 mod metrics;
+mod offload;
 mod platform;
 mod progress;
 mod protocol;
@@ -57,6 +58,8 @@ pub(crate) struct Options {
     pub(crate) mempool_buffers: u32,
     /// Virtual ports, even where there is DPDK.
     pub(crate) virtual_ports: bool,
+    /// Whether flows are handed to the card behind the ports, where there is one.
+    pub(crate) offload: bool,
     /// Whether the tables are audited.
     pub(crate) audit: bool,
     /// How long to wait between two recounts of what is stored.

@@ -31,6 +31,9 @@ pub(crate) struct Run {
     /// Open no port: everything works, and no packet comes in
     #[arg(long = "virtual")]
     virtual_ports: bool,
+    /// Hand flows to the network card, where it can forward them itself
+    #[arg(long)]
+    offload: bool,
     /// Do without the audit, which compares the tables with a whole compile now and then, and keeps a copy of them for it
     #[arg(long)]
     no_audit: bool,
@@ -71,6 +74,7 @@ impl Run {
             hugepages: !self.no_huge,
             mempool_buffers: self.mempool_buffers,
             virtual_ports: self.virtual_ports,
+            offload: self.offload,
             audit: !self.no_audit,
             scrub_every: self.scrub_every.0,
             log: self.log,
