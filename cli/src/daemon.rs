@@ -19,6 +19,7 @@ mod follower;
 mod lock;
 mod log;
 mod metrics;
+mod offload;
 mod platform;
 mod progress;
 mod protocol;
@@ -60,6 +61,8 @@ pub(crate) struct Options {
     pub(crate) virtual_ports: bool,
     /// What is wrong with the links of all ports; nothing, but in tests.
     pub(crate) faults: Option<Faults>,
+    /// Whether flows are handed to the card behind the ports, where there is one.
+    pub(crate) offload: bool,
     /// Whether the tables are audited.
     pub(crate) audit: bool,
     /// How long to wait between two recounts of what is stored.

@@ -1,5 +1,6 @@
 //! What the gateway runs on: DPDK's ports, or virtual ones.
 
+use rewire_dataplane::offload::OffloadConfig;
 use rewire_dataplane::port::memory::MemoryDriver;
 use rewire_dataplane::{Gateway, GatewayConfig, GatewayError};
 
@@ -20,6 +21,7 @@ impl Platform {
     pub(crate) fn start(options: &Options) -> Result<Platform, Failure> {
         let config = GatewayConfig {
             workers: options.workers,
+            offload: options.offload.then(OffloadConfig::default),
             ..GatewayConfig::default()
         };
         #[cfg(feature = "dpdk")]

@@ -43,6 +43,7 @@ mod mtu;
 mod nat_policy;
 mod ndp;
 mod neighbor;
+mod offload;
 mod packet;
 mod pipeline;
 mod resolution;

@@ -9,6 +9,7 @@ use super::family::Family;
 use super::fast_path::{FastPath, Order};
 use super::fragment::{self, LaterFragments};
 use super::icmp_error::RateLimit;
+use super::offload::{self, Revalidation};
 use super::packet::Fate;
 use super::resolution::Sweep;
 use super::resolver::Resolver;
@@ -37,6 +38,7 @@ pub(super) struct Pipeline<B, A: Family> {
     pub resolver: Resolver<B, A>,
     pub sweep: Sweep,
     fast_path: FastPath<A>,
+    revalidation: Revalidation,
     acl_questions: acl::Questions<A>,
     fragments: LaterFragments<B>,
     virtual_reassembly: VirtualReassembly<B, A>,
@@ -51,6 +53,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
             resolver: Resolver::default(),
             sweep: Sweep::default(),
             fast_path: FastPath::new(),
+            revalidation: Revalidation::default(),
             acl_questions: acl::Questions::with_capacity(2 * burst),
             fragments: LaterFragments::with_capacity(2 * burst),
         }
@@ -188,6 +191,20 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
             }
         }
         self.fragments.clear();
+    }
+
+    /// Takes in what the card has done, and looks whether what it was told still holds.
+    pub(super) fn run_offload(&mut self, cx: &Context<'_>) {
+        let connections = &mut self.connections;
+        if connections.has_offload() {
+            connections.run_offload(cx.now, |merged| offload::count(cx, &merged));
+            self.revalidation.run(cx, connections);
+        }
+    }
+
+    /// Whether every offloaded flow was looked at since the tables changed last.
+    pub(super) fn is_revalidated(&self) -> bool {
+        self.revalidation.is_done()
     }
 
     /// Ends connections whose time is up; tells how many.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::{OpenError, PortDriver, PortQueue, PortRequest};
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::{Clock, Instant, MonotonicClock};
+use crate::offload::Card;
 
 /// Frames that are on their way on one link, at most; what comes on top is lost.
 pub const MOST_UNDERWAY: usize = 4096;
@@ -219,6 +220,11 @@ impl<D: PortDriver> PortDriver for FaultyDriver<D> {
 
     fn pool(&self) -> D::Pool {
         self.driver.pool()
+    }
+
+    /// The driver's own. What it forwards by itself meets no faults.
+    fn card(&mut self) -> Option<Box<dyn Card>> {
+        self.driver.card()
     }
 
     fn attach_thread(&self) -> Box<dyn FnOnce() -> Box<dyn std::any::Any> + Send> {
