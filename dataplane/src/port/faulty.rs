@@ -9,10 +9,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rewire_conntrack::offload::Card;
+
 use super::{OpenError, PortDriver, PortQueue, PortRequest};
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::{Clock, Instant, MonotonicClock};
-use crate::offload::Card;
 
 /// Frames that are on their way on one link, at most; what comes on top is lost.
 pub const MOST_UNDERWAY: usize = 4096;
