@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rewire_schema::Row;
 use rewire_schema::types::{ExposeNat, Name, Prefix};
+use rewire_tables::nat::MasqueradeList;
 use rewire_tables::{
     Masquerade, PeeringIndex, PortForward, PortForwardKey, StaticNat, TableOperation, VpcIndex,
 };
@@ -122,6 +124,7 @@ impl Derivation<'_> {
                 external: seen,
                 internal_vpc: own_vpc,
                 internal: own,
+                idle_timeout: exposed.row.idle_timeout.map(Duration::from),
                 peering: Some(peering),
             };
             let set = TableOperation::SetStaticNat {
@@ -158,6 +161,8 @@ impl Derivation<'_> {
                 vpc: own_vpc,
                 address: own.0,
                 port: own.1,
+                sources: None,
+                idle_timeout: exposed.row.idle_timeout.map(Duration::from),
                 peering: Some(peering),
             };
             let set = TableOperation::SetPortForward { key, value };
@@ -172,10 +177,11 @@ impl Derivation<'_> {
         key: &ExposeKey,
         (peering, own_vpc, _): Indices,
     ) -> BTreeMap<Slot, Entry> {
-        let rule = Arc::new(Masquerade {
-            name: rule_name(key),
-            external: exposed.shared(),
-        });
+        let rule = Masquerade {
+            idle_timeout: exposed.row.idle_timeout.map(Duration::from),
+            ..Masquerade::new(rule_name(key), exposed.shared())
+        };
+        let rules = MasqueradeList::from([Arc::new(rule)]);
         let sources = exposed.masqueraded().filter(|source| {
             let (peering, vpc, _) = key;
             let source = Prefix::new(*source);
@@ -187,7 +193,7 @@ impl Derivation<'_> {
                 peering,
                 vpc: own_vpc,
                 source,
-                rule: Arc::clone(&rule),
+                rules: Arc::clone(&rules),
             };
             ((source.network(), source.prefix_len(), 0), set)
         });

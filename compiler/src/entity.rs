@@ -13,6 +13,8 @@ use crate::exposes::ExposeKey;
 pub(crate) enum Entity {
     /// A VPC.
     Vpc(Name),
+    /// The time-outs of connections that begin in a VPC, by its name.
+    Timeouts(Name),
     /// An interface with its addresses.
     Interface(Name),
     /// An access control list, without its rules.
@@ -28,8 +30,16 @@ pub(crate) enum Entity {
     RouteDistance(Name, Prefix),
     /// A pool. It has no entry of its own; what is wrong with it is found here.
     Pool(Name),
-    /// One of the sources of a masquerade rule, by the rule's name.
+    /// One of the sources of a masquerade rule, by the rule's name. It has no entry of its own; what is wrong with it is found
+    /// here.
     Masquerade(Name, Prefix),
+    /// The rules that masquerade some senders of a VPC where their packets leave by an interface: the VPC's name, the interface's,
+    /// the senders.
+    Masqueraded(Name, Name, Prefix),
+    /// An exclusion. It has no entry of its own; what is wrong with it is found here.
+    Exclusion(Name),
+    /// All exclusions of a VPC.
+    Exclusions(Name),
     /// A port forward.
     PortForward(Name),
     /// A static translation.

@@ -16,9 +16,12 @@ pub mod gateway;
 pub mod graph;
 pub mod learned_routes;
 mod neighbors;
+pub mod offload;
 pub mod port;
 mod progress;
 mod resolutions;
+#[cfg(feature = "dpdk")]
+pub mod rte_flow;
 pub mod rule_counts;
 pub mod virtual_gateway;
 mod worker;

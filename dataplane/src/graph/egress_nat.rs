@@ -3,12 +3,14 @@
 //!
 //! *Uses* the connection, the egress interface. *Sets* the packet's bytes. *Next*: `ethernet_output`.
 
+use std::time::Duration;
+
 use rewire_conntrack::{
     Admission, Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, Internal, Mapping,
     NewFlow, Rewrite, Segment,
 };
 use rewire_packet::nat::{self, Quoted};
-use rewire_packet::{Ip, Transport};
+use rewire_packet::{Fragment, Ip, Transport};
 use rewire_tables::acl::RuleCounters;
 use rewire_tables::{Crossing, Interface, InterfaceIndex, VpcIndex};
 
@@ -16,7 +18,7 @@ use super::Node;
 use super::acl_policy;
 use super::burst::{Burst, Next, layer3, layer3_mut};
 use super::context::Context;
-use super::family::{Family, has_ports};
+use super::family::Family;
 use super::ingress_nat::{find, note_counters};
 use super::nat_policy::{self, Egress};
 use super::packet::{Connection, Packet};
@@ -61,6 +63,7 @@ fn decide<B: PacketBuffer, A: Family>(
         // An earlier packet of this burst may have begun the connection since.
         Connection::New(key) => match find(cx, connections, &key) {
             Some((id, direction)) => update(cx, packet, connections, id, direction),
+            None if packet.header.fragment == Fragment::Later => Err(DropReason::FragmentRefused),
             None => begin(cx, packet, connections, key),
         },
     }
@@ -73,11 +76,16 @@ fn update<B: PacketBuffer, A: Family>(
     id: FlowId,
     direction: Direction,
 ) -> Result<(), DropReason> {
-    let segment = segment::<A>(&packet.header, &packet.transport, layer3(&packet.buffer));
     let bytes = packet.header.packet_len as u32;
-    connections
-        .update(id, direction, &segment, bytes, cx.now)
-        .map_err(|_| DropReason::ConnectionStateInvalid)?;
+    if packet.header.fragment == Fragment::Later {
+        // All that it could say of the connection, the first fragment has said.
+        connections.count(id, direction, bytes);
+    } else {
+        let segment = segment::<A>(&packet.header, &packet.transport, layer3(&packet.buffer));
+        connections
+            .update(id, direction, &segment, bytes, cx.now)
+            .map_err(|_| DropReason::ConnectionStateInvalid)?;
+    }
     let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
     packet.rewrite = flow.rewrite(direction);
     Ok(())
@@ -99,7 +107,6 @@ fn begin<B: PacketBuffer, A: Family>(
         egress: packet.egress,
         admission: acl_policy::admission(packet),
         counters: acl_policy::lasting(packet),
-        has_ports: has_ports(packet.header.fragment),
         is_query: matches!(packet.transport, Transport::IcmpQuery { .. }),
     };
     let segment = segment::<A>(&packet.header, &packet.transport, layer3(&packet.buffer));
@@ -121,8 +128,6 @@ pub(super) struct Opening<A> {
     pub egress: InterfaceIndex,
     pub admission: Admission,
     pub counters: RuleCounters,
-    /// Whether the packet has its ports, so that they can be translated.
-    pub has_ports: bool,
     /// Whether it is an ICMP query.
     pub is_query: bool,
 }
@@ -137,8 +142,17 @@ pub(super) fn open<A: Family>(
 ) -> Result<FlowId, DropReason> {
     let interface = cx.tables.interface(opening.egress);
     let interface = interface.ok_or(DropReason::InterfaceUnknown)?;
-    let ((source, source_port), mapping) = translate_source(cx, connections, opening, interface)?;
+    let ((source, source_port), mapping, mut idle_timeout) =
+        translate_source(cx, connections, opening, interface)?;
     let (destination, destination_port) = opening.destination;
+    if opening.is_led() {
+        // Again, since no packet but these has use for it.
+        let ingress = nat_policy::ingress(cx.tables, &opening.original, true).ok();
+        let of_ingress = ingress.and_then(|ingress| ingress.idle_timeout);
+        idle_timeout = nat_policy::shorter(idle_timeout, of_ingress);
+    }
+    let vpc = cx.tables.vpc(opening.original.vpc);
+    let timeouts = connections.timeout_class(vpc.timeouts(), idle_timeout);
     let reply = FlowKey {
         vpc: interface.vpc,
         protocol: opening.original.protocol,
@@ -157,7 +171,10 @@ pub(super) fn open<A: Family>(
         reply,
         route_vpc: opening.route_vpc,
         policy_generation: cx.tables.policy_generation(),
-        admission: opening.admission,
+        admission: Admission {
+            timeouts,
+            ..opening.admission
+        },
         mapping,
     };
     let id = connections
@@ -174,7 +191,17 @@ pub(super) fn open<A: Family>(
     Ok(id)
 }
 
-type Source<A> = ((A, u16), Option<Mapping<A>>);
+impl<A: Copy + PartialEq> Opening<A> {
+    /// Whether ingress NAT leads it elsewhere.
+    fn is_led(&self) -> bool {
+        self.destination != (self.original.destination, self.original.destination_port)
+            || self.route_vpc != self.original.vpc
+    }
+}
+
+/// Where a connection comes from, once it is translated; its mapping, if it has one; and how long it lives without packets, where the rule
+/// says it.
+type Source<A> = ((A, u16), Option<Mapping<A>>, Option<Duration>);
 
 fn translate_source<A: Family>(
     cx: &Context<'_>,
@@ -186,10 +213,12 @@ fn translate_source<A: Family>(
     let own = (original.source, original.source_port);
     let egress = (opening.egress, interface);
     let crossing = opening.crossing;
-    match nat_policy::egress(cx.tables, original.vpc, original.source, egress, crossing) {
-        Egress::None => Ok((own, None)),
-        Egress::Static(external) => Ok(((external, original.source_port), None)),
-        Egress::Masquerade(_) if !opening.has_ports => Err(DropReason::FragmentNeedsPorts),
+    let key = nat_policy::egress_key(original, opening.destination, &opening.admission);
+    match nat_policy::egress(cx.tables, &key, egress, crossing) {
+        Egress::None => Ok((own, None, None)),
+        Egress::Static(external, idle_timeout) => {
+            Ok(((external, original.source_port), None, idle_timeout))
+        }
         Egress::Masquerade(rule) => {
             let internal = internal(original);
             let external_vpc = interface.vpc;
@@ -198,9 +227,10 @@ fn translate_source<A: Family>(
                 nat_policy::is_port_forward(cx.tables, external_vpc, original.protocol, external)
             };
             let mapping = connections
-                .acquire_mapping(internal, external_vpc, rule.ranges(), taken)
+                .acquire_mapping(internal, external_vpc, rule.ranges(), &rule.ports, taken)
                 .map_err(|Exhausted { .. }| DropReason::NatPortsExhausted)?;
-            Ok(((mapping.address, mapping.port), Some(mapping)))
+            let source = (mapping.address, mapping.port);
+            Ok((source, Some(mapping), rule.idle_timeout))
         }
     }
 }
@@ -222,11 +252,10 @@ fn rewrite<B: PacketBuffer, A: Family>(packet: &mut Packet<B, A>) -> Result<(), 
         destination,
         ..
     } = packet.rewrite;
-    let ported = has_ports(packet.header.fragment)
-        && matches!(
-            packet.transport,
-            Transport::Tcp { .. } | Transport::Udp { .. } | Transport::IcmpQuery { .. }
-        );
+    let ported = matches!(
+        packet.transport,
+        Transport::Tcp { .. } | Transport::Udp { .. } | Transport::IcmpQuery { .. }
+    );
     let failed = DropReason::NatRewriteFailed;
     let bytes = layer3_mut(&mut packet.buffer);
     let translated = source.is_some() || destination.is_some();

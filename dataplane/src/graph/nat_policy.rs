@@ -1,11 +1,14 @@
 //! What the NAT policy of one generation says about a connection: pure questions to the tables, asked when a connection
 //! begins and again when the policy has changed since.
 
-use rewire_conntrack::{Flow, FlowKey};
-use rewire_packet::Ip;
+use std::time::Duration;
+
+use rewire_conntrack::{Admission, Flow, FlowKey};
+use rewire_packet::{Ip, Protocol};
+use rewire_tables::acl::NO_PORT;
 use rewire_tables::{
-    Address, Crossing, Interface, InterfaceIndex, Masquerade, PortForwardKey, Route, Stop, Tables,
-    Traveller, VpcIndex, Way,
+    AclFamily, AclKey, Address, Crossing, Interface, InterfaceIndex, Masquerade, PortForwardKey,
+    Route, Stop, Tables, Traveller, VpcIndex, Way,
 };
 
 /// Where ingress NAT leads a connection.
@@ -17,11 +20,13 @@ pub(super) struct Ingress<A> {
     pub vpc: VpcIndex,
     /// The peering that they cross by it, if they do.
     pub crossing: Option<Crossing>,
+    /// How long they live without packets, where the rule says it.
+    pub idle_timeout: Option<Duration>,
 }
 
 /// The ingress NAT of a connection whose first packet has this key. A port forward goes before a static translation.
 /// `ports` tells whether the packet has ports at all. Nothing is translated across a peering that does not admit the sender.
-pub(super) fn ingress<A: Address>(
+pub(super) fn ingress<A: AclFamily>(
     tables: &Tables,
     key: &FlowKey<A>,
     ports: bool,
@@ -37,7 +42,7 @@ pub(super) fn ingress<A: Address>(
     }
 }
 
-fn translation<A: Address>(tables: &Tables, key: &FlowKey<A>, ports: bool) -> Ingress<A> {
+fn translation<A: AclFamily>(tables: &Tables, key: &FlowKey<A>, ports: bool) -> Ingress<A> {
     let nat = tables.nat();
     let across = |peering: Option<_>, to| {
         peering.map(|peering| Crossing {
@@ -53,13 +58,23 @@ fn translation<A: Address>(tables: &Tables, key: &FlowKey<A>, ports: bool) -> In
         address,
         port: key.destination_port,
     };
-    if let Some(rule) = nat.port_forward(&forward).filter(|_| ports)
+    if nat.has_exclusions() && nat.is_excluded_on_arrival(&arrival_key(key, ports)) {
+        return Ingress {
+            destination: None,
+            vpc: key.vpc,
+            crossing: None,
+            idle_timeout: None,
+        };
+    }
+    if ports
+        && let Some(rule) = nat.port_forward_from(&forward, key.source)
         && let Some(internal) = A::from_ip(rule.address)
     {
         return Ingress {
             destination: Some((internal, rule.port)),
             vpc: rule.vpc,
             crossing: across(rule.peering, rule.vpc),
+            idle_timeout: rule.idle_timeout,
         };
     }
     if let Some(rule) = nat.static_by_external(key.vpc, address)
@@ -70,12 +85,34 @@ fn translation<A: Address>(tables: &Tables, key: &FlowKey<A>, ports: bool) -> In
             destination: Some((internal, port)),
             vpc: rule.internal_vpc,
             crossing: across(rule.peering, rule.internal_vpc),
+            idle_timeout: rule.idle_timeout,
         };
     }
     Ingress {
         destination: None,
         vpc: key.vpc,
         crossing: None,
+        idle_timeout: None,
+    }
+}
+
+/// The shorter one of those that are said.
+pub(super) fn shorter(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    one.into_iter().chain(other).min()
+}
+
+/// What exclusions see of a packet as it comes.
+fn arrival_key<A: AclFamily>(key: &FlowKey<A>, ports: bool) -> AclKey<A> {
+    let has_ports = ports && matches!(Protocol(key.protocol), Protocol::TCP | Protocol::UDP);
+    let port = |port: u16| if has_ports { port.into() } else { NO_PORT };
+    AclKey {
+        from: key.vpc,
+        to: None,
+        source: key.source,
+        destination: key.destination,
+        protocol: key.protocol,
+        source_port: port(key.source_port),
+        destination_port: port(key.destination_port),
     }
 }
 
@@ -84,34 +121,76 @@ fn translation<A: Address>(tables: &Tables, key: &FlowKey<A>, ports: bool) -> In
 pub(super) enum Egress<'a, A> {
     /// Its source stays.
     None,
-    /// Its source address becomes this one.
-    Static(A),
+    /// Its source address becomes this one, and it lives for so long without packets, where the rule says it.
+    Static(A, Option<Duration>),
     /// Its source becomes an address and port of this rule's.
     Masquerade(&'a Masquerade),
 }
 
-/// The egress NAT of a connection that comes from `source` in `vpc` and leaves by an interface, across a peering or not. What
-/// the peering says goes before the rest, and a static translation before a masquerade.
-pub(super) fn egress<'a, A: Address>(
+impl<A> Egress<'_, A> {
+    /// How long the connection lives without packets, where the rule says it.
+    pub(super) fn idle_timeout(&self) -> Option<Duration> {
+        match self {
+            Egress::None => None,
+            Egress::Static(_, idle_timeout) => *idle_timeout,
+            Egress::Masquerade(rule) => rule.idle_timeout,
+        }
+    }
+}
+
+/// What egress NAT sees of a connection that begins with this key, and is led to `destination` by ingress NAT. Its ports are
+/// those that filters see: none where the packet's are not known, or its protocol has none.
+pub(super) fn egress_key<A: AclFamily>(
+    original: &FlowKey<A>,
+    destination: (A, u16),
+    admission: &Admission,
+) -> AclKey<A> {
+    let (source_port, destination_port) = match admission.ports {
+        // What has ports that ingress NAT may change.
+        Some((source, _))
+            if matches!(Protocol(original.protocol), Protocol::TCP | Protocol::UDP) =>
+        {
+            (source.into(), destination.1.into())
+        }
+        Some((source, destination)) => (source.into(), destination.into()),
+        None => (NO_PORT, NO_PORT),
+    };
+    AclKey {
+        from: original.vpc,
+        to: None,
+        source: original.source,
+        destination: destination.0,
+        protocol: original.protocol,
+        source_port,
+        destination_port,
+    }
+}
+
+/// The egress NAT of a connection that leaves by an interface, across a peering or not. An exclusion goes before all else, what
+/// the peering says before the rest, and a static translation before a masquerade.
+pub(super) fn egress<'a, A: AclFamily>(
     tables: &'a Tables,
-    vpc: VpcIndex,
-    source: A,
+    key: &AclKey<A>,
     (index, interface): (InterfaceIndex, &Interface),
     crossing: Option<Crossing>,
 ) -> Egress<'a, A> {
     let nat = tables.nat();
+    let (vpc, source) = (key.from, key.source);
+    if nat.is_excluded(index, key) {
+        return Egress::None;
+    }
     let across = |c: Crossing| nat.static_by_internal(c.from, source.into(), c.to);
     if let Some(rule) = crossing
         .and_then(across)
         .or_else(|| nat.static_by_internal(vpc, source.into(), interface.vpc))
         && let Some(external) = A::from_ip(rule.external)
     {
-        return Egress::Static(external);
+        return Egress::Static(external, rule.idle_timeout);
     }
-    let across = |c: Crossing| tables.peering(c.peering).masquerade(c.from, source);
+    let across = |c: Crossing| tables.peering(c.peering).masquerade(c.from, key);
     match crossing
         .and_then(across)
-        .or_else(|| nat.masquerade(vpc, index, source))
+        .or_else(|| nat.masquerade(index, key))
     {
         Some(rule) => Egress::Masquerade(rule),
         None => Egress::None,
@@ -147,11 +226,13 @@ pub(super) struct Leaving {
     pub interface: InterfaceIndex,
     /// By which peering it crossed, if it did.
     pub crossing: Option<Crossing>,
+    /// How long it lives without packets, where a rule of NAT says it.
+    pub idle_timeout: Option<Duration>,
 }
 
 /// Whether the policy of these tables still gives a connection just the path and translation that it has (law 6): where
 /// it leaves then. Such a connection goes on, unless an ACL forbids it; any other ends.
-pub(super) fn still_leads<A: Address>(tables: &Tables, flow: &Flow<A>) -> Option<Leaving> {
+pub(super) fn still_leads<A: AclFamily>(tables: &Tables, flow: &Flow<A>) -> Option<Leaving> {
     let original = &flow.original;
     let icmp = <A::Version as Ip>::ICMP.0;
     let ports = original.source_port != 0 || original.destination_port != 0;
@@ -185,18 +266,25 @@ pub(super) fn still_leads<A: Address>(tables: &Tables, flow: &Flow<A>) -> Option
     }
     let source = (flow.reply.destination, flow.reply.destination_port);
     let leaving = (index, interface);
-    let same = match egress(tables, original.vpc, original.source, leaving, crossing) {
+    let key = egress_key(original, destination, &flow.admission);
+    let egress = egress(tables, &key, leaving, crossing);
+    let idle_timeout = shorter(ingress.idle_timeout, egress.idle_timeout());
+    let same = match egress {
         Egress::None => source == (original.source, original.source_port),
-        Egress::Static(external) => source == (external, original.source_port),
+        Egress::Static(external, _) => source == (external, original.source_port),
         Egress::Masquerade(rule) => {
             flow.is_mapped
                 && rule.owns(source.0)
+                && rule
+                    .ports
+                    .allows(original.protocol, original.source_port, source.1)
                 && !is_port_forward(tables, flow.reply.vpc, original.protocol, source)
         }
     };
     same.then_some(Leaving {
         interface: index,
         crossing,
+        idle_timeout,
     })
 }
 

@@ -2,11 +2,12 @@
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::acl::{AclDecision, AclRule, AddressRanges, PacketPattern};
 use crate::address::Address;
 use crate::lpm::Lpm;
-use crate::nat::Masquerade;
+use crate::nat::{Masquerade, MasqueradeList};
 use crate::route::{NextHop, Route};
 use crate::tables::Tables;
 use crate::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
@@ -51,6 +52,8 @@ impl Tables {
             self.route_lines(&name, &vpc.routes4, &mut lines);
             self.route_lines(&name, &vpc.routes6, &mut lines);
             let distances = vpc.distances.iter();
+            let timeouts = vpc.timeouts.iter();
+            lines.extend(timeouts.map(|timeouts| format!("timeouts {name} {timeouts}")));
             lines.extend(
                 distances.map(|(prefix, distance)| format!("distance {name} {prefix} {distance}")),
             );
@@ -80,7 +83,7 @@ impl Tables {
         }
         for (key, to) in &self.nat.port_forwards {
             lines.push(format!(
-                "port_forward {} {}/{}/{}/{} -> {}/{}/{}{}",
+                "port_forward {} {}/{}/{}/{} -> {}/{}/{}{}{}{}",
                 to.name,
                 self.vpc_name(key.vpc),
                 key.protocol,
@@ -89,6 +92,11 @@ impl Tables {
                 self.vpc_name(to.vpc),
                 to.address,
                 to.port,
+                to.sources
+                    .as_ref()
+                    .map(|sources| format!(" sources={sources}"))
+                    .unwrap_or_default(),
+                idle(to.idle_timeout),
                 self.by_peering(to.peering)
             ));
         }
@@ -101,12 +109,13 @@ impl Tables {
         ] {
             lines.extend(rules.into_iter().map(|rule| {
                 format!(
-                    "static_by_{direction} {} {}/{} = {}/{}{}",
+                    "static_by_{direction} {} {}/{} = {}/{}{}{}",
                     rule.name,
                     self.vpc_name(rule.external_vpc),
                     rule.external,
                     self.vpc_name(rule.internal_vpc),
                     rule.internal,
+                    idle(rule.idle_timeout),
                     self.by_peering(rule.peering)
                 )
             }));
@@ -119,6 +128,20 @@ impl Tables {
             );
             masquerade_lines(&place, &rules.rules4, &mut lines);
             masquerade_lines(&place, &rules.rules6, &mut lines);
+        }
+        for (vpc, exclusions) in &self.nat.exclusions {
+            lines.extend(exclusions.iter().map(|rule| {
+                let interface = match rule.interface {
+                    Some(interface) => self.interface_name(interface),
+                    None => "any".to_owned(),
+                };
+                format!(
+                    "exclusion {} {} {interface} {}",
+                    rule.name,
+                    self.vpc_name(*vpc),
+                    rule.condition
+                )
+            }));
         }
         // Every slot, named or not, as with VPCs.
         for (position, acl) in self.acls.iter().enumerate() {
@@ -155,13 +178,7 @@ impl Tables {
     fn acl_rule_line(&self, acl: &str, sequence: u32, rule: &AclRule) -> String {
         let vpc = |vpc: Option<VpcIndex>| vpc.map_or("any".to_owned(), |vpc| self.vpc_name(vpc));
         let addresses = |set: &Option<Arc<AddressRanges>>| match set {
-            Some(set) => {
-                let ranges = set.iter().map(|range| match range.start() == range.end() {
-                    true => range.start().to_string(),
-                    false => format!("{}-{}", range.start(), range.end()),
-                });
-                format!("[{}]", ranges.collect::<Vec<_>>().join(","))
-            }
+            Some(set) => set.to_string(),
             None => "any".to_owned(),
         };
         let AclDecision { action, scope, log } = rule.decision;
@@ -252,13 +269,33 @@ fn sender_lines<A: Address>(place: &str, senders: &Lpm<A, bool>, lines: &mut Vec
 
 fn masquerade_lines<A: Address>(
     place: &str,
-    rules: &Lpm<A, Arc<Masquerade>>,
+    rules: &Lpm<A, MasqueradeList>,
     lines: &mut Vec<String>,
 ) {
-    for (network, length, rule) in rules.iter() {
-        lines.push(format!(
-            "masquerade {place} {network}/{length} {} {:?}",
-            rule.name, rule.external
-        ));
+    for (network, length, rules) in rules.iter() {
+        let rules: Vec<String> = rules.iter().map(|rule| masquerade(rule)).collect();
+        let rules = rules.join(", or else ");
+        lines.push(format!("masquerade {place} {network}/{length} {rules}"));
     }
+}
+
+/// How a rule says how long its connections live.
+fn idle(timeout: Option<Duration>) -> String {
+    let text = |timeout| format!(" idle_timeout={timeout:?}");
+    timeout.map(text).unwrap_or_default()
+}
+
+fn masquerade(rule: &Masquerade) -> String {
+    let mut text = format!("{} {:?}", rule.name, rule.external);
+    if let Some(ports) = &rule.ports.within {
+        text += &format!(" ports={ports}");
+    }
+    if rule.ports.address_only {
+        text += " address_only";
+    }
+    text += &idle(rule.idle_timeout);
+    if let Some(condition) = &rule.condition {
+        text += &format!(" for {condition}");
+    }
+    text
 }

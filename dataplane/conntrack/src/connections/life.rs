@@ -64,7 +64,7 @@ impl<A: Address> Connections<A> {
             }
         }
         let (state, memory) = State::begin(segment);
-        let expires = Deadline::after(now, self.timeouts[state.position()]);
+        let expires = Deadline::after(now, self.timeouts.of(new.admission.timeouts, state));
         let mut account = Account::default();
         account.count(Direction::Original, bytes);
         let ports = new.admission.ports;
@@ -96,6 +96,7 @@ impl<A: Address> Connections<A> {
                 .iter()
                 .filter(|(_, on)| *on)
                 .fold(0, |flags, (flag, _)| flags | flag),
+            timeouts: new.admission.timeouts,
         };
         let id = self
             .records
@@ -106,6 +107,7 @@ impl<A: Address> Connections<A> {
         }
         self.sweep.schedule(id.slot, tick(expires.instant(now)));
         self.counts.add(state);
+        self.timeouts.hold(new.admission.timeouts);
         Ok(FlowId(id))
     }
 
@@ -148,7 +150,9 @@ impl<A: Address> Connections<A> {
     ) -> Result<(), InsertError> {
         for (hash, key) in hashes.into_iter().zip([&new.original, &new.reply]) {
             if let Some((slot, _)) = self.find(hash, key) {
-                if !self.records.used(slot).expires.is_over(now) {
+                let record = self.records.used(slot);
+                // What is still in the card is not over.
+                if !record.expires.is_over(now) || record.has(flag::OFFLOADED) {
                     return Err(InsertError::Clash);
                 }
                 self.remove_slot(slot);
@@ -185,21 +189,27 @@ impl<A: Address> Connections<A> {
         })
     }
 
-    /// Ends a connection that was found. False where it has ended since.
+    /// Ends a connection that was found, as [`remove`](Self::remove) does. False where it has ended since.
     #[inline]
     pub fn remove_found(&mut self, Removal { id, hashes }: Removal) -> bool {
-        let is_there = self.records.get(id.0).is_some();
-        if is_there {
-            self.remove_hashed(id.0.slot, hashes);
+        let Some(record) = self.records.get(id.0) else {
+            return false;
+        };
+        match record.has(flag::OFFLOADED) {
+            true => self.end_offloaded(id.0.slot),
+            false => self.remove_hashed(id.0.slot, hashes),
         }
-        is_there
+        true
     }
 
-    /// Ends a connection, and its mapping if no other flow refers to that.
-    #[inline]
+    /// Ends a connection, and its mapping if no other flow refers to that. One that is offloaded is not found any more, but has its
+    /// slot, its keys and its mapping until the card has confirmed that its rules are gone.
     pub fn remove(&mut self, id: FlowId) -> Option<Flow<A>> {
         let flow = self.flow(id)?;
-        self.remove_slot(id.0.slot);
+        match self.is_offloaded(id) {
+            true => self.end_offloaded(id.0.slot),
+            false => self.remove_slot(id.0.slot),
+        }
         Some(flow)
     }
 
@@ -214,6 +224,7 @@ impl<A: Address> Connections<A> {
         let record = self.records.used(slot);
         let has_two_keys = record.reply != record.original;
         self.counts.subtract(record.state);
+        self.timeouts.release(record.timeouts);
         if record.has(flag::MAPPED) {
             self.mappings.detach(&mut self.records, slot);
         }
