@@ -529,6 +529,7 @@ fn begin<A: Family>(
     let plain = &packet.plain;
     let opening = Opening {
         original,
+        hash: packet.hash,
         destination: (packet.destination, port),
         route_vpc: packet.route_vpc,
         crossing: None,
