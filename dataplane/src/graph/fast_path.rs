@@ -27,7 +27,7 @@ use rewire_packet::tcp::TcpFlags;
 use rewire_packet::{Ip, IpAddress, MacAddress, Protocol};
 use rewire_tables::acl::UNCOUNTED;
 use rewire_tables::memory::prefetch;
-use rewire_tables::{AclIndex, InterfaceIndex, PeeringIndex, Route, VpcIndex};
+use rewire_tables::{InterfaceIndex, PeeringIndex, Route, VpcIndex};
 
 use self::exits::{Exit, Exits};
 pub(super) use self::order::Order;
@@ -39,6 +39,7 @@ use super::egress_nat::{self, Opening};
 use super::family::Family;
 use super::hairpin;
 use super::nat_policy;
+use super::offload;
 use super::packet::Origin;
 use crate::buffer::PacketBuffer;
 
@@ -156,7 +157,8 @@ struct Ingress {
 impl Ingress {
     fn of(cx: &Context<'_>, index: InterfaceIndex) -> Self {
         let interface = cx.tables.interface(index);
-        let plain = interface.filter(|interface| !has_packet_rules(cx, interface.acl_in));
+        let plain = interface
+            .filter(|interface| !acl_policy::has_packet_rules(cx.tables, interface.acl_in));
         Ingress {
             index,
             vpc: interface.map_or(VpcIndex(0), |interface| interface.vpc),
@@ -166,11 +168,6 @@ impl Ingress {
             }),
         }
     }
-}
-
-/// Whether every packet is looked at by an ACL.
-fn has_packet_rules(cx: &Context<'_>, acl: Option<AclIndex>) -> bool {
-    acl.is_some_and(|acl| cx.tables.acl(acl).has_packet_rules())
 }
 
 impl<A: Family> FastPath<A> {
@@ -331,7 +328,7 @@ fn read<A: Family>(ingress: &Ingress, frame: &[u8]) -> Option<Plain<A>> {
 /// Whether the ACL of a peering looks at every packet.
 #[cold]
 fn is_asked_by_peering(cx: &Context<'_>, peering: PeeringIndex) -> bool {
-    has_packet_rules(cx, cx.tables.peering(peering).acl())
+    acl_policy::has_packet_rules(cx.tables, cx.tables.peering(peering).acl())
 }
 
 /// Finds the way of a packet that has no connection, or not the one that was likely.
@@ -443,7 +440,12 @@ fn forward<B: PacketBuffer, A: Family>(
     let ends = match packet.way {
         Way::Long => None,
         Way::Established(flow, direction) => {
-            pass(cx, &packet.plain, (flow, direction), bytes, connections)
+            let ends = pass(cx, &packet.plain, (flow, direction), bytes, connections);
+            if ends.is_some() && connections.has_offload() {
+                let way = (packet.ingress, exit.interface, exit.addresses);
+                offload::offer(cx, (flow, direction), way, connections);
+            }
+            ends
         }
         Way::New(port) => begin(cx, packet, port, exit.interface, bytes, connections),
     };
@@ -528,7 +530,7 @@ fn begin<A: Family>(
     let plain = &packet.plain;
     let is_led = (packet.destination, port) != (plain.destination, plain.destination_port);
     let outer = cx.tables.interface(egress)?;
-    if !is_led && hairpin::turn(cx.tables, &original, true, outer).is_some() {
+    if !is_led && hairpin::turn(cx.tables, &original, outer).is_some() {
         return None;
     }
     let opening = Opening {
@@ -546,7 +548,6 @@ fn begin<A: Family>(
             timeouts: TimeoutClass::default(),
         },
         counters: UNCOUNTED,
-        has_ports: true,
         is_query: false,
     };
     let segment = segment(plain, bytes);

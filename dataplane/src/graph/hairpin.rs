@@ -18,14 +18,13 @@ use super::nat_policy::{self, Ingress};
 pub(super) fn turn<A: AclFamily>(
     tables: &Tables,
     original: &FlowKey<A>,
-    ports: bool,
     outer: &Interface,
 ) -> Option<Ingress<A>> {
     if outer.vpc == original.vpc {
         return None;
     }
     match tables.vpc(outer.vpc).route(original.destination) {
-        Some(Route::Local | Route::NatExternal) => led(tables, original, ports, outer.vpc),
+        Some(Route::Local | Route::NatExternal) => led(tables, original, outer.vpc),
         _ => None,
     }
 }
@@ -33,14 +32,13 @@ pub(super) fn turn<A: AclFamily>(
 fn led<A: AclFamily>(
     tables: &Tables,
     original: &FlowKey<A>,
-    ports: bool,
     outside: VpcIndex,
 ) -> Option<Ingress<A>> {
     let outside = FlowKey {
         vpc: outside,
         ..*original
     };
-    let ingress = nat_policy::ingress(tables, &outside, ports).ok()?;
+    let ingress = nat_policy::ingress(tables, &outside, true).ok()?;
     (ingress.destination.is_some() && ingress.crossing.is_none()).then_some(ingress)
 }
 

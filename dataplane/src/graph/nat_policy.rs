@@ -273,7 +273,7 @@ pub(super) fn still_leads<A: AclFamily>(tables: &Tables, flow: &Flow<A>) -> Opti
     let outer = (index, tables.interface(index)?);
     if ingress.destination.is_none()
         && crossing.is_none()
-        && let Some(turned) = hairpin::turn(tables, original, ports, outer.1)
+        && let Some(turned) = hairpin::turn(tables, original, outer.1)
     {
         ingress = turned;
         (index, crossing) = exit(tables, original, &ingress)?;

@@ -10,7 +10,7 @@ use rewire_tables::{NextHops, Route, Stop, Traveller};
 use super::Node;
 use super::burst::{Burst, IcmpErrorOf, Next};
 use super::context::Context;
-use super::family::{Family, has_ports};
+use super::family::Family;
 use super::packet::{Connection, Origin, Packet};
 use super::{acl, hairpin, nat_policy, segment};
 use crate::buffer::PacketBuffer;
@@ -111,7 +111,7 @@ fn turn<'a, B: PacketBuffer, A: Family>(
         return None;
     }
     let outer = cx.tables.interface(packet.egress)?;
-    let led = hairpin::turn(cx.tables, &key, has_ports(packet.header.fragment), outer)?;
+    let led = hairpin::turn(cx.tables, &key, outer)?;
     packet.hairpin = Some(packet.egress);
     packet.rewrite.destination = led.destination;
     packet.rewrite.route_vpc = led.vpc;
