@@ -103,5 +103,5 @@ fn fragments_are_masqueraded_both_ways() {
         8000,
     );
     let metrics = lab.metrics();
-    assert_eq!(metrics.sum("rewire_held_packets"), 0);
+    assert!(metrics.sum("rewire_held_packets") < 0.5, "something is left");
 }
