@@ -239,6 +239,8 @@ pub fn opening() -> Vec<Step> {
             (1, 4001),
             (2, 4000),
             (2, 4001),
+            (3, 4000),
+            (3, 4001),
         ] {
             // The port forward is opened from outside.
             for (step, flags) in [
