@@ -103,5 +103,8 @@ fn fragments_are_masqueraded_both_ways() {
         8000,
     );
     let metrics = lab.metrics();
-    assert!(metrics.sum("rewire_held_packets") < 0.5, "something is left");
+    assert!(
+        metrics.sum("rewire_held_packets") < 0.5,
+        "something is left"
+    );
 }
