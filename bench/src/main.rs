@@ -16,6 +16,7 @@ mod configuration;
 mod conntrack;
 mod forward4;
 mod history;
+mod instructions;
 mod journal_verify;
 #[cfg(feature = "peers")]
 mod learned_routes;
@@ -197,6 +198,11 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "conntrack",
         about: "the table of connections alone, one inserted and one removed, a million live, beside rte_hash and crates",
         run: conntrack::run,
+    },
+    Benchmark {
+        name: "instructions",
+        about: "instructions of a packet, established and new, counted by callgrind; fails above a limit; no peer",
+        run: instructions::run,
     },
     Benchmark {
         name: "connection-memory",

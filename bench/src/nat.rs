@@ -95,10 +95,8 @@ impl Random {
     }
 }
 
-fn established(connections: u32, peer: Option<f64>) -> Result<Report, Failure> {
-    println!(
-        "data: {connections} connections, {ROUTES} routes, frames of 60 bytes in random order of connections"
-    );
+/// A worker with so many connections, and the time that beginning one took in ns.
+fn begun(connections: u32) -> Result<(Worker, f64), Failure> {
     let mut worker = Worker::new(&document(), connections as usize, "blue0")?;
     let frames = Frames::new();
     let mut number = 0;
@@ -112,7 +110,16 @@ fn established(connections: u32, peer: Option<f64>) -> Result<Report, Failure> {
         },
         |_| {},
     )?;
+    Ok((worker, begin))
+}
+
+fn established(connections: u32, peer: Option<f64>) -> Result<Report, Failure> {
+    println!(
+        "data: {connections} connections, {ROUTES} routes, frames of 60 bytes in random order of connections"
+    );
+    let (mut worker, begin) = begun(connections)?;
     println!("beginning them took {begin:.0} ns each");
+    let frames = Frames::new();
     let mut random = Random(88_172_645_463_325_252);
     let bursts = 40_000;
     let mut runs = Vec::new();
@@ -186,6 +193,31 @@ pub(crate) fn new() -> Result<Report, Failure> {
         runs,
         more: vec![("live", live as f64)],
     })
+}
+
+/// Bursts of connections that are there, and the number of their packets: see [`crate::instructions`].
+pub(crate) fn some_established(bursts: usize) -> Result<usize, Failure> {
+    const CONNECTIONS: u32 = 10_000;
+    let (mut worker, _) = begun(CONNECTIONS)?;
+    let frames = Frames::new();
+    let mut random = Random(88_172_645_463_325_252);
+    let next = |frame: &mut _| frames.write(random.below(CONNECTIONS), frame);
+    worker.run(bursts, 1_000, next, |_| {})?;
+    Ok(bursts * BURST)
+}
+
+/// Bursts of connections that begin, while as many end.
+pub(crate) fn some_new(bursts: usize) -> Result<usize, Failure> {
+    const LIVE: u64 = 6_400;
+    let mut worker = Worker::new(&document(), 2 * LIVE as usize, "blue0")?;
+    let frames = Frames::new();
+    let mut number = 0;
+    let next = |frame: &mut _| {
+        number += 1;
+        frames.write(number, frame)
+    };
+    worker.run(bursts, 120_000_000_000 * BURST as u64 / LIVE, next, |_| {})?;
+    Ok(bursts * BURST)
 }
 
 /// What a connection takes of the memory that the kernel has given: a million of them, masqueraded.
