@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
 use rewire_conntrack::offload::{Card, Event, QueueFull, Refusal, Rule, RuleId, Usage};
 use rewire_packet::ethernet::{self, EthernetView};
 use rewire_packet::forward::Plain;
@@ -81,7 +82,7 @@ struct State {
     config: CardConfig,
     /// By place.
     rules: Vec<Option<Installed>>,
-    by_key: HashMap<Key, u32>,
+    by_key: HashMap<Key, u32, FixedState>,
     /// The last moment that whoever gives it rules has told.
     now: Instant,
     /// Enqueued, but not pushed.
