@@ -218,6 +218,9 @@ impl VirtualGateway {
             self.publish();
             self.run(&mut collect);
         }
+        while self.graph.has_released() {
+            self.run(&mut collect);
+        }
         self.logged.append(&mut collect.logged);
         if let Some(card) = &mut self.card {
             while card.engine.poll(|| now) > 0 {}

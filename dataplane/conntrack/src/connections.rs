@@ -343,6 +343,14 @@ impl<A: Address> Connections<A> {
         ))
     }
 
+    /// Counts a packet, of `bytes` bytes, that says nothing of its connection, as a later fragment does: neither the state nor
+    /// the time-out changes.
+    pub fn count(&mut self, id: FlowId, direction: Direction, bytes: u32) {
+        if let Some((_, account)) = self.records.get_mut(id.0) {
+            account.count(direction, bytes);
+        }
+    }
+
     /// A mapping for an internal endpoint whose packets leave into `external_vpc`: the one that it has, if it has one
     /// (endpoint-independent mapping, RFC 4787 REQ-1), otherwise a new one on one of the addresses of `ranges`.
     /// Workers do not know each other's mappings: REQ-1 holds where all packets of an internal endpoint reach one worker.

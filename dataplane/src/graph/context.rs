@@ -144,6 +144,11 @@ impl<P: BufferPool> Graph<P> {
         !(self.ipv4.sweep.is_done() && self.ipv6.sweep.is_done())
     }
 
+    /// Whether fragments that waited go on with the next burst, whatever else that holds.
+    pub fn has_released(&self) -> bool {
+        self.ipv4.has_released() || self.ipv6.has_released()
+    }
+
     /// Runs one burst through all nodes under one generation of the tables. `received` is emptied; what leaves goes
     /// into `sinks` in the order in which it came, within each address family. Works on its own state alone: no lock, no
     /// system call, no log.
@@ -221,7 +226,7 @@ impl<P: BufferPool> Graph<P> {
         counters.connections.set(number as u64);
         let mappings = connections.0.mappings_in_use() + connections.1.mappings_in_use();
         counters.mappings.set(mappings as u64);
-        let held = self.ipv4.resolver.held() + self.ipv6.resolver.held();
+        let held = self.ipv4.held() + self.ipv6.held();
         counters.held.set(held as u64);
         if connections.0.has_offload() {
             let counts = [

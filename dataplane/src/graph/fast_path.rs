@@ -541,7 +541,6 @@ fn begin<A: Family>(
             timeouts: TimeoutClass::default(),
         },
         counters: UNCOUNTED,
-        has_ports: true,
         is_query: false,
     };
     let segment = segment(plain, bytes);
