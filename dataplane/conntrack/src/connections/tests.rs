@@ -15,6 +15,7 @@ use Direction::{Original, Reply};
 mod expiry;
 mod mapping;
 mod model;
+mod offload;
 
 const INSIDE: VpcIndex = VpcIndex(1);
 const OUTSIDE: VpcIndex = VpcIndex(2);
