@@ -27,8 +27,8 @@ use crate::report::{Report, Run, median};
 type Failure = Box<dyn std::error::Error>;
 
 const RUNS: usize = 7;
-/// Flows of one run: 0.4 s.
-const FLOWS: u32 = 200_000;
+/// Flows of one run: 0.2 s.
+const FLOWS: u32 = 100_000;
 /// A flow every so many ns.
 const PACE: u64 = 2000;
 /// Flows between two looks at what the engine reports, as in a burst.
@@ -78,6 +78,8 @@ struct Took {
     confirmed: [[f64; 2]; 2],
     /// Flows a second.
     rate: f64,
+    /// Rules for which there was no room in the ring.
+    ring_full: f64,
 }
 
 fn quantiles(histogram: &Histogram) -> [f64; 2] {
@@ -166,8 +168,8 @@ fn run() -> Result<Took, Failure> {
         median(rates)
     });
     let counts = connections.offload_counts();
-    if counts.removed != 2 * u64::from(FLOWS) {
-        return Err(format!("not all flows came and went: {counts:?}").into());
+    if counts.flows != 0 || counts.removed != counts.installs {
+        return Err(format!("not all flows have gone again: {counts:?}").into());
     }
     Ok(Took {
         handed: [
@@ -179,6 +181,7 @@ fn run() -> Result<Took, Failure> {
             quantiles(&latencies.remove_confirmed),
         ],
         rate,
+        ring_full: counts.ring_full as f64,
     })
 }
 
@@ -190,6 +193,8 @@ pub(crate) fn latency() -> Result<Report, Failure> {
     let mut took = Vec::new();
     for _ in 0..RUNS {
         took.push(run()?);
+        // Threads of real-time priority may not run for more than 0.95 s of each second.
+        std::thread::sleep(Duration::from_secs(1));
     }
     let shares = trace::run(OffloadConfig::default())?;
     println!(
@@ -212,6 +217,7 @@ pub(crate) fn latency() -> Result<Report, Failure> {
             ("confirmed_p50_ns", of(|took| took.confirmed[0][0])),
             ("confirmed_p99_ns", of(|took| took.confirmed[0][1])),
             ("flows_per_s", of(|took| took.rate)),
+            ("ring_full_worst", most(|took| took.ring_full)),
             ("offloaded_bytes_percent", 100.0 * shares.bytes),
             ("offloaded_flows_percent", 100.0 * shares.flows),
         ],

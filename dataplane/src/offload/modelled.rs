@@ -174,6 +174,7 @@ impl State {
         frame: &mut Vec<u8>,
         now: Instant,
     ) -> Option<InterfaceIndex> {
+        let length = frame.len();
         let plain = Plain::<A>::read(frame.get(ethernet::HEADER_LEN..)?)?;
         let decisive = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0 | TcpFlags::ACK.0;
         if plain.protocol == Protocol::TCP && plain.flags & decisive != TcpFlags::ACK.0 {
@@ -193,7 +194,7 @@ impl State {
         let mut ethernet = EthernetView::new_checked(&mut frame[..]).ok()?;
         if installed.is_dead
             || ethernet.destination() != pattern.mac
-            || plain.packet_len > u32::from(pattern.longest)
+            || length > ethernet::HEADER_LEN + usize::from(pattern.longest)
         {
             return None;
         }
