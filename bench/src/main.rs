@@ -193,6 +193,11 @@ const BENCHMARKS: &[Benchmark] = &[
         run: nat::new,
     },
     Benchmark {
+        name: "nat-flood",
+        about: "a connection that begins in a full table, while one that was never answered makes way",
+        run: nat::flood,
+    },
+    Benchmark {
         name: "connection-memory",
         about: "the memory of a masqueraded connection, both directions, mapping and timer; no peer",
         run: nat::memory,

@@ -188,6 +188,43 @@ pub(crate) fn new() -> Result<Report, Failure> {
     })
 }
 
+/// Each packet begins a connection in a table that is full of connections that nobody has answered: one makes way.
+pub(crate) fn flood() -> Result<Report, Failure> {
+    const CAPACITY: u32 = 1_000_000;
+    println!("data: a table of {CAPACITY} connections, all taken; each packet begins one more");
+    let mut worker = Worker::new(&document(), CAPACITY as usize, "blue0")?;
+    let frames = Frames::new();
+    let mut number = 0;
+    let mut runs = Vec::new();
+    // Once to fill it, and once round.
+    for run in 0..RUNS + 2 {
+        let ours = worker.run(
+            CAPACITY as usize / BURST,
+            0,
+            |frame| {
+                number += 1;
+                frames.write(number, frame)
+            },
+            |_| {},
+        )?;
+        if run >= 2 {
+            runs.push(Run { ours, peer: None });
+        }
+    }
+    let evicted = worker.counters.connections_evicted.get();
+    let live = worker.graph.connections4().len();
+    println!("{evicted} made way, {live} live");
+    if evicted < u64::from(CAPACITY) * RUNS as u64 / 2 {
+        return Err("the table was not full".into());
+    }
+    Ok(Report {
+        unit: "ns/connection",
+        peer_name: "-",
+        runs,
+        more: vec![("live", live as f64)],
+    })
+}
+
 /// What a connection takes of the memory that the kernel has given: a million of them, masqueraded.
 pub(crate) fn memory() -> Result<Report, Failure> {
     const CONNECTIONS: u32 = 1_000_000;

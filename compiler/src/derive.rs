@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use rewire_schema::types::{
 use rewire_schema::{Path, Row};
 use rewire_tables::acl::{AddressRanges, PacketPattern};
 use rewire_tables::{
-    Interface, InterfaceIndex, Masquerade, NextHop, NextHops, PeeringIndex, PortForward,
-    PortForwardKey, Route, StaticNat, TableOperation, VpcIndex,
+    ConnectionLimits, Interface, InterfaceIndex, Masquerade, NextHop, NextHops, PeeringIndex,
+    PortForward, PortForwardKey, Route, StaticNat, TableOperation, VpcIndex,
 };
 
 use crate::entity::Entity;
@@ -81,6 +82,7 @@ impl<'a> Derivation<'a> {
     fn entries(&mut self, entity: &Entity) -> Result<Entries, CompileError> {
         let one = match entity {
             Entity::Vpc(name) => self.vpc(name),
+            Entity::ConnectionLimits(vpc) => self.connection_limits(vpc),
             Entity::Interface(name) => self.interface(name)?,
             Entity::Acl(name) => self.acl(name),
             Entity::AclRule(acl, sequence) => self.acl_rule(acl, *sequence)?,
@@ -129,6 +131,18 @@ impl<'a> Derivation<'a> {
             vpc,
             name: name.as_str().into(),
         })
+    }
+
+    fn connection_limits(&self, vpc: &Name) -> Option<Entry> {
+        let row = self.configuration().conntrack.get(&(vpc.clone(),))?;
+        let limits = ConnectionLimits {
+            most: row.most_connections.and_then(NonZeroU32::new),
+            most_per_source: row.most_per_source.and_then(NonZeroU32::new),
+        };
+        // Where there is no such VPC, the store refuses the row.
+        let vpc = VpcIndex(self.state.vpcs.get(vpc)?);
+        (limits != ConnectionLimits::default())
+            .then_some(TableOperation::SetConnectionLimits { vpc, limits })
     }
 
     fn interface(&self, name: &Name) -> Derived {
@@ -572,6 +586,7 @@ pub(crate) fn path(row: &(impl Clone + Into<Row>)) -> Path {
 fn rule_path(entity: &Entity) -> Path {
     match entity {
         Entity::Vpc(name) => Path::new(["vpcs", name.as_str()]),
+        Entity::ConnectionLimits(vpc) => Path::new(["vpcs", vpc.as_str(), "conntrack"]),
         Entity::Interface(name) => Path::new(["interfaces", name.as_str()]),
         Entity::Acl(name) => Path::new(["acls", name.as_str()]),
         Entity::AclRule(acl, sequence) => Path::new(["acls", acl.as_str(), "rules"]).join(sequence),

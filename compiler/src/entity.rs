@@ -13,6 +13,8 @@ use crate::exposes::ExposeKey;
 pub(crate) enum Entity {
     /// A VPC.
     Vpc(Name),
+    /// The limits of a VPC's connections, by its name.
+    ConnectionLimits(Name),
     /// An interface with its addresses.
     Interface(Name),
     /// An access control list, without its rules.

@@ -28,7 +28,21 @@ pub fn unsupported(row: RowRef<'_>) -> Option<(Option<&'static str>, &'static st
     };
     match row {
         RowRef::Vpc(r) => fields(&[(r.vni.is_some(), "vni", "VXLAN is")]),
-        RowRef::Conntrack(_) => object("limits and time-outs of connections are"),
+        RowRef::Conntrack(r) => {
+            let times = [
+                ("tcp_established", r.tcp_established),
+                ("tcp_partially_open", r.tcp_partially_open),
+                ("tcp_partially_closed", r.tcp_partially_closed),
+                ("tcp_reset", r.tcp_reset),
+                ("udp_replied", r.udp_replied),
+                ("udp_unreplied", r.udp_unreplied),
+                ("icmp_query", r.icmp_query),
+                ("other", r.other),
+            ];
+            fields(
+                &times.map(|(field, time)| (time.is_some(), field, "time-outs of connections are")),
+            )
+        }
         RowRef::Interface(r) => fields(&[
             (r.kind() == InterfaceType::Vlan, "type", "VLANs are"),
             (r.kind() == InterfaceType::Vxlan, "type", "VXLAN is"),

@@ -83,6 +83,10 @@ pub struct WorkerCounters {
     pub connections_created: Counter,
     /// Connections that timed out.
     pub connections_expired: Counter,
+    /// Connections that made way for new ones where the table was full: not established, or over.
+    pub connections_evicted: Counter,
+    /// Connections that begin in a VPC with a limit for each source, and are not counted with theirs: too many sources.
+    pub sources_uncounted: Counter,
     /// Connections that a change of policy was checked against, and that stay.
     pub connections_kept: Counter,
     /// Connections that a change of policy ended.
@@ -115,6 +119,8 @@ impl Default for WorkerCounters {
             connections: Counter::default(),
             connections_created: Counter::default(),
             connections_expired: Counter::default(),
+            connections_evicted: Counter::default(),
+            sources_uncounted: Counter::default(),
             connections_kept: Counter::default(),
             connections_ended_by_policy: Counter::default(),
             mappings: Counter::default(),
@@ -166,6 +172,8 @@ pub struct Totals {
     pub connections: u64,
     pub connections_created: u64,
     pub connections_expired: u64,
+    pub connections_evicted: u64,
+    pub sources_uncounted: u64,
     pub connections_kept: u64,
     pub connections_ended_by_policy: u64,
     pub mappings: u64,
@@ -221,6 +229,8 @@ impl Totals {
             connections: sum(|w| &w.connections),
             connections_created: sum(|w| &w.connections_created),
             connections_expired: sum(|w| &w.connections_expired),
+            connections_evicted: sum(|w| &w.connections_evicted),
+            sources_uncounted: sum(|w| &w.sources_uncounted),
             connections_kept: sum(|w| &w.connections_kept),
             connections_ended_by_policy: sum(|w| &w.connections_ended_by_policy),
             mappings: sum(|w| &w.mappings),

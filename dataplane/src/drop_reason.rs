@@ -79,7 +79,11 @@ drop_reasons! {
     ConnectionStateInvalid = "connection_state_invalid",
     /// The ICMP error speaks of no connection that is known.
     IcmpErrorUnrelated = "icmp_error_unrelated",
-    /// The table of connections is full.
+    /// The packet would begin a connection, and its VPC has as many as its limit allows.
+    ConnectionLimitVpc = "connection_limit_vpc",
+    /// The packet would begin a connection, and its source has as many as its VPC's limit allows.
+    ConnectionLimitSource = "connection_limit_source",
+    /// The table of connections is full, and none of those that were looked at makes way.
     ConnectionTableFull = "connection_table_full",
     /// The translated connection's addresses and ports are taken by another.
     ConnectionClash = "connection_clash",

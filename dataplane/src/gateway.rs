@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rewire_conntrack::{Config as ConnectionConfig, Timeouts};
+use rewire_conntrack::{Config as ConnectionConfig, Timeouts, VpcCounts};
 use rewire_feed::{Batch, Counters, RouteQuery, ShownRoutes};
 use rewire_tables::{InterfaceIndex, PublishLate, Publisher};
 
@@ -228,9 +228,11 @@ impl Gateway {
         let workers = readers.len() as u16;
         // The standard library's hasher is keyed anew in each process: nobody outside knows the seed.
         let hash_seed = RandomState::new().hash_one("rewire");
+        let vpc_counts: Arc<[Arc<VpcCounts>]> = (0..workers).map(|_| Arc::default()).collect();
         for (number, reader) in (0u16..).zip(readers) {
             let graph_config = graph_config(&config, (number, workers), hash_seed);
             let graph = Graph::new(graph_config, driver.pool());
+            let graph = graph.among(Arc::clone(&vpc_counts), number.into());
             let (command_tx, command_rx) = rtrb::RingBuffer::new(64);
             let (learned_tx, learned_rx) = rtrb::RingBuffer::new(1024);
             let (log_tx, log_rx) = rtrb::RingBuffer::new(1024);

@@ -206,6 +206,16 @@ impl Collector for Scrape {
             totals.connections_expired,
         )?;
         counter(
+            "rewire_connections_evicted",
+            "Connections that made way for new ones where the table was full: not established, or over",
+            totals.connections_evicted,
+        )?;
+        counter(
+            "rewire_sources_uncounted",
+            "Connections that their source's limit does not count, because there are too many sources",
+            totals.sources_uncounted,
+        )?;
+        counter(
             "rewire_connections_kept",
             "Connections that a new policy was checked against, and that stay",
             totals.connections_kept,

@@ -2,10 +2,14 @@
 
 mod expiry;
 mod life;
+mod limits;
 mod lookup;
 mod unresolved;
 
+pub use limits::Room;
+
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
@@ -13,6 +17,7 @@ use rewire_tables::acl::RuleCounters;
 use rewire_tables::{Address, VpcIndex};
 
 use crate::error::{Exhausted, Invalid};
+use crate::fixed_map::FixedMap;
 use crate::flow::{Admission, Flow, FlowId};
 use crate::flow_counters::FlowCounters;
 use crate::index::Index;
@@ -25,6 +30,7 @@ use crate::sweep::Sweep;
 use crate::tcp::{self, Effect, TcpState};
 use crate::time::{Deadline, Instant, Timeout};
 use crate::timeouts::Timeouts;
+use crate::vpc_counts::VpcCounts;
 
 /// The most connections that one [`Connections`] holds.
 pub const MAX_CAPACITY: usize = 1 << 30;
@@ -85,6 +91,11 @@ pub struct Connections<A> {
     sweep: Sweep,
     mappings: Mappings<A>,
     counts: StateCounts,
+    vpc_counts: Arc<VpcCounts>,
+    /// Connections from each address of a VPC with such a limit.
+    sources: FixedMap<(VpcIndex, A), u32>,
+    /// The place that was looked at last to make room.
+    hand: limits::Hand,
     /// By [`State::position`].
     timeouts: [Timeout; STATES],
     tcp_pickup: bool,
@@ -126,6 +137,9 @@ impl<A: Address> Connections<A> {
             sweep: Sweep::new(capacity),
             mappings: Mappings::new(capacity, worker, workers, &hash),
             counts: StateCounts::default(),
+            vpc_counts: Arc::default(),
+            sources: FixedMap::new(capacity.div_ceil(4), &hash),
+            hand: limits::Hand::new(capacity as u32),
             timeouts: State::ALL.map(|state| timeouts.of(state).into()),
             tcp_pickup,
             hash,

@@ -51,8 +51,9 @@ mod sweep;
 mod tcp;
 pub mod time;
 mod timeouts;
+mod vpc_counts;
 
-pub use connections::{Candidate, Config, Connections, EXPIRY_TICK, KeyHash, MAX_CAPACITY};
+pub use connections::{Candidate, Config, Connections, EXPIRY_TICK, KeyHash, MAX_CAPACITY, Room};
 pub use error::{Exhausted, InsertError, Invalid, Resource};
 pub use flow::{Admission, Flow, FlowId, Known, NewFlow, Passage, Rewrite, Traffic};
 pub use key::{Direction, FlowKey};
@@ -63,3 +64,4 @@ pub use state::{Exchange, IcmpState, State, StateCounts};
 pub use tcp::TcpState;
 pub use time::Instant;
 pub use timeouts::Timeouts;
+pub use vpc_counts::VpcCounts;

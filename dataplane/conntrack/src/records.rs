@@ -31,6 +31,8 @@ pub(crate) mod flag {
     pub(crate) const MAPPED: u8 = 4;
     /// It is the first of its mapping's flows, and the one that the mapping is found by.
     pub(crate) const LISTED: u8 = 8;
+    /// It is counted with those from its source.
+    pub(crate) const COUNTED: u8 = 16;
 }
 
 /// What every packet of a connection looks at. 64 bytes for IPv4.

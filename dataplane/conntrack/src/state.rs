@@ -115,6 +115,23 @@ impl State {
         }))
     }
 
+    /// Whether a connection in it makes way where there is no room: nobody has answered it for good, or it is over. One that
+    /// both ends hold open never does.
+    pub fn may_make_way(&self) -> bool {
+        match self {
+            State::Tcp(state) => match state {
+                TcpState::SynSent | TcpState::SynSent2 | TcpState::SynReceived { .. } => true,
+                TcpState::TimeWait | TcpState::Closed => true,
+                TcpState::Established
+                | TcpState::FinWait
+                | TcpState::CloseWait
+                | TcpState::LastAck => false,
+            },
+            State::Udp(exchange) | State::Other(exchange) => *exchange == Exchange::Unreplied,
+            State::Icmp(state) => *state == IcmpState::Unreplied,
+        }
+    }
+
     /// The protocol in words: `tcp`, `udp`, `icmp` (of either version) or `other`.
     pub fn protocol(&self) -> &'static str {
         match self {

@@ -105,9 +105,10 @@ impl Sweep {
         }
     }
 
-    /// Whether the clock has moved so far, since it was looked at last.
+    /// Whether the clock has moved so far, since the pass began that is under way or was last: by one step, or by many for which
+    /// a pass was never given the budget to end.
     pub(crate) fn is_leap(&self, now: u64) -> bool {
-        now.saturating_sub(self.now) >= MOST_AHEAD / 2
+        now.saturating_sub(self.began) >= MOST_AHEAD / 2
     }
 
     /// The memory that it takes, in bytes.

@@ -1,9 +1,10 @@
 //! The graph as a whole: what a worker hands it, and how one burst runs through it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rewire_conntrack::{Config as ConnectionConfig, Connections};
+use rewire_conntrack::{Config as ConnectionConfig, Connections, VpcCounts};
 use rewire_packet::MacAddress;
 use rewire_tables::{InterfaceIndex, Tables, VpcIndex};
 
@@ -11,6 +12,7 @@ use super::acl_log::{AclLogEntry, AclLogger};
 use super::ethernet_input::Outlets;
 use super::fast_path::Order;
 use super::icmp_error::RateLimit;
+use super::limits::AllVpcCounts;
 use super::packet::Origin;
 use super::pipeline::{Limits, Pipeline};
 use super::resolution;
@@ -57,6 +59,7 @@ pub(super) struct Context<'a> {
     pub tables: &'a Tables,
     pub now: Instant,
     pub counters: &'a WorkerCounters,
+    pub vpc_counts: &'a AllVpcCounts,
 }
 
 /// How a graph is made.
@@ -89,6 +92,7 @@ pub struct Graph<P: BufferPool> {
     icmp_limit: RateLimit,
     acl_logger: AclLogger,
     has_fast_path: bool,
+    vpc_counts: AllVpcCounts,
     /// The generation of the policy that was seen last.
     policy_generation: u64,
 }
@@ -96,10 +100,15 @@ pub struct Graph<P: BufferPool> {
 impl<P: BufferPool> Graph<P> {
     /// A graph that takes buffers for packets of its own from `pool`.
     pub fn new(config: GraphConfig, pool: P) -> Self {
+        let ipv4 = Pipeline::new(config.burst, config.connections.clone());
+        let mut ipv6 = Pipeline::new(config.burst, config.connections);
+        let vpc_counts = Arc::clone(ipv4.connections.vpc_counts());
+        ipv6.connections.count_vpcs_in(Arc::clone(&vpc_counts));
         Graph {
             pool,
-            ipv4: Pipeline::new(config.burst, config.connections.clone()),
-            ipv6: Pipeline::new(config.burst, config.connections),
+            ipv4,
+            ipv6,
+            vpc_counts: AllVpcCounts([vpc_counts].into()),
             arp: Vec::with_capacity(config.burst),
             reentered: Vec::with_capacity(config.burst),
             left: Vec::with_capacity(config.burst),
@@ -108,6 +117,16 @@ impl<P: BufferPool> Graph<P> {
             has_fast_path: config.fast_path,
             policy_generation: 0,
         }
+    }
+
+    /// One of several that share the limits of VPCs: `all` has their counts, and `own` is the place of this one's.
+    pub fn among(mut self, all: Arc<[Arc<VpcCounts>]>, own: usize) -> Self {
+        if let Some(own) = all.get(own) {
+            self.ipv4.connections.count_vpcs_in(Arc::clone(own));
+            self.ipv6.connections.count_vpcs_in(Arc::clone(own));
+            self.vpc_counts = AllVpcCounts(all);
+        }
+        self
     }
 
     /// The IPv4 connections of this worker.
@@ -146,6 +165,7 @@ impl<P: BufferPool> Graph<P> {
             tables,
             now,
             counters,
+            vpc_counts: &self.vpc_counts,
         };
         if !received.is_empty() {
             counters.bursts.add(1);
@@ -175,7 +195,15 @@ impl<P: BufferPool> Graph<P> {
         self.ipv6
             .release(&cx, &mut self.pool, &mut self.reentered, sinks);
         if self.has_fast_path {
-            self.fast_path(&cx, received, sinks);
+            // What does not take the fast path stays in `received`.
+            let mut order = Order::default();
+            for frame in &self.reentered {
+                order.goes_the_long_way::<Ipv4Addr>(frame.buffer.bytes());
+                order.goes_the_long_way::<Ipv6Addr>(frame.buffer.bytes());
+            }
+            let left = &mut self.left;
+            self.ipv4.fast_path(&cx, received, left, &mut order, sinks);
+            self.ipv6.fast_path(&cx, received, left, &mut order, sinks);
         }
         for frames in [&mut self.reentered, received] {
             let outlets = Outlets {
@@ -208,23 +236,6 @@ impl<P: BufferPool> Graph<P> {
         counters.mappings.set(mappings as u64);
         let held = self.ipv4.resolver.held() + self.ipv6.resolver.held();
         counters.held.set(held as u64);
-    }
-
-    /// Forwards what takes the fast path; what does not stays in `received`.
-    fn fast_path(
-        &mut self,
-        cx: &Context<'_>,
-        received: &mut Vec<Received<P::Buffer>>,
-        sinks: &mut dyn Sinks<P::Buffer>,
-    ) {
-        let mut order = Order::default();
-        for frame in &self.reentered {
-            order.goes_the_long_way::<Ipv4Addr>(frame.buffer.bytes());
-            order.goes_the_long_way::<Ipv6Addr>(frame.buffer.bytes());
-        }
-        let left = &mut self.left;
-        self.ipv4.fast_path(cx, received, left, &mut order, sinks);
-        self.ipv6.fast_path(cx, received, left, &mut order, sinks);
     }
 
     /// Drops what is held: the gateway stops.

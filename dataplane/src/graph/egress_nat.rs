@@ -18,6 +18,7 @@ use super::burst::{Burst, Next, layer3, layer3_mut};
 use super::context::Context;
 use super::family::{Family, has_ports};
 use super::ingress_nat::{find, note_counters};
+use super::limits;
 use super::nat_policy::{self, Egress};
 use super::packet::{Connection, Packet};
 use super::segment::segment;
@@ -137,6 +138,7 @@ pub(super) fn open<A: Family>(
 ) -> Result<FlowId, DropReason> {
     let interface = cx.tables.interface(opening.egress);
     let interface = interface.ok_or(DropReason::InterfaceUnknown)?;
+    limits::admit(cx, connections, &opening.original)?;
     let ((source, source_port), mapping) = translate_source(cx, connections, opening, interface)?;
     let (destination, destination_port) = opening.destination;
     let reply = FlowKey {
@@ -170,6 +172,7 @@ pub(super) fn open<A: Family>(
             }
         })?;
     cx.counters.connections_created.add(1);
+    limits::count(cx, connections, id, opening.original.vpc);
     note_counters(cx, connections, id, opening.counters);
     Ok(id)
 }

@@ -38,6 +38,7 @@ mod ingress_nat;
 mod ip_input;
 mod ipv4;
 mod ipv6;
+mod limits;
 mod local;
 mod mtu;
 mod nat_policy;

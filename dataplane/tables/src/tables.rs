@@ -10,6 +10,7 @@ use rewire_packet::ethernet::MacAddress;
 use crate::acl::Acl;
 use crate::address::Address;
 use crate::index::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
+use crate::limits::ConnectionLimits;
 use crate::lpm::{Lpm, ValueNumber};
 use crate::nat::NatPolicy;
 use crate::peering::Peering;
@@ -23,12 +24,19 @@ pub struct Vpc {
     pub(crate) routes6: Lpm<Ipv6Addr, Route>,
     /// Of the configuration's routes that say one. No packet asks for it; whoever merges learned routes does.
     pub(crate) distances: HashMap<IpNet, u8>,
+    pub(crate) limits: Option<ConnectionLimits>,
 }
 
 impl Vpc {
     /// The VPC's name; empty where no VPC has this index.
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or_default()
+    }
+
+    /// The limits of the connections that begin in it, if there are any.
+    #[inline]
+    pub fn connection_limits(&self) -> Option<ConnectionLimits> {
+        self.limits
     }
 
     /// The route of the longest prefix that the destination matches.
@@ -50,7 +58,10 @@ impl Vpc {
 
     /// Whether nothing was ever said of it.
     pub(crate) fn is_unused(&self) -> bool {
-        self.name.is_none() && self.route_count() == 0 && self.distances.is_empty()
+        self.name.is_none()
+            && self.route_count() == 0
+            && self.distances.is_empty()
+            && self.limits.is_none()
     }
 
     /// All routes, in no order that can be relied on.

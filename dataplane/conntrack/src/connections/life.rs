@@ -105,6 +105,7 @@ impl<A: Address> Connections<A> {
         }
         self.sweep.schedule(id.slot, tick(expires.instant(now)));
         self.counts.add(state);
+        self.vpc_counts.add(new.original.vpc);
         Ok(FlowId(id))
     }
 
@@ -126,7 +127,13 @@ impl<A: Address> Connections<A> {
         let record = self.records.used(slot);
         let has_two_keys = record.reply != record.original;
         self.counts.subtract(record.state);
-        if record.has(flag::MAPPED) {
+        let (vpc, source) = (record.original.vpc, record.original.source);
+        self.vpc_counts.subtract(vpc);
+        let is_mapped = record.has(flag::MAPPED);
+        if record.has(flag::COUNTED) {
+            self.forget_source((vpc, source));
+        }
+        if is_mapped {
             self.mappings.detach(&mut self.records, slot);
         }
         self.index

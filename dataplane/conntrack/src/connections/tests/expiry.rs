@@ -257,3 +257,17 @@ fn only_what_is_in_the_windows_prolongs() {
     let over = after(end(later, reset), 2);
     assert_eq!(connections.expire(over, usize::MAX), 1);
 }
+
+/// Ticks of 16 bits cannot tell what is due for longer than nine hours from what is not due yet.
+#[test]
+fn a_pass_that_takes_hours_forgets_nobody() {
+    let mut connections = connections(4);
+    for port in 1..=4 {
+        let flow = routed(key(17, port));
+        connections.insert(flow, &Segment::Udp, 40, START).unwrap();
+    }
+    for (seconds, budget) in [(1, 1), (12_000, 1), (24_000, 1), (40_000, usize::MAX)] {
+        connections.expire(after(START, seconds), budget);
+    }
+    assert!(connections.is_empty());
+}
