@@ -79,6 +79,8 @@ drop_reasons! {
     ConnectionStateInvalid = "connection_state_invalid",
     /// The ICMP error speaks of no connection that is known.
     IcmpErrorUnrelated = "icmp_error_unrelated",
+    /// The ICMP error's checksum is wrong, or that of the header that it quotes (RFC 5508, REQ-3).
+    IcmpErrorDamaged = "icmp_error_damaged",
     /// The packet would begin a connection, and its VPC has as many as its limit allows.
     ConnectionLimitVpc = "connection_limit_vpc",
     /// The packet would begin a connection, and its source has as many as its VPC's limit allows.

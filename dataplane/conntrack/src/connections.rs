@@ -18,10 +18,11 @@ use rewire_tables::{Address, VpcIndex};
 
 use crate::error::{Exhausted, Invalid};
 use crate::fixed_map::FixedMap;
-use crate::flow::{Admission, Flow, FlowId};
+use crate::flow::{Admission, Ends, Flow, FlowId};
 use crate::flow_counters::FlowCounters;
 use crate::index::Index;
 use crate::key::Direction;
+use crate::key_hash::KeyHasher;
 use crate::mappings::{Internal, Mapping, Mappings};
 use crate::records::{Account, Record, Records, flag};
 use crate::segment::Segment;
@@ -99,7 +100,7 @@ pub struct Connections<A> {
     /// By [`State::position`].
     timeouts: [Timeout; STATES],
     tcp_pickup: bool,
-    hash: FixedState,
+    hash: KeyHasher,
     /// The last moment that a change was told.
     latest: Instant,
 }
@@ -117,6 +118,22 @@ fn slot_and_direction(entry: u32) -> (u32, Direction) {
     (entry / 2, direction)
 }
 
+/// What a segment does to a connection that may remember something.
+#[inline(never)]
+fn step(
+    state: State,
+    account: &mut Account,
+    direction: Direction,
+    segment: &Segment,
+) -> Result<Effect<State>, Invalid> {
+    let mut memory = account.tcp();
+    let effect = state.step(&mut memory, direction, segment)?;
+    if let State::Tcp(_) = state {
+        account.set_tcp(&memory);
+    }
+    Ok(effect)
+}
+
 impl<A: Address> Connections<A> {
     /// An empty table, with all the room that it will ever have.
     pub fn new(config: Config) -> Self {
@@ -129,20 +146,20 @@ impl<A: Address> Connections<A> {
             hash_seed,
         } = config;
         let capacity = capacity.min(MAX_CAPACITY);
-        let hash = FixedState::with_seed(hash_seed);
+        let seed = FixedState::with_seed(hash_seed);
         Connections {
             records: Records::new(capacity),
             counters: FlowCounters::new(capacity),
             index: Index::new(2 * capacity),
             sweep: Sweep::new(capacity),
-            mappings: Mappings::new(capacity, worker, workers, &hash),
+            mappings: Mappings::new(capacity, worker, workers, &seed),
             counts: StateCounts::default(),
             vpc_counts: Arc::default(),
-            sources: FixedMap::new(capacity.div_ceil(4), &hash),
+            sources: FixedMap::new(capacity.div_ceil(4), &seed),
             hand: limits::Hand::new(capacity as u32),
             timeouts: State::ALL.map(|state| timeouts.of(state).into()),
             tcp_pickup,
-            hash,
+            hash: KeyHasher::new(&seed),
             latest: Instant(0),
         }
     }
@@ -172,7 +189,7 @@ impl<A: Address> Connections<A> {
             admission: Admission {
                 ingress: record.ingress,
                 ports,
-                peering: account.peering(),
+                peering: record.has(flag::PEERING).then(|| account.peering()),
                 whole: record.has(flag::WHOLE),
             },
             is_mapped: record.has(flag::MAPPED),
@@ -188,6 +205,7 @@ impl<A: Address> Connections<A> {
         if let Some((record, account)) = self.records.get_mut(id.0) {
             record.policy_generation = generation as u32;
             record.set(flag::WHOLE, admission.whole);
+            record.set(flag::PEERING, admission.peering.is_some());
             account.set_peering(admission.peering);
         }
     }
@@ -222,7 +240,6 @@ impl<A: Address> Connections<A> {
     ///
     /// # Errors
     /// Why the packet does not fit: nothing has changed then.
-    #[inline]
     pub fn update(
         &mut self,
         id: FlowId,
@@ -231,18 +248,42 @@ impl<A: Address> Connections<A> {
         bytes: u32,
         now: Instant,
     ) -> Result<State, Invalid> {
+        self.pass(id, direction, segment, bytes, now)?;
+        self.flow(id).map(|flow| flow.state).ok_or(Invalid::NoFlow)
+    }
+
+    /// As [`update`](Self::update), and tells what the packet's source and destination become.
+    ///
+    /// # Errors
+    /// Why the packet does not fit: nothing has changed then.
+    #[inline(always)]
+    pub fn pass(
+        &mut self,
+        id: FlowId,
+        direction: Direction,
+        segment: &Segment,
+        bytes: u32,
+        now: Instant,
+    ) -> Result<Ends<A>, Invalid> {
         self.latest = self.latest.max(now);
         let found = self.records.get_mut(id.0);
         let (record, account) = found
             .filter(|(record, _)| !record.expires.is_over(now))
             .ok_or(Invalid::NoFlow)?;
         let before = record.state;
-        let mut memory = account.tcp();
-        let effect = before.step(&mut memory, direction, segment)?;
-        if let State::Tcp(_) = before {
-            account.set_tcp(&memory);
-        }
+        let effect = match (before, segment) {
+            // Many packets, and the least to do.
+            (State::Udp(exchange), Segment::Udp) => {
+                Effect::To(State::Udp(exchange.step(direction)))
+            }
+            _ => step(before, account, direction, segment)?,
+        };
         account.count(direction, bytes);
+        let answered = record.key(direction.other());
+        let ends = (
+            (answered.destination, answered.destination_port),
+            (answered.source, answered.source_port),
+        );
         let (state, expires) = match effect {
             Effect::To(state) => (state, Deadline::after(now, self.timeouts[state.position()])),
             Effect::Doubt => {
@@ -250,19 +291,28 @@ impl<A: Address> Connections<A> {
                 let expires = Deadline::after(now, reset);
                 (before, record.expires.earlier(expires))
             }
-            Effect::None => return Ok(before),
+            Effect::None => return Ok(ends),
         };
         let is_sooner = expires.is_before(record.expires);
         record.expires = expires;
-        if state != before {
+        if is_sooner | (state != before) {
             record.state = state;
             self.counts.subtract(before);
             self.counts.add(state);
+            if is_sooner {
+                self.sweep.hasten(id.0.slot, tick(expires.instant(now)));
+            }
         }
-        if is_sooner {
-            self.sweep.hasten(id.0.slot, tick(expires.instant(now)));
-        }
-        Ok(state)
+        Ok(ends)
+    }
+
+    /// What a flow's packets of a direction become: their ends.
+    pub fn ends(&self, id: FlowId, direction: Direction) -> Option<Ends<A>> {
+        let answered = self.records.get(id.0)?.key(direction.other());
+        Some((
+            (answered.destination, answered.destination_port),
+            (answered.source, answered.source_port),
+        ))
     }
 
     /// A mapping for an internal endpoint whose packets leave into `external_vpc`: the one that it has, if it has one

@@ -98,6 +98,8 @@ pub struct Flow<A> {
 pub enum Known<A> {
     /// No connection has its key.
     Nothing,
+    /// The likely connection is not its own: it may have another.
+    Perhaps,
     /// It has a connection, which must be looked at first: its time is up, the policy has changed since it was resolved, or
     /// it was not let in as a whole.
     Unresolved,
@@ -112,15 +114,16 @@ pub struct Passage<A> {
     pub flow: FlowId,
     /// Which way it goes.
     pub direction: Direction,
-    /// Its source, once it is translated: an address, and a port in host order.
-    pub source: (A, u16),
     /// Its destination, once it is translated.
-    pub destination: (A, u16),
+    pub destination: A,
     /// The VPC that it is routed in.
     pub vpc: VpcIndex,
     /// The peering that the connection crosses.
     pub peering: Option<PeeringIndex>,
 }
+
+/// The ends of a packet: its source and destination, each with a port in host order.
+pub type Ends<A> = ((A, u16), (A, u16));
 
 /// What becomes of a packet's addresses and ports. Ports in host order; of an ICMP query, either port is the identifier,
 /// and where both are given, they are the same.

@@ -11,7 +11,7 @@
 //! than [`MOST_BUCKETS`] buckets: an entry that would have to go farther is refused. In an index with no more buckets than
 //! that, none is refused while a slot is free.
 
-use rewire_tables::memory::{advise_large_pages, prefetch};
+use rewire_tables::memory::{advise_large_pages, equal_bytes, prefetch};
 
 /// Entries of one bucket.
 const SLOTS: usize = 12;
@@ -21,9 +21,6 @@ const MOST_BUCKETS: usize = 64;
 const FILL_PERCENT: usize = 90;
 /// Words of one bucket: 12 tags and the count of those that went past it in the first two, 12 entries in the others.
 const WORDS: usize = 8;
-
-const LOW: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = LOW << 7;
 
 /// No slot has this tag but one that is free.
 const FREE: u8 = 0;
@@ -184,40 +181,23 @@ fn passed(bucket: &[u64; WORDS]) -> u32 {
 }
 
 /// The slots with a tag, the first one first. Exact: no slot that has another.
-#[inline]
+#[inline(always)]
 fn matches(bucket: &[u64; WORDS], tag: u8) -> Matches {
-    let pattern = LOW * u64::from(tag);
-    // The high bit of each byte that is equal (S. E. Anderson's exact test for a zero byte).
-    let equal = |word: u64| {
-        let difference = word ^ pattern;
-        !(((difference & !HIGH) + !HIGH) | difference | !HIGH)
-    };
-    Matches {
-        first: equal(bucket[0]),
-        second: equal(bucket[1]) & 0xffff_ffff,
-    }
+    Matches(equal_bytes([bucket[0], bucket[1]], tag) & ((1 << SLOTS) - 1))
 }
 
-struct Matches {
-    first: u64,
-    second: u64,
-}
+/// Numbers of slots, a bit each.
+struct Matches(u32);
 
 impl Iterator for Matches {
     type Item = usize;
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<usize> {
-        if self.first != 0 {
-            let slot = self.first.trailing_zeros() / 8;
-            self.first &= self.first - 1;
-            return Some(slot as usize);
-        }
-        if self.second != 0 {
-            let slot = 8 + self.second.trailing_zeros() / 8;
-            self.second &= self.second - 1;
-            return Some(slot as usize);
-        }
-        None
+        let slot = self.0.trailing_zeros();
+        (self.0 != 0).then(|| {
+            self.0 &= self.0 - 1;
+            slot as usize
+        })
     }
 }
 

@@ -40,6 +40,7 @@ mod flow;
 mod flow_counters;
 mod index;
 mod key;
+mod key_hash;
 mod mappings;
 pub mod offload;
 mod ports;
@@ -55,7 +56,7 @@ mod vpc_counts;
 
 pub use connections::{Candidate, Config, Connections, EXPIRY_TICK, KeyHash, MAX_CAPACITY, Room};
 pub use error::{Exhausted, InsertError, Invalid, Resource};
-pub use flow::{Admission, Flow, FlowId, Known, NewFlow, Passage, Rewrite, Traffic};
+pub use flow::{Admission, Ends, Flow, FlowId, Known, NewFlow, Passage, Rewrite, Traffic};
 pub use key::{Direction, FlowKey};
 pub use mappings::{Internal, Mapping};
 pub use ports::owner;

@@ -1,6 +1,5 @@
 //! Mappings: the external addresses and ports that internal endpoints hold.
 
-use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
 
 use foldhash::fast::FixedState;
@@ -10,6 +9,7 @@ use crate::error::{Exhausted, Resource};
 use crate::fixed_map::FixedMap;
 use crate::index::Index;
 use crate::key::FlowKey;
+use crate::key_hash::KeyHasher;
 use crate::ports::{External, Ports};
 use crate::records::{Record, Records, flag};
 use crate::slab::Id as HostId;
@@ -73,19 +73,19 @@ pub(crate) struct Mappings<A> {
     /// leads there, which it does while the rule's addresses are the same.
     hosts: FixedMap<HostKey<A>, Host<A>>,
     ports: Ports<A>,
-    hash: FixedState,
+    hash: KeyHasher,
 }
 
 impl<A: Address> Mappings<A> {
-    pub(crate) fn new(capacity: usize, worker: u16, workers: u16, hash: &FixedState) -> Self {
+    pub(crate) fn new(capacity: usize, worker: u16, workers: u16, seed: &FixedState) -> Self {
         Mappings {
             index: Index::new(capacity),
             number: 0,
             capacity,
             promise: None,
-            hosts: FixedMap::new(capacity.div_ceil(4).max(capacity.min(64)), hash),
-            ports: Ports::new(capacity, worker, workers, hash),
-            hash: hash.clone(),
+            hosts: FixedMap::new(capacity.div_ceil(4).max(capacity.min(64)), seed),
+            ports: Ports::new(capacity, worker, workers, seed),
+            hash: KeyHasher::new(seed),
         }
     }
 
@@ -98,7 +98,7 @@ impl<A: Address> Mappings<A> {
     }
 
     fn hash(&self, internal: &Internal<A>, external_vpc: VpcIndex) -> u64 {
-        self.hash.hash_one(FlowKey {
+        self.hash.hash(&FlowKey {
             vpc: internal.vpc,
             protocol: internal.protocol,
             source: internal.address,
@@ -106,6 +106,16 @@ impl<A: Address> Mappings<A> {
             source_port: internal.port,
             destination_port: 0,
         })
+    }
+
+    fn host_hash(&self, &(vpc, address, external_vpc): &HostKey<A>) -> u64 {
+        let host = Internal {
+            vpc,
+            protocol: 0,
+            address,
+            port: 0,
+        };
+        self.hash(&host, external_vpc)
     }
 
     /// Asks for the line of the index that the mapping of an internal endpoint is found by.
@@ -233,7 +243,7 @@ impl<A: Address> Mappings<A> {
         known
             .and_then(|id| self.hosts.get(id))
             .and_then(|known| place_of(ranges, known.external))
-            .unwrap_or_else(|| u128::from(self.hash.hash_one(host)) % total)
+            .unwrap_or_else(|| u128::from(self.host_hash(host)) % total)
             .min(total - 1)
     }
 

@@ -31,8 +31,10 @@ pub(crate) mod flag {
     pub(crate) const MAPPED: u8 = 4;
     /// It is the first of its mapping's flows, and the one that the mapping is found by.
     pub(crate) const LISTED: u8 = 8;
+    /// It crosses a peering, which the account has.
+    pub(crate) const PEERING: u8 = 16;
     /// It is counted with those from its source.
-    pub(crate) const COUNTED: u8 = 16;
+    pub(crate) const COUNTED: u8 = 32;
 }
 
 /// What every packet of a connection looks at. 64 bytes for IPv4.
@@ -75,41 +77,52 @@ impl<A> Record<A> {
     }
 }
 
-/// Packets and bytes of one direction, in 12 bytes: 2^44 packets, and 2^52 bytes, before they begin anew.
+/// Packets and bytes of one direction, in 12 bytes: 2^44 packets, and 2^52 bytes, before they begin anew. The low half of the
+/// packets, and then a number of 64 bits, its low half first: twelve more bits of the packets above 52 of the bytes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts([u32; 3]);
 
 const BYTES: u64 = (1 << 52) - 1;
 
 impl Counts {
-    #[inline]
+    #[inline(always)]
     fn add(&mut self, bytes: u32) {
-        let low = u64::from(self.0[1]) << 32 | u64::from(self.0[0]);
-        let packets = (u64::from(self.0[2]) << 12 | low >> 52) + 1;
-        let low = packets << 52 | (low + u64::from(bytes)) & BYTES;
-        self.0 = [low as u32, (low >> 32) as u32, (packets >> 12) as u32];
+        let [packets, low, high] = self.0;
+        let long = u64::from(high) << 32 | u64::from(low);
+        let mut sum = long.wrapping_add(bytes.into());
+        let packets = packets.wrapping_add(1);
+        // Once in 2^32 packets, or in 2^52 bytes.
+        if (packets == 0) | ((sum ^ long) > BYTES) {
+            let more = long >> 52;
+            let more = if packets == 0 { more + 1 } else { more };
+            sum = sum & BYTES | more << 52;
+        }
+        self.0 = [packets, sum as u32, (sum >> 32) as u32];
     }
 
     #[inline]
     fn get(self) -> Traffic {
-        let low = u64::from(self.0[1]) << 32 | u64::from(self.0[0]);
+        let [packets, low, high] = self.0;
+        let long = u64::from(high) << 32 | u64::from(low);
         Traffic {
-            packets: u64::from(self.0[2]) << 12 | low >> 52,
-            bytes: low & BYTES,
+            packets: (long >> 52) << 32 | u64::from(packets),
+            bytes: long & BYTES,
         }
     }
 }
 
 /// What is kept of a connection besides. 44 bytes.
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub(crate) struct Account {
+    // First, so that what every packet changes is mostly in one line.
     counts: [Counts; 2],
     /// Of TCP, what [`Memory`] says; of others, the first has the ports of the first packet.
     windows: [Window; 2],
     scales: Scales,
     /// The bits of [`Fins`], and those of [`mark`].
     marks: u8,
-    /// The index of the peering that it crosses, where it is marked that it does.
+    /// The index of the peering that it crosses, where its record's flag says that it does.
     peering: u16,
 }
 
@@ -118,8 +131,6 @@ mod mark {
     pub(super) const FINS: u8 = 0x0f;
     /// [`Memory::is_asked_anew`](crate::tcp::Memory).
     pub(super) const ASKED_ANEW: u8 = 0x10;
-    /// It crosses a peering.
-    pub(super) const PEERING: u8 = 0x80;
 }
 
 impl Account {
@@ -149,7 +160,7 @@ impl Account {
         } else {
             0
         };
-        self.marks = self.marks & mark::PEERING | memory.fins.0 | asked;
+        self.marks = memory.fins.0 | asked;
     }
 
     /// The ports of the first packet, of what is not TCP.
@@ -163,14 +174,14 @@ impl Account {
         self.windows[0].end = u32::from(source) << 16 | u32::from(destination);
     }
 
+    /// The peering that it crosses, if it crosses one.
     #[inline]
-    pub(crate) fn peering(&self) -> Option<PeeringIndex> {
-        (self.marks & mark::PEERING != 0).then_some(PeeringIndex(self.peering))
+    pub(crate) fn peering(&self) -> PeeringIndex {
+        PeeringIndex(self.peering)
     }
 
+    /// Notes the peering that it crosses, and whether it does: [`flag::PEERING`] of its record.
     pub(crate) fn set_peering(&mut self, peering: Option<PeeringIndex>) {
-        let crosses = if peering.is_some() { mark::PEERING } else { 0 };
-        self.marks = self.marks & !mark::PEERING | crosses;
         self.peering = peering.map_or(0, |index| index.0);
     }
 
@@ -280,6 +291,13 @@ impl<A: Address> Records<A> {
         (record.reuse == id.reuse).then_some((record, &mut self.accounts[id.slot as usize]))
     }
 
+    /// The connection in a slot, if it is used.
+    #[inline(always)]
+    pub(crate) fn get_used(&self, slot: u32) -> Option<&Record<A>> {
+        let record = self.records.get(slot as usize)?;
+        (record.reuse & 1 == 1).then_some(record)
+    }
+
     /// The connection in a slot that is used.
     #[inline]
     pub(crate) fn used(&self, slot: u32) -> &Record<A> {
@@ -309,17 +327,19 @@ impl<A: Address> Records<A> {
         }
     }
 
-    /// Asks for all lines of a slot that a packet needs.
-    #[inline]
-    pub(crate) fn prefetch(&self, slot: u32) {
+    /// Asks for all lines of a slot that a packet needs; of TCP, also what is remembered of its windows: most of the accounts lie
+    /// in two lines.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, slot: u32, is_tcp: bool) {
         if let (Some(record), Some(account)) = (
             self.records.get(slot as usize),
             self.accounts.get(slot as usize),
         ) {
             prefetch(record);
-            // Most of the accounts lie in two lines.
             prefetch(account);
-            prefetch(&account.peering);
+            if is_tcp {
+                prefetch(&account.marks);
+            }
         }
     }
 
@@ -359,9 +379,18 @@ mod tests {
             assert_eq!(counts.get(), expected);
         }
         // Bytes that begin anew leave the packets alone.
-        let mut counts = Counts([u32::MAX, (1 << 20) - 1, 0]);
-        assert_eq!((counts.get().bytes, counts.get().packets), (BYTES, 0));
+        let mut counts = Counts([7, u32::MAX, (1 << 20) - 1]);
+        assert_eq!((counts.get().bytes, counts.get().packets), (BYTES, 7));
         counts.add(2);
-        assert_eq!((counts.get().bytes, counts.get().packets), (1, 1));
+        assert_eq!((counts.get().bytes, counts.get().packets), (1, 8));
+        // And packets beyond 32 bits leave the bytes alone.
+        let mut counts = Counts([u32::MAX, 5, 0]);
+        counts.add(3);
+        counts.add(4);
+        assert_eq!(counts.get().packets, (1 << 32) + 1);
+        assert_eq!(counts.get().bytes, 12);
+        let mut counts = Counts([u32::MAX; 3]);
+        counts.add(1);
+        assert_eq!(counts.get(), Traffic::default());
     }
 }

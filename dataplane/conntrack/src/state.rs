@@ -41,7 +41,8 @@ pub enum IcmpState {
 }
 
 impl Exchange {
-    fn step(self, direction: Direction) -> Self {
+    #[inline]
+    pub(crate) fn step(self, direction: Direction) -> Self {
         match direction {
             Direction::Original => self,
             Direction::Reply => Exchange::Replied,

@@ -29,13 +29,13 @@ const DEADLINE_BITS: u32 = 20;
 /// The longest time-out that a deadline can say, 13 days: 2^30 steps. As far behind, it is told from what is ahead.
 pub const LONGEST_TIMEOUT: Duration = Duration::from_nanos(1 << (DEADLINE_BITS + 30));
 
-/// A time-out that a deadline can say, in ns.
+/// A time-out that a deadline can say, in ns, and what rounds its end up to a whole step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeout(u64);
 
 impl From<Duration> for Timeout {
     fn from(duration: Duration) -> Self {
-        Timeout(duration.min(LONGEST_TIMEOUT).as_nanos() as u64)
+        Timeout(duration.min(LONGEST_TIMEOUT).as_nanos() as u64 + (1 << DEADLINE_BITS) - 1)
     }
 }
 
@@ -48,8 +48,7 @@ impl Deadline {
     /// The end of a time-out that begins now.
     #[inline]
     pub(crate) fn after(now: Instant, timeout: Timeout) -> Self {
-        let end = now.0.saturating_add(timeout.0);
-        Deadline(end.div_ceil(1 << DEADLINE_BITS) as u32)
+        Deadline((now.0.wrapping_add(timeout.0) >> DEADLINE_BITS) as u32)
     }
 
     /// What has passed already.

@@ -25,10 +25,10 @@ impl Sum {
         Sum(self.0 + word as u64)
     }
 
-    /// Adds a 32-bit value: two words.
+    /// Adds a 32-bit value: two words, of which the sum is folded later.
     #[inline]
     pub const fn u32(self, value: u32) -> Sum {
-        Sum(self.0 + (value >> 16) as u64 + (value & 0xffff) as u64)
+        Sum(self.0 + value as u64)
     }
 
     /// Adds a 128-bit value: eight words. An IPv4 address with 96 zero bits after it adds what it
@@ -99,11 +99,10 @@ impl Sum {
 
 #[inline]
 const fn fold(sum: u64) -> u16 {
-    // Each step brings the carries back: 64 bits into 33, 17 and more, at last 16.
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    ((sum >> 16) + (sum & 0xffff)) as u16
+    // The sum of both halves stands in the high one, and the carry out of the low one has come to it: 64 bits into 32, and
+    // those into 16.
+    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 /// The Internet checksum of `bytes` (RFC 1071).

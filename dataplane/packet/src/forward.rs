@@ -13,7 +13,10 @@ use crate::udp::never_absent;
 const IPV4_HEADER: usize = 20;
 /// Bytes of an IPv6 header without extension headers.
 const IPV6_HEADER: usize = 40;
+const UDP_HEADER: usize = 8;
 const UDP_CHECKSUM: usize = 6;
+/// Bytes of a TCP header without options.
+const TCP_HEADER: usize = 20;
 const TCP_CHECKSUM: usize = 16;
 
 /// A plain packet, as far as forwarding needs to know it. Numbers in host order.
@@ -31,17 +34,22 @@ pub struct Plain<A> {
     pub packet_len: u32,
     /// TCP or UDP.
     pub protocol: Protocol,
-    /// Of TCP, the control bits; like all that follows, 0 for UDP.
+    /// Of TCP, the control bits; 0 for UDP.
     pub flags: u8,
-    /// Of TCP, the window, not scaled.
+}
+
+/// What a plain TCP segment says besides. Numbers in host order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlainTcp {
+    /// The window, not scaled.
     pub window: u16,
-    /// Of a TCP segment with SYN, how far its sender shifts the windows that it tells, if it says so.
+    /// With SYN, how far its sender shifts the windows that it tells, if it says so.
     pub window_scale: Option<u8>,
-    /// Of TCP, the sequence number.
+    /// The sequence number.
     pub sequence: u32,
-    /// Of TCP, the acknowledgment number.
+    /// The acknowledgment number.
     pub acknowledgment: u32,
-    /// Of TCP, bytes of data.
+    /// Bytes of data.
     pub payload_len: u32,
 }
 
@@ -51,73 +59,87 @@ fn window_scale(segment: &[u8]) -> Option<u8> {
     TcpView::new_checked(segment).ok()?.window_scale()
 }
 
+/// Bytes of a TCP header, as it says itself.
+fn tcp_header_len(offset: u8) -> u32 {
+    u32::from(offset >> 4) * 4
+}
+
 impl<A: IpAddress> Plain<A> {
+    /// Bytes of its IP header.
+    const HEADER: usize = match A::Version::VERSION {
+        IpVersion::V4 => IPV4_HEADER,
+        IpVersion::V6 => IPV6_HEADER,
+    };
+
     /// Reads a packet, given from its IP header on. Nothing, where it is not plain, or anything is wrong with it, its hop
     /// limit used up, or its header checksum not right: whoever looks closer will say what. The checksum of TCP or UDP is
     /// not looked at.
     #[inline(always)]
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let (packet_len, protocol, upper) = match A::Version::VERSION {
+        let (length, protocol) = match A::Version::VERSION {
             IpVersion::V4 => {
-                let (header, upper) = bytes.split_first_chunk::<IPV4_HEADER>()?;
+                let header: &[u8; IPV4_HEADER] = bytes.first_chunk()?;
                 // Version 4 and five words; neither an offset nor more fragments; a hop to go.
                 let is_plain = (header[0] == 0x45)
-                    & (u16::from_be_bytes([header[6], header[7]]) & 0x3fff == 0)
+                    & (u16_at(header, 6) & 0x3fff == 0)
                     & (header[8] > 1)
                     & Sum::ZERO.plain_header(header).is_valid();
                 if !is_plain {
                     return None;
                 }
-                let length = u32::from(u16::from_be_bytes([header[2], header[3]]));
-                let upper = upper.get(..(length as usize).checked_sub(IPV4_HEADER)?)?;
-                (length, header[9], upper)
+                (u32::from(u16_at(header, 2)), header[9])
             }
             IpVersion::V6 => {
-                let (header, upper) = bytes.split_first_chunk::<IPV6_HEADER>()?;
-                if header[0] >> 4 != 6 || header[7] <= 1 {
+                let header: &[u8; IPV6_HEADER] = bytes.first_chunk()?;
+                if (header[0] >> 4 != 6) | (header[7] <= 1) {
                     return None;
                 }
-                let payload = u16::from_be_bytes([header[4], header[5]]);
-                let upper = upper.get(..usize::from(payload))?;
-                (IPV6_HEADER as u32 + u32::from(payload), header[6], upper)
+                (IPV6_HEADER as u32 + u32::from(u16_at(header, 4)), header[6])
             }
         };
-        let at = A::Version::SOURCE_OFFSET;
-        let udp: &[u8; 8] = upper.first_chunk()?;
-        let mut plain = Plain {
-            source: A::read(bytes, at)?,
-            destination: A::read(bytes, at + A::LEN)?,
-            source_port: u16::from_be_bytes([udp[0], udp[1]]),
-            destination_port: u16::from_be_bytes([udp[2], udp[3]]),
-            packet_len,
-            protocol: Protocol(protocol),
-            flags: 0,
-            window: 0,
-            window_scale: None,
-            sequence: 0,
-            acknowledgment: 0,
-            payload_len: 0,
-        };
-        match plain.protocol {
-            Protocol::UDP if usize::from(u16::from_be_bytes([udp[4], udp[5]])) == upper.len() => {}
+        let upper = bytes.get(Self::HEADER..length as usize)?;
+        let udp: &[u8; UDP_HEADER] = upper.first_chunk()?;
+        let protocol = Protocol(protocol);
+        let flags = match protocol {
+            Protocol::UDP if usize::from(u16_at(udp, 4)) == upper.len() => 0,
             Protocol::TCP => {
-                let tcp: &[u8; 20] = upper.first_chunk()?;
-                let header_len = usize::from(tcp[12] >> 4) * 4;
-                if header_len < 20 || header_len > upper.len() {
+                let tcp: &[u8; TCP_HEADER] = upper.first_chunk()?;
+                let header_len = tcp_header_len(tcp[12]) as usize;
+                if (header_len < TCP_HEADER) | (header_len > upper.len()) {
                     return None;
                 }
-                plain.flags = tcp[13];
-                if tcp[13] & TcpFlags::SYN.0 != 0 {
-                    plain.window_scale = window_scale(upper);
-                }
-                plain.sequence = u32_at(tcp, 4);
-                plain.acknowledgment = u32_at(tcp, 8);
-                plain.window = u16_at(tcp, 14);
-                plain.payload_len = (upper.len() - header_len) as u32;
+                tcp[13]
             }
             _ => return None,
+        };
+        let at = A::Version::SOURCE_OFFSET;
+        Some(Plain {
+            source: A::read(bytes, at)?,
+            destination: A::read(bytes, at + A::LEN)?,
+            source_port: u16_at(udp, 0),
+            destination_port: u16_at(udp, 2),
+            packet_len: length,
+            protocol,
+            flags,
+        })
+    }
+
+    /// What the segment says that this was read from; zeros, where it is none of TCP.
+    #[inline]
+    pub fn tcp(&self, bytes: &[u8]) -> PlainTcp {
+        let upper = bytes.get(Self::HEADER..self.packet_len as usize);
+        let upper = upper.unwrap_or_default();
+        let tcp: &[u8; TCP_HEADER] = upper.first_chunk().unwrap_or(&[0; TCP_HEADER]);
+        PlainTcp {
+            window: u16_at(tcp, 14),
+            window_scale: match self.flags & TcpFlags::SYN.0 {
+                0 => None,
+                _ => window_scale(upper),
+            },
+            sequence: u32_at(tcp, 4),
+            acknowledgment: u32_at(tcp, 8),
+            payload_len: (upper.len() as u32).saturating_sub(tcp_header_len(tcp[12])),
         }
-        Some(plain)
     }
 
     /// Writes new ends into the packet that this was read from, takes its hop limit down, and keeps its checksums up. The
@@ -127,15 +149,14 @@ impl<A: IpAddress> Plain<A> {
         let addresses = Delta::NONE
             .address(self.source, source.0)
             .address(self.destination, destination.0);
-        let at = A::Version::SOURCE_OFFSET;
-        source.0.write(bytes, at);
-        destination.0.write(bytes, at + A::LEN);
-        let header_len = match A::Version::VERSION {
-            IpVersion::V4 => IPV4_HEADER,
-            IpVersion::V6 => IPV6_HEADER,
+        let Some((header, upper)) = bytes.split_at_mut_checked(Self::HEADER) else {
+            return;
         };
+        let at = A::Version::SOURCE_OFFSET;
+        source.0.write(header, at);
+        destination.0.write(header, at + A::LEN);
         if let Some(checksum) = A::Version::CHECKSUM_OFFSET {
-            if let Some(header) = bytes.first_chunk_mut::<IPV4_HEADER>() {
+            if let Some(header) = header.first_chunk_mut::<IPV4_HEADER>() {
                 // The hop limit is the high half of a word.
                 let word = u16_at(header, 8);
                 let old = u16_at(header, checksum);
@@ -144,28 +165,35 @@ impl<A: IpAddress> Plain<A> {
                 put_at(header, checksum, new.to_be_bytes());
             }
         } else {
-            let hop_limit = u8_at(bytes, 7);
-            put_at(bytes, 7, [hop_limit.wrapping_sub(1)]);
+            let hop_limit = u8_at(header, 7);
+            put_at(header, 7, [hop_limit.wrapping_sub(1)]);
         }
-        let is_translated = source != (self.source, self.source_port)
-            || destination != (self.destination, self.destination_port);
+        let is_translated = (source != (self.source, self.source_port))
+            | (destination != (self.destination, self.destination_port));
         if !is_translated {
             return;
         }
         let ports = addresses
             .u16(self.source_port, source.1)
             .u16(self.destination_port, destination.1);
-        let upper = bytes.get_mut(header_len..).unwrap_or_default();
-        put_at(upper, 0, source.1.to_be_bytes());
-        put_at(upper, 2, destination.1.to_be_bytes());
         if self.protocol == Protocol::TCP {
-            let old = u16_at(upper, TCP_CHECKSUM);
-            put_at(upper, TCP_CHECKSUM, ports.apply(old).to_be_bytes());
+            let Some(tcp) = upper.first_chunk_mut::<TCP_HEADER>() else {
+                return;
+            };
+            put_at(tcp, 0, source.1.to_be_bytes());
+            put_at(tcp, 2, destination.1.to_be_bytes());
+            let old = u16_at(tcp, TCP_CHECKSUM);
+            put_at(tcp, TCP_CHECKSUM, ports.apply(old).to_be_bytes());
         } else {
-            let old = u16_at(upper, UDP_CHECKSUM);
+            let Some(udp) = upper.first_chunk_mut::<UDP_HEADER>() else {
+                return;
+            };
+            put_at(udp, 0, source.1.to_be_bytes());
+            put_at(udp, 2, destination.1.to_be_bytes());
+            let old = u16_at(udp, UDP_CHECKSUM);
             if old != 0 {
                 let new = never_absent(ports.apply(old));
-                put_at(upper, UDP_CHECKSUM, new.to_be_bytes());
+                put_at(udp, UDP_CHECKSUM, new.to_be_bytes());
             }
         }
     }
@@ -274,8 +302,9 @@ mod tests {
             bytes[IPV4_HEADER + 12] = 0x60;
             bytes[IPV4_HEADER + 13] = flags.0;
             let plain = Plain::<Ipv4Addr>::read(&bytes).expect("it is plain");
-            assert_eq!(plain.window_scale, expected, "{flags} {options:?}");
-            assert_eq!((plain.flags, plain.payload_len), (flags.0, 0));
+            let tcp = plain.tcp(&bytes);
+            assert_eq!(tcp.window_scale, expected, "{flags} {options:?}");
+            assert_eq!((plain.flags, tcp.payload_len), (flags.0, 0));
         }
     }
 

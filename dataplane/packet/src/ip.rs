@@ -187,6 +187,7 @@ impl IpAddress for Ipv4Addr {
         crate::bytes::put_at(bytes, at, self.octets());
     }
 
+    #[inline]
     fn from_ip(address: IpAddr) -> Option<Self> {
         match address {
             IpAddr::V4(address) => Some(address),
@@ -227,6 +228,7 @@ impl IpAddress for Ipv6Addr {
         crate::bytes::put_at(bytes, at, self.octets());
     }
 
+    #[inline]
     fn from_ip(address: IpAddr) -> Option<Self> {
         match address {
             IpAddr::V4(_) => None,

@@ -45,6 +45,10 @@ pub(super) trait Family: AclFamily {
     /// changes them.
     fn has_both_ends(packet: &[u8], header: &IpHeader<Self::Version>) -> bool;
 
+    /// Whether the checksums of an ICMP error that came whole are right: its own, and that of the header that it quotes (RFC
+    /// 5508, REQ-3). What follows that header is not looked at.
+    fn is_error_intact(packet: &[u8], header: &IpHeader<Self::Version>) -> bool;
+
     /// How the gateway cuts a packet for a link that takes `mtu` bytes; nothing, where it may not.
     fn fragmentation(packet: &[u8], mtu: usize) -> Option<Fragmentation>;
 

@@ -13,26 +13,27 @@
 //!
 //! *Uses* the frame and its interface. *Next*: the egress interface's port, or `ethernet_input`.
 
-mod neighbors;
+mod exits;
 mod order;
 
 use arrayvec::ArrayVec;
 use rewire_conntrack::{
-    Admission, Candidate, Connections, FlowKey, KeyHash, Known, Passage, Segment, TcpSegment,
+    Admission, Candidate, Connections, Direction, Ends, FlowId, FlowKey, KeyHash, Known, Passage,
+    Segment, TcpSegment,
 };
-use rewire_packet::ethernet::{self, EthernetView};
+use rewire_packet::ethernet;
 use rewire_packet::forward::Plain;
 use rewire_packet::tcp::TcpFlags;
 use rewire_packet::{Ip, IpAddress, MacAddress, Protocol};
 use rewire_tables::acl::UNCOUNTED;
 use rewire_tables::memory::prefetch;
-use rewire_tables::{AclIndex, Interface, InterfaceIndex, NextHops, Route, VpcIndex};
+use rewire_tables::{AclIndex, InterfaceIndex, PeeringIndex, Route, VpcIndex};
 
-use self::neighbors::RecentNeighbors;
+use self::exits::{Exit, Exits};
 pub(super) use self::order::Order;
 use super::Node;
 use super::acl_policy::{self, To};
-use super::burst::layer3_mut;
+use super::burst::layer3;
 use super::context::{Context, Received, Sinks};
 use super::egress_nat::{self, Opening};
 use super::family::Family;
@@ -45,84 +46,136 @@ const BATCH: usize = 64;
 
 /// The fast path of one family, with what it remembers from burst to burst.
 pub(super) struct FastPath<A: Family> {
-    neighbors: RecentNeighbors<A>,
+    exits: Exits<A>,
     packets: ArrayVec<Packet<A>, BATCH>,
 }
 
-/// A packet that may be plain.
+/// A packet that may be plain, and what is known of it so far.
 struct Packet<A> {
-    /// Its place in the batch.
-    frame: u8,
+    plain: Plain<A>,
     ingress: InterfaceIndex,
     vpc: VpcIndex,
-    plain: Plain<A>,
+    /// Its place in the batch.
+    frame: u8,
+    /// The hash of its key.
+    hash: KeyHash,
+    /// What most likely is its connection.
+    candidate: Candidate,
+    way: Way,
+    /// Its destination, once it is translated.
+    destination: A,
+    /// The VPC that it is routed in.
+    route_vpc: VpcIndex,
+}
+
+/// How a packet goes on, before its route is known.
+#[derive(Clone, Copy)]
+enum Way {
+    /// To the other nodes.
+    Long,
+    /// Like all packets of its connection in a direction.
+    Established(FlowId, Direction),
+    /// It begins a connection, to this port.
+    New(u16),
 }
 
 impl<A: Copy> Packet<A> {
     /// The key of its connection.
+    #[inline(always)]
     fn key(&self) -> FlowKey<A> {
-        FlowKey {
-            vpc: self.vpc,
-            protocol: self.plain.protocol.0,
-            source: self.plain.source,
-            destination: self.plain.destination,
-            source_port: self.plain.source_port,
-            destination_port: self.plain.destination_port,
-        }
-    }
-
-    /// What it says to the state of its connection.
-    fn segment(&self) -> Segment {
-        let plain = &self.plain;
-        match plain.protocol {
-            Protocol::TCP => Segment::Tcp(TcpSegment {
-                flags: TcpFlags(plain.flags),
-                sequence: plain.sequence,
-                acknowledgment: plain.acknowledgment,
-                window: plain.window,
-                window_scale: plain.window_scale,
-                payload_length: plain.payload_len,
-            }),
-            _ => Segment::Udp,
-        }
+        key(self.vpc, &self.plain)
     }
 
     /// Whether it opens or ends a TCP connection: where there is one already, it may be another's, in place of that.
+    #[inline(always)]
     fn is_turn(&self) -> bool {
         self.plain.flags & (TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST).0 != 0
     }
+
+    /// Whether the fast path may take it.
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        !matches!(self.way, Way::Long)
+    }
+
+    /// Takes the way of its connection.
+    #[inline(always)]
+    fn follow(&mut self, cx: &Context<'_>, passage: Passage<A>) {
+        let Passage {
+            flow,
+            direction,
+            destination,
+            vpc,
+            peering,
+        } = passage;
+        if self.is_turn() || peering.is_some_and(|peering| is_asked_by_peering(cx, peering)) {
+            return;
+        }
+        self.way = Way::Established(flow, direction);
+        self.destination = destination;
+        self.route_vpc = vpc;
+    }
 }
 
-/// Where a packet goes, before its route is known.
-enum Way<A> {
-    /// To the other nodes.
-    Long,
-    /// Like all packets of its connection.
-    Established(Passage<A>),
-    /// It begins a connection.
-    New {
-        /// Where ingress NAT leads it, or its own destination.
-        destination: (A, u16),
-        /// The VPC that it is routed in.
-        vpc: VpcIndex,
-    },
+/// The key of the connection of a packet that comes in to a VPC.
+#[inline(always)]
+fn key<A: Copy>(vpc: VpcIndex, plain: &Plain<A>) -> FlowKey<A> {
+    FlowKey {
+        vpc,
+        protocol: plain.protocol.0,
+        source: plain.source,
+        destination: plain.destination,
+        source_port: plain.source_port,
+        destination_port: plain.destination_port,
+    }
 }
 
-impl<A: Copy> Way<A> {
-    /// The VPC and the address to look its route up by.
-    fn target(&self) -> Option<(VpcIndex, A)> {
-        match self {
-            Way::Long => None,
-            Way::Established(passage) => Some((passage.vpc, passage.destination.0)),
-            Way::New { destination, vpc } => Some((*vpc, destination.0)),
+/// What a plain segment of TCP says to the state of its connection.
+fn tcp_segment<A: IpAddress>(plain: &Plain<A>, bytes: &[u8]) -> Segment {
+    let tcp = plain.tcp(bytes);
+    Segment::Tcp(TcpSegment {
+        flags: TcpFlags(plain.flags),
+        sequence: tcp.sequence,
+        acknowledgment: tcp.acknowledgment,
+        window: tcp.window,
+        window_scale: tcp.window_scale,
+        payload_length: tcp.payload_len,
+    })
+}
+
+/// What is the same for all packets that come in by one interface.
+struct Ingress {
+    index: InterfaceIndex,
+    vpc: VpcIndex,
+    mac: MacAddress,
+    /// The bytes of the longest frame; 0 where no packet that comes in here is plain.
+    longest: usize,
+}
+
+impl Ingress {
+    fn of(cx: &Context<'_>, index: InterfaceIndex) -> Self {
+        let interface = cx.tables.interface(index);
+        let plain = interface.filter(|interface| !has_packet_rules(cx, interface.acl_in));
+        Ingress {
+            index,
+            vpc: interface.map_or(VpcIndex(0), |interface| interface.vpc),
+            mac: interface.map_or(MacAddress::ZERO, |interface| interface.mac),
+            longest: plain.map_or(0, |interface| {
+                ethernet::HEADER_LEN + usize::from(interface.mtu)
+            }),
         }
     }
+}
+
+/// Whether every packet is looked at by an ACL.
+fn has_packet_rules(cx: &Context<'_>, acl: Option<AclIndex>) -> bool {
+    acl.is_some_and(|acl| cx.tables.acl(acl).has_packet_rules())
 }
 
 impl<A: Family> FastPath<A> {
     pub(super) fn new() -> Self {
         FastPath {
-            neighbors: RecentNeighbors::new(),
+            exits: Exits::new(),
             packets: ArrayVec::new(),
         }
     }
@@ -140,26 +193,22 @@ impl<A: Family> FastPath<A> {
         let mut forwarded = 0;
         while !frames.is_empty() {
             let number = frames.len().min(BATCH);
-            self.read(cx, &frames[..number]);
-            let ways = self.ways(cx, connections);
-            let routes = look_up_routes(cx, &ways);
-            self.prefetch_mappings(cx, &ways, &routes, connections);
-            let mut next = 0;
-            for (index, mut frame) in frames.drain(..number).enumerate() {
+            self.read(cx, &frames[..number], connections);
+            self.find(cx, &frames[..number], connections);
+            let routes = look_up_routes(cx, &self.packets);
+            self.prefetch_mappings(cx, &routes, connections);
+            let mut packets = self.packets.iter().zip(&routes).peekable();
+            for (place, mut frame) in frames.drain(..number).enumerate() {
+                let packet = packets.next_if(|(packet, _)| usize::from(packet.frame) == place);
                 let mut sent = None;
-                let mut way = &Way::Long;
-                if let Some(packet) = self.packets.get(next)
-                    && usize::from(packet.frame) == index
+                if let Some((packet, Some(Route::Forward(hops)))) = packet
+                    && packet.is_plain()
+                    && !order.is_behind(&packet.plain)
+                    && let exit = self.exits.find(cx, hops, packet)
+                    && packet.plain.packet_len <= exit.mtu
+                    && forward(cx, packet, exit, &mut frame.buffer, connections)
                 {
-                    way = &ways[next];
-                    if let Some(Route::Forward(hops)) = routes[next]
-                        && !order.is_behind(&packet.plain)
-                    {
-                        let neighbors = &mut self.neighbors;
-                        let buffer = &mut frame.buffer;
-                        sent = forward(cx, packet, way, hops, neighbors, buffer, connections);
-                    }
-                    next += 1;
+                    sent = Some(exit.interface);
                 }
                 match sent {
                     Some(egress) => {
@@ -168,8 +217,11 @@ impl<A: Family> FastPath<A> {
                     }
                     None => {
                         order.goes_the_long_way::<A>(frame.buffer.bytes());
-                        if let Way::Established(passage) = way {
-                            order.follows(passage.destination.0, passage.source.0);
+                        if let Some((packet, _)) = packet
+                            && let Way::Established(flow, direction) = packet.way
+                            && let Some((source, destination)) = connections.ends(flow, direction)
+                        {
+                            order.follows(destination.0, source.0);
                         }
                         left.push(frame);
                     }
@@ -180,183 +232,196 @@ impl<A: Family> FastPath<A> {
         std::mem::swap(frames, left);
     }
 
-    /// Reads the headers of a batch.
-    fn read<B: PacketBuffer>(&mut self, cx: &Context<'_>, frames: &[Received<B>]) {
+    /// Reads the headers of a batch, and asks for what says whose they are.
+    fn read<B: PacketBuffer>(
+        &mut self,
+        cx: &Context<'_>,
+        frames: &[Received<B>],
+        connections: &Connections<A>,
+    ) {
         for frame in frames {
             if let Some(first) = frame.buffer.bytes().first() {
                 prefetch(first);
             }
         }
         self.packets.clear();
-        for (index, frame) in (0..).zip(frames) {
-            if let Some((ingress, vpc, plain)) = read(cx, frame) {
+        let mut ingress: Option<Ingress> = None;
+        for (number, frame) in (0..).zip(frames) {
+            let Origin::Received(from) = frame.origin else {
+                continue;
+            };
+            let ingress = match &mut ingress {
+                Some(ingress) if ingress.index == from => ingress,
+                other => other.insert(Ingress::of(cx, from)),
+            };
+            if let Some(plain) = read(ingress, frame.buffer.bytes()) {
+                let hash = connections.hash(&key(ingress.vpc, &plain));
+                connections.prefetch_index(hash);
                 self.packets.push(Packet {
-                    frame: index,
-                    ingress,
-                    vpc,
+                    frame: number,
+                    ingress: from,
+                    vpc: ingress.vpc,
                     plain,
+                    hash,
+                    candidate: Candidate::default(),
+                    way: Way::Long,
+                    destination: plain.destination,
+                    route_vpc: ingress.vpc,
                 });
             }
         }
     }
 
     /// Finds the connections of the packets, and where those go that have none.
-    fn ways(&self, cx: &Context<'_>, connections: &Connections<A>) -> ArrayVec<Way<A>, BATCH> {
-        let mut places = [<(KeyHash, Candidate)>::default(); BATCH];
-        for (packet, (hash, _)) in self.packets.iter().zip(&mut places) {
-            *hash = connections.hash(&packet.key());
-            connections.prefetch_index(*hash);
-        }
-        for (_, (hash, candidate)) in self.packets.iter().zip(&mut places) {
-            *candidate = connections.prefetch_flow(*hash);
+    fn find<B: PacketBuffer>(
+        &mut self,
+        cx: &Context<'_>,
+        frames: &[Received<B>],
+        connections: &Connections<A>,
+    ) {
+        for packet in &mut self.packets {
+            let is_tcp = packet.plain.protocol == Protocol::TCP;
+            packet.candidate = connections.prefetch_flow(packet.hash, is_tcp);
         }
         let generation = cx.tables.policy_generation();
-        let mut ways = ArrayVec::new();
-        for (packet, place) in self.packets.iter().zip(places) {
-            ways.push(
-                match connections.passage(place, &packet.key(), generation, cx.now) {
-                    Known::Passes(passage) => established(cx, packet, passage),
-                    Known::Nothing => new(cx, packet, connections),
-                    Known::Unresolved => Way::Long,
-                },
-            );
+        for packet in &mut self.packets {
+            let key = packet.key();
+            match connections.passage(packet.candidate, &key, generation, cx.now) {
+                Known::Passes(passage) => packet.follow(cx, passage),
+                Known::Unresolved => {}
+                Known::Nothing | Known::Perhaps => {
+                    let frame = &frames[usize::from(packet.frame)];
+                    look_closer(cx, packet, layer3(&frame.buffer), connections);
+                }
+            }
         }
-        ways
     }
 
     /// Asks for what the mappings of new connections are found by.
     fn prefetch_mappings(
-        &self,
+        &mut self,
         cx: &Context<'_>,
-        ways: &[Way<A>],
         routes: &[Option<&Route>; BATCH],
         connections: &Connections<A>,
     ) {
-        for ((packet, way), route) in self.packets.iter().zip(ways).zip(routes) {
-            if let (Way::New { .. }, Some(Route::Forward(hops))) = (way, route) {
-                let key = packet.key();
-                let egress = hops.select(|| nat_policy::flow_hash(&key)).interface();
-                if let Some(interface) = cx.tables.interface(egress) {
-                    connections.prefetch_mapping(&egress_nat::internal(&key), interface.vpc);
-                }
+        for (packet, route) in self.packets.iter().zip(routes) {
+            if let (Way::New(_), Some(Route::Forward(hops))) = (packet.way, route) {
+                let exit = self.exits.find(cx, hops, packet);
+                let internal = egress_nat::internal(&packet.key());
+                connections.prefetch_mapping(&internal, exit.vpc);
             }
         }
     }
 }
 
-/// A packet, if it is plain and for the gateway to forward, and where it comes from.
+/// A packet, if it is plain and for the gateway to forward.
 #[inline(always)]
-fn read<B: PacketBuffer, A: Family>(
+fn read<A: Family>(ingress: &Ingress, frame: &[u8]) -> Option<Plain<A>> {
+    let (header, packet) = frame.split_first_chunk::<{ ethernet::HEADER_LEN }>()?;
+    let is_ours = (header[..6] == ingress.mac.0)
+        & (header[12..] == A::Version::ETHER_TYPE.0.to_be_bytes())
+        & (frame.len() <= ingress.longest);
+    if !is_ours {
+        return None;
+    }
+    Plain::<A>::read(packet)
+}
+
+/// Whether the ACL of a peering looks at every packet.
+#[cold]
+fn is_asked_by_peering(cx: &Context<'_>, peering: PeeringIndex) -> bool {
+    has_packet_rules(cx, cx.tables.peering(peering).acl())
+}
+
+/// Finds the way of a packet that has no connection, or not the one that was likely.
+#[inline(never)]
+fn look_closer<A: Family>(
     cx: &Context<'_>,
-    frame: &Received<B>,
-) -> Option<(InterfaceIndex, VpcIndex, Plain<A>)> {
-    let Origin::Received(index) = frame.origin else {
-        return None;
-    };
-    let interface = cx.tables.interface(index)?;
-    let bytes = frame.buffer.bytes();
-    let ethernet = EthernetView::new_checked(bytes).ok()?;
-    if ethernet.ether_type() != A::Version::ETHER_TYPE
-        || ethernet.destination() != interface.mac
-        || bytes.len() > ethernet::HEADER_LEN + usize::from(interface.mtu)
-        || has_packet_rules(cx, interface.acl_in)
-    {
-        return None;
+    packet: &mut Packet<A>,
+    bytes: &[u8],
+    connections: &Connections<A>,
+) {
+    let key = packet.key();
+    let generation = cx.tables.policy_generation();
+    match connections.any_passage(packet.hash, &key, generation, cx.now) {
+        Known::Passes(passage) => return packet.follow(cx, passage),
+        Known::Unresolved => return,
+        Known::Nothing | Known::Perhaps => {}
     }
-    let plain = Plain::<A>::read(bytes.get(ethernet::HEADER_LEN..)?)?;
-    Some((index, interface.vpc, plain))
-}
-
-/// Whether every packet is looked at by an ACL.
-fn has_packet_rules(cx: &Context<'_>, acl: Option<AclIndex>) -> bool {
-    acl.is_some_and(|acl| cx.tables.acl(acl).has_packet_rules())
-}
-
-/// The way of a packet whose connection is there.
-#[inline]
-fn established<A: Family>(cx: &Context<'_>, packet: &Packet<A>, passage: Passage<A>) -> Way<A> {
-    let peering = passage.peering.map(|peering| cx.tables.peering(peering));
-    let is_asked = peering.is_some_and(|peering| has_packet_rules(cx, peering.acl()));
-    match packet.is_turn() || is_asked {
-        true => Way::Long,
-        false => Way::Established(passage),
-    }
-}
-
-/// The way of a packet that has no connection.
-fn new<A: Family>(cx: &Context<'_>, packet: &Packet<A>, connections: &Connections<A>) -> Way<A> {
-    let Plain {
+    let FlowKey {
         source,
         destination,
         ..
-    } = packet.plain;
+    } = key;
     let is_odd = source.is_martian_source()
         || source.is_link_local()
         || destination.is_martian_destination()
         || destination.is_link_local()
         || IpAddress::is_multicast(destination);
-    if is_odd || connections.admits_new(&packet.segment()).is_err() {
-        return Way::Long;
+    if is_odd
+        || connections
+            .admits_new(&segment(&packet.plain, bytes))
+            .is_err()
+    {
+        return;
     }
-    match nat_policy::ingress(cx.tables, &packet.key(), true) {
-        Ok(ingress) if ingress.crossing.is_none() => {
-            let own = (destination, packet.plain.destination_port);
-            Way::New {
-                destination: ingress.destination.unwrap_or(own),
-                vpc: ingress.vpc,
-            }
-        }
-        _ => Way::Long,
+    if let Ok(ingress) = nat_policy::ingress(cx.tables, &key, true)
+        && ingress.crossing.is_none()
+    {
+        let own = (destination, key.destination_port);
+        let (destination, port) = ingress.destination.unwrap_or(own);
+        packet.way = Way::New(port);
+        packet.destination = destination;
+        packet.route_vpc = ingress.vpc;
     }
 }
 
 /// Looks up where the packets go, those of one VPC together.
-fn look_up_routes<'a, A: Family>(cx: &Context<'a>, ways: &[Way<A>]) -> [Option<&'a Route>; BATCH] {
+fn look_up_routes<'a, A: Family>(
+    cx: &Context<'a>,
+    packets: &[Packet<A>],
+) -> [Option<&'a Route>; BATCH] {
     let mut routes = [None; BATCH];
     let mut waiting = 0_u64;
     let mut destinations = [A::Key::default(); BATCH];
     let mut common = None;
     let mut is_common = true;
-    for (index, (way, destination)) in ways.iter().zip(&mut destinations).enumerate() {
-        if let Some((vpc, address)) = way.target() {
+    for (index, packet) in packets.iter().enumerate().take(BATCH) {
+        destinations[index] = packet.destination.key();
+        if packet.is_plain() {
             waiting |= 1 << index;
-            *destination = address.key();
-            is_common &= *common.get_or_insert(vpc) == vpc;
+            is_common &= *common.get_or_insert(packet.route_vpc) == packet.route_vpc;
         }
     }
     // Mostly all of a burst go into one VPC. What takes the long way is looked up with them, for nothing.
-    if let Some(vpc) = common
-        && is_common
-    {
-        let number = ways.len();
+    let Some(vpc) = common else {
+        return routes;
+    };
+    if is_common {
+        let number = packets.len().min(BATCH);
         let table = cx.tables.vpc(vpc);
         table.route_batch::<A>(&destinations[..number], &mut routes[..number]);
         return routes;
     }
     while waiting != 0 {
-        let Some((vpc, _)) = ways[waiting.trailing_zeros() as usize].target() else {
-            break;
-        };
-        let mut destinations = [A::Key::default(); BATCH];
+        let vpc = packets[waiting.trailing_zeros() as usize].route_vpc;
         let mut group = [0_u8; BATCH];
+        let mut keys = [A::Key::default(); BATCH];
         let mut number = 0;
         let mut left = waiting;
         while left != 0 {
             let index = left.trailing_zeros();
             left &= left - 1;
-            if let Some((of, destination)) = ways[index as usize].target()
-                && of == vpc
-            {
+            if packets[index as usize].route_vpc == vpc {
                 group[number] = index as u8;
-                destinations[number] = destination.key();
+                keys[number] = destinations[index as usize];
                 number += 1;
                 waiting &= !(1 << index);
             }
         }
         let mut found = [None; BATCH];
-        cx.tables
-            .vpc(vpc)
-            .route_batch::<A>(&destinations[..number], &mut found[..number]);
+        let table = cx.tables.vpc(vpc);
+        table.route_batch::<A>(&keys[..number], &mut found[..number]);
         for (index, route) in group[..number].iter().zip(found) {
             routes[usize::from(*index)] = route;
         }
@@ -364,80 +429,79 @@ fn look_up_routes<'a, A: Family>(cx: &Context<'a>, ways: &[Way<A>]) -> [Option<&
     routes
 }
 
-/// Forwards one packet, if nothing stands in its way: by this interface.
-#[inline]
+/// Forwards one packet, if nothing stands in its way.
+#[inline(always)]
 fn forward<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     packet: &Packet<A>,
-    way: &Way<A>,
-    hops: &NextHops,
-    neighbors: &mut RecentNeighbors<A>,
+    exit: &Exit,
     buffer: &mut B,
     connections: &mut Connections<A>,
-) -> Option<InterfaceIndex> {
-    let plain = &packet.plain;
-    let (vpc, destination) = way.target()?;
-    // All packets of a connection take the same way.
-    let key = || FlowKey {
-        vpc,
-        ..packet.key()
-    };
-    let hop = hops.select(|| nat_policy::flow_hash(&key()));
-    let egress = hop.interface();
-    let interface = cx.tables.interface(egress)?;
-    if plain.packet_len > u32::from(interface.mtu) || has_packet_rules(cx, interface.acl_out) {
-        return None;
-    }
-    let next_hop = match hop.via() {
-        Some(via) => A::from_ip(via)?,
-        None => destination,
-    };
-    let mac = neighbors.find(cx, egress, next_hop)?;
-    let (source, destination) = match way {
-        Way::Long => return None,
-        Way::Established(passage) => pass(cx, packet, passage, connections)?,
-        Way::New { destination, .. } => {
-            begin(cx, packet, (vpc, *destination), egress, connections)?
+) -> bool {
+    let bytes = layer3(buffer);
+    let ends = match packet.way {
+        Way::Long => None,
+        Way::Established(flow, direction) => {
+            pass(cx, &packet.plain, (flow, direction), bytes, connections)
         }
+        Way::New(port) => begin(cx, packet, port, exit.interface, bytes, connections),
     };
-    write(buffer, packet, (source, destination), interface, mac);
-    Some(egress)
+    let Some((source, destination)) = ends else {
+        return false;
+    };
+    buffer.truncate(ethernet::HEADER_LEN + packet.plain.packet_len as usize);
+    if let Some((header, bytes)) = buffer
+        .bytes_mut()
+        .split_first_chunk_mut::<{ ethernet::HEADER_LEN }>()
+    {
+        header[..12].copy_from_slice(&exit.addresses);
+        packet.plain.forward(bytes, source, destination);
+    }
+    true
 }
 
-/// The ends of a packet.
-type Ends<A> = ((A, u16), (A, u16));
+/// What a plain packet says to the state of its connection.
+fn segment<A: IpAddress>(plain: &Plain<A>, bytes: &[u8]) -> Segment {
+    match plain.protocol {
+        Protocol::TCP => tcp_segment(plain, bytes),
+        _ => Segment::Udp,
+    }
+}
 
 /// Lets a packet pass with its connection: what its source and destination become.
-#[inline]
+#[inline(always)]
 fn pass<A: Family>(
     cx: &Context<'_>,
-    packet: &Packet<A>,
-    passage: &Passage<A>,
+    plain: &Plain<A>,
+    (flow, direction): (FlowId, Direction),
+    bytes: &[u8],
     connections: &mut Connections<A>,
 ) -> Option<Ends<A>> {
-    let bytes = packet.plain.packet_len;
-    connections
-        .update(
-            passage.flow,
-            passage.direction,
-            &packet.segment(),
-            bytes,
-            cx.now,
-        )
-        .ok()?;
+    let number = plain.packet_len;
+    let mut pass = |segment| {
+        connections
+            .pass(flow, direction, &segment, number, cx.now)
+            .ok()
+    };
+    let ends = match plain.protocol {
+        Protocol::TCP => pass(tcp_segment(plain, bytes))?,
+        _ => pass(Segment::Udp)?,
+    };
     if cx.tables.has_acls() {
-        let counters = connections.counters(passage.flow);
-        cx.counters.rules.count(&counters, u64::from(bytes));
+        let counters = connections.counters(flow);
+        cx.counters.rules.count(&counters, u64::from(number));
     }
-    Some((passage.source, passage.destination))
+    Some(ends)
 }
 
 /// Begins the connection of a packet, if no ACL is asked about it.
+#[inline(never)]
 fn begin<A: Family>(
     cx: &Context<'_>,
     packet: &Packet<A>,
-    (route_vpc, destination): (VpcIndex, (A, u16)),
+    port: u16,
     egress: InterfaceIndex,
+    bytes: &[u8],
     connections: &mut Connections<A>,
 ) -> Option<Ends<A>> {
     let to = To::Leaving(egress);
@@ -451,19 +515,20 @@ fn begin<A: Family>(
     let original = packet.key();
     // An earlier packet of this burst may have begun it since.
     let generation = cx.tables.policy_generation();
-    let place = (connections.hash(&original), Candidate::default());
-    match connections.passage(place, &original, generation, cx.now) {
+    match connections.any_passage(packet.hash, &original, generation, cx.now) {
         Known::Nothing => {}
-        Known::Passes(passage) if !packet.is_turn() => {
-            return pass(cx, packet, &passage, connections);
+        Known::Passes(Passage {
+            flow, direction, ..
+        }) if !packet.is_turn() => {
+            return pass(cx, &packet.plain, (flow, direction), bytes, connections);
         }
-        Known::Passes(_) | Known::Unresolved => return None,
+        Known::Passes(_) | Known::Unresolved | Known::Perhaps => return None,
     }
     let plain = &packet.plain;
     let opening = Opening {
         original,
-        destination,
-        route_vpc,
+        destination: (packet.destination, port),
+        route_vpc: packet.route_vpc,
         crossing: None,
         egress,
         admission: Admission {
@@ -476,28 +541,7 @@ fn begin<A: Family>(
         has_ports: true,
         is_query: false,
     };
-    let segment = packet.segment();
+    let segment = segment(plain, bytes);
     let id = egress_nat::open(cx, connections, &opening, &segment, plain.packet_len).ok()?;
-    let flow = connections.flow(id)?;
-    let source = (flow.reply.destination, flow.reply.destination_port);
-    Some((source, destination))
-}
-
-/// Writes what was decided into the frame.
-#[inline]
-fn write<B: PacketBuffer, A: Family>(
-    buffer: &mut B,
-    packet: &Packet<A>,
-    (source, destination): Ends<A>,
-    interface: &Interface,
-    mac: MacAddress,
-) {
-    buffer.truncate(ethernet::HEADER_LEN + packet.plain.packet_len as usize);
-    if let Ok(mut ethernet) = EthernetView::new_checked(buffer.bytes_mut()) {
-        ethernet.set_source(interface.mac);
-        ethernet.set_destination(mac);
-    }
-    packet
-        .plain
-        .forward(layer3_mut(buffer), source, destination);
+    connections.ends(id, Direction::Original)
 }

@@ -4,9 +4,9 @@
 //! *Next*: `route`.
 
 use rewire_conntrack::{Connections, Direction, FlowId, FlowKey, State, TcpState};
-use rewire_packet::Transport;
 use rewire_packet::nat::Quoted;
 use rewire_packet::tcp::TcpFlags;
+use rewire_packet::{Fragment, Transport};
 use rewire_tables::acl::{RuleCounters, UNCOUNTED};
 
 use super::Node;
@@ -139,7 +139,12 @@ fn relate<B: PacketBuffer, A: Family>(
     connections: &mut Connections<A>,
 ) -> Result<(), DropReason> {
     let unrelated = DropReason::IcmpErrorUnrelated;
-    let quoted = Quoted::find(layer3(&packet.buffer), &packet.header).map_err(|_| unrelated)?;
+    let bytes = layer3(&packet.buffer);
+    // The first fragment of a message has a checksum of all of it.
+    if packet.header.fragment == Fragment::Whole && !A::is_error_intact(bytes, &packet.header) {
+        return Err(DropReason::IcmpErrorDamaged);
+    }
+    let quoted = Quoted::find(bytes, &packet.header).map_err(|_| unrelated)?;
     let key = segment::quoted_key(packet.vpc, &quoted);
     let (id, direction) = find(cx, connections, &key.reversed(packet.vpc)).ok_or(unrelated)?;
     let flow = connections.flow(id).ok_or(unrelated)?;

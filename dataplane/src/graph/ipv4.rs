@@ -89,6 +89,15 @@ impl Family for Ipv4Addr {
         true
     }
 
+    fn is_error_intact(packet: &[u8], header: &IpHeader<Ipv4>) -> bool {
+        Icmpv4View::new_checked(header.upper_layer(packet)).is_ok_and(|error| {
+            let quoted = error.quoted_packet().map(Ipv4View::new_quoted);
+            let is_quote_intact =
+                matches!(quoted, Some(Ok(quoted)) if quoted.check_checksum().is_ok());
+            is_quote_intact && error.verify_checksum()
+        })
+    }
+
     /// What its sender allows. A fragment that reaches beyond the end of any datagram is not helped on its way.
     fn fragmentation(packet: &[u8], mtu: usize) -> Option<Fragmentation> {
         Fragmentation::new(&Ipv4View::new_checked(packet).ok()?, mtu).ok()

@@ -113,6 +113,13 @@ impl Family for Ipv6Addr {
         })
     }
 
+    /// A quoted header has no checksum. One with another end than it shows is left to the translation, which refuses it.
+    fn is_error_intact(packet: &[u8], header: &IpHeader<Ipv6>) -> bool {
+        let message = Icmpv6View::new_checked(header.upper_layer(packet));
+        !Self::has_both_ends(packet, header)
+            || message.is_ok_and(|error| error.verify_checksum(header.source, header.destination))
+    }
+
     /// Only who sends a packet fragments it (RFC 8200, section 5).
     fn fragmentation(_: &[u8], _: usize) -> Option<Fragmentation> {
         None

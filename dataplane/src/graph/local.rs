@@ -36,6 +36,9 @@ pub(super) fn run<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &mut Burs
             Transport::Tcp { flags, .. } if !flags.contains(rewire_packet::tcp::TcpFlags::SYN) => {
                 Next::Drop(DropReason::LocalNoService)
             }
+            Transport::Tcp { .. } if is_masquerade(cx, packet.header.destination) => {
+                Next::Drop(DropReason::LocalNoService)
+            }
             Transport::Tcp { .. } | Transport::Udp { .. } => Next::Refuse(
                 DropReason::LocalNoService,
                 IcmpErrorKind::PortUnreachable.into(),
@@ -47,6 +50,17 @@ pub(super) fn run<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &mut Burs
             _ => Next::Drop(DropReason::LocalNoService),
         }
     });
+}
+
+/// Whether an own address is one that connections are translated to. A SYN to it may be that of a simultaneous open which is
+/// faster than the one from inside: an answer would end the attempt (RFC 5382, REQ-4). It costs a look at each VPC that
+/// masquerades, and that only where a SYN is for the gateway itself.
+fn is_masquerade<A: Family>(cx: &Context<'_>, address: A) -> bool {
+    let owns = |index| {
+        let interface = cx.tables.interface(index);
+        interface.is_some_and(|interface| address.is_own(interface))
+    };
+    cx.tables.nat().masquerading_interfaces().any(owns)
 }
 
 /// Turns an echo request into its answer, in place; where it goes from here.

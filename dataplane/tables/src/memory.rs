@@ -1,4 +1,5 @@
-//! What large tables ask of the memory: that a line be there before it is read, and large pages.
+//! What large tables ask of the memory and the processor: that a line be there before it is read, large pages, and many bytes
+//! compared at once.
 
 /// The size of a large page, and the smallest array that asks for one.
 const LARGE: usize = 2 << 20;
@@ -16,6 +17,27 @@ pub fn prefetch<T>(value: &T) {
     let _ = value;
 }
 
+/// A bit for each of sixteen bytes that is equal to one; the lowest bit and byte first.
+#[inline(always)]
+pub fn equal_bytes(words: [u64; 2], byte: u8) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every processor of this architecture has SSE2, which is all that these ask for.
+    unsafe {
+        use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
+        let words = _mm_set_epi64x(words[1] as i64, words[0] as i64);
+        let equal = _mm_cmpeq_epi8(words, _mm_set1_epi8(byte as i8));
+        _mm_movemask_epi8(equal) as u32
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let bytes = words.map(u64::to_le_bytes);
+        let equal = bytes.as_flattened().iter().map(|other| *other == byte);
+        (0..)
+            .zip(equal)
+            .fold(0, |bits, (bit, equal)| bits | u32::from(equal) << bit)
+    }
+}
+
 /// Asks the kernel for large pages for all that an array has room for, where that is much: a table that is read at random
 /// costs a look into the page tables for each page of 4 KiB that the processor has to look up anew. Does something where
 /// `transparent_hugepage` is `madvise`; best before the room is first touched. Where it is refused, only the speed differs.
@@ -31,4 +53,18 @@ pub fn advise_large_pages<T>(array: &mut Vec<T>) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = (first, end);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_bytes_are_found_where_they_are() {
+        let words = [0x0102_0304_0506_0701, 0x8000_0000_0000_0001];
+        assert_eq!(equal_bytes(words, 1), 0b0000_0001_1000_0001);
+        assert_eq!(equal_bytes(words, 0), 0b0111_1110_0000_0000);
+        assert_eq!(equal_bytes(words, 0x80), 0b1000_0000_0000_0000);
+        assert_eq!(equal_bytes(words, 9), 0);
+    }
 }

@@ -131,6 +131,11 @@ impl NatPolicy {
             .map(Arc::as_ref)
     }
 
+    /// The interfaces by which masqueraded packets leave; one may come several times.
+    pub fn masquerading_interfaces(&self) -> impl Iterator<Item = InterfaceIndex> + '_ {
+        self.masquerades.keys().map(|(_, interface)| *interface)
+    }
+
     /// The masquerade rule of a sender in `vpc` whose packet leaves by `interface`.
     pub fn masquerade<A: Address>(
         &self,

@@ -69,8 +69,8 @@ impl NextHops {
     /// The next hop that a flow takes: always the same for the same hash. Where there is only one, the hash is not asked
     /// for.
     pub fn select(&self, flow_hash: impl FnOnce() -> u64) -> &NextHop {
-        if let [only] = &*self.hops {
-            return &only.hop;
+        if let Some(only) = self.only() {
+            return only;
         }
         let flow_hash = flow_hash();
         let mut best = &self.hops[0];
@@ -82,6 +82,27 @@ impl NextHops {
             }
         }
         &best.hop
+    }
+
+    /// The next hop, where there is only one.
+    #[inline]
+    pub fn only(&self) -> Option<&NextHop> {
+        match &*self.hops {
+            [only] => Some(&only.hop),
+            _ => None,
+        }
+    }
+
+    /// Whether the destination itself is the one next hop.
+    #[inline]
+    pub fn is_on_link(&self) -> bool {
+        self.only().is_some_and(|hop| hop.via().is_none())
+    }
+
+    /// What tells them from all other next hops that are there at the same time. It may stand for others later.
+    #[inline]
+    pub fn place(&self) -> usize {
+        self.hops.as_ptr() as usize
     }
 
     /// All of them, in order.

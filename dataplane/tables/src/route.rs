@@ -45,6 +45,7 @@ impl NextHop {
     }
 
     /// The next router; without one, the destination itself is on the link.
+    #[inline]
     pub fn via(&self) -> Option<IpAddr> {
         self.via
     }

@@ -78,6 +78,7 @@ impl<A: Address> Connections<A> {
             (flag::WHOLE, new.admission.whole),
             (flag::PORTS, ports.is_some()),
             (flag::MAPPED, new.mapping.is_some()),
+            (flag::PEERING, new.admission.peering.is_some()),
         ];
         let record = Record {
             original: new.original,

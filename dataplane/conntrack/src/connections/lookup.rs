@@ -1,20 +1,18 @@
 //! Whose packet is it? One at a time, or a burst at a time, with what each needs asked of the memory ahead.
 
-use std::hash::BuildHasher;
-
 use rewire_tables::Address;
 
 use super::{Candidate, Connections, KeyHash, slot_and_direction};
 use crate::flow::{FlowId, Known, Passage};
 use crate::key::{Direction, FlowKey};
-use crate::records::{Id, flag};
+use crate::records::{Id, Record, flag};
 use crate::time::Instant;
 
 impl<A: Address> Connections<A> {
     /// The hash of a key, for the calls that take one.
     #[inline]
     pub fn hash(&self, key: &FlowKey<A>) -> KeyHash {
-        KeyHash(self.hash.hash_one(key))
+        KeyHash(self.hash.hash(key))
     }
 
     /// Asks for the line of the index that a look-up of this key begins with. Costs next to nothing; some 100 ns later the
@@ -25,12 +23,12 @@ impl<A: Address> Connections<A> {
     }
 
     /// Asks for the flow that a look-up will most likely find, and tells which that is. Best when the line of the index is
-    /// there.
-    #[inline]
-    pub fn prefetch_flow(&self, hash: KeyHash) -> Candidate {
+    /// there. `is_tcp` tells whether the packet is one of TCP, which needs more of it.
+    #[inline(always)]
+    pub fn prefetch_flow(&self, hash: KeyHash, is_tcp: bool) -> Candidate {
         let entry = self.index.candidate(hash.0);
         if let Some(entry) = entry {
-            self.records.prefetch(slot_and_direction(entry).0);
+            self.records.prefetch(slot_and_direction(entry).0, is_tcp);
         }
         Candidate(entry)
     }
@@ -69,39 +67,62 @@ impl<A: Address> Connections<A> {
         self.index.find(hash.0, is_it).map(slot_and_direction)
     }
 
-    /// What is known of a packet: how it passes, if the policy of `generation` has let its connection in as a whole. That is all
-    /// that forwarding it needs to know.
-    #[inline]
+    /// What is known of a packet: where it goes, if the policy of `generation` has let its connection in as a whole. Looks at
+    /// no connection but the likely one; without that, or where it is another's, the answer is [`Known::Perhaps`].
+    #[inline(always)]
     pub fn passage(
         &self,
-        (hash, candidate): (KeyHash, Candidate),
+        candidate: Candidate,
         key: &FlowKey<A>,
         generation: u64,
         now: Instant,
     ) -> Known<A> {
-        let likely = candidate.0.map(slot_and_direction);
-        let is_it = |(slot, direction): (u32, Direction)| {
-            self.records
-                .id(slot)
-                .is_some_and(|_| self.records.used(slot).key(direction) == key)
+        let Some((slot, direction)) = candidate.0.map(slot_and_direction) else {
+            return Known::Perhaps;
         };
-        let found = match likely {
-            Some(likely) if is_it(likely) => Some(likely),
-            _ => self.find(hash, key),
-        };
-        let Some((slot, direction)) = found else {
-            return Known::Nothing;
-        };
-        let record = self.records.used(slot);
+        match self.records.get_used(slot) {
+            Some(record) if record.key(direction) == key => {
+                self.passage_of(slot, record, direction, generation, now)
+            }
+            _ => Known::Perhaps,
+        }
+    }
+
+    /// As [`passage`](Self::passage), of whatever connection the packet has.
+    pub fn any_passage(
+        &self,
+        hash: KeyHash,
+        key: &FlowKey<A>,
+        generation: u64,
+        now: Instant,
+    ) -> Known<A> {
+        match self.find(hash, key) {
+            Some((slot, direction)) => {
+                let record = self.records.used(slot);
+                self.passage_of(slot, record, direction, generation, now)
+            }
+            None => Known::Nothing,
+        }
+    }
+
+    #[inline(always)]
+    fn passage_of(
+        &self,
+        slot: u32,
+        record: &Record<A>,
+        direction: Direction,
+        generation: u64,
+        now: Instant,
+    ) -> Known<A> {
         let passes = (record.policy_generation == generation as u32)
             & record.has(flag::WHOLE)
             & !record.expires.is_over(now);
         if !passes {
             return Known::Unresolved;
         }
-        let (answered, vpc) = match direction {
-            Direction::Original => (&record.reply, record.route_vpc),
-            Direction::Reply => (&record.original, record.original.vpc),
+        let (destination, vpc) = match direction {
+            Direction::Original => (record.reply.source, record.route_vpc),
+            Direction::Reply => (record.original.source, record.original.vpc),
         };
         Known::Passes(Passage {
             flow: FlowId(Id {
@@ -109,10 +130,11 @@ impl<A: Address> Connections<A> {
                 reuse: record.reuse,
             }),
             direction,
-            source: (answered.destination, answered.destination_port),
-            destination: (answered.source, answered.source_port),
+            destination,
             vpc,
-            peering: self.records.account(slot).peering(),
+            peering: record
+                .has(flag::PEERING)
+                .then(|| self.records.account(slot).peering()),
         })
     }
 }

@@ -11,6 +11,8 @@ use crate::graph::family::Family;
 #[derive(Default)]
 pub(in crate::graph) struct Order {
     pairs: [u64; 4],
+    /// Whether there is any.
+    has_pairs: bool,
 }
 
 impl Order {
@@ -32,10 +34,12 @@ impl Order {
     pub(super) fn follows<A: Family>(&mut self, source: A, destination: A) {
         let bit = pair(source, destination);
         self.pairs[bit / 64] |= 1 << (bit % 64);
+        self.has_pairs = true;
     }
 
+    #[inline(always)]
     pub(super) fn is_behind<A: Family>(&self, packet: &Plain<A>) -> bool {
-        if self.pairs == [0; 4] {
+        if !self.has_pairs {
             return false;
         }
         let bit = pair(packet.source, packet.destination);

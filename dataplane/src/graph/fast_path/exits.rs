@@ -1,0 +1,120 @@
+//! How packets leave: the interface and the Ethernet addresses that a next hop comes to. Most packets of a burst have one of
+//! few next hops, so what was found for one is kept for the next.
+
+use rewire_conntrack::FlowKey;
+use rewire_packet::MacAddress;
+use rewire_tables::{InterfaceIndex, NextHop, NextHops, VpcIndex};
+
+use super::{Packet, has_packet_rules};
+use crate::graph::context::Context;
+use crate::graph::family::Family;
+use crate::graph::nat_policy;
+
+/// How a packet leaves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exit {
+    /// The interface that it leaves by.
+    pub interface: InterfaceIndex,
+    /// That interface's VPC.
+    pub vpc: VpcIndex,
+    /// The bytes of the longest packet that leaves as a whole; 0 where none may leave here.
+    pub mtu: u32,
+    /// The first twelve bytes of the frame: the neighbor's MAC address, and the gateway's.
+    pub addresses: [u8; 12],
+}
+
+/// The exits that were found last.
+pub(super) struct Exits<A> {
+    recent: Box<[Recent<A>; RECENT]>,
+}
+
+const RECENT: usize = 256;
+
+/// An exit, and what it was found for.
+#[derive(Clone, Copy)]
+struct Recent<A> {
+    /// [`Tables::generation`](rewire_tables::Tables::generation); none, where it is good for one packet alone.
+    generation: Option<u64>,
+    /// [`NextHops::place`].
+    hops: usize,
+    /// The destination, if that is on the link; otherwise zero.
+    host: A,
+    exit: Exit,
+}
+
+impl<A: Family> Exits<A> {
+    pub(super) fn new() -> Self {
+        let nothing = Recent {
+            generation: None,
+            hops: 0,
+            host: A::from_number(0),
+            exit: NONE,
+        };
+        Exits {
+            recent: Box::new([nothing; RECENT]),
+        }
+    }
+
+    /// How a packet leaves by one of these next hops, if that is known and no ACL looks at each packet. Of several next hops, the
+    /// one that its connection takes is looked up each time.
+    #[inline(always)]
+    pub(super) fn find(&mut self, cx: &Context<'_>, hops: &NextHops, packet: &Packet<A>) -> &Exit {
+        let host = match hops.is_on_link() {
+            true => packet.destination,
+            false => A::from_number(0),
+        };
+        let mixed =
+            (hops.place() as u64 ^ host.to_number() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let recent = &mut self.recent[(mixed >> 56) as usize];
+        let is_it = (recent.generation == Some(cx.tables.generation()))
+            & (recent.hops == hops.place())
+            & (recent.host == host);
+        if !is_it {
+            *recent = Recent {
+                generation: hops.only().map(|_| cx.tables.generation()),
+                hops: hops.place(),
+                host,
+                exit: look_up(cx, hops, packet),
+            };
+        }
+        &recent.exit
+    }
+}
+
+const NONE: Exit = Exit {
+    interface: InterfaceIndex(0),
+    vpc: VpcIndex(0),
+    mtu: 0,
+    addresses: [0; 12],
+};
+
+#[inline(never)]
+fn look_up<A: Family>(cx: &Context<'_>, hops: &NextHops, packet: &Packet<A>) -> Exit {
+    // All packets of a connection take the same way.
+    let key = || FlowKey {
+        vpc: packet.route_vpc,
+        ..packet.key()
+    };
+    let hop = hops.select(|| nat_policy::flow_hash(&key()));
+    exit(cx, hop, packet.destination).unwrap_or(NONE)
+}
+
+fn exit<A: Family>(cx: &Context<'_>, hop: &NextHop, destination: A) -> Option<Exit> {
+    let interface = cx.tables.interface(hop.interface())?;
+    if has_packet_rules(cx, interface.acl_out) {
+        return None;
+    }
+    let next_hop = hop.via().unwrap_or(destination.into());
+    // A next hop of the other family is none of this one's.
+    A::from_ip(next_hop)?;
+    let MacAddress(neighbor) = cx.tables.neighbor(hop.interface(), next_hop)?;
+    let mut addresses = [0; 12];
+    addresses[..6].copy_from_slice(&neighbor);
+    addresses[6..].copy_from_slice(&interface.mac.0);
+    Some(Exit {
+        interface: hop.interface(),
+        vpc: interface.vpc,
+        mtu: interface.mtu.into(),
+        addresses,
+    })
+}
