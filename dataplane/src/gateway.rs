@@ -20,6 +20,7 @@ use rewire_tables::{InterfaceIndex, PublishLate, Publisher};
 
 use crate::change::Change;
 use crate::clock::{Clock, MonotonicClock};
+use crate::connection_table::{ConnectionTable, Job, Names};
 use crate::counters::{Totals, WorkerCounters};
 use crate::graph::{Graph, GraphConfig};
 use crate::learned_routes::{LearnedRoutes, RouteInlet, RouteTable};
@@ -81,6 +82,12 @@ pub enum GatewayError {
         worker: usize,
         /// How long was waited.
         waited: Duration,
+    },
+    /// A worker does not do what it was asked for.
+    #[error("worker {worker} does not answer")]
+    WorkerSilent {
+        /// The worker's number, from 0.
+        worker: usize,
     },
     /// The manager has ended.
     #[error("the gateway is stopping")]
@@ -195,6 +202,10 @@ pub(crate) enum Request {
     Show(RouteQuery, SyncSender<ShownRoutes>),
     /// Say what the rules of an ACL have counted, or those of all.
     CountedRules(Option<String>, SyncSender<Vec<CountedRule>>),
+    /// Let a worker do something with its connections.
+    Job(u16, Job),
+    /// Say what indices stand for.
+    Names(SyncSender<Names>),
     /// End.
     Stop,
 }
@@ -236,11 +247,14 @@ impl Gateway {
             let (command_tx, command_rx) = rtrb::RingBuffer::new(64);
             let (learned_tx, learned_rx) = rtrb::RingBuffer::new(1024);
             let (log_tx, log_rx) = rtrb::RingBuffer::new(1024);
+            let (jobs_tx, jobs_rx) = rtrb::RingBuffer::new(64);
             let to_manager = ToManager {
                 learned: learned_tx,
                 log: log_tx,
+                jobs: jobs_tx,
             };
-            let worker = Worker::new(graph, reader, Arc::clone(&clock), command_rx, to_manager);
+            let clock = Arc::clone(&clock);
+            let worker = Worker::new(number, graph, reader, clock, command_rx, to_manager);
             shared.counters.push(Arc::clone(&worker.counters));
             let progress = Arc::clone(&worker.progress);
             let attach = driver.attach_thread();
@@ -257,6 +271,7 @@ impl Gateway {
                 commands: command_tx,
                 learned: learned_rx,
                 log: log_rx,
+                jobs: jobs_rx,
             });
             threads.push(thread);
         }
@@ -333,6 +348,13 @@ impl Gateway {
     /// Who can be asked what rules of ACLs have counted; none while the gateway stops.
     pub fn rule_counts(&self) -> Option<RuleCountTable> {
         self.requests.clone().map(RuleCountTable)
+    }
+
+    /// Who can be asked about connections; none while the gateway stops.
+    pub fn connection_table(&self) -> Option<ConnectionTable> {
+        let requests = self.requests.clone()?;
+        let workers = self.shared.counters.len() as u16;
+        Some(ConnectionTable { requests, workers })
     }
 
     /// What anybody may read while the gateway runs, and after.

@@ -10,6 +10,7 @@
 pub mod buffer;
 pub mod change;
 pub mod clock;
+mod connection_table;
 pub mod counters;
 pub mod drop_reason;
 pub mod gateway;
@@ -29,6 +30,7 @@ mod sync {
 }
 
 pub use change::Change;
+pub use connection_table::{ConnectionId, ConnectionTable, Ends, ListedConnection, Names};
 pub use counters::{InterfaceTotals, Totals};
 pub use drop_reason::DropReason;
 pub use gateway::{Applied, Gateway, GatewayConfig, GatewayError, PortStatus, Shared};

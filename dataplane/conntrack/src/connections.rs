@@ -4,7 +4,7 @@ mod expiry;
 mod life;
 mod limits;
 mod lookup;
-mod unresolved;
+mod walk;
 
 pub use limits::Room;
 

@@ -79,7 +79,7 @@ impl IcmpState {
 
 impl State {
     /// Every state once, as far as names tell them apart.
-    pub(crate) const ALL: [State; STATES] = ALL;
+    pub const ALL: [State; 16] = ALL;
 
     /// The state that a connection begins in, with a segment that was admitted.
     pub(crate) fn begin(segment: &Segment) -> (Self, Memory) {
@@ -152,9 +152,9 @@ impl State {
         }
     }
 
-    /// Its place in [`ALL`].
+    /// Its place in [`ALL`](Self::ALL).
     #[inline]
-    pub(crate) fn position(self) -> usize {
+    pub fn position(self) -> usize {
         match self {
             State::Tcp(state) => match state {
                 TcpState::SynSent => 0,

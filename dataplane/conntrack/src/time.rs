@@ -33,6 +33,12 @@ pub const LONGEST_TIMEOUT: Duration = Duration::from_nanos(1 << (DEADLINE_BITS +
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeout(u64);
 
+impl Timeout {
+    pub(crate) fn duration(self) -> Duration {
+        Duration::from_nanos(self.0)
+    }
+}
+
 impl From<Duration> for Timeout {
     fn from(duration: Duration) -> Self {
         Timeout(duration.min(LONGEST_TIMEOUT).as_nanos() as u64 + (1 << DEADLINE_BITS) - 1)

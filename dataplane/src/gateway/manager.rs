@@ -15,6 +15,7 @@ use super::{Applied, Apply, GatewayConfig, GatewayError, PortStatus, Request, Sh
 use crate::buffer::BufferPool;
 use crate::change::Change;
 use crate::clock::Clock;
+use crate::connection_table::{Job, Names};
 use crate::graph::{AclLogEntry, LearnedNeighbor};
 use crate::learned_routes::LearnedRoutes;
 use crate::neighbors::LearnedNeighbors;
@@ -30,6 +31,7 @@ pub(super) struct WorkerLink<B> {
     pub(super) commands: rtrb::Producer<Command<B>>,
     pub(super) learned: rtrb::Consumer<LearnedNeighbor>,
     pub(super) log: rtrb::Consumer<AclLogEntry>,
+    pub(super) jobs: rtrb::Consumer<Job>,
 }
 
 impl<B> WorkerLink<B> {
@@ -104,6 +106,7 @@ impl<D: PortDriver> Manager<D> {
             }
             self.learn();
             self.log();
+            self.hand_back_jobs();
             // After the answer: nobody waits for the other half.
             self.publisher.catch_up();
             self.retry_ports();
@@ -142,6 +145,17 @@ impl<D: PortDriver> Manager<D> {
                 let counted = self.rules.counted(acl.as_deref(), &self.shared.counters);
                 // Who asked may have gone away.
                 let _ = reply.send(counted);
+            }
+            Request::Job(worker, job) => {
+                // A worker whose ring is full gets no more: who has asked hears nothing then.
+                if let Some(link) = self.links.get_mut(usize::from(worker)) {
+                    let _ = link.commands.push(Command::Job(job));
+                    link.thread.unpark();
+                }
+            }
+            Request::Names(reply) => {
+                let tables = self.publisher.current();
+                let _ = reply.send(tables.map(|tables| Names::of(&tables)).unwrap_or_default());
             }
             Request::Stop => return ControlFlow::Break(()),
         }
@@ -233,6 +247,15 @@ impl<D: PortDriver> Manager<D> {
                 if let Some(tables) = self.publisher.current() {
                     entry.write(&tables);
                 }
+            }
+        }
+    }
+
+    /// Gives what workers have done to who has asked for it.
+    fn hand_back_jobs(&mut self) {
+        for link in &mut self.links {
+            while let Ok(job) = link.jobs.pop() {
+                job.reply();
             }
         }
     }

@@ -19,6 +19,7 @@ use super::resolution;
 use super::{arp, ethernet_input, ndp};
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Instant;
+use crate::connection_table::Job;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
 
@@ -229,13 +230,40 @@ impl<P: BufferPool> Graph<P> {
             counters.resolutions.set_left(left);
         }
 
+        self.count(counters);
+        let held = self.ipv4.resolver.held() + self.ipv6.resolver.held();
+        counters.held.set(held as u64);
+    }
+
+    /// Does a part of a job that is about connections, between two bursts; whether that was the last one.
+    pub(crate) fn do_job(
+        &mut self,
+        job: &mut Job,
+        worker: u16,
+        now: Instant,
+        counters: &WorkerCounters,
+    ) -> bool {
+        let connections = (&mut self.ipv4.connections, &mut self.ipv6.connections);
+        let is_done = job.go_on(worker, connections, now);
+        self.count(counters);
+        is_done
+    }
+
+    /// Says how many connections there are.
+    fn count(&self, counters: &WorkerCounters) {
         let connections = (&self.ipv4.connections, &self.ipv6.connections);
         let number = connections.0.len() + connections.1.len();
         counters.connections.set(number as u64);
         let mappings = connections.0.mappings_in_use() + connections.1.mappings_in_use();
         counters.mappings.set(mappings as u64);
-        let held = self.ipv4.resolver.held() + self.ipv6.resolver.held();
-        counters.held.set(held as u64);
+        for ((state, four), (_, six)) in connections
+            .0
+            .counts()
+            .iter()
+            .zip(connections.1.counts().iter())
+        {
+            counters.state(state).set(u64::from(four) + u64::from(six));
+        }
     }
 
     /// Drops what is held: the gateway stops.
