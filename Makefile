@@ -90,6 +90,7 @@ install: build ## The binary and the systemd unit (PREFIX=/usr/local, DESTDIR=)
 .PHONY: deps
 deps: ## What building and testing need (nothing to do when it is there)
 	@tests/install-dependencies.sh
+	@dataplane/test-card/driver-headers.sh "$(target)/dpdk-driver-headers"
 
 .PHONY: clean
 clean: ## What was built

@@ -184,21 +184,22 @@ fn rule_path(acl: &Name, sequence: u32) -> Path {
     Path::new(["acls", acl.as_str(), "rules"]).join(sequence)
 }
 
-fn range(addresses: &Addresses) -> RangeInclusive<IpAddr> {
+pub(crate) fn range(addresses: &Addresses) -> RangeInclusive<IpAddr> {
     let range = addresses.range();
     range.first()..=range.last()
 }
 
 /// The fields that say what packets look like above IP.
-struct Upper<'a> {
-    protocol: Option<Protocol>,
-    source_port: Option<&'a Ports>,
-    destination_port: Option<&'a Ports>,
-    icmp: (Option<u8>, Option<u8>),
+#[derive(Default)]
+pub(crate) struct Upper<'a> {
+    pub(crate) protocol: Option<Protocol>,
+    pub(crate) source_port: Option<&'a Ports>,
+    pub(crate) destination_port: Option<&'a Ports>,
+    pub(crate) icmp: (Option<u8>, Option<u8>),
 }
 
 /// A pattern for each number that the protocol stands for.
-fn patterns(upper: &Upper<'_>) -> impl Iterator<Item = PacketPattern> + use<> {
+pub(crate) fn patterns(upper: &Upper<'_>) -> impl Iterator<Item = PacketPattern> + use<> {
     let ports = |ports: Option<&Ports>| -> Box<[PortRange]> {
         ports.map_or_else(Box::default, |ports| ports.ranges().into())
     };

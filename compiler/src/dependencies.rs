@@ -8,7 +8,9 @@
 //! - for its own row, and the rows below it;
 //! - for each [link](links) that a row makes, which is how a row reaches the slots that it claims and, where only one
 //!   can have something, the others who want it;
-//! - for what lies within a slot and is derived from all that is around it: what peerings take out of what they expose;
+//! - for what lies within a slot and is derived from all that is around it: what peerings take out of what they expose, and
+//!   senders that are masqueraded;
+//! - for what is joined with others in one entry: masquerades of the same senders, exclusions of one VPC;
 //! - for each name that comes or goes, and for what stands under it: the addresses of an interface, the ranges of a
 //!   pool, the members of an address set, the entries of a service.
 
@@ -19,8 +21,8 @@ use rewire_schema::{Changeset, Row, Table};
 
 use crate::entity::Entity;
 use crate::exposes::{ExposeKey, Exposed, exposes_behind, exposes_of};
-use crate::references::{Key, Link, links};
-use crate::state::{LEAST_ADDRESS, State, least_prefix};
+use crate::references::{Key, Link, forwards_on, links, masquerade_key, masquerade_slot};
+use crate::state::{LEAST_ADDRESS, State, least_prefix, sources_of};
 
 /// The entities that depend on the rows of a changeset in this state, in order.
 pub(crate) fn dependents(state: &State, changeset: &Changeset) -> Vec<Entity> {
@@ -29,6 +31,9 @@ pub(crate) fn dependents(state: &State, changeset: &Changeset) -> Vec<Entity> {
         let comes_or_goes = change.before().is_none() || change.after().is_none();
         for row in change.before().into_iter().chain(change.after()) {
             dependents.of_row(row);
+            for link in forwards_on(&state.configuration, row) {
+                dependents.of_link(link);
+            }
             if comes_or_goes {
                 dependents.of_name(row);
             }
@@ -102,7 +107,10 @@ impl<'a> Dependents<'a> {
             Row::NextHop(row) => self
                 .entities
                 .push(Entity::Route(row.vpc.clone(), row.prefix)),
-            Row::Pool(row) => self.entities.push(Entity::Pool(row.name.clone())),
+            Row::Pool(row) => {
+                self.entities.push(Entity::Pool(row.name.clone()));
+                self.keys.insert(Key::Pool(row.name.clone()));
+            }
             Row::PoolRange(row) => {
                 self.entities.push(Entity::Pool(row.pool.clone()));
                 self.keys.insert(Key::Pool(row.pool.clone()));
@@ -113,7 +121,19 @@ impl<'a> Dependents<'a> {
                 self.entities
                     .push(Entity::Masquerade(row.masquerade.clone(), row.prefix));
             }
+            Row::MasqueradeDestination(row) => self.masquerade(&row.masquerade),
+            Row::Exclusion(row) => self.entities.push(Entity::Exclusion(row.name.clone())),
+            Row::ExclusionSource(row) => {
+                self.entities.push(Entity::Exclusion(row.exclusion.clone()));
+            }
+            Row::ExclusionDestination(row) => {
+                self.entities.push(Entity::Exclusion(row.exclusion.clone()));
+            }
             Row::PortForward(row) => self.entities.push(Entity::PortForward(row.name.clone())),
+            Row::PortForwardSource(row) => {
+                self.entities
+                    .push(Entity::PortForward(row.port_forward.clone()));
+            }
             Row::StaticNat(row) => self.entities.push(Entity::StaticNat(row.name.clone())),
             Row::Acl(row) => self.entities.push(Entity::Acl(row.name.clone())),
             Row::AclRule(row) => self.acl_rule(&row.acl, row.sequence),
@@ -138,6 +158,16 @@ impl<'a> Dependents<'a> {
         }
     }
 
+    /// All sources of a masquerade rule, and whoever may be for the same packets.
+    fn masquerade(&mut self, rule: &Name) {
+        let configuration = &self.state.configuration;
+        let row = configuration.masquerade.get(&(rule.clone(),));
+        for source in sources_of(configuration, rule) {
+            self.entities.push(Entity::Masquerade(rule.clone(), source));
+            self.keys.extend(row.map(|row| masquerade_key(row, source)));
+        }
+    }
+
     fn of_link(&mut self, link: Link) {
         match link {
             Link::Claims((vpc, prefix), _) => self.entities.push(Entity::Route(vpc, prefix)),
@@ -149,6 +179,10 @@ impl<'a> Dependents<'a> {
             }
             Link::NextHop(_) => {}
             Link::Hole((vpc, prefix), _) => self.entities.push(Entity::Route(vpc, prefix)),
+            Link::Masquerades((vpc, interface, prefix), _) => {
+                self.entities
+                    .push(Entity::Masqueraded(vpc, interface, prefix));
+            }
             Link::Sends((peering, vpc, prefix), ..) => {
                 self.entities.push(Entity::Sender(peering, vpc, prefix));
             }
@@ -253,12 +287,46 @@ impl<'a> Dependents<'a> {
         self.entities.push(Entity::Expose(key));
     }
 
-    /// What lies within slots and is derived from all that is around it: holes in what exposes claim, and their senders.
+    /// What has its entry elsewhere, together with others.
+    fn joined(&mut self) {
+        let configuration = &self.state.configuration;
+        let mut joined = Vec::new();
+        for entity in &self.entities {
+            match entity {
+                Entity::Masquerade(rule, source) => {
+                    let row = configuration.masquerade.get(&(rule.clone(),));
+                    joined.extend(row.map(|row| {
+                        let (vpc, interface, source) = masquerade_slot(row, *source);
+                        Entity::Masqueraded(vpc, interface, source)
+                    }));
+                }
+                Entity::Exclusion(rule) => {
+                    let row = configuration.nat_exclusion.get(&(rule.clone(),));
+                    joined.extend(row.map(|row| Entity::Exclusions(row.vpc.clone())));
+                }
+                _ => {}
+            }
+        }
+        self.entities.extend(joined);
+    }
+
+    /// What lies within slots and is derived from all that is around it: holes in what exposes claim, their senders, and those
+    /// that are masqueraded.
     fn within(&mut self) {
         let references = &self.state.references;
         let mut inner = Vec::new();
         for entity in &self.entities {
             match entity {
+                Entity::Masqueraded(vpc, interface, outer) => {
+                    let start = (vpc.clone(), interface.clone(), *outer);
+                    let slots = references.masquerades.from(start).map(|(slot, _)| slot);
+                    let slots = slots.take_while(|(v, i, prefix)| {
+                        (v, i) == (vpc, interface) && holds(*outer, *prefix)
+                    });
+                    inner.extend(slots.map(|(vpc, interface, prefix)| {
+                        Entity::Masqueraded(vpc.clone(), interface.clone(), *prefix)
+                    }));
+                }
                 Entity::Route(vpc, outer) => {
                     let holes = references.holes.from((vpc.clone(), *outer));
                     let slots = holes.map(|(slot, _)| slot);
@@ -290,6 +358,7 @@ impl<'a> Dependents<'a> {
                 .extend(self.state.references.dependents.of(key).cloned());
         }
         // The entities of a table's rows come in order: to sort them is to merge a few long runs.
+        self.joined();
         self.entities.sort();
         self.entities.dedup();
         self.within();

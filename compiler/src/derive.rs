@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -16,20 +15,17 @@ use rewire_schema::{Path, Row};
 use rewire_tables::acl::{AddressRanges, PacketPattern};
 use rewire_tables::{
     ConnectionLimits, Interface, InterfaceIndex, Masquerade, NextHop, NextHops, PeeringIndex,
-    PortForward, PortForwardKey, Route, StaticNat, TableOperation, VpcIndex,
+    Route, TableOperation, VpcIndex,
 };
 
+use crate::MOST_POOL_ADDRESSES;
 use crate::entity::Entity;
 use crate::entries::{Entries, Entry};
 use crate::error::{CompileError, Errors};
 use crate::exposes::{ExposeKey, covering, takes_out};
 use crate::parallel::share_out;
-use crate::references::{
-    Claim, Key, addresses_in, forwarded_ports, is_expandable, masquerade_key, port_forward_keys,
-    static_nat_keys,
-};
+use crate::references::{Claim, Key};
 use crate::state::{State, addresses_of, next_hops_of, ranges_of};
-use crate::{MOST_FORWARDED_PORTS, MOST_POOL_ADDRESSES};
 
 /// Derives each entity in turn: the entries that the tables must hold for it. All that is wrong is reported. Many entities
 /// are shared out among the processor's cores; no entity's entries depend on another's.
@@ -61,7 +57,7 @@ fn derive_part(state: &State, entities: &[Entity]) -> (Vec<Entries>, Vec<Compile
 pub(crate) struct Derivation<'a> {
     pub(crate) state: &'a State,
     /// The rules that were derived so far: the sources of a rule share it.
-    masquerades: BTreeMap<Name, Arc<Masquerade>>,
+    pub(crate) masquerades: BTreeMap<Name, Arc<Masquerade>>,
     /// Likewise: the rules that name a set share it.
     pub(crate) address_sets: BTreeMap<Name, Arc<AddressRanges>>,
     pub(crate) services: BTreeMap<Name, Arc<[PacketPattern]>>,
@@ -90,7 +86,12 @@ impl<'a> Derivation<'a> {
             Entity::Route(vpc, prefix) => self.route(vpc, *prefix)?,
             Entity::RouteDistance(vpc, prefix) => self.route_distance(vpc, *prefix),
             Entity::Pool(name) => self.pool(name).map(|()| None)?,
-            Entity::Masquerade(rule, source) => self.masquerade(rule, *source)?,
+            Entity::Masquerade(rule, source) => self.masquerade(rule, *source).map(|()| None)?,
+            Entity::Masqueraded(vpc, interface, source) => {
+                self.masqueraded(vpc, interface, *source)
+            }
+            Entity::Exclusion(name) => self.exclusion(name).map(|_| None)?,
+            Entity::Exclusions(vpc) => self.exclusions(vpc),
             Entity::PortForward(name) => return self.port_forward(name),
             Entity::StaticNat(name) => return self.static_nat(name),
             Entity::Peering(name) => self.peering(name)?,
@@ -116,7 +117,7 @@ impl<'a> Derivation<'a> {
             .ok_or_else(|| unknown(path(), "VPC", name))
     }
 
-    fn interface_index(
+    pub(crate) fn interface_index(
         &self,
         name: &Name,
         path: impl FnOnce() -> Path,
@@ -365,178 +366,6 @@ impl<'a> Derivation<'a> {
         Ok(())
     }
 
-    fn masquerade(&mut self, name: &Name, source: Prefix) -> Derived {
-        let state = self.state;
-        let key = (name.clone(), source);
-        let Some(row) = state.configuration.masquerade_source.get(&key) else {
-            return Ok(None);
-        };
-        let Some(rule) = state.configuration.masquerade.get(&(name.clone(),)) else {
-            return Err(unknown(path(row), "masquerade", name));
-        };
-        let vpc = self.vpc_index(&rule.vpc, || path(rule).join("vpc"))?;
-        let interface = self.interface_index(&rule.interface, || path(rule).join("interface"))?;
-        self.only(
-            &masquerade_key(rule, source),
-            &Entity::Masquerade(name.clone(), source),
-        )?;
-        let rule = match self.masquerades.get(name) {
-            Some(rule) => Arc::clone(rule),
-            None => {
-                let external = self.external(rule)?;
-                let rule = Arc::new(Masquerade {
-                    name: name.as_str().into(),
-                    external,
-                });
-                self.masquerades.insert(name.clone(), Arc::clone(&rule));
-                rule
-            }
-        };
-        let source = source.network();
-        let is_ipv4 = source.addr().is_ipv4();
-        if !rule
-            .external
-            .iter()
-            .any(|range| range.start().is_ipv4() == is_ipv4)
-        {
-            return Err(CompileError::NoExternalAddress {
-                path: path(row),
-                masquerade: name.to_string(),
-                family: if is_ipv4 { "IPv4" } else { "IPv6" },
-            });
-        }
-        Ok(Some(TableOperation::SetMasquerade {
-            vpc,
-            interface,
-            source,
-            rule,
-        }))
-    }
-
-    /// The external addresses of a masquerade rule: the ranges of its pool, or the first address of each family that
-    /// its interface has, in the order of [`addresses_of`].
-    fn external(&self, rule: &MasqueradeRow) -> Result<Vec<RangeInclusive<IpAddr>>, CompileError> {
-        if let Some(pool) = &rule.pool {
-            if !self.configuration().nat_pool.contains_key(&(pool.clone(),)) {
-                return Err(unknown(path(rule).join("pool"), "pool", pool));
-            }
-            let ranges = ranges_of(self.configuration(), pool);
-            return Ok(ranges.map(|range| range.first()..=range.last()).collect());
-        }
-        let addresses =
-            || addresses_of(self.configuration(), &rule.interface).map(InterfaceAddress::address);
-        let first = [
-            addresses().find(IpAddr::is_ipv4),
-            addresses().find(IpAddr::is_ipv6),
-        ];
-        Ok(first
-            .into_iter()
-            .flatten()
-            .map(|address| address..=address)
-            .collect())
-    }
-
-    fn port_forward(&self, name: &Name) -> Result<Entries, CompileError> {
-        let Some(row) = self.configuration().port_forward.get(&(name.clone(),)) else {
-            return Ok(Entries::NONE);
-        };
-        let vpc = self.vpc_index(&row.external_vpc, || path(row).join("external_vpc"))?;
-        let internal_vpc = self.vpc_index(&row.internal_vpc, || path(row).join("internal_vpc"))?;
-        let Some(address) = row.external_address else {
-            return Err(missing(path(row), "a port forward", "external_address"));
-        };
-        one_family(row, address, row.internal_address)?;
-        let internal_port = row.internal_port.as_ref().unwrap_or(&row.external_port);
-        let (external, internal) = (row.external_port.count(), internal_port.count());
-        if external != internal {
-            return Err(CompileError::UnpairedPorts {
-                path: path(row),
-                external,
-                internal,
-            });
-        }
-        let ports = forwarded_ports(row);
-        if ports > MOST_FORWARDED_PORTS {
-            let path = path(row);
-            return Err(CompileError::TooManyPorts { path, ports });
-        }
-        let entity = Entity::PortForward(name.clone());
-        for key in port_forward_keys(row) {
-            self.only(&key, &entity)?;
-        }
-        let name: Arc<str> = name.as_str().into();
-        let entry = |protocol: u8, (port, internal_port)| {
-            let key = PortForwardKey {
-                vpc,
-                protocol,
-                address,
-                port,
-            };
-            let value = PortForward {
-                name: Arc::clone(&name),
-                vpc: internal_vpc,
-                address: row.internal_address,
-                port: internal_port,
-                peering: None,
-            };
-            let set = TableOperation::SetPortForward { key, value };
-            ((address, protocol, port), set)
-        };
-        let protocols = row.protocol.each().iter().copied().map(number_of);
-        let pairs = || row.external_port.iter().zip(internal_port.iter());
-        Ok(Entries::Many(
-            protocols
-                .flat_map(|protocol| pairs().map(move |pair| (protocol, pair)))
-                .map(|(protocol, pair)| entry(protocol, pair))
-                .collect(),
-        ))
-    }
-
-    fn static_nat(&self, name: &Name) -> Result<Entries, CompileError> {
-        let Some(row) = self.configuration().static_nat.get(&(name.clone(),)) else {
-            return Ok(Entries::NONE);
-        };
-        let external_vpc = self.vpc_index(&row.external_vpc, || path(row).join("external_vpc"))?;
-        let internal_vpc = self.vpc_index(&row.internal_vpc, || path(row).join("internal_vpc"))?;
-        let (external, internal) = (row.external_address.prefix(), row.internal_address.prefix());
-        let (outside, inside) = (external.network(), internal.network());
-        one_family(row, outside.network(), inside.network())?;
-        if outside.prefix_len() != inside.prefix_len() {
-            return Err(CompileError::MixedLengths {
-                path: path(row),
-                external,
-                internal,
-            });
-        }
-        if !is_expandable(outside) {
-            return Err(CompileError::PrefixTooLarge {
-                path: path(row),
-                prefix: external,
-            });
-        }
-        let entity = Entity::StaticNat(name.clone());
-        for key in static_nat_keys(row) {
-            self.only(&key, &entity)?;
-        }
-        let name: Arc<str> = name.as_str().into();
-        let entries = addresses_in(outside).zip(addresses_in(inside));
-        let entries = entries.map(|(external, internal)| {
-            let value = StaticNat {
-                name: Arc::clone(&name),
-                external_vpc,
-                external,
-                internal_vpc,
-                internal,
-                peering: None,
-            };
-            let set = TableOperation::SetStaticNat {
-                value: value.into(),
-            };
-            ((external, 0, 0), set)
-        });
-        Ok(Entries::Many(entries.collect()))
-    }
-
     /// Of several entities that want what only one can have, the first one has it.
     pub(crate) fn only(&self, key: &Key, entity: &Entity) -> Result<(), CompileError> {
         match self.state.references.dependents.of(key).next() {
@@ -549,7 +378,7 @@ impl<'a> Derivation<'a> {
     }
 }
 
-fn missing(path: Path, object: &'static str, field: &'static str) -> CompileError {
+pub(crate) fn missing(path: Path, object: &'static str, field: &'static str) -> CompileError {
     CompileError::Missing {
         path,
         object,
@@ -583,7 +412,7 @@ pub(crate) fn path(row: &(impl Clone + Into<Row>)) -> Path {
 }
 
 /// Where the rule of an entity stands.
-fn rule_path(entity: &Entity) -> Path {
+pub(crate) fn rule_path(entity: &Entity) -> Path {
     match entity {
         Entity::Vpc(name) => Path::new(["vpcs", name.as_str()]),
         Entity::ConnectionLimits(vpc) => Path::new(["vpcs", vpc.as_str(), "conntrack"]),
@@ -597,6 +426,9 @@ fn rule_path(entity: &Entity) -> Path {
             Path::new(["vpcs", vpc.as_str(), "routes"]).join(prefix)
         }
         Entity::Pool(name) => Path::new(["nat", "pools", name.as_str()]),
+        Entity::Masqueraded(_, interface, _) => Path::new(["interfaces", interface.as_str()]),
+        Entity::Exclusion(name) => Path::new(["nat", "exclusions", name.as_str()]),
+        Entity::Exclusions(vpc) => Path::new(["vpcs", vpc.as_str()]),
         Entity::Masquerade(name, source) => {
             Path::new(["nat", "masquerade", name.as_str(), "sources"]).join(source)
         }
@@ -613,7 +445,7 @@ fn rule_path(entity: &Entity) -> Path {
     }
 }
 
-fn one_family(
+pub(crate) fn one_family(
     row: &(impl Clone + Into<Row>),
     external: IpAddr,
     internal: IpAddr,

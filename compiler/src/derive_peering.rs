@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rewire_schema::Row;
 use rewire_schema::types::{ExposeNat, Name, Prefix};
+use rewire_tables::nat::MasqueradeList;
 use rewire_tables::{
     Masquerade, PeeringIndex, PortForward, PortForwardKey, StaticNat, TableOperation, VpcIndex,
 };
@@ -158,6 +159,7 @@ impl Derivation<'_> {
                 vpc: own_vpc,
                 address: own.0,
                 port: own.1,
+                sources: None,
                 peering: Some(peering),
             };
             let set = TableOperation::SetPortForward { key, value };
@@ -172,10 +174,8 @@ impl Derivation<'_> {
         key: &ExposeKey,
         (peering, own_vpc, _): Indices,
     ) -> BTreeMap<Slot, Entry> {
-        let rule = Arc::new(Masquerade {
-            name: rule_name(key),
-            external: exposed.shared(),
-        });
+        let rule = Masquerade::new(rule_name(key), exposed.shared());
+        let rules = MasqueradeList::from([Arc::new(rule)]);
         let sources = exposed.masqueraded().filter(|source| {
             let (peering, vpc, _) = key;
             let source = Prefix::new(*source);
@@ -187,7 +187,7 @@ impl Derivation<'_> {
                 peering,
                 vpc: own_vpc,
                 source,
-                rule: Arc::clone(&rule),
+                rules: Arc::clone(&rules),
             };
             ((source.network(), source.prefix_len(), 0), set)
         });

@@ -30,8 +30,16 @@ pub(crate) enum Entity {
     RouteDistance(Name, Prefix),
     /// A pool. It has no entry of its own; what is wrong with it is found here.
     Pool(Name),
-    /// One of the sources of a masquerade rule, by the rule's name.
+    /// One of the sources of a masquerade rule, by the rule's name. It has no entry of its own; what is wrong with it is found
+    /// here.
     Masquerade(Name, Prefix),
+    /// The rules that masquerade some senders of a VPC where their packets leave by an interface: the VPC's name, the interface's,
+    /// the senders.
+    Masqueraded(Name, Name, Prefix),
+    /// An exclusion. It has no entry of its own; what is wrong with it is found here.
+    Exclusion(Name),
+    /// All exclusions of a VPC.
+    Exclusions(Name),
     /// A port forward.
     PortForward(Name),
     /// A static translation.

@@ -14,6 +14,7 @@ use crate::entity::Entity;
 use crate::entries::Entries;
 use crate::exposes::{covering, exposes_of};
 use crate::provenance::provenance;
+use crate::references::masquerade_slot;
 use crate::state::{LEAST_ADDRESS, State, sources_of};
 
 /// What may be asked about.
@@ -77,14 +78,21 @@ impl Compiler {
                 self.entities([Entity::Acl(name.clone())].into_iter().chain(rules))
             }
             Question::Nat(name) => {
-                let sources = sources_of(configuration, name)
-                    .map(|source| Entity::Masquerade(name.clone(), source));
+                let row = configuration.masquerade.get(&(name.clone(),));
+                let sources = row.into_iter().flat_map(|row| {
+                    sources_of(configuration, name).map(|source| {
+                        let (vpc, interface, source) = masquerade_slot(row, source);
+                        Entity::Masqueraded(vpc, interface, source)
+                    })
+                });
                 let rules = [
                     Entity::PortForward(name.clone()),
                     Entity::StaticNat(name.clone()),
                     Entity::Pool(name.clone()),
                 ];
-                self.entities(sources.chain(rules))
+                let mut explained = self.entities(sources.chain(rules));
+                explained.extend(self.exclusion(name));
+                explained
             }
             Question::Peering(name) => {
                 let senders = state.references.senders.from((
@@ -107,6 +115,23 @@ impl Compiler {
                 explained
             }
         }
+    }
+
+    /// An exclusion: of the entry that it shares with the others of its VPC, the line that is its own.
+    fn exclusion(&self, name: &Name) -> Option<Explanation> {
+        let row = self
+            .state
+            .configuration
+            .nat_exclusion
+            .get(&(name.clone(),))?;
+        let all = operations(&self.state, &Entity::Exclusions(row.vpc.clone()));
+        let own = format!("exclusion {name} ");
+        let mut entries = lines(&self.state, all);
+        entries.retain(|line| line.starts_with(&own));
+        Some(Explanation {
+            entries,
+            rows: provenance(&self.state, &Entity::Exclusion(name.clone())),
+        })
     }
 
     fn entities(&self, entities: impl IntoIterator<Item = Entity>) -> Vec<Explanation> {

@@ -30,6 +30,7 @@ mod acl;
 pub mod compiler;
 mod dependencies;
 mod derive;
+mod derive_nat;
 mod derive_peering;
 mod entity;
 mod entries;

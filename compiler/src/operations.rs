@@ -101,6 +101,7 @@ fn removal(set: &Entry) -> Option<TableOperation> {
             interface: *interface,
             source: *source,
         },
+        SetExclusions { vpc, .. } => RemoveExclusions { vpc: *vpc },
         SetPeering { peering, .. } => RemovePeering { peering: *peering },
         SetSender {
             peering,

@@ -10,7 +10,8 @@ use crate::entity::Entity;
 use crate::exposes::{ExposeKey, covering, rows_of, sides_of, takes_out};
 use crate::references::{Claim, External};
 use crate::state::{
-    State, addresses_of, members_of, next_hops_of, ranges_of, rule_addresses_of, service_entries_of,
+    State, addresses_of, destinations_of, excluded_addresses_of, forward_sources_of, members_of,
+    next_hops_of, ranges_of, rule_addresses_of, service_entries_of,
 };
 
 /// The rows that an entity is derived from, each once, in the order of their tables and keys.
@@ -68,9 +69,16 @@ impl<'a> Provenance<'a> {
             }
             Entity::Pool(name) => self.pool(name),
             Entity::Masquerade(name, source) => self.masquerade(name, *source),
-            Entity::PortForward(name) => {
-                self.add(configuration.port_forward.get(&(name.clone(),)));
+            Entity::Masqueraded(vpc, interface, source) => {
+                self.masqueraded(vpc, interface, *source);
             }
+            Entity::Exclusion(name) => self.exclusion(name),
+            Entity::Exclusions(vpc) => {
+                let rows = configuration.nat_exclusion.values();
+                rows.filter(|row| row.vpc == *vpc)
+                    .for_each(|row| self.exclusion(&row.name));
+            }
+            Entity::PortForward(name) => self.port_forward(name),
             Entity::StaticNat(name) => self.add(configuration.static_nat.get(&(name.clone(),))),
             Entity::Peering(name) => self.peering(name),
             Entity::Sender(peering, vpc, prefix) => self.sender(peering, vpc, *prefix),
@@ -135,9 +143,61 @@ impl<'a> Provenance<'a> {
             return;
         };
         self.add(Some(rule));
+        for destination in destinations_of(configuration, name) {
+            let key = (name.clone(), destination);
+            self.add(configuration.masquerade_destination.get(&key));
+        }
         match &rule.pool {
             Some(pool) => self.pool(pool),
             None => self.of(&Entity::Interface(rule.interface.clone())),
+        }
+    }
+
+    /// The rules of all senders around these, up to one that is for all of their packets, as `derive_nat.rs` finds them.
+    fn masqueraded(&mut self, vpc: &Name, interface: &Name, source: Prefix) {
+        let configuration = self.configuration();
+        for around in covering(source) {
+            let slot = (vpc.clone(), interface.clone(), around);
+            let rules = self.state.references.masquerades.of(&slot).cloned();
+            let rules: Vec<Name> = rules.collect();
+            for rule in &rules {
+                self.masquerade(rule, around);
+            }
+            let is_for_all = |rule: &Name| {
+                let row = configuration.masquerade.get(&(rule.clone(),));
+                row.is_some_and(|row| row.protocol.is_none() && row.source_port.is_none())
+                    && destinations_of(configuration, rule).next().is_none()
+            };
+            if rules.iter().any(is_for_all) {
+                break;
+            }
+        }
+    }
+
+    fn exclusion(&mut self, name: &Name) {
+        let configuration = self.configuration();
+        self.add(configuration.nat_exclusion.get(&(name.clone(),)));
+        let (sources, destinations) = excluded_addresses_of(configuration, name);
+        for addresses in sources {
+            let key = (name.clone(), addresses);
+            self.add(configuration.nat_exclusion_source.get(&key));
+        }
+        for addresses in destinations {
+            let key = (name.clone(), addresses);
+            self.add(configuration.nat_exclusion_destination.get(&key));
+        }
+    }
+
+    fn port_forward(&mut self, name: &Name) {
+        let configuration = self.configuration();
+        let row = configuration.port_forward.get(&(name.clone(),));
+        self.add(row);
+        for addresses in forward_sources_of(configuration, name) {
+            let key = (name.clone(), addresses);
+            self.add(configuration.port_forward_source.get(&key));
+        }
+        if let Some(interface) = row.and_then(|row| row.external_interface.as_ref()) {
+            self.of(&Entity::Interface(interface.clone()));
         }
     }
 

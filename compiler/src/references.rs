@@ -62,6 +62,9 @@ pub(crate) type Slot = (Name, Prefix);
 /// Senders of one side of a peering: the peering's name, the VPC's, their prefix.
 pub(crate) type SenderSlot = (Name, Name, Prefix);
 
+/// Senders that are masqueraded: the VPC's name, that of the interface they leave by, their prefix.
+pub(crate) type MasqueradeSlot = (Name, Name, Prefix);
+
 /// A claim that a VPC's route table hold something for a prefix, the strongest first. A static route, which is found
 /// by its own key, stands between the subnets and the peerings.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,6 +103,8 @@ pub(crate) enum Link {
     Hole(Slot, ExposeKey),
     /// An expose of this name exposes senders, or takes them out of what it exposes.
     Sends(SenderSlot, Name, bool),
+    /// A rule of this name masquerades senders.
+    Masquerades(MasqueradeSlot, Name),
 }
 
 /// Several values a key, ordered. `None` is never stored: it is where the values of a key begin.
@@ -144,6 +149,8 @@ pub(crate) struct References {
     pub(crate) holes: Multimap<Slot, ExposeKey>,
     /// What exposes say of senders.
     pub(crate) senders: Multimap<SenderSlot, (Name, bool)>,
+    /// The rules that masquerade senders.
+    pub(crate) masquerades: Multimap<MasqueradeSlot, Name>,
     /// The number of next hops that lead to an interface. A number is enough: an interface that is referred to cannot
     /// go, and that it came does not matter to routes that could not be before. With millions of routes it counts.
     next_hops: BTreeMap<Name, usize>,
@@ -159,6 +166,7 @@ impl References {
             Link::Sends(slot, expose, is_exposed) => {
                 self.senders.insert(slot, (expose, is_exposed));
             }
+            Link::Masquerades(slot, rule) => self.masquerades.insert(slot, rule),
             Link::NextHop(interface) => *self.next_hops.entry(interface).or_default() += 1,
         }
     }
@@ -172,6 +180,7 @@ impl References {
             Link::Sends(slot, expose, is_exposed) => {
                 self.senders.remove(slot, (expose, is_exposed));
             }
+            Link::Masquerades(slot, rule) => self.masquerades.remove(slot, rule),
             Link::NextHop(interface) => {
                 if let Some(count) = self.next_hops.get_mut(&interface) {
                     *count -= 1;
@@ -266,7 +275,8 @@ pub(crate) fn links(configuration: &Configuration, row: &Row) -> Vec<Link> {
             let entity = Entity::Peering(row.peering.clone());
             links.push(Link::Depends(Key::Vpc(row.vpc.clone()), entity));
         }
-        Row::PortForward(row) => port_forward_links(row, &mut links),
+        Row::Exclusion(row) => exclusion_links(row, &mut links),
+        Row::PortForward(row) => port_forward_links(configuration, row, &mut links),
         Row::StaticNat(row) => static_nat_links(row, &mut links),
         Row::AclRule(row) => links.extend(crate::acl::rule_links(row)),
         // Nothing else refers to them, or they are not in this dataplane.
@@ -339,11 +349,44 @@ fn source_links(rule: &MasqueradeRow, source: Prefix, links: &mut Vec<Link>) {
             Entity::Masquerade(rule.name.clone(), source),
         ));
     }
+    links.push(Link::Masquerades(
+        masquerade_slot(rule, source),
+        rule.name.clone(),
+    ));
 }
 
-fn port_forward_links(rule: &PortForwardRow, links: &mut Vec<Link>) {
+/// The links that port forwards of an interface's addresses have for one of these. They are there because of the port forwards,
+/// too: so they are asked for where an address comes or goes, and not where all links are made. Cost: all port forwards.
+pub(crate) fn forwards_on(configuration: &Configuration, row: &Row) -> Vec<Link> {
+    let Row::InterfaceAddress(row) = row else {
+        return Vec::new();
+    };
+    let rules = configuration.port_forward.values();
+    let on = rules.filter(|rule| rule.external_interface.as_ref() == Some(&row.interface));
+    let mut links = Vec::new();
+    for rule in on {
+        for key in port_forward_keys_of(rule, external_address(rule, row.address.address())) {
+            links.push(Link::Depends(key, Entity::PortForward(rule.name.clone())));
+        }
+    }
+    links
+}
+
+fn exclusion_links(rule: &ExclusionRow, links: &mut Vec<Link>) {
+    let interface = rule.interface.clone().map(Key::Interface);
+    for key in [Some(Key::Vpc(rule.vpc.clone())), interface]
+        .into_iter()
+        .flatten()
+    {
+        links.push(Link::Depends(key, Entity::Exclusion(rule.name.clone())));
+    }
+}
+
+fn port_forward_links(configuration: &Configuration, rule: &PortForwardRow, links: &mut Vec<Link>) {
     let vpcs = [&rule.external_vpc, &rule.internal_vpc].map(|vpc| Key::Vpc(vpc.clone()));
-    for key in vpcs.into_iter().chain(port_forward_keys(rule)) {
+    let interface = rule.external_interface.clone().map(Key::Interface);
+    let named = vpcs.into_iter().chain(interface);
+    for key in named.chain(port_forward_keys(configuration, rule)) {
         links.push(Link::Depends(key, Entity::PortForward(rule.name.clone())));
     }
     if let Some(address) = rule.external_address {
@@ -363,7 +406,12 @@ fn static_nat_links(rule: &StaticNatRow, links: &mut Vec<Link>) {
     links.push(Link::Claims(slot, Claim::NatExternal(external)));
 }
 
-/// What only one masquerade source can have.
+/// Where the senders of a rule are looked up.
+pub(crate) fn masquerade_slot(rule: &MasqueradeRow, source: Prefix) -> MasqueradeSlot {
+    (rule.vpc.clone(), rule.interface.clone(), source)
+}
+
+/// What only one masquerade source can have, of those that ask for the same.
 pub(crate) fn masquerade_key(rule: &MasqueradeRow, source: Prefix) -> Key {
     Key::MasqueradeOf(rule.vpc.clone(), rule.interface.clone(), source)
 }
@@ -378,12 +426,42 @@ pub(crate) fn forwarded_ports(rule: &PortForwardRow) -> u32 {
     rule.external_port.count() * protocols
 }
 
+/// The external addresses of a port forward: its own, or those of its interface that are of the internal address's family.
+pub(crate) fn external_addresses<'a>(
+    configuration: &'a Configuration,
+    rule: &'a PortForwardRow,
+) -> impl Iterator<Item = IpAddr> + 'a {
+    let own = rule.external_address;
+    let interface = rule.external_interface.as_ref().filter(|_| own.is_none());
+    let of_interface = interface
+        .into_iter()
+        .flat_map(|interface| addresses_of(configuration, interface))
+        .filter_map(|address| external_address(rule, address.address()));
+    own.into_iter().chain(of_interface)
+}
+
+/// An address of the interface of a port forward, if it is one of the external addresses.
+fn external_address(rule: &PortForwardRow, address: IpAddr) -> Option<IpAddr> {
+    let is_one =
+        rule.external_address.is_none() && address.is_ipv4() == rule.internal_address.is_ipv4();
+    is_one.then_some(address)
+}
+
 /// What only one port forward can have: each of its ports. A rule of too many does not compile, and has none.
-pub(crate) fn port_forward_keys(rule: &PortForwardRow) -> impl Iterator<Item = Key> + '_ {
-    let address = rule
-        .external_address
-        .filter(|_| forwarded_ports(rule) <= MOST_FORWARDED_PORTS);
-    address.into_iter().flat_map(move |address| {
+pub(crate) fn port_forward_keys<'a>(
+    configuration: &'a Configuration,
+    rule: &'a PortForwardRow,
+) -> impl Iterator<Item = Key> + 'a {
+    port_forward_keys_of(rule, external_addresses(configuration, rule))
+}
+
+fn port_forward_keys_of<'a>(
+    rule: &'a PortForwardRow,
+    addresses: impl IntoIterator<Item = IpAddr> + 'a,
+) -> impl Iterator<Item = Key> + 'a {
+    let is_expandable = forwarded_ports(rule) <= MOST_FORWARDED_PORTS;
+    let addresses = addresses.into_iter().filter(move |_| is_expandable);
+    addresses.flat_map(move |address| {
         let key = move |protocol: TransportProtocol, port| {
             Key::PortForwardOf(rule.external_vpc.clone(), protocol, address, port)
         };

@@ -12,7 +12,7 @@ use rewire_schema::{Change, Changeset, Mismatch, Path, Row, Table};
 use crate::error::CompileError;
 use crate::exposes::{ExposeKey, Exposed, exposes_touched};
 use crate::indices::{Allocation, Indices};
-use crate::references::{References, links};
+use crate::references::{References, forwards_on, links};
 
 /// A configuration with its indices, dense and reverse.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -168,14 +168,22 @@ impl State {
 
     fn replace(&mut self, before: Option<&Row>, after: Option<&Row>) {
         if let Some(before) = before {
-            for link in links(&self.configuration, before) {
+            let forwards = forwards_on(&self.configuration, before);
+            for link in links(&self.configuration, before)
+                .into_iter()
+                .chain(forwards)
+            {
                 self.references.remove(link);
             }
             Arc::make_mut(&mut self.configuration).remove(before);
         }
         if let Some(after) = after {
             Arc::make_mut(&mut self.configuration).insert(after.clone());
-            for link in links(&self.configuration, after) {
+            let forwards = forwards_on(&self.configuration, after);
+            for link in links(&self.configuration, after)
+                .into_iter()
+                .chain(forwards)
+            {
                 self.references.insert(link);
             }
         }
@@ -268,6 +276,46 @@ pub(crate) fn sources_of<'a>(
         .range((masquerade.clone(), least_prefix())..);
     rows.take_while(move |((name, _), _)| name == masquerade)
         .map(|((_, prefix), _)| *prefix)
+}
+
+/// The destinations of a masquerade rule in order.
+pub(crate) fn destinations_of<'a>(
+    configuration: &'a Configuration,
+    masquerade: &'a Name,
+) -> impl Iterator<Item = Addresses> + 'a {
+    let rows = configuration
+        .masquerade_destination
+        .range((masquerade.clone(), least_range().into())..);
+    rows.take_while(move |((name, _), _)| name == masquerade)
+        .map(|((_, addresses), _)| *addresses)
+}
+
+/// The senders and the destinations of an exclusion in order.
+pub(crate) fn excluded_addresses_of(
+    configuration: &Configuration,
+    exclusion: &Name,
+) -> (Vec<Addresses>, Vec<Addresses>) {
+    let start = (exclusion.clone(), Addresses::from(least_range()));
+    let sources = configuration.nat_exclusion_source.range(start.clone()..);
+    let destinations = configuration.nat_exclusion_destination.range(start..);
+    (
+        below(sources.map(|(key, _)| key), exclusion),
+        below(destinations.map(|(key, _)| key), exclusion),
+    )
+}
+
+/// The senders of a port forward in order; none for all.
+pub(crate) fn forward_sources_of(configuration: &Configuration, forward: &Name) -> Vec<Addresses> {
+    let start = (forward.clone(), Addresses::from(least_range()));
+    let sources = configuration.port_forward_source.range(start..);
+    below(sources.map(|(key, _)| key), forward)
+}
+
+/// The addresses among keys that begin with a name.
+fn below<'a>(keys: impl Iterator<Item = &'a (Name, Addresses)>, name: &Name) -> Vec<Addresses> {
+    keys.take_while(|(of, _)| of == name)
+        .map(|(_, addresses)| *addresses)
+        .collect()
 }
 
 /// The members of an address set in order.

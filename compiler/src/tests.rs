@@ -8,6 +8,7 @@ mod histories;
 mod incremental;
 mod intents;
 mod law;
+mod nat;
 mod peerings;
 mod snapshots;
 mod warnings;

@@ -55,47 +55,16 @@ pub fn unsupported(row: RowRef<'_>) -> Option<(Option<&'static str>, &'static st
             (r.policer.is_some(), "policer", "policers are"),
             (r.shaper.is_some(), "shaper", "shapers are"),
         ]),
-        RowRef::Pool(r) => fields(&[
-            (r.ports.is_some(), "ports", "ports of pools are"),
-            (
-                r.address_only,
-                "address_only",
-                "pools that only translate addresses are",
-            ),
-        ]),
-        RowRef::Masquerade(r) => fields(&[
-            (
-                r.protocol.is_some(),
-                "protocol",
-                "masquerades of one protocol are",
-            ),
-            (
-                r.source_port.is_some(),
-                "source_port",
-                "masquerades of single ports are",
-            ),
-            (r.ports.is_some(), "ports", "ports of masquerades are"),
-            (
-                r.idle_timeout.is_some(),
-                "idle_timeout",
-                "time-outs of single rules are",
-            ),
-        ]),
-        RowRef::MasqueradeDestination(_) => object("masquerades by destination are"),
-        RowRef::Exclusion(_) => object("exclusions from NAT are"),
-        RowRef::PortForward(r) => fields(&[
-            (
-                r.external_interface.is_some(),
-                "external_interface",
-                "port forwards of an interface's addresses are",
-            ),
-            (
-                r.idle_timeout.is_some(),
-                "idle_timeout",
-                "time-outs of single rules are",
-            ),
-        ]),
-        RowRef::PortForwardSource(_) => object("port forwards by sender are"),
+        RowRef::Masquerade(r) => fields(&[(
+            r.idle_timeout.is_some(),
+            "idle_timeout",
+            "time-outs of single rules are",
+        )]),
+        RowRef::PortForward(r) => fields(&[(
+            r.idle_timeout.is_some(),
+            "idle_timeout",
+            "time-outs of single rules are",
+        )]),
         RowRef::Expose(r) => fields(&[(
             r.idle_timeout.is_some(),
             "idle_timeout",

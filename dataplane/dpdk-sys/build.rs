@@ -21,6 +21,15 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_macaddr_get",
     "rte_eth_link_get_nowait",
     "rte_eth_stats_get",
+    "rte_flow_(info_get|configure|async_create|async_destroy|push|pull)",
+    "rte_flow_(pattern_template|actions_template|template_table)_(create|destroy)",
+    "rte_flow_(validate|create|destroy|flush|query|get_aged_flows)",
+];
+/// What the flow API takes behind untyped pointers.
+const FLOW_TYPES: &[&str] = &[
+    "rte_flow_item_(ethdev|eth|ipv4|ipv6|tcp|udp|integrity)",
+    "rte_flow_action_(set_ipv4|set_ipv6|set_tp|set_mac|ethdev|queue|age|count)",
+    "rte_flow_query_(count|age)",
 ];
 /// The same with the feature `route-tables`.
 const TABLE_FUNCTIONS: &[&str] = &[
@@ -69,6 +78,8 @@ fn main() {
     // The raw output, because the headers do not compile without `-include rte_config.h` and
     // `-march=…`, which the pkg-config crate drops.
     let flags = pkg_config("--cflags");
+    // For crates that compile against DPDK themselves: DEP_DPDK_CFLAGS.
+    println!("cargo:cflags={}", flags.join(" "));
     compile_shim(&flags);
     generate_bindings(&flags);
     link();
@@ -100,6 +111,7 @@ fn generate_bindings(flags: &[String]) {
         .clang_args(flags)
         .rust_edition(bindgen::RustEdition::Edition2024)
         .wrap_unsafe_ops(true)
+        .derive_default(true)
         .generate_comments(false)
         .default_enum_style(bindgen::EnumVariation::Consts)
         .allowlist_type("rte_mbuf");
@@ -111,6 +123,9 @@ fn generate_bindings(flags: &[String]) {
         for name in TABLE_FUNCTIONS {
             builder = builder.allowlist_function(name);
         }
+    }
+    for name in FLOW_TYPES {
+        builder = builder.allowlist_type(name);
     }
     for name in CONSTANTS {
         builder = builder.allowlist_var(name);

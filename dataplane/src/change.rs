@@ -30,8 +30,9 @@ impl
             Vec<(InterfaceIndex, Option<InterfaceRow>)>,
         ),
     ) -> Self {
-        let request = |row: InterfaceRow| {
+        let request = |index: InterfaceIndex, row: InterfaceRow| {
             Some(PortRequest {
+                index,
                 interface: row.name.to_string(),
                 port: row.port?,
                 mtu: row.mtu,
@@ -39,7 +40,7 @@ impl
         };
         let ports = ports
             .into_iter()
-            .map(|(interface, row)| (interface, row.and_then(request)));
+            .map(|(interface, row)| (interface, row.and_then(|row| request(interface, row))));
         Change {
             operations,
             ports: ports.collect(),

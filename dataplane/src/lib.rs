@@ -20,6 +20,8 @@ mod neighbors;
 pub mod port;
 mod progress;
 mod resolutions;
+#[cfg(feature = "dpdk")]
+pub mod rte_flow;
 pub mod rule_counts;
 pub mod virtual_gateway;
 mod worker;

@@ -75,7 +75,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => prop::collection::vec(frame(), 1..24).prop_map(Step::Burst),
         1 => (0..400_u64).prop_map(Step::Wait),
-        1 => (0..5_usize).prop_map(Step::Commit),
+        1 => (0..6_usize).prop_map(Step::Commit),
     ]
 }
 
@@ -100,6 +100,17 @@ fn document(which: usize) -> serde_json::Value {
                 "20": { "action": "deny", "protocol": "tcp", "source_port": 4001 }
             } } });
             document["interfaces"]["blue0"]["acl_in"] = json!("guard");
+        }
+        // Some is excluded, some masqueraded otherwise: by protocol and port, and for few ports.
+        4 => {
+            document["nat"]["exclusions"] = json!({ "some": {
+                "vpc": "blue", "protocol": "udp", "source_port": 4001, "destinations": ["198.51.100.0/24", "2001:db8:51::/48"]
+            } });
+            document["nat"]["masquerade"]["few"] = json!({
+                "vpc": "blue", "interface": "wan", "protocol": "tcp", "source_port": "4000-4001", "ports": 4000,
+                "sources": ["10.1.0.0/24", "fd00:1::/64"]
+            });
+            document["nat"]["port_forward"]["web"]["sources"] = json!(["198.51.100.128/25"]);
         }
         // Blue's way out is another.
         _ => {

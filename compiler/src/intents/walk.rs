@@ -8,7 +8,7 @@ use rewire_tables::{AclIndex, MOST_LOOKUPS, PeeringIndex, Route, VpcIndex};
 use super::MOST_BOXES;
 use super::acl::Word;
 use super::network::Network;
-use super::space::{Entry, Headers, address, number, shared};
+use super::space::{Entry, Headers, Interval, address, number, shared};
 
 /// What becomes of all packets of a box.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,17 +224,31 @@ impl<'a> Walk<'a> {
         let mut rest = vec![here];
         let forwards = self.network.forwards_at(self.from, external).to_vec();
         for (protocol, port, to) in forwards {
-            let rule = Entry {
-                protocols: (protocol, protocol),
-                ports: (port, port),
-                ..here
+            // For some senders, or for all that there are here.
+            let sources: Vec<Interval<u128>> = match &to.sources {
+                Some(sources) => {
+                    let ranges = sources.iter();
+                    let ranges = ranges.filter(|range| range.start().is_ipv4() == entry.is_ipv4);
+                    ranges
+                        .map(|range| (number(*range.start()), number(*range.end())))
+                        .collect()
+                }
+                None => vec![here.source],
             };
-            if let Some(entry) = here.shared(&rule) {
-                let destination = number(to.address);
-                self.lead(entry, destination, (to.vpc, to.peering), steps, ends)?;
+            for source in sources {
+                let rule = Entry {
+                    protocols: (protocol, protocol),
+                    ports: (port, port),
+                    source,
+                    ..here
+                };
+                if let Some(entry) = here.shared(&rule) {
+                    let destination = number(to.address);
+                    self.lead(entry, destination, (to.vpc, to.peering), steps, ends)?;
+                }
+                rest = rest.iter().flat_map(|entry| entry.without(&rule)).collect();
+                self.budget.take(rest.len())?;
             }
-            rest = rest.iter().flat_map(|entry| entry.without(&rule)).collect();
-            self.budget.take(rest.len())?;
         }
         let to = self.network.static_at(self.from, external).cloned();
         for entry in rest {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use rewire_tables::acl::RuleCounters;
-use rewire_tables::{Address, VpcIndex};
+use rewire_tables::{Address, PortAllocation, VpcIndex};
 
 use crate::error::{Exhausted, Invalid};
 use crate::fixed_map::FixedMap;
@@ -321,12 +321,14 @@ impl<A: Address> Connections<A> {
     ///
     /// The address is the one that the same internal address got first, while it has any mapping, where that has ports left
     /// (paired pooling, REQ-2). The port is the internal one, where that is free there and in this worker's share (see
-    /// [`owner`](crate::owner)); otherwise a free one of the share, from 1024 on. Ports below 1024 are only preserved.
+    /// [`owner`](crate::owner)); otherwise a free one of the share, from 1024 on. Ports below 1024 are only preserved. Where
+    /// `allocation` says which ports, it is one of these, the internal one if that is among them, and only the first worker has
+    /// any. Where it says that only addresses are translated, it is the internal one, and the address is nobody else's.
     /// Protocols without ports have the one port 0, so one internal address at a time for each external one, and only with
     /// worker 0. A mapping's port is in use for its external VPC, address and protocol. `reserved` says which external
     /// endpoints are not to be had, as port forwards are.
     ///
-    /// Where policy has changed, and the endpoint's mapping is outside of `ranges` or reserved now, the endpoint gets
+    /// Where policy has changed, and the endpoint's mapping is outside of `ranges` or `allocation`, or reserved now, the endpoint gets
     /// another; the old one lives on for the flows that use it.
     ///
     /// The mapping lives until the last flow that was inserted with it is removed. A new one is the caller's until the next
@@ -343,10 +345,18 @@ impl<A: Address> Connections<A> {
         internal: Internal<A>,
         external_vpc: VpcIndex,
         ranges: impl Iterator<Item = RangeInclusive<A>> + Clone,
+        allocation: &PortAllocation,
         reserved: impl Fn(A, u16) -> bool,
     ) -> Result<Mapping<A>, Exhausted> {
-        self.mappings
-            .acquire(&self.records, internal, external_vpc, ranges, reserved)
+        let records = &self.records;
+        self.mappings.acquire(
+            records,
+            internal,
+            external_vpc,
+            ranges,
+            allocation,
+            reserved,
+        )
     }
 
     /// Asks for the line that [`acquire_mapping`](Self::acquire_mapping) begins with.

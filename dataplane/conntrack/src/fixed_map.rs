@@ -34,6 +34,15 @@ impl<K: Hash + Eq, V> FixedMap<K, V> {
         self.entries.len()
     }
 
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.len() == 0
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries.is_full()
+    }
+
     pub(crate) fn find(&self, key: &K) -> Option<Id> {
         let entry = |slot| self.entries.at(slot);
         let is_it = |slot| entry(slot).is_some_and(|(_, entry)| entry.key == *key);

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use foldhash::fast::FixedState;
-use rewire_tables::{Address, VpcIndex};
+use rewire_tables::{Address, PortAllocation, VpcIndex};
 
 use crate::error::{Exhausted, Resource};
 use crate::fixed_map::FixedMap;
@@ -49,6 +49,13 @@ struct Host<A> {
 /// An internal address, and the VPC it is translated into.
 type HostKey<A> = (VpcIndex, A, VpcIndex);
 
+/// Who has an external address for itself, and by how many mappings.
+#[derive(Debug)]
+struct Owner<A> {
+    host: HostKey<A>,
+    mappings: u32,
+}
+
 /// A mapping that somebody is about to insert a flow with.
 #[derive(Clone, Copy, Debug)]
 struct Promise<A> {
@@ -72,18 +79,22 @@ pub(crate) struct Mappings<A> {
     /// Of a quarter as many hosts as there may be mappings: one that finds no room keeps to its address as long as its hash
     /// leads there, which it does while the rule's addresses are the same.
     hosts: FixedMap<HostKey<A>, Host<A>>,
+    /// The external addresses, with their VPC, that a host has for itself.
+    owners: FixedMap<(VpcIndex, A), Owner<A>>,
     ports: Ports<A>,
     hash: KeyHasher,
 }
 
 impl<A: Address> Mappings<A> {
     pub(crate) fn new(capacity: usize, worker: u16, workers: u16, seed: &FixedState) -> Self {
+        let hosts = capacity.div_ceil(4).max(capacity.min(64));
         Mappings {
             index: Index::new(capacity),
             number: 0,
             capacity,
             promise: None,
-            hosts: FixedMap::new(capacity.div_ceil(4).max(capacity.min(64)), seed),
+            hosts: FixedMap::new(hosts, seed),
+            owners: FixedMap::new(hosts, seed),
             ports: Ports::new(capacity, worker, workers, seed),
             hash: KeyHasher::new(seed),
         }
@@ -145,6 +156,7 @@ impl<A: Address> Mappings<A> {
         internal: Internal<A>,
         external_vpc: VpcIndex,
         ranges: impl Iterator<Item = RangeInclusive<A>> + Clone,
+        allocation: &PortAllocation,
         reserved: impl Fn(A, u16) -> bool,
     ) -> Result<Mapping<A>, Exhausted> {
         self.release_unused();
@@ -152,6 +164,9 @@ impl<A: Address> Mappings<A> {
         if let Some(first) = old {
             let mapping = mapping_of(records.used(first));
             if place_of(ranges.clone(), mapping.address).is_some()
+                && allocation.allows(internal.protocol, internal.port, mapping.port)
+                && (!allocation.address_only
+                    || self.has_for_itself(&host_of(&internal, external_vpc), mapping.address))
                 && !reserved(mapping.address, mapping.port)
             {
                 return Ok(mapping);
@@ -173,10 +188,24 @@ impl<A: Address> Mappings<A> {
         if total == 0 {
             return Err(exhausted(Resource::Addresses));
         }
-        let host_key = (internal.vpc, internal.address, external_vpc);
+        let host_key = host_of(&internal, external_vpc);
         let host = self.hosts.find(&host_key);
         let first = self.first_place(&host_key, host, ranges.clone(), total);
-        let mapping = (0..total.min(MAX_TRIES))
+        if allocation.address_only && host.is_none() && self.hosts.is_full() {
+            return Err(exhausted(Resource::Mappings));
+        }
+        let has_its_own = || {
+            let known = host.and_then(|host| self.hosts.get(host));
+            known.is_some_and(|known| {
+                place_of(ranges.clone(), known.external).is_some()
+                    && self.has_for_itself(&host_key, known.external)
+            })
+        };
+        let tries = match allocation.address_only && has_its_own() {
+            true => 1,
+            false => total.min(MAX_TRIES),
+        };
+        let mapping = (0..tries)
             .find_map(|offset| {
                 let place = if offset < total - first {
                     first + offset
@@ -184,19 +213,26 @@ impl<A: Address> Mappings<A> {
                     offset - (total - first)
                 };
                 let address = nth(ranges.clone(), place)?;
+                if !self.is_open_to(&host_key, address) {
+                    return None;
+                }
                 let external = External {
                     vpc: external_vpc,
                     protocol,
                     address,
                 };
+                let reserved = |port| reserved(address, port);
                 let port = self
                     .ports
-                    .take(external, internal.port, |port| reserved(address, port))?;
+                    .take(external, internal.port, allocation, reserved)?;
                 Some(Mapping { address, port })
             })
             .ok_or(exhausted(Resource::Ports))?;
         self.number += 1;
-        self.remember_host(host_key, host, ranges, mapping.address);
+        self.remember_owner(host_key, mapping.address, allocation);
+        self.remember_host(host_key, host, mapping.address, |external| {
+            !allocation.address_only && place_of(ranges, external).is_some()
+        });
         self.promise = Some(Promise {
             internal,
             external_vpc,
@@ -212,8 +248,8 @@ impl<A: Address> Mappings<A> {
         &mut self,
         key: HostKey<A>,
         known: Option<HostId>,
-        ranges: impl Iterator<Item = RangeInclusive<A>> + Clone,
         external: A,
+        keeps: impl FnOnce(A) -> bool,
     ) {
         let host = Host {
             external,
@@ -222,8 +258,51 @@ impl<A: Address> Mappings<A> {
         let id = known.or_else(|| self.hosts.insert(key, host));
         if let Some(host) = id.and_then(|id| self.hosts.get_mut(id)) {
             host.mappings += 1;
-            if place_of(ranges, host.external).is_none() {
+            if !keeps(host.external) {
                 host.external = external;
+            }
+        }
+    }
+
+    /// Whether a host has an external address for itself.
+    fn has_for_itself(&self, host: &HostKey<A>, external: A) -> bool {
+        let owner = self.owners.find(&(host.2, external));
+        let owner = owner.and_then(|id| self.owners.get(id));
+        owner.is_some_and(|owner| owner.host == *host)
+    }
+
+    /// Whether a host may be given a port of an external address: not where another has that for itself.
+    fn is_open_to(&self, host: &HostKey<A>, external: A) -> bool {
+        self.owners.is_empty()
+            || self.owners.find(&(host.2, external)).is_none()
+            || self.has_for_itself(host, external)
+    }
+
+    /// Notes that a host has one more mapping on an external address, if that is its own, or is to be.
+    fn remember_owner(&mut self, host: HostKey<A>, external: A, allocation: &PortAllocation) {
+        if !allocation.address_only && self.owners.is_empty() {
+            return;
+        }
+        let key = (host.2, external);
+        let id = match self.owners.find(&key) {
+            None if allocation.address_only => self.owners.insert(key, Owner { host, mappings: 0 }),
+            known => known,
+        };
+        if let Some(owner) = id.and_then(|id| self.owners.get_mut(id)) {
+            owner.mappings += 1;
+        }
+    }
+
+    /// Notes that a host has one mapping less on an external address.
+    fn forget_owner(&mut self, host: &HostKey<A>, external: A) {
+        if !self.owners.is_empty()
+            && let Some(id) = self.owners.find(&(host.2, external))
+            && let Some(owner) = self.owners.get_mut(id)
+            && owner.host == *host
+        {
+            owner.mappings = owner.mappings.saturating_sub(1);
+            if owner.mappings == 0 {
+                self.owners.remove(id);
             }
         }
     }
@@ -365,7 +444,8 @@ impl<A: Address> Mappings<A> {
             address: mapping.address,
         };
         self.ports.give_back(&external, mapping.port);
-        let host = (internal.vpc, internal.address, external_vpc);
+        let host = host_of(internal, external_vpc);
+        self.forget_owner(&host, mapping.address);
         if let Some(id) = self.hosts.find(&host)
             && let Some(host) = self.hosts.get_mut(id)
         {
@@ -379,8 +459,12 @@ impl<A: Address> Mappings<A> {
     /// Whether nothing is left of any mapping.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.number == 0 && self.hosts.len() == 0 && self.ports.is_empty()
+        self.number == 0 && self.hosts.is_empty() && self.owners.is_empty() && self.ports.is_empty()
     }
+}
+
+fn host_of<A: Copy>(internal: &Internal<A>, external_vpc: VpcIndex) -> HostKey<A> {
+    (internal.vpc, internal.address, external_vpc)
 }
 
 /// The internal endpoint of a flow that begins with this key.

@@ -7,7 +7,8 @@
 use std::hash::{BuildHasher, Hash};
 
 use foldhash::fast::FixedState;
-use rewire_tables::VpcIndex;
+use rewire_tables::nat::{PortSet, has_translated_ports};
+use rewire_tables::{PortAllocation, VpcIndex};
 
 use crate::fixed_map::FixedMap;
 use crate::slab::Id;
@@ -42,6 +43,10 @@ struct Pool {
     hint: u16,
     /// A search has found nothing, and nothing was given back since.
     is_dry: bool,
+    /// The block where a search within a set of ports begins.
+    next_block: u16,
+    /// The fingerprint of the set within which a search has found nothing, where nothing was given back since.
+    dry_set: Option<u64>,
 }
 
 /// Where the word of a block is, in a page.
@@ -80,13 +85,17 @@ impl<A: Copy + Eq + Hash> Ports<A> {
     }
 
     /// Takes a port: `wanted` if that is free, this worker's, and one that may be preserved; otherwise a free one from
-    /// 1024 on, if the protocol has ports at all. None if there is none, or no room.
+    /// 1024 on, or within the set that is said, if the protocol has ports at all. None if there is none, or no room. Where
+    /// only addresses are translated, `wanted` or none.
+    ///
+    /// Ports of a set, and addresses alone, are the first worker's: a set may be too small to be dealt out.
     ///
     /// Costs one look-up; at worst, once until something is given back, a look at a word for each 64 ports of this worker's.
     pub(crate) fn take(
         &mut self,
         external: External<A>,
         wanted: u16,
+        allocation: &PortAllocation,
         is_reserved: impl Fn(u16) -> bool,
     ) -> Option<u16> {
         let known = self.pools.find(&external);
@@ -95,9 +104,26 @@ impl<A: Copy + Eq + Hash> Ports<A> {
             None => self.begin(external)?,
         };
         let Pool { page, .. } = *self.pools.get(id)?;
-        let port = self
-            .preserve(page, &external, wanted, &is_reserved)
-            .or_else(|| self.search(id, &external, &is_reserved));
+        let set = allocation
+            .within
+            .as_deref()
+            .filter(|_| has_translated_ports(external.protocol));
+        let preserved = match (allocation.address_only, set) {
+            (true, _) => self.is_first() && self.is_free(page, wanted) && !is_reserved(wanted),
+            (false, Some(set)) => {
+                self.is_first()
+                    && set.contains(wanted)
+                    && self.is_free(page, wanted)
+                    && !is_reserved(wanted)
+            }
+            (false, None) => self.may_preserve(page, &external, wanted, &is_reserved),
+        };
+        let port = match (preserved, set) {
+            (true, _) => Some(wanted),
+            _ if allocation.address_only => None,
+            (false, Some(set)) => self.search_within(id, set, &is_reserved),
+            (false, None) => self.search(id, &external, &is_reserved),
+        };
         let Some(port) = port else {
             self.end_if_unused(id);
             return None;
@@ -106,8 +132,10 @@ impl<A: Copy + Eq + Hash> Ports<A> {
         let turn = self.turn_of(port / BLOCK);
         let pool = self.pools.get_mut(id)?;
         pool.taken += 1;
-        if port != wanted {
-            pool.hint = turn;
+        match set {
+            _ if port == wanted => {}
+            Some(_) => pool.next_block = port / BLOCK,
+            None => pool.hint = turn,
         }
         Some(port)
     }
@@ -123,9 +151,12 @@ impl<A: Copy + Eq + Hash> Ports<A> {
         };
         self.words[place(pool.page, port / BLOCK)] &= !(1 << (port % BLOCK));
         pool.taken = pool.taken.saturating_sub(1);
+        // Where nothing is free but this, let the next search begin with it.
         if std::mem::take(&mut pool.is_dry) && port / BLOCK >= FIRST_BLOCK {
-            // Where nothing is free but this, let the next search begin with it.
             pool.hint = turn;
+        }
+        if pool.dry_set.take().is_some() {
+            pool.next_block = port / BLOCK;
         }
         self.end_if_unused(id);
     }
@@ -145,6 +176,8 @@ impl<A: Copy + Eq + Hash> Ports<A> {
             taken: 0,
             hint: self.first_turn(&external),
             is_dry: false,
+            next_block: 0,
+            dry_set: None,
         };
         let id = self.pools.insert(external, pool);
         if id.is_none() {
@@ -161,20 +194,60 @@ impl<A: Copy + Eq + Hash> Ports<A> {
         }
     }
 
-    fn preserve(
+    fn is_free(&self, page: u32, port: u16) -> bool {
+        self.words[place(page, port / BLOCK)] & 1 << (port % BLOCK) == 0
+    }
+
+    /// Whether this is the worker whose the ports are that are not dealt out.
+    pub(crate) fn is_first(&self) -> bool {
+        self.worker == 0
+    }
+
+    fn may_preserve(
         &self,
         page: u32,
         external: &External<A>,
         wanted: u16,
         is_reserved: &impl Fn(u16) -> bool,
-    ) -> Option<u16> {
+    ) -> bool {
         // Port 0 is reserved in TCP and UDP, a valid identifier in ICMP, and what protocols without ports have.
         let may_be = wanted != 0 || !matches!(external.protocol, 6 | 17);
-        let is_free = may_be
+        may_be
             && owner(wanted, self.workers) == self.worker
-            && self.words[place(page, wanted / BLOCK)] & 1 << (wanted % BLOCK) == 0
-            && !is_reserved(wanted);
-        is_free.then_some(wanted)
+            && self.is_free(page, wanted)
+            && !is_reserved(wanted)
+    }
+
+    /// A free port of a set.
+    fn search_within(
+        &mut self,
+        id: Id,
+        set: &PortSet,
+        is_reserved: &impl Fn(u16) -> bool,
+    ) -> Option<u16> {
+        let Pool {
+            page,
+            next_block,
+            dry_set,
+            ..
+        } = *self.pools.get(id)?;
+        if !self.is_first() || dry_set == Some(set.fingerprint()) {
+            return None;
+        }
+        let blocks = set.blocks();
+        let (before, after) = blocks.split_at(blocks.partition_point(|(n, _)| *n < next_block));
+        for &(block, ports) in after.iter().chain(before) {
+            let mut free = ports & !self.words[place(page, block)];
+            while free != 0 {
+                let port = block * BLOCK + free.trailing_zeros() as u16;
+                if !is_reserved(port) {
+                    return Some(port);
+                }
+                free &= free - 1;
+            }
+        }
+        self.pools.get_mut(id)?.dry_set = Some(set.fingerprint());
+        None
     }
 
     fn search(
@@ -183,7 +256,7 @@ impl<A: Copy + Eq + Hash> Ports<A> {
         external: &External<A>,
         is_reserved: &impl Fn(u16) -> bool,
     ) -> Option<u16> {
-        let has_ports = matches!(external.protocol, 1 | 6 | 17 | 58);
+        let has_ports = has_translated_ports(external.protocol);
         let turns = self.turns();
         let Pool {
             page, hint, is_dry, ..

@@ -51,6 +51,13 @@ pub enum VirtualDevice {
         /// The unix socket over which the two sides meet; the server makes it.
         socket: PathBuf,
     },
+    /// Whatever driver is linked or loaded: for tests.
+    Other {
+        /// The driver's name, without DPDK's `net_`.
+        driver: &'static str,
+        /// Its arguments, in DPDK's syntax.
+        arguments: String,
+    },
 }
 
 /// Which side of a memif connection.
@@ -64,7 +71,7 @@ pub enum MemifRole {
 
 impl VirtualDevice {
     /// The kind of device, as DPDK calls its driver: `af_packet`, `tap`, `null`, `ring`, `pcap`,
-    /// `memif`.
+    /// `memif`, or the name of another.
     pub fn driver(&self) -> &'static str {
         match self {
             VirtualDevice::AfPacket { .. } => "af_packet",
@@ -73,6 +80,7 @@ impl VirtualDevice {
             VirtualDevice::Ring => "ring",
             VirtualDevice::Pcap { .. } => "pcap",
             VirtualDevice::Memif { .. } => "memif",
+            VirtualDevice::Other { driver, .. } => driver,
         }
     }
 
@@ -125,6 +133,7 @@ impl VirtualDevice {
                     "id={id},role={role},socket={path},socket-abstract=no"
                 )))
             }
+            VirtualDevice::Other { arguments, .. } => Ok(Prepared::new(arguments.clone())),
         }
     }
 }

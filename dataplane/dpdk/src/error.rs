@@ -61,6 +61,21 @@ pub enum Error {
         /// Why, in words.
         reason: String,
     },
+    /// A rule, or the engine of rules, is not what the device can do or has room for.
+    #[error("port {port}: cannot {step}: {reason}")]
+    Flow {
+        /// The port's name.
+        port: String,
+        /// What was being done.
+        step: &'static str,
+        /// DPDK's error number, above 0.
+        code: i32,
+        /// Why, in words.
+        reason: String,
+    },
+    /// As many flow operations are under way as the queue holds, or there is no queue.
+    #[error("the queue of flow operations is full")]
+    FlowQueueFull,
 }
 
 /// The error of a DPDK function that returned `code`, negative.

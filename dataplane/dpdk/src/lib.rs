@@ -36,7 +36,7 @@
 //!
 //! # Limits
 //!
-//! Only virtual devices: no PCI. No offloads, no `rte_flow`. One NUMA node. Nothing but x86-64
+//! Only virtual devices: no PCI. No offloads but [flow rules](flow). One NUMA node. Nothing but x86-64
 //! Debian 12 was tried. Mbufs from a device may be chains; only their first segment can be seen. A
 //! name or path with a comma, an equals sign or a bracket cannot be said in DPDK's arguments, and
 //! is refused. Tests need a process each: run them with nextest.
@@ -85,6 +85,7 @@
 mod device;
 mod eal;
 mod error;
+pub mod flow;
 mod log;
 mod mbuf;
 mod mempool;

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arrayvec::ArrayVec;
@@ -42,7 +42,7 @@ struct Queues {
 /// thread that drops it; that takes system calls, so let the manager's port go last.
 #[derive(Debug)]
 pub struct Port<State> {
-    inner: Arc<PortInner>,
+    pub(crate) inner: Arc<PortInner>,
     state: State,
 }
 
@@ -113,6 +113,8 @@ pub(crate) struct PortInner {
     frame_size: Option<FrameSize>,
     started: AtomicBool,
     receive_queues: AtomicU16,
+    /// Operations in the queue of the flow engine, 0 without one; [`NO_FLOW_ENGINE`] when the engine is taken.
+    flow_queue: AtomicU32,
     /// Keeps the interface under af_packet promiscuous.
     promiscuous: OnceLock<OwnedFd>,
     // Last: the device is closed before its pool goes, and that before the EAL.
@@ -179,6 +181,7 @@ impl Eal {
             frame_size: prepared.frame_size,
             started: AtomicBool::new(false),
             receive_queues: AtomicU16::new(0),
+            flow_queue: AtomicU32::new(0),
             promiscuous: OnceLock::new(),
             mempool: OnceLock::new(),
             eal: Arc::clone(&self.inner),
@@ -320,7 +323,26 @@ impl<State> Port<State> {
     }
 }
 
+/// The flow engine of a port is taken.
+const NO_FLOW_ENGINE: u32 = u32::MAX;
+
 impl PortInner {
+    /// The name that the port was attached with.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Remembers how many operations the flow engine's queue holds.
+    pub(crate) fn set_flow_queue(&self, size: u32) {
+        self.flow_queue.store(size, Ordering::Release);
+    }
+
+    /// How many operations the flow engine's queue holds, for the one who takes the engine.
+    pub(crate) fn take_flow_queue(&self) -> Option<u32> {
+        let size = self.flow_queue.swap(NO_FLOW_ENGINE, Ordering::AcqRel);
+        (size != NO_FLOW_ENGINE).then_some(size)
+    }
+
     /// Under the lock.
     fn configure(&self, config: &PortConfig) -> Result<(), Error> {
         self.check(config)?;

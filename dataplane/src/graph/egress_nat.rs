@@ -189,10 +189,13 @@ fn translate_source<A: Family>(
     let own = (original.source, original.source_port);
     let egress = (opening.egress, interface);
     let crossing = opening.crossing;
-    match nat_policy::egress(cx.tables, original.vpc, original.source, egress, crossing) {
+    let key = nat_policy::egress_key(original, opening.destination, &opening.admission);
+    match nat_policy::egress(cx.tables, &key, egress, crossing) {
         Egress::None => Ok((own, None)),
         Egress::Static(external) => Ok(((external, original.source_port), None)),
-        Egress::Masquerade(_) if !opening.has_ports => Err(DropReason::FragmentNeedsPorts),
+        Egress::Masquerade(rule) if !opening.has_ports && !rule.ports.address_only => {
+            Err(DropReason::FragmentNeedsPorts)
+        }
         Egress::Masquerade(rule) => {
             let internal = internal(original);
             let external_vpc = interface.vpc;
@@ -201,7 +204,7 @@ fn translate_source<A: Family>(
                 nat_policy::is_port_forward(cx.tables, external_vpc, original.protocol, external)
             };
             let mapping = connections
-                .acquire_mapping(internal, external_vpc, rule.ranges(), taken)
+                .acquire_mapping(internal, external_vpc, rule.ranges(), &rule.ports, taken)
                 .map_err(|Exhausted { .. }| DropReason::NatPortsExhausted)?;
             Ok(((mapping.address, mapping.port), Some(mapping)))
         }

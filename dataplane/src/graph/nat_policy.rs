@@ -1,11 +1,12 @@
 //! What the NAT policy of one generation says about a connection: pure questions to the tables, asked when a connection
 //! begins and again when the policy has changed since.
 
-use rewire_conntrack::{Flow, FlowKey};
-use rewire_packet::Ip;
+use rewire_conntrack::{Admission, Flow, FlowKey};
+use rewire_packet::{Ip, Protocol};
+use rewire_tables::acl::NO_PORT;
 use rewire_tables::{
-    Address, Crossing, Interface, InterfaceIndex, Masquerade, PortForwardKey, Route, Stop, Tables,
-    Traveller, VpcIndex, Way,
+    AclFamily, AclKey, Address, Crossing, Interface, InterfaceIndex, Masquerade, PortForwardKey,
+    Route, Stop, Tables, Traveller, VpcIndex, Way,
 };
 
 /// Where ingress NAT leads a connection.
@@ -21,7 +22,7 @@ pub(super) struct Ingress<A> {
 
 /// The ingress NAT of a connection whose first packet has this key. A port forward goes before a static translation.
 /// `ports` tells whether the packet has ports at all. Nothing is translated across a peering that does not admit the sender.
-pub(super) fn ingress<A: Address>(
+pub(super) fn ingress<A: AclFamily>(
     tables: &Tables,
     key: &FlowKey<A>,
     ports: bool,
@@ -37,7 +38,7 @@ pub(super) fn ingress<A: Address>(
     }
 }
 
-fn translation<A: Address>(tables: &Tables, key: &FlowKey<A>, ports: bool) -> Ingress<A> {
+fn translation<A: AclFamily>(tables: &Tables, key: &FlowKey<A>, ports: bool) -> Ingress<A> {
     let nat = tables.nat();
     let across = |peering: Option<_>, to| {
         peering.map(|peering| Crossing {
@@ -53,7 +54,15 @@ fn translation<A: Address>(tables: &Tables, key: &FlowKey<A>, ports: bool) -> In
         address,
         port: key.destination_port,
     };
-    if let Some(rule) = nat.port_forward(&forward).filter(|_| ports)
+    if nat.has_exclusions() && nat.is_excluded_on_arrival(&arrival_key(key, ports)) {
+        return Ingress {
+            destination: None,
+            vpc: key.vpc,
+            crossing: None,
+        };
+    }
+    if ports
+        && let Some(rule) = nat.port_forward_from(&forward, key.source)
         && let Some(internal) = A::from_ip(rule.address)
     {
         return Ingress {
@@ -79,6 +88,21 @@ fn translation<A: Address>(tables: &Tables, key: &FlowKey<A>, ports: bool) -> In
     }
 }
 
+/// What exclusions see of a packet as it comes.
+fn arrival_key<A: AclFamily>(key: &FlowKey<A>, ports: bool) -> AclKey<A> {
+    let has_ports = ports && matches!(Protocol(key.protocol), Protocol::TCP | Protocol::UDP);
+    let port = |port: u16| if has_ports { port.into() } else { NO_PORT };
+    AclKey {
+        from: key.vpc,
+        to: None,
+        source: key.source,
+        destination: key.destination,
+        protocol: key.protocol,
+        source_port: port(key.source_port),
+        destination_port: port(key.destination_port),
+    }
+}
+
 /// What egress NAT does with a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Egress<'a, A> {
@@ -90,16 +114,47 @@ pub(super) enum Egress<'a, A> {
     Masquerade(&'a Masquerade),
 }
 
-/// The egress NAT of a connection that comes from `source` in `vpc` and leaves by an interface, across a peering or not. What
-/// the peering says goes before the rest, and a static translation before a masquerade.
-pub(super) fn egress<'a, A: Address>(
+/// What egress NAT sees of a connection that begins with this key, and is led to `destination` by ingress NAT. Its ports are
+/// those that filters see: none where the packet's are not known, or its protocol has none.
+pub(super) fn egress_key<A: AclFamily>(
+    original: &FlowKey<A>,
+    destination: (A, u16),
+    admission: &Admission,
+) -> AclKey<A> {
+    let (source_port, destination_port) = match admission.ports {
+        // What has ports that ingress NAT may change.
+        Some((source, _))
+            if matches!(Protocol(original.protocol), Protocol::TCP | Protocol::UDP) =>
+        {
+            (source.into(), destination.1.into())
+        }
+        Some((source, destination)) => (source.into(), destination.into()),
+        None => (NO_PORT, NO_PORT),
+    };
+    AclKey {
+        from: original.vpc,
+        to: None,
+        source: original.source,
+        destination: destination.0,
+        protocol: original.protocol,
+        source_port,
+        destination_port,
+    }
+}
+
+/// The egress NAT of a connection that leaves by an interface, across a peering or not. An exclusion goes before all else, what
+/// the peering says before the rest, and a static translation before a masquerade.
+pub(super) fn egress<'a, A: AclFamily>(
     tables: &'a Tables,
-    vpc: VpcIndex,
-    source: A,
+    key: &AclKey<A>,
     (index, interface): (InterfaceIndex, &Interface),
     crossing: Option<Crossing>,
 ) -> Egress<'a, A> {
     let nat = tables.nat();
+    let (vpc, source) = (key.from, key.source);
+    if nat.is_excluded(index, key) {
+        return Egress::None;
+    }
     let across = |c: Crossing| nat.static_by_internal(c.from, source.into(), c.to);
     if let Some(rule) = crossing
         .and_then(across)
@@ -108,10 +163,10 @@ pub(super) fn egress<'a, A: Address>(
     {
         return Egress::Static(external);
     }
-    let across = |c: Crossing| tables.peering(c.peering).masquerade(c.from, source);
+    let across = |c: Crossing| tables.peering(c.peering).masquerade(c.from, key);
     match crossing
         .and_then(across)
-        .or_else(|| nat.masquerade(vpc, index, source))
+        .or_else(|| nat.masquerade(index, key))
     {
         Some(rule) => Egress::Masquerade(rule),
         None => Egress::None,
@@ -151,7 +206,7 @@ pub(super) struct Leaving {
 
 /// Whether the policy of these tables still gives a connection just the path and translation that it has (law 6): where
 /// it leaves then. Such a connection goes on, unless an ACL forbids it; any other ends.
-pub(super) fn still_leads<A: Address>(tables: &Tables, flow: &Flow<A>) -> Option<Leaving> {
+pub(super) fn still_leads<A: AclFamily>(tables: &Tables, flow: &Flow<A>) -> Option<Leaving> {
     let original = &flow.original;
     let icmp = <A::Version as Ip>::ICMP.0;
     let ports = original.source_port != 0 || original.destination_port != 0;
@@ -185,12 +240,16 @@ pub(super) fn still_leads<A: Address>(tables: &Tables, flow: &Flow<A>) -> Option
     }
     let source = (flow.reply.destination, flow.reply.destination_port);
     let leaving = (index, interface);
-    let same = match egress(tables, original.vpc, original.source, leaving, crossing) {
+    let key = egress_key(original, destination, &flow.admission);
+    let same = match egress(tables, &key, leaving, crossing) {
         Egress::None => source == (original.source, original.source_port),
         Egress::Static(external) => source == (external, original.source_port),
         Egress::Masquerade(rule) => {
             flow.is_mapped
                 && rule.owns(source.0)
+                && rule
+                    .ports
+                    .allows(original.protocol, original.source_port, source.1)
                 && !is_port_forward(tables, flow.reply.vpc, original.protocol, source)
         }
     };

@@ -3,16 +3,20 @@
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
+use rewire_conntrack::offload::Card;
 use rewire_dpdk::{
-    Eal, Mbuf, MemifRole, Mempool, PortConfig, ReceiveQueue, TransmitQueue, VirtualDevice,
+    Eal, Mbuf, MemifRole, Mempool, PortConfig, ReceiveQueue, Started, TransmitQueue, VirtualDevice,
 };
 use rewire_schema::port::Port;
 
 use super::{OpenError, PortDriver, PortQueue, PortRequest};
 use crate::buffer::{BufferPool, LARGEST_FRAME, PacketBuffer};
+use crate::rte_flow::{FlowPorts, RteFlowCard};
 
 /// Frames that pass between us and a driver at once.
 const BURST: usize = 64;
+/// Rules of one family and protocol that a port's card makes room for, if it can.
+const RULES: u32 = 1 << 18;
 
 impl PacketBuffer for Mbuf {
     fn bytes(&self) -> &[u8] {
@@ -48,6 +52,8 @@ pub struct DpdkDriver {
     eal: Arc<Eal>,
     mempool: Mempool,
     opened: u64,
+    /// The card's door for new ports; none as long as nobody has the card.
+    flows: Option<FlowPorts>,
 }
 
 impl DpdkDriver {
@@ -60,7 +66,25 @@ impl DpdkDriver {
             eal,
             mempool,
             opened: 0,
+            flows: None,
         })
+    }
+
+    /// Gives the card a new port, if there is a card, and the port can.
+    fn hand_to_card(
+        &self,
+        request: &PortRequest,
+        port: &mut rewire_dpdk::Port<Started>,
+        ages: bool,
+    ) {
+        let Some(flows) = &self.flows else { return };
+        let Some(engine) = port.take_flow_engine() else {
+            return;
+        };
+        if let Err(error) = flows.opened(request.index, engine, request.mtu, ages) {
+            let (interface, port) = (&request.interface, &request.port);
+            tracing::info!(interface, %port, reason = reason(error), "its flows stay in software");
+        }
     }
 
     /// The buffers that are in use now, and all there are.
@@ -73,7 +97,8 @@ impl DpdkDriver {
 fn reason(error: rewire_dpdk::Error) -> String {
     match error {
         rewire_dpdk::Error::Attach { reason, .. } => reason,
-        rewire_dpdk::Error::Configure { step, reason, .. } => format!("cannot {step}: {reason}"),
+        rewire_dpdk::Error::Configure { step, reason, .. }
+        | rewire_dpdk::Error::Flow { step, reason, .. } => format!("cannot {step}: {reason}"),
         other => other.to_string(),
     }
 }
@@ -122,11 +147,13 @@ impl PortDriver for DpdkDriver {
             .attach(&name, &device(&request.port))
             .map_err(error)?;
         let config = PortConfig::new(self.mempool.clone());
-        let mut port = port
-            .configure(&config)
-            .map_err(error)?
-            .start()
-            .map_err(error)?;
+        let mut port = port.configure(&config).map_err(error)?;
+        let ages = self
+            .flows
+            .as_ref()
+            .is_some_and(|flows| flows.configure(&mut port));
+        let mut port = port.start().map_err(error)?;
+        self.hand_to_card(request, &mut port, ages);
         let receive = port.take_receive_queue(0).ok_or_else(gone)?;
         let transmit = port.take_transmit_queue(0).ok_or_else(gone)?;
         Ok(Box::new(DpdkQueue {
@@ -134,6 +161,15 @@ impl PortDriver for DpdkDriver {
             transmit,
             burst: ArrayVec::new(),
         }))
+    }
+
+    fn card(&mut self) -> Option<Box<dyn Card>> {
+        if self.flows.is_some() {
+            return None;
+        }
+        let (card, flows) = RteFlowCard::new(RULES);
+        self.flows = Some(flows);
+        Some(Box::new(card))
     }
 
     fn pool(&self) -> DpdkPool {

@@ -4,7 +4,9 @@
 pub mod dpdk;
 pub mod memory;
 
+use rewire_conntrack::offload::Card;
 use rewire_schema::port::Port;
+use rewire_tables::InterfaceIndex;
 
 use crate::buffer::BufferPool;
 
@@ -19,6 +21,8 @@ pub trait PortQueue<B>: Send {
 /// What a port is opened for.
 #[derive(Clone, Debug)]
 pub struct PortRequest {
+    /// The interface.
+    pub index: InterfaceIndex,
     /// The interface's name.
     pub interface: String,
     /// The port, as the configuration says it.
@@ -52,6 +56,12 @@ pub trait PortDriver: Send + 'static {
 
     /// A handle to the buffers, for one worker.
     fn pool(&self) -> Self::Pool;
+
+    /// The card behind the ports that are opened from now on, where they have one that flows can be offloaded to. There is one:
+    /// none is left for who asks second. It has a port from when that is opened, and is told before it is closed.
+    fn card(&mut self) -> Option<Box<dyn Card>> {
+        None
+    }
 
     /// Called on each worker's thread before it touches a buffer; what it returns is dropped there at the end.
     fn attach_thread(&self) -> Box<dyn FnOnce() -> Box<dyn std::any::Any> + Send>;

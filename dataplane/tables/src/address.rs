@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use rewire_packet::IpAddress;
 
 use crate::lpm::{Key, Lpm};
-use crate::nat::MasqueradeRules;
+use crate::nat::{MasqueradeList, MasqueradeRules};
 use crate::route::Route;
 use crate::tables::Vpc;
 
@@ -27,7 +27,7 @@ pub trait Address: IpAddress {
     /// A VPC's routes of this family.
     fn routes(vpc: &Vpc) -> &Lpm<Self, Route>;
     /// The masquerade rules of this family.
-    fn masquerades(rules: &MasqueradeRules) -> &Lpm<Self, crate::nat::MasqueradeRule>;
+    fn masquerades(rules: &MasqueradeRules) -> &Lpm<Self, MasqueradeList>;
 }
 
 impl Address for Ipv4Addr {
@@ -49,7 +49,7 @@ impl Address for Ipv4Addr {
     fn routes(vpc: &Vpc) -> &Lpm<Self, Route> {
         &vpc.routes4
     }
-    fn masquerades(rules: &MasqueradeRules) -> &Lpm<Self, crate::nat::MasqueradeRule> {
+    fn masquerades(rules: &MasqueradeRules) -> &Lpm<Self, MasqueradeList> {
         &rules.rules4
     }
 }
@@ -73,7 +73,7 @@ impl Address for Ipv6Addr {
     fn routes(vpc: &Vpc) -> &Lpm<Self, Route> {
         &vpc.routes6
     }
-    fn masquerades(rules: &MasqueradeRules) -> &Lpm<Self, crate::nat::MasqueradeRule> {
+    fn masquerades(rules: &MasqueradeRules) -> &Lpm<Self, MasqueradeList> {
         &rules.rules6
     }
 }

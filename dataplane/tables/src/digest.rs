@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::acl::{AclDecision, AclRule, AddressRanges, PacketPattern};
 use crate::address::Address;
 use crate::lpm::Lpm;
-use crate::nat::Masquerade;
+use crate::nat::{Masquerade, MasqueradeList};
 use crate::route::{NextHop, Route};
 use crate::tables::Tables;
 use crate::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
@@ -95,7 +95,7 @@ impl Tables {
         }
         for (key, to) in &self.nat.port_forwards {
             lines.push(format!(
-                "port_forward {} {}/{}/{}/{} -> {}/{}/{}{}",
+                "port_forward {} {}/{}/{}/{} -> {}/{}/{}{}{}",
                 to.name,
                 self.vpc_name(key.vpc),
                 key.protocol,
@@ -104,6 +104,10 @@ impl Tables {
                 self.vpc_name(to.vpc),
                 to.address,
                 to.port,
+                to.sources
+                    .as_ref()
+                    .map(|sources| format!(" sources={sources}"))
+                    .unwrap_or_default(),
                 self.by_peering(to.peering)
             ));
         }
@@ -134,6 +138,20 @@ impl Tables {
             );
             masquerade_lines(&place, &rules.rules4, &mut lines);
             masquerade_lines(&place, &rules.rules6, &mut lines);
+        }
+        for (vpc, exclusions) in &self.nat.exclusions {
+            lines.extend(exclusions.iter().map(|rule| {
+                let interface = match rule.interface {
+                    Some(interface) => self.interface_name(interface),
+                    None => "any".to_owned(),
+                };
+                format!(
+                    "exclusion {} {} {interface} {}",
+                    rule.name,
+                    self.vpc_name(*vpc),
+                    rule.condition
+                )
+            }));
         }
         // Every slot, named or not, as with VPCs.
         for (position, acl) in self.acls.iter().enumerate() {
@@ -170,13 +188,7 @@ impl Tables {
     fn acl_rule_line(&self, acl: &str, sequence: u32, rule: &AclRule) -> String {
         let vpc = |vpc: Option<VpcIndex>| vpc.map_or("any".to_owned(), |vpc| self.vpc_name(vpc));
         let addresses = |set: &Option<Arc<AddressRanges>>| match set {
-            Some(set) => {
-                let ranges = set.iter().map(|range| match range.start() == range.end() {
-                    true => range.start().to_string(),
-                    false => format!("{}-{}", range.start(), range.end()),
-                });
-                format!("[{}]", ranges.collect::<Vec<_>>().join(","))
-            }
+            Some(set) => set.to_string(),
             None => "any".to_owned(),
         };
         let AclDecision { action, scope, log } = rule.decision;
@@ -267,13 +279,26 @@ fn sender_lines<A: Address>(place: &str, senders: &Lpm<A, bool>, lines: &mut Vec
 
 fn masquerade_lines<A: Address>(
     place: &str,
-    rules: &Lpm<A, Arc<Masquerade>>,
+    rules: &Lpm<A, MasqueradeList>,
     lines: &mut Vec<String>,
 ) {
-    for (network, length, rule) in rules.iter() {
-        lines.push(format!(
-            "masquerade {place} {network}/{length} {} {:?}",
-            rule.name, rule.external
-        ));
+    for (network, length, rules) in rules.iter() {
+        let rules: Vec<String> = rules.iter().map(|rule| masquerade(rule)).collect();
+        let rules = rules.join(", or else ");
+        lines.push(format!("masquerade {place} {network}/{length} {rules}"));
     }
+}
+
+fn masquerade(rule: &Masquerade) -> String {
+    let mut text = format!("{} {:?}", rule.name, rule.external);
+    if let Some(ports) = &rule.ports.within {
+        text += &format!(" ports={ports}");
+    }
+    if rule.ports.address_only {
+        text += " address_only";
+    }
+    if let Some(condition) = &rule.condition {
+        text += &format!(" for {condition}");
+    }
+    text
 }

@@ -1,15 +1,22 @@
 //! The NAT policy that workers read: which packets are translated, and onto what. Which translations are in use is
 //! state, not policy, and lives with the connections.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::ops::RangeInclusive;
+mod condition;
+mod masquerade;
+mod port_set;
+
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::address::Address;
+pub use self::condition::{Condition, Exclusion};
+pub use self::masquerade::{
+    Masquerade, MasqueradeList, MasqueradeRules, PortAllocation, has_translated_ports,
+};
+pub use self::port_set::PortSet;
+use crate::acl::{AclFamily, AclKey, AddressRanges};
 use crate::index::{InterfaceIndex, PeeringIndex, VpcIndex};
-use crate::lpm::Lpm;
 
 /// What a port forward matches. Port in host order, protocol as in the IP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +42,8 @@ pub struct PortForward {
     pub address: IpAddr,
     /// The new destination port.
     pub port: u16,
+    /// The senders that it is for; none for all.
+    pub sources: Option<Arc<AddressRanges>>,
     /// The peering that packets cross by it, where a peering made it.
     pub peering: Option<PeeringIndex>,
 }
@@ -56,47 +65,6 @@ pub struct StaticNat {
     pub peering: Option<PeeringIndex>,
 }
 
-/// A masquerade rule: whoever it applies to shares these external addresses.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Masquerade {
-    /// The rule's name.
-    pub name: Arc<str>,
-    /// The external addresses: ranges with both ends included, in order, each of one family.
-    pub external: Vec<RangeInclusive<IpAddr>>,
-}
-
-impl Masquerade {
-    /// The external ranges of one family.
-    pub fn ranges<A: Address>(&self) -> impl Iterator<Item = RangeInclusive<A>> + Clone + '_ {
-        self.external
-            .iter()
-            .filter_map(|range| Some(A::from_ip(*range.start())?..=A::from_ip(*range.end())?))
-    }
-
-    /// Whether `address` is one of the rule's external addresses.
-    pub fn owns<A: Address>(&self, address: A) -> bool {
-        self.ranges::<A>().any(|range| range.contains(&address))
-    }
-}
-
-/// A masquerade rule as the tables hold it: shared between senders' prefixes and between the two halves.
-pub type MasqueradeRule = Arc<Masquerade>;
-
-/// The masquerade rules of one VPC's packets that leave by one interface, by the sender's prefix.
-#[derive(Clone, Debug, Default)]
-pub struct MasqueradeRules {
-    /// IPv4 senders.
-    pub(crate) rules4: Lpm<Ipv4Addr, MasqueradeRule>,
-    /// IPv6 senders.
-    pub(crate) rules6: Lpm<Ipv6Addr, MasqueradeRule>,
-}
-
-impl MasqueradeRules {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rules4.is_empty() && self.rules6.is_empty()
-    }
-}
-
 /// All NAT policy of one generation.
 #[derive(Clone, Debug, Default)]
 pub struct NatPolicy {
@@ -104,12 +72,24 @@ pub struct NatPolicy {
     pub(crate) static_by_external: HashMap<(VpcIndex, IpAddr), Arc<StaticNat>>,
     pub(crate) static_by_internal: HashMap<(VpcIndex, IpAddr, VpcIndex), Arc<StaticNat>>,
     pub(crate) masquerades: HashMap<(VpcIndex, InterfaceIndex), MasqueradeRules>,
+    pub(crate) exclusions: HashMap<VpcIndex, Arc<[Exclusion]>>,
 }
 
 impl NatPolicy {
-    /// The port forward that a packet from `key.vpc` meets.
+    /// The port forward of an address and port of `key.vpc`, for whichever senders.
     pub fn port_forward(&self, key: &PortForwardKey) -> Option<&PortForward> {
         self.port_forwards.get(key)
+    }
+
+    /// The port forward that a packet from `source` meets.
+    pub fn port_forward_from<A: AclFamily>(
+        &self,
+        key: &PortForwardKey,
+        source: A,
+    ) -> Option<&PortForward> {
+        let is_for = |sources: &Arc<AddressRanges>| sources.contains(source);
+        self.port_forward(key)
+            .filter(|rule| rule.sources.as_ref().is_none_or(is_for))
     }
 
     /// The static translation that owns an external address.
@@ -136,14 +116,43 @@ impl NatPolicy {
         self.masquerades.keys().map(|(_, interface)| *interface)
     }
 
-    /// The masquerade rule of a sender in `vpc` whose packet leaves by `interface`.
-    pub fn masquerade<A: Address>(
+    /// The masquerade rule of a packet of VPC `key.from` that leaves by `interface`.
+    pub fn masquerade<A: AclFamily>(
         &self,
-        vpc: VpcIndex,
         interface: InterfaceIndex,
-        source: A,
+        key: &AclKey<A>,
     ) -> Option<&Masquerade> {
-        let rules = self.masquerades.get(&(vpc, interface))?;
-        A::masquerades(rules).lookup(source).map(Arc::as_ref)
+        self.masquerades.get(&(key.from, interface))?.find(key)
+    }
+
+    /// Whether neither end of a packet that comes from VPC `key.from` is translated, whichever interface it leaves by. Cost: a look
+    /// at each exclusion of the VPC.
+    pub fn is_excluded_on_arrival<A: AclFamily>(&self, key: &AclKey<A>) -> bool {
+        self.exclusions_of(key.from)
+            .iter()
+            .any(|exclusion| exclusion.interface.is_none() && exclusion.condition.matches(key))
+    }
+
+    /// Whether any VPC has exclusions.
+    #[inline]
+    pub fn has_exclusions(&self) -> bool {
+        !self.exclusions.is_empty()
+    }
+
+    #[inline]
+    fn exclusions_of(&self, vpc: VpcIndex) -> &[Exclusion] {
+        match self.exclusions.is_empty() {
+            true => &[],
+            false => self.exclusions.get(&vpc).map_or(&[], |rules| rules),
+        }
+    }
+
+    /// Whether the source of a packet of VPC `key.from` that leaves by `interface` stays as it is, whatever other rules say. Cost:
+    /// a look at each exclusion of the VPC.
+    pub fn is_excluded<A: AclFamily>(&self, interface: InterfaceIndex, key: &AclKey<A>) -> bool {
+        let is_for = |exclusion: &Exclusion| {
+            exclusion.interface.is_none_or(|of| of == interface) && exclusion.condition.matches(key)
+        };
+        self.exclusions_of(key.from).iter().any(is_for)
     }
 }

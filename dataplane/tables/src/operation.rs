@@ -12,7 +12,9 @@ use crate::acl::{Acl, AclDefault, AclRule, RuleCounter};
 use crate::index::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
 use crate::limits::ConnectionLimits;
 use crate::lpm::Lpm;
-use crate::nat::{Masquerade, MasqueradeRules, PortForward, PortForwardKey, StaticNat};
+use crate::nat::{
+    Exclusion, MasqueradeList, MasqueradeRules, PortForward, PortForwardKey, StaticNat,
+};
 use crate::peering::Peering;
 use crate::route::Route;
 use crate::tables::{Interface, Tables, Vpc};
@@ -112,19 +114,26 @@ pub enum TableOperation {
     },
     /// Removes a rule of an ACL.
     RemoveAclRule { acl: AclIndex, sequence: u32 },
-    /// Makes or changes the masquerade rule of some senders.
+    /// Makes or changes the masquerade rules of some senders.
     SetMasquerade {
         vpc: VpcIndex,
         interface: InterfaceIndex,
         source: IpNet,
-        rule: Arc<Masquerade>,
+        rules: MasqueradeList,
     },
-    /// Removes the masquerade rule of some senders.
+    /// Removes the masquerade rules of some senders.
     RemoveMasquerade {
         vpc: VpcIndex,
         interface: InterfaceIndex,
         source: IpNet,
     },
+    /// Makes or changes all exclusions of a VPC.
+    SetExclusions {
+        vpc: VpcIndex,
+        rules: Arc<[Exclusion]>,
+    },
+    /// Removes all exclusions of a VPC.
+    RemoveExclusions { vpc: VpcIndex },
     /// Makes a peering, or changes its name or its ACL. What is said of its senders stays.
     SetPeering {
         peering: PeeringIndex,
@@ -151,7 +160,7 @@ pub enum TableOperation {
         peering: PeeringIndex,
         vpc: VpcIndex,
         source: IpNet,
-        rule: Arc<Masquerade>,
+        rules: MasqueradeList,
     },
     /// Removes the masquerade rule of senders of one side of a peering.
     RemovePeeringMasquerade {
@@ -389,11 +398,11 @@ impl Tables {
                 vpc,
                 interface,
                 source,
-                rule,
+                rules,
             } => {
-                let rules: &mut MasqueradeRules =
+                let by_source: &mut MasqueradeRules =
                     self.nat.masquerades.entry((*vpc, *interface)).or_default();
-                insert(&mut rules.rules4, &mut rules.rules6, *source, rule);
+                insert(&mut by_source.rules4, &mut by_source.rules6, *source, rules);
             }
             Op::RemoveMasquerade {
                 vpc,
@@ -407,6 +416,12 @@ impl Tables {
                         self.nat.masquerades.remove(&key);
                     }
                 }
+            }
+            Op::SetExclusions { vpc, rules } => {
+                self.nat.exclusions.insert(*vpc, Arc::clone(rules));
+            }
+            Op::RemoveExclusions { vpc } => {
+                self.nat.exclusions.remove(vpc);
             }
             Op::SetPeering { peering, name, acl } => {
                 let peering = slot(&mut self.peerings, peering.position());
@@ -442,11 +457,11 @@ impl Tables {
                 peering,
                 vpc,
                 source,
-                rule,
+                rules,
             } => {
                 let peering = slot(&mut self.peerings, peering.position());
-                let rules = &mut peering.side_mut(*vpc).masquerades;
-                insert(&mut rules.rules4, &mut rules.rules6, *source, rule);
+                let by_source = &mut peering.side_mut(*vpc).masquerades;
+                insert(&mut by_source.rules4, &mut by_source.rules6, *source, rules);
             }
             Op::RemovePeeringMasquerade {
                 peering,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::address::Address;
+use crate::acl::{AclFamily, AclKey};
 use crate::index::{AclIndex, PeeringIndex, VpcIndex};
 use crate::lpm::Lpm;
 use crate::nat::{Masquerade, MasqueradeRules};
@@ -63,12 +63,9 @@ impl Peering {
         admitted == Some(&true)
     }
 
-    /// The masquerade rule of a sender of VPC `from`. Cost: a look-up.
-    pub fn masquerade<A: Address>(&self, from: VpcIndex, source: A) -> Option<&Masquerade> {
-        let side = self.side(from)?;
-        A::masquerades(&side.masquerades)
-            .lookup(source)
-            .map(Arc::as_ref)
+    /// The masquerade rule of a packet that crosses from VPC `from`. Cost: a look-up.
+    pub fn masquerade<A: AclFamily>(&self, from: VpcIndex, key: &AclKey<A>) -> Option<&Masquerade> {
+        self.side(from)?.masquerades.find(key)
     }
 
     /// Whether nothing was ever said of it.

@@ -59,6 +59,7 @@ enum Key {
     /// Both addresses: of two translations that share one, either is removed before the other comes.
     StaticNat((VpcIndex, IpAddr), (VpcIndex, IpAddr)),
     Masquerade(VpcIndex, InterfaceIndex, IpNet),
+    Exclusions(VpcIndex),
     Sender(PeeringIndex, VpcIndex, IpNet),
     PeeringMasquerade(PeeringIndex, VpcIndex, IpNet),
 }
@@ -121,6 +122,7 @@ impl Key {
                 interface,
                 source,
             } => Key::Masquerade(*vpc, *interface, source.trunc()),
+            Op::SetExclusions { vpc, .. } | Op::RemoveExclusions { vpc } => Key::Exclusions(*vpc),
             Op::SetPeering { peering, .. } => Key::Peering(*peering),
             Op::RemovePeering { peering } => Key::Whole(Owner::Peering(*peering)),
             Op::SetSender {
@@ -172,7 +174,8 @@ impl Key {
             | Key::StaticNeighbor(..)
             | Key::PortForward(_)
             | Key::StaticNat(..)
-            | Key::Masquerade(..) => None,
+            | Key::Masquerade(..)
+            | Key::Exclusions(_) => None,
         }
     }
 

@@ -97,7 +97,7 @@ impl MasqueradeRow {
 object! {
     /// The senders of one masquerade rule.
     MasqueradeSourceRow in "masquerade_source" at "nat/masquerade/{masquerade}/sources/<prefix>":
-        "The senders that the rule is for. Where rules overlap, the longest prefix wins." {
+        "The senders that the rule is for. Of rules that overlap, the longest prefix wins, then who asks for more, then the first by name." {
         key { masquerade: Name => "masquerade", prefix: Prefix }
         least 1;
         columns {}
@@ -123,7 +123,7 @@ object! {
             description: Option<Line>,
             /// The VPC of the senders.
             vpc: Name => "vpc",
-            /// The interface that the packets leave by; without it, any.
+            /// The interface that the packets leave by: their source stays. Without it, any, and their destination stays, too.
             interface: Option<Name> => "interface",
             /// The protocol of the packets; without it, any.
             protocol: Option<Protocol>,

@@ -1,10 +1,17 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use rewire_tables::nat::PortSet;
+
 use super::*;
 use crate::records::{Account, NONE};
 use crate::state::{Exchange, State};
 use crate::time::{Deadline, Instant, Second};
 
+/// No limits on ports.
+const ANY: PortAllocation = PortAllocation {
+    within: None,
+    address_only: false,
+};
 const INSIDE: VpcIndex = VpcIndex(1);
 const OUTSIDE: VpcIndex = VpcIndex(2);
 
@@ -12,6 +19,8 @@ const OUTSIDE: VpcIndex = VpcIndex(2);
 struct World<A> {
     mappings: Mappings<A>,
     records: Records<A>,
+    /// What ports the rule gives out.
+    allocation: PortAllocation,
     flows: Vec<(u32, Mapping<A>)>,
 }
 
@@ -20,6 +29,7 @@ impl<A: Address> World<A> {
         World {
             mappings: Mappings::new(capacity, worker, workers, &FixedState::with_seed(7)),
             records: Records::new(100 * capacity),
+            allocation: PortAllocation::default(),
             flows: Vec::new(),
         }
     }
@@ -32,9 +42,14 @@ impl<A: Address> World<A> {
         ranges: impl Iterator<Item = RangeInclusive<A>> + Clone,
         reserved: impl Fn(A, u16) -> bool,
     ) -> Result<Mapping<A>, Exhausted> {
-        let mapping =
-            self.mappings
-                .acquire(&self.records, internal, external_vpc, ranges, reserved)?;
+        let mapping = self.mappings.acquire(
+            &self.records,
+            internal,
+            external_vpc,
+            ranges,
+            &self.allocation,
+            reserved,
+        )?;
         let original = FlowKey {
             vpc: internal.vpc,
             protocol: internal.protocol,
@@ -162,7 +177,14 @@ fn a_mapping_lives_while_a_flow_has_it() {
     } = &mut world;
     let [one, two] = [1, 2].map(|host| {
         mappings
-            .acquire(records, internal(host, 5000), OUTSIDE, pool(1, 1), free)
+            .acquire(
+                records,
+                internal(host, 5000),
+                OUTSIDE,
+                pool(1, 1),
+                &ANY,
+                free,
+            )
             .unwrap()
     });
     assert_eq!(one, two);
@@ -337,4 +359,89 @@ fn all_of_ipv6_is_a_pool_too() {
     };
     let paired = mappings.acquire(other, OUTSIDE, all, |_, _| false).unwrap();
     assert_eq!(paired.address, mapping.address);
+}
+
+#[test]
+fn ports_come_from_the_set_of_the_rule() {
+    let mut world = mappings(100);
+    world.allocation.within = Some(PortSet::new(&[(2000, 2002), (4000, 4000)]).into());
+    let free = |_, _| false;
+    let mut ports: Vec<u16> = (1..=4)
+        .map(|host| world.acquire(internal(host, 4000), OUTSIDE, pool(1, 1), free))
+        .map(|mapping| mapping.unwrap().port)
+        .collect();
+    assert_eq!(ports[0], 4000, "the internal port, where it is in the set");
+    ports.sort_unstable();
+    assert_eq!(ports, [2000, 2001, 2002, 4000]);
+    let full = world.acquire(internal(5, 1), OUTSIDE, pool(1, 1), free);
+    assert_eq!(full.unwrap_err().resource, Resource::Ports);
+    // Another set on the same address is another matter.
+    world.allocation.within = Some(PortSet::new(&[(80, 80)]).into());
+    let other = world
+        .acquire(internal(5, 1), OUTSIDE, pool(1, 1), free)
+        .unwrap();
+    assert_eq!(other.port, 80);
+    // A mapping outside of the set that holds now is left to its flows.
+    let moved = world.acquire(internal(1, 4000), OUTSIDE, pool(1, 1), free);
+    assert_eq!(moved.unwrap_err().resource, Resource::Ports);
+    world.end(other);
+    let moved = world.acquire(internal(1, 4000), OUTSIDE, pool(1, 1), free);
+    assert_eq!(moved.unwrap().port, 80);
+    // What has no ports is not asked for any.
+    let gre = Internal {
+        protocol: 47,
+        ..internal(1, 0)
+    };
+    assert_eq!(
+        world.acquire(gre, OUTSIDE, pool(1, 1), free).unwrap().port,
+        0
+    );
+    world.end_all();
+}
+
+#[test]
+fn where_only_addresses_are_translated_each_host_has_one_for_itself() {
+    let mut world = mappings(100);
+    world.allocation.address_only = true;
+    let free = |_, _| false;
+    let first: Vec<_> = (1..=3)
+        .map(|host| {
+            world
+                .acquire(internal(host, 53), OUTSIDE, pool(1, 3), free)
+                .unwrap()
+        })
+        .collect();
+    let addresses: std::collections::BTreeSet<_> = first.iter().map(|m| m.address).collect();
+    assert_eq!(addresses.len(), 3);
+    assert!(first.iter().all(|mapping| mapping.port == 53));
+    let late = world.acquire(internal(4, 54), OUTSIDE, pool(1, 3), free);
+    assert_eq!(late.unwrap_err().resource, Resource::Ports);
+    // Port 0 is that of fragments, and a port of a block that is another worker's is the sender's all the same.
+    for port in [0, 7, 40_000] {
+        let more = world
+            .acquire(internal(2, port), OUTSIDE, pool(1, 3), free)
+            .unwrap();
+        assert_eq!((more.address, more.port), (first[1].address, port));
+    }
+    // A rule that shares the addresses leaves these alone.
+    world.allocation.address_only = false;
+    let shared = world.acquire(internal(4, 54), OUTSIDE, pool(1, 3), free);
+    assert_eq!(shared.unwrap_err().resource, Resource::Ports);
+    world.allocation.address_only = true;
+    // With its last mapping a host gives its address up.
+    world.end(first[0]);
+    let next = world
+        .acquire(internal(4, 54), OUTSIDE, pool(1, 3), free)
+        .unwrap();
+    assert_eq!((next.address, next.port), (first[0].address, 54));
+    world.end_all();
+}
+
+#[test]
+fn another_worker_has_no_port_of_a_set() {
+    let mut world = World::<Ipv4Addr>::new(100, 1, 2);
+    world.allocation.within = Some(PortSet::new(&[(1024, 65_535)]).into());
+    let none = world.acquire(internal(1, 5000), OUTSIDE, pool(1, 1), |_, _| false);
+    assert_eq!(none.unwrap_err().resource, Resource::Ports);
+    world.end_all();
 }

@@ -44,7 +44,7 @@ pub struct AclDecision {
 pub type PortRange = (u16, u16);
 
 /// Addresses of both families: ranges in order, apart from each other.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AddressRanges {
     pub(crate) v4: Box<[(u32, u32)]>,
     pub(crate) v6: Box<[(u128, u128)]>,
@@ -87,6 +87,16 @@ impl AddressRanges {
     }
 }
 
+impl fmt::Display for AddressRanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ranges = self.iter().map(|range| match range.start() == range.end() {
+            true => range.start().to_string(),
+            false => format!("{}-{}", range.start(), range.end()),
+        });
+        write!(f, "[{}]", ranges.collect::<Vec<_>>().join(","))
+    }
+}
+
 /// Sorted ranges, with those made one that overlap or touch.
 fn apart<N: Copy + Ord>(mut ranges: Vec<(N, N)>, next: impl Fn(N) -> Option<N>) -> Box<[(N, N)]> {
     ranges.retain(|(first, last)| first <= last);
@@ -102,7 +112,7 @@ fn apart<N: Copy + Ord>(mut ranges: Vec<(N, N)>, next: impl Fn(N) -> Option<N>) 
 }
 
 /// What packets look like above IP.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PacketPattern {
     /// The protocol; none for any.
     pub protocol: Option<u8>,
@@ -135,7 +145,7 @@ impl fmt::Display for PacketPattern {
 }
 
 impl PacketPattern {
-    fn matches(&self, protocol: u8, source_port: u32, destination_port: u32) -> bool {
+    pub(crate) fn matches(&self, protocol: u8, source_port: u32, destination_port: u32) -> bool {
         let among = |ranges: &[PortRange], port: u32| {
             let is_in = |&(first, last): &PortRange| (first.into()..=last.into()).contains(&port);
             ranges.is_empty() || ranges.iter().any(is_in)

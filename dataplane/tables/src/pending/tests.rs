@@ -5,9 +5,11 @@ use proptest::prelude::*;
 use rewire_packet::ethernet::MacAddress;
 
 use super::*;
-use crate::acl::{AclAction, AclDecision, AclDefault, AclRule, AclScope, RuleCounter};
+use crate::acl::{
+    AclAction, AclDecision, AclDefault, AclRule, AclScope, PacketPattern, RuleCounter,
+};
 use crate::limits::ConnectionLimits;
-use crate::nat::{Masquerade, PortForward, StaticNat};
+use crate::nat::{Condition, Exclusion, Masquerade, MasqueradeList, PortForward, StaticNat};
 use crate::route::Route;
 use crate::tables::{Interface, Tables};
 
@@ -30,10 +32,7 @@ pub(crate) fn operation() -> impl Strategy<Value = TableOperation> {
     let mac = || (0u8..4).prop_map(|last| MacAddress([2, 0, 0, 0, 0, last]));
     let name = || prop::sample::select(vec!["a", "b"]).prop_map(Arc::<str>::from);
     let rule = move || {
-        name().prop_map(|name| {
-            let external = Vec::new();
-            Arc::new(Masquerade { name, external })
-        })
+        name().prop_map(|name| MasqueradeList::from([Arc::new(Masquerade::new(name, Vec::new()))]))
     };
     let forward = || {
         (vpc(), address(), 0u16..2).prop_map(|(vpc, address, port)| PortForwardKey {
@@ -129,18 +128,19 @@ pub(crate) fn operation() -> impl Strategy<Value = TableOperation> {
                 vpc,
                 address: [10, 0, 0, 1].into(),
                 port: 80,
+                sources: None,
                 peering: None,
             },
         }),
         forward().prop_map(|key| Op::RemovePortForward { key }),
         translation().prop_map(|value| Op::SetStaticNat { value }),
         translation().prop_map(|value| Op::RemoveStaticNat { value }),
-        (vpc(), interface(), prefix(), rule()).prop_map(|(vpc, interface, source, rule)| {
+        (vpc(), interface(), prefix(), rule()).prop_map(|(vpc, interface, source, rules)| {
             Op::SetMasquerade {
                 vpc,
                 interface,
                 source,
-                rule,
+                rules,
             }
         }),
         (vpc(), interface(), prefix()).prop_map(|(vpc, interface, source)| {
@@ -150,6 +150,24 @@ pub(crate) fn operation() -> impl Strategy<Value = TableOperation> {
                 source,
             }
         }),
+    ];
+    let exclusions = prop_oneof![
+        (vpc(), prop::collection::vec((name(), interface()), 1..3)).prop_map(|(vpc, rules)| {
+            let rule = |(name, interface)| Exclusion {
+                name,
+                interface: Some(interface),
+                condition: Condition {
+                    sources: None,
+                    destinations: None,
+                    packets: [PacketPattern::default()].into(),
+                },
+            };
+            Op::SetExclusions {
+                vpc,
+                rules: rules.into_iter().map(rule).collect(),
+            }
+        }),
+        vpc().prop_map(|vpc| Op::RemoveExclusions { vpc }),
     ];
     let peerings = prop_oneof![
         (peering(), vpc(), prefix(), any::<bool>()).prop_map(|(peering, vpc, prefix, admitted)| {
@@ -165,12 +183,12 @@ pub(crate) fn operation() -> impl Strategy<Value = TableOperation> {
             vpc,
             prefix
         }),
-        (peering(), vpc(), prefix(), rule()).prop_map(|(peering, vpc, source, rule)| {
+        (peering(), vpc(), prefix(), rule()).prop_map(|(peering, vpc, source, rules)| {
             Op::SetPeeringMasquerade {
                 peering,
                 vpc,
                 source,
-                rule,
+                rules,
             }
         }),
         (peering(), vpc(), prefix()).prop_map(|(peering, vpc, source)| {
@@ -202,7 +220,7 @@ pub(crate) fn operation() -> impl Strategy<Value = TableOperation> {
         }),
         (acl(), 0u32..3).prop_map(|(acl, sequence)| Op::RemoveAclRule { acl, sequence }),
     ];
-    prop_oneof![3 => routes, 2 => owners, 2 => neighbors, 2 => nat, 2 => peerings, 2 => acls]
+    prop_oneof![3 => routes, 2 => owners, 2 => neighbors, 2 => nat, 1 => exclusions, 2 => peerings, 2 => acls]
 }
 
 fn acl_rule(log: bool) -> AclRule {

@@ -11,7 +11,13 @@ fn acquire(connections: &mut Connections<Ipv4Addr>, port: u16) -> Mapping<Ipv4Ad
     };
     let range = std::iter::once(address(200)..=address(200));
     connections
-        .acquire_mapping(internal, OUTSIDE, range, |_, _| false)
+        .acquire_mapping(
+            internal,
+            OUTSIDE,
+            range,
+            &PortAllocation::default(),
+            |_, _| false,
+        )
         .unwrap()
 }
 

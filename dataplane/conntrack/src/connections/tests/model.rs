@@ -273,9 +273,13 @@ impl<A: Address> Run<A> {
         };
         let is_open = |port: u16| key.protocol == 47 || OPEN_PORTS.contains(&port);
         let reserved = |_, port| !is_open(port);
-        let result = self
-            .connections
-            .acquire_mapping(internal, OUTSIDE, pool(), reserved);
+        let result = self.connections.acquire_mapping(
+            internal,
+            OUTSIDE,
+            pool(),
+            &PortAllocation::default(),
+            reserved,
+        );
         self.log.push(format!("{result:?}"));
         if let Some(known) = self
             .mappings

@@ -1,0 +1,104 @@
+//! Masquerade: whom it is for, and onto what.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use crate::acl::{AclFamily, AclKey};
+use crate::address::Address;
+use crate::lpm::Lpm;
+use crate::nat::{Condition, PortSet};
+
+/// A masquerade rule: whoever it applies to shares these external addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Masquerade {
+    /// The rule's name.
+    pub name: Arc<str>,
+    /// The external addresses: ranges with both ends included, in order, each of one family.
+    pub external: Vec<RangeInclusive<IpAddr>>,
+    /// What it asks of packets, besides their sender; none where it is for all of them.
+    pub condition: Option<Condition>,
+    /// Which ports are given out.
+    pub ports: PortAllocation,
+}
+
+/// Which external ports a rule gives out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PortAllocation {
+    /// These; none for all from 1024 on, and lower ones to who has them already.
+    pub within: Option<Arc<PortSet>>,
+    /// None at all: a sender keeps its ports, and has an external address of its own for as long as it has connections
+    /// (RFC 2663 section 4.1.1, basic NAT).
+    pub address_only: bool,
+}
+
+impl PortAllocation {
+    /// Whether the rule could have translated one port of a protocol (by its number in the IP header) into another.
+    pub fn allows(&self, protocol: u8, internal: u16, external: u16) -> bool {
+        if self.address_only {
+            return external == internal;
+        }
+        match &self.within {
+            Some(set) if has_translated_ports(protocol) => set.contains(external),
+            _ => true,
+        }
+    }
+}
+
+/// Whether packets of a protocol have ports, or identifiers in place of them, that are translated: ICMP, TCP, UDP, ICMPv6.
+pub fn has_translated_ports(protocol: u8) -> bool {
+    matches!(protocol, 1 | 6 | 17 | 58)
+}
+
+impl Masquerade {
+    /// A rule for all packets, without limits on the ports that it gives out.
+    pub fn new(name: impl Into<Arc<str>>, external: Vec<RangeInclusive<IpAddr>>) -> Self {
+        Masquerade {
+            name: name.into(),
+            external,
+            condition: None,
+            ports: PortAllocation::default(),
+        }
+    }
+
+    /// The external ranges of one family.
+    pub fn ranges<A: Address>(&self) -> impl Iterator<Item = RangeInclusive<A>> + Clone + '_ {
+        self.external
+            .iter()
+            .filter_map(|range| Some(A::from_ip(*range.start())?..=A::from_ip(*range.end())?))
+    }
+
+    /// Whether `address` is one of the rule's external addresses.
+    pub fn owns<A: Address>(&self, address: A) -> bool {
+        self.ranges::<A>().any(|range| range.contains(&address))
+    }
+}
+
+/// The masquerade rules of senders, in the order in which they are asked: those of the longest prefix first. The tables share them between
+/// senders' prefixes, and between the two halves.
+pub type MasqueradeList = Arc<[Arc<Masquerade>]>;
+
+/// The masquerade rules of one VPC's packets that leave by one interface, by the sender's prefix.
+#[derive(Clone, Debug, Default)]
+pub struct MasqueradeRules {
+    /// IPv4 senders.
+    pub(crate) rules4: Lpm<Ipv4Addr, MasqueradeList>,
+    /// IPv6 senders.
+    pub(crate) rules6: Lpm<Ipv6Addr, MasqueradeList>,
+}
+
+impl MasqueradeRules {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rules4.is_empty() && self.rules6.is_empty()
+    }
+
+    /// The rule of a packet. Cost: a look-up, and a look at each rule of the sender that asks for more than its packets have.
+    pub(crate) fn find<A: AclFamily>(&self, key: &AclKey<A>) -> Option<&Masquerade> {
+        let rules = A::masquerades(self).lookup(key.source)?;
+        let is_for = |rule: &&Arc<Masquerade>| match &rule.condition {
+            Some(condition) => condition.matches(key),
+            None => true,
+        };
+        rules.iter().find(is_for).map(Arc::as_ref)
+    }
+}
