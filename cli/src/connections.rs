@@ -133,13 +133,12 @@ fn text(found: &Connections, talkers: bool) -> String {
         true => talker_table(&found.talkers),
         false => table(&found.connections),
     };
-    let (shown, all, what) = match talkers {
-        true => (found.talkers.len(), found.talker_count, "addresses"),
-        false => (found.connections.len(), found.count, "connections"),
+    let (shown, all, option) = match talkers {
+        true => (found.talkers.len(), found.talker_count, "--top"),
+        false => (found.connections.len(), found.count, "--most"),
     };
     if shown < all {
-        let option = if talkers { "--top" } else { "--most" };
-        let _ = writeln!(text, "… and {} {what} more ({option})", all - shown);
+        let _ = writeln!(text, "… and {} more ({option})", all - shown);
     }
     if found.count == 0 {
         let _ = writeln!(text, "none of {} connections", found.total);

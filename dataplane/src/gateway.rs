@@ -10,13 +10,13 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender, SyncSender, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rewire_conntrack::{Config as ConnectionConfig, Timeouts, VpcCounts};
 use rewire_feed::{Batch, Counters, RouteQuery, ShownRoutes};
-use rewire_tables::{InterfaceIndex, PublishLate, Publisher};
+use rewire_tables::{InterfaceIndex, PublishLate, Publisher, TableOperation, VpcIndex};
 
 use crate::change::Change;
 use crate::clock::{Clock, MonotonicClock};
@@ -134,6 +134,8 @@ pub struct Shared {
     dead_worker: AtomicBool,
     sources: Counters,
     ports: Mutex<BTreeMap<u16, PortStatus>>,
+    vpc_names: Mutex<BTreeMap<u16, Arc<str>>>,
+    vpc_counts: OnceLock<Arc<[Arc<VpcCounts>]>>,
 }
 
 impl Shared {
@@ -185,6 +187,36 @@ impl Shared {
             .iter()
             .map(|(index, status)| (InterfaceIndex(*index), status.clone()))
             .collect()
+    }
+    /// How many connections began in each VPC, over all workers and both families, by its name.
+    pub fn vpc_connections(&self) -> Vec<(String, u64)> {
+        let names = self.vpc_names.lock();
+        let names = names.unwrap_or_else(PoisonError::into_inner);
+        let workers = self.vpc_counts.get();
+        let workers = || workers.iter().flat_map(|workers| workers.iter());
+        let connections =
+            |index| workers().map(move |counts| u64::from(counts.of(VpcIndex(index))));
+        names
+            .iter()
+            .map(|(index, name)| (name.to_string(), connections(*index).sum()))
+            .collect()
+    }
+    /// Remembers what VPCs are called.
+    fn follow_vpcs(&self, operations: &[TableOperation]) {
+        let names = self.vpc_names.lock();
+        let mut names = names.unwrap_or_else(PoisonError::into_inner);
+        for operation in operations {
+            match operation {
+                TableOperation::Clear => names.clear(),
+                TableOperation::SetVpc { vpc, name } => {
+                    names.insert(vpc.0, Arc::clone(name));
+                }
+                TableOperation::RemoveVpc { vpc } => {
+                    names.remove(&vpc.0);
+                }
+                _ => {}
+            }
+        }
     }
     fn with_ports<T>(&self, work: impl FnOnce(&mut BTreeMap<u16, PortStatus>) -> T) -> T {
         work(&mut self.ports.lock().unwrap_or_else(PoisonError::into_inner))
@@ -240,6 +272,7 @@ impl Gateway {
         // The standard library's hasher is keyed anew in each process: nobody outside knows the seed.
         let hash_seed = RandomState::new().hash_one("rewire");
         let vpc_counts: Arc<[Arc<VpcCounts>]> = (0..workers).map(|_| Arc::default()).collect();
+        let _ = shared.vpc_counts.set(Arc::clone(&vpc_counts));
         for (number, reader) in (0u16..).zip(readers) {
             let graph_config = graph_config(&config, (number, workers), hash_seed);
             let graph = Graph::new(graph_config, driver.pool());

@@ -39,5 +39,6 @@ pub use gateway::{Applied, Gateway, GatewayConfig, GatewayError, PortStatus, Sha
 pub use graph::Node;
 pub use learned_routes::{RouteInlet, RouteTable};
 pub use resolutions::Resolved;
+pub use rewire_conntrack::State as ConnectionState;
 pub use rule_counts::{CountedRule, RuleCountTable, RuleTraffic};
 pub use virtual_gateway::{Sent, VirtualGateway};

@@ -16,7 +16,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
-use rewire_dataplane::{DropReason, Node};
+use rewire_dataplane::{ConnectionState, DropReason, Node};
 use tiny_http::{Header, Method, Response, Server};
 
 use super::Daemon;
@@ -216,6 +216,11 @@ impl Collector for Scrape {
             totals.sources_uncounted,
         )?;
         counter(
+            "rewire_connections_cleared",
+            "Connections that somebody has ended by hand",
+            totals.connections_cleared,
+        )?;
+        counter(
             "rewire_connections_kept",
             "Connections that a new policy was checked against, and that stay",
             totals.connections_kept,
@@ -224,6 +229,37 @@ impl Collector for Scrape {
             "rewire_connections_ended",
             "Connections that a new policy ended",
             totals.connections_ended_by_policy,
+        )?;
+
+        let states: Vec<_> = ConnectionState::ALL
+            .iter()
+            .map(|state| [("protocol", state.protocol()), ("state", state.name())])
+            .collect();
+        metric(
+            e,
+            "rewire_connection_states",
+            "Connections that are tracked now, by state",
+            ConstGauge::new,
+            states
+                .iter()
+                .map(|labels| &labels[..])
+                .zip(totals.states.iter().copied()),
+        )?;
+
+        let vpcs = daemon.shared.vpc_connections();
+        let labels: Vec<_> = vpcs
+            .iter()
+            .map(|(vpc, _)| [("vpc", vpc.as_str())])
+            .collect();
+        metric(
+            e,
+            "rewire_vpc_connections",
+            "Connections that are tracked now, by the VPC that they began in",
+            ConstGauge::new,
+            labels
+                .iter()
+                .map(|labels| &labels[..])
+                .zip(vpcs.iter().map(|(_, connections)| *connections)),
         )?;
 
         let reasons: Vec<_> = DropReason::ALL

@@ -187,6 +187,7 @@ impl<D: PortDriver> Manager<D> {
         self.to_open
             .extend(to_open.filter_map(|(interface, request)| Some((interface, request?))));
         let neighbors = self.neighbors.follow(&operations);
+        self.shared.follow_vpcs(&operations);
         self.rules.follow(&mut operations, &self.shared.counters);
         self.routes.absorb(operations, sources, &mut self.publisher);
         self.publisher.extend(neighbors);
