@@ -62,6 +62,8 @@ pub(crate) struct Options {
     pub(crate) audit: bool,
     /// How long to wait between two recounts of what is stored.
     pub(crate) scrub_every: Duration,
+    /// Where connections are saved; nowhere if none.
+    pub(crate) connections: Option<PathBuf>,
     /// What to log.
     pub(crate) log: String,
     /// Whether the log gets colours.

@@ -8,6 +8,7 @@ mod manager;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender, SyncSender, TryRecvError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -28,6 +29,7 @@ use crate::neighbors::LearnedNeighbors;
 use crate::port::PortDriver;
 use crate::resolutions::Resolved;
 use crate::rule_counts::{CountedRule, RuleCountTable, RuleRegister};
+use crate::saved_connections::Restored;
 use crate::worker::{BURST, ToManager, Worker};
 use manager::{Manager, WorkerLink};
 
@@ -49,6 +51,8 @@ pub struct GatewayConfig {
     pub port_retry: Duration,
     /// See [`GraphConfig::fast_path`].
     pub fast_path: bool,
+    /// Where connections are saved when the gateway stops, and taken over from when it starts; nowhere if none.
+    pub connections_file: Option<PathBuf>,
 }
 
 impl Default for GatewayConfig {
@@ -61,6 +65,7 @@ impl Default for GatewayConfig {
             neighbor_lifetime: Duration::from_secs(20 * 60),
             port_retry: Duration::from_secs(2),
             fast_path: true,
+            connections_file: None,
         }
     }
 }
@@ -134,6 +139,7 @@ pub struct Shared {
     dead_worker: AtomicBool,
     sources: Counters,
     ports: Mutex<BTreeMap<u16, PortStatus>>,
+    restored: OnceLock<Restored>,
     vpc_names: Mutex<BTreeMap<u16, Arc<str>>>,
     vpc_counts: OnceLock<Arc<[Arc<VpcCounts>]>>,
 }
@@ -187,6 +193,10 @@ impl Shared {
             .iter()
             .map(|(index, status)| (InterfaceIndex(*index), status.clone()))
             .collect()
+    }
+    /// What became of the connections that were saved, once they have been taken over.
+    pub fn restored(&self) -> Option<Restored> {
+        self.restored.get().copied()
     }
     /// How many connections began in each VPC, over all workers and both families, by its name.
     pub fn vpc_connections(&self) -> Vec<(String, u64)> {
@@ -291,12 +301,14 @@ impl Gateway {
             shared.counters.push(Arc::clone(&worker.counters));
             let progress = Arc::clone(&worker.progress);
             let attach = driver.attach_thread();
+            let saves = config.connections_file.is_some();
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{number}"))
                 .spawn(move || {
                     let attached = attach();
-                    worker.run();
+                    let saved = worker.run(saves);
                     drop(attached);
+                    saved
                 })?;
             links.push(WorkerLink {
                 progress,
@@ -329,6 +341,7 @@ impl Gateway {
             to_open: Vec::new(),
             waiting: BTreeMap::new(),
             next_retry: None,
+            has_restored: false,
         };
         let manager = std::thread::Builder::new()
             .name("manager".to_owned())

@@ -23,6 +23,7 @@ mod resolutions;
 #[cfg(feature = "dpdk")]
 pub mod rte_flow;
 pub mod rule_counts;
+mod saved_connections;
 pub mod virtual_gateway;
 mod worker;
 
@@ -41,4 +42,5 @@ pub use learned_routes::{RouteInlet, RouteTable};
 pub use resolutions::Resolved;
 pub use rewire_conntrack::State as ConnectionState;
 pub use rule_counts::{CountedRule, RuleCountTable, RuleTraffic};
+pub use saved_connections::{Restored, SavedError};
 pub use virtual_gateway::{Sent, VirtualGateway};

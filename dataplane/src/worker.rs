@@ -14,6 +14,7 @@ use crate::drop_reason::DropReason;
 use crate::graph::{AclLogEntry, Graph, LearnedNeighbor, Origin, Received, Sinks};
 use crate::port::PortQueue;
 use crate::progress::Progress;
+use crate::saved_connections::Share;
 
 /// Frames that a worker takes in one burst, over all of its ports.
 pub(crate) const BURST: usize = 64;
@@ -29,6 +30,8 @@ pub(crate) enum Command<B> {
         interfaces: Vec<InterfaceIndex>,
         back: SyncSender<Vec<Box<dyn PortQueue<B>>>>,
     },
+    /// Takes connections over that were saved. Before it has ports.
+    Restore(Share),
     /// Does something with its connections, between bursts. Commands behind it wait.
     Job(Job),
 }
@@ -136,6 +139,10 @@ impl<P: BufferPool> Worker<P> {
                     }
                 }
                 Command::Job(job) => self.job = Some(job),
+                Command::Restore(share) => {
+                    let now = self.clock.now();
+                    self.graph.restore(&share, now, &self.counters);
+                }
                 Command::RemovePorts { interfaces, back } => {
                     let ports = &mut self.ports;
                     let queue = |interface: InterfaceIndex| {
@@ -245,8 +252,9 @@ impl<P: BufferPool> Worker<P> {
         }
     }
 
-    /// Runs until the manager says stop, then drops what is held and gives all ports back to be closed.
-    pub(crate) fn run(mut self) {
+    /// Runs until the manager says stop, then drops what is held and gives all ports back to be closed. Its connections, to be
+    /// saved, if that is wanted.
+    pub(crate) fn run(mut self, saves: bool) -> Option<Vec<u8>> {
         let mut idle = Idle::default();
         while !self.progress.is_stopped() {
             if self.poll() == 0 && self.job.is_none() && !self.graph.is_resolving() {
@@ -256,6 +264,7 @@ impl<P: BufferPool> Worker<P> {
             }
         }
         self.graph.stop(&self.counters);
+        saves.then(|| self.graph.save(self.clock.now()))
     }
 }
 

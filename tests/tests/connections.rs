@@ -4,7 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
 use rewire_tests::documents::two_vpcs;
-use rewire_tests::{Lab, tcp_pair};
+use rewire_tests::{Lab, tcp_pair, until};
+use rustix::process::Signal;
 use serde_json::Value;
 
 fn connections(lab: &Lab, options: &[&str]) -> Value {
@@ -65,7 +66,7 @@ fn connections_are_shown_and_cleared() {
     let count = |options: &[&str]| connections(&lab, options)["count"].as_u64();
     assert_eq!(count(&["--port", "8080"]), Some(1));
     assert_eq!(count(&["--address", "10.2.0.0/24"]), Some(1));
-    assert_eq!(count(&["--interface", "wan"]), Some(1));
+    assert_eq!(count(&["--interface", "wan0"]), Some(1));
     assert_eq!(count(&["--protocol", "icmp", "--vpc", "blue"]), Some(1));
     assert_eq!(count(&["--older-than", "1h"]), Some(0));
     let talkers = connections(&lab, &["--protocol", "tcp", "--top", "1"]);
@@ -96,4 +97,73 @@ fn connections_are_shown_and_cleared() {
     assert!(metrics.sum("rewire_connection_states") >= 2.0);
     lab.rewire(&["clear", "connections", "--all"]).good();
     assert_eq!(connections(&lab, &["--protocol", "tcp"])["count"], 0);
+}
+
+/// Translated both ways, talked to from outside first: without its connection no packet would find its way in.
+#[test]
+fn connections_survive_a_restart_of_the_gateway() {
+    let Some(mut lab) = Lab::with(&two_vpcs()) else {
+        return;
+    };
+    // Both behind one address, from the same port: one of them has another on the outside.
+    let mut pairs = Vec::new();
+    for (host, to) in [
+        (&lab.blue, "198.51.100.1:80"),
+        (&lab.red, "198.51.100.1:81"),
+    ] {
+        pairs.push(tcp_pair(host, to, &lab.internet, to).expect("it goes out"));
+    }
+    pairs.push(
+        tcp_pair(&lab.internet, "203.0.113.1:8080", &lab.blue, "10.1.0.10:80")
+            .expect("TCP comes in"),
+    );
+    for pair in &mut pairs {
+        pair.talk(1000);
+    }
+    let before = connections(&lab, &["--protocol", "tcp", "--sort", "age"]);
+    assert!(lab.stop_gateway(Signal::TERM).success());
+    // Meanwhile the ends go on: their kernels send again until somebody answers.
+    for pair in &mut pairs {
+        pair.server
+            .write_all(b"still there?")
+            .expect("the kernel buffers it");
+    }
+    lab.start_gateway();
+    until("its connections are back", || {
+        (connections(&lab, &["--protocol", "tcp"])["count"] == 3).then_some(())
+    });
+    for pair in &mut pairs {
+        let mut heard = [0; 12];
+        pair.client
+            .read_exact(&mut heard)
+            .expect("from outside, or from the server");
+        assert_eq!(&heard, b"still there?");
+        pair.talk(100_000);
+    }
+    let after = connections(&lab, &["--protocol", "tcp", "--sort", "age"]);
+    let ends = |shown: &Value| -> Vec<String> {
+        let all = shown["connections"].as_array().expect("a list");
+        let ends = |one: &Value| {
+            let of = |way: &str| {
+                let one = &one[way];
+                format!(
+                    "{} {} {} {}",
+                    one["source"], one["source_port"], one["destination"], one["destination_port"]
+                )
+            };
+            format!("{} > {}", of("original"), of("reply"))
+        };
+        let mut all: Vec<_> = all.iter().map(ends).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(
+        ends(&after),
+        ends(&before),
+        "nothing is translated differently"
+    );
+    let age = |shown: &Value| shown["connections"][0]["age_seconds"].as_u64();
+    assert!(age(&after) >= age(&before), "ages go on");
+    let log = lab.log().join("\n");
+    assert!(log.contains("connections go on"), "{log}");
 }

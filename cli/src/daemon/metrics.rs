@@ -246,6 +246,26 @@ impl Collector for Scrape {
                 .zip(totals.states.iter().copied()),
         )?;
 
+        if let Some(restored) = daemon.shared.restored() {
+            let outcomes = [
+                ("restored", restored.restored),
+                ("over", restored.over),
+                ("gone", restored.gone),
+                ("not_owned", restored.not_owned),
+                ("full", restored.full),
+                ("clash", restored.clash),
+            ];
+            metric(
+                e,
+                "rewire_saved_connections",
+                "Connections that the gateway before has saved, by what became of them",
+                ConstGauge::new,
+                outcomes
+                    .map(|(outcome, number)| ([("outcome", outcome)], number))
+                    .iter()
+                    .map(|(labels, number)| (&labels[..], *number)),
+            )?;
+        }
         let vpcs = daemon.shared.vpc_connections();
         let labels: Vec<_> = vpcs
             .iter()

@@ -20,6 +20,7 @@ impl Platform {
     pub(crate) fn start(options: &Options) -> Result<Platform, Failure> {
         let config = GatewayConfig {
             workers: options.workers,
+            connections_file: options.connections.clone(),
             ..GatewayConfig::default()
         };
         #[cfg(feature = "dpdk")]

@@ -4,9 +4,11 @@ mod expiry;
 mod life;
 mod limits;
 mod lookup;
+mod saved;
 mod walk;
 
 pub use limits::Room;
+pub use saved::{Renumber, SavedFlow};
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;

@@ -54,7 +54,9 @@ pub mod time;
 mod timeouts;
 mod vpc_counts;
 
-pub use connections::{Candidate, Config, Connections, EXPIRY_TICK, KeyHash, MAX_CAPACITY, Room};
+pub use connections::{
+    Candidate, Config, Connections, EXPIRY_TICK, KeyHash, MAX_CAPACITY, Renumber, Room, SavedFlow,
+};
 pub use error::{Exhausted, InsertError, Invalid, Resource};
 pub use flow::{Admission, Ends, Flow, FlowId, Known, NewFlow, Passage, Rewrite, Traffic};
 pub use key::{Direction, FlowKey};

@@ -100,6 +100,12 @@ impl Counts {
         self.0 = [packets, sum as u32, (sum >> 32) as u32];
     }
 
+    fn of(traffic: Traffic) -> Self {
+        let Traffic { packets, bytes } = traffic;
+        let long = bytes & BYTES | packets >> 32 << 52;
+        Counts([packets as u32, long as u32, (long >> 32) as u32])
+    }
+
     #[inline]
     fn get(self) -> Traffic {
         let [packets, low, high] = self.0;
@@ -183,6 +189,10 @@ impl Account {
     /// Notes the peering that it crosses, and whether it does: [`flag::PEERING`] of its record.
     pub(crate) fn set_peering(&mut self, peering: Option<PeeringIndex>) {
         self.peering = peering.map_or(0, |index| index.0);
+    }
+
+    pub(crate) fn set_traffic(&mut self, traffic: [Traffic; 2]) {
+        self.counts = traffic.map(Counts::of);
     }
 
     #[inline]

@@ -57,6 +57,11 @@ impl Deadline {
         Deadline((now.0.wrapping_add(timeout.0) >> DEADLINE_BITS) as u32)
     }
 
+    /// At this moment, or up to a step later.
+    pub(crate) fn at(end: Instant) -> Self {
+        Deadline(end.0.div_ceil(1 << DEADLINE_BITS) as u32)
+    }
+
     /// What has passed already.
     pub(crate) fn past(now: Instant) -> Self {
         Deadline((now.0 >> DEADLINE_BITS) as u32)

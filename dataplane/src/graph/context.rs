@@ -22,6 +22,7 @@ use crate::clock::Instant;
 use crate::connection_table::Job;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
+use crate::saved_connections::{self, Share};
 
 /// A frame as a port received it.
 pub struct Received<B> {
@@ -233,6 +234,21 @@ impl<P: BufferPool> Graph<P> {
         self.count(counters);
         let held = self.ipv4.resolver.held() + self.ipv6.resolver.held();
         counters.held.set(held as u64);
+    }
+
+    /// All connections, in the form that they are [saved](crate::saved_connections) in. For when no packets come any more.
+    pub(crate) fn save(&self, now: Instant) -> Vec<u8> {
+        let mut out = Vec::new();
+        saved_connections::save(&self.ipv4.connections, now, &mut out);
+        saved_connections::save(&self.ipv6.connections, now, &mut out);
+        out
+    }
+
+    /// Takes connections over. For before packets come.
+    pub(crate) fn restore(&mut self, share: &Share, now: Instant, counters: &WorkerCounters) {
+        let connections = (&mut self.ipv4.connections, &mut self.ipv6.connections);
+        share.restore(connections, now);
+        self.count(counters);
     }
 
     /// Does a part of a job that is about connections, between two bursts; whether that was the last one.

@@ -230,6 +230,14 @@ impl Tables {
         peering.unwrap_or(&self.no_peering)
     }
 
+    /// All peerings that have a name, with their indices.
+    pub fn peerings(&self) -> impl Iterator<Item = (PeeringIndex, &Peering)> {
+        let peerings = self.peerings.iter().enumerate();
+        peerings
+            .filter(|(_, peering)| !peering.name().is_empty())
+            .map(|(i, peering)| (PeeringIndex(i as u16), peering))
+    }
+
     /// The MAC address of a neighbor: the one set by hand, or else the one that was learned.
     pub fn neighbor(&self, interface: InterfaceIndex, address: IpAddr) -> Option<MacAddress> {
         let key = (interface, address);

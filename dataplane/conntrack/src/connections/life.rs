@@ -47,20 +47,7 @@ impl<A: Address> Connections<A> {
             return Err(InsertError::TableFull);
         }
         let slot = self.records.next_slot();
-        let [original_hash, reply_hash] = hashes;
-        if !self
-            .index
-            .insert(original_hash.0, entry(slot, Direction::Original))
-        {
-            return Err(InsertError::TableFull);
-        }
-        if new.reply != new.original
-            && !self
-                .index
-                .insert(reply_hash.0, entry(slot, Direction::Reply))
-        {
-            self.index
-                .remove(original_hash.0, entry(slot, Direction::Original));
+        if !self.index_keys(slot, [&new.original, &new.reply], hashes) {
             return Err(InsertError::TableFull);
         }
         let (state, memory) = State::begin(segment);

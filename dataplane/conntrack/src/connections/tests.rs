@@ -16,6 +16,7 @@ mod expiry;
 mod limits;
 mod mapping;
 mod model;
+mod saved;
 
 const INSIDE: VpcIndex = VpcIndex(1);
 const OUTSIDE: VpcIndex = VpcIndex(2);
