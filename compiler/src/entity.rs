@@ -15,6 +15,8 @@ pub(crate) enum Entity {
     Vpc(Name),
     /// The limits of a VPC's connections, by its name.
     ConnectionLimits(Name),
+    /// The time-outs of connections that begin in a VPC, by its name.
+    Timeouts(Name),
     /// An interface with its addresses.
     Interface(Name),
     /// An access control list, without its rules.

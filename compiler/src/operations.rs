@@ -47,6 +47,7 @@ pub(crate) fn operations(
     removals.retain(|removal| match removal {
         RemoveRoute { vpc, .. }
         | RemoveRouteDistance { vpc, .. }
+        | RemoveTimeouts { vpc }
         | RemoveConnectionLimits { vpc } => !gone.contains(vpc),
         RemoveAclRule { acl, .. } => !gone_acls.contains(acl),
         _ => true,
@@ -65,6 +66,7 @@ fn removal(set: &Entry) -> Option<TableOperation> {
     Some(match set {
         SetVpc { vpc, .. } => RemoveVpc { vpc: *vpc },
         SetConnectionLimits { vpc, .. } => RemoveConnectionLimits { vpc: *vpc },
+        SetTimeouts { vpc, .. } => RemoveTimeouts { vpc: *vpc },
         SetInterface { interface, .. } => RemoveInterface {
             interface: *interface,
         },

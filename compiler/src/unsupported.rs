@@ -28,21 +28,6 @@ pub fn unsupported(row: RowRef<'_>) -> Option<(Option<&'static str>, &'static st
     };
     match row {
         RowRef::Vpc(r) => fields(&[(r.vni.is_some(), "vni", "VXLAN is")]),
-        RowRef::Conntrack(r) => {
-            let times = [
-                ("tcp_established", r.tcp_established),
-                ("tcp_partially_open", r.tcp_partially_open),
-                ("tcp_partially_closed", r.tcp_partially_closed),
-                ("tcp_reset", r.tcp_reset),
-                ("udp_replied", r.udp_replied),
-                ("udp_unreplied", r.udp_unreplied),
-                ("icmp_query", r.icmp_query),
-                ("other", r.other),
-            ];
-            fields(
-                &times.map(|(field, time)| (time.is_some(), field, "time-outs of connections are")),
-            )
-        }
         RowRef::Interface(r) => fields(&[
             (r.kind() == InterfaceType::Vlan, "type", "VLANs are"),
             (r.kind() == InterfaceType::Vxlan, "type", "VXLAN is"),
@@ -55,21 +40,6 @@ pub fn unsupported(row: RowRef<'_>) -> Option<(Option<&'static str>, &'static st
             (r.policer.is_some(), "policer", "policers are"),
             (r.shaper.is_some(), "shaper", "shapers are"),
         ]),
-        RowRef::Masquerade(r) => fields(&[(
-            r.idle_timeout.is_some(),
-            "idle_timeout",
-            "time-outs of single rules are",
-        )]),
-        RowRef::PortForward(r) => fields(&[(
-            r.idle_timeout.is_some(),
-            "idle_timeout",
-            "time-outs of single rules are",
-        )]),
-        RowRef::Expose(r) => fields(&[(
-            r.idle_timeout.is_some(),
-            "idle_timeout",
-            "time-outs of single rules are",
-        )]),
         RowRef::Policer(_) => object("policers are"),
         RowRef::Shaper(_) => object("shapers are"),
         RowRef::Exporter(_) => object("exporters of telemetry are"),

@@ -110,6 +110,9 @@ fn document(which: usize) -> serde_json::Value {
                 "vpc": "blue", "interface": "wan", "protocol": "tcp", "source_port": "4000-4001", "ports": 4000,
                 "sources": ["10.1.0.0/24", "fd00:1::/64"]
             });
+            document["nat"]["masquerade"]["blue-out"]["idle_timeout"] = json!("100s");
+            document["nat"]["port_forward"]["web"]["idle_timeout"] = json!("50s");
+            document["vpcs"]["internet"]["conntrack"] = json!({ "tcp_partially_open": "20s" });
             document["nat"]["port_forward"]["web"]["sources"] = json!(["198.51.100.128/25"]);
         }
         // Blue's way out is another.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use rewire_tables::acl::RuleCounters;
-use rewire_tables::{Address, PortAllocation, VpcIndex};
+use rewire_tables::{Address, PortAllocation, VpcIndex, VpcTimeouts};
 
 use crate::error::{Exhausted, Invalid};
 use crate::fixed_map::FixedMap;
@@ -28,10 +28,11 @@ use crate::key_hash::KeyHasher;
 use crate::mappings::{Internal, Mapping, Mappings};
 use crate::records::{Account, Record, Records, flag};
 use crate::segment::Segment;
-use crate::state::{STATES, State, StateCounts};
+use crate::state::{State, StateCounts};
 use crate::sweep::Sweep;
 use crate::tcp::{self, Effect, TcpState};
-use crate::time::{Deadline, Instant, Timeout};
+use crate::time::{Deadline, Instant};
+use crate::timeout_classes::{TimeoutClass, TimeoutClasses};
 use crate::timeouts::Timeouts;
 use crate::vpc_counts::VpcCounts;
 
@@ -99,8 +100,7 @@ pub struct Connections<A> {
     sources: FixedMap<(VpcIndex, A), u32>,
     /// The place that was looked at last to make room.
     hand: limits::Hand,
-    /// By [`State::position`].
-    timeouts: [Timeout; STATES],
+    timeouts: TimeoutClasses,
     tcp_pickup: bool,
     hash: KeyHasher,
     /// The last moment that a change was told.
@@ -159,7 +159,7 @@ impl<A: Address> Connections<A> {
             vpc_counts: Arc::default(),
             sources: FixedMap::new(capacity.div_ceil(4), &seed),
             hand: limits::Hand::new(capacity as u32),
-            timeouts: State::ALL.map(|state| timeouts.of(state).into()),
+            timeouts: TimeoutClasses::new(timeouts),
             tcp_pickup,
             hash: KeyHasher::new(&seed),
             latest: Instant(0),
@@ -193,6 +193,7 @@ impl<A: Address> Connections<A> {
                 ports,
                 peering: record.has(flag::PEERING).then(|| account.peering()),
                 whole: record.has(flag::WHOLE),
+                timeouts: record.timeouts,
             },
             is_mapped: record.has(flag::MAPPED),
             state: record.state,
@@ -202,9 +203,36 @@ impl<A: Address> Connections<A> {
         }
     }
 
-    /// Notes which generation of the policy has allowed a flow, and how. A flow that is gone is left alone.
+    /// The class of connections whose VPC, and whose rule of NAT, say how long they live without packets. It is to be used at once, in the
+    /// [`Admission`] of a connection. There is room for 255 combinations at a time that connections have: where there are more, it is
+    /// the default class.
+    ///
+    /// Costs next to nothing where neither says anything, otherwise a look at each combination.
+    #[inline]
+    pub fn timeout_class(
+        &mut self,
+        vpc: Option<&VpcTimeouts>,
+        idle: Option<Duration>,
+    ) -> TimeoutClass {
+        self.timeouts.find(vpc, idle)
+    }
+
+    /// Notes which generation of the policy has allowed a flow, and how. A flow that is gone is left alone. One that lives
+    /// less long now ends no later than if its last packet had come now.
     pub fn set_policy_generation(&mut self, id: FlowId, generation: u64, admission: Admission) {
+        let now = self.latest;
         if let Some((record, account)) = self.records.get_mut(id.0) {
+            if record.timeouts != admission.timeouts {
+                self.timeouts.release(record.timeouts);
+                self.timeouts.hold(admission.timeouts);
+                record.timeouts = admission.timeouts;
+                let timeout = self.timeouts.of(admission.timeouts, record.state);
+                let expires = Deadline::after(now, timeout);
+                if expires.is_before(record.expires) {
+                    record.expires = expires;
+                    self.sweep.hasten(id.0.slot, tick(expires.instant(now)));
+                }
+            }
             record.policy_generation = generation as u32;
             record.set(flag::WHOLE, admission.whole);
             record.set(flag::PEERING, admission.peering.is_some());
@@ -287,9 +315,13 @@ impl<A: Address> Connections<A> {
             (answered.source, answered.source_port),
         );
         let (state, expires) = match effect {
-            Effect::To(state) => (state, Deadline::after(now, self.timeouts[state.position()])),
+            Effect::To(state) => (
+                state,
+                Deadline::after(now, self.timeouts.of(record.timeouts, state)),
+            ),
             Effect::Doubt => {
-                let reset = self.timeouts[State::Tcp(TcpState::Closed).position()];
+                let closed = State::Tcp(TcpState::Closed);
+                let reset = self.timeouts.of(record.timeouts, closed);
                 let expires = Deadline::after(now, reset);
                 (before, record.expires.earlier(expires))
             }

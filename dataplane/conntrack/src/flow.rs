@@ -9,6 +9,7 @@ use crate::mappings::Mapping;
 use crate::records::Id;
 use crate::state::State;
 use crate::time::Instant;
+use crate::timeout_classes::TimeoutClass;
 
 /// A flow's place in the table, with a count of how often the place was used: the id of a flow that is gone is never
 /// taken for another flow.
@@ -27,6 +28,8 @@ pub struct Admission {
     pub peering: Option<PeeringIndex>,
     /// Whether the connection was let through as a whole, so that its replies pass.
     pub whole: bool,
+    /// How long it lives without packets.
+    pub timeouts: TimeoutClass,
 }
 
 impl Default for Admission {
@@ -37,6 +40,7 @@ impl Default for Admission {
             ports: None,
             peering: None,
             whole: true,
+            timeouts: TimeoutClass::default(),
         }
     }
 }

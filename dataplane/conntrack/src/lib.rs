@@ -51,6 +51,7 @@ mod state;
 mod sweep;
 mod tcp;
 pub mod time;
+mod timeout_classes;
 mod timeouts;
 mod vpc_counts;
 
@@ -66,5 +67,6 @@ pub use segment::{Segment, TcpSegment};
 pub use state::{Exchange, IcmpState, State, StateCounts};
 pub use tcp::TcpState;
 pub use time::Instant;
+pub use timeout_classes::TimeoutClass;
 pub use timeouts::Timeouts;
 pub use vpc_counts::VpcCounts;

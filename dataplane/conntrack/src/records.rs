@@ -9,6 +9,7 @@ use crate::key::{Direction, FlowKey};
 use crate::state::State;
 use crate::tcp::{Fins, Memory, Scales, Window};
 use crate::time::{Deadline, Instant, Second};
+use crate::timeout_classes::TimeoutClass;
 
 /// No slot.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -56,6 +57,7 @@ pub(crate) struct Record<A> {
     pub(crate) ingress: InterfaceIndex,
     pub(crate) state: State,
     pub(crate) flags: u8,
+    pub(crate) timeouts: TimeoutClass,
 }
 
 impl<A> Record<A> {

@@ -5,7 +5,7 @@
 //! ICMP errors about them pass with it. Rules of packet scope decide about every packet. A connection that one of these let
 //! in is not let through as a whole: all of its packets, either way, are asked about like a first one.
 
-use rewire_conntrack::{Admission, Flow};
+use rewire_conntrack::{Admission, Flow, TimeoutClass};
 use rewire_packet::{IpHeader, Transport};
 use rewire_tables::acl::{
     AclAction, AclDecision, AclDefault, AclScope, AclVerdict, NO_PORT, RuleCounter, RuleCounters,
@@ -217,6 +217,8 @@ pub(super) fn admission<B: PacketBuffer, A: Family>(packet: &Packet<B, A>) -> Ad
         ports: ports(packet),
         peering: packet.peering,
         whole: packet.whole,
+        // Which they are is known when its translation is.
+        timeouts: TimeoutClass::default(),
     }
 }
 

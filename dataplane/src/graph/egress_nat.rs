@@ -3,6 +3,8 @@
 //!
 //! *Uses* the connection, the egress interface. *Sets* the packet's bytes. *Next*: `ethernet_output`.
 
+use std::time::Duration;
+
 use rewire_conntrack::{
     Admission, Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, Internal, Mapping,
     NewFlow, Rewrite, Segment,
@@ -139,8 +141,17 @@ pub(super) fn open<A: Family>(
     let interface = cx.tables.interface(opening.egress);
     let interface = interface.ok_or(DropReason::InterfaceUnknown)?;
     limits::admit(cx, connections, &opening.original)?;
-    let ((source, source_port), mapping) = translate_source(cx, connections, opening, interface)?;
+    let ((source, source_port), mapping, mut idle_timeout) =
+        translate_source(cx, connections, opening, interface)?;
     let (destination, destination_port) = opening.destination;
+    if opening.is_led() {
+        // Again, since no packet but these has use for it.
+        let ingress = nat_policy::ingress(cx.tables, &opening.original, opening.has_ports).ok();
+        let of_ingress = ingress.and_then(|ingress| ingress.idle_timeout);
+        idle_timeout = nat_policy::shorter(idle_timeout, of_ingress);
+    }
+    let vpc = cx.tables.vpc(opening.original.vpc);
+    let timeouts = connections.timeout_class(vpc.timeouts(), idle_timeout);
     let reply = FlowKey {
         vpc: interface.vpc,
         protocol: opening.original.protocol,
@@ -159,7 +170,10 @@ pub(super) fn open<A: Family>(
         reply,
         route_vpc: opening.route_vpc,
         policy_generation: cx.tables.policy_generation(),
-        admission: opening.admission,
+        admission: Admission {
+            timeouts,
+            ..opening.admission
+        },
         mapping,
     };
     let id = connections
@@ -177,7 +191,17 @@ pub(super) fn open<A: Family>(
     Ok(id)
 }
 
-type Source<A> = ((A, u16), Option<Mapping<A>>);
+impl<A: Copy + PartialEq> Opening<A> {
+    /// Whether ingress NAT leads it elsewhere.
+    fn is_led(&self) -> bool {
+        self.destination != (self.original.destination, self.original.destination_port)
+            || self.route_vpc != self.original.vpc
+    }
+}
+
+/// Where a connection comes from, once it is translated; its mapping, if it has one; and how long it lives without packets, where the rule
+/// says it.
+type Source<A> = ((A, u16), Option<Mapping<A>>, Option<Duration>);
 
 fn translate_source<A: Family>(
     cx: &Context<'_>,
@@ -191,8 +215,10 @@ fn translate_source<A: Family>(
     let crossing = opening.crossing;
     let key = nat_policy::egress_key(original, opening.destination, &opening.admission);
     match nat_policy::egress(cx.tables, &key, egress, crossing) {
-        Egress::None => Ok((own, None)),
-        Egress::Static(external) => Ok(((external, original.source_port), None)),
+        Egress::None => Ok((own, None, None)),
+        Egress::Static(external, idle_timeout) => {
+            Ok(((external, original.source_port), None, idle_timeout))
+        }
         Egress::Masquerade(rule) if !opening.has_ports && !rule.ports.address_only => {
             Err(DropReason::FragmentNeedsPorts)
         }
@@ -206,7 +232,8 @@ fn translate_source<A: Family>(
             let mapping = connections
                 .acquire_mapping(internal, external_vpc, rule.ranges(), &rule.ports, taken)
                 .map_err(|Exhausted { .. }| DropReason::NatPortsExhausted)?;
-            Ok(((mapping.address, mapping.port), Some(mapping)))
+            let source = (mapping.address, mapping.port);
+            Ok((source, Some(mapping), rule.idle_timeout))
         }
     }
 }

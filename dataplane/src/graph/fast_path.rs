@@ -19,7 +19,7 @@ mod order;
 use arrayvec::ArrayVec;
 use rewire_conntrack::{
     Admission, Candidate, Connections, Direction, Ends, FlowId, FlowKey, KeyHash, Known, Passage,
-    Segment, TcpSegment,
+    Segment, TcpSegment, TimeoutClass,
 };
 use rewire_packet::ethernet;
 use rewire_packet::forward::Plain;
@@ -536,6 +536,7 @@ fn begin<A: Family>(
             ports: Some((plain.source_port, plain.destination_port)),
             peering: None,
             whole: true,
+            timeouts: TimeoutClass::default(),
         },
         counters: UNCOUNTED,
         has_ports: true,

@@ -18,6 +18,7 @@ use crate::nat::{
 use crate::peering::Peering;
 use crate::route::Route;
 use crate::tables::{Interface, Tables, Vpc};
+use crate::timeouts::VpcTimeouts;
 
 /// One step. Setting what is there replaces it; removing what is not there does nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,13 @@ pub enum TableOperation {
     },
     /// Forgets them again.
     RemoveConnectionLimits { vpc: VpcIndex },
+    /// Sets the time-outs of connections that begin in a VPC.
+    SetTimeouts {
+        vpc: VpcIndex,
+        timeouts: Arc<VpcTimeouts>,
+    },
+    /// Forgets them again.
+    RemoveTimeouts { vpc: VpcIndex },
     /// Makes or changes an interface.
     SetInterface {
         interface: InterfaceIndex,
@@ -284,6 +292,14 @@ impl Tables {
             Op::RemoveConnectionLimits { vpc } => {
                 if let Some(vpc) = self.vpcs.get_mut(vpc.position()) {
                     vpc.limits = None;
+                }
+            }
+            Op::SetTimeouts { vpc, timeouts } => {
+                slot(&mut self.vpcs, vpc.position()).timeouts = Some(Arc::clone(timeouts));
+            }
+            Op::RemoveTimeouts { vpc } => {
+                if let Some(vpc) = self.vpcs.get_mut(vpc.position()) {
+                    vpc.timeouts = None;
                 }
             }
             Op::SetInterface { interface, value } => {

@@ -60,6 +60,7 @@ enum Key {
     StaticNat((VpcIndex, IpAddr), (VpcIndex, IpAddr)),
     Masquerade(VpcIndex, InterfaceIndex, IpNet),
     Exclusions(VpcIndex),
+    Timeouts(VpcIndex),
     Sender(PeeringIndex, VpcIndex, IpNet),
     PeeringMasquerade(PeeringIndex, VpcIndex, IpNet),
 }
@@ -122,6 +123,7 @@ impl Key {
                 interface,
                 source,
             } => Key::Masquerade(*vpc, *interface, source.trunc()),
+            Op::SetTimeouts { vpc, .. } | Op::RemoveTimeouts { vpc } => Key::Timeouts(*vpc),
             Op::SetExclusions { vpc, .. } | Op::RemoveExclusions { vpc } => Key::Exclusions(*vpc),
             Op::SetPeering { peering, .. } => Key::Peering(*peering),
             Op::RemovePeering { peering } => Key::Whole(Owner::Peering(*peering)),
@@ -159,6 +161,7 @@ impl Key {
         match self {
             Key::Vpc(vpc)
             | Key::ConnectionLimits(vpc)
+            | Key::Timeouts(vpc)
             | Key::Route(vpc, _)
             | Key::RouteDistance(vpc, _) => Some(Owner::Vpc(vpc)),
             Key::Interface(interface) | Key::LearnedNeighbor(interface, _) => {

@@ -15,6 +15,7 @@ use crate::lpm::{Lpm, ValueNumber};
 use crate::nat::NatPolicy;
 use crate::peering::Peering;
 use crate::route::Route;
+use crate::timeouts::VpcTimeouts;
 
 /// One VPC: its name and its routes.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +26,7 @@ pub struct Vpc {
     /// Of the configuration's routes that say one. No packet asks for it; whoever merges learned routes does.
     pub(crate) distances: HashMap<IpNet, u8>,
     pub(crate) limits: Option<ConnectionLimits>,
+    pub(crate) timeouts: Option<Arc<VpcTimeouts>>,
 }
 
 impl Vpc {
@@ -37,6 +39,12 @@ impl Vpc {
     #[inline]
     pub fn connection_limits(&self) -> Option<ConnectionLimits> {
         self.limits
+    }
+
+    /// The time-outs of connections that begin in it, where it has any of its own.
+    #[inline]
+    pub fn timeouts(&self) -> Option<&VpcTimeouts> {
+        self.timeouts.as_deref()
     }
 
     /// The route of the longest prefix that the destination matches.
@@ -62,6 +70,7 @@ impl Vpc {
             && self.route_count() == 0
             && self.distances.is_empty()
             && self.limits.is_none()
+            && self.timeouts.is_none()
     }
 
     /// All routes, in no order that can be relied on.

@@ -51,7 +51,7 @@ impl<A: Address> Connections<A> {
             return Err(InsertError::TableFull);
         }
         let (state, memory) = State::begin(segment);
-        let expires = Deadline::after(now, self.timeouts[state.position()]);
+        let expires = Deadline::after(now, self.timeouts.of(new.admission.timeouts, state));
         let mut account = Account::default();
         account.count(Direction::Original, bytes);
         let ports = new.admission.ports;
@@ -83,6 +83,7 @@ impl<A: Address> Connections<A> {
                 .iter()
                 .filter(|(_, on)| *on)
                 .fold(0, |flags, (flag, _)| flags | flag),
+            timeouts: new.admission.timeouts,
         };
         let id = self
             .records
@@ -94,6 +95,7 @@ impl<A: Address> Connections<A> {
         self.sweep.schedule(id.slot, tick(expires.instant(now)));
         self.counts.add(state);
         self.vpc_counts.add(new.original.vpc);
+        self.timeouts.hold(new.admission.timeouts);
         Ok(FlowId(id))
     }
 
@@ -115,6 +117,7 @@ impl<A: Address> Connections<A> {
         let record = self.records.used(slot);
         let has_two_keys = record.reply != record.original;
         self.counts.subtract(record.state);
+        self.timeouts.release(record.timeouts);
         let (vpc, source) = (record.original.vpc, record.original.source);
         self.vpc_counts.subtract(vpc);
         let is_mapped = record.has(flag::MAPPED);

@@ -10,6 +10,7 @@ use crate::records::{Account, NONE, Record, flag};
 use crate::state::State;
 use crate::tcp::{Fins, Memory, Scales, TcpState, Window};
 use crate::time::{Deadline, Instant, Second};
+use crate::timeout_classes::TimeoutClass;
 
 /// All that a table knows of one connection, but for the policy that allowed it: whoever puts it into a table lets it be
 /// resolved again.
@@ -334,6 +335,8 @@ impl<A: Address> Connections<A> {
             route_vpc: saved.route_vpc,
             ingress: saved.ingress,
             state: saved.state,
+            // Until it is resolved again.
+            timeouts: TimeoutClass::default(),
             flags: saved.flags & LASTING | crosses,
         };
         let id = self

@@ -51,7 +51,8 @@ impl<A: Address> Connections<A> {
 
     /// How long a connection had no packet that prolonged it.
     pub fn idle(&self, flow: &Flow<A>, now: Instant) -> Duration {
-        let timeout = self.timeouts[flow.state.position()].duration();
+        let timeout = self.timeouts.of(flow.admission.timeouts, flow.state);
+        let timeout = timeout.duration();
         timeout.saturating_sub(flow.expires.duration_since(now))
     }
 }
