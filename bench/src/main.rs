@@ -27,6 +27,7 @@ mod ovn;
 mod program;
 mod publish_pause;
 mod report;
+mod restart;
 mod rewind;
 mod session;
 mod stores;
@@ -196,6 +197,11 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "nat-flood",
         about: "a connection that begins in a full table, while one that was never answered makes way",
         run: nat::flood,
+    },
+    Benchmark {
+        name: "restart",
+        about: "a million connections from a gateway that ends to the one that starts in its place; no peer",
+        run: restart::restart,
     },
     Benchmark {
         name: "connection-memory",

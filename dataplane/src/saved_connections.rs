@@ -443,3 +443,41 @@ impl Share {
         restored
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_goes_on_through_a_restart_and_is_made_up_after_a_reboot() {
+        const SECOND: u64 = 1_000_000_000;
+        let moment = |boot, clock, wall| Moment {
+            boot: [boot; 36],
+            clock: Instant(clock * SECOND),
+            wall: wall * SECOND,
+        };
+        let saved = moment(1, 1000, 5000);
+        assert_eq!(moment(1, 1004, 9999).shift_from(&saved), 0);
+        // After a hundred seconds, ten of which the machine has been on: what was due in 300 is due in 200.
+        let shift = moment(2, 10, 5100).shift_from(&saved);
+        assert_eq!(1300 * SECOND as i64 + shift, 210 * SECOND as i64);
+        // A wall clock that went back makes nothing older.
+        let shift = moment(2, 10, 4000).shift_from(&saved);
+        assert_eq!(1300 * SECOND as i64 + shift, 310 * SECOND as i64);
+    }
+
+    #[test]
+    fn a_checksum_sees_every_bit_and_the_length() {
+        let bytes: Vec<u8> = (0..61).collect();
+        let sum = checksum(&bytes);
+        for place in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut other = bytes.clone();
+                other[place] ^= 1 << bit;
+                assert_ne!(checksum(&other), sum, "bit {bit} of byte {place}");
+            }
+        }
+        assert_ne!(checksum(&bytes[..60]), sum);
+        assert_ne!(checksum(&[&bytes[..], &[0]].concat()), sum);
+    }
+}

@@ -248,6 +248,9 @@ impl<P: BufferPool> Graph<P> {
     pub(crate) fn restore(&mut self, share: &Share, now: Instant, counters: &WorkerCounters) {
         let connections = (&mut self.ipv4.connections, &mut self.ipv6.connections);
         share.restore(connections, now);
+        // They are older than any policy.
+        self.ipv4.sweep.begin(false);
+        self.ipv6.sweep.begin(false);
         self.count(counters);
     }
 
