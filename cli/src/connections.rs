@@ -49,6 +49,9 @@ pub(crate) struct Which {
     /// Only those that are not translated
     #[arg(long)]
     untranslated: bool,
+    /// Only those that are handed to the card
+    #[arg(long)]
+    offloaded: bool,
     /// Only those that began longer ago
     #[arg(long, value_name = "TIME")]
     older_than: Option<Span>,
@@ -72,6 +75,7 @@ impl Which {
                 (_, true) => Some(false),
                 _ => None,
             },
+            offloaded: self.offloaded.then_some(true),
             older_seconds: seconds(self.older_than),
             idle_seconds: seconds(self.idle_for),
         }
@@ -297,6 +301,7 @@ mod tests {
             translated: original.source != reply.destination,
             original,
             reply,
+            offloaded: false,
             interface: "blue0".to_owned(),
             worker: 0,
             age_seconds: 4000,

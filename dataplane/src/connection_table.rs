@@ -65,6 +65,8 @@ pub struct ListedConnection {
     pub idle: Duration,
     /// After how long it ends, if no packet comes.
     pub expires: Duration,
+    /// Whether it is handed to the card.
+    pub offloaded: bool,
     /// What was seen of either direction.
     pub traffic: [Traffic; 2],
 }
@@ -72,7 +74,7 @@ pub struct ListedConnection {
 impl ListedConnection {
     fn of<A: Address>(
         worker: u16,
-        id: ConnectionId,
+        (id, flow_id): (ConnectionId, FlowId),
         connections: &Connections<A>,
         flow: &Flow<A>,
         now: Instant,
@@ -97,6 +99,7 @@ impl ListedConnection {
             age: now.duration_since(flow.created),
             idle: connections.idle(flow, now),
             expires: flow.expires.duration_since(now),
+            offloaded: connections.is_offloaded(flow_id),
             traffic: directions.map(|direction| flow.traffic(direction)),
         }
     }
@@ -213,7 +216,7 @@ fn copy<A: Address>(
         if let Some(flow) = connections.flow(id) {
             slice.push(ListedConnection::of(
                 worker,
-                listed(id),
+                (listed(id), id),
                 connections,
                 &flow,
                 now,

@@ -4,6 +4,7 @@
 //! that workers learn, and routes that routing daemons say. Workers never wait for it: they speak through bounded
 //! rings. Dropping the [`Gateway`] stops, joins and frees everything.
 
+mod engine;
 mod manager;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rewire_conntrack::offload::{Engine, Latencies};
 use rewire_conntrack::{Config as ConnectionConfig, Timeouts, VpcCounts};
 use rewire_feed::{Batch, Counters, RouteQuery, ShownRoutes};
 use rewire_tables::{InterfaceIndex, PublishLate, Publisher, TableOperation, VpcIndex};
@@ -26,11 +28,13 @@ use crate::counters::{Totals, WorkerCounters};
 use crate::graph::{Graph, GraphConfig};
 use crate::learned_routes::{LearnedRoutes, RouteInlet, RouteTable};
 use crate::neighbors::LearnedNeighbors;
+use crate::offload::OffloadConfig;
 use crate::port::PortDriver;
 use crate::resolutions::Resolved;
 use crate::rule_counts::{CountedRule, RuleCountTable, RuleRegister};
 use crate::saved_connections::Restored;
 use crate::worker::{BURST, ToManager, Worker};
+use engine::EngineThread;
 use manager::{Manager, WorkerLink};
 
 /// How a gateway is made.
@@ -53,6 +57,8 @@ pub struct GatewayConfig {
     pub fast_path: bool,
     /// Where connections are saved when the gateway stops, and taken over from when it starts; nowhere if none.
     pub connections_file: Option<PathBuf>,
+    /// Which flows are handed to the card behind the ports, if any are; the virtual gateway asks for it only where it has a card.
+    pub offload: Option<OffloadConfig>,
 }
 
 impl Default for GatewayConfig {
@@ -66,6 +72,7 @@ impl Default for GatewayConfig {
             port_retry: Duration::from_secs(2),
             fast_path: true,
             connections_file: None,
+            offload: None,
         }
     }
 }
@@ -142,6 +149,7 @@ pub struct Shared {
     restored: OnceLock<Restored>,
     vpc_names: Mutex<BTreeMap<u16, Arc<str>>>,
     vpc_counts: OnceLock<Arc<[Arc<VpcCounts>]>>,
+    latencies: Option<Arc<Latencies>>,
 }
 
 impl Shared {
@@ -185,6 +193,10 @@ impl Shared {
     /// What the sources of learned routes have counted.
     pub fn route_sources(&self) -> &Counters {
         &self.sources
+    }
+    /// How long rules take to come to the card and to go; none where nothing is offloaded.
+    pub fn offload_latencies(&self) -> Option<&Latencies> {
+        self.latencies.as_deref()
     }
     /// Every interface's port, by the interface's index.
     pub fn ports(&self) -> Vec<(InterfaceIndex, PortStatus)> {
@@ -272,7 +284,10 @@ pub struct Gateway {
 
 impl Gateway {
     /// Starts the workers and the manager, with empty tables.
-    pub fn start<D: PortDriver>(config: GatewayConfig, driver: D) -> Result<Gateway, GatewayError> {
+    pub fn start<D: PortDriver>(
+        config: GatewayConfig,
+        mut driver: D,
+    ) -> Result<Gateway, GatewayError> {
         let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::default());
         let (publisher, readers) = Publisher::new(usize::from(config.workers.max(1)));
         let mut shared = Shared::default();
@@ -283,10 +298,30 @@ impl Gateway {
         let hash_seed = RandomState::new().hash_one("rewire");
         let vpc_counts: Arc<[Arc<VpcCounts>]> = (0..workers).map(|_| Arc::default()).collect();
         let _ = shared.vpc_counts.set(Arc::clone(&vpc_counts));
+        let offload = config.offload.as_ref();
+        let engine = offload.and_then(|offload| {
+            let card = driver.card()?;
+            Some(Engine::new(card, &offload.engine(workers)))
+        });
+        let (engine, queues) = engine.unzip();
+        let mut queues = queues.into_iter().flatten();
+        let engine = match engine {
+            None => None,
+            Some(engine) => {
+                shared.latencies = Some(engine.latencies());
+                let clock = Arc::clone(&clock);
+                Some(EngineThread::start(engine, clock, driver.attach_thread())?)
+            }
+        };
         for (number, reader) in (0u16..).zip(readers) {
             let graph_config = graph_config(&config, (number, workers), hash_seed);
             let graph = Graph::new(graph_config, driver.pool());
-            let graph = graph.among(Arc::clone(&vpc_counts), number.into());
+            let mut graph = graph.among(Arc::clone(&vpc_counts), number.into());
+            if let Some(offload) = &config.offload
+                && let (Some(four), Some(six)) = (queues.next(), queues.next())
+            {
+                graph.enable_offload([four, six], offload.offloading());
+            }
             let (command_tx, command_rx) = rtrb::RingBuffer::new(64);
             let (learned_tx, learned_rx) = rtrb::RingBuffer::new(1024);
             let (log_tx, log_rx) = rtrb::RingBuffer::new(1024);
@@ -330,6 +365,7 @@ impl Gateway {
             neighbors: LearnedNeighbors::new(config.neighbor_lifetime),
             routes,
             rules: RuleRegister::default(),
+            engine,
             config,
             driver,
             publisher,

@@ -17,6 +17,7 @@ pub mod gateway;
 pub mod graph;
 pub mod learned_routes;
 mod neighbors;
+pub mod offload;
 pub mod port;
 mod progress;
 mod resolutions;

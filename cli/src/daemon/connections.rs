@@ -34,6 +34,8 @@ pub(crate) struct Filter {
     pub(crate) interface: Option<String>,
     /// Its addresses or ports are translated; or are not.
     pub(crate) translated: Option<bool>,
+    /// It is handed to the card; or is not.
+    pub(crate) offloaded: Option<bool>,
     /// It began longer ago than this.
     pub(crate) older_seconds: Option<u64>,
     /// It had no packet for longer than this.
@@ -137,6 +139,9 @@ pub(crate) struct Connection {
     /// Of replies, as they arrive.
     pub(crate) reply: Direction,
     pub(crate) translated: bool,
+    /// Whether it is handed to the card.
+    #[serde(default)]
+    pub(crate) offloaded: bool,
     /// The interface that its first packet came in by.
     pub(crate) interface: String,
     pub(crate) worker: u16,
@@ -185,6 +190,7 @@ impl Connection {
             original: direction(&listed.original, 0),
             reply: direction(&listed.reply, 1),
             translated: listed.is_translated(),
+            offloaded: listed.offloaded,
             interface: names.interface(listed.ingress).to_owned(),
             worker: listed.worker,
             age_seconds: listed.age.as_secs(),
@@ -213,6 +219,9 @@ impl Filter {
             && self
                 .translated
                 .is_none_or(|wanted| wanted == listed.is_translated())
+            && self
+                .offloaded
+                .is_none_or(|wanted| wanted == listed.offloaded)
             && self
                 .older_seconds
                 .is_none_or(|least| listed.age.as_secs() >= least)

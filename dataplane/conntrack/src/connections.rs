@@ -4,6 +4,7 @@ mod expiry;
 mod life;
 mod limits;
 mod lookup;
+mod offload;
 mod saved;
 mod walk;
 
@@ -26,6 +27,7 @@ use crate::index::Index;
 use crate::key::Direction;
 use crate::key_hash::KeyHasher;
 use crate::mappings::{Internal, Mapping, Mappings};
+use crate::offload::{Leaving, Offloads};
 use crate::records::{Account, Record, Records, flag};
 use crate::segment::Segment;
 use crate::state::{State, StateCounts};
@@ -105,6 +107,8 @@ pub struct Connections<A> {
     hash: KeyHasher,
     /// The last moment that a change was told.
     latest: Instant,
+    /// Those that are handed to a card, where there is one.
+    offloads: Option<Box<Offloads>>,
 }
 
 fn entry(slot: u32, direction: Direction) -> u32 {
@@ -163,6 +167,7 @@ impl<A: Address> Connections<A> {
             tcp_pickup,
             hash: KeyHasher::new(&seed),
             latest: Instant(0),
+            offloads: None,
         }
     }
 
@@ -331,10 +336,15 @@ impl<A: Address> Connections<A> {
         record.expires = expires;
         if is_sooner | (state != before) {
             record.state = state;
+            let is_doubt = matches!(effect, Effect::Doubt);
+            let is_taken_back = record.has(flag::OFFLOADED) & (is_doubt | (state != before));
             self.counts.subtract(before);
             self.counts.add(state);
             if is_sooner {
                 self.sweep.hasten(id.0.slot, tick(expires.instant(now)));
+            }
+            if is_taken_back {
+                self.release(id.0.slot, Leaving::Stays, Some(now), now);
             }
         }
         Ok(ends)
@@ -347,6 +357,14 @@ impl<A: Address> Connections<A> {
             (answered.destination, answered.destination_port),
             (answered.source, answered.source_port),
         ))
+    }
+
+    /// Counts a packet, of `bytes` bytes, that says nothing of its connection, as a later fragment does: neither the state nor
+    /// the time-out changes.
+    pub fn count(&mut self, id: FlowId, direction: Direction, bytes: u32) {
+        if let Some((_, account)) = self.records.get_mut(id.0) {
+            account.count(direction, bytes);
+        }
     }
 
     /// A mapping for an internal endpoint whose packets leave into `external_vpc`: the one that it has, if it has one

@@ -22,7 +22,7 @@ pub struct Admission {
     /// The interface that its first packet came in by.
     pub ingress: InterfaceIndex,
     /// The ports of its first packet, as filters see them; none where it had none, or they were not in it. The key has none
-    /// for SCTP and for fragments, and of ICMP the identifier; here stand, of ICMP, 0 and the type times 256 plus the code.
+    /// for SCTP, and of ICMP the identifier; here stand, of ICMP, 0 and the type times 256 plus the code.
     pub ports: Option<(u16, u16)>,
     /// The peering that it crosses, whose filter is asked about replies, too.
     pub peering: Option<PeeringIndex>,

@@ -105,8 +105,8 @@ impl Sweep {
         }
     }
 
-    /// Whether the clock has moved so far, since the pass began that is under way or was last: by one step, or by many for which
-    /// a pass was never given the budget to end.
+    /// Whether the clock has moved so far since the pass began: what was due when the one before began may look as if it lay
+    /// ahead. That is so, too, where passes do not come to their end, for want of budget.
     pub(crate) fn is_leap(&self, now: u64) -> bool {
         now.saturating_sub(self.began) >= MOST_AHEAD / 2
     }

@@ -274,3 +274,8 @@ fn port_numbers(ports: Option<(u16, u16)>) -> (u32, u32) {
         (source.into(), destination.into())
     })
 }
+
+/// Whether every packet is looked at by an ACL, not only that which begins a connection.
+pub(super) fn has_packet_rules(tables: &Tables, acl: Option<AclIndex>) -> bool {
+    acl.is_some_and(|acl| tables.acl(acl).has_packet_rules())
+}

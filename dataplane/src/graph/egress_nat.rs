@@ -10,7 +10,7 @@ use rewire_conntrack::{
     NewFlow, Rewrite, Segment,
 };
 use rewire_packet::nat::{self, Quoted};
-use rewire_packet::{Ip, Transport};
+use rewire_packet::{Fragment, Ip, Transport};
 use rewire_tables::acl::RuleCounters;
 use rewire_tables::{Crossing, Interface, InterfaceIndex, VpcIndex};
 
@@ -18,7 +18,7 @@ use super::Node;
 use super::acl_policy;
 use super::burst::{Burst, Next, layer3, layer3_mut};
 use super::context::Context;
-use super::family::{Family, has_ports};
+use super::family::Family;
 use super::ingress_nat::{find, note_counters};
 use super::limits;
 use super::nat_policy::{self, Egress};
@@ -64,6 +64,7 @@ fn decide<B: PacketBuffer, A: Family>(
         // An earlier packet of this burst may have begun the connection since.
         Connection::New(key) => match find(cx, connections, &key) {
             Some((id, direction)) => update(cx, packet, connections, id, direction),
+            None if packet.header.fragment == Fragment::Later => Err(DropReason::FragmentRefused),
             None => begin(cx, packet, connections, key),
         },
     }
@@ -76,11 +77,16 @@ fn update<B: PacketBuffer, A: Family>(
     id: FlowId,
     direction: Direction,
 ) -> Result<(), DropReason> {
-    let segment = segment::<A>(&packet.header, &packet.transport, layer3(&packet.buffer));
     let bytes = packet.header.packet_len as u32;
-    connections
-        .update(id, direction, &segment, bytes, cx.now)
-        .map_err(|_| DropReason::ConnectionStateInvalid)?;
+    if packet.header.fragment == Fragment::Later {
+        // All that it could say of the connection, the first fragment has said.
+        connections.count(id, direction, bytes);
+    } else {
+        let segment = segment::<A>(&packet.header, &packet.transport, layer3(&packet.buffer));
+        connections
+            .update(id, direction, &segment, bytes, cx.now)
+            .map_err(|_| DropReason::ConnectionStateInvalid)?;
+    }
     let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
     packet.rewrite = flow.rewrite(direction);
     Ok(())
@@ -102,7 +108,6 @@ fn begin<B: PacketBuffer, A: Family>(
         egress: packet.egress,
         admission: acl_policy::admission(packet),
         counters: acl_policy::lasting(packet),
-        has_ports: has_ports(packet.header.fragment),
         is_query: matches!(packet.transport, Transport::IcmpQuery { .. }),
     };
     let segment = segment::<A>(&packet.header, &packet.transport, layer3(&packet.buffer));
@@ -124,8 +129,6 @@ pub(super) struct Opening<A> {
     pub egress: InterfaceIndex,
     pub admission: Admission,
     pub counters: RuleCounters,
-    /// Whether the packet has its ports, so that they can be translated.
-    pub has_ports: bool,
     /// Whether it is an ICMP query.
     pub is_query: bool,
 }
@@ -146,7 +149,7 @@ pub(super) fn open<A: Family>(
     let (destination, destination_port) = opening.destination;
     if opening.is_led() {
         // Again, since no packet but these has use for it.
-        let ingress = nat_policy::ingress(cx.tables, &opening.original, opening.has_ports).ok();
+        let ingress = nat_policy::ingress(cx.tables, &opening.original, true).ok();
         let of_ingress = ingress.and_then(|ingress| ingress.idle_timeout);
         idle_timeout = nat_policy::shorter(idle_timeout, of_ingress);
     }
@@ -219,9 +222,6 @@ fn translate_source<A: Family>(
         Egress::Static(external, idle_timeout) => {
             Ok(((external, original.source_port), None, idle_timeout))
         }
-        Egress::Masquerade(rule) if !opening.has_ports && !rule.ports.address_only => {
-            Err(DropReason::FragmentNeedsPorts)
-        }
         Egress::Masquerade(rule) => {
             let internal = internal(original);
             let external_vpc = interface.vpc;
@@ -255,11 +255,10 @@ fn rewrite<B: PacketBuffer, A: Family>(packet: &mut Packet<B, A>) -> Result<(), 
         destination,
         ..
     } = packet.rewrite;
-    let ported = has_ports(packet.header.fragment)
-        && matches!(
-            packet.transport,
-            Transport::Tcp { .. } | Transport::Udp { .. } | Transport::IcmpQuery { .. }
-        );
+    let ported = matches!(
+        packet.transport,
+        Transport::Tcp { .. } | Transport::Udp { .. } | Transport::IcmpQuery { .. }
+    );
     let failed = DropReason::NatRewriteFailed;
     let bytes = layer3_mut(&mut packet.buffer);
     let translated = source.is_some() || destination.is_some();

@@ -37,7 +37,9 @@ impl<A: Address> Connections<A> {
         let hashes = [&new.original, &new.reply].map(|key| self.hash(key));
         for (hash, key) in hashes.into_iter().zip([&new.original, &new.reply]) {
             if let Some((slot, _)) = self.find(hash, key) {
-                if !self.records.used(slot).expires.is_over(now) {
+                let record = self.records.used(slot);
+                // What is still in the card is not over.
+                if !record.expires.is_over(now) || record.has(flag::OFFLOADED) {
                     return Err(InsertError::Clash);
                 }
                 self.remove_slot(slot);
@@ -99,10 +101,14 @@ impl<A: Address> Connections<A> {
         Ok(FlowId(id))
     }
 
-    /// Ends a connection, and its mapping if no other flow refers to that.
+    /// Ends a connection, and its mapping if no other flow refers to that. One that is offloaded is not found any more, but has its
+    /// slot, its keys and its mapping until the card has confirmed that its rules are gone.
     pub fn remove(&mut self, id: FlowId) -> Option<Flow<A>> {
         let flow = self.flow(id)?;
-        self.remove_slot(id.0.slot);
+        match self.is_offloaded(id) {
+            true => self.end_offloaded(id.0.slot),
+            false => self.remove_slot(id.0.slot),
+        }
         Some(flow)
     }
 

@@ -85,6 +85,10 @@ impl<A: Address> Connections<A> {
                 continue;
             }
             let record = self.records.used(slot);
+            // A card has it: it is not over before that says so.
+            if record.has(flag::OFFLOADED) {
+                continue;
+            }
             let room = match record.state {
                 _ if record.expires.is_over(now) => Room::Expired,
                 state if state.may_make_way() => Room::Evicted,

@@ -132,7 +132,9 @@ impl<A: Address> SavedFlow<A> {
             out.extend(window.limit.to_le_bytes());
         }
         out.push(self.memory.scales.0);
-        out.push(self.memory.fins.0 | u8::from(self.memory.is_asked_anew) << 7);
+        let asked = u8::from(self.memory.is_asked_anew) << 7;
+        let bypassed = u8::from(self.memory.is_bypassed) << 6;
+        out.push(self.memory.fins.0 | asked | bypassed);
     }
 
     /// Reads what [`write`](Self::write) has written; none where it was not that.
@@ -180,8 +182,9 @@ impl<A: Address> SavedFlow<A> {
             memory: Memory {
                 windows,
                 scales,
-                fins: Fins(fins & 0x7f),
+                fins: Fins(fins & 0x3f),
                 is_asked_anew: fins & 0x80 != 0,
+                is_bypassed: fins & 0x40 != 0,
             },
             is_owner,
         })

@@ -142,8 +142,8 @@ proptest! {
             prop_assert_eq!(after.restore(&saved, now), Err(InsertError::Clash));
         }
         prop_assert_eq!(shown(&after, now), shown(&before, now));
-        prop_assert_eq!(after.vpc_counts().of(INSIDE), before.vpc_counts().of(INSIDE));
         let flows: Vec<_> = before.iter().map(|(_, flow)| flow).filter(|flow| flow.expires > now).collect();
+        prop_assert_eq!(after.vpc_counts().of(INSIDE) as usize, flows.len());
         for flow in &flows {
             for direction in [Original, Reply] {
                 let found = after.lookup(flow.key(direction), now);
