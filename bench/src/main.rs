@@ -13,6 +13,7 @@ mod commit_live;
 mod commit_live_ovn;
 mod commit_ovsdb;
 mod configuration;
+mod conntrack;
 mod forward4;
 mod history;
 mod journal_verify;
@@ -202,6 +203,11 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "restart",
         about: "a million connections from a gateway that ends to the one that starts in its place; no peer",
         run: restart::restart,
+    },
+    Benchmark {
+        name: "conntrack",
+        about: "the table of connections alone, one inserted and one removed, a million live, beside rte_hash and crates",
+        run: conntrack::run,
     },
     Benchmark {
         name: "connection-memory",

@@ -11,6 +11,8 @@ mod walk;
 pub use limits::Room;
 pub use saved::{Renumber, SavedFlow};
 
+pub use life::Removal;
+
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;

@@ -58,7 +58,8 @@ mod timeouts;
 mod vpc_counts;
 
 pub use connections::{
-    Candidate, Config, Connections, EXPIRY_TICK, KeyHash, MAX_CAPACITY, Renumber, Room, SavedFlow,
+    Candidate, Config, Connections, EXPIRY_TICK, KeyHash, MAX_CAPACITY, Removal, Renumber, Room,
+    SavedFlow,
 };
 pub use error::{Exhausted, InsertError, Invalid, Resource};
 pub use flow::{Admission, Ends, Flow, FlowId, Known, NewFlow, Passage, Rewrite, Traffic};

@@ -2,7 +2,7 @@
 
 use rewire_tables::{Address, InterfaceIndex, PeeringIndex, VpcIndex};
 
-use super::{Connections, entry, tick};
+use super::{Connections, tick};
 use crate::error::InsertError;
 use crate::flow::{FlowId, Traffic};
 use crate::key::{Direction, FlowKey};
@@ -304,7 +304,6 @@ impl<A: Address> Connections<A> {
             return Err(InsertError::TableFull);
         }
         let is_mapped = saved.flags & flag::MAPPED != 0;
-        let slot = self.records.next_slot();
         if is_mapped
             && !self
                 .mappings
@@ -312,7 +311,7 @@ impl<A: Address> Connections<A> {
         {
             return Err(InsertError::Clash);
         }
-        if !self.index_keys(slot, keys, hashes) {
+        if !self.claim(keys, hashes) {
             self.mappings.release_unused();
             return Err(InsertError::TableFull);
         }
@@ -353,27 +352,5 @@ impl<A: Address> Connections<A> {
         self.counts.add(saved.state);
         self.vpc_counts.add(saved.original.vpc);
         Ok(FlowId(id))
-    }
-
-    /// Puts both keys of a flow into the index; false, and none is there, where one finds no room.
-    pub(super) fn index_keys(
-        &mut self,
-        slot: u32,
-        [original, reply]: [&FlowKey<A>; 2],
-        [original_hash, reply_hash]: [super::KeyHash; 2],
-    ) -> bool {
-        let original_entry = entry(slot, Direction::Original);
-        if !self.index.insert(original_hash.0, original_entry) {
-            return false;
-        }
-        if reply != original
-            && !self
-                .index
-                .insert(reply_hash.0, entry(slot, Direction::Reply))
-        {
-            self.index.remove(original_hash.0, original_entry);
-            return false;
-        }
-        true
     }
 }

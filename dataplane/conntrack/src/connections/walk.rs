@@ -7,7 +7,7 @@ use rewire_tables::Address;
 
 use super::Connections;
 use crate::flow::{Flow, FlowId};
-use crate::records::{Record, flag};
+use crate::records::Record;
 use crate::time::Instant;
 
 impl<A: Address> Connections<A> {
@@ -33,9 +33,7 @@ impl<A: Address> Connections<A> {
         now: Instant,
     ) -> Option<(u32, FlowId)> {
         self.next_where(slots, |record| {
-            // One that a card forwards lives on though its packets do not come here.
-            let is_there = !record.expires.is_over(now) || record.has(flag::OFFLOADED);
-            record.policy_generation != generation as u32 && is_there
+            record.policy_generation != generation as u32 && !record.expires.is_over(now)
         })
     }
 

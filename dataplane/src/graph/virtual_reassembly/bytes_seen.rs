@@ -75,13 +75,17 @@ impl BytesSeen {
         let units = part.offset / UNIT..(part.offset + part.length).div_ceil(UNIT);
         let bit = |words: &[u64], unit: usize| words[unit / 64] >> (unit % 64) & 1 != 0;
         if units.clone().any(|unit| bit(seen, unit)) {
-            // A fragment that begins at the same unit and ends at the same one is the same fragment.
+            // A fragment that begins at the same unit and ends at the same one is the same fragment, if it is not the last one
+            // with another length.
+            let reaches_end =
+                extent.end != UNKNOWN && end.next_multiple_of(UNIT as u32) >= extent.end;
+            let length_is_same = part.more != reaches_end && (part.more || end == extent.end);
             let ends_there = units.end == UNITS || !bit(seen, units.end) || bit(begins, units.end);
             let same = bit(begins, units.start)
                 && units.clone().all(|unit| bit(seen, unit))
                 && !units.clone().skip(1).any(|unit| bit(begins, unit))
                 && ends_there
-                && part.more == (end != extent.end);
+                && length_is_same;
             return if same { Mark::Duplicate } else { Mark::Overlap };
         }
         // Behind the end, or an end before what has come.

@@ -138,6 +138,33 @@ proptest! {
 }
 
 #[test]
+fn a_fragment_of_the_same_units_is_another_one_if_its_length_is() {
+    let judged = |first: Part, second: Part| {
+        let mut datagrams = Datagrams::new(1);
+        let mut admit = |part| datagrams.admit(key(1), part, Some(HEAD), Instant(0), |_| ());
+        admit(first).expect("it is new");
+        admit(second)
+    };
+    for (length, more, expected) in [
+        (17, false, DropReason::FragmentDuplicate),
+        (24, true, DropReason::FragmentOverlap),
+        (18, false, DropReason::FragmentOverlap),
+        (24, false, DropReason::FragmentOverlap),
+    ] {
+        let second = part(88, length, more);
+        assert_eq!(
+            judged(part(88, 17, false), second),
+            Err(expected),
+            "{second:?}"
+        );
+    }
+    assert_eq!(
+        judged(part(88, 24, true), part(88, 24, false)),
+        Err(DropReason::FragmentOverlap)
+    );
+}
+
+#[test]
 fn the_largest_datagram_is_not_too_large() {
     let mut datagrams = Datagrams::new(1);
     let mut admit = |part| {
