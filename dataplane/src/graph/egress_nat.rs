@@ -9,6 +9,7 @@ use rewire_conntrack::{
     Admission, Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, Internal, Mapping,
     NewFlow, Rewrite, Segment,
 };
+use rewire_packet::icmp_error::IcmpErrorKind;
 use rewire_packet::nat::{self, Quoted};
 use rewire_packet::{Fragment, Ip, Transport};
 use rewire_tables::acl::RuleCounters;
@@ -19,6 +20,7 @@ use super::acl_policy;
 use super::burst::{Burst, Next, layer3, layer3_mut};
 use super::context::Context;
 use super::family::Family;
+use super::hairpin::{self, Led};
 use super::ingress_nat::{find, note_counters};
 use super::limits;
 use super::nat_policy::{self, Egress};
@@ -47,6 +49,10 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
                 let bytes = packet.header.packet_len as u64;
                 cx.counters.rules.count(&packet.counters, bytes);
                 Next::To(Node::EthernetOutput)
+            }
+            // The sender hears that it is not to have a connection now (RFC 5508, REQ-8).
+            Err(reason @ DropReason::NatPortsExhausted) => {
+                Next::Refuse(reason, IcmpErrorKind::Prohibited.into())
             }
             Err(reason) => Next::Drop(reason),
         }
@@ -105,6 +111,7 @@ fn begin<B: PacketBuffer, A: Family>(
         destination: packet.rewrite.destination.unwrap_or(own),
         route_vpc: packet.rewrite.route_vpc,
         crossing: packet.crossing,
+        hairpin: packet.hairpin,
         egress: packet.egress,
         admission: acl_policy::admission(packet),
         counters: acl_policy::lasting(packet),
@@ -126,6 +133,8 @@ pub(super) struct Opening<A> {
     /// The VPC that it is routed in.
     pub route_vpc: VpcIndex,
     pub crossing: Option<Crossing>,
+    /// The interface that it would leave by, did it not turn round.
+    pub hairpin: Option<InterfaceIndex>,
     pub egress: InterfaceIndex,
     pub admission: Admission,
     pub counters: RuleCounters,
@@ -149,7 +158,11 @@ pub(super) fn open<A: Family>(
     let (destination, destination_port) = opening.destination;
     if opening.is_led() {
         // Again, since no packet but these has use for it.
-        let ingress = nat_policy::ingress(cx.tables, &opening.original, true).ok();
+        let outer = opening.hairpin.and_then(|outer| cx.tables.interface(outer));
+        let ingress = match outer {
+            Some(outer) => hairpin::turn(cx.tables, &opening.original, outer),
+            None => nat_policy::ingress(cx.tables, &opening.original, true).ok(),
+        };
         let of_ingress = ingress.and_then(|ingress| ingress.idle_timeout);
         idle_timeout = nat_policy::shorter(idle_timeout, of_ingress);
     }
@@ -214,10 +227,15 @@ fn translate_source<A: Family>(
 ) -> Result<Source<A>, DropReason> {
     let original = &opening.original;
     let own = (original.source, original.source_port);
-    let egress = (opening.egress, interface);
+    let outer = opening.hairpin.unwrap_or(opening.egress);
+    let egress = (outer, cx.tables.interface(outer).unwrap_or(interface));
     let crossing = opening.crossing;
+    let led = opening.is_led().then_some(Led {
+        external: original.destination,
+        ingress: opening.admission.ingress,
+    });
     let key = nat_policy::egress_key(original, opening.destination, &opening.admission);
-    match nat_policy::egress(cx.tables, &key, egress, crossing) {
+    match nat_policy::egress(cx.tables, &key, egress, (crossing, led)) {
         Egress::None => Ok((own, None, None)),
         Egress::Static(external, idle_timeout) => {
             Ok(((external, original.source_port), None, idle_timeout))
