@@ -10,7 +10,7 @@ use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Clock;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
-use crate::graph::{AclLogEntry, Graph, LearnedNeighbor, Origin, Received, Sinks};
+use crate::graph::{Graph, LearnedNeighbor, LogEntry, Origin, Received, Sinks};
 use crate::port::PortQueue;
 use crate::progress::Progress;
 
@@ -33,7 +33,7 @@ pub(crate) enum Command<B> {
 /// What a worker tells its manager, through rings that may be full.
 pub(crate) struct ToManager {
     pub learned: rtrb::Producer<LearnedNeighbor>,
-    pub log: rtrb::Producer<AclLogEntry>,
+    pub log: rtrb::Producer<LogEntry>,
 }
 
 /// A port as a worker sees it: its queue, and frames that are about to leave by it.
@@ -83,7 +83,7 @@ impl<B> Sinks<B> for WorkerSinks<'_, B> {
     fn learned(&mut self, neighbor: LearnedNeighbor) -> bool {
         self.to_manager.learned.push(neighbor).is_ok()
     }
-    fn log(&mut self, entry: AclLogEntry) -> bool {
+    fn log(&mut self, entry: LogEntry) -> bool {
         self.to_manager.log.push(entry).is_ok()
     }
 }

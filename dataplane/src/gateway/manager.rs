@@ -16,7 +16,7 @@ use super::{Applied, Apply, GatewayConfig, GatewayError, PortStatus, Request, Sh
 use crate::buffer::BufferPool;
 use crate::change::Change;
 use crate::clock::Clock;
-use crate::graph::{AclLogEntry, LearnedNeighbor};
+use crate::graph::{LearnedNeighbor, LogEntry};
 use crate::learned_routes::LearnedRoutes;
 use crate::neighbors::LearnedNeighbors;
 use crate::port::{PortDriver, PortQueue, PortRequest};
@@ -30,7 +30,7 @@ pub(super) struct WorkerLink<B> {
     pub(super) thread: std::thread::Thread,
     pub(super) commands: rtrb::Producer<Command<B>>,
     pub(super) learned: rtrb::Consumer<LearnedNeighbor>,
-    pub(super) log: rtrb::Consumer<AclLogEntry>,
+    pub(super) log: rtrb::Consumer<LogEntry>,
 }
 
 impl<B> WorkerLink<B> {
@@ -229,7 +229,7 @@ impl<D: PortDriver> Manager<D> {
         Ok(())
     }
 
-    /// Writes what rules of ACLs want logged.
+    /// Writes what workers want logged.
     fn log(&mut self) {
         for link in &mut self.links {
             while let Ok(entry) = link.log.pop() {

@@ -8,10 +8,11 @@ use rewire_conntrack::{Config as ConnectionConfig, Connections};
 use rewire_packet::MacAddress;
 use rewire_tables::{InterfaceIndex, Tables, VpcIndex};
 
-use super::acl_log::{AclLogEntry, AclLogger};
+use super::acl_log::AclLogger;
 use super::ethernet_input::Outlets;
 use super::fast_path::Order;
 use super::icmp_error::RateLimit;
+use super::log_entry::LogEntry;
 use super::packet::Origin;
 use super::pipeline::{Limits, Pipeline};
 use super::resolution;
@@ -48,8 +49,8 @@ pub trait Sinks<B> {
     fn transmit(&mut self, interface: InterfaceIndex, buffer: B);
     /// A neighbor was learned. False where there is no room to say so.
     fn learned(&mut self, neighbor: LearnedNeighbor) -> bool;
-    /// A rule decided that says so to be logged. False where there is no room for it.
-    fn log(&mut self, entry: AclLogEntry) -> bool;
+    /// Something is to be logged. False where there is no room for it.
+    fn log(&mut self, entry: LogEntry) -> bool;
 }
 
 /// What every node reads, and counts into.
@@ -89,6 +90,8 @@ pub struct Graph<P: BufferPool> {
     left: Vec<Received<P::Buffer>>,
     icmp_limit: RateLimit,
     acl_logger: AclLogger,
+    /// Of what is said about ports that are used up.
+    exhaustion_limit: RateLimit,
     has_fast_path: bool,
     /// The generation of the policy that was seen last.
     policy_generation: u64,
@@ -106,6 +109,7 @@ impl<P: BufferPool> Graph<P> {
             left: Vec::with_capacity(config.burst),
             icmp_limit: RateLimit::new(config.icmp_errors_per_second),
             acl_logger: AclLogger::new(config.acl_logs_per_second),
+            exhaustion_limit: RateLimit::new(1),
             has_fast_path: config.fast_path,
             policy_generation: 0,
         }
@@ -212,6 +216,7 @@ impl<P: BufferPool> Graph<P> {
         let mut limits = Limits {
             icmp: &mut self.icmp_limit,
             acl_logger: &mut self.acl_logger,
+            exhaustion: &mut self.exhaustion_limit,
         };
         self.ipv4.forward(&cx, &mut self.pool, &mut limits, sinks);
         self.ipv6.forward(&cx, &mut self.pool, &mut limits, sinks);

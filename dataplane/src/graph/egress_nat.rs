@@ -3,11 +3,12 @@
 //!
 //! *Uses* the connection, the egress interface. *Sets* the packet's bytes. *Next*: `ethernet_output`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rewire_conntrack::{
-    Admission, Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, Internal, Mapping,
-    NewFlow, Rewrite, Segment,
+    Admission, Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, Internal, KeyHash,
+    Mapping, NewFlow, Rewrite, Segment,
 };
 use rewire_packet::icmp_error::IcmpErrorKind;
 use rewire_packet::nat::{self, Quoted};
@@ -18,10 +19,12 @@ use rewire_tables::{Crossing, Interface, InterfaceIndex, VpcIndex};
 use super::Node;
 use super::acl_policy;
 use super::burst::{Burst, Next, layer3, layer3_mut};
-use super::context::Context;
+use super::context::{Context, Sinks};
 use super::family::Family;
 use super::hairpin::{self, Led};
+use super::icmp_error::RateLimit;
 use super::ingress_nat::{find, note_counters};
+use super::log_entry::{LogEntry, PortsExhausted};
 use super::nat_policy::{self, Egress};
 use super::packet::{Connection, Packet};
 use super::segment::segment;
@@ -32,6 +35,8 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     burst: &mut Burst<B, A>,
     connections: &mut Connections<A>,
+    limit: &mut RateLimit,
+    sinks: &mut dyn Sinks<B>,
 ) {
     for index in burst.inbox(Node::EgressNat) {
         let packet = &burst.packets[usize::from(*index)];
@@ -51,11 +56,36 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
             }
             // The sender hears that it is not to have a connection now (RFC 5508, REQ-8).
             Err(reason @ DropReason::NatPortsExhausted) => {
+                if let Some(entry) = exhausted(cx, packet).filter(|_| limit.allows(cx.now)) {
+                    sinks.log(LogEntry::PortsExhausted(entry));
+                }
                 Next::Refuse(reason, IcmpErrorKind::Prohibited.into())
             }
             Err(reason) => Next::Drop(reason),
         }
     });
+}
+
+/// What is said of a packet for whose sender no external port is left.
+fn exhausted<B: PacketBuffer, A: Family>(
+    cx: &Context<'_>,
+    packet: &Packet<B, A>,
+) -> Option<PortsExhausted> {
+    let Connection::New(original) = packet.connection else {
+        return None;
+    };
+    let opening = opening(packet, original);
+    let interface = cx.tables.interface(opening.egress)?;
+    match source_rule(cx, &opening, interface) {
+        Egress::Masquerade(rule) => Some(PortsExhausted {
+            rule: Arc::clone(&rule.name),
+            from: original.vpc,
+            to: interface.vpc,
+            source: original.source.into(),
+            protocol: original.protocol,
+        }),
+        Egress::None | Egress::Static(..) => None,
+    }
 }
 
 fn decide<B: PacketBuffer, A: Family>(
@@ -104,18 +134,7 @@ fn begin<B: PacketBuffer, A: Family>(
     connections: &mut Connections<A>,
     original: FlowKey<A>,
 ) -> Result<(), DropReason> {
-    let own = (original.destination, original.destination_port);
-    let opening = Opening {
-        original,
-        destination: packet.rewrite.destination.unwrap_or(own),
-        route_vpc: packet.rewrite.route_vpc,
-        crossing: packet.crossing,
-        hairpin: packet.hairpin,
-        egress: packet.egress,
-        admission: acl_policy::admission(packet),
-        counters: acl_policy::lasting(packet),
-        is_query: matches!(packet.transport, Transport::IcmpQuery { .. }),
-    };
+    let opening = opening(packet, original);
     let segment = segment::<A>(&packet.header, &packet.transport, layer3(&packet.buffer));
     let bytes = packet.header.packet_len as u32;
     let id = open(cx, connections, &opening, &segment, bytes)?;
@@ -124,9 +143,27 @@ fn begin<B: PacketBuffer, A: Family>(
     Ok(())
 }
 
+fn opening<B: PacketBuffer, A: Family>(packet: &Packet<B, A>, original: FlowKey<A>) -> Opening<A> {
+    let own = (original.destination, original.destination_port);
+    Opening {
+        original,
+        hash: connections.hash(&original),
+        destination: packet.rewrite.destination.unwrap_or(own),
+        route_vpc: packet.rewrite.route_vpc,
+        crossing: packet.crossing,
+        hairpin: packet.hairpin,
+        egress: packet.egress,
+        admission: acl_policy::admission(packet),
+        counters: acl_policy::lasting(packet),
+        is_query: matches!(packet.transport, Transport::IcmpQuery { .. }),
+    }
+}
+
 /// What was decided about the first packet of a connection.
 pub(super) struct Opening<A> {
     pub original: FlowKey<A>,
+    /// The hash of that key.
+    pub hash: KeyHash,
     /// Where ingress NAT leads it, or its own destination.
     pub destination: (A, u16),
     /// The VPC that it is routed in.
@@ -190,8 +227,9 @@ pub(super) fn open<A: Family>(
         },
         mapping,
     };
+    let hashes = [opening.hash, connections.hash(&reply)];
     let id = connections
-        .insert(flow, segment, bytes, cx.now)
+        .insert_hashed(flow, hashes, segment, bytes, cx.now)
         .map_err(|error| {
             connections.release_unused_mapping();
             match error {
@@ -224,15 +262,7 @@ fn translate_source<A: Family>(
 ) -> Result<Source<A>, DropReason> {
     let original = &opening.original;
     let own = (original.source, original.source_port);
-    let outer = opening.hairpin.unwrap_or(opening.egress);
-    let egress = (outer, cx.tables.interface(outer).unwrap_or(interface));
-    let crossing = opening.crossing;
-    let led = opening.is_led().then_some(Led {
-        external: original.destination,
-        ingress: opening.admission.ingress,
-    });
-    let key = nat_policy::egress_key(original, opening.destination, &opening.admission);
-    match nat_policy::egress(cx.tables, &key, egress, (crossing, led)) {
+    match source_rule(cx, opening, interface) {
         Egress::None => Ok((own, None, None)),
         Egress::Static(external, idle_timeout) => {
             Ok(((external, original.source_port), None, idle_timeout))
@@ -251,6 +281,24 @@ fn translate_source<A: Family>(
             Ok((source, Some(mapping), rule.idle_timeout))
         }
     }
+}
+
+/// What the policy does with the source of a connection.
+fn source_rule<'a, A: Family>(
+    cx: &Context<'a>,
+    opening: &Opening<A>,
+    interface: &Interface,
+) -> Egress<'a, A> {
+    let original = &opening.original;
+    let outer = opening.hairpin.unwrap_or(opening.egress);
+    let egress = (outer, cx.tables.interface(outer).unwrap_or(interface));
+    let crossing = opening.crossing;
+    let led = opening.is_led().then_some(Led {
+        external: original.destination,
+        ingress: opening.admission.ingress,
+    });
+    let key = nat_policy::egress_key(original, opening.destination, &opening.admission);
+    nat_policy::egress(cx.tables, &key, egress, (crossing, led))
 }
 
 /// The internal endpoint of a connection that begins with this key.

@@ -40,6 +40,7 @@ mod ip_input;
 mod ipv4;
 mod ipv6;
 mod local;
+mod log_entry;
 mod mtu;
 mod nat_policy;
 mod ndp;
@@ -56,6 +57,7 @@ mod virtual_reassembly;
 
 pub use acl_log::AclLogEntry;
 pub use context::{Graph, GraphConfig, LearnedNeighbor, Received, Sinks};
+pub use log_entry::{LogEntry, PortsExhausted};
 pub use packet::Origin;
 
 /// The nodes of the graph, in the order in which a burst visits them.
