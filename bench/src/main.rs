@@ -25,10 +25,12 @@ mod load_1m;
 mod lpm;
 mod nat;
 mod next_hops;
+mod offload;
 mod ovn;
 mod program;
 mod publish_pause;
 mod report;
+mod restart;
 mod rewind;
 mod session;
 mod stores;
@@ -195,6 +197,16 @@ const BENCHMARKS: &[Benchmark] = &[
         run: nat::new,
     },
     Benchmark {
+        name: "nat-flood",
+        about: "a connection that begins in a full table, while one that was never answered makes way",
+        run: nat::flood,
+    },
+    Benchmark {
+        name: "restart",
+        about: "a million connections from a gateway that ends to the one that starts in its place; no peer",
+        run: restart::restart,
+    },
+    Benchmark {
         name: "conntrack",
         about: "the table of connections alone, one inserted and one removed, a million live, beside rte_hash and crates",
         run: conntrack::run,
@@ -208,6 +220,11 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "connection-memory",
         about: "the memory of a masqueraded connection, both directions, mapping and timer; no peer",
         run: nat::memory,
+    },
+    Benchmark {
+        name: "offload-latency",
+        about: "from the decision to offload a flow until its rules are handed to a modelled card, at 500,000 flows a second; no peer",
+        run: offload::latency,
     },
     Benchmark {
         name: "forward4",

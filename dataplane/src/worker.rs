@@ -8,11 +8,13 @@ use rewire_tables::{InterfaceIndex, Reader};
 
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Clock;
+use crate::connection_table::Job;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
 use crate::graph::{Graph, LearnedNeighbor, LogEntry, Origin, Received, Sinks};
 use crate::port::PortQueue;
 use crate::progress::Progress;
+use crate::saved_connections::Share;
 
 /// Frames that a worker takes in one burst, over all of its ports.
 pub(crate) const BURST: usize = 64;
@@ -28,11 +30,16 @@ pub(crate) enum Command<B> {
         interfaces: Vec<InterfaceIndex>,
         back: SyncSender<Vec<Box<dyn PortQueue<B>>>>,
     },
+    /// Takes connections over that were saved. Before it has ports.
+    Restore(Share),
+    /// Does something with its connections, between bursts. Commands behind it wait.
+    Job(Job),
 }
 
 /// What a worker tells its manager, through rings that may be full.
 pub(crate) struct ToManager {
     pub learned: rtrb::Producer<LearnedNeighbor>,
+    pub jobs: rtrb::Producer<Job>,
     pub log: rtrb::Producer<LogEntry>,
 }
 
@@ -64,6 +71,8 @@ pub(crate) struct Worker<P: BufferPool> {
     frames: Vec<P::Buffer>,
     received: Vec<Received<P::Buffer>>,
     first_port: usize,
+    number: u16,
+    job: Option<Job>,
 }
 
 struct WorkerSinks<'a, B> {
@@ -90,6 +99,7 @@ impl<B> Sinks<B> for WorkerSinks<'_, B> {
 
 impl<P: BufferPool> Worker<P> {
     pub(crate) fn new(
+        number: u16,
         graph: Graph<P>,
         reader: Reader,
         clock: Arc<dyn Clock>,
@@ -108,12 +118,16 @@ impl<P: BufferPool> Worker<P> {
             frames: Vec::with_capacity(BURST),
             received: Vec::with_capacity(BURST),
             first_port: 0,
+            number,
+            job: None,
         }
     }
 
     /// Does what the manager asked for. Not for packets: it may allocate.
     fn obey(&mut self) {
-        while let Ok(command) = self.commands.pop() {
+        while self.job.is_none()
+            && let Ok(command) = self.commands.pop()
+        {
             match command {
                 Command::AddPorts(ports) => {
                     for (interface, queue) in ports {
@@ -123,6 +137,11 @@ impl<P: BufferPool> Worker<P> {
                         }
                         self.ports[position].queue = Some(queue);
                     }
+                }
+                Command::Job(job) => self.job = Some(job),
+                Command::Restore(share) => {
+                    let now = self.clock.now();
+                    self.graph.restore(&share, now, &self.counters);
                 }
                 Command::RemovePorts { interfaces, back } => {
                     let ports = &mut self.ports;
@@ -140,6 +159,9 @@ impl<P: BufferPool> Worker<P> {
     /// One burst over all ports, under one generation; tells how many frames were received.
     pub(crate) fn poll(&mut self) -> usize {
         self.obey();
+        if self.job.is_some() {
+            self.do_job();
+        }
         self.receive();
         let number = self.received.len();
         if number == 0 && !self.graph.has_timers() {
@@ -159,6 +181,28 @@ impl<P: BufferPool> Worker<P> {
         self.progress.leave();
         self.transmit();
         number
+    }
+
+    /// Does a part of its job, and gives it back where that was the last one.
+    fn do_job(&mut self) {
+        let Some(mut job) = self.job.take() else {
+            return;
+        };
+        let before = job.ended();
+        let now = self.clock.now();
+        let is_done = self
+            .graph
+            .do_job(&mut job, self.number, now, &self.counters);
+        let ended = job.ended() - before;
+        self.counters.connections_cleared.add(ended as u64);
+        self.job = match is_done {
+            false => Some(job),
+            // Where the ring is full, the manager lags.
+            true => match self.to_manager.jobs.push(job) {
+                Ok(()) => None,
+                Err(rtrb::PushError::Full(job)) => Some(job),
+            },
+        };
     }
 
     fn receive(&mut self) {
@@ -208,17 +252,19 @@ impl<P: BufferPool> Worker<P> {
         }
     }
 
-    /// Runs until the manager says stop, then drops what is held and gives all ports back to be closed.
-    pub(crate) fn run(mut self) {
+    /// Runs until the manager says stop, then drops what is held and gives all ports back to be closed. Its connections, to be
+    /// saved, if that is wanted.
+    pub(crate) fn run(mut self, saves: bool) -> Option<Vec<u8>> {
         let mut idle = Idle::default();
         while !self.progress.is_stopped() {
-            if self.poll() == 0 && !self.graph.is_resolving() {
+            if self.poll() == 0 && self.job.is_none() && !self.graph.is_resolving() {
                 idle.wait(self.ports.iter().any(|port| port.queue.is_some()));
             } else {
                 idle = Idle::default();
             }
         }
         self.graph.stop(&self.counters);
+        saves.then(|| self.graph.save(self.clock.now()))
     }
 }
 

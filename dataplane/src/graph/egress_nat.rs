@@ -24,6 +24,7 @@ use super::family::Family;
 use super::hairpin::{self, Led};
 use super::icmp_error::RateLimit;
 use super::ingress_nat::{find, note_counters};
+use super::limits;
 use super::log_entry::{LogEntry, PortsExhausted};
 use super::nat_policy::{self, Egress};
 use super::packet::{Connection, Packet};
@@ -74,7 +75,8 @@ fn exhausted<B: PacketBuffer, A: Family>(
     let Connection::New(original) = packet.connection else {
         return None;
     };
-    let opening = opening(packet, original);
+    // Nothing is looked up by it.
+    let opening = opening(packet, original, KeyHash::default());
     let interface = cx.tables.interface(opening.egress)?;
     match source_rule(cx, &opening, interface) {
         Egress::Masquerade(rule) => Some(PortsExhausted {
@@ -134,7 +136,7 @@ fn begin<B: PacketBuffer, A: Family>(
     connections: &mut Connections<A>,
     original: FlowKey<A>,
 ) -> Result<(), DropReason> {
-    let opening = opening(packet, original);
+    let opening = opening(packet, original, connections.hash(&original));
     let segment = segment::<A>(&packet.header, &packet.transport, layer3(&packet.buffer));
     let bytes = packet.header.packet_len as u32;
     let id = open(cx, connections, &opening, &segment, bytes)?;
@@ -143,11 +145,15 @@ fn begin<B: PacketBuffer, A: Family>(
     Ok(())
 }
 
-fn opening<B: PacketBuffer, A: Family>(packet: &Packet<B, A>, original: FlowKey<A>) -> Opening<A> {
+fn opening<B: PacketBuffer, A: Family>(
+    packet: &Packet<B, A>,
+    original: FlowKey<A>,
+    hash: KeyHash,
+) -> Opening<A> {
     let own = (original.destination, original.destination_port);
     Opening {
         original,
-        hash: connections.hash(&original),
+        hash,
         destination: packet.rewrite.destination.unwrap_or(own),
         route_vpc: packet.rewrite.route_vpc,
         crossing: packet.crossing,
@@ -188,6 +194,7 @@ pub(super) fn open<A: Family>(
 ) -> Result<FlowId, DropReason> {
     let interface = cx.tables.interface(opening.egress);
     let interface = interface.ok_or(DropReason::InterfaceUnknown)?;
+    limits::admit(cx, connections, &opening.original)?;
     let ((source, source_port), mapping, mut idle_timeout) =
         translate_source(cx, connections, opening, interface)?;
     let (destination, destination_port) = opening.destination;
@@ -238,6 +245,7 @@ pub(super) fn open<A: Family>(
             }
         })?;
     cx.counters.connections_created.add(1);
+    limits::count(cx, connections, id, opening.original.vpc);
     note_counters(cx, connections, id, opening.counters);
     Ok(id)
 }

@@ -39,6 +39,7 @@ mod ingress_nat;
 mod ip_input;
 mod ipv4;
 mod ipv6;
+mod limits;
 mod local;
 mod log_entry;
 mod mtu;

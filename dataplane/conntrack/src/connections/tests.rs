@@ -13,8 +13,11 @@ use crate::tcp::TcpState;
 use Direction::{Original, Reply};
 
 mod expiry;
+mod limits;
 mod mapping;
 mod model;
+mod offload;
+mod saved;
 
 const INSIDE: VpcIndex = VpcIndex(1);
 const OUTSIDE: VpcIndex = VpcIndex(2);
