@@ -103,7 +103,9 @@ impl Table for Ours {
         let mut hashes = [<[KeyHash; 2]>::default(); BATCH];
         for (&connection, hashes) in connections.iter().zip(&mut hashes) {
             *hashes = keys(connection).map(|key| self.0.hash(&key));
-            hashes.map(|hash| self.0.prefetch_index(hash));
+            for hash in *hashes {
+                self.0.prefetch_index(hash);
+            }
         }
         for (&connection, hashes) in connections.iter().zip(hashes) {
             let [original, reply] = keys(connection);
