@@ -24,6 +24,7 @@ use crate::counters::{Totals, WorkerCounters};
 use crate::graph::{Graph, GraphConfig};
 use crate::learned_routes::{LearnedRoutes, RouteInlet, RouteTable};
 use crate::neighbors::LearnedNeighbors;
+use crate::peers::Peers;
 use crate::port::PortDriver;
 use crate::resolutions::Resolved;
 use crate::rule_counts::{CountedRule, RuleCountTable, RuleRegister};
@@ -33,8 +34,7 @@ use manager::{Manager, WorkerLink};
 /// How a gateway is made.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
-    /// The number of workers, at least 1. Until packets can be steered to the owner of their connection, the first one
-    /// polls all ports, and the others idle.
+    /// The number of workers, at least 1. Ports are dealt out among them, and packets to the owners of their connections.
     pub workers: u16,
     /// Connections of one worker, at most, of each address family.
     pub connections: usize,
@@ -228,7 +228,8 @@ impl Gateway {
         let workers = readers.len() as u16;
         // The standard library's hasher is keyed anew in each process: nobody outside knows the seed.
         let hash_seed = RandomState::new().hash_one("rewire");
-        for (number, reader) in (0u16..).zip(readers) {
+        let peers = Peers::of(usize::from(workers));
+        for ((number, reader), peers) in (0u16..).zip(readers).zip(peers) {
             let graph_config = graph_config(&config, (number, workers), hash_seed);
             let graph = Graph::new(graph_config, driver.pool());
             let (command_tx, command_rx) = rtrb::RingBuffer::new(64);
@@ -238,7 +239,14 @@ impl Gateway {
                 learned: learned_tx,
                 log: log_tx,
             };
-            let worker = Worker::new(graph, reader, Arc::clone(&clock), command_rx, to_manager);
+            let worker = Worker::new(
+                graph,
+                reader,
+                Arc::clone(&clock),
+                command_rx,
+                to_manager,
+                peers,
+            );
             shared.counters.push(Arc::clone(&worker.counters));
             let progress = Arc::clone(&worker.progress);
             let attach = driver.attach_thread();
@@ -276,6 +284,7 @@ impl Gateway {
             shared: Arc::clone(&shared),
             clock,
             revision: 0,
+            owners: BTreeMap::new(),
             to_open: Vec::new(),
             waiting: BTreeMap::new(),
             next_retry: None,

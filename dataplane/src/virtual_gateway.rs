@@ -147,9 +147,8 @@ impl VirtualGateway {
         &mut self,
         frames: impl IntoIterator<Item = (InterfaceIndex, Vec<u8>)>,
     ) -> Vec<Sent> {
-        let received = frames.into_iter().map(|(interface, frame)| Received {
-            buffer: MemoryBuffer::new(frame),
-            origin: Origin::Received(interface),
+        let received = frames.into_iter().map(|(interface, frame)| {
+            Received::new(MemoryBuffer::new(frame), Origin::Received(interface))
         });
         self.received.extend(received);
         let mut collect = Collect::default();

@@ -64,10 +64,7 @@ fn allocations(data: usize, frames: usize, first_ports: &[u16]) -> Vec<u64> {
     let mut run = |first_port: u16| {
         received.extend((0..64).map(|n| {
             let datagram = udp((HOST, first_port + n), (SITE, 53), data).may_fragment();
-            Received {
-                buffer: MemoryBuffer::new(datagram.frame()),
-                origin: Origin::Received(blue),
-            }
+            Received::new(MemoryBuffer::new(datagram.frame()), Origin::Received(blue))
         }));
         now = Instant(now.0 + 1_000_000);
         let before = ALLOCATIONS.with(Cell::get);

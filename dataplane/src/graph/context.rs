@@ -14,6 +14,7 @@ use super::icmp_error::RateLimit;
 use super::packet::Origin;
 use super::pipeline::{Limits, Pipeline};
 use super::resolution;
+use super::steering::Steering;
 use super::{arp, ethernet_input, ndp};
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Instant;
@@ -26,6 +27,19 @@ pub struct Received<B> {
     pub buffer: B,
     /// Where it comes from.
     pub origin: Origin,
+    /// How often workers have handed it over: 0 as it came from its port.
+    pub hops: u8,
+}
+
+impl<B> Received<B> {
+    /// A frame that no worker has seen.
+    pub fn new(buffer: B, origin: Origin) -> Self {
+        Received {
+            buffer,
+            origin,
+            hops: 0,
+        }
+    }
 }
 
 /// A neighbor that a worker has learned.
@@ -49,6 +63,10 @@ pub trait Sinks<B> {
     fn learned(&mut self, neighbor: LearnedNeighbor) -> bool;
     /// A rule decided that says so to be logged. False where there is no room for it.
     fn log(&mut self, entry: AclLogEntry) -> bool;
+    /// A frame is for another worker. The frame again where there is no room, or no other worker.
+    fn hand_over(&mut self, _worker: u16, frame: Received<B>) -> Result<(), Received<B>> {
+        Err(frame)
+    }
 }
 
 /// What every node reads, and counts into.
@@ -57,6 +75,7 @@ pub(super) struct Context<'a> {
     pub tables: &'a Tables,
     pub now: Instant,
     pub counters: &'a WorkerCounters,
+    pub steering: Steering,
 }
 
 /// How a graph is made.
@@ -89,6 +108,7 @@ pub struct Graph<P: BufferPool> {
     icmp_limit: RateLimit,
     acl_logger: AclLogger,
     has_fast_path: bool,
+    steering: Steering,
     /// The generation of the policy that was seen last.
     policy_generation: u64,
 }
@@ -96,8 +116,11 @@ pub struct Graph<P: BufferPool> {
 impl<P: BufferPool> Graph<P> {
     /// A graph that takes buffers for packets of its own from `pool`.
     pub fn new(config: GraphConfig, pool: P) -> Self {
+        let of = &config.connections;
+        let steering = Steering::new(of.worker, of.workers, of.hash_seed);
         Graph {
             pool,
+            steering,
             ipv4: Pipeline::new(config.burst, config.connections.clone()),
             ipv6: Pipeline::new(config.burst, config.connections),
             arp: Vec::with_capacity(config.burst),
@@ -118,6 +141,11 @@ impl<P: BufferPool> Graph<P> {
     /// The IPv6 connections of this worker.
     pub fn connections6(&self) -> &Connections<Ipv6Addr> {
         &self.ipv6.connections
+    }
+
+    /// How packets are dealt out among workers.
+    pub fn steering(&self) -> Steering {
+        self.steering
     }
 
     /// Whether packets wait for their neighbor, or connections for their time-out: whether the graph wants to run
@@ -146,12 +174,14 @@ impl<P: BufferPool> Graph<P> {
             tables,
             now,
             counters,
+            steering: self.steering,
         };
         if !received.is_empty() {
             counters.bursts.add(1);
         }
         for frame in received.iter() {
-            if let Origin::Received(interface) = frame.origin {
+            // What another worker has seen is counted there.
+            if let (Origin::Received(interface), 0) = (frame.origin, frame.hops) {
                 let interface = counters.interface(interface);
                 counters.received.add(1);
                 interface.received_packets.add(1);

@@ -10,7 +10,7 @@ use rewire_conntrack::{
 use rewire_packet::nat::{self, Quoted};
 use rewire_packet::{Ip, Transport};
 use rewire_tables::acl::RuleCounters;
-use rewire_tables::{Crossing, Interface, InterfaceIndex, VpcIndex};
+use rewire_tables::{Crossing, InterfaceIndex, VpcIndex};
 
 use super::Node;
 use super::acl_policy;
@@ -19,8 +19,9 @@ use super::context::Context;
 use super::family::{Family, has_ports};
 use super::ingress_nat::{find, note_counters};
 use super::nat_policy::{self, Egress};
-use super::packet::{Connection, Packet};
+use super::packet::{Connection, Fate, Packet};
 use super::segment::segment;
+use super::steering::AT_HOME;
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
@@ -39,13 +40,18 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
         }
     }
     burst.for_each(Node::EgressNat, cx.counters, |packet| {
-        match decide(cx, packet, connections).and_then(|()| rewrite(packet)) {
+        let decided = decide(cx, packet, connections);
+        match decided.and_then(|()| Ok(rewrite(packet)?)) {
             Ok(()) => {
                 let bytes = packet.header.packet_len as u64;
                 cx.counters.rules.count(&packet.counters, bytes);
                 Next::To(Node::EthernetOutput)
             }
-            Err(reason) => Next::Drop(reason),
+            Err(NotHere::Dropped(reason)) => Next::Drop(reason),
+            Err(NotHere::At(worker)) => {
+                packet.fate = Fate::HandOver(worker);
+                Next::Done
+            }
         }
     });
 }
@@ -54,13 +60,15 @@ fn decide<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     packet: &mut Packet<B, A>,
     connections: &mut Connections<A>,
-) -> Result<(), DropReason> {
+) -> Result<(), NotHere> {
     match packet.connection {
         Connection::Untracked | Connection::Related(..) => Ok(()),
-        Connection::Established(id, direction) => update(cx, packet, connections, id, direction),
+        Connection::Established(id, direction) => {
+            Ok(update(cx, packet, connections, id, direction)?)
+        }
         // An earlier packet of this burst may have begun the connection since.
         Connection::New(key) => match find(cx, connections, &key) {
-            Some((id, direction)) => update(cx, packet, connections, id, direction),
+            Some((id, direction)) => Ok(update(cx, packet, connections, id, direction)?),
             None => begin(cx, packet, connections, key),
         },
     }
@@ -89,7 +97,7 @@ fn begin<B: PacketBuffer, A: Family>(
     packet: &mut Packet<B, A>,
     connections: &mut Connections<A>,
     original: FlowKey<A>,
-) -> Result<(), DropReason> {
+) -> Result<(), NotHere> {
     let own = (original.destination, original.destination_port);
     let opening = Opening {
         original,
@@ -101,6 +109,7 @@ fn begin<B: PacketBuffer, A: Family>(
         counters: acl_policy::lasting(packet),
         has_ports: has_ports(packet.header.fragment),
         is_query: matches!(packet.transport, Transport::IcmpQuery { .. }),
+        is_at_home: packet.hops == AT_HOME,
     };
     let segment = segment::<A>(&packet.header, &packet.transport, layer3(&packet.buffer));
     let bytes = packet.header.packet_len as u32;
@@ -125,6 +134,23 @@ pub(super) struct Opening<A> {
     pub has_ports: bool,
     /// Whether it is an ICMP query.
     pub is_query: bool,
+    /// Whether it begins here, whoever would be its reply's owner.
+    pub is_at_home: bool,
+}
+
+/// Why a connection does not begin here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotHere {
+    /// Its packet is dropped.
+    Dropped(DropReason),
+    /// It is to begin at this worker.
+    At(u16),
+}
+
+impl From<DropReason> for NotHere {
+    fn from(reason: DropReason) -> Self {
+        NotHere::Dropped(reason)
+    }
 }
 
 /// Begins a connection: chooses its translation, and puts both of its directions into the table.
@@ -134,24 +160,21 @@ pub(super) fn open<A: Family>(
     opening: &Opening<A>,
     segment: &Segment,
     bytes: u32,
-) -> Result<FlowId, DropReason> {
+) -> Result<FlowId, NotHere> {
     let interface = cx.tables.interface(opening.egress);
     let interface = interface.ok_or(DropReason::InterfaceUnknown)?;
-    let ((source, source_port), mapping) = translate_source(cx, connections, opening, interface)?;
-    let (destination, destination_port) = opening.destination;
-    let reply = FlowKey {
-        vpc: interface.vpc,
-        protocol: opening.original.protocol,
-        source: destination,
-        destination: source,
-        // The identifier of an ICMP query is both of its ports, in either direction.
-        source_port: if opening.is_query {
-            source_port
-        } else {
-            destination_port
-        },
-        destination_port: source_port,
-    };
+    let key = nat_policy::egress_key(&opening.original, opening.destination, &opening.admission);
+    let leaving = (opening.egress, interface);
+    let egress = nat_policy::egress(cx.tables, &key, leaving, opening.crossing);
+    if cx.steering.has_peers()
+        && !opening.is_at_home
+        && let Some(worker) = elsewhere(cx, opening, interface.vpc, &egress)
+    {
+        return Err(NotHere::At(worker));
+    }
+    let ((source, source_port), mapping) =
+        translate_source(cx, connections, opening, interface.vpc, egress)?;
+    let reply = reply(opening, interface.vpc, (source, source_port));
     let flow = NewFlow {
         original: opening.original,
         reply,
@@ -174,20 +197,54 @@ pub(super) fn open<A: Family>(
     Ok(id)
 }
 
+/// The key of the packets that answer a connection whose source becomes `source`.
+fn reply<A: Copy>(opening: &Opening<A>, vpc: VpcIndex, source: (A, u16)) -> FlowKey<A> {
+    let (destination, destination_port) = opening.destination;
+    FlowKey {
+        vpc,
+        protocol: opening.original.protocol,
+        source: destination,
+        destination: source.0,
+        // The identifier of an ICMP query is both of its ports, in either direction.
+        source_port: if opening.is_query {
+            source.1
+        } else {
+            destination_port
+        },
+        destination_port: source.1,
+    }
+}
+
+/// The worker where the connection is to begin, if it is not this one. A masquerade's choice is not made yet, and does not
+/// matter: it is made so that its reply comes to where it begins.
+fn elsewhere<A: Family>(
+    cx: &Context<'_>,
+    opening: &Opening<A>,
+    vpc: VpcIndex,
+    egress: &Egress<'_, A>,
+) -> Option<u16> {
+    let original = &opening.original;
+    let source = match egress {
+        Egress::Static(external) => *external,
+        Egress::None | Egress::Masquerade(_) => original.source,
+    };
+    let reply = reply(opening, vpc, (source, original.source_port));
+    let home = cx.steering.home(cx.tables, original, &reply, egress);
+    cx.steering.elsewhere(home)
+}
+
 type Source<A> = ((A, u16), Option<Mapping<A>>);
 
 fn translate_source<A: Family>(
     cx: &Context<'_>,
     connections: &mut Connections<A>,
     opening: &Opening<A>,
-    interface: &Interface,
+    external_vpc: VpcIndex,
+    egress: Egress<'_, A>,
 ) -> Result<Source<A>, DropReason> {
     let original = &opening.original;
     let own = (original.source, original.source_port);
-    let egress = (opening.egress, interface);
-    let crossing = opening.crossing;
-    let key = nat_policy::egress_key(original, opening.destination, &opening.admission);
-    match nat_policy::egress(cx.tables, &key, egress, crossing) {
+    match egress {
         Egress::None => Ok((own, None)),
         Egress::Static(external) => Ok(((external, original.source_port), None)),
         Egress::Masquerade(rule) if !opening.has_ports && !rule.ports.address_only => {
@@ -195,7 +252,6 @@ fn translate_source<A: Family>(
         }
         Egress::Masquerade(rule) => {
             let internal = internal(original);
-            let external_vpc = interface.vpc;
             let taken = |address, port| {
                 let external = (address, port);
                 nat_policy::is_port_forward(cx.tables, external_vpc, original.protocol, external)

@@ -540,6 +540,7 @@ fn begin<A: Family>(
         counters: UNCOUNTED,
         has_ports: true,
         is_query: false,
+        is_at_home: false,
     };
     let segment = segment(plain, bytes);
     let id = egress_nat::open(cx, connections, &opening, &segment, plain.packet_len).ok()?;

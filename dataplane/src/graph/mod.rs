@@ -49,11 +49,13 @@ mod resolution;
 mod resolver;
 mod route;
 mod segment;
+mod steering;
 mod tcp_reset;
 
 pub use acl_log::AclLogEntry;
 pub use context::{Graph, GraphConfig, LearnedNeighbor, Received, Sinks};
 pub use packet::Origin;
+pub use steering::Steering;
 
 /// The nodes of the graph, in the order in which a burst visits them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
