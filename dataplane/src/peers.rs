@@ -7,8 +7,10 @@ use rewire_tables::InterfaceIndex;
 
 use crate::graph::Received;
 
-/// Frames on their way from one worker to another, at most.
-pub(crate) const RING: usize = 1024;
+/// Frames on their way from one worker to another, at most. So many workers share what memory they take.
+fn ring(workers: usize) -> usize {
+    (8192 / workers.max(1)).clamp(64, 1024)
+}
 
 /// What a worker hands to another.
 pub(crate) enum Handed<B> {
@@ -41,7 +43,7 @@ impl<B> Peers<B> {
         let mut all: Vec<Peers<B>> = (0..workers).map(peers).collect();
         for from in 0..workers {
             for to in (0..workers).filter(|to| *to != from) {
-                let (producer, consumer) = rtrb::RingBuffer::new(RING);
+                let (producer, consumer) = rtrb::RingBuffer::new(ring(workers));
                 all[from].to[to] = Some(producer);
                 all[to].from.push(consumer);
                 all[to].there.push(0);

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
 use rewire_compiler::Compiler;
+use rewire_dataplane::graph::Steering;
 use rewire_dataplane::port::memory::{MemoryDriver, MemoryPort};
 use rewire_dataplane::{Gateway, GatewayConfig, Totals};
 use rewire_packet::MacAddress;
@@ -463,5 +465,102 @@ fn fragments_stay_together() {
             assert_eq!(out.endpoints(), (left, right));
         }
         assert_eq!(town.stop().dropped(), 0);
+    }
+}
+
+/// The document, with neighbors for all hosts that a test tube has.
+fn known_neighbors() -> serde_json::Value {
+    let mut document = document();
+    let mac = HOST_MAC.to_string();
+    for (interface, network) in [("blue0", 1), ("green0", 3), ("green1", 4)] {
+        for host in 10..30 {
+            let address = format!("10.{network}.0.{host}");
+            document["interfaces"][interface]["neighbors"][address] = json!({ "mac": mac });
+        }
+    }
+    document
+}
+
+/// A packet, and where it comes in.
+fn packet(kind: u8, host: u8, client: u8, ports: [u16; 2]) -> (&'static str, Build) {
+    let (low, high) = (1024 | ports[0], 1024 | ports[1]);
+    let from = (site(client.max(1)), high);
+    match kind {
+        0 => ("wan", tcp(from, (WAN, 8080), SYN)),
+        1 => ("wan", udp(from, (Ipv4Addr::new(203, 0, 113, 9), low), 8)),
+        2 => ("blue0", udp((Ipv4Addr::new(10, 1, 0, 20), low), from, 8)),
+        3 => {
+            let right = Ipv4Addr::new(10, 4, 0, 10 + client % 20);
+            (
+                "green0",
+                udp((Ipv4Addr::new(10, 3, 0, host), low), (right, high), 8),
+            )
+        }
+        // But for the host that has an external address of its own.
+        _ => {
+            let host = if host == 20 { 21 } else { host };
+            ("blue0", udp((Ipv4Addr::new(10, 1, 0, host), low), from, 8))
+        }
+    }
+}
+
+/// What answers a packet that left the gateway.
+fn answer(ip: &Ip) -> Build {
+    let (source, destination) = ip.endpoints();
+    let (from, to) = ip.ports();
+    match ip.transport {
+        L4::Tcp(..) => tcp((destination, to), (source, from), SYN | ACK),
+        _ => udp((destination, to), (source, from), 8),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Of whatever kind a connection is, its packets of both directions, and an error about them, are one worker's, told from
+    /// the packets alone.
+    #[test]
+    fn both_directions_have_one_owner(
+        workers in 1u16..9,
+        seed in any::<u64>(),
+        packets in prop::collection::vec((0u8..5, 10u8..30, any::<u8>(), any::<[u16; 2]>()), 1..40),
+    ) {
+        let mut lab = Lab::new(known_neighbors());
+        let steering = Steering::new(0, workers, seed);
+        let owner = |lab: &Lab, from, frame: &[u8]| {
+            let owner = lab.gateway.with_tables(|tables| steering.of_frame(tables, from, frame));
+            owner.flatten().unwrap()
+        };
+        for (kind, host, client, ports) in packets {
+            let (from, there) = packet(kind, host, client, ports);
+            let there = at(from, there);
+            let ingress = lab.gateway.interface(from).unwrap();
+            let to = owner(&lab, ingress, &there.frame());
+            prop_assert!(to < workers);
+            let sent = lab.send(from, there.frame());
+            // Addresses and ports of an earlier connection in the other direction.
+            let [sent] = &sent[..] else { continue };
+            let back = answer(&Ip::of(&sent.frame));
+            let reply = owner(&lab, sent.interface, &back.frame());
+            let told = Icmpv4Repr::Error(Icmpv4Error::HostUnreachable);
+            let quoted = &sent.frame[14..];
+            let error = icmp(back.ip.source, back.ip.destination, told, quoted);
+            prop_assert_eq!(owner(&lab, sent.interface, &error.frame()), reply, "an error");
+            if kind < 4 {
+                prop_assert_eq!(to, reply, "{} {:?}", kind, there);
+                let mut fragment = there.clone().may_fragment();
+                fragment.ip.more_fragments = true;
+                if kind != 0 {
+                    prop_assert_eq!(owner(&lab, ingress, &fragment.frame()), to, "a fragment");
+                }
+            } else {
+                // Masqueraded: by the port that is given; and all of a host comes to one worker.
+                let port = Ip::of(&sent.frame).ports().0;
+                prop_assert_eq!(reply, rewire_conntrack::owner(port, workers));
+                let source = there.ip.source;
+                let other = at(from, tcp((source, 1), (site(77), 443), SYN));
+                prop_assert_eq!(owner(&lab, ingress, &other.frame()), to);
+            }
+        }
     }
 }
