@@ -19,6 +19,7 @@ mod follower;
 mod lock;
 mod log;
 mod metrics;
+mod offload;
 mod platform;
 mod progress;
 mod protocol;
@@ -39,6 +40,7 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use rewire_configdb::Store;
+use rewire_dataplane::port::faulty::Faults;
 use rewire_dataplane::{RouteTable, RuleCountTable, Shared};
 use rewire_feed::Feeds;
 
@@ -57,6 +59,10 @@ pub(crate) struct Options {
     pub(crate) mempool_buffers: u32,
     /// Virtual ports, even where there is DPDK.
     pub(crate) virtual_ports: bool,
+    /// What is wrong with the links of all ports; nothing, but in tests.
+    pub(crate) faults: Option<Faults>,
+    /// Whether flows are handed to the card behind the ports, where there is one.
+    pub(crate) offload: bool,
     /// Whether the tables are audited.
     pub(crate) audit: bool,
     /// How long to wait between two recounts of what is stored.

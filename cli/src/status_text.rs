@@ -69,6 +69,9 @@ pub(crate) fn render(status: &Status, colour: bool) -> String {
         line(&format!("  {row}"));
     }
     line(&connections(status));
+    if let Some(offload) = &status.offload {
+        line(&offload.line());
+    }
     for source in &status.route_sources {
         line(&clean(&source.line()));
     }

@@ -83,6 +83,7 @@ impl<'a> Dependents<'a> {
     fn of_row(&mut self, row: &Row) {
         match row {
             Row::Vpc(row) => self.entities.push(Entity::Vpc(row.name.clone())),
+            Row::Conntrack(row) => self.entities.push(Entity::Timeouts(row.vpc.clone())),
             Row::Interface(row) => self.entities.push(Entity::Interface(row.name.clone())),
             Row::InterfaceAddress(row) => {
                 self.entities.push(Entity::Interface(row.interface.clone()));

@@ -77,6 +77,7 @@ impl<'a> Derivation<'a> {
     fn entries(&mut self, entity: &Entity) -> Result<Entries, CompileError> {
         let one = match entity {
             Entity::Vpc(name) => self.vpc(name),
+            Entity::Timeouts(vpc) => self.timeouts(vpc)?,
             Entity::Interface(name) => self.interface(name)?,
             Entity::Acl(name) => self.acl(name),
             Entity::AclRule(acl, sequence) => self.acl_rule(acl, *sequence)?,
@@ -401,6 +402,7 @@ pub(crate) fn path(row: &(impl Clone + Into<Row>)) -> Path {
 pub(crate) fn rule_path(entity: &Entity) -> Path {
     match entity {
         Entity::Vpc(name) => Path::new(["vpcs", name.as_str()]),
+        Entity::Timeouts(vpc) => Path::new(["vpcs", vpc.as_str(), "conntrack"]),
         Entity::Interface(name) => Path::new(["interfaces", name.as_str()]),
         Entity::Acl(name) => Path::new(["acls", name.as_str()]),
         Entity::AclRule(acl, sequence) => Path::new(["acls", acl.as_str(), "rules"]).join(sequence),

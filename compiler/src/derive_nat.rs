@@ -6,19 +6,22 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rewire_schema::model::*;
-use rewire_schema::types::{Addresses, InterfaceAddress, Name, Ports, Prefix, Protocol};
+use rewire_schema::types::{self, Addresses, InterfaceAddress, Name, Ports, Prefix, Protocol};
 use rewire_tables::acl::AddressRanges;
 use rewire_tables::nat::{Condition, Exclusion, MasqueradeList, PortSet};
 use rewire_tables::{
     InterfaceIndex, Masquerade, PortAllocation, PortForward, PortForwardKey, StaticNat,
-    TableOperation, VpcIndex,
+    TableOperation, VpcIndex, VpcTimeouts,
 };
 
 use crate::MOST_FORWARDED_PORTS;
 use crate::acl::{Upper, patterns, range};
-use crate::derive::{Derivation, missing, number_of, one_family, path, rule_path, unknown};
+use crate::derive::{
+    Derivation, Derived, missing, number_of, one_family, path, rule_path, unknown,
+};
 use crate::entity::Entity;
 use crate::entries::{Entries, Entry};
 use crate::error::CompileError;
@@ -35,6 +38,30 @@ use crate::state::{
 type Asked = (Option<Protocol>, Option<Ports>, BTreeSet<Addresses>);
 
 impl Derivation<'_> {
+    /// The time-outs that a VPC says.
+    pub(crate) fn timeouts(&self, vpc: &Name) -> Derived {
+        let Some(row) = self.configuration().conntrack.get(&(vpc.clone(),)) else {
+            return Ok(None);
+        };
+        let time = |time: Option<types::Duration>| time.map(Duration::from);
+        let timeouts = VpcTimeouts {
+            tcp_established: time(row.tcp_established),
+            tcp_partially_open: time(row.tcp_partially_open),
+            tcp_partially_closed: time(row.tcp_partially_closed),
+            tcp_reset: time(row.tcp_reset),
+            udp_replied: time(row.udp_replied),
+            udp_unreplied: time(row.udp_unreplied),
+            icmp_query: time(row.icmp_query),
+            other: time(row.other),
+        };
+        let vpc = self.vpc_index(vpc, || path(row))?;
+        let is_any = timeouts != VpcTimeouts::default();
+        Ok(is_any.then(|| TableOperation::SetTimeouts {
+            vpc,
+            timeouts: timeouts.into(),
+        }))
+    }
+
     fn asked(&self, rule: &MasqueradeRow) -> Asked {
         let destinations = destinations_of(self.configuration(), &rule.name).collect();
         (rule.protocol, rule.source_port.clone(), destinations)
@@ -168,6 +195,7 @@ impl Derivation<'_> {
                 within: ports.map(|ports| PortSet::new(ports.ranges()).into()),
                 address_only: pool.is_some_and(|pool| pool.address_only),
             },
+            idle_timeout: row.idle_timeout.map(Duration::from),
             ..Masquerade::new(row.name.as_str(), self.external(row).ok()?)
         });
         self.masquerades.insert(row.name.clone(), Arc::clone(&rule));
@@ -284,6 +312,7 @@ impl Derivation<'_> {
                 address: row.internal_address,
                 port: internal_port,
                 sources: sources.clone(),
+                idle_timeout: row.idle_timeout.map(Duration::from),
                 peering: None,
             };
             let set = TableOperation::SetPortForward { key, value };
@@ -335,6 +364,7 @@ impl Derivation<'_> {
                 external,
                 internal_vpc,
                 internal,
+                idle_timeout: None,
                 peering: None,
             };
             let set = TableOperation::SetStaticNat {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rewire_schema::Row;
 use rewire_schema::types::{ExposeNat, Name, Prefix};
@@ -123,6 +124,7 @@ impl Derivation<'_> {
                 external: seen,
                 internal_vpc: own_vpc,
                 internal: own,
+                idle_timeout: exposed.row.idle_timeout.map(Duration::from),
                 peering: Some(peering),
             };
             let set = TableOperation::SetStaticNat {
@@ -160,6 +162,7 @@ impl Derivation<'_> {
                 address: own.0,
                 port: own.1,
                 sources: None,
+                idle_timeout: exposed.row.idle_timeout.map(Duration::from),
                 peering: Some(peering),
             };
             let set = TableOperation::SetPortForward { key, value };
@@ -174,7 +177,10 @@ impl Derivation<'_> {
         key: &ExposeKey,
         (peering, own_vpc, _): Indices,
     ) -> BTreeMap<Slot, Entry> {
-        let rule = Masquerade::new(rule_name(key), exposed.shared());
+        let rule = Masquerade {
+            idle_timeout: exposed.row.idle_timeout.map(Duration::from),
+            ..Masquerade::new(rule_name(key), exposed.shared())
+        };
         let rules = MasqueradeList::from([Arc::new(rule)]);
         let sources = exposed.masqueraded().filter(|source| {
             let (peering, vpc, _) = key;

@@ -13,6 +13,8 @@ use crate::exposes::ExposeKey;
 pub(crate) enum Entity {
     /// A VPC.
     Vpc(Name),
+    /// The time-outs of connections that begin in a VPC, by its name.
+    Timeouts(Name),
     /// An interface with its addresses.
     Interface(Name),
     /// An access control list, without its rules.

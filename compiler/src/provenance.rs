@@ -44,6 +44,7 @@ impl<'a> Provenance<'a> {
         let configuration = self.configuration();
         match entity {
             Entity::Vpc(name) => self.vpc(name),
+            Entity::Timeouts(vpc) => self.add(configuration.conntrack.get(&(vpc.clone(),))),
             Entity::Interface(name) => {
                 self.interface(name);
                 for address in addresses_of(configuration, name) {

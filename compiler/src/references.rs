@@ -237,6 +237,10 @@ pub(crate) fn links(configuration: &Configuration, row: &Row) -> Vec<Link> {
                 address_links(interface, row.address, &mut links);
             }
         }
+        Row::Conntrack(row) => {
+            let entity = Entity::Timeouts(row.vpc.clone());
+            links.push(Link::Depends(Key::Vpc(row.vpc.clone()), entity));
+        }
         Row::Route(row) => {
             if let Some(to_vpc) = &row.to_vpc {
                 let entity = Entity::Route(row.vpc.clone(), row.prefix);

@@ -28,7 +28,18 @@ pub fn unsupported(row: RowRef<'_>) -> Option<(Option<&'static str>, &'static st
     };
     match row {
         RowRef::Vpc(r) => fields(&[(r.vni.is_some(), "vni", "VXLAN is")]),
-        RowRef::Conntrack(_) => object("limits and time-outs of connections are"),
+        RowRef::Conntrack(r) => fields(&[
+            (
+                r.most_connections.is_some(),
+                "most_connections",
+                "limits of connections are",
+            ),
+            (
+                r.most_per_source.is_some(),
+                "most_per_source",
+                "limits of connections are",
+            ),
+        ]),
         RowRef::Interface(r) => fields(&[
             (r.kind() == InterfaceType::Vlan, "type", "VLANs are"),
             (r.kind() == InterfaceType::Vxlan, "type", "VXLAN is"),
@@ -41,21 +52,6 @@ pub fn unsupported(row: RowRef<'_>) -> Option<(Option<&'static str>, &'static st
             (r.policer.is_some(), "policer", "policers are"),
             (r.shaper.is_some(), "shaper", "shapers are"),
         ]),
-        RowRef::Masquerade(r) => fields(&[(
-            r.idle_timeout.is_some(),
-            "idle_timeout",
-            "time-outs of single rules are",
-        )]),
-        RowRef::PortForward(r) => fields(&[(
-            r.idle_timeout.is_some(),
-            "idle_timeout",
-            "time-outs of single rules are",
-        )]),
-        RowRef::Expose(r) => fields(&[(
-            r.idle_timeout.is_some(),
-            "idle_timeout",
-            "time-outs of single rules are",
-        )]),
         RowRef::Policer(_) => object("policers are"),
         RowRef::Shaper(_) => object("shapers are"),
         RowRef::Exporter(_) => object("exporters of telemetry are"),

@@ -4,6 +4,7 @@
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rewire_conntrack::offload::OffloadCounts;
 use rewire_tables::InterfaceIndex;
 
 use crate::drop_reason::DropReason;
@@ -54,6 +55,25 @@ pub struct InterfaceCounters {
     pub dropped_packets: Counter,
 }
 
+/// [`OffloadCounts`] that anybody may read.
+#[derive(Debug, Default)]
+pub(crate) struct OffloadCounters([Counter; OffloadCounts::FIELDS]);
+
+impl OffloadCounters {
+    /// Only the worker calls this.
+    pub(crate) fn set(&self, families: &[OffloadCounts]) {
+        let mut sum = OffloadCounts::default();
+        families.iter().for_each(|counts| sum += *counts);
+        for (counter, value) in self.0.iter().zip(sum.to_array()) {
+            counter.set(value);
+        }
+    }
+
+    fn get(&self) -> OffloadCounts {
+        OffloadCounts::from_array(self.0.each_ref().map(Counter::get))
+    }
+}
+
 /// All counters of one worker.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -89,6 +109,8 @@ pub struct WorkerCounters {
     pub connections_ended_by_policy: Counter,
     /// NAT port mappings in use now.
     pub mappings: Counter,
+    /// What has become of offloads, where there is a card.
+    pub(crate) offload: OffloadCounters,
     pub(crate) resolutions: Resolutions,
     pub(crate) rules: RuleCounts,
     drops: Box<[Counter]>,
@@ -118,6 +140,7 @@ impl Default for WorkerCounters {
             connections_kept: Counter::default(),
             connections_ended_by_policy: Counter::default(),
             mappings: Counter::default(),
+            offload: OffloadCounters::default(),
             resolutions: Resolutions::default(),
             rules: RuleCounts::default(),
             drops: counters(DropReason::ALL.len()),
@@ -169,6 +192,8 @@ pub struct Totals {
     pub connections_kept: u64,
     pub connections_ended_by_policy: u64,
     pub mappings: u64,
+    /// What has become of offloads; all zero where there is no card.
+    pub offload: OffloadCounts,
     /// By [`DropReason`], in the order of [`DropReason::ALL`].
     pub drops: Vec<u64>,
     /// By [`Node`], in the order of [`Node::ALL`].
@@ -224,11 +249,13 @@ impl Totals {
             connections_kept: sum(|w| &w.connections_kept),
             connections_ended_by_policy: sum(|w| &w.connections_ended_by_policy),
             mappings: sum(|w| &w.mappings),
+            offload: OffloadCounts::default(),
             drops: vec![0; DropReason::ALL.len()],
             nodes: vec![0; Node::ALL.len()],
             interfaces: vec![InterfaceTotals::default(); COUNTED_INTERFACES],
         };
         for worker in workers {
+            totals.offload += worker.offload.get();
             for (total, counter) in totals.drops.iter_mut().zip(&worker.drops) {
                 *total += counter.get();
             }

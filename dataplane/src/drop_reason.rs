@@ -87,8 +87,19 @@ drop_reasons! {
     ConnectionClash = "connection_clash",
     /// The masquerade's addresses have no port left.
     NatPortsExhausted = "nat_ports_exhausted",
-    /// The packet is a fragment, and its translation needs ports.
-    FragmentNeedsPorts = "fragment_needs_ports",
+    /// The fragment can be part of no datagram: it is empty, reaches beyond the largest one, or has no multiple of 8 bytes
+    /// although it is not the last.
+    FragmentMalformed = "fragment_malformed",
+    /// The fragment overlaps another one of its datagram, or a later one does (RFC 5722, RFC 1858).
+    FragmentOverlap = "fragment_overlap",
+    /// The fragment has come before.
+    FragmentDuplicate = "fragment_duplicate",
+    /// The first fragment of the datagram did not come in time.
+    FragmentFirstMissing = "fragment_first_missing",
+    /// Too many fragments wait for the first one of their datagram.
+    FragmentQueueFull = "fragment_queue_full",
+    /// The first fragment of the datagram was not let pass.
+    FragmentRefused = "fragment_refused",
     /// The packet is for an external address of NAT, and no rule or connection says to whom it goes.
     NatNoMapping = "nat_no_mapping",
     /// The translation could not be written into the packet.

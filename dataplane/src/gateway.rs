@@ -4,6 +4,7 @@
 //! that workers learn, and routes that routing daemons say. Workers never wait for it: they speak through bounded
 //! rings. Dropping the [`Gateway`] stops, joins and frees everything.
 
+mod engine;
 mod manager;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rewire_conntrack::offload::{Engine, Latencies};
 use rewire_conntrack::{Config as ConnectionConfig, Timeouts};
 use rewire_feed::{Batch, Counters, RouteQuery, ShownRoutes};
 use rewire_tables::{InterfaceIndex, PublishLate, Publisher};
@@ -24,11 +26,13 @@ use crate::counters::{Totals, WorkerCounters};
 use crate::graph::{Graph, GraphConfig};
 use crate::learned_routes::{LearnedRoutes, RouteInlet, RouteTable};
 use crate::neighbors::LearnedNeighbors;
+use crate::offload::OffloadConfig;
 use crate::peers::Peers;
 use crate::port::PortDriver;
 use crate::resolutions::Resolved;
 use crate::rule_counts::{CountedRule, RuleCountTable, RuleRegister};
 use crate::worker::{BURST, ToManager, Worker};
+use engine::EngineThread;
 use manager::{Manager, WorkerLink};
 
 /// How a gateway is made.
@@ -48,6 +52,8 @@ pub struct GatewayConfig {
     pub port_retry: Duration,
     /// See [`GraphConfig::fast_path`].
     pub fast_path: bool,
+    /// Which flows are handed to the card behind the ports, if any are; the virtual gateway asks for it only where it has a card.
+    pub offload: Option<OffloadConfig>,
 }
 
 impl Default for GatewayConfig {
@@ -60,6 +66,7 @@ impl Default for GatewayConfig {
             neighbor_lifetime: Duration::from_secs(20 * 60),
             port_retry: Duration::from_secs(2),
             fast_path: true,
+            offload: None,
         }
     }
 }
@@ -127,6 +134,7 @@ pub struct Shared {
     dead_worker: AtomicBool,
     sources: Counters,
     ports: Mutex<BTreeMap<u16, PortStatus>>,
+    latencies: Option<Arc<Latencies>>,
 }
 
 impl Shared {
@@ -170,6 +178,10 @@ impl Shared {
     /// What the sources of learned routes have counted.
     pub fn route_sources(&self) -> &Counters {
         &self.sources
+    }
+    /// How long rules take to come to the card and to go; none where nothing is offloaded.
+    pub fn offload_latencies(&self) -> Option<&Latencies> {
+        self.latencies.as_deref()
     }
     /// Every interface's port, by the interface's index.
     pub fn ports(&self) -> Vec<(InterfaceIndex, PortStatus)> {
@@ -219,7 +231,10 @@ pub struct Gateway {
 
 impl Gateway {
     /// Starts the workers and the manager, with empty tables.
-    pub fn start<D: PortDriver>(config: GatewayConfig, driver: D) -> Result<Gateway, GatewayError> {
+    pub fn start<D: PortDriver>(
+        config: GatewayConfig,
+        mut driver: D,
+    ) -> Result<Gateway, GatewayError> {
         let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::default());
         let (publisher, readers) = Publisher::new(usize::from(config.workers.max(1)));
         let mut shared = Shared::default();
@@ -228,10 +243,30 @@ impl Gateway {
         let workers = readers.len() as u16;
         // The standard library's hasher is keyed anew in each process: nobody outside knows the seed.
         let hash_seed = RandomState::new().hash_one("rewire");
+        let offload = config.offload.as_ref();
+        let engine = offload.and_then(|offload| {
+            let card = driver.card()?;
+            Some(Engine::new(card, &offload.engine(workers)))
+        });
+        let (engine, queues) = engine.unzip();
+        let mut queues = queues.into_iter().flatten();
+        let engine = match engine {
+            None => None,
+            Some(engine) => {
+                shared.latencies = Some(engine.latencies());
+                let clock = Arc::clone(&clock);
+                Some(EngineThread::start(engine, clock, driver.attach_thread())?)
+            }
+        };
         let peers = Peers::of(usize::from(workers));
         for ((number, reader), peers) in (0u16..).zip(readers).zip(peers) {
             let graph_config = graph_config(&config, (number, workers), hash_seed);
-            let graph = Graph::new(graph_config, driver.pool());
+            let mut graph = Graph::new(graph_config, driver.pool());
+            if let Some(offload) = &config.offload
+                && let (Some(four), Some(six)) = (queues.next(), queues.next())
+            {
+                graph.enable_offload([four, six], offload.offloading());
+            }
             let (command_tx, command_rx) = rtrb::RingBuffer::new(64);
             let (learned_tx, learned_rx) = rtrb::RingBuffer::new(1024);
             let (log_tx, log_rx) = rtrb::RingBuffer::new(1024);
@@ -276,6 +311,7 @@ impl Gateway {
             neighbors: LearnedNeighbors::new(config.neighbor_lifetime),
             routes,
             rules: RuleRegister::default(),
+            engine,
             config,
             driver,
             publisher,

@@ -16,6 +16,7 @@ pub mod gateway;
 pub mod graph;
 pub mod learned_routes;
 mod neighbors;
+pub mod offload;
 mod peers;
 pub mod port;
 mod progress;

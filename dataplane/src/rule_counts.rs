@@ -53,6 +53,14 @@ impl RuleCounts {
         }
     }
 
+    /// Counts what a card has forwarded.
+    pub(crate) fn count_all(&self, counters: &RuleCounters, packets: u64, bytes: u64) {
+        for count in counters.iter().filter_map(|counter| self.at(*counter)) {
+            count.packets.add(packets);
+            count.bytes.add(bytes);
+        }
+    }
+
     #[inline]
     fn at(&self, counter: RuleCounter) -> Option<&RuleCount> {
         let place = counter.0.checked_sub(1)? as usize;

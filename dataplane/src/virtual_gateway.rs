@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rewire_tables::{InterfaceIndex, Publisher, Tables, TablesDigest};
+use rewire_conntrack::offload::{Card, Engine, Latencies};
+use rewire_tables::{InterfaceIndex, Publisher, TableOperation, Tables, TablesDigest};
 
 use crate::buffer::{MemoryBuffer, MemoryPool};
 use crate::change::Change;
@@ -15,6 +16,7 @@ use crate::drop_reason::DropReason;
 use crate::gateway::{GatewayConfig, graph_config};
 use crate::graph::{AclLogEntry, Graph, LearnedNeighbor, Origin, Received, Sinks};
 use crate::neighbors::LearnedNeighbors;
+use crate::offload::{ModelledCard, Taken};
 use crate::resolutions::Resolved;
 use crate::rule_counts::{CountedRule, RuleRegister};
 
@@ -39,6 +41,13 @@ pub struct VirtualGateway {
     names: BTreeMap<String, InterfaceIndex>,
     received: Vec<Received<MemoryBuffer>>,
     logged: Vec<AclLogEntry>,
+    card: Option<VirtualCard>,
+}
+
+/// A card in front of the ports, and the engine that gives it rules.
+struct VirtualCard {
+    card: ModelledCard,
+    engine: Engine,
 }
 
 #[derive(Default)]
@@ -80,7 +89,23 @@ impl VirtualGateway {
             names: BTreeMap::new(),
             received: Vec::new(),
             logged: Vec::new(),
+            card: None,
         }
+    }
+
+    /// A gateway with a modelled card in front of its ports. `control` is the side of it that takes rules: a clone of it, or
+    /// what stands in between.
+    pub fn with_card(config: &GatewayConfig, card: ModelledCard, control: Box<dyn Card>) -> Self {
+        let mut gateway = VirtualGateway::new(config);
+        let offload = config.offload.clone().unwrap_or_default();
+        let (engine, mut queues) = Engine::new(control, &offload.engine(1));
+        if let (Some(six), Some(four)) = (queues.pop(), queues.pop()) {
+            gateway
+                .graph
+                .enable_offload([four, six], offload.offloading());
+        }
+        gateway.card = Some(VirtualCard { card, engine });
+        gateway
     }
 
     /// Makes a change live.
@@ -91,6 +116,14 @@ impl VirtualGateway {
             ports,
             ..
         } = change.into();
+        if let Some(card) = &mut self.card {
+            let is_cleared = operations.contains(&TableOperation::Clear);
+            let cleared = self.names.values().copied().filter(|_| is_cleared);
+            let gone = ports.iter().filter(|(_, request)| request.is_none());
+            for port in gone.map(|(port, _)| *port).chain(cleared) {
+                card.engine.close_port(port);
+            }
+        }
         for (interface, request) in ports {
             match request {
                 None => self.names.retain(|_, index| *index != interface),
@@ -147,11 +180,25 @@ impl VirtualGateway {
         &mut self,
         frames: impl IntoIterator<Item = (InterfaceIndex, Vec<u8>)>,
     ) -> Vec<Sent> {
-        let received = frames.into_iter().map(|(interface, frame)| {
-            Received::new(MemoryBuffer::new(frame), Origin::Received(interface))
-        });
-        self.received.extend(received);
         let mut collect = Collect::default();
+        let now = self.now();
+        for (interface, frame) in frames {
+            let card = self.card.as_ref().map(|card| &card.card);
+            let taken = match card {
+                Some(card) => card.receive(interface, frame, now),
+                None => Taken::Punted(frame),
+            };
+            let frame = match taken {
+                Taken::Forwarded(interface, frame) => {
+                    collect.sent.push(Sent { interface, frame });
+                    continue;
+                }
+                Taken::Punted(frame) => frame,
+            };
+            let buffer = MemoryBuffer::new(frame);
+            let origin = Origin::Received(interface);
+            self.received.push(Received::new(buffer, origin));
+        }
         self.run(&mut collect);
         // What was learned reaches the tables, and packets that waited for it walk in a burst of their own.
         while !collect.learned.is_empty() {
@@ -170,7 +217,13 @@ impl VirtualGateway {
             self.publish();
             self.run(&mut collect);
         }
+        while self.graph.has_released() {
+            self.run(&mut collect);
+        }
         self.logged.append(&mut collect.logged);
+        if let Some(card) = &mut self.card {
+            while card.engine.poll(|| now) > 0 {}
+        }
         collect.sent
     }
 
@@ -224,6 +277,11 @@ impl VirtualGateway {
     /// The digest of the tables as they are now.
     pub fn digest(&self) -> Option<TablesDigest> {
         self.with_tables(Tables::digest)
+    }
+
+    /// How long rules took to come and go, where there is a card.
+    pub fn offload_latencies(&self) -> Option<Arc<Latencies>> {
+        self.card.as_ref().map(|card| card.engine.latencies())
     }
 
     /// The worker's graph, with its connections.

@@ -325,16 +325,14 @@ fn a_fragment_passes_with_its_first_and_the_first_by_its_ports() {
     let acl =
         rules(json!({ "10": { "action": "allow", "protocol": "udp", "destination_port": 53 } }));
     let mut document = guarded(acl, &[("blue0", "acl_in", "guard")]);
-    // Translations need ports.
     document["nat"]["masquerade"] = json!({});
     let mut lab = Lab::new(document);
     let [first, later] = fragments((HOST, 4000), (SITE, 53));
-    lab.dropped("blue0", later.clone(), AclInDenied);
-    lab.one("blue0", first, "wan");
-    lab.one("blue0", later, "wan");
-    // The connection that fragments share is no way around the rules.
-    let [other, _] = fragments((HOST, 4000), (SITE, 22));
+    assert_eq!(lab.send("blue0", later), [], "it waits for the first");
+    assert_eq!(lab.send("blue0", first).len(), 2);
+    let [other, later] = fragments((HOST, 4000), (SITE, 22));
     lab.dropped("blue0", other, AclInDenied);
+    lab.dropped("blue0", later, AclInDenied);
     lab.dropped(
         "blue0",
         udp((HOST, 4000), (SITE, 22), 0).frame(),

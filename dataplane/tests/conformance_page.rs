@@ -93,13 +93,10 @@ fn every_test_that_is_named_exists_and_every_case_is_named() {
                     format!("tests/conformance/{file}.py"),
                     format!("\ndef {function}("),
                 ),
-                (
-                    format!("tests/tests/{file}.rs"),
-                    format!("\nfn {function}("),
-                ),
+                (format!("tests/tests/{file}.rs"), format!("fn {function}(")),
                 (
                     format!("dataplane/tests/{file}.rs"),
-                    format!("\nfn {function}("),
+                    format!("fn {function}("),
                 ),
             ];
             let place = places.iter().find(|(path, _)| root().join(path).exists());

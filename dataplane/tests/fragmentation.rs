@@ -129,6 +129,9 @@ fn a_fragment_is_fragmented_again() {
     for more_fragments in [true, false] {
         let mut lab = Lab::new(two_vpcs());
         let mut fragment = udp((inside, 25), (SITE, 25), 1464).may_fragment();
+        // What it is a part of is known by the one before it.
+        fragment.ip.more_fragments = true;
+        lab.send("blue0", fragment.frame());
         fragment.ip.more_fragments = more_fragments;
         fragment.ip.fragment_offset = 184;
         let sent = lab.send("blue0", fragment.frame());
@@ -148,7 +151,7 @@ fn a_fragment_beyond_the_end_of_any_datagram_is_dropped() {
     let mut lab = Lab::new(two_vpcs());
     let mut fragment = udp(("10.1.0.20".parse().unwrap(), 25), (SITE, 25), 1464).may_fragment();
     fragment.ip.fragment_offset = 8191;
-    lab.dropped("blue0", fragment.frame(), DropReason::MtuExceeded);
+    lab.dropped("blue0", fragment.frame(), DropReason::FragmentMalformed);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod support;
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use rewire_dataplane::DropReason;
 use rewire_packet::tcp::TcpFlags;
@@ -217,4 +218,40 @@ fn a_port_forward_is_for_its_senders_and_for_the_addresses_of_its_interface() {
     assert_eq!(lab.gateway.totals().connections_ended_by_policy, 1);
     let inside = lab.through("wan", syn(OTHER_SITE, 5001), "blue0");
     assert_eq!(inside.destination, HOST);
+}
+
+#[test]
+fn a_connection_lives_as_long_as_its_rule_or_its_vpc_says() {
+    let said = |rule: &str, vpc: &str| {
+        let mut document = with(
+            json!({ "all": { "sources": ["10.1.0.0/25"], "idle_timeout": rule } }),
+            json!({ "port_forward": { "dns": {
+                "protocol": "udp", "external_vpc": "internet", "external_address": "203.0.113.1",
+                "external_port": 53, "internal_vpc": "blue", "internal_address": "10.1.0.10",
+                "idle_timeout": "20s",
+            } } }),
+        );
+        document["vpcs"]["blue"]["conntrack"] = json!({ "udp_unreplied": vpc });
+        document
+    };
+    let mut lab = Lab::new(said("30s", "60s"));
+    let unruled = Ipv4Addr::new(10, 1, 0, 200);
+    lab.through("blue0", udp((HOST, 4000), (SITE, 53), 0).frame(), "wan");
+    lab.through("blue0", udp((unruled, 4000), (SITE, 53), 0).frame(), "wan");
+    lab.through("wan", udp((SITE, 4000), (WAN, 53), 0).frame(), "blue0");
+    let live = |lab: &mut Lab, seconds: u64| {
+        // Step by step, since one call looks at a part of all connections.
+        (0..seconds).for_each(|_| drop(lab.wait(Duration::from_secs(1))));
+        lab.gateway.totals().connections
+    };
+    assert_eq!(live(&mut lab, 15), 3);
+    assert_eq!(live(&mut lab, 10), 2, "the port forward's is gone");
+    assert_eq!(live(&mut lab, 10), 1, "and the masquerade's");
+    assert_eq!(live(&mut lab, 20), 1);
+    assert_eq!(live(&mut lab, 10), 0, "and the VPC's");
+    // A policy that says less is for those that are there, too.
+    lab.through("blue0", udp((HOST, 4000), (SITE, 53), 0).frame(), "wan");
+    lab.commit(said("5s", "60s"));
+    assert_eq!(live(&mut lab, 3), 1);
+    assert_eq!(live(&mut lab, 5), 0);
 }

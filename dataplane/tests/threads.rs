@@ -5,6 +5,8 @@ mod support;
 use std::time::{Duration, Instant};
 
 use rewire_compiler::Compiler;
+use rewire_conntrack::offload::OffloadCounts;
+use rewire_dataplane::offload::{CardConfig, ModelledCard, OffloadConfig};
 use rewire_dataplane::port::memory::{MemoryDriver, MemoryPort};
 use rewire_dataplane::{Gateway, GatewayConfig};
 use rewire_schema::{Changeset, Configuration, from_document};
@@ -94,4 +96,62 @@ fn ports_come_and_go_with_their_interfaces() {
     Ip::of(&receive(&blue));
     drop(gateway);
     assert_eq!(shared.totals().received, 1);
+}
+
+/// An established connection moves to the card, is counted there, and comes back when the policy forbids it.
+#[test]
+fn a_running_gateway_offloads() {
+    let card = ModelledCard::new(CardConfig::default());
+    let driver = MemoryDriver::with_card(card.clone());
+    let (blue, wan) = (driver.port("blue0"), driver.port("wan"));
+    let config = GatewayConfig {
+        offload: Some(OffloadConfig {
+            query_every: Duration::from_millis(10),
+            ..OffloadConfig::default()
+        }),
+        ..GatewayConfig::default()
+    };
+    let gateway = Gateway::start(config, driver).expect("threads");
+    let shared = gateway.shared();
+    let (mut compiler, compiled) = Compiler::compile(configuration(two_vpcs()), 1).unwrap();
+    gateway.apply(1, compiled.into_parts()).unwrap();
+    let site = (SITE, 53);
+    let exchange = || {
+        assert!(blue.send(udp((HOST, 4000), site, 100).frame()));
+        let out = Ip::of(&receive(&wan));
+        assert_eq!(out.source, WAN);
+        assert!(wan.send(udp(site, (WAN, out.ports().0), 100).frame()));
+        assert_eq!(Ip::of(&receive(&blue)).destination, HOST);
+    };
+    let wait_until = |what: &dyn Fn(&OffloadCounts) -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !what(&shared.totals().offload) {
+            assert!(Instant::now() < deadline, "{:?}", shared.totals().offload);
+            std::thread::yield_now();
+        }
+    };
+    for _ in 0..12 {
+        exchange();
+    }
+    wait_until(&|counts| counts.rules == 2);
+    assert_eq!(card.rules(), 2);
+    for _ in 0..20 {
+        exchange();
+    }
+    // Those of the first exchanges that came while the rules were being installed went either way.
+    wait_until(&|counts| shared.totals().received + counts.packets == 64);
+    assert!(shared.totals().offload.packets >= 40);
+    let latencies = shared.offload_latencies().expect("a card");
+    assert_eq!(latencies.install_confirmed.count(), 2);
+    // Its way out is closed: the card lets it go before the revision is long live.
+    let mut forbidden = two_vpcs();
+    forbidden["vpcs"]["blue"]["routes"]["0.0.0.0/0"] = json!({ "type": "unreachable" });
+    let changeset = Changeset::between(compiler.configuration(), &configuration(forbidden));
+    gateway
+        .apply(2, compiler.apply(2, &changeset).unwrap().into_parts())
+        .unwrap();
+    wait_until(&|counts| counts.flows == 0);
+    assert_eq!(card.rules(), 0);
+    gateway.stop();
+    assert!(shared.totals().balanced());
 }

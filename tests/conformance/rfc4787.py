@@ -162,3 +162,42 @@ def test_req13a_without_df_it_is_fragmented_in_order(gw):
     whole = reassembled(out)
     assert bytes(whole[Raw]) == data[:1450]
     assert endpoints(whole) == ((WAN, 4000), DNS)
+
+
+def test_req14_fragments_in_order_follow_their_mapping(gw):
+    data = bytes(range(256)) * 8
+    sent = udp((HOST, 4000), DNS, data, id=77)
+    out = [packet for part in fragments(sent) for _, packet in gw.send(part)]
+    whole = reassembled(out)
+    assert (endpoints(whole), bytes(whole[Raw])) == (((WAN, 4000), DNS), data)
+    back = [packet for part in fragments(udp(DNS, (WAN, 4000), data, id=78)) for _, packet in gw.send(part)]
+    whole = reassembled(back)
+    assert (endpoints(whole), bytes(whole[Raw])) == ((DNS, (HOST, 4000)), data)
+
+
+def test_req14_fragments_out_of_order_follow_their_mapping(gw):
+    data = bytes(range(256)) * 8
+    for number, order in enumerate([[4, 3, 2, 1, 0], [1, 0, 3, 2, 4], [2, 4, 1, 3, 0], [0, 4, 2, 1, 3]]):
+        parts = fragments(udp((HOST, 4000), DNS, data, id=100 + number))
+        assert len(parts) == 5
+        out = [packet for index in order for _, packet in gw.send(parts[index])]
+        whole = reassembled(out)
+        assert (endpoints(whole), bytes(whole[Raw])) == (((WAN, 4000), DNS), data)
+
+
+def test_req14a_a_flood_of_fragments_leaves_other_packets_alone(gw):
+    gw.through("blue0", udp((HOST, 4000), DNS), "wan")
+    data = b"y" * 1024
+    (_, later) = fragments(udp((HOST, 9), (SITE, 9), data))[-1]
+    for start in range(0, 1024, 32):
+        flood = []
+        for identification in range(start, start + 32):
+            later.id = identification
+            flood.append(("blue0", later.copy()))
+        assert gw.send(*flood) == []
+        assert answered(gw)
+        gw.through("blue0", udp((HOST, 4000), DNS), "wan")
+    # And fragments in order, of which the first comes first.
+    gw.wait(1)
+    out = [packet for part in fragments(udp((HOST, 4000), DNS, data, id=9999)) for _, packet in gw.send(part)]
+    assert bytes(reassembled(out)[Raw]) == data

@@ -169,8 +169,13 @@ impl Lab {
 
     /// Starts the gateway and waits until it answers.
     pub fn start_gateway(&mut self) {
+        self.start_gateway_with(&[]);
+    }
+
+    /// The same with further arguments of `rewire run`.
+    pub fn start_gateway_with(&mut self, arguments: &[&str]) {
         let mut command = self.command();
-        command.args(["run", "--metrics", METRICS]);
+        command.args(["run", "--metrics", METRICS]).args(arguments);
         self.gateway = Some(self.inside.start(command));
         until("the gateway answers", || {
             let running = self.gateway.as_mut().is_some_and(Running::is_running);

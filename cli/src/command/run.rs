@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 
+use rewire_dataplane::port::faulty::Faults;
 use serde_json::json;
 
 use crate::answer::Answer;
@@ -31,6 +32,12 @@ pub(crate) struct Run {
     /// Open no port: everything works, and no packet comes in
     #[arg(long = "virtual")]
     virtual_ports: bool,
+    /// Lose, delay, double and reorder the frames that ports receive: for tests. Like loss=1%,delay=5ms,reorder=2%,seed=7
+    #[arg(long, value_name = "FAULTS", hide = true)]
+    faults: Option<Faults>,
+    /// Hand flows to the network card, where it can forward them itself
+    #[arg(long)]
+    offload: bool,
     /// Do without the audit, which compares the tables with a whole compile now and then, and keeps a copy of them for it
     #[arg(long)]
     no_audit: bool,
@@ -71,6 +78,8 @@ impl Run {
             hugepages: !self.no_huge,
             mempool_buffers: self.mempool_buffers,
             virtual_ports: self.virtual_ports,
+            faults: self.faults,
+            offload: self.offload,
             audit: !self.no_audit,
             scrub_every: self.scrub_every.0,
             log: self.log,

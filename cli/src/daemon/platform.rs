@@ -1,5 +1,6 @@
 //! What the gateway runs on: DPDK's ports, or virtual ones.
 
+use rewire_dataplane::offload::OffloadConfig;
 use rewire_dataplane::port::memory::MemoryDriver;
 use rewire_dataplane::{Gateway, GatewayConfig, GatewayError};
 
@@ -20,6 +21,7 @@ impl Platform {
     pub(crate) fn start(options: &Options) -> Result<Platform, Failure> {
         let config = GatewayConfig {
             workers: options.workers,
+            offload: options.offload.then(OffloadConfig::default),
             ..GatewayConfig::default()
         };
         #[cfg(feature = "dpdk")]
@@ -57,6 +59,7 @@ fn dpdk(options: &Options, config: GatewayConfig) -> Result<Platform, Failure> {
     use std::sync::Arc;
 
     use rewire_dataplane::port::dpdk::DpdkDriver;
+    use rewire_dataplane::port::faulty::FaultyDriver;
     use rewire_dpdk::{Eal, EalConfig};
 
     /// What one buffer takes with its headers, rounded up, in KiB.
@@ -80,7 +83,14 @@ fn dpdk(options: &Options, config: GatewayConfig) -> Result<Platform, Failure> {
     let eal = Arc::new(Eal::init(&eal_config).map_err(failed)?);
     let hugepages = Some(eal.has_hugepages());
     let driver = DpdkDriver::new(eal, options.mempool_buffers).map_err(failed)?;
-    let gateway = Gateway::start(config, driver).map_err(|error| cannot_start(&error))?;
+    let gateway = match options.faults {
+        Some(faults) => {
+            tracing::warn!(?faults, "frames are lost, late or doubled, as asked for");
+            Gateway::start(config, FaultyDriver::new(driver, faults))
+        }
+        None => Gateway::start(config, driver),
+    };
+    let gateway = gateway.map_err(|error| cannot_start(&error))?;
     Ok(Platform {
         gateway,
         driver: "dpdk",

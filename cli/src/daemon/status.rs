@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Daemon;
 use super::administration::{Confirmation, Event, Lock, Waiting};
+use super::offload::Offload;
 use super::progress::Live;
 use super::route_sources::RouteSource;
 
@@ -15,7 +16,7 @@ use super::route_sources::RouteSource;
 pub(crate) const VERSION: u32 = 1;
 
 /// A gateway at one moment. Counters count from its start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Status {
     pub(crate) version: u32,
     /// The program's version.
@@ -61,6 +62,9 @@ pub(crate) struct Status {
     /// Every reason for which packets can be dropped.
     pub(crate) drops: Vec<Drop>,
     pub(crate) connections: Connections,
+    /// Flows in the card; none where nothing is offloaded.
+    #[serde(default)]
+    pub(crate) offload: Option<Offload>,
     /// Packets that each node of the graph has seen.
     pub(crate) nodes: BTreeMap<String, u64>,
     pub(crate) learned_neighbors: u64,
@@ -220,6 +224,7 @@ impl Daemon {
                 ended_by_policy: totals.connections_ended_by_policy,
                 mappings: totals.mappings,
             },
+            offload: Offload::of(&self.shared, &totals),
             nodes: nodes
                 .map(|(node, packets)| (node.name().to_owned(), *packets))
                 .collect(),

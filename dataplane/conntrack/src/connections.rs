@@ -3,6 +3,7 @@
 mod expiry;
 mod life;
 mod lookup;
+mod offload;
 mod unresolved;
 
 use std::ops::RangeInclusive;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use rewire_tables::acl::RuleCounters;
-use rewire_tables::{Address, PortAllocation, VpcIndex};
+use rewire_tables::{Address, PortAllocation, VpcIndex, VpcTimeouts};
 
 use crate::error::{Exhausted, Invalid};
 use crate::flow::{Admission, Ends, Flow, FlowId};
@@ -19,12 +20,14 @@ use crate::index::Index;
 use crate::key::Direction;
 use crate::key_hash::KeyHasher;
 use crate::mappings::{Internal, Mapping, Mappings};
+use crate::offload::{Leaving, Offloads};
 use crate::records::{Account, Record, Records, flag};
 use crate::segment::Segment;
-use crate::state::{STATES, State, StateCounts};
+use crate::state::{State, StateCounts};
 use crate::sweep::Sweep;
 use crate::tcp::{self, Effect, TcpState};
-use crate::time::{Deadline, Instant, Timeout};
+use crate::time::{Deadline, Instant};
+use crate::timeout_classes::{TimeoutClass, TimeoutClasses};
 use crate::timeouts::Timeouts;
 
 /// The most connections that one [`Connections`] holds.
@@ -86,12 +89,13 @@ pub struct Connections<A> {
     sweep: Sweep,
     mappings: Mappings<A>,
     counts: StateCounts,
-    /// By [`State::position`].
-    timeouts: [Timeout; STATES],
+    timeouts: TimeoutClasses,
     tcp_pickup: bool,
     hash: KeyHasher,
     /// The last moment that a change was told.
     latest: Instant,
+    /// Those that are handed to a card, where there is one.
+    offloads: Option<Box<Offloads>>,
 }
 
 fn entry(slot: u32, direction: Direction) -> u32 {
@@ -143,10 +147,11 @@ impl<A: Address> Connections<A> {
             sweep: Sweep::new(capacity),
             mappings: Mappings::new(capacity, worker, workers, &seed),
             counts: StateCounts::default(),
-            timeouts: State::ALL.map(|state| timeouts.of(state).into()),
+            timeouts: TimeoutClasses::new(timeouts),
             tcp_pickup,
             hash: KeyHasher::new(&seed),
             latest: Instant(0),
+            offloads: None,
         }
     }
 
@@ -177,6 +182,7 @@ impl<A: Address> Connections<A> {
                 ports,
                 peering: record.has(flag::PEERING).then(|| account.peering()),
                 whole: record.has(flag::WHOLE),
+                timeouts: record.timeouts,
             },
             is_mapped: record.has(flag::MAPPED),
             state: record.state,
@@ -186,9 +192,36 @@ impl<A: Address> Connections<A> {
         }
     }
 
-    /// Notes which generation of the policy has allowed a flow, and how. A flow that is gone is left alone.
+    /// The class of connections whose VPC, and whose rule of NAT, say how long they live without packets. It is to be used at once, in the
+    /// [`Admission`] of a connection. There is room for 255 combinations at a time that connections have: where there are more, it is
+    /// the default class.
+    ///
+    /// Costs next to nothing where neither says anything, otherwise a look at each combination.
+    #[inline]
+    pub fn timeout_class(
+        &mut self,
+        vpc: Option<&VpcTimeouts>,
+        idle: Option<Duration>,
+    ) -> TimeoutClass {
+        self.timeouts.find(vpc, idle)
+    }
+
+    /// Notes which generation of the policy has allowed a flow, and how. A flow that is gone is left alone. One that lives
+    /// less long now ends no later than if its last packet had come now.
     pub fn set_policy_generation(&mut self, id: FlowId, generation: u64, admission: Admission) {
+        let now = self.latest;
         if let Some((record, account)) = self.records.get_mut(id.0) {
+            if record.timeouts != admission.timeouts {
+                self.timeouts.release(record.timeouts);
+                self.timeouts.hold(admission.timeouts);
+                record.timeouts = admission.timeouts;
+                let timeout = self.timeouts.of(admission.timeouts, record.state);
+                let expires = Deadline::after(now, timeout);
+                if expires.is_before(record.expires) {
+                    record.expires = expires;
+                    self.sweep.hasten(id.0.slot, tick(expires.instant(now)));
+                }
+            }
             record.policy_generation = generation as u32;
             record.set(flag::WHOLE, admission.whole);
             record.set(flag::PEERING, admission.peering.is_some());
@@ -271,9 +304,13 @@ impl<A: Address> Connections<A> {
             (answered.source, answered.source_port),
         );
         let (state, expires) = match effect {
-            Effect::To(state) => (state, Deadline::after(now, self.timeouts[state.position()])),
+            Effect::To(state) => (
+                state,
+                Deadline::after(now, self.timeouts.of(record.timeouts, state)),
+            ),
             Effect::Doubt => {
-                let reset = self.timeouts[State::Tcp(TcpState::Closed).position()];
+                let closed = State::Tcp(TcpState::Closed);
+                let reset = self.timeouts.of(record.timeouts, closed);
                 let expires = Deadline::after(now, reset);
                 (before, record.expires.earlier(expires))
             }
@@ -283,10 +320,15 @@ impl<A: Address> Connections<A> {
         record.expires = expires;
         if is_sooner | (state != before) {
             record.state = state;
+            let is_doubt = matches!(effect, Effect::Doubt);
+            let is_taken_back = record.has(flag::OFFLOADED) & (is_doubt | (state != before));
             self.counts.subtract(before);
             self.counts.add(state);
             if is_sooner {
                 self.sweep.hasten(id.0.slot, tick(expires.instant(now)));
+            }
+            if is_taken_back {
+                self.release(id.0.slot, Leaving::Stays, Some(now), now);
             }
         }
         Ok(ends)
@@ -299,6 +341,14 @@ impl<A: Address> Connections<A> {
             (answered.destination, answered.destination_port),
             (answered.source, answered.source_port),
         ))
+    }
+
+    /// Counts a packet, of `bytes` bytes, that says nothing of its connection, as a later fragment does: neither the state nor
+    /// the time-out changes.
+    pub fn count(&mut self, id: FlowId, direction: Direction, bytes: u32) {
+        if let Some((_, account)) = self.records.get_mut(id.0) {
+            account.count(direction, bytes);
+        }
     }
 
     /// A mapping for an internal endpoint whose packets leave into `external_vpc`: the one that it has, if it has one

@@ -9,6 +9,7 @@ use crate::mappings::Mapping;
 use crate::records::Id;
 use crate::state::State;
 use crate::time::Instant;
+use crate::timeout_classes::TimeoutClass;
 
 /// A flow's place in the table, with a count of how often the place was used: the id of a flow that is gone is never
 /// taken for another flow.
@@ -21,12 +22,14 @@ pub struct Admission {
     /// The interface that its first packet came in by.
     pub ingress: InterfaceIndex,
     /// The ports of its first packet, as filters see them; none where it had none, or they were not in it. The key has none
-    /// for SCTP and for fragments, and of ICMP the identifier; here stand, of ICMP, 0 and the type times 256 plus the code.
+    /// for SCTP, and of ICMP the identifier; here stand, of ICMP, 0 and the type times 256 plus the code.
     pub ports: Option<(u16, u16)>,
     /// The peering that it crosses, whose filter is asked about replies, too.
     pub peering: Option<PeeringIndex>,
     /// Whether the connection was let through as a whole, so that its replies pass.
     pub whole: bool,
+    /// How long it lives without packets.
+    pub timeouts: TimeoutClass,
 }
 
 impl Default for Admission {
@@ -37,6 +40,7 @@ impl Default for Admission {
             ports: None,
             peering: None,
             whole: true,
+            timeouts: TimeoutClass::default(),
         }
     }
 }

@@ -26,8 +26,10 @@
 //! elsewhere in the window it shortens the connection's life to that of a reset one, until an end answers it. A connection
 //! that is picked up in its middle has unknown windows, and is held to the largest there are.
 //!
-//! Absent: windows for an end all of whose segments come in fragments, which are tracked by their addresses alone: what it
-//! acknowledges is not seen then; timestamps (RFC 7323) as a second check; port parity (RFC 4787 REQ-4; RFC 7857 section 7
+//! Of a segment that comes in fragments, the first one alone is seen here: what the others carry counts as sent when it is
+//! acknowledged.
+//!
+//! Absent: timestamps (RFC 7323) as a second check; port parity (RFC 4787 REQ-4; RFC 7857 section 7
 //! lets a NAT do without); port randomization beyond a seeded starting point (RFC 7857 section 8, RFC 6056);
 //! endpoint-independent filtering.
 
@@ -51,6 +53,7 @@ mod state;
 mod sweep;
 mod tcp;
 pub mod time;
+mod timeout_classes;
 mod timeouts;
 
 pub use connections::{Candidate, Config, Connections, EXPIRY_TICK, KeyHash, MAX_CAPACITY};
@@ -63,4 +66,5 @@ pub use segment::{Segment, TcpSegment};
 pub use state::{Exchange, IcmpState, State, StateCounts};
 pub use tcp::TcpState;
 pub use time::Instant;
+pub use timeout_classes::TimeoutClass;
 pub use timeouts::Timeouts;

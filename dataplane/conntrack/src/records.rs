@@ -9,6 +9,7 @@ use crate::key::{Direction, FlowKey};
 use crate::state::State;
 use crate::tcp::{Fins, Memory, Scales, Window};
 use crate::time::{Deadline, Instant, Second};
+use crate::timeout_classes::TimeoutClass;
 
 /// No slot.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -33,6 +34,8 @@ pub(crate) mod flag {
     pub(crate) const LISTED: u8 = 8;
     /// It crosses a peering, which the account has.
     pub(crate) const PEERING: u8 = 16;
+    /// It has a place among the offloaded ones, and perhaps rules in the card.
+    pub(crate) const OFFLOADED: u8 = 32;
 }
 
 /// What every packet of a connection looks at. 64 bytes for IPv4.
@@ -54,6 +57,7 @@ pub(crate) struct Record<A> {
     pub(crate) ingress: InterfaceIndex,
     pub(crate) state: State,
     pub(crate) flags: u8,
+    pub(crate) timeouts: TimeoutClass,
 }
 
 impl<A> Record<A> {
@@ -98,6 +102,14 @@ impl Counts {
         self.0 = [packets, sum as u32, (sum >> 32) as u32];
     }
 
+    /// Adds many packets at once.
+    fn add_all(&mut self, packets: u64, bytes: u64) {
+        let sum = self.get();
+        let packets = sum.packets.wrapping_add(packets);
+        let long = (packets >> 32) << 52 | sum.bytes.wrapping_add(bytes) & BYTES;
+        self.0 = [packets as u32, long as u32, (long >> 32) as u32];
+    }
+
     #[inline]
     fn get(self) -> Traffic {
         let [packets, low, high] = self.0;
@@ -129,12 +141,30 @@ mod mark {
     pub(super) const FINS: u8 = 0x0f;
     /// [`Memory::is_asked_anew`](crate::tcp::Memory).
     pub(super) const ASKED_ANEW: u8 = 0x10;
+    /// [`Memory::is_bypassed`](crate::tcp::Memory).
+    pub(super) const BYPASSED: u8 = 0x20;
 }
 
 impl Account {
     #[inline]
     pub(crate) fn count(&mut self, direction: Direction, bytes: u32) {
         self.counts[direction as usize].add(bytes);
+    }
+
+    /// Counts what a card has forwarded.
+    pub(crate) fn count_all(&mut self, direction: Direction, packets: u64, bytes: u64) {
+        self.counts[direction as usize].add_all(packets, bytes);
+    }
+
+    /// The packets of a direction.
+    #[inline]
+    pub(crate) fn packets(&self, direction: Direction) -> u64 {
+        self.counts[direction as usize].get().packets
+    }
+
+    /// From now on, segments may pass that are not seen here.
+    pub(crate) fn set_bypassed(&mut self) {
+        self.marks |= mark::BYPASSED;
     }
 
     /// What is remembered of a TCP connection.
@@ -145,6 +175,7 @@ impl Account {
             scales: self.scales,
             fins: Fins(self.marks & mark::FINS),
             is_asked_anew: self.marks & mark::ASKED_ANEW != 0,
+            is_bypassed: self.marks & mark::BYPASSED != 0,
         }
     }
 
@@ -153,12 +184,10 @@ impl Account {
     pub(crate) fn set_tcp(&mut self, memory: &Memory) {
         self.windows = memory.windows;
         self.scales = memory.scales;
-        let asked = if memory.is_asked_anew {
-            mark::ASKED_ANEW
-        } else {
-            0
-        };
-        self.marks = memory.fins.0 | asked;
+        let marked = |is, mark| if is { mark } else { 0 };
+        self.marks = memory.fins.0
+            | marked(memory.is_asked_anew, mark::ASKED_ANEW)
+            | marked(memory.is_bypassed, mark::BYPASSED);
     }
 
     /// The ports of the first packet, of what is not TCP.
@@ -375,6 +404,16 @@ mod tests {
                 expected.bytes += u64::from(bytes);
             }
             assert_eq!(counts.get(), expected);
+        }
+        // All at once is one after the other.
+        for most in [0, 3, u64::from(u32::MAX), 1 << 43, (1 << 44) - 1] {
+            let mut all = counts;
+            all.add_all(most, most + 5);
+            let sum = (expected.packets + most, expected.bytes + most + 5);
+            assert_eq!(
+                (all.get().packets, all.get().bytes),
+                (sum.0 % (1 << 44), sum.1 & BYTES)
+            );
         }
         // Bytes that begin anew leave the packets alone.
         let mut counts = Counts([7, u32::MAX, (1 << 20) - 1]);

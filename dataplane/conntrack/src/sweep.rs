@@ -105,9 +105,10 @@ impl Sweep {
         }
     }
 
-    /// Whether the clock has moved so far, since it was looked at last.
+    /// Whether the clock has moved so far since the pass began: what was due when the one before began may look as if it lay
+    /// ahead. That is so, too, where passes do not come to their end, for want of budget.
     pub(crate) fn is_leap(&self, now: u64) -> bool {
-        now.saturating_sub(self.now) >= MOST_AHEAD / 2
+        now.saturating_sub(self.began) >= MOST_AHEAD / 2
     }
 
     /// The memory that it takes, in bytes.

@@ -166,6 +166,9 @@ fn acknowledged(
 ) -> Result<Effect<TcpState>, Invalid> {
     match state {
         Established | FinWait | CloseWait | LastAck | TimeWait => {
+            if memory.is_bypassed {
+                memory.rejoin(direction, segment);
+            }
             match memory.place(direction, segment) {
                 Place::Inside => {
                     memory.note(direction, segment);
@@ -306,7 +309,8 @@ fn synchronize_and_acknowledge(
 
 /// A RST. What is exactly at the end of the data that was seen closes: that is what an end takes for meant (RFC 5961 section
 /// 3.2), if nothing was lost on the way. What is elsewhere in the window leaves it open: an end that has lost data may take
-/// it, and one that has not answers, and with that prolongs the connection again. All others are no end's business.
+/// it, and one that has not answers, and with that prolongs the connection again. All others are no end's business. Where
+/// segments have passed unseen, any may be meant.
 fn reset(
     state: TcpState,
     memory: &Memory,
@@ -328,11 +332,13 @@ fn reset(
         (SynReceived { .. }, _) => sequence == end || acknowledges && acknowledgment == sent,
         _ => sequence == end,
     };
-    if closes {
+    // What is behind is behind by chance, where segments have passed unseen.
+    if closes && !memory.is_bypassed {
         return Effect::To(Closed);
     }
     match state {
         SynSent | SynSent2 => Effect::None,
+        _ if memory.is_bypassed => Effect::Doubt,
         _ if memory.place_of_data(direction, segment) == Place::Inside => Effect::Doubt,
         _ => Effect::None,
     }

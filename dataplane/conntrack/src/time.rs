@@ -30,7 +30,7 @@ const DEADLINE_BITS: u32 = 20;
 pub const LONGEST_TIMEOUT: Duration = Duration::from_nanos(1 << (DEADLINE_BITS + 30));
 
 /// A time-out that a deadline can say, in ns, and what rounds its end up to a whole step.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timeout(u64);
 
 impl From<Duration> for Timeout {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rewire_tables::VpcTimeouts;
+
 use crate::state::{Exchange, State};
 use crate::tcp::TcpState;
 
@@ -49,6 +51,41 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
+    /// These, but for those that a VPC says.
+    #[must_use]
+    pub fn with(&self, vpc: Option<&VpcTimeouts>) -> Self {
+        let Some(vpc) = vpc else { return *self };
+        Timeouts {
+            tcp_established: vpc.tcp_established.unwrap_or(self.tcp_established),
+            tcp_partially_open: vpc.tcp_partially_open.unwrap_or(self.tcp_partially_open),
+            tcp_partially_closed: vpc
+                .tcp_partially_closed
+                .unwrap_or(self.tcp_partially_closed),
+            tcp_reset: vpc.tcp_reset.unwrap_or(self.tcp_reset),
+            udp_replied: vpc.udp_replied.unwrap_or(self.udp_replied),
+            udp_unreplied: vpc.udp_unreplied.unwrap_or(self.udp_unreplied),
+            icmp_query: vpc.icmp_query.unwrap_or(self.icmp_query),
+            other: vpc.other.unwrap_or(self.other),
+        }
+    }
+
+    /// Those of connections of a rule that says how long they live without packets. TCP that opens or closes lives no longer
+    /// than that, but not as long: what nobody answers must not stay for hours.
+    #[must_use]
+    pub fn with_idle(&self, idle: Option<Duration>) -> Self {
+        let Some(idle) = idle else { return *self };
+        Timeouts {
+            tcp_established: idle,
+            tcp_partially_open: self.tcp_partially_open.min(idle),
+            tcp_partially_closed: self.tcp_partially_closed.min(idle),
+            tcp_reset: self.tcp_reset.min(idle),
+            udp_replied: idle,
+            udp_unreplied: idle,
+            icmp_query: idle,
+            other: idle,
+        }
+    }
+
     /// The time-out of a state.
     pub fn of(&self, state: State) -> Duration {
         match state {

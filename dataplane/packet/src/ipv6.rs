@@ -94,6 +94,8 @@ pub struct FragmentHeader {
     pub offset: u16,
     /// This is not the last fragment.
     pub more: bool,
+    /// Where the fragment itself begins: the end of the header, in bytes from that of the packet.
+    pub end: usize,
     /// What the fragments of one packet have in common.
     pub identification: u32,
 }
@@ -246,6 +248,7 @@ impl<T: AsRef<[u8]>> Ipv6View<T> {
                 let fragment = FragmentHeader {
                     offset: offset_flags >> 3,
                     more: offset_flags & 1 != 0,
+                    end: upper.offset,
                     identification: u32_at(rest, 4),
                 };
                 upper.fragment = Some(fragment);
@@ -460,6 +463,7 @@ mod tests {
         let fragment = FragmentHeader {
             offset: 0,
             more: true,
+            end: 80,
             identification: 7,
         };
         assert_eq!(found.fragment, Some(fragment));

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rewire_tables::publish::wait_until;
 use rewire_tables::{InterfaceIndex, PublishLate, Publisher, TableOperation};
 
+use super::engine::EngineThread;
 use super::{Applied, Apply, GatewayConfig, GatewayError, PortStatus, Request, Shared};
 use crate::buffer::BufferPool;
 use crate::change::Change;
@@ -67,6 +68,8 @@ pub(super) struct Manager<D: PortDriver> {
     pub(super) neighbors: LearnedNeighbors,
     pub(super) routes: LearnedRoutes,
     pub(super) rules: RuleRegister,
+    /// What offloads flows, where there is a card.
+    pub(super) engine: Option<EngineThread>,
     /// The revision that the operations so far lead to.
     pub(super) revision: u64,
     /// The worker that has each open port.
@@ -374,6 +377,11 @@ impl<D: PortDriver> Manager<D> {
         self.to_open
             .retain(|(owner, _)| !interfaces.contains(owner));
         let deadline = self.config.live_deadline;
+        if let Some(engine) = &self.engine
+            && !engine.close_ports(interfaces.clone(), deadline)
+        {
+            tracing::error!("alarm: the offload engine does not let go of ports");
+        }
         for link in &mut self.links {
             link.command(Command::ForgetPorts(interfaces.clone()), deadline);
         }
@@ -415,7 +423,9 @@ impl<D: PortDriver> Manager<D> {
 
     /// A worker ends only when it is told to. One that has ended by itself has panicked: an alarm that stays.
     fn look_after_workers(&self) {
-        let dead = self.threads.iter().any(JoinHandle::is_finished);
+        let engine = self.engine.as_ref();
+        let dead = self.threads.iter().any(JoinHandle::is_finished)
+            || engine.is_some_and(EngineThread::is_dead);
         if dead && !self.shared.dead_worker.swap(true, Ordering::Relaxed) {
             tracing::error!("alarm: a worker has died, and its ports with it; restart the gateway");
         }

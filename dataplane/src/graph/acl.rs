@@ -4,7 +4,7 @@
 //! let through as a whole. *Next*: what the route says.
 
 use arrayvec::ArrayVec;
-use rewire_conntrack::{Connections, Direction, FlowId, FlowKey};
+use rewire_conntrack::{Connections, Direction, FlowId};
 use rewire_packet::icmp_error::IcmpErrorKind;
 use rewire_packet::{Fragment, Transport};
 use rewire_tables::acl::{AclVerdict, MOST_ACLS, RuleCounters, UNCOUNTED};
@@ -16,7 +16,7 @@ use super::acl_policy::{self, Denied, Filter, Kind, To};
 use super::burst::{Burst, IcmpErrorOf, Next};
 use super::context::{Context, Sinks};
 use super::family::Family;
-use super::ingress_nat::{counters, find};
+use super::ingress_nat::counters;
 use super::packet::{Connection, Origin, Packet};
 use crate::buffer::PacketBuffer;
 
@@ -222,17 +222,11 @@ fn kind<B: PacketBuffer, A: Family>(
         Connection::Established(id, direction) if is_of(packet, connections, id, direction) => {
             of_flow(connections, id)
         }
-        // A first fragment is known by its addresses alone; the connection that it is part of, by its ports as well.
-        _ if packet.header.fragment == Fragment::First => match part_of(cx, packet, connections) {
-            Some(id) => of_flow(connections, id),
-            None => first,
-        },
         _ => first,
     }
 }
 
-/// Whether a packet that has a connection's key also has its ports: the key has none of SCTP, of ICMP other than queries, and
-/// of fragments. One without ports passes with its connection: a fragment after the first is nothing without that one.
+/// Whether a packet that has a connection's key also has its ports: the key has none of SCTP and of ICMP other than queries.
 fn is_of<B: PacketBuffer, A: Family>(
     packet: &Packet<B, A>,
     connections: &Connections<A>,
@@ -253,25 +247,4 @@ fn is_of<B: PacketBuffer, A: Family>(
             flow.admission.ports == Some((destination, source))
         }
     }
-}
-
-/// The connection that a first fragment belongs to by its ports.
-fn part_of<B: PacketBuffer, A: Family>(
-    cx: &Context<'_>,
-    packet: &Packet<B, A>,
-    connections: &mut Connections<A>,
-) -> Option<FlowId> {
-    let Origin::Received(ingress) = packet.origin else {
-        return None;
-    };
-    let (source_port, destination_port) = packet.transport.ports()?;
-    let key = FlowKey {
-        vpc: cx.tables.interface(ingress)?.vpc,
-        protocol: packet.header.protocol.0,
-        source: packet.header.source,
-        destination: packet.header.destination,
-        source_port,
-        destination_port,
-    };
-    find(cx, connections, &key).map(|(id, _)| id)
 }

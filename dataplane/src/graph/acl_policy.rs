@@ -5,7 +5,7 @@
 //! ICMP errors about them pass with it. Rules of packet scope decide about every packet. A connection that one of these let
 //! in is not let through as a whole: all of its packets, either way, are asked about like a first one.
 
-use rewire_conntrack::{Admission, Flow};
+use rewire_conntrack::{Admission, Flow, TimeoutClass};
 use rewire_packet::{IpHeader, Transport};
 use rewire_tables::acl::{
     AclAction, AclDecision, AclDefault, AclScope, AclVerdict, NO_PORT, RuleCounter, RuleCounters,
@@ -217,6 +217,8 @@ pub(super) fn admission<B: PacketBuffer, A: Family>(packet: &Packet<B, A>) -> Ad
         ports: ports(packet),
         peering: packet.peering,
         whole: packet.whole,
+        // Which they are is known when its translation is.
+        timeouts: TimeoutClass::default(),
     }
 }
 
@@ -271,4 +273,9 @@ fn port_numbers(ports: Option<(u16, u16)>) -> (u32, u32) {
     ports.map_or((NO_PORT, NO_PORT), |(source, destination)| {
         (source.into(), destination.into())
     })
+}
+
+/// Whether every packet is looked at by an ACL, not only that which begins a connection.
+pub(super) fn has_packet_rules(tables: &Tables, acl: Option<AclIndex>) -> bool {
+    acl.is_some_and(|acl| tables.acl(acl).has_packet_rules())
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use rewire_conntrack::offload::{Offloading, WorkerQueue};
 use rewire_conntrack::{Config as ConnectionConfig, Connections};
 use rewire_packet::MacAddress;
 use rewire_tables::{InterfaceIndex, Tables, VpcIndex};
@@ -148,6 +149,18 @@ impl<P: BufferPool> Graph<P> {
         self.steering
     }
 
+    /// Hands connections to a card from now on, through a queue for each family.
+    pub fn enable_offload(&mut self, queues: [WorkerQueue; 2], offloading: Offloading) {
+        let [four, six] = queues;
+        self.ipv4.connections.enable_offload(four, offloading);
+        self.ipv6.connections.enable_offload(six, offloading);
+    }
+
+    /// Whether every offloaded flow was looked at since the tables changed last: a few are with each burst.
+    pub fn is_revalidated(&self) -> bool {
+        self.ipv4.is_revalidated() && self.ipv6.is_revalidated()
+    }
+
     /// Whether packets wait for their neighbor, or connections for their time-out: whether the graph wants to run
     /// although nothing was received.
     pub fn has_timers(&self) -> bool {
@@ -157,6 +170,11 @@ impl<P: BufferPool> Graph<P> {
     /// Whether connections are older than the policy, and there is something to do although nothing was received.
     pub fn is_resolving(&self) -> bool {
         !(self.ipv4.sweep.is_done() && self.ipv6.sweep.is_done())
+    }
+
+    /// Whether fragments that waited go on with the next burst, whatever else that holds.
+    pub fn has_released(&self) -> bool {
+        self.ipv4.has_released() || self.ipv6.has_released()
     }
 
     /// Runs one burst through all nodes under one generation of the tables. `received` is emptied; what leaves goes
@@ -196,6 +214,8 @@ impl<P: BufferPool> Graph<P> {
             let sweeps = [&mut self.ipv4.sweep, &mut self.ipv6.sweep];
             resolution::begin(tables, counters, sweeps);
         }
+        self.ipv4.run_offload(&cx);
+        self.ipv6.run_offload(&cx);
         // Time passes first: whoever is late finds no connection.
         let expired = self.ipv4.expire(now) + self.ipv6.expire(now);
         counters.connections_expired.add(expired as u64);
@@ -236,8 +256,15 @@ impl<P: BufferPool> Graph<P> {
         counters.connections.set(number as u64);
         let mappings = connections.0.mappings_in_use() + connections.1.mappings_in_use();
         counters.mappings.set(mappings as u64);
-        let held = self.ipv4.resolver.held() + self.ipv6.resolver.held();
+        let held = self.ipv4.held() + self.ipv6.held();
         counters.held.set(held as u64);
+        if connections.0.has_offload() {
+            let counts = [
+                connections.0.offload_counts(),
+                connections.1.offload_counts(),
+            ];
+            counters.offload.set(&counts);
+        }
     }
 
     /// Forwards what takes the fast path; what does not stays in `received`.

@@ -3,12 +3,14 @@
 //!
 //! *Uses* the connection, the egress interface. *Sets* the packet's bytes. *Next*: `ethernet_output`.
 
+use std::time::Duration;
+
 use rewire_conntrack::{
     Admission, Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, Internal, Mapping,
     NewFlow, Rewrite, Segment,
 };
 use rewire_packet::nat::{self, Quoted};
-use rewire_packet::{Ip, Transport};
+use rewire_packet::{Fragment, Ip, Transport};
 use rewire_tables::acl::RuleCounters;
 use rewire_tables::{Crossing, InterfaceIndex, VpcIndex};
 
@@ -16,7 +18,7 @@ use super::Node;
 use super::acl_policy;
 use super::burst::{Burst, Next, layer3, layer3_mut};
 use super::context::Context;
-use super::family::{Family, has_ports};
+use super::family::Family;
 use super::ingress_nat::{find, note_counters};
 use super::nat_policy::{self, Egress};
 use super::packet::{Connection, Fate, Packet};
@@ -81,11 +83,16 @@ fn update<B: PacketBuffer, A: Family>(
     id: FlowId,
     direction: Direction,
 ) -> Result<(), DropReason> {
-    let segment = segment::<A>(&packet.header, &packet.transport, layer3(&packet.buffer));
     let bytes = packet.header.packet_len as u32;
-    connections
-        .update(id, direction, &segment, bytes, cx.now)
-        .map_err(|_| DropReason::ConnectionStateInvalid)?;
+    if packet.header.fragment == Fragment::Later {
+        // All that it could say of the connection, the first fragment has said.
+        connections.count(id, direction, bytes);
+    } else {
+        let segment = segment::<A>(&packet.header, &packet.transport, layer3(&packet.buffer));
+        connections
+            .update(id, direction, &segment, bytes, cx.now)
+            .map_err(|_| DropReason::ConnectionStateInvalid)?;
+    }
     let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
     packet.rewrite = flow.rewrite(direction);
     Ok(())
@@ -107,9 +114,9 @@ fn begin<B: PacketBuffer, A: Family>(
         egress: packet.egress,
         admission: acl_policy::admission(packet),
         counters: acl_policy::lasting(packet),
-        has_ports: has_ports(packet.header.fragment),
         is_query: matches!(packet.transport, Transport::IcmpQuery { .. }),
         is_at_home: packet.hops == AT_HOME,
+        is_later_fragment: packet.header.fragment == Fragment::Later,
     };
     let segment = segment::<A>(&packet.header, &packet.transport, layer3(&packet.buffer));
     let bytes = packet.header.packet_len as u32;
@@ -130,12 +137,12 @@ pub(super) struct Opening<A> {
     pub egress: InterfaceIndex,
     pub admission: Admission,
     pub counters: RuleCounters,
-    /// Whether the packet has its ports, so that they can be translated.
-    pub has_ports: bool,
     /// Whether it is an ICMP query.
     pub is_query: bool,
     /// Whether it begins here, whoever would be its reply's owner.
     pub is_at_home: bool,
+    /// Whether the packet is a fragment behind the first, which begins nothing.
+    pub is_later_fragment: bool,
 }
 
 /// Why a connection does not begin here.
@@ -172,15 +179,29 @@ pub(super) fn open<A: Family>(
     {
         return Err(NotHere::At(worker));
     }
-    let ((source, source_port), mapping) =
+    if opening.is_later_fragment {
+        return Err(DropReason::FragmentRefused.into());
+    }
+    let ((source, source_port), mapping, mut idle_timeout) =
         translate_source(cx, connections, opening, interface.vpc, egress)?;
+    if opening.is_led() {
+        // Again, since no packet but these has use for it.
+        let ingress = nat_policy::ingress(cx.tables, &opening.original, true).ok();
+        let of_ingress = ingress.and_then(|ingress| ingress.idle_timeout);
+        idle_timeout = nat_policy::shorter(idle_timeout, of_ingress);
+    }
+    let vpc = cx.tables.vpc(opening.original.vpc);
+    let timeouts = connections.timeout_class(vpc.timeouts(), idle_timeout);
     let reply = reply(opening, interface.vpc, (source, source_port));
     let flow = NewFlow {
         original: opening.original,
         reply,
         route_vpc: opening.route_vpc,
         policy_generation: cx.tables.policy_generation(),
-        admission: opening.admission,
+        admission: Admission {
+            timeouts,
+            ..opening.admission
+        },
         mapping,
     };
     let id = connections
@@ -225,7 +246,7 @@ fn elsewhere<A: Family>(
 ) -> Option<u16> {
     let original = &opening.original;
     let source = match egress {
-        Egress::Static(external) => *external,
+        Egress::Static(external, _) => *external,
         Egress::None | Egress::Masquerade(_) => original.source,
     };
     let reply = reply(opening, vpc, (source, original.source_port));
@@ -233,7 +254,17 @@ fn elsewhere<A: Family>(
     cx.steering.elsewhere(home)
 }
 
-type Source<A> = ((A, u16), Option<Mapping<A>>);
+impl<A: Copy + PartialEq> Opening<A> {
+    /// Whether ingress NAT leads it elsewhere.
+    fn is_led(&self) -> bool {
+        self.destination != (self.original.destination, self.original.destination_port)
+            || self.route_vpc != self.original.vpc
+    }
+}
+
+/// Where a connection comes from, once it is translated; its mapping, if it has one; and how long it lives without packets, where the rule
+/// says it.
+type Source<A> = ((A, u16), Option<Mapping<A>>, Option<Duration>);
 
 fn translate_source<A: Family>(
     cx: &Context<'_>,
@@ -245,10 +276,9 @@ fn translate_source<A: Family>(
     let original = &opening.original;
     let own = (original.source, original.source_port);
     match egress {
-        Egress::None => Ok((own, None)),
-        Egress::Static(external) => Ok(((external, original.source_port), None)),
-        Egress::Masquerade(rule) if !opening.has_ports && !rule.ports.address_only => {
-            Err(DropReason::FragmentNeedsPorts)
+        Egress::None => Ok((own, None, None)),
+        Egress::Static(external, idle_timeout) => {
+            Ok(((external, original.source_port), None, idle_timeout))
         }
         Egress::Masquerade(rule) => {
             let internal = internal(original);
@@ -259,7 +289,8 @@ fn translate_source<A: Family>(
             let mapping = connections
                 .acquire_mapping(internal, external_vpc, rule.ranges(), &rule.ports, taken)
                 .map_err(|Exhausted { .. }| DropReason::NatPortsExhausted)?;
-            Ok(((mapping.address, mapping.port), Some(mapping)))
+            let source = (mapping.address, mapping.port);
+            Ok((source, Some(mapping), rule.idle_timeout))
         }
     }
 }
@@ -281,11 +312,10 @@ fn rewrite<B: PacketBuffer, A: Family>(packet: &mut Packet<B, A>) -> Result<(), 
         destination,
         ..
     } = packet.rewrite;
-    let ported = has_ports(packet.header.fragment)
-        && matches!(
-            packet.transport,
-            Transport::Tcp { .. } | Transport::Udp { .. } | Transport::IcmpQuery { .. }
-        );
+    let ported = matches!(
+        packet.transport,
+        Transport::Tcp { .. } | Transport::Udp { .. } | Transport::IcmpQuery { .. }
+    );
     let failed = DropReason::NatRewriteFailed;
     let bytes = layer3_mut(&mut packet.buffer);
     let translated = source.is_some() || destination.is_some();

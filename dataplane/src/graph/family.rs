@@ -1,10 +1,11 @@
 //! What differs between the address families on the way through the graph. Everything else is written once.
 
 use rewire_packet::ipv4::fragment::Fragmentation;
-use rewire_packet::{Fragment, IpHeader, Protocol, Transport};
+use rewire_packet::{IpHeader, Protocol, Transport};
 use rewire_tables::{AclFamily, Interface};
 
 use super::burst::IcmpErrorOf;
+use super::virtual_reassembly::Part;
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
@@ -49,6 +50,12 @@ pub(super) trait Family: AclFamily {
     /// 5508, REQ-3). What follows that header is not looked at.
     fn is_error_intact(packet: &[u8], header: &IpHeader<Self::Version>) -> bool;
 
+    /// Whether the protocol is a part of what tells datagrams apart that come in fragments.
+    const PROTOCOL_NAMES_DATAGRAM: bool;
+
+    /// The place of a fragment in its datagram, and the datagram's identification.
+    fn part(packet: &[u8], header: &IpHeader<Self::Version>) -> Option<(Part, u32)>;
+
     /// How the gateway cuts a packet for a link that takes `mtu` bytes; nothing, where it may not.
     fn fragmentation(packet: &[u8], mtu: usize) -> Option<Fragmentation>;
 
@@ -72,8 +79,3 @@ pub(super) trait Family: AclFamily {
 
 /// The hop limit of packets that the gateway makes (RFC 1700).
 pub(super) const DEFAULT_HOP_LIMIT: u8 = 64;
-
-/// Whether a packet is whole, so that the ports in it are those of all its bytes.
-pub(super) fn has_ports(fragment: Fragment) -> bool {
-    fragment == Fragment::Whole
-}

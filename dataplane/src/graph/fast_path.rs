@@ -19,7 +19,7 @@ mod order;
 use arrayvec::ArrayVec;
 use rewire_conntrack::{
     Admission, Candidate, Connections, Direction, Ends, FlowId, FlowKey, KeyHash, Known, Passage,
-    Segment, TcpSegment,
+    Segment, TcpSegment, TimeoutClass,
 };
 use rewire_packet::ethernet;
 use rewire_packet::forward::Plain;
@@ -27,7 +27,7 @@ use rewire_packet::tcp::TcpFlags;
 use rewire_packet::{Ip, IpAddress, MacAddress, Protocol};
 use rewire_tables::acl::UNCOUNTED;
 use rewire_tables::memory::prefetch;
-use rewire_tables::{AclIndex, InterfaceIndex, PeeringIndex, Route, VpcIndex};
+use rewire_tables::{InterfaceIndex, PeeringIndex, Route, VpcIndex};
 
 use self::exits::{Exit, Exits};
 pub(super) use self::order::Order;
@@ -38,6 +38,7 @@ use super::context::{Context, Received, Sinks};
 use super::egress_nat::{self, Opening};
 use super::family::Family;
 use super::nat_policy;
+use super::offload;
 use super::packet::Origin;
 use crate::buffer::PacketBuffer;
 
@@ -155,7 +156,8 @@ struct Ingress {
 impl Ingress {
     fn of(cx: &Context<'_>, index: InterfaceIndex) -> Self {
         let interface = cx.tables.interface(index);
-        let plain = interface.filter(|interface| !has_packet_rules(cx, interface.acl_in));
+        let plain = interface
+            .filter(|interface| !acl_policy::has_packet_rules(cx.tables, interface.acl_in));
         Ingress {
             index,
             vpc: interface.map_or(VpcIndex(0), |interface| interface.vpc),
@@ -165,11 +167,6 @@ impl Ingress {
             }),
         }
     }
-}
-
-/// Whether every packet is looked at by an ACL.
-fn has_packet_rules(cx: &Context<'_>, acl: Option<AclIndex>) -> bool {
-    acl.is_some_and(|acl| cx.tables.acl(acl).has_packet_rules())
 }
 
 impl<A: Family> FastPath<A> {
@@ -330,7 +327,7 @@ fn read<A: Family>(ingress: &Ingress, frame: &[u8]) -> Option<Plain<A>> {
 /// Whether the ACL of a peering looks at every packet.
 #[cold]
 fn is_asked_by_peering(cx: &Context<'_>, peering: PeeringIndex) -> bool {
-    has_packet_rules(cx, cx.tables.peering(peering).acl())
+    acl_policy::has_packet_rules(cx.tables, cx.tables.peering(peering).acl())
 }
 
 /// Finds the way of a packet that has no connection, or not the one that was likely.
@@ -442,7 +439,12 @@ fn forward<B: PacketBuffer, A: Family>(
     let ends = match packet.way {
         Way::Long => None,
         Way::Established(flow, direction) => {
-            pass(cx, &packet.plain, (flow, direction), bytes, connections)
+            let ends = pass(cx, &packet.plain, (flow, direction), bytes, connections);
+            if ends.is_some() && connections.has_offload() {
+                let way = (packet.ingress, exit.interface, exit.addresses);
+                offload::offer(cx, (flow, direction), way, connections);
+            }
+            ends
         }
         Way::New(port) => begin(cx, packet, port, exit.interface, bytes, connections),
     };
@@ -536,11 +538,12 @@ fn begin<A: Family>(
             ports: Some((plain.source_port, plain.destination_port)),
             peering: None,
             whole: true,
+            timeouts: TimeoutClass::default(),
         },
         counters: UNCOUNTED,
-        has_ports: true,
         is_query: false,
         is_at_home: false,
+        is_later_fragment: false,
     };
     let segment = segment(plain, bytes);
     let id = egress_nat::open(cx, connections, &opening, &segment, plain.packet_len).ok()?;

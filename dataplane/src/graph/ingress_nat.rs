@@ -13,7 +13,7 @@ use rewire_tables::acl::{RuleCounters, UNCOUNTED};
 use super::Node;
 use super::burst::{Burst, Next, layer3};
 use super::context::Context;
-use super::family::{Family, has_ports};
+use super::family::Family;
 use super::nat_policy;
 use super::packet::{Connection, Packet};
 use super::resolution::resolve;
@@ -44,8 +44,10 @@ fn classify<B: PacketBuffer, A: Family>(
         return relate(cx, packet, connections);
     }
     let key = segment::key(packet.vpc, &packet.header, &packet.transport);
-    let found = find(cx, connections, &key)
-        .filter(|found| !ends_before(connections, *found, &packet.transport));
+    let found = find(cx, connections, &key).filter(|found| {
+        packet.header.fragment == Fragment::Later
+            || !ends_before(connections, *found, &packet.transport)
+    });
     if let Some((id, direction)) = found {
         let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
         packet.rewrite = flow.rewrite(direction);
@@ -55,12 +57,14 @@ fn classify<B: PacketBuffer, A: Family>(
         packet.vpc = packet.rewrite.route_vpc;
         return Ok(());
     }
-    let bytes = layer3(&packet.buffer);
-    connections
-        .admits_new(&segment::<A>(&packet.header, &packet.transport, bytes))
-        .map_err(|_| DropReason::ConnectionInvalid)?;
-    let ingress =
-        nat_policy::ingress(cx.tables, &key, has_ports(packet.header.fragment)).map_err(stopped)?;
+    // A later fragment goes where the first one has gone, and whether that began a connection is seen then.
+    if packet.header.fragment != Fragment::Later {
+        let bytes = layer3(&packet.buffer);
+        connections
+            .admits_new(&segment::<A>(&packet.header, &packet.transport, bytes))
+            .map_err(|_| DropReason::ConnectionInvalid)?;
+    }
+    let ingress = nat_policy::ingress(cx.tables, &key, true).map_err(stopped)?;
     if ingress.destination.is_none() && may_answer_anothers(cx, packet, &key) {
         return Err(DropReason::NatNoMapping);
     }

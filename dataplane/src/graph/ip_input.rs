@@ -1,9 +1,10 @@
 //! IP in: the checks that a router makes before it believes a header (RFC 1812, sections 5.2.2 and 5.3; RFC 8200;
 //! RFC 4291, section 2.5).
 //!
-//! *Uses* the packet's bytes. *Sets* its header and transport. *Next*: `ingress_nat`; `route` for the
+//! *Uses* the packet's bytes. *Sets* its header and transport. *Next*: `ingress_nat`, for a fragment `virtual_reassembly`; `route` for the
 //! gateway's own; `ndp`, `acl` or `local` for what stays on its link.
 
+use rewire_packet::Fragment;
 use rewire_tables::{InterfaceIndex, Route};
 
 use super::Node;
@@ -63,7 +64,10 @@ fn check<B: PacketBuffer, A: Family>(
             _ => Node::Local,
         });
     }
-    Ok(Node::IngressNat)
+    Ok(match header.fragment {
+        Fragment::Whole => Node::IngressNat,
+        Fragment::First | Fragment::Later => Node::VirtualReassembly,
+    })
 }
 
 /// A packet that must not leave its link (RFC 4291, section 2.5.6): it is for the gateway itself, or goes nowhere.

@@ -11,6 +11,7 @@ use rewire_tables::Interface;
 
 use super::arp::write_arp;
 use super::family::{DEFAULT_HOP_LIMIT, Family};
+use super::virtual_reassembly::Part;
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
@@ -96,6 +97,19 @@ impl Family for Ipv4Addr {
                 matches!(quoted, Some(Ok(quoted)) if quoted.check_checksum().is_ok());
             is_quote_intact && error.verify_checksum()
         })
+    }
+
+    /// RFC 791, section 3.2.
+    const PROTOCOL_NAMES_DATAGRAM: bool = true;
+
+    fn part(packet: &[u8], header: &IpHeader<Ipv4>) -> Option<(Part, u32)> {
+        let view = Ipv4View::new_checked(packet).ok()?;
+        let part = Part {
+            offset: usize::from(view.fragment_offset()) * 8,
+            length: header.upper_layer(packet).len(),
+            more: view.more_fragments(),
+        };
+        Some((part, view.identification().into()))
     }
 
     /// What its sender allows. A fragment that reaches beyond the end of any datagram is not helped on its way.

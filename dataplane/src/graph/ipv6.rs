@@ -11,6 +11,7 @@ use rewire_packet::{EtherType, IpHeader, Ipv6, MacAddress, Protocol, Transport};
 use rewire_tables::Interface;
 
 use super::family::{DEFAULT_HOP_LIMIT, Family};
+use super::virtual_reassembly::Part;
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
@@ -118,6 +119,21 @@ impl Family for Ipv6Addr {
         let message = Icmpv6View::new_checked(header.upper_layer(packet));
         !Self::has_both_ends(packet, header)
             || message.is_ok_and(|error| error.verify_checksum(header.source, header.destination))
+    }
+
+    /// RFC 8200, section 4.5.
+    const PROTOCOL_NAMES_DATAGRAM: bool = false;
+
+    /// What counts is what follows the fragment header, and in a first fragment other extension headers may.
+    fn part(packet: &[u8], _: &IpHeader<Ipv6>) -> Option<(Part, u32)> {
+        let view = Ipv6View::new_checked(packet).ok()?;
+        let header = view.upper_layer().ok()?.fragment?;
+        let part = Part {
+            offset: usize::from(header.offset) * 8,
+            length: packet.get(header.end..view.total_len())?.len(),
+            more: header.more,
+        };
+        Some((part, header.identification))
     }
 
     /// Only who sends a packet fragments it (RFC 8200, section 5).

@@ -5,7 +5,7 @@
 //!                  └─ ethernet_input ─┬─ arp
 //!                                     └─ ip_input ─┬─ ndp
 //!                                                  ├─ (link-local) ── acl ── local
-//!                                                  └─ ingress_nat ─ route ─ acl ─┬─ local ── (echo reply) ─┐
+//!                                                  └─ (fragments: virtual_reassembly) ─ ingress_nat ─ route ─ acl ─┬─ local ── (echo reply) ─┐
 //!                                                                                └─ hop_limit ─ neighbor ──┴─ mtu ─ egress_nat ─ ethernet_output ─┬─ tx
 //!                                                                                                                         (too large) ─ fragment ─┘
 //!                      every node that refuses a packet ─ icmp_error ─ route …            (a packet of the gateway's own)
@@ -43,6 +43,7 @@ mod mtu;
 mod nat_policy;
 mod ndp;
 mod neighbor;
+mod offload;
 mod packet;
 mod pipeline;
 mod resolution;
@@ -51,6 +52,7 @@ mod route;
 mod segment;
 mod steering;
 mod tcp_reset;
+mod virtual_reassembly;
 
 pub use acl_log::AclLogEntry;
 pub use context::{Graph, GraphConfig, LearnedNeighbor, Received, Sinks};
@@ -66,6 +68,7 @@ pub enum Node {
     Arp,
     IpInput,
     Ndp,
+    VirtualReassembly,
     IngressNat,
     Route,
     Acl,
@@ -87,6 +90,7 @@ impl Node {
         Node::Arp,
         Node::IpInput,
         Node::Ndp,
+        Node::VirtualReassembly,
         Node::IngressNat,
         Node::Route,
         Node::Acl,
@@ -108,6 +112,7 @@ impl Node {
             Node::Arp => "arp",
             Node::IpInput => "ip_input",
             Node::Ndp => "ndp",
+            Node::VirtualReassembly => "virtual_reassembly",
             Node::IngressNat => "ingress_nat",
             Node::Route => "route",
             Node::Acl => "acl",

@@ -1,6 +1,8 @@
 //! What the NAT policy of one generation says about a connection: pure questions to the tables, asked when a connection
 //! begins and again when the policy has changed since.
 
+use std::time::Duration;
+
 use rewire_conntrack::{Admission, Flow, FlowKey};
 use rewire_packet::{Ip, Protocol};
 use rewire_tables::acl::NO_PORT;
@@ -18,6 +20,8 @@ pub(super) struct Ingress<A> {
     pub vpc: VpcIndex,
     /// The peering that they cross by it, if they do.
     pub crossing: Option<Crossing>,
+    /// How long they live without packets, where the rule says it.
+    pub idle_timeout: Option<Duration>,
 }
 
 /// The ingress NAT of a connection whose first packet has this key. A port forward goes before a static translation.
@@ -59,6 +63,7 @@ fn translation<A: AclFamily>(tables: &Tables, key: &FlowKey<A>, ports: bool) -> 
             destination: None,
             vpc: key.vpc,
             crossing: None,
+            idle_timeout: None,
         };
     }
     if ports
@@ -69,6 +74,7 @@ fn translation<A: AclFamily>(tables: &Tables, key: &FlowKey<A>, ports: bool) -> 
             destination: Some((internal, rule.port)),
             vpc: rule.vpc,
             crossing: across(rule.peering, rule.vpc),
+            idle_timeout: rule.idle_timeout,
         };
     }
     if let Some(rule) = nat.static_by_external(key.vpc, address)
@@ -79,13 +85,20 @@ fn translation<A: AclFamily>(tables: &Tables, key: &FlowKey<A>, ports: bool) -> 
             destination: Some((internal, port)),
             vpc: rule.internal_vpc,
             crossing: across(rule.peering, rule.internal_vpc),
+            idle_timeout: rule.idle_timeout,
         };
     }
     Ingress {
         destination: None,
         vpc: key.vpc,
         crossing: None,
+        idle_timeout: None,
     }
+}
+
+/// The shorter one of those that are said.
+pub(super) fn shorter(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    one.into_iter().chain(other).min()
 }
 
 /// What exclusions see of a packet as it comes.
@@ -108,10 +121,21 @@ fn arrival_key<A: AclFamily>(key: &FlowKey<A>, ports: bool) -> AclKey<A> {
 pub(super) enum Egress<'a, A> {
     /// Its source stays.
     None,
-    /// Its source address becomes this one.
-    Static(A),
+    /// Its source address becomes this one, and it lives for so long without packets, where the rule says it.
+    Static(A, Option<Duration>),
     /// Its source becomes an address and port of this rule's.
     Masquerade(&'a Masquerade),
+}
+
+impl<A> Egress<'_, A> {
+    /// How long the connection lives without packets, where the rule says it.
+    pub(super) fn idle_timeout(&self) -> Option<Duration> {
+        match self {
+            Egress::None => None,
+            Egress::Static(_, idle_timeout) => *idle_timeout,
+            Egress::Masquerade(rule) => rule.idle_timeout,
+        }
+    }
 }
 
 /// What egress NAT sees of a connection that begins with this key, and is led to `destination` by ingress NAT. Its ports are
@@ -161,7 +185,7 @@ pub(super) fn egress<'a, A: AclFamily>(
         .or_else(|| nat.static_by_internal(vpc, source.into(), interface.vpc))
         && let Some(external) = A::from_ip(rule.external)
     {
-        return Egress::Static(external);
+        return Egress::Static(external, rule.idle_timeout);
     }
     let across = |c: Crossing| tables.peering(c.peering).masquerade(c.from, key);
     match crossing
@@ -202,6 +226,8 @@ pub(super) struct Leaving {
     pub interface: InterfaceIndex,
     /// By which peering it crossed, if it did.
     pub crossing: Option<Crossing>,
+    /// How long it lives without packets, where a rule of NAT says it.
+    pub idle_timeout: Option<Duration>,
 }
 
 /// Whether the policy of these tables still gives a connection just the path and translation that it has (law 6): where
@@ -241,9 +267,11 @@ pub(super) fn still_leads<A: AclFamily>(tables: &Tables, flow: &Flow<A>) -> Opti
     let source = (flow.reply.destination, flow.reply.destination_port);
     let leaving = (index, interface);
     let key = egress_key(original, destination, &flow.admission);
-    let same = match egress(tables, &key, leaving, crossing) {
+    let egress = egress(tables, &key, leaving, crossing);
+    let idle_timeout = shorter(ingress.idle_timeout, egress.idle_timeout());
+    let same = match egress {
         Egress::None => source == (original.source, original.source_port),
-        Egress::Static(external) => source == (external, original.source_port),
+        Egress::Static(external, _) => source == (external, original.source_port),
         Egress::Masquerade(rule) => {
             flow.is_mapped
                 && rule.owns(source.0)
@@ -256,6 +284,7 @@ pub(super) fn still_leads<A: AclFamily>(tables: &Tables, flow: &Flow<A>) -> Opti
     same.then_some(Leaving {
         interface: index,
         crossing,
+        idle_timeout,
     })
 }
 

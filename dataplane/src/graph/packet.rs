@@ -11,6 +11,7 @@ use super::Node;
 use super::burst::{IcmpErrorOf, Next};
 use super::context::Received;
 use super::family::Family;
+use super::virtual_reassembly::DatagramId;
 use crate::drop_reason::DropReason;
 
 /// Where a packet comes from.
@@ -46,6 +47,8 @@ pub(super) enum Fate {
     Transmit(InterfaceIndex),
     /// It waits for the next hop's MAC address.
     Hold,
+    /// It waits for the first fragment of its datagram.
+    Await(DatagramId),
     /// It was for the gateway, which has taken in what it says.
     Consume,
     /// It is dropped.

@@ -9,13 +9,15 @@ use super::family::Family;
 use super::fast_path::{FastPath, Order};
 use super::fragment::{self, LaterFragments};
 use super::icmp_error::RateLimit;
+use super::offload::{self, Revalidation};
 use super::packet::{Fate, Origin, Packet};
 use super::resolution::Sweep;
 use super::resolver::Resolver;
 use super::steering::AT_HOME;
+use super::virtual_reassembly::VirtualReassembly;
 use super::{
     acl, egress_nat, ethernet_output, hop_limit, icmp_error, ingress_nat, ip_input, local, mtu,
-    neighbor, route,
+    neighbor, route, virtual_reassembly,
 };
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Instant;
@@ -30,10 +32,7 @@ fn next_round<B, A: Family>(
 ) -> Option<u16> {
     let may_be_anothers = matches!(
         reason,
-        DropReason::ConnectionInvalid
-            | DropReason::NatNoMapping
-            | DropReason::IcmpErrorUnrelated
-            | DropReason::FragmentNeedsPorts
+        DropReason::ConnectionInvalid | DropReason::NatNoMapping | DropReason::IcmpErrorUnrelated
     );
     let came = matches!(packet.origin, Origin::Received(_));
     (cx.steering.has_peers() && may_be_anothers && came)
@@ -75,18 +74,22 @@ pub(super) struct Pipeline<B, A: Family> {
     pub resolver: Resolver<B, A>,
     pub sweep: Sweep,
     fast_path: FastPath<A>,
+    revalidation: Revalidation,
     acl_questions: acl::Questions<A>,
     fragments: LaterFragments<B>,
+    virtual_reassembly: VirtualReassembly<B, A>,
 }
 
 impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
     pub(super) fn new(burst: usize, connections: ConnectionConfig) -> Self {
         Pipeline {
             burst: Burst::with_capacity(burst),
+            virtual_reassembly: VirtualReassembly::new(burst, connections.hash_seed),
             connections: Connections::new(connections),
             resolver: Resolver::default(),
             sweep: Sweep::default(),
             fast_path: FastPath::new(),
+            revalidation: Revalidation::default(),
             acl_questions: acl::Questions::with_capacity(2 * burst),
             fragments: LaterFragments::with_capacity(2 * burst),
         }
@@ -94,10 +97,22 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
 
     /// Whether packets wait for their neighbor, or connections for their time-out.
     pub(super) fn has_timers(&self) -> bool {
-        !self.resolver.is_empty() || !self.connections.is_empty()
+        !self.resolver.is_empty()
+            || !self.connections.is_empty()
+            || !self.virtual_reassembly.is_empty()
     }
 
-    /// Lets packets whose neighbor is known by now walk again.
+    /// The number of packets that wait: for their neighbor, or for the first fragment.
+    pub(super) fn held(&self) -> usize {
+        self.resolver.held() + self.virtual_reassembly.held()
+    }
+
+    /// Whether packets that waited for the first fragment go on with the next burst.
+    pub(super) fn has_released(&self) -> bool {
+        self.virtual_reassembly.has_released()
+    }
+
+    /// Lets packets walk again whose neighbor is known by now, or whose first fragment has come.
     pub(super) fn release<P: BufferPool<Buffer = B>>(
         &mut self,
         cx: &Context<'_>,
@@ -106,6 +121,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         sinks: &mut dyn Sinks<B>,
     ) {
         self.resolver.release(cx, pool, out, sinks);
+        self.virtual_reassembly.release(cx, out);
     }
 
     /// Forwards what takes the fast path; leaves the rest in `received`.
@@ -138,6 +154,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         if self.burst.packets.is_empty() {
             return;
         }
+        virtual_reassembly::run(cx, &mut self.burst, &mut self.virtual_reassembly);
         ingress_nat::run(cx, &mut self.burst, &mut self.connections);
         self.route_onwards(cx, pool, limits.acl_logger, sinks);
         // What was refused makes packets of the gateway's own, which walk from `route` on. An ICMP error is never
@@ -201,6 +218,14 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
                     Some(worker) => hand_over(cx, packet, worker, |hops| hops + 1, sinks),
                 },
                 Fate::HandOver(home) => hand_over(cx, packet, home, |_| AT_HOME, sinks),
+                Fate::Await(datagram) => {
+                    let held = Received {
+                        buffer: packet.buffer,
+                        origin: packet.origin,
+                        hops: packet.hops,
+                    };
+                    self.virtual_reassembly.hold(cx, datagram, held);
+                }
                 Fate::Pending => {
                     debug_assert!(false, "the last node decides about every packet");
                     drop_frame(cx, packet.origin, DropReason::GraphFault);
@@ -208,6 +233,20 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
             }
         }
         self.fragments.clear();
+    }
+
+    /// Takes in what the card has done, and looks whether what it was told still holds.
+    pub(super) fn run_offload(&mut self, cx: &Context<'_>) {
+        let connections = &mut self.connections;
+        if connections.has_offload() {
+            connections.run_offload(cx.now, |merged| offload::count(cx, &merged));
+            self.revalidation.run(cx, connections);
+        }
+    }
+
+    /// Whether every offloaded flow was looked at since the tables changed last.
+    pub(super) fn is_revalidated(&self) -> bool {
+        self.revalidation.is_done()
     }
 
     /// Ends connections whose time is up; tells how many.
@@ -223,8 +262,9 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
 
     /// Frees what is held; tells how many packets that were.
     pub(super) fn stop(&mut self) -> usize {
-        let held = self.resolver.held();
+        let held = self.held();
         self.resolver = Resolver::default();
+        self.virtual_reassembly.stop();
         held
     }
 }

@@ -36,7 +36,10 @@ pub(super) fn resolve<A: Family>(
     let leaving = nat_policy::still_leads(cx.tables, flow);
     let admitted = leaving.and_then(|leaving| acl_policy::still_admits(cx.tables, flow, leaving));
     match admitted {
-        Some((admission, counters)) => {
+        Some((mut admission, counters)) => {
+            let vpc = cx.tables.vpc(flow.original.vpc);
+            let idle_timeout = leaving.and_then(|leaving| leaving.idle_timeout);
+            admission.timeouts = connections.timeout_class(vpc.timeouts(), idle_timeout);
             connections.set_policy_generation(id, current, admission);
             note_counters(cx, connections, id, counters);
             cx.counters.connections_kept.add(1);

@@ -6,20 +6,17 @@ use rewire_packet::tcp::{TcpFlags, TcpView};
 use rewire_packet::{IpAddress, IpHeader, Protocol, Transport};
 use rewire_tables::{Address, VpcIndex};
 
-use super::family::has_ports;
-
-/// The key of a packet. Fragments have no ports, and an ICMP query's identifier stands for both of its ports.
+/// The key of a packet; of a fragment, that of its datagram. An ICMP query's identifier stands for both of its ports.
 pub(super) fn key<A: Address>(
     vpc: VpcIndex,
     header: &IpHeader<<A as IpAddress>::Version>,
     transport: &Transport,
 ) -> FlowKey<A> {
-    let (source_port, destination_port) = match (has_ports(header.fragment), *transport) {
-        (false, _) => (0, 0),
-        (true, Transport::IcmpQuery { identifier, .. }) => (identifier, identifier),
+    let (source_port, destination_port) = match *transport {
+        Transport::IcmpQuery { identifier, .. } => (identifier, identifier),
         // SCTP is translated by its addresses alone: its ports are under a CRC32c that would have to be made anew.
-        (true, Transport::Sctp { .. }) => (0, 0),
-        (true, transport) => transport.ports().unwrap_or_default(),
+        Transport::Sctp { .. } => (0, 0),
+        transport => transport.ports().unwrap_or_default(),
     };
     FlowKey {
         vpc,
@@ -38,7 +35,7 @@ pub(super) fn quoted_key<A: Address>(
 ) -> FlowKey<A> {
     let header = &quoted.header;
     let (source_port, destination_port) = match quoted.transport {
-        _ if !has_ports(header.fragment) || header.protocol == Protocol::SCTP => (0, 0),
+        _ if header.protocol == Protocol::SCTP => (0, 0),
         QuotedTransport::Ports {
             source,
             destination,
@@ -56,15 +53,12 @@ pub(super) fn quoted_key<A: Address>(
     }
 }
 
-/// What a packet says to the state of its connection. `packet` begins with the IP header.
+/// What a packet says to the state of its connection, if it is whole or a first fragment. `packet` begins with the IP header.
 pub(super) fn segment<A: Address>(
     header: &IpHeader<<A as IpAddress>::Version>,
     transport: &Transport,
     packet: &[u8],
 ) -> Segment {
-    if !has_ports(header.fragment) {
-        return Segment::Other;
-    }
     match *transport {
         Transport::Tcp {
             flags, header_len, ..

@@ -142,7 +142,7 @@ impl Steering {
             // Such ports are the first worker's, whatever their number.
             Egress::Masquerade(rule) if rule.ports.within.is_some() || rule.ports.address_only => 0,
             Egress::Masquerade(_) => self.of_one(original.source),
-            Egress::None | Egress::Static(_) => {
+            Egress::None | Egress::Static(..) => {
                 let ends = Ends {
                     protocol: reply.protocol,
                     source: reply.source,

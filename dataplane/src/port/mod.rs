@@ -2,6 +2,7 @@
 
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
+pub mod faulty;
 pub mod memory;
 
 use rewire_conntrack::offload::Card;

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::acl::{AclDecision, AclRule, AddressRanges, PacketPattern};
 use crate::address::Address;
@@ -51,6 +52,8 @@ impl Tables {
             self.route_lines(&name, &vpc.routes4, &mut lines);
             self.route_lines(&name, &vpc.routes6, &mut lines);
             let distances = vpc.distances.iter();
+            let timeouts = vpc.timeouts.iter();
+            lines.extend(timeouts.map(|timeouts| format!("timeouts {name} {timeouts}")));
             lines.extend(
                 distances.map(|(prefix, distance)| format!("distance {name} {prefix} {distance}")),
             );
@@ -80,7 +83,7 @@ impl Tables {
         }
         for (key, to) in &self.nat.port_forwards {
             lines.push(format!(
-                "port_forward {} {}/{}/{}/{} -> {}/{}/{}{}{}",
+                "port_forward {} {}/{}/{}/{} -> {}/{}/{}{}{}{}",
                 to.name,
                 self.vpc_name(key.vpc),
                 key.protocol,
@@ -93,6 +96,7 @@ impl Tables {
                     .as_ref()
                     .map(|sources| format!(" sources={sources}"))
                     .unwrap_or_default(),
+                idle(to.idle_timeout),
                 self.by_peering(to.peering)
             ));
         }
@@ -105,12 +109,13 @@ impl Tables {
         ] {
             lines.extend(rules.into_iter().map(|rule| {
                 format!(
-                    "static_by_{direction} {} {}/{} = {}/{}{}",
+                    "static_by_{direction} {} {}/{} = {}/{}{}{}",
                     rule.name,
                     self.vpc_name(rule.external_vpc),
                     rule.external,
                     self.vpc_name(rule.internal_vpc),
                     rule.internal,
+                    idle(rule.idle_timeout),
                     self.by_peering(rule.peering)
                 )
             }));
@@ -274,6 +279,12 @@ fn masquerade_lines<A: Address>(
     }
 }
 
+/// How a rule says how long its connections live.
+fn idle(timeout: Option<Duration>) -> String {
+    let text = |timeout| format!(" idle_timeout={timeout:?}");
+    timeout.map(text).unwrap_or_default()
+}
+
 fn masquerade(rule: &Masquerade) -> String {
     let mut text = format!("{} {:?}", rule.name, rule.external);
     if let Some(ports) = &rule.ports.within {
@@ -282,6 +293,7 @@ fn masquerade(rule: &Masquerade) -> String {
     if rule.ports.address_only {
         text += " address_only";
     }
+    text += &idle(rule.idle_timeout);
     if let Some(condition) = &rule.condition {
         text += &format!(" for {condition}");
     }

@@ -22,6 +22,7 @@ mod pending;
 pub mod publish;
 pub mod route;
 pub mod tables;
+mod timeouts;
 
 pub use acl::{Acl, AclFamily, AclKey, AclRule};
 pub use address::Address;
@@ -36,3 +37,4 @@ pub use peering::{Crossing, Peering};
 pub use publish::{Guard, PublishLate, Publisher, Reader};
 pub use route::{NextHop, Route};
 pub use tables::{Interface, Tables, Vpc};
+pub use timeouts::VpcTimeouts;

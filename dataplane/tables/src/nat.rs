@@ -7,6 +7,7 @@ mod port_set;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 
@@ -44,6 +45,8 @@ pub struct PortForward {
     pub port: u16,
     /// The senders that it is for; none for all.
     pub sources: Option<Arc<AddressRanges>>,
+    /// How long its connections live without packets; none where the VPC says it.
+    pub idle_timeout: Option<Duration>,
     /// The peering that packets cross by it, where a peering made it.
     pub peering: Option<PeeringIndex>,
 }
@@ -61,6 +64,8 @@ pub struct StaticNat {
     pub internal_vpc: VpcIndex,
     /// The internal address.
     pub internal: IpAddr,
+    /// How long its connections live without packets; none where the VPC says it.
+    pub idle_timeout: Option<Duration>,
     /// The peering that packets cross by it, where a peering made it.
     pub peering: Option<PeeringIndex>,
 }

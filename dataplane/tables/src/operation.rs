@@ -17,6 +17,7 @@ use crate::nat::{
 use crate::peering::Peering;
 use crate::route::Route;
 use crate::tables::{Interface, Tables, Vpc};
+use crate::timeouts::VpcTimeouts;
 
 /// One step. Setting what is there replaces it; removing what is not there does nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,13 @@ pub enum TableOperation {
     SetVpc { vpc: VpcIndex, name: Arc<str> },
     /// Removes a VPC with all its routes.
     RemoveVpc { vpc: VpcIndex },
+    /// Sets the time-outs of connections that begin in a VPC.
+    SetTimeouts {
+        vpc: VpcIndex,
+        timeouts: Arc<VpcTimeouts>,
+    },
+    /// Forgets them again.
+    RemoveTimeouts { vpc: VpcIndex },
     /// Makes or changes an interface.
     SetInterface {
         interface: InterfaceIndex,
@@ -268,6 +276,14 @@ impl Tables {
                 *slot(&mut self.vpcs, vpc.position()) = Vpc::default();
                 while self.vpcs.last().is_some_and(Vpc::is_unused) {
                     self.vpcs.pop();
+                }
+            }
+            Op::SetTimeouts { vpc, timeouts } => {
+                slot(&mut self.vpcs, vpc.position()).timeouts = Some(Arc::clone(timeouts));
+            }
+            Op::RemoveTimeouts { vpc } => {
+                if let Some(vpc) = self.vpcs.get_mut(vpc.position()) {
+                    vpc.timeouts = None;
                 }
             }
             Op::SetInterface { interface, value } => {

@@ -59,6 +59,7 @@ enum Key {
     StaticNat((VpcIndex, IpAddr), (VpcIndex, IpAddr)),
     Masquerade(VpcIndex, InterfaceIndex, IpNet),
     Exclusions(VpcIndex),
+    Timeouts(VpcIndex),
     Sender(PeeringIndex, VpcIndex, IpNet),
     PeeringMasquerade(PeeringIndex, VpcIndex, IpNet),
 }
@@ -118,6 +119,7 @@ impl Key {
                 interface,
                 source,
             } => Key::Masquerade(*vpc, *interface, source.trunc()),
+            Op::SetTimeouts { vpc, .. } | Op::RemoveTimeouts { vpc } => Key::Timeouts(*vpc),
             Op::SetExclusions { vpc, .. } | Op::RemoveExclusions { vpc } => Key::Exclusions(*vpc),
             Op::SetPeering { peering, .. } => Key::Peering(*peering),
             Op::RemovePeering { peering } => Key::Whole(Owner::Peering(*peering)),
@@ -156,6 +158,7 @@ impl Key {
             Key::Vpc(vpc) | Key::Route(vpc, _) | Key::RouteDistance(vpc, _) => {
                 Some(Owner::Vpc(vpc))
             }
+            Key::Timeouts(vpc) => Some(Owner::Vpc(vpc)),
             Key::Interface(interface) | Key::LearnedNeighbor(interface, _) => {
                 Some(Owner::Interface(interface))
             }

@@ -14,6 +14,7 @@ use crate::lpm::{Lpm, ValueNumber};
 use crate::nat::NatPolicy;
 use crate::peering::Peering;
 use crate::route::Route;
+use crate::timeouts::VpcTimeouts;
 
 /// One VPC: its name and its routes.
 #[derive(Clone, Debug, Default)]
@@ -23,12 +24,19 @@ pub struct Vpc {
     pub(crate) routes6: Lpm<Ipv6Addr, Route>,
     /// Of the configuration's routes that say one. No packet asks for it; whoever merges learned routes does.
     pub(crate) distances: HashMap<IpNet, u8>,
+    pub(crate) timeouts: Option<Arc<VpcTimeouts>>,
 }
 
 impl Vpc {
     /// The VPC's name; empty where no VPC has this index.
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or_default()
+    }
+
+    /// The time-outs of connections that begin in it, where it has any of its own.
+    #[inline]
+    pub fn timeouts(&self) -> Option<&VpcTimeouts> {
+        self.timeouts.as_deref()
     }
 
     /// The route of the longest prefix that the destination matches.
@@ -50,7 +58,10 @@ impl Vpc {
 
     /// Whether nothing was ever said of it.
     pub(crate) fn is_unused(&self) -> bool {
-        self.name.is_none() && self.route_count() == 0 && self.distances.is_empty()
+        self.name.is_none()
+            && self.route_count() == 0
+            && self.distances.is_empty()
+            && self.timeouts.is_none()
     }
 
     /// All routes, in no order that can be relied on.

@@ -3,6 +3,7 @@
 // Each test file uses its own part.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod traffic;
 pub mod v6;
 
 use std::net::Ipv4Addr;
@@ -114,6 +115,14 @@ pub fn two_vpcs() -> serde_json::Value {
     })
 }
 
+/// With room for few connections: a test makes hundreds of labs.
+pub fn small(config: GatewayConfig) -> GatewayConfig {
+    GatewayConfig {
+        connections: 4096,
+        ..config
+    }
+}
+
 pub struct Lab {
     pub gateway: VirtualGateway,
     compiler: Compiler,
@@ -126,12 +135,13 @@ impl Lab {
     }
 
     pub fn with(document: serde_json::Value, config: GatewayConfig) -> Self {
+        Lab::of(VirtualGateway::new(&small(config)), document)
+    }
+
+    /// A lab around a gateway that is new.
+    pub fn of(gateway: VirtualGateway, document: serde_json::Value) -> Self {
         let mut lab = Lab {
-            // Room for few connections: a test makes hundreds of labs.
-            gateway: VirtualGateway::new(&GatewayConfig {
-                connections: 4096,
-                ..config
-            }),
+            gateway,
             compiler: Compiler::new(),
             revision: 0,
         };

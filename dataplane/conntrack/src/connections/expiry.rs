@@ -54,6 +54,10 @@ impl<A: Address> Connections<A> {
                 continue;
             }
             let record = self.records.used(slot);
+            if record.has(flag::OFFLOADED) {
+                self.expire_offloaded(slot, now);
+                continue;
+            }
             if !record.expires.is_over(now) {
                 self.sweep.schedule(slot, tick(record.expires.instant(now)));
                 continue;

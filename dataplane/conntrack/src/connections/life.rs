@@ -37,7 +37,9 @@ impl<A: Address> Connections<A> {
         let hashes = [&new.original, &new.reply].map(|key| self.hash(key));
         for (hash, key) in hashes.into_iter().zip([&new.original, &new.reply]) {
             if let Some((slot, _)) = self.find(hash, key) {
-                if !self.records.used(slot).expires.is_over(now) {
+                let record = self.records.used(slot);
+                // What is still in the card is not over.
+                if !record.expires.is_over(now) || record.has(flag::OFFLOADED) {
                     return Err(InsertError::Clash);
                 }
                 self.remove_slot(slot);
@@ -64,7 +66,7 @@ impl<A: Address> Connections<A> {
             return Err(InsertError::TableFull);
         }
         let (state, memory) = State::begin(segment);
-        let expires = Deadline::after(now, self.timeouts[state.position()]);
+        let expires = Deadline::after(now, self.timeouts.of(new.admission.timeouts, state));
         let mut account = Account::default();
         account.count(Direction::Original, bytes);
         let ports = new.admission.ports;
@@ -96,6 +98,7 @@ impl<A: Address> Connections<A> {
                 .iter()
                 .filter(|(_, on)| *on)
                 .fold(0, |flags, (flag, _)| flags | flag),
+            timeouts: new.admission.timeouts,
         };
         let id = self
             .records
@@ -106,13 +109,18 @@ impl<A: Address> Connections<A> {
         }
         self.sweep.schedule(id.slot, tick(expires.instant(now)));
         self.counts.add(state);
+        self.timeouts.hold(new.admission.timeouts);
         Ok(FlowId(id))
     }
 
-    /// Ends a connection, and its mapping if no other flow refers to that.
+    /// Ends a connection, and its mapping if no other flow refers to that. One that is offloaded is not found any more, but has its
+    /// slot, its keys and its mapping until the card has confirmed that its rules are gone.
     pub fn remove(&mut self, id: FlowId) -> Option<Flow<A>> {
         let flow = self.flow(id)?;
-        self.remove_slot(id.0.slot);
+        match self.is_offloaded(id) {
+            true => self.end_offloaded(id.0.slot),
+            false => self.remove_slot(id.0.slot),
+        }
         Some(flow)
     }
 
@@ -127,6 +135,7 @@ impl<A: Address> Connections<A> {
         let record = self.records.used(slot);
         let has_two_keys = record.reply != record.original;
         self.counts.subtract(record.state);
+        self.timeouts.release(record.timeouts);
         if record.has(flag::MAPPED) {
             self.mappings.detach(&mut self.records, slot);
         }

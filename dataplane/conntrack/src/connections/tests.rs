@@ -144,6 +144,7 @@ fn a_connection_from_its_first_packet_to_its_last() {
     );
 
     let admission = Admission {
+        timeouts: TimeoutClass::default(),
         whole: false,
         ..Admission::default()
     };

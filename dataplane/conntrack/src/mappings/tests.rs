@@ -80,6 +80,7 @@ impl<A: Address> World<A> {
             ingress: Default::default(),
             state: State::Udp(Exchange::Unreplied),
             flags: flag::MAPPED,
+            timeouts: Default::default(),
         };
         let id = self.records.insert(record, Account::default()).unwrap();
         self.mappings.attach(&mut self.records, id.slot);

@@ -14,7 +14,7 @@ use crate::time::Instant;
 /// A packet matches if it came in by [`Pattern::ingress`], is addressed to [`Pattern::mac`], has no VLAN tag, and is IPv4
 /// with a header of 20 bytes and a right checksum, or IPv6 without extension headers; is whole (no fragment), has a TTL or
 /// hop limit of 2 or more, is at most [`Pattern::longest`] bytes long from its IP header on, has the pattern's addresses,
-/// protocol and ports, and, of TCP, none of SYN, FIN and RST. Everything else is for a core.
+/// protocol and ports, and, of TCP, ACK and none of SYN, FIN and RST. Everything else is for a core.
 ///
 /// What matches gets the addresses and ports of [`Actions`], a TTL one lower, checksums kept up (a UDP checksum of 0 stays),
 /// and the Ethernet addresses of [`Actions`]; Ethernet's padding is cut off or stays, as the card does; it is counted, and

@@ -56,6 +56,16 @@ pub(crate) struct Window {
     pub(crate) limit: u32,
 }
 
+impl Window {
+    /// Of what is seen in its middle: all that the largest windows allow.
+    fn picked_up(end: u32) -> Self {
+        Window {
+            end,
+            limit: end.wrapping_add(WIDEST),
+        }
+    }
+}
+
 /// What is remembered of a TCP connection besides its state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Memory {
@@ -65,6 +75,9 @@ pub(crate) struct Memory {
     pub(crate) fins: Fins,
     /// Whether the opener has sent a SYN since the handshake.
     pub(crate) is_asked_anew: bool,
+    /// Whether segments pass, or have passed, that are not seen here, because a card forwards them: the numbers may be
+    /// behind by any amount.
+    pub(crate) is_bypassed: bool,
 }
 
 /// How either end shifts the windows that it tells: four bits each, one more than the shift; zero where none was told.
@@ -121,12 +134,8 @@ impl Memory {
 
     /// Of a connection that is first seen in its middle: all that the largest windows allow.
     pub(crate) fn picked_up(segment: &TcpSegment) -> Self {
-        let window = |end: u32| Window {
-            end,
-            limit: end.wrapping_add(WIDEST),
-        };
         let mut memory = Memory {
-            windows: [window(end_of(segment)), window(segment.acknowledgment)],
+            windows: [end_of(segment), segment.acknowledgment].map(Window::picked_up),
             ..Memory::default()
         };
         memory.note(Direction::Original, segment);
@@ -200,6 +209,17 @@ impl Memory {
         memory.scales.agree();
         memory.allow(Direction::Reply, segment);
         memory
+    }
+
+    /// Takes a segment with ACK at its word, where others may have passed unseen. What is behind a FIN is not moved: no data
+    /// follows it.
+    pub(crate) fn rejoin(&mut self, direction: Direction, segment: &TcpSegment) {
+        let ends = [end_of(segment), segment.acknowledgment];
+        for (of, end) in [direction, direction.other()].into_iter().zip(ends) {
+            if !self.fins.is_sent(of) {
+                self.windows[of as usize] = Window::picked_up(end);
+            }
+        }
     }
 
     /// How a segment lies to the windows of both directions.

@@ -5,7 +5,8 @@ use rewire_conntrack::FlowKey;
 use rewire_packet::MacAddress;
 use rewire_tables::{InterfaceIndex, NextHop, NextHops, VpcIndex};
 
-use super::{Packet, has_packet_rules};
+use super::Packet;
+use crate::graph::acl_policy;
 use crate::graph::context::Context;
 use crate::graph::family::Family;
 use crate::graph::nat_policy;
@@ -101,7 +102,7 @@ fn look_up<A: Family>(cx: &Context<'_>, hops: &NextHops, packet: &Packet<A>) -> 
 
 fn exit<A: Family>(cx: &Context<'_>, hop: &NextHop, destination: A) -> Option<Exit> {
     let interface = cx.tables.interface(hop.interface())?;
-    if has_packet_rules(cx, interface.acl_out) {
+    if acl_policy::has_packet_rules(cx.tables, interface.acl_out) {
         return None;
     }
     let next_hop = hop.via().unwrap_or(destination.into());

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::acl::{AclFamily, AclKey};
 use crate::address::Address;
@@ -20,6 +21,8 @@ pub struct Masquerade {
     pub condition: Option<Condition>,
     /// Which ports are given out.
     pub ports: PortAllocation,
+    /// How long its connections live without packets; none where the VPC says it.
+    pub idle_timeout: Option<Duration>,
 }
 
 /// Which external ports a rule gives out.
@@ -58,6 +61,7 @@ impl Masquerade {
             external,
             condition: None,
             ports: PortAllocation::default(),
+            idle_timeout: None,
         }
     }
 

@@ -10,6 +10,7 @@ use crate::acl::{
 use crate::nat::{Condition, Exclusion, Masquerade, MasqueradeList, PortForward, StaticNat};
 use crate::route::Route;
 use crate::tables::{Interface, Tables};
+use crate::timeouts::VpcTimeouts;
 
 /// A prefix of few, with bits behind its length.
 fn prefix() -> impl Strategy<Value = IpNet> {
@@ -50,6 +51,7 @@ pub(crate) fn operation() -> impl Strategy<Value = TableOperation> {
                 external: [203, 0, 113, last].into(),
                 internal_vpc: VpcIndex(1),
                 internal: [10, 0, 0, last].into(),
+                idle_timeout: None,
                 peering: None,
             })
         })
@@ -119,6 +121,7 @@ pub(crate) fn operation() -> impl Strategy<Value = TableOperation> {
                 address: [10, 0, 0, 1].into(),
                 port: 80,
                 sources: None,
+                idle_timeout: None,
                 peering: None,
             },
         }),
@@ -158,6 +161,14 @@ pub(crate) fn operation() -> impl Strategy<Value = TableOperation> {
             }
         }),
         vpc().prop_map(|vpc| Op::RemoveExclusions { vpc }),
+        (vpc(), 0u64..2).prop_map(|(vpc, seconds)| Op::SetTimeouts {
+            vpc,
+            timeouts: Arc::new(VpcTimeouts {
+                other: Some(std::time::Duration::from_secs(seconds)),
+                ..VpcTimeouts::default()
+            }),
+        }),
+        vpc().prop_map(|vpc| Op::RemoveTimeouts { vpc }),
     ];
     let peerings = prop_oneof![
         (peering(), vpc(), prefix(), any::<bool>()).prop_map(|(peering, vpc, prefix, admitted)| {

@@ -257,3 +257,21 @@ fn only_what_is_in_the_windows_prolongs() {
     let over = after(end(later, reset), 2);
     assert_eq!(connections.expire(over, usize::MAX), 1);
 }
+
+/// Passes that do not come to their end for hours, because the budget is too small, lose nobody.
+#[test]
+fn a_small_budget_loses_nobody() {
+    let mut connections = connections(16);
+    connections.expire(START, 1);
+    for port in 0..8 {
+        let flow = routed(key(17, port));
+        connections.insert(flow, &Segment::Udp, 100, START).unwrap();
+    }
+    let mut now = START;
+    for _ in 0..5 {
+        now = now.saturating_add(Duration::from_secs(8000));
+        connections.expire(now, 1);
+    }
+    connections.expire(now, usize::MAX);
+    assert!(connections.is_empty());
+}

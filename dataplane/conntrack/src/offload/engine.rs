@@ -1,0 +1,322 @@
+//! The engine: what stands between the workers and the card.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::card::{Card, Event, QueueFull, Refusal};
+use super::histogram::Histogram;
+use super::queue::{EngineQueue, Report, Request, WorkerQueue, queue};
+use super::rule::RuleId;
+use crate::time::Instant;
+
+/// Requests of one worker that are taken at once, so that the others have their turn, and the card its doorbell.
+const BATCH: usize = 64;
+/// Rules that one call asks the card about, at most.
+const QUERIES: usize = 256;
+
+/// How an engine is made.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineConfig {
+    /// Its queues: one for each worker and address family.
+    pub queues: usize,
+    /// Flows that each queue has places for: twice as many rules.
+    pub flows: u32,
+    /// Requests that each queue holds at most.
+    pub requests: usize,
+    /// How often each rule is asked what it has done.
+    pub query_every: Duration,
+}
+
+/// How long rules take to come and go.
+#[derive(Debug, Default)]
+pub struct Latencies {
+    /// From the decision to offload until the rule was handed to the card.
+    pub install_handed: Histogram,
+    /// From there until the card has confirmed it.
+    pub install_confirmed: Histogram,
+    /// From the decision to remove a rule until that was handed to the card.
+    pub remove_handed: Histogram,
+    /// From there until the card has confirmed it.
+    pub remove_confirmed: Histogram,
+}
+
+/// What the engine knows of a place.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    phase: Phase,
+    serial: u32,
+    /// When the last request was handed to the card.
+    handed: Instant,
+    /// The packets that were reported.
+    reported: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Free,
+    Installing,
+    Installed,
+    Removing,
+}
+
+/// Takes the workers' requests to the card, and its answers back. One thread polls it, or, on a clock that stands still, whoever
+/// owns it; it never waits.
+pub struct Engine {
+    card: Box<dyn Card>,
+    queues: Vec<EngineQueue>,
+    /// The places of one queue.
+    places_per_queue: usize,
+    places: Vec<Place>,
+    /// Of each queue, what the card has no room for yet.
+    waiting: Vec<Option<Request>>,
+    /// Removals to be tried again.
+    again: Vec<RuleId>,
+    events: Vec<Event>,
+    handed: Vec<(RuleId, Instant)>,
+    query_every: Duration,
+    next_query: usize,
+    /// When the place was asked that was asked last.
+    queried: Instant,
+    latencies: Arc<Latencies>,
+}
+
+impl Engine {
+    /// An engine, and the workers' ends of its queues.
+    pub fn new(mut card: Box<dyn Card>, config: &EngineConfig) -> (Self, Vec<WorkerQueue>) {
+        let places_per_queue = 2 * config.flows as usize;
+        let places = places_per_queue * config.queues;
+        card.reserve(places);
+        let (mut workers, mut queues) = (Vec::new(), Vec::new());
+        for number in 0..config.queues {
+            let first_place = (number * places_per_queue) as u32;
+            let (worker, engine) = queue(first_place, config.flows, config.requests);
+            workers.push(worker);
+            queues.push(engine);
+        }
+        let engine = Engine {
+            card,
+            places_per_queue,
+            places: vec![Place::default(); places],
+            waiting: vec![None; queues.len()],
+            again: Vec::new(),
+            events: Vec::with_capacity(BATCH),
+            handed: Vec::with_capacity(BATCH),
+            query_every: config.query_every,
+            next_query: 0,
+            queried: Instant(0),
+            latencies: Arc::default(),
+            queues,
+        };
+        (engine, workers)
+    }
+
+    /// How long rules have taken: anybody may look while the engine runs.
+    pub fn latencies(&self) -> Arc<Latencies> {
+        Arc::clone(&self.latencies)
+    }
+
+    /// A port is about to be closed: see [`Card::close_port`].
+    pub fn close_port(&mut self, port: rewire_tables::InterfaceIndex) {
+        self.card.close_port(port);
+    }
+
+    /// Does what there is to do, by this clock; tells how much that was: zero where there was nothing.
+    pub fn poll(&mut self, clock: impl Fn() -> Instant) -> usize {
+        let now = clock();
+        let mut done = self.try_again(now);
+        for queue in 0..self.queues.len() {
+            done += self.take_requests(queue, now, &clock);
+        }
+        done + self.fetch_events(&clock) + self.query(now)
+    }
+
+    fn try_again(&mut self, now: Instant) -> usize {
+        if self.again.is_empty() {
+            return 0;
+        }
+        let card = &mut self.card;
+        self.again
+            .retain(|id| card.remove(*id, now) == Err(QueueFull));
+        card.push(now);
+        0
+    }
+
+    /// Takes requests of one worker to the card, up to a batch.
+    fn take_requests(&mut self, queue: usize, now: Instant, clock: &impl Fn() -> Instant) -> usize {
+        let mut done = 0;
+        self.handed.clear();
+        while done < BATCH {
+            // What a request leads to at once must have room, too.
+            if self.queues[queue].reports.is_full() {
+                break;
+            }
+            let waiting = self.waiting[queue].take();
+            let Some(request) = waiting.or_else(|| self.queues[queue].requests.pop().ok()) else {
+                break;
+            };
+            let taken = match &request {
+                Request::Install { id, rule, decided } => {
+                    let installed = self.card.install(*id, rule, now);
+                    self.install(queue, *id, *decided, installed)
+                }
+                Request::Remove { id, decided } => {
+                    let removed = self.card.remove(*id, now).is_ok();
+                    if removed {
+                        self.places[id.place as usize].phase = Phase::Removing;
+                        self.handed.push((*id, *decided));
+                    }
+                    removed
+                }
+            };
+            if !taken {
+                self.waiting[queue] = Some(request);
+                break;
+            }
+            done += 1;
+        }
+        if self.handed.is_empty() {
+            return done;
+        }
+        let before = clock();
+        self.card.push(before);
+        let handed_at = clock();
+        for (id, decided) in self.handed.drain(..) {
+            let place = &mut self.places[id.place as usize];
+            place.handed = handed_at;
+            let histogram = match place.phase {
+                Phase::Removing => &self.latencies.remove_handed,
+                _ => &self.latencies.install_handed,
+            };
+            histogram.record(handed_at.duration_since(decided));
+        }
+        done
+    }
+
+    /// Notes what came of handing over a rule. False where it has to wait.
+    fn install(
+        &mut self,
+        queue: usize,
+        id: RuleId,
+        decided: Instant,
+        installed: Result<(), Refusal>,
+    ) -> bool {
+        match installed {
+            Ok(()) => {
+                self.places[id.place as usize] = Place {
+                    phase: Phase::Installing,
+                    serial: id.serial,
+                    ..Place::default()
+                };
+                self.handed.push((id, decided));
+                true
+            }
+            Err(Refusal::QueueFull) => false,
+            Err(refusal) => {
+                report(&mut self.queues[queue], Report::NotInstalled(id, refusal));
+                true
+            }
+        }
+    }
+
+    /// Fetches what the card has done, as much as all workers have room for.
+    fn fetch_events(&mut self, clock: &impl Fn() -> Instant) -> usize {
+        let room = self.queues.iter().map(|queue| queue.reports.slots()).min();
+        let limit = room.unwrap_or(0).min(BATCH);
+        if limit == 0 {
+            return 0;
+        }
+        let now = clock();
+        self.events.clear();
+        self.card.poll(now, limit, &mut self.events);
+        let fetched = self.events.len();
+        for event in self.events.drain(..) {
+            let (Event::Installed(id)
+            | Event::NotInstalled(id, _)
+            | Event::Removed(id, _)
+            | Event::NotRemoved(id)
+            | Event::Idle(id)) = event;
+            let Some(place) = self.places.get_mut(id.place as usize) else {
+                continue;
+            };
+            if place.serial != id.serial {
+                continue;
+            }
+            let took = now.duration_since(place.handed);
+            let reported = match (event, place.phase) {
+                (Event::Installed(id), Phase::Installing) => {
+                    place.phase = Phase::Installed;
+                    self.latencies.install_confirmed.record(took);
+                    Report::Installed(id)
+                }
+                (Event::NotInstalled(id, refusal), Phase::Installing) => {
+                    place.phase = Phase::Free;
+                    Report::NotInstalled(id, refusal)
+                }
+                (Event::Removed(id, usage), Phase::Removing) => {
+                    place.phase = Phase::Free;
+                    self.latencies.remove_confirmed.record(took);
+                    Report::Removed(id, usage)
+                }
+                (Event::NotRemoved(id), Phase::Removing) => {
+                    self.again.push(id);
+                    continue;
+                }
+                (Event::Idle(id), Phase::Installed) => Report::Idle(id),
+                // Not as promised; nothing that a worker waits for.
+                _ => continue,
+            };
+            let queue = id.place as usize / self.places_per_queue;
+            report(&mut self.queues[queue], reported);
+        }
+        fetched
+    }
+
+    /// Asks the card what rules have done, each so often; tells what that led to, or how many were asked where others are due.
+    fn query(&mut self, now: Instant) -> usize {
+        let places = self.places.len() as u128;
+        let every = self.query_every.as_nanos().max(1);
+        let elapsed = now.duration_since(self.queried).as_nanos();
+        let due = (places * elapsed / every).min(places) as usize;
+        if due == 0 {
+            return 0;
+        }
+        let number = due.min(QUERIES);
+        let mut reported = 0;
+        for _ in 0..number {
+            let position = self.next_query;
+            let place = &mut self.places[position];
+            if place.phase == Phase::Installed {
+                let queue = &mut self.queues[position / self.places_per_queue];
+                // What there is no room for is told the next time.
+                let has_room = !queue.reports.is_full();
+                let id = RuleId {
+                    place: position as u32,
+                    serial: place.serial,
+                };
+                if has_room
+                    && let Some(usage) = self.card.query(id, now)
+                    && usage.packets != place.reported
+                {
+                    place.reported = usage.packets;
+                    report(queue, Report::Used(id, usage));
+                    reported += 1;
+                }
+            }
+            self.next_query = (position + 1) % self.places.len();
+        }
+        if number == due {
+            self.queried = now;
+            return reported;
+        }
+        let behind = every * (due - number) as u128 / places;
+        self.queried = Instant(now.0 - behind as u64);
+        number
+    }
+}
+
+/// Tells a worker. Whoever calls has seen that there is room.
+fn report(queue: &mut EngineQueue, report: Report) {
+    let pushed = queue.reports.push(report);
+    debug_assert!(pushed.is_ok(), "there was room");
+}
