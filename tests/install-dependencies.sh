@@ -13,7 +13,7 @@ packages=(
     # to learn routes from (Debian starts its zebra and staticd, which do nothing until they are configured)
     frr
     # to judge NAT by: a STUN client and server, and packets that nobody here wrote
-    coturn python3-scapy
+    coturn python3-scapy traceroute
 )
 rust_at_least=1.95
 

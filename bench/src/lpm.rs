@@ -4,7 +4,7 @@
 //! The peer of a run is the best one of that run. The line's figures are those of batches of 64; `*_256` are those of 256.
 
 mod crates;
-mod dpdk;
+pub(crate) mod dpdk;
 mod dpdk4;
 mod dpdk6;
 mod dpdk_table;

@@ -13,6 +13,7 @@ mod commit_live;
 mod commit_live_ovn;
 mod commit_ovsdb;
 mod configuration;
+mod conntrack;
 mod forward4;
 mod history;
 mod journal_verify;
@@ -191,6 +192,11 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "nat-new",
         about: "a masqueraded connection from its first packet to its end, through the whole graph, at a million live ones; no peer",
         run: nat::new,
+    },
+    Benchmark {
+        name: "conntrack",
+        about: "the table of connections alone, one inserted and one removed, a million live, beside rte_hash and crates",
+        run: conntrack::run,
     },
     Benchmark {
         name: "connection-memory",

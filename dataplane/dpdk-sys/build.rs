@@ -34,6 +34,7 @@ const FLOW_TYPES: &[&str] = &[
 /// The same with the feature `route-tables`.
 const TABLE_FUNCTIONS: &[&str] = &[
     "rte_(lpm|lpm6|fib|fib6)_(create|free|add|delete)",
+    "rte_hash_(create|free|add_key|del_key)",
     "rte_lpm6_lookup_bulk_func",
     "rte_(fib|fib6)_(lookup_bulk|select_lookup)",
     "rte_malloc_get_socket_stats",
@@ -154,7 +155,7 @@ fn link() {
         println!("cargo:rustc-link-lib=dylib={library}");
     }
     if has_tables() {
-        for library in ["rte_lpm", "rte_fib"] {
+        for library in ["rte_lpm", "rte_fib", "rte_hash"] {
             println!("cargo:rustc-link-lib=dylib={library}");
         }
     }

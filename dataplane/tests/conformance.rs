@@ -146,3 +146,19 @@ fn rfc5508_icmp() {
 fn rfc7857_updates() {
     run("rfc7857");
 }
+
+#[test]
+fn time_outs_as_configured() {
+    run("timeouts");
+}
+
+#[test]
+fn behaviours_that_other_suites_expect_of_nat44() {
+    run("nat44");
+}
+
+/// The capture of another tool's static NAT, where the captures are (`REWIRE_DATA`).
+#[test]
+fn static_nat_by_another_tool() {
+    run("static_nat");
+}

@@ -98,6 +98,10 @@ fn every_test_that_is_named_exists_and_every_case_is_named() {
                     format!("dataplane/tests/{file}.rs"),
                     format!("fn {function}("),
                 ),
+                (
+                    format!("dataplane/packet/tests/{file}.rs"),
+                    format!("fn {function}("),
+                ),
             ];
             let place = places.iter().find(|(path, _)| root().join(path).exists());
             let (path, declared) =

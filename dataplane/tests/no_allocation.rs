@@ -93,6 +93,40 @@ fn fragments_take_buffers_and_nothing_else() {
     assert_eq!(allocations[1..], [0, 0]);
 }
 
+#[test]
+fn fragments_that_come_in_the_wrong_order_allocate_nothing() {
+    let (mut graph, tables, compiler) = bare_graph(two_vpcs(), Shelf(Vec::new()));
+    let counters = WorkerCounters::default();
+    let blue = compiler.interface_index(&"blue0".parse().unwrap()).unwrap();
+    let mut received = Vec::with_capacity(64);
+    let mut sinks = Kept(Vec::with_capacity(64));
+    let fragment = |n: u16, is_first: bool| {
+        let mut packet = udp((HOST, 1000 + n), (SITE, 53), 24).may_fragment();
+        packet.ip.identification = n;
+        packet.ip.more_fragments = is_first;
+        packet.ip.fragment_offset = if is_first { 0 } else { 4 };
+        Received {
+            buffer: MemoryBuffer::new(packet.frame()),
+            origin: Origin::Received(blue),
+        }
+    };
+    let mut allocations = Vec::new();
+    for round in 0..4 {
+        // Later ones, which wait; their first ones; and then those that waited.
+        for (is_first, frames, leave) in [(false, 64, 0), (true, 64, 64), (true, 0, 64)] {
+            received.extend((0..frames).map(|n| fragment(n, is_first)));
+            let now = Instant(round * 1_000_000);
+            let before = ALLOCATIONS.with(Cell::get);
+            graph.run(&mut received, &tables, now, &counters, &mut sinks);
+            allocations.push(ALLOCATIONS.with(Cell::get) - before);
+            assert_eq!(sinks.0.len(), leave, "round {round}");
+            sinks.0.clear();
+        }
+    }
+    // The first bursts may still grow what is reused from then on.
+    assert_eq!(allocations[3..], [0; 9]);
+}
+
 /// How often something is allocated for each burst that a whole gateway is handed: frames to take in and to give out.
 fn allocations_of_steps(document: Value) -> Vec<u64> {
     let mut lab = Lab::new(document);

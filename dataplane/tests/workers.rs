@@ -232,6 +232,21 @@ fn forwarded_ports_and_static_addresses_get_their_answers() {
                     assert_eq!((back.source, back.ports().0), outside);
                 }
             }
+            // And from inside, through its external port.
+            let neighbor = (Ipv4Addr::new(10, 1, 0, 30 + n as u8), 6000);
+            let mut outside = None;
+            for flags in [SYN, ACK] {
+                let there = at("blue0", tcp(neighbor, web_outside, flags));
+                let there = town.through("blue0", there, "blue0");
+                assert_eq!((there.destination, there.ports().1), web);
+                assert_eq!(there.source, WAN);
+                let external = (WAN, there.ports().0);
+                assert_eq!(*outside.get_or_insert(external), external);
+                let back = at("blue0", tcp(web, external, flags | ACK));
+                let back = town.through("blue0", back, "blue0");
+                assert_eq!((back.source, back.ports().0), web_outside);
+                assert_eq!((back.destination, back.ports().1), neighbor);
+            }
             // And out again, under its own address.
             let out = at("blue0", udp((mail, 2000 + n), (site(n as u8 + 1), 53), 8));
             let there = town.through("blue0", out, "wan");

@@ -1,5 +1,5 @@
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use crate::namespace::Namespace;
 use crate::wait::PATIENCE;
@@ -67,4 +67,28 @@ fn read(from: &mut impl Read, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
     from.read_exact(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Sends a datagram of so many bytes from one host to another, and as many back; checks that they come whole.
+#[track_caller]
+pub fn udp_echo(client: &Namespace, from: &str, server: &Namespace, to: &str, length: usize) {
+    let bind = |host: &Namespace, address: &str| {
+        let socket = host.run(|| UdpSocket::bind(address)).expect("a free port");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        socket
+    };
+    let (client, server) = (bind(client, from), bind(server, to));
+    let question: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+    client.send_to(&question, to).expect("a route");
+    let mut buffer = vec![0; length + 1];
+    let (read, peer) = server.recv_from(&mut buffer).expect("the question comes");
+    assert!(
+        buffer[..read] == question,
+        "the question is not what was sent"
+    );
+    let answer: Vec<u8> = question.iter().rev().copied().collect();
+    server.send_to(&answer, peer).expect("a route");
+    let (read, peer) = client.recv_from(&mut buffer).expect("the answer comes");
+    assert!(buffer[..read] == answer, "the answer is not what was sent");
+    assert_eq!(peer.to_string(), to);
 }

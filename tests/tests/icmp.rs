@@ -1,7 +1,9 @@
 //! What routers say to senders, seen by the senders' kernels.
 
+use std::process::Command;
+
 use rewire_tests::documents::two_vpcs;
-use rewire_tests::{Lab, tcp_pair};
+use rewire_tests::{Lab, Namespace, tcp_pair};
 
 #[test]
 fn the_gateway_is_a_hop_on_the_way() {
@@ -63,4 +65,39 @@ fn what_a_router_outside_says_is_translated_back() {
     lab.internet.set("ipv4/neigh/narrow/retrans_time_ms", "100");
     let ping = lab.red.ping("192.0.2.9", "-c 1 -W 5 -s 100");
     ping.assert_refused("203.0.113.2", "Destination Host Unreachable");
+}
+
+#[test]
+fn traceroute_sees_every_hop_through_nat() {
+    let Some(lab) = Lab::with(&two_vpcs()) else {
+        return;
+    };
+    // A host beyond the internet's router.
+    lab.internet.set("ipv4/ip_forward", "1");
+    lab.internet.ip("link add beyond type veth peer name end");
+    lab.internet.ip("address add 192.0.2.1/24 dev beyond");
+    lab.internet.ip("link set beyond up");
+    let end = Namespace::new("end");
+    lab.internet
+        .ip(&format!("link set end netns {}", end.name()));
+    end.ip("address add 192.0.2.9/24 dev end");
+    end.ip("link set end up");
+    end.ip("route add default via 192.0.2.1");
+    // By UDP to closed ports, by echo requests, by SYNs to a closed port.
+    for method in ["--udp", "--icmp", "--tcp"] {
+        let mut command = Command::new("traceroute");
+        command.args(["-n", "-q", "1", "-w", "2", "-m", "5", method, "192.0.2.9"]);
+        let mut traceroute = lab.blue.start(command);
+        assert!(traceroute.finish().success());
+        let lines = traceroute.lines();
+        let hops = lines
+            .iter()
+            .filter_map(|line| line.split_whitespace().nth(1));
+        let hops: Vec<&str> = hops.skip(1).collect();
+        assert_eq!(
+            hops,
+            ["10.1.0.1", "203.0.113.2", "192.0.2.9"],
+            "{method}: {lines:#?}"
+        );
+    }
 }

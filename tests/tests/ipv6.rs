@@ -1,7 +1,7 @@
 //! The same walk for the other family: neighbor discovery, routes, NAT, errors.
 
 use rewire_tests::documents::{push, two_vpcs};
-use rewire_tests::{Lab, tcp_pair};
+use rewire_tests::{Lab, tcp_pair, udp_echo};
 use serde_json::{Value, json};
 
 /// Two VPCs with IPv6 beside IPv4. Blue's addresses are routed, and known outside; red's are masqueraded.
@@ -86,4 +86,25 @@ fn errors_come_from_the_gateway() {
     refused.assert_refused("fd00:2::1", "unreachable");
     let expired = lab.blue.ping("2001:db8:ff::2", "-c 1 -W 1 -t 1");
     expired.assert_refused("2001:db8:1::1", "Time exceeded: Hop limit");
+}
+
+#[test]
+fn fragments_are_masqueraded_both_ways() {
+    let Some(lab) = lab() else { return };
+    // Red's kernel cuts what is larger than its link, and the internet's kernel its answers.
+    lab.red
+        .ping("2001:db8:ff::2", "-c 5 -i 0.1 -s 4000")
+        .assert_all();
+    udp_echo(
+        &lab.red,
+        "[::]:0",
+        &lab.internet,
+        "[2001:db8:ff::2]:53",
+        8000,
+    );
+    let metrics = lab.metrics();
+    assert!(
+        metrics.sum("rewire_held_packets") < 0.5,
+        "something is left"
+    );
 }

@@ -2,10 +2,16 @@
 
 use rewire_tests::documents::two_vpcs;
 use rewire_tests::{Lab, StunServer, nat_discovery};
+use serde_json::Value;
 
-/// The world, the STUN server in it, and what blue is told.
+/// The demo's world, the STUN server in it, and what blue is told.
 fn discover(options: &[&str]) -> Option<Vec<String>> {
-    let lab = Lab::with(&two_vpcs())?;
+    discover_in(&two_vpcs(), options)
+}
+
+/// The same with another configuration.
+fn discover_in(document: &Value, options: &[&str]) -> Option<Vec<String>> {
+    let lab = Lab::with(document)?;
     // A second address for blue, for those who look for collisions.
     lab.blue.ip("address add 10.1.0.11/24 dev eth0");
     let _server = StunServer::start(&lab);
@@ -51,6 +57,19 @@ fn a_mapping_outlives_a_pause() {
         .iter()
         .filter(|line| line.starts_with("RFC 5780 response"));
     assert_eq!(answers.count(), 2, "{lines:#?}");
+}
+
+#[test]
+fn a_mapping_lives_as_configured() {
+    let mut document = two_vpcs();
+    document["nat"]["masquerade"]["blue-out"]["idle_timeout"] = "1s".into();
+    let Some(lines) = discover_in(&document, &["-t", "-T", "3"]) else {
+        return;
+    };
+    let answers = lines
+        .iter()
+        .filter(|line| line.starts_with("RFC 5780 response"));
+    assert_eq!(answers.count(), 1, "{lines:#?}");
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod lookup;
 mod offload;
 mod unresolved;
 
+pub use life::Removal;
+
 use std::ops::RangeInclusive;
 use std::time::Duration;
 

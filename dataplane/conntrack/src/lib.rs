@@ -56,7 +56,9 @@ pub mod time;
 mod timeout_classes;
 mod timeouts;
 
-pub use connections::{Candidate, Config, Connections, EXPIRY_TICK, KeyHash, MAX_CAPACITY};
+pub use connections::{
+    Candidate, Config, Connections, EXPIRY_TICK, KeyHash, MAX_CAPACITY, Removal,
+};
 pub use error::{Exhausted, InsertError, Invalid, Resource};
 pub use flow::{Admission, Ends, Flow, FlowId, Known, NewFlow, Passage, Rewrite, Traffic};
 pub use key::{Direction, FlowKey};

@@ -18,6 +18,7 @@
 #ifdef REWIRE_ROUTE_TABLES
 #include <rte_fib.h>
 #include <rte_fib6.h>
+#include <rte_hash.h>
 #include <rte_lpm.h>
 #include <rte_lpm6.h>
 #include <rte_malloc.h>

@@ -9,6 +9,7 @@ use rewire_conntrack::{
     Admission, Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, Internal, Mapping,
     NewFlow, Rewrite, Segment,
 };
+use rewire_packet::icmp_error::IcmpErrorKind;
 use rewire_packet::nat::{self, Quoted};
 use rewire_packet::{Fragment, Ip, Transport};
 use rewire_tables::acl::RuleCounters;
@@ -19,6 +20,7 @@ use super::acl_policy;
 use super::burst::{Burst, Next, layer3, layer3_mut};
 use super::context::Context;
 use super::family::Family;
+use super::hairpin::{self, Led};
 use super::ingress_nat::{find, note_counters};
 use super::nat_policy::{self, Egress};
 use super::packet::{Connection, Fate, Packet};
@@ -48,6 +50,10 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
                 let bytes = packet.header.packet_len as u64;
                 cx.counters.rules.count(&packet.counters, bytes);
                 Next::To(Node::EthernetOutput)
+            }
+            // The sender hears that it is not to have a connection now (RFC 5508, REQ-8).
+            Err(NotHere::Dropped(reason @ DropReason::NatPortsExhausted)) => {
+                Next::Refuse(reason, IcmpErrorKind::Prohibited.into())
             }
             Err(NotHere::Dropped(reason)) => Next::Drop(reason),
             Err(NotHere::At(worker)) => {
@@ -111,6 +117,7 @@ fn begin<B: PacketBuffer, A: Family>(
         destination: packet.rewrite.destination.unwrap_or(own),
         route_vpc: packet.rewrite.route_vpc,
         crossing: packet.crossing,
+        hairpin: packet.hairpin,
         egress: packet.egress,
         admission: acl_policy::admission(packet),
         counters: acl_policy::lasting(packet),
@@ -134,6 +141,8 @@ pub(super) struct Opening<A> {
     /// The VPC that it is routed in.
     pub route_vpc: VpcIndex,
     pub crossing: Option<Crossing>,
+    /// The interface that it would leave by, did it not turn round.
+    pub hairpin: Option<InterfaceIndex>,
     pub egress: InterfaceIndex,
     pub admission: Admission,
     pub counters: RuleCounters,
@@ -170,9 +179,14 @@ pub(super) fn open<A: Family>(
 ) -> Result<FlowId, NotHere> {
     let interface = cx.tables.interface(opening.egress);
     let interface = interface.ok_or(DropReason::InterfaceUnknown)?;
+    let outer = opening.hairpin.unwrap_or(opening.egress);
+    let leaving = (outer, cx.tables.interface(outer).unwrap_or(interface));
+    let led = opening.is_led().then_some(Led {
+        external: opening.original.destination,
+        ingress: opening.admission.ingress,
+    });
     let key = nat_policy::egress_key(&opening.original, opening.destination, &opening.admission);
-    let leaving = (opening.egress, interface);
-    let egress = nat_policy::egress(cx.tables, &key, leaving, opening.crossing);
+    let egress = nat_policy::egress(cx.tables, &key, leaving, (opening.crossing, led));
     if cx.steering.has_peers()
         && !opening.is_at_home
         && let Some(worker) = elsewhere(cx, opening, interface.vpc, &egress)
@@ -186,7 +200,11 @@ pub(super) fn open<A: Family>(
         translate_source(cx, connections, opening, interface.vpc, egress)?;
     if opening.is_led() {
         // Again, since no packet but these has use for it.
-        let ingress = nat_policy::ingress(cx.tables, &opening.original, true).ok();
+        let outer = opening.hairpin.and_then(|outer| cx.tables.interface(outer));
+        let ingress = match outer {
+            Some(outer) => hairpin::turn(cx.tables, &opening.original, outer),
+            None => nat_policy::ingress(cx.tables, &opening.original, true).ok(),
+        };
         let of_ingress = ingress.and_then(|ingress| ingress.idle_timeout);
         idle_timeout = nat_policy::shorter(idle_timeout, of_ingress);
     }

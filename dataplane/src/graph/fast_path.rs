@@ -37,6 +37,7 @@ use super::burst::layer3;
 use super::context::{Context, Received, Sinks};
 use super::egress_nat::{self, Opening};
 use super::family::Family;
+use super::hairpin;
 use super::nat_policy;
 use super::offload;
 use super::packet::Origin;
@@ -527,11 +528,17 @@ fn begin<A: Family>(
         Known::Passes(_) | Known::Unresolved | Known::Perhaps => return None,
     }
     let plain = &packet.plain;
+    let is_led = (packet.destination, port) != (plain.destination, plain.destination_port);
+    let outer = cx.tables.interface(egress)?;
+    if !is_led && hairpin::turn(cx.tables, &original, outer).is_some() {
+        return None;
+    }
     let opening = Opening {
         original,
         destination: (packet.destination, port),
         route_vpc: packet.route_vpc,
         crossing: None,
+        hairpin: None,
         egress,
         admission: Admission {
             ingress: packet.ingress,

@@ -31,6 +31,7 @@ mod ethernet_output;
 mod family;
 mod fast_path;
 mod fragment;
+mod hairpin;
 mod heard;
 mod hop_limit;
 mod icmp_error;

@@ -11,6 +11,8 @@ use rewire_tables::{
     Route, Stop, Tables, Traveller, VpcIndex, Way,
 };
 
+use super::hairpin::{self, Led};
+
 /// Where ingress NAT leads a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ingress<A> {
@@ -166,13 +168,14 @@ pub(super) fn egress_key<A: AclFamily>(
     }
 }
 
-/// The egress NAT of a connection that leaves by an interface, across a peering or not. An exclusion goes before all else, what
+/// The egress NAT of a connection that leaves by an interface, or would, did it not turn round; across a peering or not, and led elsewhere by
+/// ingress NAT or not. An exclusion goes before all else, what
 /// the peering says before the rest, and a static translation before a masquerade.
 pub(super) fn egress<'a, A: AclFamily>(
     tables: &'a Tables,
     key: &AclKey<A>,
     (index, interface): (InterfaceIndex, &Interface),
-    crossing: Option<Crossing>,
+    (crossing, led): (Option<Crossing>, Option<Led<A>>),
 ) -> Egress<'a, A> {
     let nat = tables.nat();
     let (vpc, source) = (key.from, key.source);
@@ -188,9 +191,11 @@ pub(super) fn egress<'a, A: AclFamily>(
         return Egress::Static(external, rule.idle_timeout);
     }
     let across = |c: Crossing| tables.peering(c.peering).masquerade(c.from, key);
+    let turned = || led.and_then(|led| hairpin::masquerade(tables, key, led));
     match crossing
         .and_then(across)
         .or_else(|| nat.masquerade(index, key))
+        .or_else(turned)
     {
         Some(rule) => Egress::Masquerade(rule),
         None => Egress::None,
@@ -230,24 +235,17 @@ pub(super) struct Leaving {
     pub idle_timeout: Option<Duration>,
 }
 
-/// Whether the policy of these tables still gives a connection just the path and translation that it has (law 6): where
-/// it leaves then. Such a connection goes on, unless an ACL forbids it; any other ends.
-pub(super) fn still_leads<A: AclFamily>(tables: &Tables, flow: &Flow<A>) -> Option<Leaving> {
-    let original = &flow.original;
-    let icmp = <A::Version as Ip>::ICMP.0;
-    let ports = original.source_port != 0 || original.destination_port != 0;
-    let ingress = ingress(tables, original, ports).ok()?;
-    let destination = match ingress.destination {
-        Some(destination) => destination,
-        // The identifier of an ICMP query stands for both ports, so that a masquerade changes this one, too.
-        None if original.protocol == icmp => (original.destination, flow.reply.source_port),
-        None => (original.destination, original.destination_port),
-    };
-    if destination != (flow.reply.source, flow.reply.source_port) || ingress.vpc != flow.route_vpc {
-        return None;
-    }
+/// The interface that a connection leaves by, and the peering that it crosses, as ingress NAT leads it.
+fn exit<A: AclFamily>(
+    tables: &Tables,
+    original: &FlowKey<A>,
+    ingress: &Ingress<A>,
+) -> Option<(InterfaceIndex, Option<Crossing>)> {
     let traveller = Traveller {
-        destination: destination.0,
+        destination: match ingress.destination {
+            Some((address, _)) => address,
+            None => original.destination,
+        },
         source: Some(original.source),
         crossing: ingress.crossing,
     };
@@ -260,14 +258,46 @@ pub(super) fn still_leads<A: AclFamily>(tables: &Tables, flow: &Flow<A>) -> Opti
         return None;
     };
     let index = hops.select(|| flow_hash(original)).interface();
-    let interface = tables.interface(index)?;
-    if interface.vpc != flow.reply.vpc {
+    Some((index, crossing))
+}
+
+/// Whether the policy of these tables still gives a connection just the path and translation that it has (law 6): where
+/// it leaves then. Such a connection goes on, unless an ACL forbids it; any other ends.
+pub(super) fn still_leads<A: AclFamily>(tables: &Tables, flow: &Flow<A>) -> Option<Leaving> {
+    let original = &flow.original;
+    let icmp = <A::Version as Ip>::ICMP.0;
+    let ports = original.source_port != 0 || original.destination_port != 0;
+    let mut ingress = ingress(tables, original, ports).ok()?;
+    let (mut index, mut crossing) = exit(tables, original, &ingress)?;
+    // Where it would leave, did it not turn round.
+    let outer = (index, tables.interface(index)?);
+    if ingress.destination.is_none()
+        && crossing.is_none()
+        && let Some(turned) = hairpin::turn(tables, original, outer.1)
+    {
+        ingress = turned;
+        (index, crossing) = exit(tables, original, &ingress)?;
+    }
+    let own = (original.destination, original.destination_port);
+    let mut destination = ingress.destination.unwrap_or(own);
+    if original.protocol == icmp {
+        // The identifier of an ICMP query stands for both ports, so that a masquerade changes this one, too.
+        destination.1 = flow.reply.source_port;
+    }
+    if destination != (flow.reply.source, flow.reply.source_port)
+        || ingress.vpc != flow.route_vpc
+        || tables.interface(index)?.vpc != flow.reply.vpc
+    {
         return None;
     }
     let source = (flow.reply.destination, flow.reply.destination_port);
-    let leaving = (index, interface);
     let key = egress_key(original, destination, &flow.admission);
-    let egress = egress(tables, &key, leaving, crossing);
+    let led = ingress.destination.is_some() || ingress.vpc != original.vpc;
+    let led = led.then_some(Led {
+        external: original.destination,
+        ingress: flow.admission.ingress,
+    });
+    let egress = egress(tables, &key, outer, (crossing, led));
     let idle_timeout = shorter(ingress.idle_timeout, egress.idle_timeout());
     let same = match egress {
         Egress::None => source == (original.source, original.source_port),

@@ -73,6 +73,8 @@ pub(super) struct Packet<B, A: Address> {
     pub connection: Connection<A>,
     /// The peering that a packet which begins a connection crosses: by ingress NAT, or by its route.
     pub crossing: Option<Crossing>,
+    /// The interface that a packet which begins a connection would leave by, did it not turn round.
+    pub hairpin: Option<InterfaceIndex>,
     /// The peering that the packet crosses, or the connection that it belongs to.
     pub peering: Option<PeeringIndex>,
     /// What the route says, while the ACLs are asked.
@@ -117,6 +119,7 @@ impl<B, A: Address> Packet<B, A> {
             vpc,
             connection: Connection::Untracked,
             crossing: None,
+            hairpin: None,
             peering: None,
             routed: Next::Done,
             whole: true,

@@ -12,7 +12,7 @@ use super::burst::{Burst, IcmpErrorOf, Next};
 use super::context::Context;
 use super::family::Family;
 use super::packet::{Connection, Origin, Packet};
-use super::{acl, nat_policy, segment};
+use super::{acl, hairpin, nat_policy, segment};
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
@@ -71,7 +71,13 @@ fn decide<'a, B: PacketBuffer, A: Family>(
         packet.peering = way.crossing.map(|crossing| crossing.peering);
     }
     match way.route {
-        Some(Route::Forward(hops)) => forward(packet, hops, destination),
+        Some(Route::Forward(hops)) => {
+            let next = forward(packet, hops, destination);
+            match turn(cx, packet) {
+                Some(route) => decide(cx, packet, route),
+                None => next,
+            }
+        }
         Some(Route::Local) => match packet.origin {
             Origin::Received(_) => Next::To(Node::Local),
             // The gateway does not talk to itself.
@@ -91,6 +97,26 @@ fn decide<'a, B: PacketBuffer, A: Family>(
         }
         None => Next::Refuse(DropReason::NoRoute, IcmpErrorKind::NoRoute.into()),
     }
+}
+
+/// Whether a packet turns round, instead of leaving by the interface that its route says: the route that it has then.
+fn turn<'a, B: PacketBuffer, A: Family>(
+    cx: &Context<'a>,
+    packet: &mut Packet<B, A>,
+) -> Option<Option<&'a Route>> {
+    let Connection::New(key) = packet.connection else {
+        return None;
+    };
+    if packet.crossing.is_some() || packet.rewrite.destination.is_some() {
+        return None;
+    }
+    let outer = cx.tables.interface(packet.egress)?;
+    let led = hairpin::turn(cx.tables, &key, outer)?;
+    packet.hairpin = Some(packet.egress);
+    packet.rewrite.destination = led.destination;
+    packet.rewrite.route_vpc = led.vpc;
+    packet.vpc = led.vpc;
+    Some(cx.tables.vpc(led.vpc).route(packet.destination()))
 }
 
 /// A peering admits the packet that begins a connection. The others of that connection follow it, for as long as the

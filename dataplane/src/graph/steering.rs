@@ -92,22 +92,15 @@ impl Steering {
         if nat.is_empty() {
             return self.of_both(ends.source, ends.destination);
         }
-        let forward = |port| {
-            let key = PortForwardKey {
-                vpc,
+        if let Some((internal, vpc)) = led(tables, vpc, ends) {
+            // Its answer goes the other way; from which port, does not matter.
+            let answer = Ends {
                 protocol: ends.protocol,
-                address: ends.destination.into(),
-                port,
+                source: internal,
+                destination: ends.source,
+                port: None,
             };
-            let rule = nat.port_forward_from(&key, ends.source)?;
-            Some((A::from_ip(rule.address)?, rule.vpc))
-        };
-        let fixed = || {
-            let rule = nat.static_by_external(vpc, ends.destination.into())?;
-            Some((A::from_ip(rule.internal)?, rule.internal_vpc))
-        };
-        if let Some((internal, vpc)) = ends.port.and_then(forward).or_else(fixed) {
-            return self.leaving(tables, vpc, internal, ends.source);
+            return self.leaving(tables, vpc, &answer);
         }
         // A masquerade may use the gateway's own addresses.
         if let (Some(Route::NatExternal | Route::Local), Some(port)) =
@@ -115,19 +108,33 @@ impl Steering {
         {
             return owner(port, self.workers);
         }
-        self.leaving(tables, vpc, ends.source, ends.destination)
+        self.leaving(tables, vpc, ends)
     }
 
-    /// Of a packet whose destination stays.
-    fn leaving<A: AclFamily>(&self, tables: &Tables, vpc: VpcIndex, from: A, to: A) -> u16 {
-        if let Some(Route::Forward(hops)) = tables.vpc(vpc).route(to)
-            && hops
-                .iter()
-                .any(|hop| tables.nat().has_masquerade(vpc, hop.interface()))
-        {
-            return self.of_one(from);
+    /// Of a packet whose destination stays, as far as its VPC goes.
+    fn leaving<A: AclFamily>(&self, tables: &Tables, vpc: VpcIndex, ends: &Ends<A>) -> u16 {
+        let Some(Route::Forward(hops)) = tables.vpc(vpc).route(ends.destination) else {
+            return self.of_both(ends.source, ends.destination);
+        };
+        let mut outside = None;
+        let mut is_masqueraded = false;
+        for hop in hops.iter() {
+            let interface = tables.interface(hop.interface());
+            outside = outside.or(interface.filter(|interface| interface.vpc != vpc));
+            is_masqueraded |= tables.nat().has_masquerade(vpc, hop.interface());
         }
-        self.of_both(from, to)
+        // It answers a hairpin: it would leave, and be for one of the gateway's addresses there.
+        if let (Some(outside), Some(port)) = (outside, ends.port)
+            && let Some(Route::NatExternal | Route::Local) =
+                tables.vpc(outside.vpc).route(ends.destination)
+            && led(tables, outside.vpc, ends).is_none()
+        {
+            return owner(port, self.workers);
+        }
+        match is_masqueraded {
+            true => self.of_one(ends.source),
+            false => self.of_both(ends.source, ends.destination),
+        }
     }
 
     /// Where a connection is to begin whose reply has this key: the one owner that its reply can have.
@@ -179,6 +186,26 @@ impl Steering {
         let high = mix(hash) >> 32;
         (high * u64::from(self.workers) >> 32) as u16
     }
+}
+
+/// Where a port forward or a static translation leads a packet: the internal address, and its VPC.
+fn led<A: AclFamily>(tables: &Tables, vpc: VpcIndex, ends: &Ends<A>) -> Option<(A, VpcIndex)> {
+    let nat = tables.nat();
+    let forward = |port| {
+        let key = PortForwardKey {
+            vpc,
+            protocol: ends.protocol,
+            address: ends.destination.into(),
+            port,
+        };
+        let rule = nat.port_forward_from(&key, ends.source)?;
+        Some((A::from_ip(rule.address)?, rule.vpc))
+    };
+    let fixed = || {
+        let rule = nat.static_by_external(vpc, ends.destination.into())?;
+        Some((A::from_ip(rule.internal)?, rule.internal_vpc))
+    };
+    ends.port.and_then(forward).or_else(fixed)
 }
 
 /// The finalizer of splitmix64 (Steele, Lea and Flood, 2014).

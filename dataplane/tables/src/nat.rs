@@ -134,6 +134,15 @@ impl NatPolicy {
         self.masquerades.keys().map(|(_, interface)| *interface)
     }
 
+    /// The interfaces by which masqueraded packets of a VPC leave, in no order. Cost: a look at those of all VPCs.
+    pub fn masquerading_interfaces_of(
+        &self,
+        vpc: VpcIndex,
+    ) -> impl Iterator<Item = InterfaceIndex> + '_ {
+        let keys = self.masquerades.keys().filter(move |(of, _)| *of == vpc);
+        keys.map(|(_, interface)| *interface)
+    }
+
     /// The masquerade rule of a packet of VPC `key.from` that leaves by `interface`.
     pub fn masquerade<A: AclFamily>(
         &self,

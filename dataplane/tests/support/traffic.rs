@@ -24,7 +24,7 @@ pub struct Frame {
     pub tcp: bool,
     /// From outside, to where the connection is translated.
     pub reply: bool,
-    /// Behind the masquerade, the static translation, or the port forward.
+    /// Behind the masquerade, the static translation, or the port forward; or from inside to the port forward.
     pub kind: u8,
     pub port: u16,
     pub flags: u8,
@@ -47,7 +47,7 @@ pub fn frame() -> impl Strategy<Value = Frame> {
     let ttl = prop_oneof![8 => Just(64_u8), 1 => 0..3_u8];
     (
         (any::<bool>(), any::<bool>(), any::<bool>()),
-        (0..3_u8, 4000..4002_u16),
+        (0..4_u8, 4000..4002_u16),
         flags,
         size,
         ttl,
@@ -122,14 +122,15 @@ pub fn document(which: usize) -> serde_json::Value {
 
 pub fn build(frame: &Frame, number: u16) -> (&'static str, Vec<u8>) {
     let flags = TcpFlags(frame.flags);
-    let inside = [HOST, Ipv4Addr::new(10, 1, 0, 20), HOST][usize::from(frame.kind)];
-    let outside = [WAN, Ipv4Addr::new(203, 0, 113, 9), WAN][usize::from(frame.kind)];
+    let inside = [HOST, Ipv4Addr::new(10, 1, 0, 20), HOST, HOST][usize::from(frame.kind)];
+    let outside = [WAN, Ipv4Addr::new(203, 0, 113, 9), WAN, WAN][usize::from(frame.kind)];
     let inside6 = [
         v6::HOST,
         Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 0x20),
         v6::HOST,
+        v6::HOST,
     ];
-    let outside6 = [v6::WAN, v6::MAIL, v6::WAN];
+    let outside6 = [v6::WAN, v6::MAIL, v6::WAN, v6::WAN];
     let (inside6, outside6) = (
         inside6[usize::from(frame.kind)],
         outside6[usize::from(frame.kind)],
@@ -140,8 +141,11 @@ pub fn build(frame: &Frame, number: u16) -> (&'static str, Vec<u8>) {
         _ => (frame.port, frame.port),
     };
     let far = 53 + frame.port % 2;
+    let turns = frame.kind == 3;
     let mut bytes = if frame.six {
         let (source, destination) = match frame.reply {
+            false if turns => ((inside6, inner), (outside6, 8080)),
+            true if turns => ((inside6, 80), (outside6, outer)),
             false => ((inside6, inner), (v6::SITE, far)),
             true => ((v6::SITE, far), (outside6, outer)),
         };
@@ -152,6 +156,8 @@ pub fn build(frame: &Frame, number: u16) -> (&'static str, Vec<u8>) {
         build.hops(frame.ttl).frame()
     } else {
         let (source, destination) = match frame.reply {
+            false if turns => ((inside, inner), (outside, 8080)),
+            true if turns => ((inside, 80), (outside, outer)),
             false => ((inside, inner), (SITE, far)),
             true => ((SITE, far), (outside, outer)),
         };
@@ -181,7 +187,11 @@ pub fn build(frame: &Frame, number: u16) -> (&'static str, Vec<u8>) {
         }
         _ => {}
     }
-    let interface = if frame.reply { "wan" } else { "blue0" };
+    let interface = if frame.reply && !turns {
+        "wan"
+    } else {
+        "blue0"
+    };
     (interface, bytes)
 }
 
@@ -229,6 +239,8 @@ pub fn opening() -> Vec<Step> {
             (1, 4001),
             (2, 4000),
             (2, 4001),
+            (3, 4000),
+            (3, 4001),
         ] {
             // The port forward is opened from outside.
             for (step, flags) in [

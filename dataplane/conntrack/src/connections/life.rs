@@ -2,14 +2,21 @@
 
 use rewire_tables::Address;
 
-use super::{Connections, KeyHash, entry, tick};
+use super::{Candidate, Connections, KeyHash, entry, slot_and_direction, tick};
 use crate::error::InsertError;
 use crate::flow::{Flow, FlowId, NewFlow};
-use crate::key::Direction;
-use crate::records::{Account, NONE, Record, flag};
+use crate::key::{Direction, FlowKey};
+use crate::records::{Account, Id, NONE, Record, flag};
 use crate::segment::Segment;
 use crate::state::State;
 use crate::time::{Deadline, Instant, Second};
+
+/// A connection that is to end, and the hashes of its keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Removal {
+    id: FlowId,
+    hashes: [KeyHash; 2],
+}
 
 impl<A: Address> Connections<A> {
     /// Begins a connection with its first packet, of `bytes` bytes. Whether it may is not asked again: see
@@ -25,6 +32,22 @@ impl<A: Address> Connections<A> {
         bytes: u32,
         now: Instant,
     ) -> Result<FlowId, InsertError> {
+        let hashes = [&new.original, &new.reply].map(|key| self.hash(key));
+        self.insert_hashed(new, hashes, segment, bytes, now)
+    }
+
+    /// As [`insert`](Self::insert), with the hashes of both keys.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn insert_hashed(
+        &mut self,
+        new: NewFlow<A>,
+        hashes: [KeyHash; 2],
+        segment: &Segment,
+        bytes: u32,
+        now: Instant,
+    ) -> Result<FlowId, InsertError> {
         self.latest = self.latest.max(now);
         // Promised first, lest it end with the last of the flows that make way.
         if let Some(mapping) = &new.mapping
@@ -34,36 +57,11 @@ impl<A: Address> Connections<A> {
         {
             return Err(InsertError::Clash);
         }
-        let hashes = [&new.original, &new.reply].map(|key| self.hash(key));
-        for (hash, key) in hashes.into_iter().zip([&new.original, &new.reply]) {
-            if let Some((slot, _)) = self.find(hash, key) {
-                let record = self.records.used(slot);
-                // What is still in the card is not over.
-                if !record.expires.is_over(now) || record.has(flag::OFFLOADED) {
-                    return Err(InsertError::Clash);
-                }
-                self.remove_slot(slot);
+        if !self.claim(&new, hashes) {
+            self.make_way(&new, hashes, now)?;
+            if !self.claim(&new, hashes) {
+                return Err(InsertError::TableFull);
             }
-        }
-        if self.records.is_full() {
-            return Err(InsertError::TableFull);
-        }
-        let slot = self.records.next_slot();
-        let [original_hash, reply_hash] = hashes;
-        if !self
-            .index
-            .insert(original_hash.0, entry(slot, Direction::Original))
-        {
-            return Err(InsertError::TableFull);
-        }
-        if new.reply != new.original
-            && !self
-                .index
-                .insert(reply_hash.0, entry(slot, Direction::Reply))
-        {
-            self.index
-                .remove(original_hash.0, entry(slot, Direction::Original));
-            return Err(InsertError::TableFull);
         }
         let (state, memory) = State::begin(segment);
         let expires = Deadline::after(now, self.timeouts.of(new.admission.timeouts, state));
@@ -111,6 +109,97 @@ impl<A: Address> Connections<A> {
         self.counts.add(state);
         self.timeouts.hold(new.admission.timeouts);
         Ok(FlowId(id))
+    }
+
+    /// Puts both keys of a connection into the index, for the slot that it will have. False, and no change, where another has one
+    /// of them, or there is no room.
+    #[inline]
+    fn claim(&mut self, new: &NewFlow<A>, [original, reply]: [KeyHash; 2]) -> bool {
+        if self.records.is_full() {
+            return false;
+        }
+        let own = self.records.next_slot();
+        let (index, records) = (&mut self.index, &self.records);
+        let has = |key| {
+            move |entry| {
+                let (slot, direction) = slot_and_direction(entry);
+                slot != own && records.used(slot).key(direction) == key
+            }
+        };
+        let entries = [Direction::Original, Direction::Reply].map(|way| entry(own, way));
+        if !index.claim(original.0, entries[0], has(&new.original)) {
+            return false;
+        }
+        if new.reply == new.original || index.claim(reply.0, entries[1], has(&new.reply)) {
+            return true;
+        }
+        index.remove(original.0, entries[0]);
+        false
+    }
+
+    /// Ends what has one of the keys of a new connection, if its time is up.
+    ///
+    /// # Errors
+    /// [`InsertError::Clash`], if its time is not up.
+    #[cold]
+    fn make_way(
+        &mut self,
+        new: &NewFlow<A>,
+        hashes: [KeyHash; 2],
+        now: Instant,
+    ) -> Result<(), InsertError> {
+        for (hash, key) in hashes.into_iter().zip([&new.original, &new.reply]) {
+            if let Some((slot, _)) = self.find(hash, key) {
+                let record = self.records.used(slot);
+                // What is still in the card is not over.
+                if !record.expires.is_over(now) || record.has(flag::OFFLOADED) {
+                    return Err(InsertError::Clash);
+                }
+                self.remove_slot(slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds a packet's flow, which is to end, and asks for the lines of the index that its end changes; also a flow whose time is
+    /// up. Best when what [`prefetch_flow`](Self::prefetch_flow) asked for is there.
+    #[inline]
+    pub fn prefetch_removal(
+        &self,
+        (hash, candidate): (KeyHash, Candidate),
+        key: &FlowKey<A>,
+    ) -> Option<Removal> {
+        let likely = candidate.0.map(slot_and_direction);
+        let is_it = |(slot, direction): &(u32, Direction)| {
+            let record = self.records.get_used(*slot);
+            record.is_some_and(|record| record.key(*direction) == key)
+        };
+        let (slot, direction) = likely.filter(is_it).or_else(|| self.find(hash, key))?;
+        let record = self.records.used(slot);
+        let other = self.hash(record.key(direction.other()));
+        self.prefetch_index(hash);
+        self.prefetch_index(other);
+        let reuse = record.reuse;
+        Some(Removal {
+            id: FlowId(Id { slot, reuse }),
+            hashes: match direction {
+                Direction::Original => [hash, other],
+                Direction::Reply => [other, hash],
+            },
+        })
+    }
+
+    /// Ends a connection that was found, as [`remove`](Self::remove) does. False where it has ended since.
+    #[inline]
+    pub fn remove_found(&mut self, Removal { id, hashes }: Removal) -> bool {
+        let Some(record) = self.records.get(id.0) else {
+            return false;
+        };
+        match record.has(flag::OFFLOADED) {
+            true => self.end_offloaded(id.0.slot),
+            false => self.remove_hashed(id.0.slot, hashes),
+        }
+        true
     }
 
     /// Ends a connection, and its mapping if no other flow refers to that. One that is offloaded is not found any more, but has its

@@ -1,0 +1,79 @@
+//! Hairpins: connections from inside to an external address of the gateway's own, which turn round in it (RFC 4787, REQ-9; RFC 5382,
+//! REQ-8): their destination is translated as for one from outside, and their source as if they left.
+//!
+//! Pure questions to the tables, like those of `nat_policy`.
+
+use rewire_conntrack::FlowKey;
+use rewire_tables::{
+    AclFamily, AclKey, Interface, InterfaceIndex, Masquerade, Route, Tables, VpcIndex,
+};
+
+use super::nat_policy::{self, Ingress};
+
+/// Where a connection is led that its route would send out by `outer`, if that is into another VPC, and its destination is one of
+/// the external addresses there. Across peerings nothing turns round.
+///
+/// Cost: a look-up of a route, for a connection that leaves its VPC.
+#[inline]
+pub(super) fn turn<A: AclFamily>(
+    tables: &Tables,
+    original: &FlowKey<A>,
+    outer: &Interface,
+) -> Option<Ingress<A>> {
+    if outer.vpc == original.vpc {
+        return None;
+    }
+    match tables.vpc(outer.vpc).route(original.destination) {
+        Some(Route::Local | Route::NatExternal) => led(tables, original, outer.vpc),
+        _ => None,
+    }
+}
+
+fn led<A: AclFamily>(
+    tables: &Tables,
+    original: &FlowKey<A>,
+    outside: VpcIndex,
+) -> Option<Ingress<A>> {
+    let outside = FlowKey {
+        vpc: outside,
+        ..*original
+    };
+    let ingress = nat_policy::ingress(tables, &outside, true).ok()?;
+    (ingress.destination.is_some() && ingress.crossing.is_none()).then_some(ingress)
+}
+
+/// A connection that ingress NAT has led elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Led<A> {
+    /// The destination that its sender means.
+    pub external: A,
+    /// The interface that it came in by.
+    pub ingress: InterfaceIndex,
+}
+
+/// The masquerade rule for the source of a connection that turns round within its own VPC: that of packets which leave by the interface that
+/// the external address is on, if it did not come from there. Without it, the reply would go straight to the sender, who knows
+/// nothing of its source.
+///
+/// Cost: a look at each interface of the VPC by which masqueraded packets leave.
+pub(super) fn masquerade<'a, A: AclFamily>(
+    tables: &'a Tables,
+    key: &AclKey<A>,
+    led: Led<A>,
+) -> Option<&'a Masquerade> {
+    let nat = tables.nat();
+    let outer = nat
+        .masquerading_interfaces_of(key.from)
+        .filter(|outer| *outer != led.ingress);
+    outer
+        .filter_map(|outer| {
+            let rule = nat.masquerade(outer, key)?;
+            let interface = tables.interface(outer)?;
+            let is_there = rule.owns(led.external) || interface.on_link(led.external.into());
+            let is_meant = is_there && interface.vpc == key.from && !nat.is_excluded(outer, key);
+            is_meant.then_some((outer, rule))
+        })
+        // Of several, one that is the same for all workers and all times.
+        .min_by_key(|(outer, _)| *outer)
+        .map(|(_, rule)| rule)
+}
