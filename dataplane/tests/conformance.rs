@@ -148,6 +148,11 @@ fn rfc7857_updates() {
 }
 
 #[test]
+fn icmp_errors_of_every_kind_of_nat() {
+    run("icmp_errors");
+}
+
+#[test]
 fn time_outs_as_configured() {
     run("timeouts");
 }

@@ -2,11 +2,14 @@
 
 mod support;
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 use rewire_dataplane::DropReason;
+use rewire_dataplane::buffer::{MemoryBuffer, MemoryPool};
+use rewire_dataplane::port::faulty::FaultyLink;
 use rewire_packet::checksum::checksum;
 use rewire_packet::ethernet::HEADER_LEN;
 use rewire_packet::ipv4::Ipv4View;
@@ -312,4 +315,74 @@ fn what_follows_a_first_fragment_that_was_refused_is_dropped() {
     let sent = lab.burst(other.into_iter().map(|frame| ("blue0", frame)));
     assert_eq!(sent.len(), 2, "{:?}", lab.drops());
     assert_eq!(Ip::of(&sent[0].frame).source, WAN);
+}
+
+/// The oracle knows which fragments came through: a datagram all of which did is whole behind the gateway, once; of any other,
+/// only parts.
+#[test]
+fn on_bad_links_datagrams_leave_whole_or_in_part_and_never_wrong() {
+    let faults = "loss=1%,duplicate=2%,reorder=10%,delay=3ms,jitter=5ms,seed=3";
+    let mut link = FaultyLink::new(faults.parse().expect("faults"));
+    let (mut lab, mut plain) = (lab(), lab());
+    let mut expected = BTreeMap::new();
+    let mut underway = VecDeque::new();
+    for identification in 1..=400u16 {
+        let port = 4000 + identification % 50;
+        let mut packet = udp((HOST, port), (SITE, 53), 1200).may_fragment();
+        packet.ip.identification = identification;
+        let frame = marked(packet.frame(), HEADER_LEN + 28);
+        expected.insert(
+            identification,
+            whole(&plain.one("blue0", frame.clone(), "wan"), false),
+        );
+        underway.extend(cut4(&frame, &[400, 800]));
+    }
+    let identification =
+        |frame: &[u8]| u16::from_be_bytes([frame[HEADER_LEN + 4], frame[HEADER_LEN + 5]]);
+    let mut arrived: BTreeMap<u16, BTreeSet<usize>> = BTreeMap::new();
+    let mut left: BTreeMap<u16, Vec<Vec<u8>>> = BTreeMap::new();
+    for _ in 0..3000 {
+        lab.gateway.advance(Duration::from_millis(1));
+        let now = lab.gateway.now();
+        if let Some(frame) = underway.pop_front() {
+            link.send(MemoryBuffer::new(frame), now, &mut MemoryPool);
+        }
+        let mut frames = Vec::new();
+        link.receive(&mut frames, 64, now);
+        let frames: Vec<Vec<u8>> = frames.into_iter().map(MemoryBuffer::into_bytes).collect();
+        for frame in &frames {
+            arrived
+                .entry(identification(frame))
+                .or_default()
+                .insert(part(frame, false).0);
+        }
+        for sent in lab.burst(frames.into_iter().map(|frame| ("blue0", frame))) {
+            left.entry(identification(&sent.frame))
+                .or_default()
+                .push(sent.frame);
+        }
+    }
+    assert!(link.is_empty() && underway.is_empty());
+    let mut complete = 0;
+    for (identification, expected) in &expected {
+        let came = arrived.get(identification).map_or(0, BTreeSet::len);
+        let frames = left.get(identification).map_or(&[][..], Vec::as_slice);
+        match came {
+            3 => {
+                assert_eq!(
+                    reassembled(frames, false).as_ref(),
+                    Some(expected),
+                    "{identification}"
+                );
+                complete += 1;
+            }
+            _ => assert!(
+                frames.len() <= came,
+                "{identification}: {} of {came}",
+                frames.len()
+            ),
+        }
+    }
+    assert!((300..400).contains(&complete), "{complete} are whole");
+    assert!(lab.gateway.dropped_for(DropReason::FragmentDuplicate) > 0);
 }

@@ -10,6 +10,7 @@ import logging
 logging.getLogger("scapy.runtime").setLevel(logging.ERROR)
 
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPerror, TCPerror, UDPerror, fragment  # noqa: E402
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, IPv6  # noqa: E402
 from scapy.layers.l2 import ARP, Ether  # noqa: E402
 from scapy.packet import Raw  # noqa: E402
 from scapy.utils import checksum  # noqa: E402
@@ -66,7 +67,7 @@ class Gateway:
     def send(self, *packets):
         """Sends a burst of (interface, packet); what comes out, as a list of (interface, packet).
 
-        Questions of ARP are answered: whoever is asked for is there.
+        Questions of ARP and of neighbor discovery are answered: whoever is asked for is there.
         """
         self.start()
         frames = []
@@ -87,14 +88,16 @@ class Gateway:
             answers = []
             for interface, frame in sent:
                 frame = Ether(bytes.fromhex(frame))
-                if ARP in frame:
+                if ICMPv6ND_NS in frame:
+                    answers.append([interface, bytes(advertisement(frame)).hex()])
+                elif ARP in frame:
                     question = frame[ARP]
                     answer = ARP(op=2, hwsrc=HOST_MAC, psrc=question.pdst, hwdst=question.hwsrc, pdst=question.psrc)
                     reply = Ether(src=HOST_MAC, dst=question.hwsrc) / answer
                     answers.append([interface, bytes(reply).hex()])
                 else:
                     check(frame)
-                    out.append((interface, frame[IP]))
+                    out.append((interface, frame.payload))
             sent = self.line.ask(do="send", frames=answers) if answers else []
         return out
 
@@ -132,7 +135,10 @@ def describe(out):
 
 def check(frame):
     """Lengths and checksums of a frame are what scapy makes of it."""
-    ip = frame[IP]
+    ip = frame.payload
+    if isinstance(ip, IPv6):
+        assert_same(ip, rebuilt6(ip))
+        return
     assert_same(ip, rebuilt(ip))
     inner = ip.getlayer(IPerror)
     if inner is not None:
@@ -154,6 +160,25 @@ def rebuilt(ip):
     elif UDP in again and again[UDP].chksum != 0:
         del again[UDP].chksum
     return again
+
+
+def rebuilt6(ip):
+    again = ip.copy()
+    del again.plen
+    message = again.payload
+    if "cksum" in message.fields:
+        del message.cksum
+    elif "chksum" in message.fields:
+        del message.chksum
+    return again
+
+
+def advertisement(question):
+    """The answer to a neighbor solicitation."""
+    target = question[ICMPv6ND_NS].tgt
+    header = IPv6(src=target, dst=question[IPv6].src, hlim=255)
+    answer = ICMPv6ND_NA(tgt=target, R=0, S=1, O=1) / ICMPv6NDOptDstLLAddr(lladdr=HOST_MAC)
+    return Ether(src=HOST_MAC, dst=question.src) / header / answer
 
 
 def rebuilt_header(ip):

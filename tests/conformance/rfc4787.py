@@ -103,6 +103,15 @@ def test_req8_only_who_was_spoken_to_gets_in(gw):
     assert endpoints(gw.through("wan", udp(DNS, outside), "blue0")) == (DNS, (HOST, 4000))
 
 
+def test_req9_hairpinning_by_static_nat(gw):
+    into = gw.through("blue0", udp((HOST2, 5000), (MAIL_OUTSIDE, 25)), "blue0")
+    source, destination = endpoints(into)
+    # REQ-9a: the sender is seen by its external address and port.
+    assert source[0] == WAN and destination == (MAIL, 25)
+    back = gw.through("blue0", udp((MAIL, 25), source), "blue0")
+    assert endpoints(back) == ((MAIL_OUTSIDE, 25), (HOST2, 5000))
+
+
 def test_req10_payloads_are_left_alone(gw):
     # What an application layer gateway would change: the inside's address in SIP.
     data = f"INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP {HOST}:5060\r\nc=IN IP4 {HOST}\r\n".encode()

@@ -134,6 +134,16 @@ def test_req7_no_two_endpoints_share_a_mapping(gw):
     assert len(seen) == 100
 
 
+def test_req8_hairpinning_by_a_port_forward(gw):
+    into = gw.through("blue0", tcp((HOST2, 5000), (WAN, 8080), "S", 1), "blue0")
+    source, destination = endpoints(into)
+    # REQ-8a: the sender is seen by its external address and port.
+    assert source[0] == WAN and destination == (HOST, 80)
+    back = gw.through("blue0", tcp((HOST, 80), source, "SA", 9, 2), "blue0")
+    assert endpoints(back) == ((WAN, 8080), (HOST2, 5000))
+    gw.through("blue0", tcp((HOST2, 5000), (WAN, 8080), "A", 2, 10), "blue0")
+
+
 def test_req9_destination_unreachable_is_translated(gw):
     outside = connect(gw)
     out = gw.through("blue0", tcp(INSIDE, WEB, "A", 1001, 5001), "wan")

@@ -166,6 +166,21 @@ def test_req6_errors_do_not_end_a_query_session(gw):
     assert ponged(gw, out[ICMP].id)
 
 
+def test_req7_a_hairpinned_query_by_basic_nat(gw):
+    into = gw.through("blue0", echo(HOST2, MAIL_OUTSIDE, 7), "blue0")
+    assert (into.src, into.dst) == (WAN, MAIL)
+    back = gw.through("blue0", echo_reply(MAIL, WAN, into[ICMP].id), "blue0")
+    assert (back.src, back.dst, back[ICMP].id) == (MAIL_OUTSIDE, HOST2, 7)
+
+
+def test_req7a_a_hairpinned_error_goes_to_who_sent_what_it_is_about(gw):
+    into = gw.through("blue0", udp((HOST2, 5000), (MAIL_OUTSIDE, 25)), "blue0")
+    told = gw.through("blue0", error(MAIL, into, 3, 3), "blue0")
+    assert (told.src, told.dst) == (MAIL_OUTSIDE, HOST2)
+    inner = told[IPerror]
+    assert (inner.src, inner.dst, inner[UDPerror].sport, inner[UDPerror].dport) == (HOST2, MAIL_OUTSIDE, 5000, 25)
+
+
 def test_req10a_the_gateway_speaks_icmp_of_its_own(gw):
     told = gw.through("blue0", udp((HOST, 4000), DNS, ttl=1), "blue0")
     assert (told.src, told[ICMP].type, told[ICMP].code) == ("10.1.0.1", 11, 0)

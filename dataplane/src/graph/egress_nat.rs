@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use rewire_conntrack::{
-    Admission, Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, Internal, Mapping,
-    NewFlow, Rewrite, Segment,
+    Admission, Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, Internal, KeyHash,
+    Mapping, NewFlow, Rewrite, Segment,
 };
 use rewire_packet::icmp_error::IcmpErrorKind;
 use rewire_packet::nat::{self, Quoted};
@@ -114,6 +114,7 @@ fn begin<B: PacketBuffer, A: Family>(
     let own = (original.destination, original.destination_port);
     let opening = Opening {
         original,
+        hash: connections.hash(&original),
         destination: packet.rewrite.destination.unwrap_or(own),
         route_vpc: packet.rewrite.route_vpc,
         crossing: packet.crossing,
@@ -136,6 +137,8 @@ fn begin<B: PacketBuffer, A: Family>(
 /// What was decided about the first packet of a connection.
 pub(super) struct Opening<A> {
     pub original: FlowKey<A>,
+    /// The hash of that key.
+    pub hash: KeyHash,
     /// Where ingress NAT leads it, or its own destination.
     pub destination: (A, u16),
     /// The VPC that it is routed in.
@@ -222,8 +225,9 @@ pub(super) fn open<A: Family>(
         },
         mapping,
     };
+    let hashes = [opening.hash, connections.hash(&reply)];
     let id = connections
-        .insert(flow, segment, bytes, cx.now)
+        .insert_hashed(flow, hashes, segment, bytes, cx.now)
         .map_err(|error| {
             connections.release_unused_mapping();
             match error {

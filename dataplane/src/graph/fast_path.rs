@@ -535,6 +535,7 @@ fn begin<A: Family>(
     }
     let opening = Opening {
         original,
+        hash: packet.hash,
         destination: (packet.destination, port),
         route_vpc: packet.route_vpc,
         crossing: None,

@@ -49,6 +49,8 @@ impl<A: Address> Connections<A> {
         now: Instant,
     ) -> Result<FlowId, InsertError> {
         self.latest = self.latest.max(now);
+        // Where the reply's key goes is known only now: it comes near while the record is written.
+        self.prefetch_index(hashes[1]);
         // Promised first, lest it end with the last of the flows that make way.
         if let Some(mapping) = &new.mapping
             && !self
@@ -56,12 +58,6 @@ impl<A: Address> Connections<A> {
                 .promise(&self.records, &new.original, new.reply.vpc, mapping)
         {
             return Err(InsertError::Clash);
-        }
-        if !self.claim(&new, hashes) {
-            self.make_way(&new, hashes, now)?;
-            if !self.claim(&new, hashes) {
-                return Err(InsertError::TableFull);
-            }
         }
         let (state, memory) = State::begin(segment);
         let expires = Deadline::after(now, self.timeouts.of(new.admission.timeouts, state));
@@ -98,6 +94,12 @@ impl<A: Address> Connections<A> {
                 .fold(0, |flags, (flag, _)| flags | flag),
             timeouts: new.admission.timeouts,
         };
+        if !self.claim(&new, hashes) {
+            self.make_way(&new, hashes, now)?;
+            if !self.claim(&new, hashes) {
+                return Err(InsertError::TableFull);
+            }
+        }
         let id = self
             .records
             .insert(record, account)
