@@ -28,6 +28,7 @@ mod ovn;
 mod program;
 mod publish_pause;
 mod report;
+mod restart;
 mod rewind;
 mod session;
 mod stores;
@@ -192,6 +193,16 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "nat-new",
         about: "a masqueraded connection from its first packet to its end, through the whole graph, at a million live ones; no peer",
         run: nat::new,
+    },
+    Benchmark {
+        name: "nat-flood",
+        about: "a connection that begins in a full table, while one that was never answered makes way",
+        run: nat::flood,
+    },
+    Benchmark {
+        name: "restart",
+        about: "a million connections from a gateway that ends to the one that starts in its place; no peer",
+        run: restart::restart,
     },
     Benchmark {
         name: "conntrack",

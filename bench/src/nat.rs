@@ -19,7 +19,7 @@ const RUNS: usize = 7;
 const ROUTES: u32 = 10_000;
 
 /// A VPC that leads out by another one's interface, with many routes, behind a pool.
-fn document() -> String {
+pub(crate) fn document() -> String {
     let hop = r#"{ "next_hops": [{ "interface": "wan", "via": "203.0.113.2" }] }"#;
     let routes = (0..ROUTES).map(|number| {
         let [_, _, a, b] = number.to_be_bytes();
@@ -46,18 +46,18 @@ fn document() -> String {
 }
 
 /// Writes the frames of numbered connections: 64 to a host, each host's from its own ports, to many destinations.
-struct Frames {
+pub(crate) struct Frames {
     template: Vec<u8>,
 }
 
 impl Frames {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Frames {
             template: datagram([0; 4], 0, [0; 4]),
         }
     }
 
-    fn write(&self, connection: u32, frame: &mut [u8; 128]) -> usize {
+    pub(crate) fn write(&self, connection: u32, frame: &mut [u8; 128]) -> usize {
         let host = 0x0a00_0002 + (connection / 64) % 0x00f0_0000;
         let port = 1024 + (connection.wrapping_mul(0x9e37_79b1) >> 16) as u16 % 60_000;
         let port = port / 64 * 64 + (connection % 64) as u16;
@@ -180,6 +180,43 @@ pub(crate) fn new() -> Result<Report, Failure> {
     let created = worker.counters.connections_created.get();
     let expired = worker.counters.connections_expired.get();
     println!("{created} began, {expired} ended, {live} live");
+    Ok(Report {
+        unit: "ns/connection",
+        peer_name: "-",
+        runs,
+        more: vec![("live", live as f64)],
+    })
+}
+
+/// Each packet begins a connection in a table that is full of connections that nobody has answered: one makes way.
+pub(crate) fn flood() -> Result<Report, Failure> {
+    const CAPACITY: u32 = 1_000_000;
+    println!("data: a table of {CAPACITY} connections, all taken; each packet begins one more");
+    let mut worker = Worker::new(&document(), CAPACITY as usize, "blue0")?;
+    let frames = Frames::new();
+    let mut number = 0;
+    let mut runs = Vec::new();
+    // Once to fill it, and once round.
+    for run in 0..RUNS + 2 {
+        let ours = worker.run(
+            CAPACITY as usize / BURST,
+            0,
+            |frame| {
+                number += 1;
+                frames.write(number, frame)
+            },
+            |_| {},
+        )?;
+        if run >= 2 {
+            runs.push(Run { ours, peer: None });
+        }
+    }
+    let evicted = worker.counters.connections_evicted.get();
+    let live = worker.graph.connections4().len();
+    println!("{evicted} made way, {live} live");
+    if evicted < u64::from(CAPACITY) * RUNS as u64 / 2 {
+        return Err("the table was not full".into());
+    }
     Ok(Report {
         unit: "ns/connection",
         peer_name: "-",

@@ -9,7 +9,7 @@ use rewire_dataplane::buffer::{BufferPool, PacketBuffer};
 use rewire_dataplane::clock;
 use rewire_dataplane::counters::WorkerCounters;
 use rewire_dataplane::graph::{
-    AclLogEntry, Graph, GraphConfig, LearnedNeighbor, Origin, Received, Sinks,
+    Graph, GraphConfig, LearnedNeighbor, LogEntry, Origin, Received, Sinks,
 };
 use rewire_schema::from_document;
 use rewire_tables::{InterfaceIndex, Tables};
@@ -66,7 +66,7 @@ impl<B> Sinks<B> for Sent<B> {
     fn learned(&mut self, _: LearnedNeighbor) -> bool {
         true
     }
-    fn log(&mut self, _: AclLogEntry) -> bool {
+    fn log(&mut self, _: LogEntry) -> bool {
         true
     }
 }

@@ -57,6 +57,7 @@ commands! {
     journal::Journal,
     run::Run,
     status::Status,
+    clear::Clear,
     replay::Replay,
     schema::Schema,
     completions::Completions,

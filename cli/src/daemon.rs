@@ -14,6 +14,7 @@
 
 pub(crate) mod administration;
 mod audit;
+pub(crate) mod connections;
 mod endpoint;
 mod follower;
 mod lock;
@@ -41,7 +42,7 @@ use std::time::{Duration, Instant};
 
 use rewire_configdb::Store;
 use rewire_dataplane::port::faulty::Faults;
-use rewire_dataplane::{RouteTable, RuleCountTable, Shared};
+use rewire_dataplane::{ConnectionTable, RouteTable, RuleCountTable, Shared};
 use rewire_feed::Feeds;
 
 use crate::failure::{Code, Failure};
@@ -67,6 +68,8 @@ pub(crate) struct Options {
     pub(crate) audit: bool,
     /// How long to wait between two recounts of what is stored.
     pub(crate) scrub_every: Duration,
+    /// Where connections are saved; nowhere if none.
+    pub(crate) connections: Option<PathBuf>,
     /// What to log.
     pub(crate) log: String,
     /// Whether the log gets colours.
@@ -80,6 +83,8 @@ pub(crate) struct Daemon {
     route_table: Option<RouteTable>,
     /// Who can be asked what rules have counted.
     rule_counts: Option<RuleCountTable>,
+    /// Who can be asked about connections.
+    connection_table: Option<ConnectionTable>,
     progress: progress::Progress,
     administration: administration::Administration,
     step_times: metrics::StepTimes,
@@ -122,6 +127,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         shared: platform.gateway.shared(),
         route_table: platform.gateway.route_table(),
         rule_counts: platform.gateway.rule_counts(),
+        connection_table: platform.gateway.connection_table(),
         progress: progress::Progress::default(),
         administration: administration::Administration::default(),
         step_times: metrics::StepTimes::default(),

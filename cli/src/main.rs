@@ -10,6 +10,7 @@ mod command;
 mod committing;
 mod completion;
 mod conflict;
+mod connections;
 mod context;
 mod daemon;
 mod difference;

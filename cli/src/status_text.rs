@@ -210,6 +210,9 @@ fn connections(status: &Status) -> String {
         "connections  {} now, {} made, {} timed out",
         c.now, c.created, c.expired
     );
+    if c.evicted > 0 {
+        let _ = write!(text, ", {} made way in a full table", c.evicted);
+    }
     if c.kept_by_policy + c.ended_by_policy > 0 {
         let _ = write!(
             text,

@@ -83,7 +83,10 @@ impl<'a> Dependents<'a> {
     fn of_row(&mut self, row: &Row) {
         match row {
             Row::Vpc(row) => self.entities.push(Entity::Vpc(row.name.clone())),
-            Row::Conntrack(row) => self.entities.push(Entity::Timeouts(row.vpc.clone())),
+            Row::Conntrack(row) => self.entities.extend([
+                Entity::ConnectionLimits(row.vpc.clone()),
+                Entity::Timeouts(row.vpc.clone()),
+            ]),
             Row::Interface(row) => self.entities.push(Entity::Interface(row.name.clone())),
             Row::InterfaceAddress(row) => {
                 self.entities.push(Entity::Interface(row.interface.clone()));
@@ -200,6 +203,10 @@ impl<'a> Dependents<'a> {
         match row {
             Row::Vpc(row) => {
                 self.keys.insert(Key::Vpc(row.name.clone()));
+                if configuration.conntrack.contains_key(&(row.name.clone(),)) {
+                    self.entities
+                        .push(Entity::ConnectionLimits(row.name.clone()));
+                }
                 let start = (row.name.clone(), least_prefix());
                 let routes = configuration
                     .route

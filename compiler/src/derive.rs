@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -13,8 +14,8 @@ use rewire_schema::types::{
 use rewire_schema::{Path, Row};
 use rewire_tables::acl::{AddressRanges, PacketPattern};
 use rewire_tables::{
-    Interface, InterfaceIndex, Masquerade, NextHop, NextHops, PeeringIndex, Route, TableOperation,
-    VpcIndex,
+    ConnectionLimits, Interface, InterfaceIndex, Masquerade, NextHop, NextHops, PeeringIndex,
+    Route, TableOperation, VpcIndex,
 };
 
 use crate::MOST_POOL_ADDRESSES;
@@ -77,6 +78,7 @@ impl<'a> Derivation<'a> {
     fn entries(&mut self, entity: &Entity) -> Result<Entries, CompileError> {
         let one = match entity {
             Entity::Vpc(name) => self.vpc(name),
+            Entity::ConnectionLimits(vpc) => self.connection_limits(vpc),
             Entity::Timeouts(vpc) => self.timeouts(vpc)?,
             Entity::Interface(name) => self.interface(name)?,
             Entity::Acl(name) => self.acl(name),
@@ -131,6 +133,18 @@ impl<'a> Derivation<'a> {
             vpc,
             name: name.as_str().into(),
         })
+    }
+
+    fn connection_limits(&self, vpc: &Name) -> Option<Entry> {
+        let row = self.configuration().conntrack.get(&(vpc.clone(),))?;
+        let limits = ConnectionLimits {
+            most: row.most_connections.and_then(NonZeroU32::new),
+            most_per_source: row.most_per_source.and_then(NonZeroU32::new),
+        };
+        // Where there is no such VPC, the store refuses the row.
+        let vpc = VpcIndex(self.state.vpcs.get(vpc)?);
+        (limits != ConnectionLimits::default())
+            .then_some(TableOperation::SetConnectionLimits { vpc, limits })
     }
 
     fn interface(&self, name: &Name) -> Derived {
@@ -402,7 +416,9 @@ pub(crate) fn path(row: &(impl Clone + Into<Row>)) -> Path {
 pub(crate) fn rule_path(entity: &Entity) -> Path {
     match entity {
         Entity::Vpc(name) => Path::new(["vpcs", name.as_str()]),
-        Entity::Timeouts(vpc) => Path::new(["vpcs", vpc.as_str(), "conntrack"]),
+        Entity::ConnectionLimits(vpc) | Entity::Timeouts(vpc) => {
+            Path::new(["vpcs", vpc.as_str(), "conntrack"])
+        }
         Entity::Interface(name) => Path::new(["interfaces", name.as_str()]),
         Entity::Acl(name) => Path::new(["acls", name.as_str()]),
         Entity::AclRule(acl, sequence) => Path::new(["acls", acl.as_str(), "rules"]).join(sequence),

@@ -13,6 +13,8 @@ use crate::exposes::ExposeKey;
 pub(crate) enum Entity {
     /// A VPC.
     Vpc(Name),
+    /// The limits of a VPC's connections, by its name.
+    ConnectionLimits(Name),
     /// The time-outs of connections that begin in a VPC, by its name.
     Timeouts(Name),
     /// An interface with its addresses.

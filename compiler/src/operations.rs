@@ -45,9 +45,10 @@ pub(crate) fn operations(
     }
     // A VPC takes its routes with it, and an ACL its rules.
     removals.retain(|removal| match removal {
-        RemoveRoute { vpc, .. } | RemoveRouteDistance { vpc, .. } | RemoveTimeouts { vpc } => {
-            !gone.contains(vpc)
-        }
+        RemoveRoute { vpc, .. }
+        | RemoveRouteDistance { vpc, .. }
+        | RemoveTimeouts { vpc }
+        | RemoveConnectionLimits { vpc } => !gone.contains(vpc),
         RemoveAclRule { acl, .. } => !gone_acls.contains(acl),
         _ => true,
     });
@@ -64,6 +65,7 @@ pub(crate) fn operations(
 fn removal(set: &Entry) -> Option<TableOperation> {
     Some(match set {
         SetVpc { vpc, .. } => RemoveVpc { vpc: *vpc },
+        SetConnectionLimits { vpc, .. } => RemoveConnectionLimits { vpc: *vpc },
         SetTimeouts { vpc, .. } => RemoveTimeouts { vpc: *vpc },
         SetInterface { interface, .. } => RemoveInterface {
             interface: *interface,

@@ -52,6 +52,10 @@ impl<'a> Provenance<'a> {
                     self.add(configuration.interface_address.get(&key));
                 }
             }
+            Entity::ConnectionLimits(vpc) => {
+                self.vpc(vpc);
+                self.add(configuration.conntrack.get(&(vpc.clone(),)));
+            }
             Entity::Acl(name) => self.add(configuration.acl.get(&(name.clone(),))),
             Entity::AclRule(acl, sequence) => self.acl_rule(acl, *sequence),
             Entity::Neighbor(interface, address) => {

@@ -28,18 +28,6 @@ pub fn unsupported(row: RowRef<'_>) -> Option<(Option<&'static str>, &'static st
     };
     match row {
         RowRef::Vpc(r) => fields(&[(r.vni.is_some(), "vni", "VXLAN is")]),
-        RowRef::Conntrack(r) => fields(&[
-            (
-                r.most_connections.is_some(),
-                "most_connections",
-                "limits of connections are",
-            ),
-            (
-                r.most_per_source.is_some(),
-                "most_per_source",
-                "limits of connections are",
-            ),
-        ]),
         RowRef::Interface(r) => fields(&[
             (r.kind() == InterfaceType::Vlan, "type", "VLANs are"),
             (r.kind() == InterfaceType::Vxlan, "type", "VXLAN is"),

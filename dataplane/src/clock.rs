@@ -12,20 +12,30 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Instant;
 }
 
-/// The system's monotonic clock, counted from when this value was made.
+/// The system's monotonic clock, counted from the machine's start, so that the next gateway's goes on where this one's was; from
+/// when this value was made, where the system does not say when it started.
 #[derive(Clone, Copy, Debug)]
-pub struct MonotonicClock(std::time::Instant);
+pub struct MonotonicClock {
+    made: std::time::Instant,
+    since_start: Duration,
+}
 
 impl Default for MonotonicClock {
     fn default() -> Self {
-        MonotonicClock(std::time::Instant::now())
+        let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+        let seconds = uptime.split(' ').next().and_then(|word| word.parse().ok());
+        let since_start = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        MonotonicClock {
+            made: std::time::Instant::now(),
+            since_start: since_start.unwrap_or_default(),
+        }
     }
 }
 
 impl Clock for MonotonicClock {
     fn now(&self) -> Instant {
         // 2^64 ns are 584 years.
-        Instant(self.0.elapsed().as_nanos() as u64)
+        Instant((self.since_start + self.made.elapsed()).as_nanos() as u64)
     }
 }
 

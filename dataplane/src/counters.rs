@@ -4,6 +4,7 @@
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rewire_conntrack::State;
 use rewire_conntrack::offload::OffloadCounts;
 use rewire_tables::InterfaceIndex;
 
@@ -103,6 +104,12 @@ pub struct WorkerCounters {
     pub connections_created: Counter,
     /// Connections that timed out.
     pub connections_expired: Counter,
+    /// Connections that made way for new ones where the table was full: not established, or over.
+    pub connections_evicted: Counter,
+    /// Connections that begin in a VPC with a limit for each source, and are not counted with theirs: too many sources.
+    pub sources_uncounted: Counter,
+    /// Connections that somebody has ended by hand.
+    pub connections_cleared: Counter,
     /// Connections that a change of policy was checked against, and that stay.
     pub connections_kept: Counter,
     /// Connections that a change of policy ended.
@@ -115,6 +122,7 @@ pub struct WorkerCounters {
     pub(crate) rules: RuleCounts,
     drops: Box<[Counter]>,
     nodes: Box<[Counter]>,
+    states: Box<[Counter]>,
     interfaces: Box<[InterfaceCounters]>,
 }
 
@@ -137,6 +145,9 @@ impl Default for WorkerCounters {
             connections: Counter::default(),
             connections_created: Counter::default(),
             connections_expired: Counter::default(),
+            connections_evicted: Counter::default(),
+            sources_uncounted: Counter::default(),
+            connections_cleared: Counter::default(),
             connections_kept: Counter::default(),
             connections_ended_by_policy: Counter::default(),
             mappings: Counter::default(),
@@ -145,6 +156,7 @@ impl Default for WorkerCounters {
             rules: RuleCounts::default(),
             drops: counters(DropReason::ALL.len()),
             nodes: counters(Node::ALL.len()),
+            states: counters(State::ALL.len()),
             interfaces: counters(COUNTED_INTERFACES),
         }
     }
@@ -155,6 +167,11 @@ impl WorkerCounters {
     #[inline]
     pub fn dropped(&self, reason: DropReason) -> &Counter {
         &self.drops[reason as usize]
+    }
+    /// The number of connections in a state, of both families. Those of TCP in `SynReceived` count together.
+    #[inline]
+    pub fn state(&self, state: State) -> &Counter {
+        &self.states[state.position()]
     }
     /// The number of packets that a node saw.
     #[inline]
@@ -189,6 +206,9 @@ pub struct Totals {
     pub connections: u64,
     pub connections_created: u64,
     pub connections_expired: u64,
+    pub connections_evicted: u64,
+    pub sources_uncounted: u64,
+    pub connections_cleared: u64,
     pub connections_kept: u64,
     pub connections_ended_by_policy: u64,
     pub mappings: u64,
@@ -198,6 +218,8 @@ pub struct Totals {
     pub drops: Vec<u64>,
     /// By [`Node`], in the order of [`Node::ALL`].
     pub nodes: Vec<u64>,
+    /// Connections by [`State`], in the order of [`State::ALL`].
+    pub states: Vec<u64>,
     /// By interface index.
     pub interfaces: Vec<InterfaceTotals>,
 }
@@ -246,12 +268,16 @@ impl Totals {
             connections: sum(|w| &w.connections),
             connections_created: sum(|w| &w.connections_created),
             connections_expired: sum(|w| &w.connections_expired),
+            connections_evicted: sum(|w| &w.connections_evicted),
+            sources_uncounted: sum(|w| &w.sources_uncounted),
+            connections_cleared: sum(|w| &w.connections_cleared),
             connections_kept: sum(|w| &w.connections_kept),
             connections_ended_by_policy: sum(|w| &w.connections_ended_by_policy),
             mappings: sum(|w| &w.mappings),
             offload: OffloadCounts::default(),
             drops: vec![0; DropReason::ALL.len()],
             nodes: vec![0; Node::ALL.len()],
+            states: vec![0; State::ALL.len()],
             interfaces: vec![InterfaceTotals::default(); COUNTED_INTERFACES],
         };
         for worker in workers {
@@ -260,6 +286,9 @@ impl Totals {
                 *total += counter.get();
             }
             for (total, counter) in totals.nodes.iter_mut().zip(&worker.nodes) {
+                *total += counter.get();
+            }
+            for (total, counter) in totals.states.iter_mut().zip(&worker.states) {
                 *total += counter.get();
             }
             for (total, counters) in totals.interfaces.iter_mut().zip(&worker.interfaces) {

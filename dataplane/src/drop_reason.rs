@@ -81,7 +81,11 @@ drop_reasons! {
     IcmpErrorUnrelated = "icmp_error_unrelated",
     /// The ICMP error's checksum is wrong, or that of the header that it quotes (RFC 5508, REQ-3).
     IcmpErrorDamaged = "icmp_error_damaged",
-    /// The table of connections is full.
+    /// The packet would begin a connection, and its VPC has as many as its limit allows.
+    ConnectionLimitVpc = "connection_limit_vpc",
+    /// The packet would begin a connection, and its source has as many as its VPC's limit allows.
+    ConnectionLimitSource = "connection_limit_source",
+    /// The table of connections is full, and none of those that were looked at makes way.
     ConnectionTableFull = "connection_table_full",
     /// The translated connection's addresses and ports are taken by another.
     ConnectionClash = "connection_clash",

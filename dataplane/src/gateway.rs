@@ -9,19 +9,21 @@ mod manager;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender, SyncSender, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rewire_conntrack::offload::{Engine, Latencies};
-use rewire_conntrack::{Config as ConnectionConfig, Timeouts};
+use rewire_conntrack::{Config as ConnectionConfig, Timeouts, VpcCounts};
 use rewire_feed::{Batch, Counters, RouteQuery, ShownRoutes};
-use rewire_tables::{InterfaceIndex, PublishLate, Publisher};
+use rewire_tables::{InterfaceIndex, PublishLate, Publisher, TableOperation, VpcIndex};
 
 use crate::change::Change;
 use crate::clock::{Clock, MonotonicClock};
+use crate::connection_table::{ConnectionTable, Job, Names};
 use crate::counters::{Totals, WorkerCounters};
 use crate::graph::{Graph, GraphConfig};
 use crate::learned_routes::{LearnedRoutes, RouteInlet, RouteTable};
@@ -31,6 +33,7 @@ use crate::peers::Peers;
 use crate::port::PortDriver;
 use crate::resolutions::Resolved;
 use crate::rule_counts::{CountedRule, RuleCountTable, RuleRegister};
+use crate::saved_connections::Restored;
 use crate::worker::{BURST, ToManager, Worker};
 use engine::EngineThread;
 use manager::{Manager, WorkerLink};
@@ -52,6 +55,8 @@ pub struct GatewayConfig {
     pub port_retry: Duration,
     /// See [`GraphConfig::fast_path`].
     pub fast_path: bool,
+    /// Where connections are saved when the gateway stops, and taken over from when it starts; nowhere if none.
+    pub connections_file: Option<PathBuf>,
     /// Which flows are handed to the card behind the ports, if any are; the virtual gateway asks for it only where it has a card.
     pub offload: Option<OffloadConfig>,
 }
@@ -66,6 +71,7 @@ impl Default for GatewayConfig {
             neighbor_lifetime: Duration::from_secs(20 * 60),
             port_retry: Duration::from_secs(2),
             fast_path: true,
+            connections_file: None,
             offload: None,
         }
     }
@@ -88,6 +94,12 @@ pub enum GatewayError {
         worker: usize,
         /// How long was waited.
         waited: Duration,
+    },
+    /// A worker does not do what it was asked for.
+    #[error("worker {worker} does not answer")]
+    WorkerSilent {
+        /// The worker's number, from 0.
+        worker: usize,
     },
     /// The manager has ended.
     #[error("the gateway is stopping")]
@@ -134,6 +146,9 @@ pub struct Shared {
     dead_worker: AtomicBool,
     sources: Counters,
     ports: Mutex<BTreeMap<u16, PortStatus>>,
+    restored: OnceLock<Restored>,
+    vpc_names: Mutex<BTreeMap<u16, Arc<str>>>,
+    vpc_counts: OnceLock<Arc<[Arc<VpcCounts>]>>,
     latencies: Option<Arc<Latencies>>,
 }
 
@@ -191,6 +206,40 @@ impl Shared {
             .map(|(index, status)| (InterfaceIndex(*index), status.clone()))
             .collect()
     }
+    /// What became of the connections that were saved, once they have been taken over.
+    pub fn restored(&self) -> Option<Restored> {
+        self.restored.get().copied()
+    }
+    /// How many connections began in each VPC, over all workers and both families, by its name.
+    pub fn vpc_connections(&self) -> Vec<(String, u64)> {
+        let names = self.vpc_names.lock();
+        let names = names.unwrap_or_else(PoisonError::into_inner);
+        let workers = self.vpc_counts.get();
+        let workers = || workers.iter().flat_map(|workers| workers.iter());
+        let connections =
+            |index| workers().map(move |counts| u64::from(counts.of(VpcIndex(index))));
+        names
+            .iter()
+            .map(|(index, name)| (name.to_string(), connections(*index).sum()))
+            .collect()
+    }
+    /// Remembers what VPCs are called.
+    fn follow_vpcs(&self, operations: &[TableOperation]) {
+        let names = self.vpc_names.lock();
+        let mut names = names.unwrap_or_else(PoisonError::into_inner);
+        for operation in operations {
+            match operation {
+                TableOperation::Clear => names.clear(),
+                TableOperation::SetVpc { vpc, name } => {
+                    names.insert(vpc.0, Arc::clone(name));
+                }
+                TableOperation::RemoveVpc { vpc } => {
+                    names.remove(&vpc.0);
+                }
+                _ => {}
+            }
+        }
+    }
     fn with_ports<T>(&self, work: impl FnOnce(&mut BTreeMap<u16, PortStatus>) -> T) -> T {
         work(&mut self.ports.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -207,6 +256,10 @@ pub(crate) enum Request {
     Show(RouteQuery, SyncSender<ShownRoutes>),
     /// Say what the rules of an ACL have counted, or those of all.
     CountedRules(Option<String>, SyncSender<Vec<CountedRule>>),
+    /// Let a worker do something with its connections.
+    Job(u16, Job),
+    /// Say what indices stand for.
+    Names(SyncSender<Names>),
     /// End.
     Stop,
 }
@@ -243,6 +296,8 @@ impl Gateway {
         let workers = readers.len() as u16;
         // The standard library's hasher is keyed anew in each process: nobody outside knows the seed.
         let hash_seed = RandomState::new().hash_one("rewire");
+        let vpc_counts: Arc<[Arc<VpcCounts>]> = (0..workers).map(|_| Arc::default()).collect();
+        let _ = shared.vpc_counts.set(Arc::clone(&vpc_counts));
         let offload = config.offload.as_ref();
         let engine = offload.and_then(|offload| {
             let card = driver.card()?;
@@ -261,7 +316,8 @@ impl Gateway {
         let peers = Peers::of(usize::from(workers));
         for ((number, reader), peers) in (0u16..).zip(readers).zip(peers) {
             let graph_config = graph_config(&config, (number, workers), hash_seed);
-            let mut graph = Graph::new(graph_config, driver.pool());
+            let graph = Graph::new(graph_config, driver.pool());
+            let mut graph = graph.among(Arc::clone(&vpc_counts), number.into());
             if let Some(offload) = &config.offload
                 && let (Some(four), Some(six)) = (queues.next(), queues.next())
             {
@@ -270,27 +326,26 @@ impl Gateway {
             let (command_tx, command_rx) = rtrb::RingBuffer::new(64);
             let (learned_tx, learned_rx) = rtrb::RingBuffer::new(1024);
             let (log_tx, log_rx) = rtrb::RingBuffer::new(1024);
+            let (jobs_tx, jobs_rx) = rtrb::RingBuffer::new(64);
             let to_manager = ToManager {
                 learned: learned_tx,
                 log: log_tx,
+                jobs: jobs_tx,
             };
-            let worker = Worker::new(
-                graph,
-                reader,
-                Arc::clone(&clock),
-                command_rx,
-                to_manager,
-                peers,
-            );
+            let clock = Arc::clone(&clock);
+            let worker = Worker::new(number, graph, reader, clock, command_rx, to_manager);
+            let worker = worker.among(peers);
             shared.counters.push(Arc::clone(&worker.counters));
             let progress = Arc::clone(&worker.progress);
             let attach = driver.attach_thread();
+            let saves = config.connections_file.is_some();
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{number}"))
                 .spawn(move || {
                     let attached = attach();
-                    worker.run();
+                    let saved = worker.run(saves);
                     drop(attached);
+                    saved
                 })?;
             links.push(WorkerLink {
                 progress,
@@ -298,6 +353,7 @@ impl Gateway {
                 commands: command_tx,
                 learned: learned_rx,
                 log: log_rx,
+                jobs: jobs_rx,
             });
             threads.push(thread);
         }
@@ -324,6 +380,7 @@ impl Gateway {
             to_open: Vec::new(),
             waiting: BTreeMap::new(),
             next_retry: None,
+            has_restored: false,
         };
         let manager = std::thread::Builder::new()
             .name("manager".to_owned())
@@ -376,6 +433,13 @@ impl Gateway {
     /// Who can be asked what rules of ACLs have counted; none while the gateway stops.
     pub fn rule_counts(&self) -> Option<RuleCountTable> {
         self.requests.clone().map(RuleCountTable)
+    }
+
+    /// Who can be asked about connections; none while the gateway stops.
+    pub fn connection_table(&self) -> Option<ConnectionTable> {
+        let requests = self.requests.clone()?;
+        let workers = self.shared.counters.len() as u16;
+        Some(ConnectionTable { requests, workers })
     }
 
     /// What anybody may read while the gateway runs, and after.

@@ -10,6 +10,7 @@
 pub mod buffer;
 pub mod change;
 pub mod clock;
+mod connection_table;
 pub mod counters;
 pub mod drop_reason;
 pub mod gateway;
@@ -24,6 +25,7 @@ mod resolutions;
 #[cfg(feature = "dpdk")]
 pub mod rte_flow;
 pub mod rule_counts;
+mod saved_connections;
 pub mod virtual_gateway;
 mod worker;
 
@@ -33,11 +35,14 @@ mod sync {
 }
 
 pub use change::Change;
+pub use connection_table::{ConnectionId, ConnectionTable, Ends, ListedConnection, Names};
 pub use counters::{InterfaceTotals, Totals};
 pub use drop_reason::DropReason;
 pub use gateway::{Applied, Gateway, GatewayConfig, GatewayError, PortStatus, Shared};
 pub use graph::Node;
 pub use learned_routes::{RouteInlet, RouteTable};
 pub use resolutions::Resolved;
+pub use rewire_conntrack::State as ConnectionState;
 pub use rule_counts::{CountedRule, RuleCountTable, RuleTraffic};
+pub use saved_connections::{Restored, SavedError};
 pub use virtual_gateway::{Sent, VirtualGateway};

@@ -31,14 +31,24 @@ pub(crate) struct Peers<B> {
     first: usize,
 }
 
+impl<B> Default for Peers<B> {
+    /// Of a worker that is alone.
+    fn default() -> Self {
+        Peers {
+            to: Vec::new(),
+            from: Vec::new(),
+            there: Vec::new(),
+            first: 0,
+        }
+    }
+}
+
 impl<B> Peers<B> {
     /// The rings of all workers, by worker.
     pub(crate) fn of(workers: usize) -> Vec<Peers<B>> {
         let peers = |_| Peers {
             to: (0..workers).map(|_| None).collect(),
-            from: Vec::new(),
-            there: Vec::new(),
-            first: 0,
+            ..Peers::default()
         };
         let mut all: Vec<Peers<B>> = (0..workers).map(peers).collect();
         for from in 0..workers {

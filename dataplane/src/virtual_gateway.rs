@@ -14,7 +14,9 @@ use crate::clock::{Instant, ManualClock};
 use crate::counters::{Totals, WorkerCounters};
 use crate::drop_reason::DropReason;
 use crate::gateway::{GatewayConfig, graph_config};
-use crate::graph::{AclLogEntry, Graph, LearnedNeighbor, Origin, Received, Sinks};
+use crate::graph::{
+    AclLogEntry, Graph, LearnedNeighbor, LogEntry, Origin, PortsExhausted, Received, Sinks,
+};
 use crate::neighbors::LearnedNeighbors;
 use crate::offload::{ModelledCard, Taken};
 use crate::resolutions::Resolved;
@@ -40,7 +42,7 @@ pub struct VirtualGateway {
     rules: RuleRegister,
     names: BTreeMap<String, InterfaceIndex>,
     received: Vec<Received<MemoryBuffer>>,
-    logged: Vec<AclLogEntry>,
+    logged: Vec<LogEntry>,
     card: Option<VirtualCard>,
 }
 
@@ -54,7 +56,7 @@ struct VirtualCard {
 struct Collect {
     sent: Vec<Sent>,
     learned: Vec<LearnedNeighbor>,
-    logged: Vec<AclLogEntry>,
+    logged: Vec<LogEntry>,
 }
 
 impl Sinks<MemoryBuffer> for Collect {
@@ -68,7 +70,7 @@ impl Sinks<MemoryBuffer> for Collect {
         self.learned.push(neighbor);
         true
     }
-    fn log(&mut self, entry: AclLogEntry) -> bool {
+    fn log(&mut self, entry: LogEntry) -> bool {
         self.logged.push(entry);
         true
     }
@@ -229,7 +231,24 @@ impl VirtualGateway {
 
     /// What rules of ACLs have logged since this was asked last.
     pub fn take_logged(&mut self) -> Vec<AclLogEntry> {
-        std::mem::take(&mut self.logged)
+        let is_acl = |entry: &mut LogEntry| matches!(entry, LogEntry::Acl(_));
+        let entries = self.logged.extract_if(.., is_acl);
+        let acl = |entry| match entry {
+            LogEntry::Acl(entry) => Some(entry),
+            LogEntry::PortsExhausted(_) => None,
+        };
+        entries.filter_map(acl).collect()
+    }
+
+    /// What was logged of ports that are used up since this was asked last.
+    pub fn take_exhausted(&mut self) -> Vec<PortsExhausted> {
+        let is_it = |entry: &mut LogEntry| matches!(entry, LogEntry::PortsExhausted(_));
+        let entries = self.logged.extract_if(.., is_it);
+        let exhausted = |entry| match entry {
+            LogEntry::PortsExhausted(entry) => Some(entry),
+            LogEntry::Acl(_) => None,
+        };
+        entries.filter_map(exhausted).collect()
     }
 
     fn run(&mut self, collect: &mut Collect) {

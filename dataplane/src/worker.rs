@@ -8,12 +8,14 @@ use rewire_tables::{InterfaceIndex, Reader, Tables};
 
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Clock;
+use crate::connection_table::Job;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
-use crate::graph::{AclLogEntry, Graph, LearnedNeighbor, Origin, Received, Sinks, Steering};
+use crate::graph::{Graph, LearnedNeighbor, LogEntry, Origin, Received, Sinks, Steering};
 use crate::peers::{Handed, Peers};
 use crate::port::PortQueue;
 use crate::progress::Progress;
+use crate::saved_connections::Share;
 
 /// Frames that a worker takes in one burst, over all of its ports.
 pub(crate) const BURST: usize = 64;
@@ -37,12 +39,17 @@ pub(crate) enum Command<B> {
         interfaces: Vec<InterfaceIndex>,
         back: SyncSender<Vec<Box<dyn PortQueue<B>>>>,
     },
+    /// Takes connections over that were saved. Before it has ports.
+    Restore(Share),
+    /// Does something with its connections, between bursts. Commands behind it wait.
+    Job(Job),
 }
 
 /// What a worker tells its manager, through rings that may be full.
 pub(crate) struct ToManager {
     pub learned: rtrb::Producer<LearnedNeighbor>,
-    pub log: rtrb::Producer<AclLogEntry>,
+    pub jobs: rtrb::Producer<Job>,
+    pub log: rtrb::Producer<LogEntry>,
 }
 
 /// A port as a worker sees it: its queue, if it is its own, and frames that are about to leave by it.
@@ -82,6 +89,8 @@ pub(crate) struct Worker<P: BufferPool> {
     frames: Vec<P::Buffer>,
     received: Vec<Received<P::Buffer>>,
     first_port: usize,
+    number: u16,
+    job: Option<Job>,
 }
 
 struct WorkerSinks<'a, B> {
@@ -102,7 +111,7 @@ impl<B> Sinks<B> for WorkerSinks<'_, B> {
     fn learned(&mut self, neighbor: LearnedNeighbor) -> bool {
         self.to_manager.learned.push(neighbor).is_ok()
     }
-    fn log(&mut self, entry: AclLogEntry) -> bool {
+    fn log(&mut self, entry: LogEntry) -> bool {
         self.to_manager.log.push(entry).is_ok()
     }
     fn hand_over(&mut self, worker: u16, frame: Received<B>) -> Result<(), Received<B>> {
@@ -115,12 +124,12 @@ impl<B> Sinks<B> for WorkerSinks<'_, B> {
 
 impl<P: BufferPool> Worker<P> {
     pub(crate) fn new(
+        number: u16,
         graph: Graph<P>,
         reader: Reader,
         clock: Arc<dyn Clock>,
         commands: rtrb::Consumer<Command<P::Buffer>>,
         to_manager: ToManager,
-        peers: Peers<P::Buffer>,
     ) -> Self {
         Worker {
             graph,
@@ -131,11 +140,13 @@ impl<P: BufferPool> Worker<P> {
             to_manager,
             clock,
             ports: Vec::new(),
-            peers,
+            peers: Peers::default(),
             kept: Vec::with_capacity(BURST),
             frames: Vec::with_capacity(BURST),
             received: Vec::with_capacity(BURST),
             first_port: 0,
+            number,
+            job: None,
         }
     }
 
@@ -147,9 +158,17 @@ impl<P: BufferPool> Worker<P> {
         &mut self.ports[position]
     }
 
+    /// The same with rings to other workers.
+    pub(crate) fn among(mut self, peers: Peers<P::Buffer>) -> Self {
+        self.peers = peers;
+        self
+    }
+
     /// Does what the manager asked for. Not for packets: it may allocate.
     fn obey(&mut self) {
-        while let Ok(command) = self.commands.pop() {
+        while self.job.is_none()
+            && let Ok(command) = self.commands.pop()
+        {
             match command {
                 Command::AddPorts { own, others } => {
                     for (interface, queue) in own {
@@ -168,6 +187,11 @@ impl<P: BufferPool> Worker<P> {
                     for interface in interfaces {
                         self.port(interface).worker = None;
                     }
+                }
+                Command::Job(job) => self.job = Some(job),
+                Command::Restore(share) => {
+                    let now = self.clock.now();
+                    self.graph.restore(&share, now, &self.counters);
                 }
                 Command::RemovePorts { interfaces, back } => {
                     let ports = &mut self.ports;
@@ -188,6 +212,9 @@ impl<P: BufferPool> Worker<P> {
         // Before the commands: see there.
         let handed = self.peers.look();
         self.obey();
+        if self.job.is_some() {
+            self.do_job();
+        }
         self.receive();
         let number = self.received.len() + handed;
         if number == 0 && !self.graph.has_timers() {
@@ -218,6 +245,28 @@ impl<P: BufferPool> Worker<P> {
         self.progress.leave();
         self.transmit();
         number
+    }
+
+    /// Does a part of its job, and gives it back where that was the last one.
+    fn do_job(&mut self) {
+        let Some(mut job) = self.job.take() else {
+            return;
+        };
+        let before = job.ended();
+        let now = self.clock.now();
+        let is_done = self
+            .graph
+            .do_job(&mut job, self.number, now, &self.counters);
+        let ended = job.ended() - before;
+        self.counters.connections_cleared.add(ended as u64);
+        self.job = match is_done {
+            false => Some(job),
+            // Where the ring is full, the manager lags.
+            true => match self.to_manager.jobs.push(job) {
+                Ok(()) => None,
+                Err(rtrb::PushError::Full(job)) => Some(job),
+            },
+        };
     }
 
     fn receive(&mut self) {
@@ -284,11 +333,12 @@ impl<P: BufferPool> Worker<P> {
         }
     }
 
-    /// Runs until the manager says stop, then drops what is held and gives all ports back to be closed.
-    pub(crate) fn run(mut self) {
+    /// Runs until the manager says stop, then drops what is held and gives all ports back to be closed. Its connections, to be
+    /// saved, if that is wanted.
+    pub(crate) fn run(mut self, saves: bool) -> Option<Vec<u8>> {
         let mut idle = Idle::default();
         while !self.progress.is_stopped() {
-            if self.poll() == 0 && !self.graph.is_resolving() {
+            if self.poll() == 0 && self.job.is_none() && !self.graph.is_resolving() {
                 let has_ports =
                     |port: &WorkerPort<_>| port.queue.is_some() || port.worker.is_some();
                 idle.wait(self.ports.iter().any(has_ports));
@@ -304,6 +354,7 @@ impl<P: BufferPool> Worker<P> {
                 self.counters.dropped(DropReason::Stopped).add(1);
             }
         }
+        saves.then(|| self.graph.save(self.clock.now()))
     }
 }
 

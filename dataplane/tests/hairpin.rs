@@ -222,4 +222,17 @@ fn a_sender_without_a_port_left_hears_so() {
         "RFC 5508, REQ-8"
     );
     assert_eq!(lab.gateway.dropped_for(DropReason::NatPortsExhausted), 1);
+    // And who runs the gateway does, once a second.
+    for port in 2..9 {
+        lab.send("blue0", udp((HOST, port), (SITE, 53), 0).frame());
+    }
+    let logged = lab.gateway.take_exhausted();
+    let said: Vec<_> = logged
+        .iter()
+        .map(|entry| (&*entry.rule, entry.source))
+        .collect();
+    assert_eq!(said, [("blue-out", HOST.into())]);
+    lab.wait(std::time::Duration::from_secs(2));
+    lab.send("blue0", udp((HOST, 9), (SITE, 53), 0).frame());
+    assert_eq!(lab.gateway.take_exhausted().len(), 1);
 }

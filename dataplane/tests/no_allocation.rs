@@ -105,10 +105,7 @@ fn fragments_that_come_in_the_wrong_order_allocate_nothing() {
         packet.ip.identification = n;
         packet.ip.more_fragments = is_first;
         packet.ip.fragment_offset = if is_first { 0 } else { 4 };
-        Received {
-            buffer: MemoryBuffer::new(packet.frame()),
-            origin: Origin::Received(blue),
-        }
+        Received::new(MemoryBuffer::new(packet.frame()), Origin::Received(blue))
     };
     let mut allocations = Vec::new();
     for round in 0..4 {

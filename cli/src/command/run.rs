@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use rewire_dataplane::port::faulty::Faults;
 use serde_json::json;
@@ -44,6 +45,10 @@ pub(crate) struct Run {
     /// How long to wait before all stored rows are recounted, and recounted again
     #[arg(long, value_name = "TIME", default_value = "5m")]
     scrub_every: Span,
+    /// Where connections are saved when the gateway ends, and taken over from when it starts [default: the store's name with
+    /// .connections behind it]; "off" for nowhere
+    #[arg(long, value_name = "FILE")]
+    connections: Option<PathBuf>,
     /// What to log: a level, or target=level separated by commas
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info", hide_env_values = true)]
     log: String,
@@ -70,6 +75,12 @@ fn metrics_address(text: &str) -> Result<Metrics, String> {
 
 impl Run {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
+        let beside_store = || {
+            let mut path = context.store.clone().into_os_string();
+            path.push(".connections");
+            path.into()
+        };
+        let connections = self.connections.unwrap_or_else(beside_store);
         daemon::run(&Options {
             store: context.store.clone(),
             socket: context.socket(),
@@ -82,6 +93,7 @@ impl Run {
             offload: self.offload,
             audit: !self.no_audit,
             scrub_every: self.scrub_every.0,
+            connections: (connections != Path::new("off")).then_some(connections),
             log: self.log,
             colour: context.colour_errors(),
         })?;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::completion;
+use crate::connections;
 use crate::context::Context;
 use crate::difference;
 use crate::edit::Editing;
@@ -31,9 +32,12 @@ use crate::view::{self, Revision, State};
 ///
 /// `rewire show acls [ACL]` asks the running gateway what the rules of ACLs have counted: the packets that each has stopped, and
 /// those that it has let pass, of the connections that it let in both ways.
+///
+/// `rewire show connections` asks the running gateway which connections it tracks, and how they are translated; with --top, who
+/// opens them.
 #[derive(clap::Args)]
 pub(crate) struct Show {
-    /// Which state; or the word revision, and then which one; or the word routes or acls
+    /// Which state; or the word revision, and then which one; or the word routes, acls or connections
     #[arg(value_name = "STATE", default_value = "running", allow_negative_numbers = true, add = completion::states())]
     what: What,
     /// Only what this path leads to: vpcs.blue.routes, or vpcs blue routes
@@ -42,6 +46,8 @@ pub(crate) struct Show {
     /// How to write a configuration
     #[arg(long, value_enum, default_value_t = Format::Yaml)]
     format: Format,
+    #[command(flatten)]
+    connections: connections::Wanted,
 }
 
 /// What to show.
@@ -51,6 +57,7 @@ enum What {
     Revision,
     Routes,
     Acls,
+    Connections,
 }
 
 impl FromStr for What {
@@ -60,6 +67,7 @@ impl FromStr for What {
             "revision" => Ok(What::Revision),
             "routes" => Ok(What::Routes),
             "acls" => Ok(What::Acls),
+            "connections" => Ok(What::Connections),
             state => state.parse().map(What::State),
         }
     }
@@ -75,10 +83,19 @@ enum Format {
 
 impl Show {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
+        if self.connections.is_any() && !matches!(self.what, What::Connections) {
+            let message = "these options are for connections: show connections [OPTIONS]";
+            return Err(Failure::new(Code::WrongArguments, message));
+        }
         match (self.what, self.path.as_slice()) {
             (What::State(state), path) => part(context, &context.open()?, &state, path, self.format),
             (What::Routes, path) => routes::show(context, path),
             (What::Acls, path) => rules::show(context, path),
+            (What::Connections, []) => connections::show(context, &self.connections),
+            (What::Connections, [word, ..]) => {
+                let message = format!("\"{}\" is too much: options say which connections", clean(word));
+                Err(Failure::new(Code::WrongArguments, message))
+            }
             (What::Revision, []) => entry(context, &context.open()?, &Revision::Running),
             (What::Revision, [revision]) => {
                 let wrong = |why: &str| Failure::new(Code::WrongArguments, format!("\"{}\": {why}", clean(revision)));

@@ -17,7 +17,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use rewire_dataplane::offload::{Latencies, OffloadCounts};
-use rewire_dataplane::{DropReason, Node};
+use rewire_dataplane::{ConnectionState, DropReason, Node};
 use tiny_http::{Header, Method, Response, Server};
 
 use super::progress::Steps;
@@ -304,6 +304,21 @@ impl Collector for Scrape {
             totals.connections_expired,
         )?;
         counter(
+            "rewire_connections_evicted",
+            "Connections that made way for new ones where the table was full: not established, or over",
+            totals.connections_evicted,
+        )?;
+        counter(
+            "rewire_sources_uncounted",
+            "Connections that their source's limit does not count, because there are too many sources",
+            totals.sources_uncounted,
+        )?;
+        counter(
+            "rewire_connections_cleared",
+            "Connections that somebody has ended by hand",
+            totals.connections_cleared,
+        )?;
+        counter(
             "rewire_connections_kept",
             "Connections that a new policy was checked against, and that stay",
             totals.connections_kept,
@@ -314,6 +329,56 @@ impl Collector for Scrape {
             totals.connections_ended_by_policy,
         )?;
 
+        let states: Vec<_> = ConnectionState::ALL
+            .iter()
+            .map(|state| [("protocol", state.protocol()), ("state", state.name())])
+            .collect();
+        metric(
+            e,
+            "rewire_connection_states",
+            "Connections that are tracked now, by state",
+            ConstGauge::new,
+            states
+                .iter()
+                .map(|labels| &labels[..])
+                .zip(totals.states.iter().copied()),
+        )?;
+
+        if let Some(restored) = daemon.shared.restored() {
+            let outcomes = [
+                ("restored", restored.restored),
+                ("over", restored.over),
+                ("gone", restored.gone),
+                ("not_owned", restored.not_owned),
+                ("full", restored.full),
+                ("clash", restored.clash),
+            ];
+            metric(
+                e,
+                "rewire_saved_connections",
+                "Connections that the gateway before has saved, by what became of them",
+                ConstGauge::new,
+                outcomes
+                    .map(|(outcome, number)| ([("outcome", outcome)], number))
+                    .iter()
+                    .map(|(labels, number)| (&labels[..], *number)),
+            )?;
+        }
+        let vpcs = daemon.shared.vpc_connections();
+        let labels: Vec<_> = vpcs
+            .iter()
+            .map(|(vpc, _)| [("vpc", vpc.as_str())])
+            .collect();
+        metric(
+            e,
+            "rewire_vpc_connections",
+            "Connections that are tracked now, by the VPC that they began in",
+            ConstGauge::new,
+            labels
+                .iter()
+                .map(|labels| &labels[..])
+                .zip(vpcs.iter().map(|(_, connections)| *connections)),
+        )?;
         if let Some(latencies) = daemon.shared.offload_latencies() {
             offloads(e, &totals.offload, latencies)?;
         }

@@ -21,6 +21,7 @@ impl Platform {
     pub(crate) fn start(options: &Options) -> Result<Platform, Failure> {
         let config = GatewayConfig {
             workers: options.workers,
+            connections_file: options.connections.clone(),
             offload: options.offload.then(OffloadConfig::default),
             ..GatewayConfig::default()
         };

@@ -7,6 +7,10 @@
 //! - `{"request":"routes","vpc":V,"within":PREFIX,"matching":ADDRESS,"most":N}`, all of it optional, is answered with
 //!   [`Routes`](super::routes::Routes).
 //! - `{"request":"acls","acl":NAME,"most":N}`, all of it optional, is answered with [`Rules`](super::rules::Rules).
+//! - `{"request":"connections","filter":{…},"sort":S,"most":N,"talkers":B}`, all of it optional, is answered with
+//!   [`Connections`](super::connections::Connections).
+//! - `{"request":"clear_connections","filter":{…}}` ends the connections that are meant, and is answered with
+//!   [`Cleared`](super::connections::Cleared).
 //! - `{"request":"status"}` is answered with [`Status`](super::status::Status).
 //! - Whatever else is answered with `{"error":"…"}`.
 
@@ -19,7 +23,7 @@ use serde_json::{Value, json};
 use super::Daemon;
 use super::progress::{Live, Outcome};
 use super::routes::Query;
-use super::rules;
+use super::{connections, rules};
 
 /// How long whoever waits for a revision waits for its connections besides.
 const RESOLVED_WITHIN: Duration = Duration::from_secs(1);
@@ -38,6 +42,8 @@ pub(crate) enum Request {
     Status {},
     Routes(Query),
     Acls(rules::Query),
+    Connections(connections::Query),
+    ClearConnections(connections::Clear),
 }
 
 impl Request {
@@ -59,6 +65,8 @@ impl Request {
             }
             Request::Routes(query) => Some(answer(daemon.routes(query))),
             Request::Acls(query) => Some(answer(daemon.rules(&query))),
+            Request::Connections(query) => Some(answer(daemon.connections(&query))),
+            Request::ClearConnections(clear) => Some(answer(daemon.clear_connections(&clear))),
         }
     }
 }

@@ -123,6 +123,9 @@ pub(crate) struct Connections {
     pub(crate) now: u64,
     pub(crate) created: u64,
     pub(crate) expired: u64,
+    /// Made way for new ones where the table was full.
+    #[serde(default)]
+    pub(crate) evicted: u64,
     /// Checked against a new policy, and still allowed.
     pub(crate) kept_by_policy: u64,
     /// Ended by a new policy.
@@ -220,6 +223,7 @@ impl Daemon {
                 now: totals.connections,
                 created: totals.connections_created,
                 expired: totals.connections_expired,
+                evicted: totals.connections_evicted,
                 kept_by_policy: totals.connections_kept,
                 ended_by_policy: totals.connections_ended_by_policy,
                 mappings: totals.mappings,

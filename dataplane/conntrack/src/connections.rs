@@ -2,13 +2,19 @@
 
 mod expiry;
 mod life;
+mod limits;
 mod lookup;
 mod offload;
-mod unresolved;
+mod saved;
+mod walk;
+
+pub use limits::Room;
+pub use saved::{Renumber, SavedFlow};
 
 pub use life::Removal;
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
@@ -16,6 +22,7 @@ use rewire_tables::acl::RuleCounters;
 use rewire_tables::{Address, PortAllocation, VpcIndex, VpcTimeouts};
 
 use crate::error::{Exhausted, Invalid};
+use crate::fixed_map::FixedMap;
 use crate::flow::{Admission, Ends, Flow, FlowId};
 use crate::flow_counters::FlowCounters;
 use crate::index::Index;
@@ -31,6 +38,7 @@ use crate::tcp::{self, Effect, TcpState};
 use crate::time::{Deadline, Instant};
 use crate::timeout_classes::{TimeoutClass, TimeoutClasses};
 use crate::timeouts::Timeouts;
+use crate::vpc_counts::VpcCounts;
 
 /// The most connections that one [`Connections`] holds.
 pub const MAX_CAPACITY: usize = 1 << 30;
@@ -91,6 +99,11 @@ pub struct Connections<A> {
     sweep: Sweep,
     mappings: Mappings<A>,
     counts: StateCounts,
+    vpc_counts: Arc<VpcCounts>,
+    /// Connections from each address of a VPC with such a limit.
+    sources: FixedMap<(VpcIndex, A), u32>,
+    /// The place that was looked at last to make room.
+    hand: limits::Hand,
     timeouts: TimeoutClasses,
     tcp_pickup: bool,
     hash: KeyHasher,
@@ -149,6 +162,9 @@ impl<A: Address> Connections<A> {
             sweep: Sweep::new(capacity),
             mappings: Mappings::new(capacity, worker, workers, &seed),
             counts: StateCounts::default(),
+            vpc_counts: Arc::default(),
+            sources: FixedMap::new(capacity.div_ceil(4), &seed),
+            hand: limits::Hand::new(capacity as u32),
             timeouts: TimeoutClasses::new(timeouts),
             tcp_pickup,
             hash: KeyHasher::new(&seed),

@@ -55,9 +55,11 @@ mod tcp;
 pub mod time;
 mod timeout_classes;
 mod timeouts;
+mod vpc_counts;
 
 pub use connections::{
-    Candidate, Config, Connections, EXPIRY_TICK, KeyHash, MAX_CAPACITY, Removal,
+    Candidate, Config, Connections, EXPIRY_TICK, KeyHash, MAX_CAPACITY, Removal, Renumber, Room,
+    SavedFlow,
 };
 pub use error::{Exhausted, InsertError, Invalid, Resource};
 pub use flow::{Admission, Ends, Flow, FlowId, Known, NewFlow, Passage, Rewrite, Traffic};
@@ -70,3 +72,4 @@ pub use tcp::TcpState;
 pub use time::Instant;
 pub use timeout_classes::TimeoutClass;
 pub use timeouts::Timeouts;
+pub use vpc_counts::VpcCounts;

@@ -358,6 +358,60 @@ impl<A: Address> Mappings<A> {
         true
     }
 
+    /// Promises a flow with these keys just the mapping that they say, which it has or had, with the external address for its
+    /// host alone, or not; false where it is another's.
+    pub(crate) fn restore(
+        &mut self,
+        records: &Records<A>,
+        original: &FlowKey<A>,
+        reply: &FlowKey<A>,
+        is_owner: bool,
+    ) -> bool {
+        let (internal, external_vpc) = (internal_of(original), reply.vpc);
+        let mapping = Mapping {
+            address: reply.destination,
+            port: reply.destination_port,
+        };
+        if self.promise(records, original, external_vpc, &mapping) {
+            return true;
+        }
+        self.release_unused();
+        let external = External {
+            vpc: external_vpc,
+            protocol: internal.protocol,
+            address: mapping.address,
+        };
+        let host = host_of(&internal, external_vpc);
+        if self.number >= self.capacity
+            || !self.is_open_to(&host, mapping.address)
+            || !self.ports.take_exactly(external, mapping.port)
+        {
+            return false;
+        }
+        let is_first = self.first(records, &internal, external_vpc).is_none();
+        self.number += 1;
+        let allocation = PortAllocation {
+            address_only: is_owner,
+            ..PortAllocation::default()
+        };
+        self.remember_owner(host, mapping.address, &allocation);
+        self.remember_host(host, self.hosts.find(&host), mapping.address, |_| true);
+        self.promise = Some(Promise {
+            internal,
+            external_vpc,
+            mapping,
+            is_alone: true,
+            is_first,
+        });
+        true
+    }
+
+    /// Whether the external address of a flow's mapping is its host's alone.
+    pub(crate) fn is_owned(&self, record: &Record<A>) -> bool {
+        let host = host_of(&internal_of(&record.original), record.reply.vpc);
+        self.has_for_itself(&host, record.reply.destination)
+    }
+
     /// Adds a flow to the mapping that was promised it, once it has its slot.
     pub(crate) fn attach(&mut self, records: &mut Records<A>, slot: u32) {
         let record = records.used(slot);

@@ -140,6 +140,24 @@ impl<A: Copy + Eq + Hash> Ports<A> {
         Some(port)
     }
 
+    /// Takes just this port, whoever's it is among workers; false where it is taken, or there is no room.
+    pub(crate) fn take_exactly(&mut self, external: External<A>, port: u16) -> bool {
+        let known = self.pools.find(&external);
+        let Some(id) = known.or_else(|| self.begin(external)) else {
+            return false;
+        };
+        let page = self.pools.get(id).map(|pool| pool.page);
+        let Some(page) = page.filter(|page| self.is_free(*page, port)) else {
+            self.end_if_unused(id);
+            return false;
+        };
+        self.words[place(page, port / BLOCK)] |= 1 << (port % BLOCK);
+        if let Some(pool) = self.pools.get_mut(id) {
+            pool.taken += 1;
+        }
+        true
+    }
+
     /// Gives a taken port back.
     pub(crate) fn give_back(&mut self, external: &External<A>, port: u16) {
         let turn = self.turn_of(port / BLOCK);

@@ -34,6 +34,8 @@ pub(crate) mod flag {
     pub(crate) const LISTED: u8 = 8;
     /// It crosses a peering, which the account has.
     pub(crate) const PEERING: u8 = 16;
+    /// It is counted with those from its source.
+    pub(crate) const COUNTED: u8 = 64;
     /// It has a place among the offloaded ones, and perhaps rules in the card.
     pub(crate) const OFFLOADED: u8 = 32;
 }
@@ -100,6 +102,12 @@ impl Counts {
             sum = sum & BYTES | more << 52;
         }
         self.0 = [packets, sum as u32, (sum >> 32) as u32];
+    }
+
+    fn of(traffic: Traffic) -> Self {
+        let Traffic { packets, bytes } = traffic;
+        let long = bytes & BYTES | packets >> 32 << 52;
+        Counts([packets as u32, long as u32, (long >> 32) as u32])
     }
 
     /// Adds many packets at once.
@@ -210,6 +218,10 @@ impl Account {
     /// Notes the peering that it crosses, and whether it does: [`flag::PEERING`] of its record.
     pub(crate) fn set_peering(&mut self, peering: Option<PeeringIndex>) {
         self.peering = peering.map_or(0, |index| index.0);
+    }
+
+    pub(crate) fn set_traffic(&mut self, traffic: [Traffic; 2]) {
+        self.counts = traffic.map(Counts::of);
     }
 
     #[inline]

@@ -79,7 +79,7 @@ impl IcmpState {
 
 impl State {
     /// Every state once, as far as names tell them apart.
-    pub(crate) const ALL: [State; STATES] = ALL;
+    pub const ALL: [State; 16] = ALL;
 
     /// The state that a connection begins in, with a segment that was admitted.
     pub(crate) fn begin(segment: &Segment) -> (Self, Memory) {
@@ -116,6 +116,23 @@ impl State {
         }))
     }
 
+    /// Whether a connection in it makes way where there is no room: nobody has answered it for good, or it is over. One that
+    /// both ends hold open never does.
+    pub fn may_make_way(&self) -> bool {
+        match self {
+            State::Tcp(state) => match state {
+                TcpState::SynSent | TcpState::SynSent2 | TcpState::SynReceived { .. } => true,
+                TcpState::TimeWait | TcpState::Closed => true,
+                TcpState::Established
+                | TcpState::FinWait
+                | TcpState::CloseWait
+                | TcpState::LastAck => false,
+            },
+            State::Udp(exchange) | State::Other(exchange) => *exchange == Exchange::Unreplied,
+            State::Icmp(state) => *state == IcmpState::Unreplied,
+        }
+    }
+
     /// The protocol in words: `tcp`, `udp`, `icmp` (of either version) or `other`.
     pub fn protocol(&self) -> &'static str {
         match self {
@@ -135,9 +152,9 @@ impl State {
         }
     }
 
-    /// Its place in [`ALL`].
+    /// Its place in [`ALL`](Self::ALL).
     #[inline]
-    pub(crate) fn position(self) -> usize {
+    pub fn position(self) -> usize {
         match self {
             State::Tcp(state) => match state {
                 TcpState::SynSent => 0,

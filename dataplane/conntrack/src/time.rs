@@ -33,6 +33,12 @@ pub const LONGEST_TIMEOUT: Duration = Duration::from_nanos(1 << (DEADLINE_BITS +
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timeout(u64);
 
+impl Timeout {
+    pub(crate) fn duration(self) -> Duration {
+        Duration::from_nanos(self.0)
+    }
+}
+
 impl From<Duration> for Timeout {
     fn from(duration: Duration) -> Self {
         Timeout(duration.min(LONGEST_TIMEOUT).as_nanos() as u64 + (1 << DEADLINE_BITS) - 1)
@@ -49,6 +55,11 @@ impl Deadline {
     #[inline]
     pub(crate) fn after(now: Instant, timeout: Timeout) -> Self {
         Deadline((now.0.wrapping_add(timeout.0) >> DEADLINE_BITS) as u32)
+    }
+
+    /// At this moment, or up to a step later.
+    pub(crate) fn at(end: Instant) -> Self {
+        Deadline(end.0.div_ceil(1 << DEADLINE_BITS) as u32)
     }
 
     /// What has passed already.

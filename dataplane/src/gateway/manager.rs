@@ -16,12 +16,14 @@ use super::{Applied, Apply, GatewayConfig, GatewayError, PortStatus, Request, Sh
 use crate::buffer::BufferPool;
 use crate::change::Change;
 use crate::clock::Clock;
-use crate::graph::{AclLogEntry, LearnedNeighbor};
+use crate::connection_table::{Job, Names};
+use crate::graph::{LearnedNeighbor, LogEntry};
 use crate::learned_routes::LearnedRoutes;
 use crate::neighbors::LearnedNeighbors;
 use crate::port::{PortDriver, PortQueue, PortRequest};
 use crate::progress::Progress;
 use crate::rule_counts::RuleRegister;
+use crate::saved_connections::{self, Moment, Restored};
 use crate::worker::Command;
 
 /// What the manager holds of a worker.
@@ -30,7 +32,8 @@ pub(super) struct WorkerLink<B> {
     pub(super) thread: std::thread::Thread,
     pub(super) commands: rtrb::Producer<Command<B>>,
     pub(super) learned: rtrb::Consumer<LearnedNeighbor>,
-    pub(super) log: rtrb::Consumer<AclLogEntry>,
+    pub(super) jobs: rtrb::Consumer<Job>,
+    pub(super) log: rtrb::Consumer<LogEntry>,
 }
 
 impl<B> WorkerLink<B> {
@@ -62,7 +65,7 @@ pub(super) struct Manager<D: PortDriver> {
     pub(super) driver: D,
     pub(super) publisher: Publisher,
     pub(super) links: Vec<WorkerLink<BufferOf<D>>>,
-    pub(super) threads: Vec<JoinHandle<()>>,
+    pub(super) threads: Vec<JoinHandle<Option<Vec<u8>>>>,
     pub(super) shared: Arc<Shared>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) neighbors: LearnedNeighbors,
@@ -79,10 +82,14 @@ pub(super) struct Manager<D: PortDriver> {
     /// Ports that could not be opened, to be tried again.
     pub(super) waiting: BTreeMap<InterfaceIndex, PortRequest>,
     pub(super) next_retry: Option<Instant>,
+    /// Whether the connections that were saved have been taken over.
+    pub(super) has_restored: bool,
 }
 
 /// How long the manager sleeps at most, before it looks at what workers have learned.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// How long workers may take to take saved connections over: forty times what a million of them take.
+const RESTORED_WITHIN: Duration = Duration::from_secs(20);
 /// So many operations are published at once, at the most, but for those of one batch or commit: more would take longer than a
 /// millisecond.
 const MOST_OPERATIONS: usize = 1024;
@@ -109,6 +116,7 @@ impl<D: PortDriver> Manager<D> {
             }
             self.learn();
             self.log();
+            self.hand_back_jobs();
             // After the answer: nobody waits for the other half.
             self.publisher.catch_up();
             self.retry_ports();
@@ -148,6 +156,17 @@ impl<D: PortDriver> Manager<D> {
                 // Who asked may have gone away.
                 let _ = reply.send(counted);
             }
+            Request::Job(worker, job) => {
+                // A worker whose ring is full gets no more: who has asked hears nothing then.
+                if let Some(link) = self.links.get_mut(usize::from(worker)) {
+                    let _ = link.commands.push(Command::Job(job));
+                    link.thread.unpark();
+                }
+            }
+            Request::Names(reply) => {
+                let tables = self.publisher.current();
+                let _ = reply.send(tables.map(|tables| Names::of(&tables)).unwrap_or_default());
+            }
             Request::Stop => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
@@ -178,12 +197,14 @@ impl<D: PortDriver> Manager<D> {
         self.to_open
             .extend(to_open.filter_map(|(interface, request)| Some((interface, request?))));
         let neighbors = self.neighbors.follow(&operations);
+        self.shared.follow_vpcs(&operations);
         self.rules.follow(&mut operations, &self.shared.counters);
         self.routes.absorb(operations, sources, &mut self.publisher);
         self.publisher.extend(neighbors);
         self.revision = revision;
         let generation = self.publish()?;
         let publish = start.elapsed();
+        self.restore();
         self.open_new_ports();
         self.wait_until_live(generation)?;
         let tables = self.publisher.current();
@@ -231,13 +252,22 @@ impl<D: PortDriver> Manager<D> {
         Ok(())
     }
 
-    /// Writes what rules of ACLs want logged.
+    /// Writes what workers want logged.
     fn log(&mut self) {
         for link in &mut self.links {
             while let Ok(entry) = link.log.pop() {
                 if let Some(tables) = self.publisher.current() {
                     entry.write(&tables);
                 }
+            }
+        }
+    }
+
+    /// Gives what workers have done to who has asked for it.
+    fn hand_back_jobs(&mut self) {
+        for link in &mut self.links {
+            while let Ok(job) = link.jobs.pop() {
+                job.reply();
             }
         }
     }
@@ -436,12 +466,97 @@ impl<D: PortDriver> Manager<D> {
         self.close_ports(ports.into_iter().map(|(interface, _)| interface).collect());
     }
 
+    /// Lets workers take the connections over that were saved: once, when the tables of the first revision say what there is, and
+    /// before packets come.
+    fn restore(&mut self) {
+        if std::mem::replace(&mut self.has_restored, true) {
+            return;
+        }
+        let Some(path) = self.config.connections_file.clone() else {
+            return;
+        };
+        let start = Instant::now();
+        let saved = match saved_connections::read(&path) {
+            Ok(Some(saved)) => saved,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!("the saved connections are lost: {error}");
+                return;
+            }
+        };
+        let (reply, answers) = mpsc::sync_channel(self.links.len());
+        let now = Moment::now(self.clock.now());
+        let workers = self.links.len() as u16;
+        let Some(tables) = self.publisher.current() else {
+            return;
+        };
+        let (shares, homeless) = saved.shares(&tables, &now, workers, &reply);
+        drop((tables, reply));
+        let deadline = self.config.live_deadline;
+        for (link, share) in self.links.iter_mut().zip(shares) {
+            link.command(Command::Restore(share), deadline);
+        }
+        let mut restored = Restored {
+            not_owned: homeless,
+            ..Restored::default()
+        };
+        let until = start + RESTORED_WITHIN;
+        // Each answers once, or lets go of its share.
+        while let Ok(one) = answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            restored += one;
+        }
+        // What begins from now on must not come back with the next start.
+        if let Err(error) = std::fs::remove_file(&path) {
+            tracing::warn!("{} cannot be removed: {error}", path.display());
+        }
+        let Restored {
+            over,
+            gone,
+            not_owned,
+            full,
+            clash,
+            ..
+        } = restored;
+        let took = start.elapsed().as_millis() as u64;
+        let (restored_number, lost) = (restored.restored, restored.lost());
+        tracing::info!(
+            restored = restored_number,
+            lost,
+            over,
+            gone,
+            not_owned,
+            full,
+            clash,
+            milliseconds = took,
+            "connections go on"
+        );
+        let _ = self.shared.restored.set(restored);
+    }
+
+    /// Writes the connections down that workers have had.
+    fn save(&self, workers: &[Vec<u8>]) {
+        let (Some(path), Some(tables)) = (&self.config.connections_file, self.publisher.current())
+        else {
+            return;
+        };
+        // What was not taken over yet is not written over.
+        if !self.has_restored {
+            return;
+        }
+        let moment = Moment::now(self.clock.now());
+        match saved_connections::write(path, &tables, &moment, workers) {
+            Ok(()) => tracing::info!("connections are saved in {}", path.display()),
+            Err(error) => tracing::error!("connections are not saved: {error}"),
+        }
+    }
+
     fn stop(mut self) {
         self.close_all_ports();
         for link in &self.links {
             link.progress.stop();
             link.thread.unpark();
         }
+        let mut saved = Vec::new();
         for (worker, thread) in self.threads.drain(..).enumerate() {
             if !wait_until(self.config.live_deadline, || thread.is_finished()) {
                 tracing::error!(
@@ -449,9 +564,13 @@ impl<D: PortDriver> Manager<D> {
                     "alarm: the gateway stops, and a worker does not end"
                 );
             }
-            if thread.join().is_err() {
-                tracing::error!("a worker's thread panicked");
+            match thread.join() {
+                Ok(connections) => saved.extend(connections),
+                Err(_) => tracing::error!("a worker's thread panicked"),
             }
+        }
+        if saved.len() == self.links.len() {
+            self.save(&saved);
         }
     }
 }

@@ -11,6 +11,7 @@ use rewire_tables::{AclIndex, AclKey, InterfaceIndex, Tables};
 use super::context::{Context, RESOLVE_ATTEMPTS, RESOLVE_INTERVAL, Sinks};
 use super::family::Family;
 use super::icmp_error::RateLimit;
+use super::log_entry::LogEntry;
 use crate::clock::Instant;
 
 /// A rule decided about a packet, and says that this is to be logged.
@@ -120,7 +121,7 @@ impl AclLogger {
             }
             *place = Some((entry, cx.now.saturating_add(PATIENCE)));
         }
-        if !self.limit.allows(cx.now) || !sinks.log(entry) {
+        if !self.limit.allows(cx.now) || !sinks.log(LogEntry::Acl(entry)) {
             cx.counters.log_lost.add(1);
         }
     }

@@ -1,17 +1,20 @@
 //! The graph as a whole: what a worker hands it, and how one burst runs through it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rewire_conntrack::offload::{Offloading, WorkerQueue};
-use rewire_conntrack::{Config as ConnectionConfig, Connections};
+use rewire_conntrack::{Config as ConnectionConfig, Connections, VpcCounts};
 use rewire_packet::MacAddress;
 use rewire_tables::{InterfaceIndex, Tables, VpcIndex};
 
-use super::acl_log::{AclLogEntry, AclLogger};
+use super::acl_log::AclLogger;
 use super::ethernet_input::Outlets;
 use super::fast_path::Order;
 use super::icmp_error::RateLimit;
+use super::limits::AllVpcCounts;
+use super::log_entry::LogEntry;
 use super::packet::Origin;
 use super::pipeline::{Limits, Pipeline};
 use super::resolution;
@@ -19,8 +22,10 @@ use super::steering::Steering;
 use super::{arp, ethernet_input, ndp};
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Instant;
+use crate::connection_table::Job;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
+use crate::saved_connections::{self, Share};
 
 /// A frame as a port received it.
 pub struct Received<B> {
@@ -62,8 +67,8 @@ pub trait Sinks<B> {
     fn transmit(&mut self, interface: InterfaceIndex, buffer: B);
     /// A neighbor was learned. False where there is no room to say so.
     fn learned(&mut self, neighbor: LearnedNeighbor) -> bool;
-    /// A rule decided that says so to be logged. False where there is no room for it.
-    fn log(&mut self, entry: AclLogEntry) -> bool;
+    /// Something is to be logged. False where there is no room for it.
+    fn log(&mut self, entry: LogEntry) -> bool;
     /// A frame is for another worker. The frame again where there is no room, or no other worker.
     fn hand_over(&mut self, _worker: u16, frame: Received<B>) -> Result<(), Received<B>> {
         Err(frame)
@@ -77,6 +82,7 @@ pub(super) struct Context<'a> {
     pub now: Instant,
     pub counters: &'a WorkerCounters,
     pub steering: Steering,
+    pub vpc_counts: &'a AllVpcCounts,
 }
 
 /// How a graph is made.
@@ -108,8 +114,11 @@ pub struct Graph<P: BufferPool> {
     left: Vec<Received<P::Buffer>>,
     icmp_limit: RateLimit,
     acl_logger: AclLogger,
+    /// Of what is said about ports that are used up.
+    exhaustion_limit: RateLimit,
     has_fast_path: bool,
     steering: Steering,
+    vpc_counts: AllVpcCounts,
     /// The generation of the policy that was seen last.
     policy_generation: u64,
 }
@@ -118,20 +127,36 @@ impl<P: BufferPool> Graph<P> {
     /// A graph that takes buffers for packets of its own from `pool`.
     pub fn new(config: GraphConfig, pool: P) -> Self {
         let of = &config.connections;
-        let steering = Steering::new(of.worker, of.workers, of.hash_seed);
+        let steering = Steering::new(of.worker, of.workers);
+        let ipv4 = Pipeline::new(config.burst, config.connections.clone());
+        let mut ipv6 = Pipeline::new(config.burst, config.connections);
+        let vpc_counts = Arc::clone(ipv4.connections.vpc_counts());
+        ipv6.connections.count_vpcs_in(Arc::clone(&vpc_counts));
         Graph {
             pool,
             steering,
-            ipv4: Pipeline::new(config.burst, config.connections.clone()),
-            ipv6: Pipeline::new(config.burst, config.connections),
+            ipv4,
+            ipv6,
+            vpc_counts: AllVpcCounts([vpc_counts].into()),
             arp: Vec::with_capacity(config.burst),
             reentered: Vec::with_capacity(config.burst),
             left: Vec::with_capacity(config.burst),
             icmp_limit: RateLimit::new(config.icmp_errors_per_second),
             acl_logger: AclLogger::new(config.acl_logs_per_second),
+            exhaustion_limit: RateLimit::new(1),
             has_fast_path: config.fast_path,
             policy_generation: 0,
         }
+    }
+
+    /// One of several that share the limits of VPCs: `all` has their counts, and `own` is the place of this one's.
+    pub fn among(mut self, all: Arc<[Arc<VpcCounts>]>, own: usize) -> Self {
+        if let Some(own) = all.get(own) {
+            self.ipv4.connections.count_vpcs_in(Arc::clone(own));
+            self.ipv6.connections.count_vpcs_in(Arc::clone(own));
+            self.vpc_counts = AllVpcCounts(all);
+        }
+        self
     }
 
     /// The IPv4 connections of this worker.
@@ -193,6 +218,7 @@ impl<P: BufferPool> Graph<P> {
             now,
             counters,
             steering: self.steering,
+            vpc_counts: &self.vpc_counts,
         };
         if !received.is_empty() {
             counters.bursts.add(1);
@@ -225,7 +251,15 @@ impl<P: BufferPool> Graph<P> {
         self.ipv6
             .release(&cx, &mut self.pool, &mut self.reentered, sinks);
         if self.has_fast_path {
-            self.fast_path(&cx, received, sinks);
+            // What does not take the fast path stays in `received`.
+            let mut order = Order::default();
+            for frame in &self.reentered {
+                order.goes_the_long_way::<Ipv4Addr>(frame.buffer.bytes());
+                order.goes_the_long_way::<Ipv6Addr>(frame.buffer.bytes());
+            }
+            let left = &mut self.left;
+            self.ipv4.fast_path(&cx, received, left, &mut order, sinks);
+            self.ipv6.fast_path(&cx, received, left, &mut order, sinks);
         }
         for frames in [&mut self.reentered, received] {
             let outlets = Outlets {
@@ -242,6 +276,7 @@ impl<P: BufferPool> Graph<P> {
         let mut limits = Limits {
             icmp: &mut self.icmp_limit,
             acl_logger: &mut self.acl_logger,
+            exhaustion: &mut self.exhaustion_limit,
         };
         self.ipv4.forward(&cx, &mut self.pool, &mut limits, sinks);
         self.ipv6.forward(&cx, &mut self.pool, &mut limits, sinks);
@@ -251,13 +286,10 @@ impl<P: BufferPool> Graph<P> {
             counters.resolutions.set_left(left);
         }
 
-        let connections = (&self.ipv4.connections, &self.ipv6.connections);
-        let number = connections.0.len() + connections.1.len();
-        counters.connections.set(number as u64);
-        let mappings = connections.0.mappings_in_use() + connections.1.mappings_in_use();
-        counters.mappings.set(mappings as u64);
+        self.count(counters);
         let held = self.ipv4.held() + self.ipv6.held();
         counters.held.set(held as u64);
+        let connections = (&self.ipv4.connections, &self.ipv6.connections);
         if connections.0.has_offload() {
             let counts = [
                 connections.0.offload_counts(),
@@ -267,21 +299,53 @@ impl<P: BufferPool> Graph<P> {
         }
     }
 
-    /// Forwards what takes the fast path; what does not stays in `received`.
-    fn fast_path(
+    /// All connections, in the form that they are [saved](crate::saved_connections) in. For when no packets come any more.
+    pub(crate) fn save(&self, now: Instant) -> Vec<u8> {
+        let mut out = Vec::new();
+        saved_connections::save(&self.ipv4.connections, now, &mut out);
+        saved_connections::save(&self.ipv6.connections, now, &mut out);
+        out
+    }
+
+    /// Takes connections over. For before packets come.
+    pub(crate) fn restore(&mut self, share: &Share, now: Instant, counters: &WorkerCounters) {
+        let connections = (&mut self.ipv4.connections, &mut self.ipv6.connections);
+        share.restore(connections, now);
+        // They are older than any policy.
+        self.ipv4.sweep.begin(false);
+        self.ipv6.sweep.begin(false);
+        self.count(counters);
+    }
+
+    /// Does a part of a job that is about connections, between two bursts; whether that was the last one.
+    pub(crate) fn do_job(
         &mut self,
-        cx: &Context<'_>,
-        received: &mut Vec<Received<P::Buffer>>,
-        sinks: &mut dyn Sinks<P::Buffer>,
-    ) {
-        let mut order = Order::default();
-        for frame in &self.reentered {
-            order.goes_the_long_way::<Ipv4Addr>(frame.buffer.bytes());
-            order.goes_the_long_way::<Ipv6Addr>(frame.buffer.bytes());
+        job: &mut Job,
+        worker: u16,
+        now: Instant,
+        counters: &WorkerCounters,
+    ) -> bool {
+        let connections = (&mut self.ipv4.connections, &mut self.ipv6.connections);
+        let is_done = job.go_on(worker, connections, now);
+        self.count(counters);
+        is_done
+    }
+
+    /// Says how many connections there are.
+    fn count(&self, counters: &WorkerCounters) {
+        let connections = (&self.ipv4.connections, &self.ipv6.connections);
+        let number = connections.0.len() + connections.1.len();
+        counters.connections.set(number as u64);
+        let mappings = connections.0.mappings_in_use() + connections.1.mappings_in_use();
+        counters.mappings.set(mappings as u64);
+        for ((state, four), (_, six)) in connections
+            .0
+            .counts()
+            .iter()
+            .zip(connections.1.counts().iter())
+        {
+            counters.state(state).set(u64::from(four) + u64::from(six));
         }
-        let left = &mut self.left;
-        self.ipv4.fast_path(cx, received, left, &mut order, sinks);
-        self.ipv6.fast_path(cx, received, left, &mut order, sinks);
     }
 
     /// Drops what is held: the gateway stops.

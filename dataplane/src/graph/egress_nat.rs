@@ -3,6 +3,7 @@
 //!
 //! *Uses* the connection, the egress interface. *Sets* the packet's bytes. *Next*: `ethernet_output`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rewire_conntrack::{
@@ -13,15 +14,18 @@ use rewire_packet::icmp_error::IcmpErrorKind;
 use rewire_packet::nat::{self, Quoted};
 use rewire_packet::{Fragment, Ip, Transport};
 use rewire_tables::acl::RuleCounters;
-use rewire_tables::{Crossing, InterfaceIndex, VpcIndex};
+use rewire_tables::{Crossing, Interface, InterfaceIndex, VpcIndex};
 
 use super::Node;
 use super::acl_policy;
 use super::burst::{Burst, Next, layer3, layer3_mut};
-use super::context::Context;
+use super::context::{Context, Sinks};
 use super::family::Family;
 use super::hairpin::{self, Led};
+use super::icmp_error::RateLimit;
 use super::ingress_nat::{find, note_counters};
+use super::limits;
+use super::log_entry::{LogEntry, PortsExhausted};
 use super::nat_policy::{self, Egress};
 use super::packet::{Connection, Fate, Packet};
 use super::segment::segment;
@@ -33,6 +37,8 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     burst: &mut Burst<B, A>,
     connections: &mut Connections<A>,
+    limit: &mut RateLimit,
+    sinks: &mut dyn Sinks<B>,
 ) {
     for index in burst.inbox(Node::EgressNat) {
         let packet = &burst.packets[usize::from(*index)];
@@ -53,6 +59,9 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
             }
             // The sender hears that it is not to have a connection now (RFC 5508, REQ-8).
             Err(NotHere::Dropped(reason @ DropReason::NatPortsExhausted)) => {
+                if let Some(entry) = exhausted(cx, packet).filter(|_| limit.allows(cx.now)) {
+                    sinks.log(LogEntry::PortsExhausted(entry));
+                }
                 Next::Refuse(reason, IcmpErrorKind::Prohibited.into())
             }
             Err(NotHere::Dropped(reason)) => Next::Drop(reason),
@@ -62,6 +71,29 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
             }
         }
     });
+}
+
+/// What is said of a packet for whose sender no external port is left.
+fn exhausted<B: PacketBuffer, A: Family>(
+    cx: &Context<'_>,
+    packet: &Packet<B, A>,
+) -> Option<PortsExhausted> {
+    let Connection::New(original) = packet.connection else {
+        return None;
+    };
+    // Nothing is looked up by it.
+    let opening = opening(packet, original, KeyHash::default());
+    let interface = cx.tables.interface(opening.egress)?;
+    match source_rule(cx, &opening, interface) {
+        Egress::Masquerade(rule) => Some(PortsExhausted {
+            rule: Arc::clone(&rule.name),
+            from: original.vpc,
+            to: interface.vpc,
+            source: original.source.into(),
+            protocol: original.protocol,
+        }),
+        Egress::None | Egress::Static(..) => None,
+    }
 }
 
 fn decide<B: PacketBuffer, A: Family>(
@@ -111,10 +143,24 @@ fn begin<B: PacketBuffer, A: Family>(
     connections: &mut Connections<A>,
     original: FlowKey<A>,
 ) -> Result<(), NotHere> {
+    let opening = opening(packet, original, connections.hash(&original));
+    let segment = segment::<A>(&packet.header, &packet.transport, layer3(&packet.buffer));
+    let bytes = packet.header.packet_len as u32;
+    let id = open(cx, connections, &opening, &segment, bytes)?;
+    let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
+    packet.rewrite = flow.rewrite(Direction::Original);
+    Ok(())
+}
+
+fn opening<B: PacketBuffer, A: Family>(
+    packet: &Packet<B, A>,
+    original: FlowKey<A>,
+    hash: KeyHash,
+) -> Opening<A> {
     let own = (original.destination, original.destination_port);
-    let opening = Opening {
+    Opening {
         original,
-        hash: connections.hash(&original),
+        hash,
         destination: packet.rewrite.destination.unwrap_or(own),
         route_vpc: packet.rewrite.route_vpc,
         crossing: packet.crossing,
@@ -125,13 +171,7 @@ fn begin<B: PacketBuffer, A: Family>(
         is_query: matches!(packet.transport, Transport::IcmpQuery { .. }),
         is_at_home: packet.hops == AT_HOME,
         is_later_fragment: packet.header.fragment == Fragment::Later,
-    };
-    let segment = segment::<A>(&packet.header, &packet.transport, layer3(&packet.buffer));
-    let bytes = packet.header.packet_len as u32;
-    let id = open(cx, connections, &opening, &segment, bytes)?;
-    let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
-    packet.rewrite = flow.rewrite(Direction::Original);
-    Ok(())
+    }
 }
 
 /// What was decided about the first packet of a connection.
@@ -182,14 +222,7 @@ pub(super) fn open<A: Family>(
 ) -> Result<FlowId, NotHere> {
     let interface = cx.tables.interface(opening.egress);
     let interface = interface.ok_or(DropReason::InterfaceUnknown)?;
-    let outer = opening.hairpin.unwrap_or(opening.egress);
-    let leaving = (outer, cx.tables.interface(outer).unwrap_or(interface));
-    let led = opening.is_led().then_some(Led {
-        external: opening.original.destination,
-        ingress: opening.admission.ingress,
-    });
-    let key = nat_policy::egress_key(&opening.original, opening.destination, &opening.admission);
-    let egress = nat_policy::egress(cx.tables, &key, leaving, (opening.crossing, led));
+    let egress = source_rule(cx, opening, interface);
     if cx.steering.has_peers()
         && !opening.is_at_home
         && let Some(worker) = elsewhere(cx, opening, interface.vpc, &egress)
@@ -199,6 +232,7 @@ pub(super) fn open<A: Family>(
     if opening.is_later_fragment {
         return Err(DropReason::FragmentRefused.into());
     }
+    limits::admit(cx, connections, &opening.original)?;
     let ((source, source_port), mapping, mut idle_timeout) =
         translate_source(cx, connections, opening, interface.vpc, egress)?;
     if opening.is_led() {
@@ -236,6 +270,7 @@ pub(super) fn open<A: Family>(
             }
         })?;
     cx.counters.connections_created.add(1);
+    limits::count(cx, connections, id, opening.original.vpc);
     note_counters(cx, connections, id, opening.counters);
     Ok(id)
 }
@@ -315,6 +350,24 @@ fn translate_source<A: Family>(
             Ok((source, Some(mapping), rule.idle_timeout))
         }
     }
+}
+
+/// What the policy does with the source of a connection.
+fn source_rule<'a, A: Family>(
+    cx: &Context<'a>,
+    opening: &Opening<A>,
+    interface: &Interface,
+) -> Egress<'a, A> {
+    let original = &opening.original;
+    let outer = opening.hairpin.unwrap_or(opening.egress);
+    let egress = (outer, cx.tables.interface(outer).unwrap_or(interface));
+    let crossing = opening.crossing;
+    let led = opening.is_led().then_some(Led {
+        external: original.destination,
+        ingress: opening.admission.ingress,
+    });
+    let key = nat_policy::egress_key(original, opening.destination, &opening.admission);
+    nat_policy::egress(cx.tables, &key, egress, (crossing, led))
 }
 
 /// The internal endpoint of a connection that begins with this key.

@@ -39,7 +39,9 @@ mod ingress_nat;
 mod ip_input;
 mod ipv4;
 mod ipv6;
+mod limits;
 mod local;
+mod log_entry;
 mod mtu;
 mod nat_policy;
 mod ndp;
@@ -57,6 +59,7 @@ mod virtual_reassembly;
 
 pub use acl_log::AclLogEntry;
 pub use context::{Graph, GraphConfig, LearnedNeighbor, Received, Sinks};
+pub use log_entry::{LogEntry, PortsExhausted};
 pub use packet::Origin;
 pub use steering::Steering;
 

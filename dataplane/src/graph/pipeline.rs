@@ -65,6 +65,7 @@ const EXPIRE_BUDGET: usize = 128;
 pub(super) struct Limits<'a> {
     pub icmp: &'a mut RateLimit,
     pub acl_logger: &'a mut AclLogger,
+    pub exhaustion: &'a mut RateLimit,
 }
 
 /// The nodes of one family, and their state. Written once; IPv4 and IPv6 differ in their [`Family`].
@@ -156,11 +157,11 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         }
         virtual_reassembly::run(cx, &mut self.burst, &mut self.virtual_reassembly);
         ingress_nat::run(cx, &mut self.burst, &mut self.connections);
-        self.route_onwards(cx, pool, limits.acl_logger, sinks);
+        self.route_onwards(cx, pool, limits, sinks);
         // What was refused makes packets of the gateway's own, which walk from `route` on. An ICMP error is never
         // refused with another, so once more is enough.
         if icmp_error::run(cx, &mut self.burst, pool, limits.icmp) {
-            self.route_onwards(cx, pool, limits.acl_logger, sinks);
+            self.route_onwards(cx, pool, limits, sinks);
             self.burst.refused.clear();
         }
         self.finish(cx, sinks);
@@ -170,7 +171,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         &mut self,
         cx: &Context<'_>,
         pool: &mut P,
-        acl_logger: &mut AclLogger,
+        limits: &mut Limits<'_>,
         sinks: &mut dyn Sinks<B>,
     ) {
         route::run(cx, &mut self.burst);
@@ -179,7 +180,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
             &mut self.burst,
             &mut self.connections,
             &mut self.acl_questions,
-            acl_logger,
+            limits.acl_logger,
             sinks,
         );
         local::run(cx, &mut self.burst);
@@ -188,7 +189,13 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         route::run(cx, &mut self.burst);
         neighbor::run(cx, &mut self.burst, &mut self.resolver, pool, sinks);
         mtu::run(cx, &mut self.burst);
-        egress_nat::run(cx, &mut self.burst, &mut self.connections);
+        egress_nat::run(
+            cx,
+            &mut self.burst,
+            &mut self.connections,
+            limits.exhaustion,
+            sinks,
+        );
         ethernet_output::run(cx, &mut self.burst);
         fragment::run(cx, &mut self.burst, pool, &mut self.fragments);
     }

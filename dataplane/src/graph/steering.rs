@@ -4,8 +4,8 @@
 //! Two functions say where that is, from what nobody had to be told:
 //!
 //! - [`owner`](Steering::owner), of a packet as it comes. What is for an external address of a masquerade: whoever the port is
-//!   dealt to. What a masquerade may translate on its way out: a hash of its source, so that everything of one internal
-//!   host meets, and its mappings with it (RFC 4787, REQ-1 and REQ-2). What a port forward or static translation leads
+//!   dealt to. What a masquerade may translate on its way out: likewise, by its source port, so that everything of one internal
+//!   endpoint meets (RFC 4787, REQ-1), where its port can be kept. What a port forward or static translation leads
 //!   elsewhere: as its answer, of which the source is the internal host. All else: a hash of both addresses, the same for either
 //!   direction. Ports matter for the first kind alone, so that fragments go where their packets go.
 //! - [`home`](Steering::home), of a connection that is about to begin: the owner of its reply, since the reply can be told by
@@ -31,12 +31,14 @@ use super::nat_policy::Egress;
 /// In place of a count of hops: the packet is where it belongs.
 pub(super) const AT_HOME: u8 = u8::MAX;
 
+/// Always the same, so that connections which outlive the gateway find their workers again.
+const SALT: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// How packets are dealt out among workers, as one of them sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Steering {
     worker: u16,
     workers: u16,
-    seed: u64,
 }
 
 /// What is looked at of a packet.
@@ -47,15 +49,16 @@ struct Ends<A> {
     destination: A,
     /// The destination port, or the identifier of an ICMP query; none in fragments.
     port: Option<u16>,
+    /// The source port, likewise.
+    source_port: Option<u16>,
 }
 
 impl Steering {
-    /// For one worker of so many. All of them have the same seed, which nobody outside knows.
-    pub fn new(worker: u16, workers: u16, seed: u64) -> Self {
+    /// For one worker of so many.
+    pub fn new(worker: u16, workers: u16) -> Self {
         Steering {
             worker,
             workers: workers.max(1),
-            seed,
         }
     }
 
@@ -92,13 +95,14 @@ impl Steering {
         if nat.is_empty() {
             return self.of_both(ends.source, ends.destination);
         }
-        if let Some((internal, vpc)) = led(tables, vpc, ends) {
-            // Its answer goes the other way; from which port, does not matter.
+        if let Some((internal, port, vpc)) = led(tables, vpc, ends) {
+            // Its answer goes the other way; to which port, does not matter.
             let answer = Ends {
                 protocol: ends.protocol,
                 source: internal,
                 destination: ends.source,
                 port: None,
+                source_port: port,
             };
             return self.leaving(tables, vpc, &answer);
         }
@@ -132,7 +136,11 @@ impl Steering {
             return owner(port, self.workers);
         }
         match is_masqueraded {
-            true => self.of_one(ends.source),
+            // The port is kept, where it is free.
+            true => match ends.source_port {
+                Some(port) => owner(port, self.workers),
+                None => self.of_one(ends.source),
+            },
             false => self.of_both(ends.source, ends.destination),
         }
     }
@@ -148,13 +156,14 @@ impl Steering {
         match egress {
             // Such ports are the first worker's, whatever their number.
             Egress::Masquerade(rule) if rule.ports.within.is_some() || rule.ports.address_only => 0,
-            Egress::Masquerade(_) => self.of_one(original.source),
+            Egress::Masquerade(_) => owner(original.source_port, self.workers),
             Egress::None | Egress::Static(..) => {
                 let ends = Ends {
                     protocol: reply.protocol,
                     source: reply.source,
                     destination: reply.destination,
                     port: Some(reply.destination_port),
+                    source_port: Some(reply.source_port),
                 };
                 self.owner(tables, reply.vpc, &ends)
             }
@@ -178,7 +187,7 @@ impl Steering {
     fn hash<A: Address>(&self, address: A) -> u64 {
         let number = address.to_number();
         let (high, low) = ((number >> 64) as u64, number as u64);
-        mix(mix(low ^ self.seed) ^ high)
+        mix(mix(low ^ SALT) ^ high)
     }
 
     /// From a hash to a worker, by its high half.
@@ -188,8 +197,12 @@ impl Steering {
     }
 }
 
-/// Where a port forward or a static translation leads a packet: the internal address, and its VPC.
-fn led<A: AclFamily>(tables: &Tables, vpc: VpcIndex, ends: &Ends<A>) -> Option<(A, VpcIndex)> {
+/// Where a port forward or a static translation leads a packet: the internal address and port, and their VPC.
+fn led<A: AclFamily>(
+    tables: &Tables,
+    vpc: VpcIndex,
+    ends: &Ends<A>,
+) -> Option<(A, Option<u16>, VpcIndex)> {
     let nat = tables.nat();
     let forward = |port| {
         let key = PortForwardKey {
@@ -199,11 +212,11 @@ fn led<A: AclFamily>(tables: &Tables, vpc: VpcIndex, ends: &Ends<A>) -> Option<(
             port,
         };
         let rule = nat.port_forward_from(&key, ends.source)?;
-        Some((A::from_ip(rule.address)?, rule.vpc))
+        Some((A::from_ip(rule.address)?, Some(rule.port), rule.vpc))
     };
     let fixed = || {
         let rule = nat.static_by_external(vpc, ends.destination.into())?;
-        Some((A::from_ip(rule.internal)?, rule.internal_vpc))
+        Some((A::from_ip(rule.internal)?, ends.port, rule.internal_vpc))
     };
     ends.port.and_then(forward).or_else(fixed)
 }
@@ -221,12 +234,14 @@ fn word(bytes: &[u8], at: usize) -> Option<u16> {
 }
 
 /// The packet that an ICMP error quotes travelled the other way: the error is for whom its answer would be for.
-fn answered<A>(quoted: Ends<A>, source_port: Option<u16>) -> Ends<A> {
+fn answered<A>(quoted: Ends<A>, upper: Option<&[u8]>) -> Ends<A> {
+    let protocol = quoted.protocol;
     Ends {
         protocol: quoted.protocol,
         source: quoted.destination,
         destination: quoted.source,
-        port: source_port,
+        port: upper.and_then(|upper| source_port(protocol, upper)),
+        source_port: upper.and_then(|upper| destination_port(protocol, upper)),
     }
 }
 
@@ -240,11 +255,11 @@ fn ends4(packet: &[u8]) -> Option<Ends<Ipv4Addr>> {
         // Destination unreachable, source quench, redirect, time exceeded, parameter problem (RFC 792).
         (Protocol::ICMP, Some(3 | 4 | 5 | 11 | 12)) => {
             let (quoted, upper) = header4(upper.get(8..)?)?;
-            let source_port = upper.and_then(|upper| source_port(quoted.protocol, upper));
-            Some(answered(quoted, source_port))
+            Some(answered(quoted, upper))
         }
         _ => Some(Ends {
             port: destination_port(ends.protocol, upper),
+            source_port: source_port(ends.protocol, upper),
             ..ends
         }),
     }
@@ -259,6 +274,7 @@ fn header4(packet: &[u8]) -> Option<(Ends<Ipv4Addr>, Option<&[u8]>)> {
         source: <Ipv4Addr as IpAddress>::read(packet, 12)?,
         destination: <Ipv4Addr as IpAddress>::read(packet, 16)?,
         port: None,
+        source_port: None,
     };
     let is_fragment = word(packet, 6)? & 0x3fff != 0;
     let upper = (!is_fragment).then(|| packet.get(length..)).flatten();
@@ -272,10 +288,11 @@ fn ends6(packet: &[u8]) -> Option<Ends<Ipv6Addr>> {
         // Errors are those below 128 (RFC 4443, section 2.1).
         (Protocol::ICMPV6, Some(0..128)) => {
             let (quoted, upper) = header6(upper.get(8..)?)?;
-            Some(answered(quoted, source_port(quoted.protocol, upper)))
+            Some(answered(quoted, Some(upper)))
         }
         _ => Some(Ends {
             port: destination_port(ends.protocol, upper),
+            source_port: source_port(ends.protocol, upper),
             ..ends
         }),
     }
@@ -288,6 +305,7 @@ fn header6(packet: &[u8]) -> Option<(Ends<Ipv6Addr>, &[u8])> {
         source: <Ipv6Addr as IpAddress>::read(packet, 8)?,
         destination: <Ipv6Addr as IpAddress>::read(packet, 24)?,
         port: None,
+        source_port: None,
     };
     Some((ends, upper))
 }

@@ -58,6 +58,21 @@ impl Tables {
                 distances.map(|(prefix, distance)| format!("distance {name} {prefix} {distance}")),
             );
         }
+        for (position, vpc) in self.vpcs.iter().enumerate() {
+            if let Some(limits) = vpc.connection_limits() {
+                let name = self.vpc_name(VpcIndex(position as u16));
+                let mut line = format!("limits {name}");
+                for (field, most) in [
+                    ("most", limits.most),
+                    ("most_per_source", limits.most_per_source),
+                ] {
+                    if let Some(most) = most {
+                        write!(line, " {field}={most}").expect("writing to a String does not fail");
+                    }
+                }
+                lines.push(line);
+            }
+        }
         for (_, interface) in self.interfaces() {
             let mut line = format!(
                 "interface {} vpc={} mac={} mtu={} addresses={:?}",

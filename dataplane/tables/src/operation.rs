@@ -10,6 +10,7 @@ use rewire_packet::ethernet::MacAddress;
 
 use crate::acl::{Acl, AclDefault, AclRule, RuleCounter};
 use crate::index::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
+use crate::limits::ConnectionLimits;
 use crate::lpm::Lpm;
 use crate::nat::{
     Exclusion, MasqueradeList, MasqueradeRules, PortForward, PortForwardKey, StaticNat,
@@ -31,6 +32,13 @@ pub enum TableOperation {
     SetVpc { vpc: VpcIndex, name: Arc<str> },
     /// Removes a VPC with all its routes.
     RemoveVpc { vpc: VpcIndex },
+    /// Sets the limits of the connections that begin in a VPC.
+    SetConnectionLimits {
+        vpc: VpcIndex,
+        limits: ConnectionLimits,
+    },
+    /// Forgets them again.
+    RemoveConnectionLimits { vpc: VpcIndex },
     /// Sets the time-outs of connections that begin in a VPC.
     SetTimeouts {
         vpc: VpcIndex,
@@ -276,6 +284,14 @@ impl Tables {
                 *slot(&mut self.vpcs, vpc.position()) = Vpc::default();
                 while self.vpcs.last().is_some_and(Vpc::is_unused) {
                     self.vpcs.pop();
+                }
+            }
+            Op::SetConnectionLimits { vpc, limits } => {
+                slot(&mut self.vpcs, vpc.position()).limits = Some(*limits);
+            }
+            Op::RemoveConnectionLimits { vpc } => {
+                if let Some(vpc) = self.vpcs.get_mut(vpc.position()) {
+                    vpc.limits = None;
                 }
             }
             Op::SetTimeouts { vpc, timeouts } => {

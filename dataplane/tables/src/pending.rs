@@ -49,6 +49,7 @@ enum Key {
     AclRule(AclIndex, u32),
     /// Everything that belongs to it.
     Whole(Owner),
+    ConnectionLimits(VpcIndex),
     Route(VpcIndex, IpNet),
     /// The prefix as it is written.
     RouteDistance(VpcIndex, IpNet),
@@ -81,6 +82,9 @@ impl Key {
             Op::SetRevision { .. } => Key::Revision,
             Op::SetVpc { vpc, .. } => Key::Vpc(*vpc),
             Op::RemoveVpc { vpc } => Key::Whole(Owner::Vpc(*vpc)),
+            Op::SetConnectionLimits { vpc, .. } | Op::RemoveConnectionLimits { vpc } => {
+                Key::ConnectionLimits(*vpc)
+            }
             Op::SetInterface { interface, .. } => Key::Interface(*interface),
             Op::RemoveInterface { interface } => Key::Whole(Owner::Interface(*interface)),
             Op::SetRoute { vpc, prefix, .. } | Op::RemoveRoute { vpc, prefix } => {
@@ -155,10 +159,11 @@ impl Key {
 
     fn owner(self) -> Option<Owner> {
         match self {
-            Key::Vpc(vpc) | Key::Route(vpc, _) | Key::RouteDistance(vpc, _) => {
-                Some(Owner::Vpc(vpc))
-            }
-            Key::Timeouts(vpc) => Some(Owner::Vpc(vpc)),
+            Key::Vpc(vpc)
+            | Key::ConnectionLimits(vpc)
+            | Key::Timeouts(vpc)
+            | Key::Route(vpc, _)
+            | Key::RouteDistance(vpc, _) => Some(Owner::Vpc(vpc)),
             Key::Interface(interface) | Key::LearnedNeighbor(interface, _) => {
                 Some(Owner::Interface(interface))
             }

@@ -10,6 +10,7 @@ use rewire_packet::ethernet::MacAddress;
 use crate::acl::Acl;
 use crate::address::Address;
 use crate::index::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
+use crate::limits::ConnectionLimits;
 use crate::lpm::{Lpm, ValueNumber};
 use crate::nat::NatPolicy;
 use crate::peering::Peering;
@@ -24,6 +25,7 @@ pub struct Vpc {
     pub(crate) routes6: Lpm<Ipv6Addr, Route>,
     /// Of the configuration's routes that say one. No packet asks for it; whoever merges learned routes does.
     pub(crate) distances: HashMap<IpNet, u8>,
+    pub(crate) limits: Option<ConnectionLimits>,
     pub(crate) timeouts: Option<Arc<VpcTimeouts>>,
 }
 
@@ -31,6 +33,12 @@ impl Vpc {
     /// The VPC's name; empty where no VPC has this index.
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or_default()
+    }
+
+    /// The limits of the connections that begin in it, if there are any.
+    #[inline]
+    pub fn connection_limits(&self) -> Option<ConnectionLimits> {
+        self.limits
     }
 
     /// The time-outs of connections that begin in it, where it has any of its own.
@@ -61,6 +69,7 @@ impl Vpc {
         self.name.is_none()
             && self.route_count() == 0
             && self.distances.is_empty()
+            && self.limits.is_none()
             && self.timeouts.is_none()
     }
 
@@ -228,6 +237,14 @@ impl Tables {
     pub fn peering(&self, index: PeeringIndex) -> &Peering {
         let peering = self.peerings.get(index.position());
         peering.unwrap_or(&self.no_peering)
+    }
+
+    /// All peerings that have a name, with their indices.
+    pub fn peerings(&self) -> impl Iterator<Item = (PeeringIndex, &Peering)> {
+        let peerings = self.peerings.iter().enumerate();
+        peerings
+            .filter(|(_, peering)| !peering.name().is_empty())
+            .map(|(i, peering)| (PeeringIndex(i as u16), peering))
     }
 
     /// The MAC address of a neighbor: the one set by hand, or else the one that was learned.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rewire_compiler::Compiler;
 use rewire_conntrack::{Config, Timeouts};
 use rewire_dataplane::buffer::{BufferPool, MemoryBuffer};
-use rewire_dataplane::graph::{AclLogEntry, Graph, GraphConfig, LearnedNeighbor, Sinks};
+use rewire_dataplane::graph::{Graph, GraphConfig, LearnedNeighbor, LogEntry, Sinks};
 use rewire_dataplane::{DropReason, GatewayConfig, Resolved, Sent, VirtualGateway};
 use rewire_packet::arp::{ArpOperation, ArpRepr, ArpView};
 use rewire_packet::ethernet::{self, EthernetRepr, EthernetView};
@@ -272,7 +272,7 @@ impl Sinks<MemoryBuffer> for Kept {
     fn learned(&mut self, _: LearnedNeighbor) -> bool {
         true
     }
-    fn log(&mut self, _: AclLogEntry) -> bool {
+    fn log(&mut self, _: LogEntry) -> bool {
         true
     }
 }

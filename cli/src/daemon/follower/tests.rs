@@ -130,6 +130,7 @@ fn a_stalled_worker_is_an_alarm_and_no_hung_commit() {
         shared: gateway.shared(),
         route_table: gateway.route_table(),
         rule_counts: gateway.rule_counts(),
+        connection_table: gateway.connection_table(),
         progress: Progress::default(),
         administration: Default::default(),
         step_times: StepTimes::default(),

@@ -94,9 +94,9 @@ impl<A: Address> Connections<A> {
                 .fold(0, |flags, (flag, _)| flags | flag),
             timeouts: new.admission.timeouts,
         };
-        if !self.claim(&new, hashes) {
+        if !self.claim([&new.original, &new.reply], hashes) {
             self.make_way(&new, hashes, now)?;
-            if !self.claim(&new, hashes) {
+            if !self.claim([&new.original, &new.reply], hashes) {
                 return Err(InsertError::TableFull);
             }
         }
@@ -109,6 +109,7 @@ impl<A: Address> Connections<A> {
         }
         self.sweep.schedule(id.slot, tick(expires.instant(now)));
         self.counts.add(state);
+        self.vpc_counts.add(new.original.vpc);
         self.timeouts.hold(new.admission.timeouts);
         Ok(FlowId(id))
     }
@@ -116,7 +117,11 @@ impl<A: Address> Connections<A> {
     /// Puts both keys of a connection into the index, for the slot that it will have. False, and no change, where another has one
     /// of them, or there is no room.
     #[inline]
-    fn claim(&mut self, new: &NewFlow<A>, [original, reply]: [KeyHash; 2]) -> bool {
+    pub(super) fn claim(
+        &mut self,
+        [original, reply]: [&FlowKey<A>; 2],
+        [original_hash, reply_hash]: [KeyHash; 2],
+    ) -> bool {
         if self.records.is_full() {
             return false;
         }
@@ -129,13 +134,13 @@ impl<A: Address> Connections<A> {
             }
         };
         let entries = [Direction::Original, Direction::Reply].map(|way| entry(own, way));
-        if !index.claim(original.0, entries[0], has(&new.original)) {
+        if !index.claim(original_hash.0, entries[0], has(original)) {
             return false;
         }
-        if new.reply == new.original || index.claim(reply.0, entries[1], has(&new.reply)) {
+        if reply == original || index.claim(reply_hash.0, entries[1], has(reply)) {
             return true;
         }
-        index.remove(original.0, entries[0]);
+        index.remove(original_hash.0, entries[0]);
         false
     }
 
@@ -227,7 +232,13 @@ impl<A: Address> Connections<A> {
         let has_two_keys = record.reply != record.original;
         self.counts.subtract(record.state);
         self.timeouts.release(record.timeouts);
-        if record.has(flag::MAPPED) {
+        let (vpc, source) = (record.original.vpc, record.original.source);
+        self.vpc_counts.subtract(vpc);
+        let is_mapped = record.has(flag::MAPPED);
+        if record.has(flag::COUNTED) {
+            self.forget_source((vpc, source));
+        }
+        if is_mapped {
             self.mappings.detach(&mut self.records, slot);
         }
         self.index

@@ -13,8 +13,10 @@ use crate::tcp::TcpState;
 use Direction::{Original, Reply};
 
 mod expiry;
+mod limits;
 mod mapping;
 mod model;
+mod saved;
 
 const INSIDE: VpcIndex = VpcIndex(1);
 const OUTSIDE: VpcIndex = VpcIndex(2);

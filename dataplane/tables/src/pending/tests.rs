@@ -1,3 +1,4 @@
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -7,6 +8,7 @@ use super::*;
 use crate::acl::{
     AclAction, AclDecision, AclDefault, AclRule, AclScope, PacketPattern, RuleCounter,
 };
+use crate::limits::ConnectionLimits;
 use crate::nat::{Condition, Exclusion, Masquerade, MasqueradeList, PortForward, StaticNat};
 use crate::route::Route;
 use crate::tables::{Interface, Tables};
@@ -75,6 +77,14 @@ pub(crate) fn operation() -> impl Strategy<Value = TableOperation> {
         any::<u64>().prop_map(|revision| Op::SetRevision { revision }),
         (vpc(), name()).prop_map(|(vpc, name)| Op::SetVpc { vpc, name }),
         vpc().prop_map(|vpc| Op::RemoveVpc { vpc }),
+        (vpc(), prop::option::of(1u32..3)).prop_map(|(vpc, most)| Op::SetConnectionLimits {
+            vpc,
+            limits: ConnectionLimits {
+                most: most.and_then(NonZeroU32::new),
+                most_per_source: None,
+            },
+        }),
+        vpc().prop_map(|vpc| Op::RemoveConnectionLimits { vpc }),
         (interface(), vpc(), name()).prop_map(|(interface, vpc, name)| Op::SetInterface {
             interface,
             value: Arc::new(Interface {

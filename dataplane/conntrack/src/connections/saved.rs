@@ -1,0 +1,356 @@
+//! Connections that outlive their table: taken out of one, written down, and put into another, as they were.
+
+use rewire_tables::{Address, InterfaceIndex, PeeringIndex, VpcIndex};
+
+use super::{Connections, tick};
+use crate::error::InsertError;
+use crate::flow::{FlowId, Traffic};
+use crate::key::{Direction, FlowKey};
+use crate::records::{Account, NONE, Record, flag};
+use crate::state::State;
+use crate::tcp::{Fins, Memory, Scales, TcpState, Window};
+use crate::time::{Deadline, Instant, Second};
+use crate::timeout_classes::TimeoutClass;
+
+/// All that a table knows of one connection, but for the policy that allowed it: whoever puts it into a table lets it be
+/// resolved again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedFlow<A> {
+    original: FlowKey<A>,
+    reply: FlowKey<A>,
+    route_vpc: VpcIndex,
+    ingress: InterfaceIndex,
+    peering: Option<PeeringIndex>,
+    state: State,
+    /// Bits of [`flag`], those that last.
+    flags: u8,
+    created: Instant,
+    expires: Instant,
+    traffic: [Traffic; 2],
+    memory: Memory,
+    /// Whether the external address of its mapping is its host's alone.
+    is_owner: bool,
+}
+
+/// Bits of a record that last: not where it is in its mapping, nor that it was counted.
+const LASTING: u8 = flag::WHOLE | flag::PORTS | flag::MAPPED;
+
+/// What indices of one gateway are in another; none where there is no such thing.
+pub trait Renumber {
+    /// A VPC.
+    fn vpc(&self, index: VpcIndex) -> Option<VpcIndex>;
+    /// An interface.
+    fn interface(&self, index: InterfaceIndex) -> Option<InterfaceIndex>;
+    /// A peering.
+    fn peering(&self, index: PeeringIndex) -> Option<PeeringIndex>;
+}
+
+impl<A: Copy> SavedFlow<A> {
+    /// The same in another gateway; none where it is of something that is not there.
+    pub fn renumbered(self, names: &impl Renumber) -> Option<Self> {
+        let key = |key: FlowKey<A>| {
+            Some(FlowKey {
+                vpc: names.vpc(key.vpc)?,
+                ..key
+            })
+        };
+        Some(SavedFlow {
+            original: key(self.original)?,
+            reply: key(self.reply)?,
+            route_vpc: names.vpc(self.route_vpc)?,
+            ingress: names.interface(self.ingress)?,
+            peering: match self.peering {
+                Some(peering) => Some(names.peering(peering)?),
+                None => None,
+            },
+            ..self
+        })
+    }
+
+    /// The same on a clock that is ahead by so many nanoseconds, or behind.
+    pub fn shifted(self, nanoseconds: i64) -> Self {
+        let shift = |at: Instant| Instant(at.0.saturating_add_signed(nanoseconds));
+        SavedFlow {
+            created: shift(self.created),
+            expires: shift(self.expires),
+            ..self
+        }
+    }
+
+    /// Whether its time is up.
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.expires <= now
+    }
+
+    /// The external port that its source is translated to by a mapping.
+    pub fn mapped_port(&self) -> Option<u16> {
+        let is_mapped = self.flags & flag::MAPPED != 0;
+        is_mapped.then_some(self.reply.destination_port)
+    }
+}
+
+impl<A: Address> SavedFlow<A> {
+    /// Bytes that one is written in.
+    pub const LENGTH: usize =
+        2 * (9 + 2 * (A::BITS as usize / 8)) + 2 + 2 + 3 + 4 + 16 + 32 + 16 + 2;
+
+    /// Writes it behind what is there. Numbers are little-endian.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        for key in [&self.original, &self.reply] {
+            out.extend(key.vpc.0.to_le_bytes());
+            out.push(key.protocol);
+            for address in [key.source, key.destination] {
+                out.extend(&address.to_number().to_le_bytes()[..A::BITS as usize / 8]);
+            }
+            out.extend(key.source_port.to_le_bytes());
+            out.extend(key.destination_port.to_le_bytes());
+            out.extend([0; 2]);
+        }
+        out.extend(self.route_vpc.0.to_le_bytes());
+        out.extend(self.ingress.0.to_le_bytes());
+        out.push(u8::from(self.peering.is_some()));
+        out.extend(self.peering.map_or(0, |peering| peering.0).to_le_bytes());
+        let waits_for_reply = matches!(
+            self.state,
+            State::Tcp(TcpState::SynReceived {
+                waiting_for: Direction::Reply
+            })
+        );
+        out.push(self.state.position() as u8);
+        out.push(u8::from(waits_for_reply));
+        out.push(self.flags);
+        out.push(u8::from(self.is_owner));
+        for at in [self.created, self.expires] {
+            out.extend(at.0.to_le_bytes());
+        }
+        for traffic in self.traffic {
+            out.extend(traffic.packets.to_le_bytes());
+            out.extend(traffic.bytes.to_le_bytes());
+        }
+        for window in self.memory.windows {
+            out.extend(window.end.to_le_bytes());
+            out.extend(window.limit.to_le_bytes());
+        }
+        out.push(self.memory.scales.0);
+        let asked = u8::from(self.memory.is_asked_anew) << 7;
+        let bypassed = u8::from(self.memory.is_bypassed) << 6;
+        out.push(self.memory.fins.0 | asked | bypassed);
+    }
+
+    /// Reads what [`write`](Self::write) has written; none where it was not that.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader(bytes);
+        let [original, reply] = [reader.key()?, reader.key()?];
+        let route_vpc = VpcIndex(reader.u16()?);
+        let ingress = InterfaceIndex(reader.u16()?);
+        let has_peering = reader.u8()? != 0;
+        let peering = PeeringIndex(reader.u16()?);
+        let state = *State::ALL.get(usize::from(reader.u8()?))?;
+        let waits_for_reply = reader.u8()? != 0;
+        let state = match state {
+            State::Tcp(TcpState::SynReceived { .. }) if waits_for_reply => {
+                State::Tcp(TcpState::SynReceived {
+                    waiting_for: Direction::Reply,
+                })
+            }
+            state => state,
+        };
+        let flags = reader.u8()? & LASTING;
+        let is_owner = reader.u8()? != 0;
+        let (created, expires) = (Instant(reader.u64()?), Instant(reader.u64()?));
+        let mut traffic = [Traffic::default(); 2];
+        for traffic in &mut traffic {
+            (traffic.packets, traffic.bytes) = (reader.u64()?, reader.u64()?);
+        }
+        let mut windows = [Window::default(); 2];
+        for window in &mut windows {
+            (window.end, window.limit) = (reader.u32()?, reader.u32()?);
+        }
+        let scales = Scales(reader.u8()?);
+        let fins = reader.u8()?;
+        Some(SavedFlow {
+            original,
+            reply,
+            route_vpc,
+            ingress,
+            peering: has_peering.then_some(peering),
+            state,
+            flags,
+            created,
+            expires,
+            traffic,
+            memory: Memory {
+                windows,
+                scales,
+                fins: Fins(fins & 0x3f),
+                is_asked_anew: fins & 0x80 != 0,
+                is_bypassed: fins & 0x40 != 0,
+            },
+            is_owner,
+        })
+    }
+}
+
+/// Bytes that are read one number after the other.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (first, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*first)
+    }
+    fn u8(&mut self) -> Option<u8> {
+        self.take().map(|[byte]| byte)
+    }
+    fn u16(&mut self) -> Option<u16> {
+        self.take().map(u16::from_le_bytes)
+    }
+    fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+    fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+    fn address<A: Address>(&mut self) -> Option<A> {
+        let number = match A::BITS {
+            32 => self.u32()?.into(),
+            _ => u128::from_le_bytes(self.take()?),
+        };
+        Some(A::from_number(number))
+    }
+    fn key<A: Address>(&mut self) -> Option<FlowKey<A>> {
+        let key = FlowKey {
+            vpc: VpcIndex(self.u16()?),
+            protocol: self.u8()?,
+            source: self.address()?,
+            destination: self.address()?,
+            source_port: self.u16()?,
+            destination_port: self.u16()?,
+        };
+        self.u16()?;
+        Some(key)
+    }
+}
+
+impl<A: Address> Connections<A> {
+    /// All connections whose time is not up, in an order in which [`restore`](Self::restore) brings their mappings back: those of
+    /// one mapping follow each other, and the mapping that new connections of an endpoint get comes behind its others.
+    pub fn saved(&self, now: Instant) -> impl Iterator<Item = SavedFlow<A>> + '_ {
+        let slots = self.slots();
+        let mut seen = vec![false; slots as usize];
+        let (mut first, mut last) = (Vec::new(), Vec::new());
+        for slot in (0..slots).filter(|slot| self.records.id(*slot).is_some()) {
+            if std::mem::replace(&mut seen[slot as usize], true) {
+                continue;
+            }
+            let record = self.records.used(slot);
+            if !record.has(flag::MAPPED) {
+                last.push(slot);
+                continue;
+            }
+            let mut ring = vec![slot];
+            let mut next = record.next;
+            while next != slot {
+                seen[next as usize] = true;
+                ring.push(next);
+                next = self.records.used(next).next;
+            }
+            let is_listed = ring
+                .iter()
+                .any(|slot| self.records.used(*slot).has(flag::LISTED));
+            match is_listed {
+                true => last.extend(ring),
+                false => first.extend(ring),
+            }
+        }
+        let slots = first.into_iter().chain(last);
+        let live = slots.filter(move |slot| !self.records.used(*slot).expires.is_over(now));
+        live.map(move |slot| self.save(slot, now))
+    }
+
+    fn save(&self, slot: u32, now: Instant) -> SavedFlow<A> {
+        let (record, account) = (self.records.used(slot), self.records.account(slot));
+        SavedFlow {
+            original: record.original,
+            reply: record.reply,
+            route_vpc: record.route_vpc,
+            ingress: record.ingress,
+            peering: record.has(flag::PEERING).then(|| account.peering()),
+            state: record.state,
+            flags: record.flags & LASTING,
+            created: record.created.instant(now),
+            expires: record.expires.instant(now),
+            traffic: account.traffic(),
+            memory: account.tcp(),
+            is_owner: record.has(flag::MAPPED) && self.mappings.is_owned(record),
+        }
+    }
+
+    /// Puts a connection back, with the very mapping that it had. It counts as resolved under no generation of the policy.
+    ///
+    /// # Errors
+    /// [`InsertError::Clash`] where another has one of its keys, or its port; [`InsertError::TableFull`].
+    pub fn restore(&mut self, saved: &SavedFlow<A>, now: Instant) -> Result<FlowId, InsertError> {
+        self.latest = self.latest.max(now);
+        let keys = [&saved.original, &saved.reply];
+        let hashes = keys.map(|key| self.hash(key));
+        for (hash, key) in hashes.into_iter().zip(keys) {
+            if self.find(hash, key).is_some() {
+                return Err(InsertError::Clash);
+            }
+        }
+        if self.records.is_full() {
+            return Err(InsertError::TableFull);
+        }
+        let is_mapped = saved.flags & flag::MAPPED != 0;
+        if is_mapped
+            && !self
+                .mappings
+                .restore(&self.records, &saved.original, &saved.reply, saved.is_owner)
+        {
+            return Err(InsertError::Clash);
+        }
+        if !self.claim(keys, hashes) {
+            self.mappings.release_unused();
+            return Err(InsertError::TableFull);
+        }
+        let mut account = Account::default();
+        account.set_traffic(saved.traffic);
+        account.set_tcp(&saved.memory);
+        account.set_peering(saved.peering);
+        let crosses = if saved.peering.is_some() {
+            flag::PEERING
+        } else {
+            0
+        };
+        let expires = Deadline::at(saved.expires);
+        let record = Record {
+            original: saved.original,
+            reply: saved.reply,
+            policy_generation: 0,
+            expires,
+            created: Second::of(saved.created),
+            next: NONE,
+            previous: NONE,
+            reuse: 0,
+            route_vpc: saved.route_vpc,
+            ingress: saved.ingress,
+            state: saved.state,
+            // Until it is resolved again.
+            timeouts: TimeoutClass::default(),
+            flags: saved.flags & LASTING | crosses,
+        };
+        let id = self
+            .records
+            .insert(record, account)
+            .ok_or(InsertError::TableFull)?;
+        if is_mapped {
+            self.mappings.attach(&mut self.records, id.slot);
+        }
+        self.sweep.schedule(id.slot, tick(expires.instant(now)));
+        self.counts.add(saved.state);
+        self.vpc_counts.add(saved.original.vpc);
+        Ok(FlowId(id))
+    }
+}
