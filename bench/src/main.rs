@@ -24,6 +24,7 @@ mod load_1m;
 mod lpm;
 mod nat;
 mod next_hops;
+mod offload;
 mod ovn;
 mod program;
 mod publish_pause;
@@ -213,6 +214,11 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "connection-memory",
         about: "the memory of a masqueraded connection, both directions, mapping and timer; no peer",
         run: nat::memory,
+    },
+    Benchmark {
+        name: "offload-latency",
+        about: "from the decision to offload a flow until its rules are handed to a modelled card, at 500,000 flows a second; no peer",
+        run: offload::latency,
     },
     Benchmark {
         name: "forward4",

@@ -44,7 +44,7 @@ fn all_connections_are_listed_once_and_those_that_are_named_end() {
     let shared = gateway.shared();
     assert_eq!(listed(&gateway), []);
     for number in 0..NUMBER {
-        let to = Ipv4Addr::from(u32::from(SITE) & !0xff | number % 251);
+        let to = Ipv4Addr::from(u32::from(SITE) & !0xff | (number % 251));
         send(
             &blue,
             udp((HOST, 1024 + (number / 251) as u16), (to, 53), 0).frame(),

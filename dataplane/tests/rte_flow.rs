@@ -301,12 +301,13 @@ fn meaning(rule: &Rule, frame: &[u8]) -> Option<Vec<u8>> {
 fn meaning_of<A: IpAddress>(rule: &Rule, frame: &[u8]) -> Option<Vec<u8>> {
     let plain = Plain::<A>::read(&frame[14..])?;
     let pattern = &rule.pattern;
-    let turns = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST;
+    let decisive = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST | TcpFlags::ACK;
+    let is_tcp = plain.protocol == Protocol::TCP;
     let fits = frame[..6] == pattern.mac.octets()
         && plain.protocol == Protocol(pattern.protocol)
         && (plain.source.into(), plain.source_port) == pattern.source
         && (plain.destination.into(), plain.destination_port) == pattern.destination
-        && plain.flags & turns.0 == 0
+        && (!is_tcp || plain.flags & decisive.0 == TcpFlags::ACK.0)
         && plain.packet_len <= pattern.longest.into();
     if !fits {
         return None;

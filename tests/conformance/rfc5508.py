@@ -181,6 +181,16 @@ def test_req7a_a_hairpinned_error_goes_to_who_sent_what_it_is_about(gw):
     assert (inner.src, inner.dst, inner[UDPerror].sport, inner[UDPerror].dport) == (HOST2, MAIL_OUTSIDE, 5000, 25)
 
 
+def test_req8_who_gets_no_session_is_told(gw):
+    gw.document["nat"]["masquerade"]["blue-out"]["ports"] = "2000-2001"
+    for port in (4000, 4001):
+        gw.through("blue0", udp((HOST, port), DNS), "wan")
+    sent = udp((HOST, 4002), DNS)
+    told = gw.through("blue0", sent, "blue0")
+    assert (told.dst, told[ICMP].type, told[ICMP].code) == (HOST, 3, 13)
+    assert (told[IPerror].src, told[UDPerror].sport) == (HOST, 4002)
+
+
 def test_req10a_the_gateway_speaks_icmp_of_its_own(gw):
     told = gw.through("blue0", udp((HOST, 4000), DNS, ttl=1), "blue0")
     assert (told.src, told[ICMP].type, told[ICMP].code) == ("10.1.0.1", 11, 0)

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
 use rewire_conntrack::offload::{Card, Event, QueueFull, Refusal, Rule, RuleId, Usage};
 use rewire_packet::ethernet::{self, EthernetView};
 use rewire_packet::forward::Plain;
@@ -81,7 +82,7 @@ struct State {
     config: CardConfig,
     /// By place.
     rules: Vec<Option<Installed>>,
-    by_key: HashMap<Key, u32>,
+    by_key: HashMap<Key, u32, FixedState>,
     /// The last moment that whoever gives it rules has told.
     now: Instant,
     /// Enqueued, but not pushed.
@@ -173,6 +174,7 @@ impl State {
         frame: &mut Vec<u8>,
         now: Instant,
     ) -> Option<InterfaceIndex> {
+        let length = frame.len();
         let plain = Plain::<A>::read(frame.get(ethernet::HEADER_LEN..)?)?;
         let decisive = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0 | TcpFlags::ACK.0;
         if plain.protocol == Protocol::TCP && plain.flags & decisive != TcpFlags::ACK.0 {
@@ -192,7 +194,7 @@ impl State {
         let mut ethernet = EthernetView::new_checked(&mut frame[..]).ok()?;
         if installed.is_dead
             || ethernet.destination() != pattern.mac
-            || plain.packet_len > u32::from(pattern.longest)
+            || length > ethernet::HEADER_LEN + usize::from(pattern.longest)
         {
             return None;
         }

@@ -15,6 +15,8 @@ pub(super) type Actions = ArrayVec<FlowAction, LARGEST_ACTIONS>;
 
 /// SYN, FIN and RST of TCP.
 const TURNS: u8 = 0b0000_0111;
+/// ACK, which all other segments of a connection have.
+const ACK: u8 = 0b0001_0000;
 /// What is set in a fragment of IPv4: more fragments, or an offset.
 const FRAGMENT: u16 = 0x3fff;
 
@@ -114,12 +116,12 @@ pub(super) fn items(pattern: &Pattern, port: u16) -> Items {
             value: TcpFields {
                 source,
                 destination,
-                flags: 0,
+                flags: ACK,
             },
             mask: TcpFields {
                 source: 0xffff,
                 destination: 0xffff,
-                flags: TURNS,
+                flags: TURNS | ACK,
             },
         },
         _ => FlowItem::Udp {

@@ -30,7 +30,7 @@ impl Hand {
             }
             a
         };
-        let golden = (u64::from(slots) * 0x9e37_79b9 >> 32) as u32;
+        let golden = ((u64::from(slots) * 0x9e37_79b9) >> 32) as u32;
         // What has no divisor with the number of places comes to all of them.
         let stride = (golden.max(1)..).find(|stride| divisor(*stride, slots.max(1)) == 1);
         Hand {

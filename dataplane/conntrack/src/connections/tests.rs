@@ -16,6 +16,7 @@ mod expiry;
 mod limits;
 mod mapping;
 mod model;
+mod offload;
 mod saved;
 
 const INSIDE: VpcIndex = VpcIndex(1);

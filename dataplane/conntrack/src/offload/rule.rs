@@ -13,7 +13,7 @@ use crate::time::Instant;
 ///
 /// A packet matches if it came in by [`Pattern::ingress`], is addressed to [`Pattern::mac`], has no VLAN tag, and is IPv4
 /// with a header of 20 bytes and a right checksum, or IPv6 without extension headers; is whole (no fragment), has a TTL or
-/// hop limit of 2 or more, is at most [`Pattern::longest`] bytes long from its IP header on, has the pattern's addresses,
+/// hop limit of 2 or more, has at most [`Pattern::longest`] bytes behind its Ethernet header, padding included, has the pattern's addresses,
 /// protocol and ports, and, of TCP, ACK and none of SYN, FIN and RST. Everything else is for a core.
 ///
 /// What matches gets the addresses and ports of [`Actions`], a TTL one lower, checksums kept up (a UDP checksum of 0 stays),
@@ -42,7 +42,7 @@ pub struct Pattern {
     pub source: (IpAddr, u16),
     /// Their destination address and port.
     pub destination: (IpAddr, u16),
-    /// The longest that they may be, in bytes from the IP header on: the smaller MTU of both interfaces. A card that cannot
+    /// The longest that they may be, in bytes behind the Ethernet header, padding included: the smaller MTU of both interfaces. A card that cannot
     /// compare lengths refuses rules for which this is less than the MTU of the ingress port.
     pub longest: u16,
 }

@@ -110,7 +110,7 @@ pub struct TcpFields {
     pub source: u16,
     /// Destination port.
     pub destination: u16,
-    /// The flags: FIN is 1, SYN 2, RST 4.
+    /// The flags: FIN is 1, SYN 2, RST 4, ACK 16.
     pub flags: u8,
 }
 
