@@ -91,10 +91,10 @@ impl Worker {
         for _ in 0..bursts {
             for _ in 0..BURST {
                 self.next = (self.next + 1) % self.frames.len();
-                received.push(Received {
-                    buffer: MemoryBuffer::new(self.frames[self.next].clone()),
-                    origin: Origin::Received(self.blue),
-                });
+                received.push(Received::new(
+                    MemoryBuffer::new(self.frames[self.next].clone()),
+                    Origin::Received(self.blue),
+                ));
             }
             let now = clock::Instant(1_000_000);
             let start = Instant::now();

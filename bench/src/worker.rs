@@ -148,10 +148,7 @@ impl Worker {
                 let frames = self.free.drain(self.free.len() - BURST..);
                 let received = frames.map(|mut buffer| {
                     buffer.length = next(&mut buffer.bytes);
-                    Received {
-                        buffer,
-                        origin: Origin::Received(self.ingress),
-                    }
+                    Received::new(buffer, Origin::Received(self.ingress))
                 });
                 made.push(received.collect());
             }

@@ -146,6 +146,8 @@ drop_reasons! {
     PortClosed = "port_closed",
     /// The port's transmit queue is full.
     TransmitQueueFull = "transmit_queue_full",
+    /// The ring to the worker that the packet's connection or port belongs to is full.
+    HandOverFull = "hand_over_full",
     /// No node decided about the packet: a fault of the gateway's, to be reported.
     GraphFault = "graph_fault",
     /// The gateway was stopped while the packet was held.

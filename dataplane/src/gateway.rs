@@ -29,6 +29,7 @@ use crate::graph::{Graph, GraphConfig};
 use crate::learned_routes::{LearnedRoutes, RouteInlet, RouteTable};
 use crate::neighbors::LearnedNeighbors;
 use crate::offload::OffloadConfig;
+use crate::peers::Peers;
 use crate::port::PortDriver;
 use crate::resolutions::Resolved;
 use crate::rule_counts::{CountedRule, RuleCountTable, RuleRegister};
@@ -40,8 +41,7 @@ use manager::{Manager, WorkerLink};
 /// How a gateway is made.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
-    /// The number of workers, at least 1. Until packets can be steered to the owner of their connection, the first one
-    /// polls all ports, and the others idle.
+    /// The number of workers, at least 1. Ports are dealt out among them, and packets to the owners of their connections.
     pub workers: u16,
     /// Connections of one worker, at most, of each address family.
     pub connections: usize,
@@ -313,7 +313,8 @@ impl Gateway {
                 Some(EngineThread::start(engine, clock, driver.attach_thread())?)
             }
         };
-        for (number, reader) in (0u16..).zip(readers) {
+        let peers = Peers::of(usize::from(workers));
+        for ((number, reader), peers) in (0u16..).zip(readers).zip(peers) {
             let graph_config = graph_config(&config, (number, workers), hash_seed);
             let graph = Graph::new(graph_config, driver.pool());
             let mut graph = graph.among(Arc::clone(&vpc_counts), number.into());
@@ -333,6 +334,7 @@ impl Gateway {
             };
             let clock = Arc::clone(&clock);
             let worker = Worker::new(number, graph, reader, clock, command_rx, to_manager);
+            let worker = worker.among(peers);
             shared.counters.push(Arc::clone(&worker.counters));
             let progress = Arc::clone(&worker.progress);
             let attach = driver.attach_thread();
@@ -374,6 +376,7 @@ impl Gateway {
             shared: Arc::clone(&shared),
             clock,
             revision: 0,
+            owners: BTreeMap::new(),
             to_open: Vec::new(),
             waiting: BTreeMap::new(),
             next_retry: None,

@@ -18,6 +18,7 @@ pub mod graph;
 pub mod learned_routes;
 mod neighbors;
 pub mod offload;
+mod peers;
 pub mod port;
 mod progress;
 mod resolutions;

@@ -197,10 +197,9 @@ impl VirtualGateway {
                 }
                 Taken::Punted(frame) => frame,
             };
-            self.received.push(Received {
-                buffer: MemoryBuffer::new(frame),
-                origin: Origin::Received(interface),
-            });
+            let buffer = MemoryBuffer::new(frame);
+            let origin = Origin::Received(interface);
+            self.received.push(Received::new(buffer, origin));
         }
         self.run(&mut collect);
         // What was learned reaches the tables, and packets that waited for it walk in a burst of their own.

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use rewire_tables::{InterfaceIndex, Reader};
+use rewire_tables::{InterfaceIndex, Reader, Tables};
 
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Clock;
 use crate::connection_table::Job;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
-use crate::graph::{Graph, LearnedNeighbor, LogEntry, Origin, Received, Sinks};
+use crate::graph::{Graph, LearnedNeighbor, LogEntry, Origin, Received, Sinks, Steering};
+use crate::peers::{Handed, Peers};
 use crate::port::PortQueue;
 use crate::progress::Progress;
 use crate::saved_connections::Share;
@@ -23,8 +24,16 @@ const BURST_PER_PORT: usize = 32;
 
 /// What a manager tells a worker. Queues travel whole, so that a worker never opens or closes anything.
 pub(crate) enum Command<B> {
-    /// Takes ports over, all at once: a packet that one of them receives may leave by any other.
-    AddPorts(Vec<(InterfaceIndex, Box<dyn PortQueue<B>>)>),
+    /// Takes ports over, all at once, to transmit by; the others' ports are those of these workers.
+    AddPorts {
+        own: Vec<(InterfaceIndex, Box<dyn PortQueue<B>>)>,
+        others: Vec<(InterfaceIndex, u16)>,
+    },
+    /// Receives from the ports that it has. All workers know of all ports by now: a packet that one of them receives may leave
+    /// by any.
+    Receive,
+    /// Other workers' ports that are about to be closed.
+    ForgetPorts(Vec<InterfaceIndex>),
     /// Gives ports back, through a channel that has room for them.
     RemovePorts {
         interfaces: Vec<InterfaceIndex>,
@@ -43,9 +52,13 @@ pub(crate) struct ToManager {
     pub log: rtrb::Producer<LogEntry>,
 }
 
-/// A port as a worker sees it: its queue, and frames that are about to leave by it.
+/// A port as a worker sees it: its queue, if it is its own, and frames that are about to leave by it.
 struct WorkerPort<B> {
     queue: Option<Box<dyn PortQueue<B>>>,
+    /// Whether it receives from it yet.
+    receives: bool,
+    /// The worker that has the port, where that is another.
+    worker: Option<u16>,
     out: Vec<B>,
 }
 
@@ -53,6 +66,8 @@ impl<B> Default for WorkerPort<B> {
     fn default() -> Self {
         WorkerPort {
             queue: None,
+            receives: false,
+            worker: None,
             out: Vec::with_capacity(2 * BURST),
         }
     }
@@ -68,6 +83,9 @@ pub(crate) struct Worker<P: BufferPool> {
     pub to_manager: ToManager,
     pub clock: Arc<dyn Clock>,
     ports: Vec<WorkerPort<P::Buffer>>,
+    peers: Peers<P::Buffer>,
+    /// Scratch, while packets are dealt out.
+    kept: Vec<Received<P::Buffer>>,
     frames: Vec<P::Buffer>,
     received: Vec<Received<P::Buffer>>,
     first_port: usize,
@@ -77,6 +95,7 @@ pub(crate) struct Worker<P: BufferPool> {
 
 struct WorkerSinks<'a, B> {
     ports: &'a mut Vec<WorkerPort<B>>,
+    peers: &'a mut Peers<B>,
     to_manager: &'a mut ToManager,
 }
 
@@ -94,6 +113,12 @@ impl<B> Sinks<B> for WorkerSinks<'_, B> {
     }
     fn log(&mut self, entry: LogEntry) -> bool {
         self.to_manager.log.push(entry).is_ok()
+    }
+    fn hand_over(&mut self, worker: u16, frame: Received<B>) -> Result<(), Received<B>> {
+        match self.peers.hand(worker, Handed::Packet(frame)) {
+            Err(Handed::Packet(frame)) => Err(frame),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -115,6 +140,8 @@ impl<P: BufferPool> Worker<P> {
             to_manager,
             clock,
             ports: Vec::new(),
+            peers: Peers::default(),
+            kept: Vec::with_capacity(BURST),
             frames: Vec::with_capacity(BURST),
             received: Vec::with_capacity(BURST),
             first_port: 0,
@@ -123,19 +150,42 @@ impl<P: BufferPool> Worker<P> {
         }
     }
 
+    fn port(&mut self, interface: InterfaceIndex) -> &mut WorkerPort<P::Buffer> {
+        let position = interface.position();
+        if self.ports.len() <= position {
+            self.ports.resize_with(position + 1, WorkerPort::default);
+        }
+        &mut self.ports[position]
+    }
+
+    /// The same with rings to other workers.
+    pub(crate) fn among(mut self, peers: Peers<P::Buffer>) -> Self {
+        self.peers = peers;
+        self
+    }
+
     /// Does what the manager asked for. Not for packets: it may allocate.
     fn obey(&mut self) {
         while self.job.is_none()
             && let Ok(command) = self.commands.pop()
         {
             match command {
-                Command::AddPorts(ports) => {
-                    for (interface, queue) in ports {
-                        let position = interface.position();
-                        if self.ports.len() <= position {
-                            self.ports.resize_with(position + 1, WorkerPort::default);
-                        }
-                        self.ports[position].queue = Some(queue);
+                Command::AddPorts { own, others } => {
+                    for (interface, queue) in own {
+                        self.port(interface).queue = Some(queue);
+                    }
+                    for (interface, worker) in others {
+                        self.port(interface).worker = Some(worker);
+                    }
+                }
+                Command::Receive => {
+                    for port in &mut self.ports {
+                        port.receives = port.queue.is_some();
+                    }
+                }
+                Command::ForgetPorts(interfaces) => {
+                    for interface in interfaces {
+                        self.port(interface).worker = None;
                     }
                 }
                 Command::Job(job) => self.job = Some(job),
@@ -147,6 +197,7 @@ impl<P: BufferPool> Worker<P> {
                     let ports = &mut self.ports;
                     let queue = |interface: InterfaceIndex| {
                         let port = ports.get_mut(interface.position())?;
+                        port.receives = false;
                         port.queue.take()
                     };
                     // The channel has room for one, and nobody but us sends: this does not wait.
@@ -158,20 +209,33 @@ impl<P: BufferPool> Worker<P> {
 
     /// One burst over all ports, under one generation; tells how many frames were received.
     pub(crate) fn poll(&mut self) -> usize {
+        // Before the commands: see there.
+        let handed = self.peers.look();
         self.obey();
         if self.job.is_some() {
             self.do_job();
         }
         self.receive();
-        let number = self.received.len();
+        let number = self.received.len() + handed;
         if number == 0 && !self.graph.has_timers() {
             return 0;
         }
         self.progress.enter();
         if let Some(tables) = self.reader.enter() {
             self.progress.entered(tables.generation());
+            if self.peers.are_there() {
+                deal_out(
+                    self.graph.steering(),
+                    &tables,
+                    &self.counters,
+                    &mut self.peers,
+                    (&mut self.received, &mut self.kept),
+                );
+                take_over(&mut self.peers, &mut self.ports, &mut self.received);
+            }
             let mut sinks = WorkerSinks {
                 ports: &mut self.ports,
+                peers: &mut self.peers,
                 to_manager: &mut self.to_manager,
             };
             let now = self.clock.now();
@@ -207,19 +271,26 @@ impl<P: BufferPool> Worker<P> {
 
     fn receive(&mut self) {
         let ports = self.ports.len();
+        // Half of a burst is for what others hand over.
+        let most = if self.peers.are_there() {
+            BURST / 2
+        } else {
+            BURST
+        };
         for turn in 0..ports {
             // Another port begins each time, so that a busy one does not starve the rest.
             let position = (self.first_port + turn) % ports;
-            let room = BURST - self.received.len();
+            let room = most - self.received.len();
             if room < BURST_PER_PORT {
                 break;
             }
-            if let Some(queue) = &mut self.ports[position].queue {
+            let port = &mut self.ports[position];
+            if let Some(queue) = port.queue.as_mut().filter(|_| port.receives) {
                 queue.receive(&mut self.frames, BURST_PER_PORT);
                 let origin = Origin::Received(InterfaceIndex(position as u16));
                 let frames = self.frames.drain(..);
                 self.received
-                    .extend(frames.map(|buffer| Received { buffer, origin }));
+                    .extend(frames.map(|buffer| Received::new(buffer, origin)));
             }
         }
         self.first_port = if ports == 0 {
@@ -235,6 +306,16 @@ impl<P: BufferPool> Worker<P> {
                 continue;
             }
             let interface = self.counters.interface(InterfaceIndex(position as u16));
+            if let (None, Some(worker)) = (&port.queue, port.worker) {
+                for frame in port.out.drain(..) {
+                    let interface = InterfaceIndex(position as u16);
+                    let handed = Handed::Frame(interface, frame);
+                    if self.peers.hand(worker, handed).is_err() {
+                        self.counters.dropped(DropReason::HandOverFull).add(1);
+                    }
+                }
+                continue;
+            }
             let (frames, bytes) = total(&port.out);
             let reason = match &mut port.queue {
                 Some(queue) => {
@@ -258,13 +339,80 @@ impl<P: BufferPool> Worker<P> {
         let mut idle = Idle::default();
         while !self.progress.is_stopped() {
             if self.poll() == 0 && self.job.is_none() && !self.graph.is_resolving() {
-                idle.wait(self.ports.iter().any(|port| port.queue.is_some()));
+                let has_ports =
+                    |port: &WorkerPort<_>| port.queue.is_some() || port.worker.is_some();
+                idle.wait(self.ports.iter().any(has_ports));
             } else {
                 idle = Idle::default();
             }
         }
         self.graph.stop(&self.counters);
+        // What nobody has counted yet is nobody's.
+        self.peers.look();
+        while let Some(handed) = self.peers.take() {
+            if !matches!(handed, Handed::Packet(Received { hops: 0, .. })) {
+                self.counters.dropped(DropReason::Stopped).add(1);
+            }
+        }
         saves.then(|| self.graph.save(self.clock.now()))
+    }
+}
+
+/// Gives the other workers their packets, and keeps its own.
+fn deal_out<B: PacketBuffer>(
+    steering: Steering,
+    tables: &Tables,
+    counters: &WorkerCounters,
+    peers: &mut Peers<B>,
+    (received, kept): (&mut Vec<Received<B>>, &mut Vec<Received<B>>),
+) {
+    for frame in received.drain(..) {
+        let owner = match frame.origin {
+            Origin::Received(from) => steering.of_frame(tables, from, frame.buffer.bytes()),
+            Origin::Own(_) | Origin::OwnOnLink(_) => None,
+        };
+        let Some(worker) = owner.filter(|owner| !steering.is(*owner)) else {
+            kept.push(frame);
+            continue;
+        };
+        if let Err(Handed::Packet(frame)) = peers.hand(worker, Handed::Packet(frame)) {
+            // It is counted where it is walked; this one is not.
+            counters.received.add(1);
+            counters.dropped(DropReason::HandOverFull).add(1);
+            if let Origin::Received(from) = frame.origin {
+                let interface = counters.interface(from);
+                interface.received_packets.add(1);
+                interface
+                    .received_bytes
+                    .add(frame.buffer.bytes().len() as u64);
+                interface.dropped_packets.add(1);
+            }
+        }
+    }
+    std::mem::swap(received, kept);
+}
+
+/// Takes over what other workers handed over, as much as fits a burst.
+fn take_over<B>(
+    peers: &mut Peers<B>,
+    ports: &mut Vec<WorkerPort<B>>,
+    received: &mut Vec<Received<B>>,
+) {
+    let mut room = BURST;
+    while room > 0 && received.len() < BURST {
+        match peers.take() {
+            Some(Handed::Packet(frame)) => received.push(frame),
+            Some(Handed::Frame(interface, frame)) => {
+                let position = interface.position();
+                if ports.len() <= position {
+                    // Only when an interface is used for the first time.
+                    ports.resize_with(position + 1, WorkerPort::default);
+                }
+                ports[position].out.push(frame);
+            }
+            None => break,
+        }
+        room -= 1;
     }
 }
 

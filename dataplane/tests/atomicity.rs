@@ -146,8 +146,9 @@ impl Worker {
         let connections = Config {
             capacity: 1024,
             timeouts: Timeouts::default(),
-            worker: number as u16,
-            workers: WORKERS as u16,
+            // Each forwards all that it makes up: nobody deals packets out here.
+            worker: 0,
+            workers: 1,
             tcp_pickup: true,
             hash_seed: 0,
         };
@@ -189,10 +190,10 @@ impl Worker {
                 // which packet of the burst it is.
                 let port = 4000 + 100 * self.number as u16 + self.below(7) as u16;
                 let frame = udp((HOST, port), (SITE, 53), number as usize).frame();
-                received.push(Received {
-                    buffer: MemoryBuffer::new(frame),
-                    origin: Origin::Received(self.blue),
-                });
+                received.push(Received::new(
+                    MemoryBuffer::new(frame),
+                    Origin::Received(self.blue),
+                ));
             }
             let now = clock::Instant(bursts * 1_000);
             let tables = self.reader.enter().expect("the publisher is there");

@@ -200,9 +200,8 @@ fn without_a_buffer_for_every_fragment_none_is_sent() {
             .iter()
             .map(|size| udp((HOST, 4000), (SITE, 53), *size).may_fragment());
         let mut received: Vec<_> = datagrams
-            .map(|datagram| Received {
-                buffer: MemoryBuffer::new(datagram.frame()),
-                origin: Origin::Received(blue),
+            .map(|datagram| {
+                Received::new(MemoryBuffer::new(datagram.frame()), Origin::Received(blue))
             })
             .collect();
         let counters = WorkerCounters::default();

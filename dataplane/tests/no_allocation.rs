@@ -64,10 +64,7 @@ fn allocations(data: usize, frames: usize, first_ports: &[u16]) -> Vec<u64> {
     let mut run = |first_port: u16| {
         received.extend((0..64).map(|n| {
             let datagram = udp((HOST, first_port + n), (SITE, 53), data).may_fragment();
-            Received {
-                buffer: MemoryBuffer::new(datagram.frame()),
-                origin: Origin::Received(blue),
-            }
+            Received::new(MemoryBuffer::new(datagram.frame()), Origin::Received(blue))
         }));
         now = Instant(now.0 + 1_000_000);
         let before = ALLOCATIONS.with(Cell::get);
@@ -108,10 +105,7 @@ fn fragments_that_come_in_the_wrong_order_allocate_nothing() {
         packet.ip.identification = n;
         packet.ip.more_fragments = is_first;
         packet.ip.fragment_offset = if is_first { 0 } else { 4 };
-        Received {
-            buffer: MemoryBuffer::new(packet.frame()),
-            origin: Origin::Received(blue),
-        }
+        Received::new(MemoryBuffer::new(packet.frame()), Origin::Received(blue))
     };
     let mut allocations = Vec::new();
     for round in 0..4 {

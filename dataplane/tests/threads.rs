@@ -118,9 +118,9 @@ fn a_running_gateway_offloads() {
     let site = (SITE, 53);
     let exchange = || {
         assert!(blue.send(udp((HOST, 4000), site, 100).frame()));
-        let out = receive(&wan);
-        assert_eq!(Ip::of(&out).source, WAN);
-        assert!(wan.send(udp(site, (WAN, 4000), 100).frame()));
+        let out = Ip::of(&receive(&wan));
+        assert_eq!(out.source, WAN);
+        assert!(wan.send(udp(site, (WAN, out.ports().0), 100).frame()));
         assert_eq!(Ip::of(&receive(&blue)).destination, HOST);
     };
     let wait_until = |what: &dyn Fn(&OffloadCounts) -> bool| {

@@ -75,6 +75,8 @@ pub(super) struct Manager<D: PortDriver> {
     pub(super) engine: Option<EngineThread>,
     /// The revision that the operations so far lead to.
     pub(super) revision: u64,
+    /// The worker that has each open port.
+    pub(super) owners: BTreeMap<InterfaceIndex, u16>,
     /// Ports to be opened once their interfaces are published.
     pub(super) to_open: Vec<(InterfaceIndex, PortRequest)>,
     /// Ports that could not be opened, to be tried again.
@@ -301,29 +303,56 @@ impl<D: PortDriver> Manager<D> {
         self.open_ports(requests);
     }
 
-    /// Opens ports, and hands over to the first worker those that could be opened. Those that it does not take are closed,
-    /// and tried again later.
+    /// Opens ports, and deals out among the workers those that could be opened. Those that a worker does not take are closed,
+    /// and tried again later. No worker receives from them before all know them.
     fn open_ports(&mut self, requests: impl IntoIterator<Item = (InterfaceIndex, PortRequest)>) {
+        let mut dealt: Vec<Vec<_>> = self.links.iter().map(|_| Vec::new()).collect();
         let mut opened = Vec::new();
-        let mut handed_over = Vec::new();
         for (interface, request) in requests {
             if let Some(queue) = self.open_port(interface, request.clone()) {
-                opened.push((interface, queue));
-                handed_over.push((interface, request));
+                let worker = self.least_busy();
+                self.owners.insert(interface, worker);
+                dealt[usize::from(worker)].push((interface, queue));
+                opened.push((interface, worker, request));
             }
         }
         if opened.is_empty() {
             return;
         }
         let deadline = self.config.live_deadline;
-        if !self.links[0].command(Command::AddPorts(opened), deadline) {
-            tracing::error!("alarm: a worker does not take its new ports");
-            for (interface, request) in handed_over {
+        let mut refused = Vec::new();
+        for ((worker, link), own) in (0u16..).zip(&mut self.links).zip(dealt) {
+            let others = opened.iter().filter(|(_, owner, _)| *owner != worker);
+            let others = others.map(|(interface, owner, _)| (*interface, *owner));
+            let others = others.collect();
+            if !link.command(Command::AddPorts { own, others }, deadline) {
+                refused.push(worker);
+            }
+        }
+        for link in &mut self.links {
+            link.command(Command::Receive, deadline);
+        }
+        for (interface, worker, request) in opened {
+            if refused.contains(&worker) {
+                tracing::error!(worker, "alarm: a worker does not take its new ports");
                 let problem = Some("its worker does not take it".to_owned());
                 self.status(interface, &request, problem);
+                self.owners.remove(&interface);
                 self.try_again_later(interface, request);
             }
         }
+    }
+
+    /// The worker with the fewest ports.
+    fn least_busy(&self) -> u16 {
+        let ports = |worker: &u16| {
+            self.owners
+                .values()
+                .filter(|owner| *owner == worker)
+                .count()
+        };
+        let workers = 0..self.links.len() as u16;
+        workers.min_by_key(ports).unwrap_or_default()
     }
 
     fn try_again_later(&mut self, interface: InterfaceIndex, request: PortRequest) {
@@ -383,18 +412,33 @@ impl<D: PortDriver> Manager<D> {
         {
             tracing::error!("alarm: the offload engine does not let go of ports");
         }
-        let number = interfaces.len();
-        let (back, returned) = mpsc::sync_channel(1);
-        let command = Command::RemovePorts { interfaces, back };
-        // A command that is not taken is dropped, and its channel with it: then there is nothing to wait for.
-        self.links[0].command(command, deadline);
-        match returned.recv_timeout(deadline) {
-            // Closed here, on the manager's thread: closing makes system calls.
-            Ok(queues) => drop(queues),
-            Err(_) => tracing::error!(
-                ports = number,
-                "alarm: a worker does not give its ports back"
-            ),
+        for link in &mut self.links {
+            link.command(Command::ForgetPorts(interfaces.clone()), deadline);
+        }
+        let mut waited_for = Vec::new();
+        for (worker, link) in (0u16..).zip(&mut self.links) {
+            let is_own = |interface: &InterfaceIndex| self.owners.get(interface) == Some(&worker);
+            let own: Vec<_> = interfaces.iter().copied().filter(is_own).collect();
+            if own.is_empty() {
+                continue;
+            }
+            let (back, returned) = mpsc::sync_channel(1);
+            let number = own.len();
+            let interfaces = own;
+            // A command that is not taken is dropped, and its channel with it: then there is nothing to wait for.
+            link.command(Command::RemovePorts { interfaces, back }, deadline);
+            waited_for.push((number, returned));
+        }
+        let until = Instant::now() + deadline;
+        for (ports, returned) in waited_for {
+            match returned.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                // Closed here, on the manager's thread: closing makes system calls.
+                Ok(queues) => drop(queues),
+                Err(_) => tracing::error!(ports, "alarm: a worker does not give its ports back"),
+            }
+        }
+        for interface in &interfaces {
+            self.owners.remove(interface);
         }
     }
 

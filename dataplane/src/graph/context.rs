@@ -18,6 +18,7 @@ use super::log_entry::LogEntry;
 use super::packet::Origin;
 use super::pipeline::{Limits, Pipeline};
 use super::resolution;
+use super::steering::Steering;
 use super::{arp, ethernet_input, ndp};
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Instant;
@@ -32,6 +33,19 @@ pub struct Received<B> {
     pub buffer: B,
     /// Where it comes from.
     pub origin: Origin,
+    /// How often workers have handed it over: 0 as it came from its port.
+    pub hops: u8,
+}
+
+impl<B> Received<B> {
+    /// A frame that no worker has seen.
+    pub fn new(buffer: B, origin: Origin) -> Self {
+        Received {
+            buffer,
+            origin,
+            hops: 0,
+        }
+    }
 }
 
 /// A neighbor that a worker has learned.
@@ -55,6 +69,10 @@ pub trait Sinks<B> {
     fn learned(&mut self, neighbor: LearnedNeighbor) -> bool;
     /// Something is to be logged. False where there is no room for it.
     fn log(&mut self, entry: LogEntry) -> bool;
+    /// A frame is for another worker. The frame again where there is no room, or no other worker.
+    fn hand_over(&mut self, _worker: u16, frame: Received<B>) -> Result<(), Received<B>> {
+        Err(frame)
+    }
 }
 
 /// What every node reads, and counts into.
@@ -63,6 +81,7 @@ pub(super) struct Context<'a> {
     pub tables: &'a Tables,
     pub now: Instant,
     pub counters: &'a WorkerCounters,
+    pub steering: Steering,
     pub vpc_counts: &'a AllVpcCounts,
 }
 
@@ -98,6 +117,7 @@ pub struct Graph<P: BufferPool> {
     /// Of what is said about ports that are used up.
     exhaustion_limit: RateLimit,
     has_fast_path: bool,
+    steering: Steering,
     vpc_counts: AllVpcCounts,
     /// The generation of the policy that was seen last.
     policy_generation: u64,
@@ -106,12 +126,15 @@ pub struct Graph<P: BufferPool> {
 impl<P: BufferPool> Graph<P> {
     /// A graph that takes buffers for packets of its own from `pool`.
     pub fn new(config: GraphConfig, pool: P) -> Self {
+        let of = &config.connections;
+        let steering = Steering::new(of.worker, of.workers);
         let ipv4 = Pipeline::new(config.burst, config.connections.clone());
         let mut ipv6 = Pipeline::new(config.burst, config.connections);
         let vpc_counts = Arc::clone(ipv4.connections.vpc_counts());
         ipv6.connections.count_vpcs_in(Arc::clone(&vpc_counts));
         Graph {
             pool,
+            steering,
             ipv4,
             ipv6,
             vpc_counts: AllVpcCounts([vpc_counts].into()),
@@ -144,6 +167,11 @@ impl<P: BufferPool> Graph<P> {
     /// The IPv6 connections of this worker.
     pub fn connections6(&self) -> &Connections<Ipv6Addr> {
         &self.ipv6.connections
+    }
+
+    /// How packets are dealt out among workers.
+    pub fn steering(&self) -> Steering {
+        self.steering
     }
 
     /// Hands connections to a card from now on, through a queue for each family.
@@ -189,13 +217,15 @@ impl<P: BufferPool> Graph<P> {
             tables,
             now,
             counters,
+            steering: self.steering,
             vpc_counts: &self.vpc_counts,
         };
         if !received.is_empty() {
             counters.bursts.add(1);
         }
         for frame in received.iter() {
-            if let Origin::Received(interface) = frame.origin {
+            // What another worker has seen is counted there.
+            if let (Origin::Received(interface), 0) = (frame.origin, frame.hops) {
                 let interface = counters.interface(interface);
                 counters.received.add(1);
                 interface.received_packets.add(1);

@@ -27,8 +27,9 @@ use super::ingress_nat::{find, note_counters};
 use super::limits;
 use super::log_entry::{LogEntry, PortsExhausted};
 use super::nat_policy::{self, Egress};
-use super::packet::{Connection, Packet};
+use super::packet::{Connection, Fate, Packet};
 use super::segment::segment;
+use super::steering::AT_HOME;
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
@@ -49,20 +50,25 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
         }
     }
     burst.for_each(Node::EgressNat, cx.counters, |packet| {
-        match decide(cx, packet, connections).and_then(|()| rewrite(packet)) {
+        let decided = decide(cx, packet, connections);
+        match decided.and_then(|()| Ok(rewrite(packet)?)) {
             Ok(()) => {
                 let bytes = packet.header.packet_len as u64;
                 cx.counters.rules.count(&packet.counters, bytes);
                 Next::To(Node::EthernetOutput)
             }
             // The sender hears that it is not to have a connection now (RFC 5508, REQ-8).
-            Err(reason @ DropReason::NatPortsExhausted) => {
+            Err(NotHere::Dropped(reason @ DropReason::NatPortsExhausted)) => {
                 if let Some(entry) = exhausted(cx, packet).filter(|_| limit.allows(cx.now)) {
                     sinks.log(LogEntry::PortsExhausted(entry));
                 }
                 Next::Refuse(reason, IcmpErrorKind::Prohibited.into())
             }
-            Err(reason) => Next::Drop(reason),
+            Err(NotHere::Dropped(reason)) => Next::Drop(reason),
+            Err(NotHere::At(worker)) => {
+                packet.fate = Fate::HandOver(worker);
+                Next::Done
+            }
         }
     });
 }
@@ -94,14 +100,15 @@ fn decide<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     packet: &mut Packet<B, A>,
     connections: &mut Connections<A>,
-) -> Result<(), DropReason> {
+) -> Result<(), NotHere> {
     match packet.connection {
         Connection::Untracked | Connection::Related(..) => Ok(()),
-        Connection::Established(id, direction) => update(cx, packet, connections, id, direction),
+        Connection::Established(id, direction) => {
+            Ok(update(cx, packet, connections, id, direction)?)
+        }
         // An earlier packet of this burst may have begun the connection since.
         Connection::New(key) => match find(cx, connections, &key) {
-            Some((id, direction)) => update(cx, packet, connections, id, direction),
-            None if packet.header.fragment == Fragment::Later => Err(DropReason::FragmentRefused),
+            Some((id, direction)) => Ok(update(cx, packet, connections, id, direction)?),
             None => begin(cx, packet, connections, key),
         },
     }
@@ -135,7 +142,7 @@ fn begin<B: PacketBuffer, A: Family>(
     packet: &mut Packet<B, A>,
     connections: &mut Connections<A>,
     original: FlowKey<A>,
-) -> Result<(), DropReason> {
+) -> Result<(), NotHere> {
     let opening = opening(packet, original, connections.hash(&original));
     let segment = segment::<A>(&packet.header, &packet.transport, layer3(&packet.buffer));
     let bytes = packet.header.packet_len as u32;
@@ -162,6 +169,8 @@ fn opening<B: PacketBuffer, A: Family>(
         admission: acl_policy::admission(packet),
         counters: acl_policy::lasting(packet),
         is_query: matches!(packet.transport, Transport::IcmpQuery { .. }),
+        is_at_home: packet.hops == AT_HOME,
+        is_later_fragment: packet.header.fragment == Fragment::Later,
     }
 }
 
@@ -182,6 +191,25 @@ pub(super) struct Opening<A> {
     pub counters: RuleCounters,
     /// Whether it is an ICMP query.
     pub is_query: bool,
+    /// Whether it begins here, whoever would be its reply's owner.
+    pub is_at_home: bool,
+    /// Whether the packet is a fragment behind the first, which begins nothing.
+    pub is_later_fragment: bool,
+}
+
+/// Why a connection does not begin here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotHere {
+    /// Its packet is dropped.
+    Dropped(DropReason),
+    /// It is to begin at this worker.
+    At(u16),
+}
+
+impl From<DropReason> for NotHere {
+    fn from(reason: DropReason) -> Self {
+        NotHere::Dropped(reason)
+    }
 }
 
 /// Begins a connection: chooses its translation, and puts both of its directions into the table.
@@ -191,13 +219,22 @@ pub(super) fn open<A: Family>(
     opening: &Opening<A>,
     segment: &Segment,
     bytes: u32,
-) -> Result<FlowId, DropReason> {
+) -> Result<FlowId, NotHere> {
     let interface = cx.tables.interface(opening.egress);
     let interface = interface.ok_or(DropReason::InterfaceUnknown)?;
+    let egress = source_rule(cx, opening, interface);
+    if cx.steering.has_peers()
+        && !opening.is_at_home
+        && let Some(worker) = elsewhere(cx, opening, interface.vpc, &egress)
+    {
+        return Err(NotHere::At(worker));
+    }
+    if opening.is_later_fragment {
+        return Err(DropReason::FragmentRefused.into());
+    }
     limits::admit(cx, connections, &opening.original)?;
     let ((source, source_port), mapping, mut idle_timeout) =
-        translate_source(cx, connections, opening, interface)?;
-    let (destination, destination_port) = opening.destination;
+        translate_source(cx, connections, opening, interface.vpc, egress)?;
     if opening.is_led() {
         // Again, since no packet but these has use for it.
         let outer = opening.hairpin.and_then(|outer| cx.tables.interface(outer));
@@ -210,19 +247,7 @@ pub(super) fn open<A: Family>(
     }
     let vpc = cx.tables.vpc(opening.original.vpc);
     let timeouts = connections.timeout_class(vpc.timeouts(), idle_timeout);
-    let reply = FlowKey {
-        vpc: interface.vpc,
-        protocol: opening.original.protocol,
-        source: destination,
-        destination: source,
-        // The identifier of an ICMP query is both of its ports, in either direction.
-        source_port: if opening.is_query {
-            source_port
-        } else {
-            destination_port
-        },
-        destination_port: source_port,
-    };
+    let reply = reply(opening, interface.vpc, (source, source_port));
     let flow = NewFlow {
         original: opening.original,
         reply,
@@ -250,6 +275,42 @@ pub(super) fn open<A: Family>(
     Ok(id)
 }
 
+/// The key of the packets that answer a connection whose source becomes `source`.
+fn reply<A: Copy>(opening: &Opening<A>, vpc: VpcIndex, source: (A, u16)) -> FlowKey<A> {
+    let (destination, destination_port) = opening.destination;
+    FlowKey {
+        vpc,
+        protocol: opening.original.protocol,
+        source: destination,
+        destination: source.0,
+        // The identifier of an ICMP query is both of its ports, in either direction.
+        source_port: if opening.is_query {
+            source.1
+        } else {
+            destination_port
+        },
+        destination_port: source.1,
+    }
+}
+
+/// The worker where the connection is to begin, if it is not this one. A masquerade's choice is not made yet, and does not
+/// matter: it is made so that its reply comes to where it begins.
+fn elsewhere<A: Family>(
+    cx: &Context<'_>,
+    opening: &Opening<A>,
+    vpc: VpcIndex,
+    egress: &Egress<'_, A>,
+) -> Option<u16> {
+    let original = &opening.original;
+    let source = match egress {
+        Egress::Static(external, _) => *external,
+        Egress::None | Egress::Masquerade(_) => original.source,
+    };
+    let reply = reply(opening, vpc, (source, original.source_port));
+    let home = cx.steering.home(cx.tables, original, &reply, egress);
+    cx.steering.elsewhere(home)
+}
+
 impl<A: Copy + PartialEq> Opening<A> {
     /// Whether ingress NAT leads it elsewhere.
     fn is_led(&self) -> bool {
@@ -266,18 +327,18 @@ fn translate_source<A: Family>(
     cx: &Context<'_>,
     connections: &mut Connections<A>,
     opening: &Opening<A>,
-    interface: &Interface,
+    external_vpc: VpcIndex,
+    egress: Egress<'_, A>,
 ) -> Result<Source<A>, DropReason> {
     let original = &opening.original;
     let own = (original.source, original.source_port);
-    match source_rule(cx, opening, interface) {
+    match egress {
         Egress::None => Ok((own, None, None)),
         Egress::Static(external, idle_timeout) => {
             Ok(((external, original.source_port), None, idle_timeout))
         }
         Egress::Masquerade(rule) => {
             let internal = internal(original);
-            let external_vpc = interface.vpc;
             let taken = |address, port| {
                 let external = (address, port);
                 nat_policy::is_port_forward(cx.tables, external_vpc, original.protocol, external)

@@ -550,6 +550,8 @@ fn begin<A: Family>(
         },
         counters: UNCOUNTED,
         is_query: false,
+        is_at_home: false,
+        is_later_fragment: false,
     };
     let segment = segment(plain, bytes);
     let id = egress_nat::open(cx, connections, &opening, &segment, plain.packet_len).ok()?;

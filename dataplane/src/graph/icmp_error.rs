@@ -79,7 +79,7 @@ pub(super) fn run<P: BufferPool, A: Family>(
             continue;
         };
         cx.counters.generated.add(1);
-        let own = Received { buffer, origin };
+        let own = Received::new(buffer, origin);
         burst.push(Packet::new(own, MacAddress::ZERO, vpc), Node::IpInput);
     }
     let made = refused.len();

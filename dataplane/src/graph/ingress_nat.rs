@@ -7,6 +7,7 @@ use rewire_conntrack::{Connections, Direction, FlowId, FlowKey, State, TcpState}
 use rewire_packet::nat::Quoted;
 use rewire_packet::tcp::TcpFlags;
 use rewire_packet::{Fragment, Transport};
+use rewire_tables::Route;
 use rewire_tables::acl::{RuleCounters, UNCOUNTED};
 
 use super::Node;
@@ -64,12 +65,35 @@ fn classify<B: PacketBuffer, A: Family>(
             .map_err(|_| DropReason::ConnectionInvalid)?;
     }
     let ingress = nat_policy::ingress(cx.tables, &key, true).map_err(stopped)?;
+    if ingress.destination.is_none() && may_answer_anothers(cx, packet, &key) {
+        return Err(DropReason::NatNoMapping);
+    }
     packet.rewrite.destination = ingress.destination;
     packet.rewrite.route_vpc = ingress.vpc;
     packet.vpc = ingress.vpc;
     packet.crossing = ingress.crossing;
     packet.connection = Connection::New(key);
     Ok(())
+}
+
+/// Whether a packet for an address of the gateway's own, or of its NAT, may belong to a connection of another worker which has
+/// not looked at it. It goes there before anything is decided about it.
+fn may_answer_anothers<B, A: Family>(
+    cx: &Context<'_>,
+    packet: &Packet<B, A>,
+    key: &FlowKey<A>,
+) -> bool {
+    let asks_us = matches!(
+        packet.transport,
+        Transport::IcmpQuery { message_type, .. } if message_type == A::ECHO_REQUEST
+    );
+    cx.steering.has_peers()
+        && !asks_us
+        && cx.steering.next(packet.hops).is_some()
+        && matches!(
+            cx.tables.vpc(key.vpc).route(key.destination),
+            Some(Route::NatExternal | Route::Local)
+        )
 }
 
 /// Whether a SYN begins another connection in place of one that is over: one that the end which answered the old one

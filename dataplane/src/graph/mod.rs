@@ -53,6 +53,7 @@ mod resolution;
 mod resolver;
 mod route;
 mod segment;
+mod steering;
 mod tcp_reset;
 mod virtual_reassembly;
 
@@ -60,6 +61,7 @@ pub use acl_log::AclLogEntry;
 pub use context::{Graph, GraphConfig, LearnedNeighbor, Received, Sinks};
 pub use log_entry::{LogEntry, PortsExhausted};
 pub use packet::Origin;
+pub use steering::Steering;
 
 /// The nodes of the graph, in the order in which a burst visits them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -53,6 +53,8 @@ pub(super) enum Fate {
     Consume,
     /// It is dropped.
     Drop(DropReason),
+    /// Its connection is to begin at this worker.
+    HandOver(u16),
 }
 
 /// A packet of one address family.
@@ -60,6 +62,8 @@ pub(super) struct Packet<B, A: Address> {
     /// The frame, from its Ethernet header.
     pub buffer: B,
     pub origin: Origin,
+    /// See [`Received::hops`].
+    pub hops: u8,
     /// The MAC address that the frame was sent to.
     pub link_destination: MacAddress,
     pub header: IpHeader<<A as IpAddress>::Version>,
@@ -97,6 +101,7 @@ impl<B, A: Address> Packet<B, A> {
         Packet {
             buffer: frame.buffer,
             origin: frame.origin,
+            hops: frame.hops,
             link_destination,
             header: IpHeader {
                 source: A::UNSPECIFIED,

@@ -10,9 +10,10 @@ use super::fast_path::{FastPath, Order};
 use super::fragment::{self, LaterFragments};
 use super::icmp_error::RateLimit;
 use super::offload::{self, Revalidation};
-use super::packet::Fate;
+use super::packet::{Fate, Origin, Packet};
 use super::resolution::Sweep;
 use super::resolver::Resolver;
+use super::steering::AT_HOME;
 use super::virtual_reassembly::VirtualReassembly;
 use super::{
     acl, egress_nat, ethernet_output, hop_limit, icmp_error, ingress_nat, ip_input, local, mtu,
@@ -21,6 +22,41 @@ use super::{
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Instant;
 use crate::drop_reason::DropReason;
+
+/// The worker that looks at a packet next which no connection here explains, and which none can begin with; none where all
+/// have.
+fn next_round<B, A: Family>(
+    cx: &Context<'_>,
+    packet: &Packet<B, A>,
+    reason: DropReason,
+) -> Option<u16> {
+    let may_be_anothers = matches!(
+        reason,
+        DropReason::ConnectionInvalid | DropReason::NatNoMapping | DropReason::IcmpErrorUnrelated
+    );
+    let came = matches!(packet.origin, Origin::Received(_));
+    (cx.steering.has_peers() && may_be_anothers && came)
+        .then(|| cx.steering.next(packet.hops))
+        .flatten()
+}
+
+/// Gives a packet, as it came, to another worker.
+fn hand_over<B, A: Family>(
+    cx: &Context<'_>,
+    packet: Packet<B, A>,
+    worker: u16,
+    hops: impl FnOnce(u8) -> u8,
+    sinks: &mut dyn Sinks<B>,
+) {
+    let frame = Received {
+        buffer: packet.buffer,
+        origin: packet.origin,
+        hops: hops(packet.hops),
+    };
+    if let Err(frame) = sinks.hand_over(worker, frame) {
+        drop_frame(cx, frame.origin, DropReason::HandOverFull);
+    }
+}
 
 /// Connections whose time-out is looked at in one burst, at most.
 const EXPIRE_BUDGET: usize = 128;
@@ -180,17 +216,23 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
                     let held = Received {
                         buffer: packet.buffer,
                         origin: packet.origin,
+                        hops: packet.hops,
                     };
                     self.resolver.hold(cx, key, held);
                 }
+                Fate::Drop(reason) => match next_round(cx, &packet, reason) {
+                    None => drop_frame(cx, packet.origin, reason),
+                    Some(worker) => hand_over(cx, packet, worker, |hops| hops + 1, sinks),
+                },
+                Fate::HandOver(home) => hand_over(cx, packet, home, |_| AT_HOME, sinks),
                 Fate::Await(datagram) => {
                     let held = Received {
                         buffer: packet.buffer,
                         origin: packet.origin,
+                        hops: packet.hops,
                     };
                     self.virtual_reassembly.hold(cx, datagram, held);
                 }
-                Fate::Drop(reason) => drop_frame(cx, packet.origin, reason),
                 Fate::Pending => {
                     debug_assert!(false, "the last node decides about every packet");
                     drop_frame(cx, packet.origin, DropReason::GraphFault);

@@ -116,6 +116,19 @@ impl NatPolicy {
             .map(Arc::as_ref)
     }
 
+    /// Whether there are no rules at all, but for those of peerings.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.port_forwards.is_empty()
+            && self.static_by_external.is_empty()
+            && self.masquerades.is_empty()
+    }
+
+    /// Whether a masquerade may be for packets of a VPC that leave by an interface.
+    pub fn has_masquerade(&self, vpc: VpcIndex, interface: InterfaceIndex) -> bool {
+        self.masquerades.contains_key(&(vpc, interface))
+    }
+
     /// The interfaces by which masqueraded packets leave; one may come several times.
     pub fn masquerading_interfaces(&self) -> impl Iterator<Item = InterfaceIndex> + '_ {
         self.masquerades.keys().map(|(_, interface)| *interface)

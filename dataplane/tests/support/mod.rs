@@ -360,7 +360,12 @@ pub struct Build {
 }
 
 impl Build {
-    fn new(source: Ipv4Addr, destination: Ipv4Addr, protocol: Protocol, payload: Vec<u8>) -> Self {
+    pub fn new(
+        source: Ipv4Addr,
+        destination: Ipv4Addr,
+        protocol: Protocol,
+        payload: Vec<u8>,
+    ) -> Self {
         // Who sends tells which of the gateway's interfaces the frame is for.
         let link_destination = match source.octets() {
             [10, 1, ..] => BLUE_MAC,
