@@ -79,11 +79,21 @@ fn all_connections_are_listed_once_and_those_that_are_named_end() {
         .iter()
         .copied()
         .partition(|one| one.original.source.1 % 2 == 0);
-    let mut ids: Vec<_> = ending.iter().map(|one| one.id).collect();
-    ids.push(ids[0]);
+    let mut named: Vec<_> = ending.iter().map(|one| (one.worker, one.id)).collect();
+    named.push(named[0]);
     let table = gateway.connection_table().unwrap();
-    assert_eq!(table.end(0, ids.clone()).unwrap(), ending.len());
-    assert_eq!(table.end(0, ids).unwrap(), 0, "they are over");
+    let end = || -> usize {
+        let of = |worker| named.iter().filter(move |one| one.0 == worker);
+        let workers = 0..GatewayConfig::default().workers as u16;
+        workers
+            .map(|worker| {
+                let ids = of(worker).map(|one| one.1).collect();
+                table.end(worker, ids).unwrap()
+            })
+            .sum()
+    };
+    assert_eq!(end(), ending.len());
+    assert_eq!(end(), 0, "they are over");
     assert_eq!(keys(&listed(&gateway)), keys(&staying));
     let totals = shared.totals();
     assert_eq!(totals.connections, staying.len() as u64);

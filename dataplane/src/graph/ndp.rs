@@ -91,6 +91,10 @@ fn handle<B: PacketBuffer>(
                 overrides,
             });
             let learned = heard.is_some_and(|heard| learn(cx, link, heard, resolver, sinks));
+            // Another worker may have asked.
+            if !learned && let Some(next) = cx.steering.next(packet.hops) {
+                return Ok(Fate::GoRound(next));
+            }
             learned || answers_for(cx, interface, packet.header.destination)
         }
     };

@@ -55,6 +55,8 @@ pub(super) enum Fate {
     Drop(DropReason),
     /// Its connection is to begin at this worker.
     HandOver(u16),
+    /// This worker looks at it next: it may know what it is about.
+    GoRound(u16),
 }
 
 /// A packet of one address family.

@@ -224,6 +224,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
                     None => drop_frame(cx, packet.origin, reason),
                     Some(worker) => hand_over(cx, packet, worker, |hops| hops + 1, sinks),
                 },
+                Fate::GoRound(worker) => hand_over(cx, packet, worker, |hops| hops + 1, sinks),
                 Fate::HandOver(home) => hand_over(cx, packet, home, |_| AT_HOME, sinks),
                 Fate::Await(datagram) => {
                     let held = Received {
