@@ -84,7 +84,7 @@ fn all_connections_are_listed_once_and_those_that_are_named_end() {
     let table = gateway.connection_table().unwrap();
     let end = || -> usize {
         let of = |worker| named.iter().filter(move |one| one.0 == worker);
-        let workers = 0..GatewayConfig::default().workers as u16;
+        let workers = 0..GatewayConfig::default().workers;
         workers
             .map(|worker| {
                 let ids = of(worker).map(|one| one.1).collect();

@@ -193,7 +193,7 @@ impl Steering {
     /// From a hash to a worker, by its high half.
     fn deal(&self, hash: u64) -> u16 {
         let high = mix(hash) >> 32;
-        (high * u64::from(self.workers) >> 32) as u16
+        ((high * u64::from(self.workers)) >> 32) as u16
     }
 }
 
