@@ -1,5 +1,6 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
 
 use crate::namespace::Namespace;
 use crate::wait::PATIENCE;
@@ -20,9 +21,23 @@ pub fn tcp_pair(
     server: &Namespace,
     listen: &str,
 ) -> io::Result<Exchange> {
+    tcp_pair_within(PATIENCE, client, address, server, listen)
+}
+
+/// As [`tcp_pair`], where the connection has to be there within a time: what is dropped in silence is waited for as long.
+///
+/// # Errors
+/// As there.
+pub fn tcp_pair_within(
+    time: Duration,
+    client: &Namespace,
+    address: &str,
+    server: &Namespace,
+    listen: &str,
+) -> io::Result<Exchange> {
     let address: SocketAddr = address.parse().expect("an address and a port");
     let listener = server.run(|| TcpListener::bind(listen))?;
-    let client = client.run(|| TcpStream::connect_timeout(&address, PATIENCE))?;
+    let client = client.run(|| TcpStream::connect_timeout(&address, time))?;
     let (server, _) = listener.accept()?;
     for end in [&client, &server] {
         end.set_read_timeout(Some(PATIENCE))?;

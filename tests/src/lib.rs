@@ -17,7 +17,7 @@ mod process;
 mod stun;
 mod wait;
 
-pub use exchange::{Exchange, tcp_pair, udp_echo};
+pub use exchange::{Exchange, tcp_pair, tcp_pair_within, udp_echo};
 pub use frr::Frr;
 pub use lab::{Answer, Lab};
 pub use metrics::Metrics;

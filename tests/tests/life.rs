@@ -1,7 +1,9 @@
 //! The gateway's own life: starts, stops, what it cannot open, what it follows.
 
+use std::time::Duration;
+
 use rewire_tests::documents::{remove, two_vpcs};
-use rewire_tests::{Lab, tcp_pair, until};
+use rewire_tests::{Lab, tcp_pair_within, until};
 use rustix::process::Signal;
 
 #[test]
@@ -21,7 +23,13 @@ fn a_commit_is_live_when_it_says_so() {
             );
             assert_eq!(lab.status()["revision"], revision);
             // The very next packet meets the new policy.
-            let tcp = tcp_pair(&lab.internet, "203.0.113.1:8080", &lab.blue, "10.1.0.10:80");
+            let tcp = tcp_pair_within(
+                Duration::from_secs(2),
+                &lab.internet,
+                "203.0.113.1:8080",
+                &lab.blue,
+                "10.1.0.10:80",
+            );
             assert_eq!(tcp.is_ok(), revision == open, "{tcp:?}");
         }
     }

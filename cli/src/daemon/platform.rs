@@ -33,6 +33,7 @@ impl Platform {
         tracing::debug!(
             options.hugepages,
             options.mempool_buffers,
+            ?options.faults,
             "of no use without DPDK"
         );
         let why = if options.virtual_ports {

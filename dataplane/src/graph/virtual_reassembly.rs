@@ -100,10 +100,17 @@ impl<B: PacketBuffer, A: Family> VirtualReassembly<B, A> {
         let head = head(packet)?;
         let waiting = &mut self.waiting;
         let forgotten = |id| give_up(cx, waiting, id);
-        let standing = self.datagrams.admit(key, part, head, cx.now, forgotten)?;
+        let standing = self.datagrams.admit(key, part, head, cx.now, forgotten);
         let head = match standing {
-            Standing::Waits(id) => return Ok(Some(id)),
-            Standing::GoesOn(head) => head,
+            Ok(Standing::Waits(id)) => return Ok(Some(id)),
+            Ok(Standing::GoesOn(head)) => head,
+            // Another worker has found out that its home is here, where it has been before. Where it came first, it was looked
+            // at as any fragment is.
+            Err(DropReason::FragmentDuplicate) if packet.hops > 0 => self
+                .datagrams
+                .head(&key)
+                .ok_or(DropReason::FragmentDuplicate)?,
+            Err(reason) => return Err(reason),
         };
         packet.header.protocol = head.protocol;
         packet.transport = head.transport;

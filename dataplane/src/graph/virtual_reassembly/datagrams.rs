@@ -171,6 +171,11 @@ impl<A: Copy + Eq + Hash> Datagrams<A> {
         Ok(Standing::GoesOn(head))
     }
 
+    /// What a datagram begins with, if it is remembered and that has come.
+    pub(super) fn head(&self, key: &DatagramKey<A>) -> Option<Head> {
+        self.places[usize::from(self.find(key)?)].head
+    }
+
     /// The datagram of a key, if it is remembered.
     pub(super) fn get(&self, key: &DatagramKey<A>) -> Option<DatagramId> {
         let slot = self.find(key)?;
