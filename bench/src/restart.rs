@@ -54,7 +54,7 @@ pub(crate) fn restart() -> Result<Report, Failure> {
         }
     }
     let until = Instant::now() + Duration::from_secs(30);
-    while shared.totals().received < u64::from(CONNECTIONS) && Instant::now() < until {
+    while shared.totals().connections < u64::from(CONNECTIONS) && Instant::now() < until {
         while wan.receive().is_some() {}
     }
     let live = shared.totals().connections;
