@@ -15,6 +15,7 @@ use rewire_conntrack::{
 };
 use rewire_tables::VpcIndex;
 
+use crate::nat::Random;
 use crate::report::{Report, Run, median};
 
 type Failure = Box<dyn std::error::Error>;
@@ -143,18 +144,6 @@ impl Table for Ours {
             }
         }
         Ok(())
-    }
-}
-
-/// Numbers in random order, the same in every run (Xorshift; G. Marsaglia, 2003).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u32) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (((self.0 >> 32) * u64::from(limit)) >> 32) as u32
     }
 }
 
