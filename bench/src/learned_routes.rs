@@ -275,6 +275,7 @@ fn rib(out: &mut Vec<TableOperation>) -> Result<Rib, Failure> {
             addresses,
             acl_in: None,
             acl_out: None,
+            offload: false,
         }),
     };
     let set_vpc = TableOperation::SetVpc {

@@ -201,6 +201,8 @@ fn table(connections: &[Connection]) -> String {
     if connections.is_empty() {
         return String::new();
     }
+    // Where there is no card, it is not spoken of.
+    let has_card = connections.iter().any(|connection| connection.offloaded);
     let mut rows = vec![vec![
         Cell::word("VPC"),
         Cell::word("PROTOCOL"),
@@ -215,6 +217,9 @@ fn table(connections: &[Connection]) -> String {
         Cell::word("AGE"),
         Cell::word("IDLE"),
     ]];
+    if has_card {
+        rows[0].push(Cell::word("CARD"));
+    }
     for connection in connections {
         let Direction {
             vpc,
@@ -239,6 +244,9 @@ fn table(connections: &[Connection]) -> String {
             Cell::word(&duration(connection.age_seconds)),
             Cell::word(&duration(connection.idle_seconds)),
         ]);
+        if let (Some(row), true) = (rows.last_mut(), has_card) {
+            row.push(Cell::word(if connection.offloaded { "yes" } else { "" }));
+        }
     }
     columns(&rows).join("\n") + "\n"
 }

@@ -62,8 +62,8 @@ pub(crate) struct Options {
     pub(crate) virtual_ports: bool,
     /// What is wrong with the links of all ports; nothing, but in tests.
     pub(crate) faults: Option<Faults>,
-    /// Whether flows are handed to the card behind the ports, where there is one.
-    pub(crate) offload: bool,
+    /// Whether a card in software stands in front of all ports; not, but in tests.
+    pub(crate) modelled_card: bool,
     /// Whether the tables are audited.
     pub(crate) audit: bool,
     /// How long to wait between two recounts of what is stored.

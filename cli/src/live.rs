@@ -163,11 +163,15 @@ fn connections(answer: &Value) -> String {
         let number = answer.pointer(&format!("/connections/{which}"));
         number.and_then(Value::as_u64).unwrap_or(0)
     };
-    let [kept, ended, left] = ["kept", "ended", "left"].map(number);
+    let [kept, ended, in_card, left] = ["kept", "ended", "ended_in_card", "left"].map(number);
+    let in_card = match in_card {
+        0 => String::new(),
+        number => format!(" ({number} of them in the card)"),
+    };
     let left = match left {
         0 if kept + ended == 0 => return String::new(),
         0 => String::new(),
         left => format!(", up to {left} not looked at yet"),
     };
-    format!("connections: {kept} still allowed, {ended} ended{left}\n")
+    format!("connections: {kept} still allowed, {ended} ended{in_card}{left}\n")
 }

@@ -57,6 +57,13 @@ pub(crate) fn render(status: &Status, colour: bool) -> String {
             );
             line(&paint(&text, LOUD, colour));
         }
+        if let Some(why) = &interface.no_offload {
+            line(&format!(
+                "  {}: its flows stay in software: {}",
+                interface.name,
+                clean(why)
+            ));
+        }
     }
     line("");
     line(&status.packets.account());

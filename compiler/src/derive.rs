@@ -177,6 +177,7 @@ impl<'a> Derivation<'a> {
             addresses: addresses.map(network).collect(),
             acl_in: self.acl_index(row.acl_in.as_ref(), || path(row).join("acl_in"))?,
             acl_out: self.acl_index(row.acl_out.as_ref(), || path(row).join("acl_out"))?,
+            offload: row.offload,
         };
         Ok(Some(TableOperation::SetInterface {
             interface,

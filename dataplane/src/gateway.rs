@@ -131,6 +131,10 @@ pub struct PortStatus {
     pub port: String,
     /// Why it is not open; none where it is.
     pub problem: Option<String>,
+    /// Whether the configuration asks for its flows to be handed to the card.
+    pub offload: bool,
+    /// Why they are not, whatever is asked for; none where there is a card that takes them.
+    pub no_offload: Option<String>,
 }
 
 /// What anybody may read of a running gateway without disturbing it.
@@ -150,6 +154,7 @@ pub struct Shared {
     vpc_names: Mutex<BTreeMap<u16, Arc<str>>>,
     vpc_counts: OnceLock<Arc<[Arc<VpcCounts>]>>,
     latencies: Option<Arc<Latencies>>,
+    offloading: AtomicBool,
 }
 
 impl Shared {
@@ -197,6 +202,10 @@ impl Shared {
     /// How long rules take to come to the card and to go; none where nothing is offloaded.
     pub fn offload_latencies(&self) -> Option<&Latencies> {
         self.latencies.as_deref()
+    }
+    /// Whether the revision that is live has flows handed to a card anywhere.
+    pub fn is_offloading(&self) -> bool {
+        self.offloading.load(Ordering::Relaxed)
     }
     /// Every interface's port, by the interface's index.
     pub fn ports(&self) -> Vec<(InterfaceIndex, PortStatus)> {

@@ -189,6 +189,7 @@ mod tests {
                 addresses: Vec::new(),
                 acl_in: None,
                 acl_out: None,
+                offload: false,
             }),
         }
     }

@@ -12,6 +12,8 @@ pub struct Resolved {
     pub kept: u64,
     /// Not allowed any more: they have ended.
     pub ended: u64,
+    /// Those of them that were offloaded: their rules leave the card.
+    pub ended_in_card: u64,
     /// Not looked at yet, at most so many. No packet of theirs passes before that.
     pub left: u64,
 }
@@ -20,6 +22,7 @@ impl AddAssign for Resolved {
     fn add_assign(&mut self, other: Resolved) {
         self.kept += other.kept;
         self.ended += other.ended;
+        self.ended_in_card += other.ended_in_card;
         self.left += other.left;
     }
 }
@@ -34,6 +37,7 @@ pub(crate) struct Resolutions {
     since: Counter,
     kept: Counter,
     ended: Counter,
+    ended_in_card: Counter,
     left: Counter,
 }
 
@@ -50,19 +54,23 @@ impl Resolutions {
         self.since.set(generation);
         self.kept.set(0);
         self.ended.set(0);
+        self.ended_in_card.set(0);
         self.left.set(u64::MAX);
         self.revision.store(revision, Ordering::Release);
     }
 
     /// Counts a connection that was resolved before under the generation with these low bits.
-    pub(crate) fn count(&self, before: u32, is_kept: bool) {
+    pub(crate) fn count(&self, before: u32, is_kept: bool, is_offloaded: bool) {
         let since = self.since.get() as u32;
         if (since.wrapping_sub(before) as i32) <= 0 {
             return;
         }
         match is_kept {
             true => self.kept.add(1),
-            false => self.ended.add(1),
+            false => {
+                self.ended.add(1);
+                self.ended_in_card.add(is_offloaded.into());
+            }
         }
     }
 
@@ -75,7 +83,12 @@ impl Resolutions {
     pub(crate) fn of(&self, revision: u64, connections: u64) -> Option<Resolved> {
         let before = self.revision.load(Ordering::Acquire);
         let left = self.left.get().min(connections);
-        let (kept, ended) = (self.kept.get(), self.ended.get());
+        let counted = Resolved {
+            kept: self.kept.get(),
+            ended: self.ended.get(),
+            ended_in_card: self.ended_in_card.get(),
+            left,
+        };
         fence(Ordering::Acquire);
         let after = self.revision.load(Ordering::Relaxed);
         match before {
@@ -85,7 +98,7 @@ impl Resolutions {
                 left: connections,
                 ..Resolved::default()
             }),
-            _ => Some(Resolved { kept, ended, left }),
+            _ => Some(counted),
         }
     }
 }
@@ -105,21 +118,22 @@ mod tests {
         assert_eq!(resolutions.of(3, 0), Some(left(0)), "nothing to look at");
         resolutions.begin(3, 10);
         assert_eq!(resolutions.of(3, 7), Some(left(7)));
-        resolutions.count(9, true);
-        resolutions.count(2, false);
+        resolutions.count(9, true, false);
+        resolutions.count(2, false, true);
         // It was resolved since: what was learned has changed the policy again.
-        resolutions.count(10, true);
-        resolutions.count(12, false);
+        resolutions.count(10, true, true);
+        resolutions.count(12, false, true);
         resolutions.set_left(1);
         let expected = Resolved {
             kept: 1,
             ended: 1,
+            ended_in_card: 1,
             left: 1,
         };
         assert_eq!(resolutions.of(3, 7), Some(expected));
         assert_eq!(resolutions.of(2, 7), None, "another has taken its place");
         resolutions.begin(4, u64::from(u32::MAX) + 3);
-        resolutions.count(u32::MAX, true);
+        resolutions.count(u32::MAX, true, false);
         assert_eq!(resolutions.of(4, 0).unwrap().kept, 1, "beyond 32 bits");
     }
 }

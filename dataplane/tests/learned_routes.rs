@@ -26,6 +26,7 @@ fn blue(index: u16) -> Vec<TableOperation> {
         addresses: vec!["192.0.2.1/24".parse().unwrap()],
         acl_in: None,
         acl_out: None,
+        offload: false,
     };
     let name = "blue".into();
     vec![

@@ -87,6 +87,19 @@ fn read(from: &mut impl Read, length: usize) -> io::Result<Vec<u8>> {
 /// Sends a datagram of so many bytes from one host to another, and as many back; checks that they come whole.
 #[track_caller]
 pub fn udp_echo(client: &Namespace, from: &str, server: &Namespace, to: &str, length: usize) {
+    udp_echoes(client, from, server, to, length, 1);
+}
+
+/// The same again and again, one after the other. The sockets of both ends stay open as long as what is returned.
+#[track_caller]
+pub fn udp_echoes(
+    client: &Namespace,
+    from: &str,
+    server: &Namespace,
+    to: &str,
+    length: usize,
+    times: usize,
+) -> [UdpSocket; 2] {
     let bind = |host: &Namespace, address: &str| {
         let socket = host.run(|| UdpSocket::bind(address)).expect("a free port");
         socket.set_read_timeout(Some(PATIENCE)).expect("a time-out");
@@ -94,16 +107,19 @@ pub fn udp_echo(client: &Namespace, from: &str, server: &Namespace, to: &str, le
     };
     let (client, server) = (bind(client, from), bind(server, to));
     let question: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
-    client.send_to(&question, to).expect("a route");
-    let mut buffer = vec![0; length + 1];
-    let (read, peer) = server.recv_from(&mut buffer).expect("the question comes");
-    assert!(
-        buffer[..read] == question,
-        "the question is not what was sent"
-    );
     let answer: Vec<u8> = question.iter().rev().copied().collect();
-    server.send_to(&answer, peer).expect("a route");
-    let (read, peer) = client.recv_from(&mut buffer).expect("the answer comes");
-    assert!(buffer[..read] == answer, "the answer is not what was sent");
-    assert_eq!(peer.to_string(), to);
+    let mut buffer = vec![0; length + 1];
+    for _ in 0..times {
+        client.send_to(&question, to).expect("a route");
+        let (read, peer) = server.recv_from(&mut buffer).expect("the question comes");
+        assert!(
+            buffer[..read] == question,
+            "the question is not what was sent"
+        );
+        server.send_to(&answer, peer).expect("a route");
+        let (read, peer) = client.recv_from(&mut buffer).expect("the answer comes");
+        assert!(buffer[..read] == answer, "the answer is not what was sent");
+        assert_eq!(peer.to_string(), to);
+    }
+    [client, server]
 }

@@ -17,11 +17,11 @@ mod process;
 mod stun;
 mod wait;
 
-pub use exchange::{Exchange, tcp_pair, tcp_pair_within, udp_echo};
+pub use exchange::{Exchange, tcp_pair, tcp_pair_within, udp_echo, udp_echoes};
 pub use frr::Frr;
 pub use lab::{Answer, Lab};
 pub use metrics::Metrics;
-pub use namespace::Namespace;
+pub use namespace::{IpBytes, Namespace};
 pub use ping::{Ping, RunningPing};
 pub use process::Running;
 pub use stun::{StunServer, nat_discovery};

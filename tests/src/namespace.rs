@@ -13,6 +13,15 @@ use crate::process::Running;
 const NAMES: &str = "/run/netns";
 const PREFIX: &str = "rw-e2e-";
 
+/// What a kernel has counted of IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpBytes {
+    /// Of packets that came in.
+    pub received: u64,
+    /// Of packets that went out.
+    pub sent: u64,
+}
+
 /// A network namespace that goes away with this value. The kernel speaks IPv4 only in it.
 #[derive(Debug)]
 pub struct Namespace {
@@ -84,6 +93,25 @@ impl Namespace {
     /// Starts a program in the namespace; it ends with the returned value.
     pub fn start(&self, mut command: Command) -> Running {
         self.run(move || Running::start(&mut command))
+    }
+
+    /// The bytes of IPv4 packets, their headers included, that the kernel has sent and received here, but for fragments.
+    pub fn ip_bytes(&self) -> IpBytes {
+        let counted = self.run(|| fs::read_to_string("/proc/thread-self/net/netstat"));
+        let counted = counted.expect("the kernel tells");
+        let mut lines = counted.lines().filter(|line| line.starts_with("IpExt:"));
+        let mut words = || lines.next().unwrap_or_default().split_whitespace();
+        let (names, values) = (words(), words());
+        let fields: Vec<_> = names.zip(values).collect();
+        let number = |name| {
+            let field = fields.iter().find(|(field, _)| *field == name);
+            let number = field.and_then(|(_, value)| value.parse().ok());
+            number.unwrap_or_else(|| panic!("the kernel counts no {name}: {counted}"))
+        };
+        IpBytes {
+            received: number("InOctets"),
+            sent: number("OutOctets"),
+        }
     }
 
     /// How many IPv4 UDP sockets are bound to one of these ports.

@@ -24,10 +24,10 @@ const PACE: u64 = 1000;
 const DOCUMENT: &str = r#"{
     "vpcs": { "blue": { "routes": { "0.0.0.0/0": { "next_hops": [{ "interface": "wan", "via": "203.0.113.2" }] } } }, "internet": {} },
     "interfaces": {
-        "blue0": { "vpc": "blue", "port": "null:blue", "mac": "02:00:00:00:00:01", "addresses": ["10.1.0.1/24"], "neighbors": {
+        "blue0": { "vpc": "blue", "port": "null:blue", "mac": "02:00:00:00:00:01", "offload": true, "addresses": ["10.1.0.1/24"], "neighbors": {
             "10.1.0.10": { "mac": "02:00:00:00:01:10" }, "10.1.0.11": { "mac": "02:00:00:00:01:11" },
             "10.1.0.12": { "mac": "02:00:00:00:01:12" }, "10.1.0.13": { "mac": "02:00:00:00:01:13" } } },
-        "wan": { "vpc": "internet", "port": "null:wan", "mac": "02:00:00:00:00:03", "addresses": ["203.0.113.1/24"],
+        "wan": { "vpc": "internet", "port": "null:wan", "mac": "02:00:00:00:00:03", "offload": true, "addresses": ["203.0.113.1/24"],
             "neighbors": { "203.0.113.2": { "mac": "02:00:00:00:09:09" } } }
     },
     "nat": { "masquerade": { "out": { "vpc": "blue", "interface": "wan", "sources": ["10.1.0.0/24"] } } }

@@ -36,9 +36,9 @@ pub(crate) struct Run {
     /// Lose, delay, double and reorder the frames that ports receive: for tests. Like loss=1%,delay=5ms,reorder=2%,seed=7
     #[arg(long, value_name = "FAULTS", hide = true)]
     faults: Option<Faults>,
-    /// Hand flows to the network card, where it can forward them itself
-    #[arg(long)]
-    offload: bool,
+    /// Put a card in software in front of all ports: for tests
+    #[arg(long, hide = true)]
+    modelled_card: bool,
     /// Do without the audit, which compares the tables with a whole compile now and then, and keeps a copy of them for it
     #[arg(long)]
     no_audit: bool,
@@ -90,7 +90,7 @@ impl Run {
             mempool_buffers: self.mempool_buffers,
             virtual_ports: self.virtual_ports,
             faults: self.faults,
-            offload: self.offload,
+            modelled_card: self.modelled_card,
             audit: !self.no_audit,
             scrub_every: self.scrub_every.0,
             connections: (connections != Path::new("off")).then_some(connections),

@@ -3,6 +3,8 @@
 //! Nothing is kept here but the times of commits: a scrape reads the workers' counters as they are, which costs them
 //! nothing. Labels are bounded: interfaces, drop reasons, nodes, steps.
 
+mod offloads;
+
 use std::fmt;
 use std::io::Cursor;
 use std::net::{SocketAddr, TcpListener};
@@ -16,13 +18,12 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
-use rewire_dataplane::offload::{Latencies, OffloadCounts};
 use rewire_dataplane::{ConnectionState, DropReason, Node};
 use tiny_http::{Header, Method, Response, Server};
 
+use super::Daemon;
 use super::progress::Steps;
 use super::route_sources::RouteSource;
-use super::{Daemon, offload};
 use crate::failure::{Code, Failure};
 
 /// The labels of a sample: names and values.
@@ -84,103 +85,6 @@ fn metric<'a, M: EncodeMetric>(
         make(value).encode(encoder.encode_family(&labels)?)?;
     }
     Ok(())
-}
-
-/// What became of offloads, and how long their rules took.
-fn offloads(
-    e: &mut DescriptorEncoder<'_>,
-    counts: &OffloadCounts,
-    latencies: &Latencies,
-) -> fmt::Result {
-    let gauges = [
-        (
-            "rewire_offload_flows",
-            "Flows in the card, or about to be",
-            counts.flows,
-        ),
-        ("rewire_offload_rules", "Rules in the card", counts.rules),
-    ];
-    for (name, help, value) in gauges {
-        metric(e, name, help, ConstGauge::new, [(&[][..], value)])?;
-    }
-    let counters = [
-        (
-            "rewire_offload_installs",
-            "Rules that the card was asked for",
-            counts.installs,
-        ),
-        (
-            "rewire_offload_installed",
-            "Rules that the card has installed",
-            counts.installed,
-        ),
-        (
-            "rewire_offload_card_full",
-            "Rules that the card had no room for",
-            counts.card_full,
-        ),
-        (
-            "rewire_offload_refused",
-            "Rules that the card refused otherwise",
-            counts.refused,
-        ),
-        (
-            "rewire_offload_removals",
-            "Rules that the card was asked to remove",
-            counts.removals,
-        ),
-        (
-            "rewire_offload_removed",
-            "Rules that the card has removed",
-            counts.removed,
-        ),
-        (
-            "rewire_offload_ring_full",
-            "Offers that the engine had no room for",
-            counts.ring_full,
-        ),
-        (
-            "rewire_offload_places_full",
-            "Offers for which all places were taken",
-            counts.places_full,
-        ),
-        (
-            "rewire_offload_strays",
-            "Flows whose packets passed their rules by",
-            counts.strays,
-        ),
-        (
-            "rewire_offload_packets",
-            "Packets that the card has forwarded",
-            counts.packets,
-        ),
-        (
-            "rewire_offload_bytes",
-            "Their bytes, from the IP header on",
-            counts.bytes,
-        ),
-    ];
-    for (name, help, value) in counters {
-        metric(e, name, help, ConstCounter::new, [(&[][..], value)])?;
-    }
-    let mut labels = Vec::new();
-    let mut values = Vec::new();
-    for (step, histogram) in offload::steps(latencies) {
-        for (name, share) in [("0.5", 0.5), ("0.99", 0.99)] {
-            if let Some(latency) = histogram.quantile(share) {
-                labels.push([("step", step), ("quantile", name)]);
-                values.push(latency.as_nanos() as u64);
-            }
-        }
-    }
-    let samples = labels.iter().map(|labels| &labels[..]).zip(values);
-    metric(
-        e,
-        "rewire_offload_latency_nanoseconds",
-        "How long a step of a rule took, since the start",
-        ConstGauge::new,
-        samples,
-    )
 }
 
 impl Collector for Scrape {
@@ -380,7 +284,7 @@ impl Collector for Scrape {
                 .zip(vpcs.iter().map(|(_, connections)| *connections)),
         )?;
         if let Some(latencies) = daemon.shared.offload_latencies() {
-            offloads(e, &totals.offload, latencies)?;
+            offloads::encode(e, &totals.offload, latencies)?;
         }
 
         let reasons: Vec<_> = DropReason::ALL

@@ -63,9 +63,13 @@ fn percent(part: u64, whole: u64) -> f64 {
 }
 
 impl Offload {
-    /// None where nothing is offloaded at all.
+    /// None where nothing is to be offloaded, and nothing was.
     pub(crate) fn of(shared: &Shared, totals: &Totals) -> Option<Offload> {
-        let latencies = steps(shared.offload_latencies()?).map(|(step, histogram)| {
+        let latencies = shared.offload_latencies()?;
+        if !shared.is_offloading() && totals.offload.installs == 0 {
+            return None;
+        }
+        let latencies = steps(latencies).map(|(step, histogram)| {
             let quantile = |share| histogram.quantile(share).unwrap_or(Duration::ZERO);
             Latency {
                 step: step.to_owned(),

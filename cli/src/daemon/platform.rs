@@ -22,7 +22,7 @@ impl Platform {
         let config = GatewayConfig {
             workers: options.workers,
             connections_file: options.connections.clone(),
-            offload: options.offload.then(OffloadConfig::default),
+            offload: Some(OffloadConfig::default()),
             ..GatewayConfig::default()
         };
         #[cfg(feature = "dpdk")]
@@ -34,6 +34,7 @@ impl Platform {
             options.hugepages,
             options.mempool_buffers,
             ?options.faults,
+            options.modelled_card,
             "of no use without DPDK"
         );
         let why = if options.virtual_ports {
@@ -60,6 +61,8 @@ fn cannot_start(error: &GatewayError) -> Failure {
 fn dpdk(options: &Options, config: GatewayConfig) -> Result<Platform, Failure> {
     use std::sync::Arc;
 
+    use rewire_dataplane::offload::{CardConfig, ModelledCard};
+    use rewire_dataplane::port::carded::CardedDriver;
     use rewire_dataplane::port::dpdk::DpdkDriver;
     use rewire_dataplane::port::faulty::FaultyDriver;
     use rewire_dpdk::{Eal, EalConfig};
@@ -85,12 +88,17 @@ fn dpdk(options: &Options, config: GatewayConfig) -> Result<Platform, Failure> {
     let eal = Arc::new(Eal::init(&eal_config).map_err(failed)?);
     let hugepages = Some(eal.has_hugepages());
     let driver = DpdkDriver::new(eal, options.mempool_buffers).map_err(failed)?;
-    let gateway = match options.faults {
-        Some(faults) => {
+    let gateway = match (options.faults, options.modelled_card) {
+        (Some(faults), _) => {
             tracing::warn!(?faults, "frames are lost, late or doubled, as asked for");
             Gateway::start(config, FaultyDriver::new(driver, faults))
         }
-        None => Gateway::start(config, driver),
+        (None, true) => {
+            tracing::warn!("a card in software is in front of all ports, as asked for");
+            let card = ModelledCard::new(CardConfig::default());
+            Gateway::start(config, CardedDriver::new(driver, card))
+        }
+        (None, false) => Gateway::start(config, driver),
     };
     let gateway = gateway.map_err(|error| cannot_start(&error))?;
     Ok(Platform {

@@ -124,8 +124,15 @@ fn resolved(daemon: &Daemon, live: Live, deadline: Option<Instant>) -> Value {
             return Value::Null;
         };
         if resolved.left == 0 || Instant::now() >= until || daemon.progress.is_stopping() {
-            let Resolved { kept, ended, left } = resolved;
-            return json!({ "kept": kept, "ended": ended, "left": left });
+            let Resolved {
+                kept,
+                ended,
+                ended_in_card,
+                left,
+            } = resolved;
+            return json!({
+                "kept": kept, "ended": ended, "ended_in_card": ended_in_card, "left": left,
+            });
         }
         std::thread::sleep(LOOK_EVERY);
     }

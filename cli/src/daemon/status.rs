@@ -83,6 +83,12 @@ pub(crate) struct Interface {
     pub(crate) open: bool,
     /// Why its port is not open.
     pub(crate) problem: Option<String>,
+    /// Whether the configuration asks for its flows to be handed to the card.
+    #[serde(default)]
+    pub(crate) offload: bool,
+    /// Why they are not; none where there is a card that takes them.
+    #[serde(default)]
+    pub(crate) no_offload: Option<String>,
     /// None where there are more interfaces than are counted one by one.
     pub(crate) counters: Option<Counters>,
 }
@@ -171,6 +177,8 @@ impl Daemon {
                     port: port.port,
                     open: port.problem.is_none(),
                     problem: port.problem,
+                    offload: port.offload,
+                    no_offload: port.no_offload.filter(|_| port.offload),
                     counters: counters.map(|counters| Counters {
                         received_packets: counters.received_packets,
                         received_bytes: counters.received_bytes,

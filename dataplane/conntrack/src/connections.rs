@@ -111,6 +111,8 @@ pub struct Connections<A> {
     latest: Instant,
     /// Those that are handed to a card, where there is one.
     offloads: Option<Box<Offloads>>,
+    /// Whether connections are offered to the card now.
+    is_offloading: bool,
 }
 
 fn entry(slot: u32, direction: Direction) -> u32 {
@@ -170,6 +172,7 @@ impl<A: Address> Connections<A> {
             hash: KeyHasher::new(&seed),
             latest: Instant(0),
             offloads: None,
+            is_offloading: false,
         }
     }
 

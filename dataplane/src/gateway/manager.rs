@@ -196,6 +196,9 @@ impl<D: PortDriver> Manager<D> {
         let to_open = to_open.into_iter();
         self.to_open
             .extend(to_open.filter_map(|(interface, request)| Some((interface, request?))));
+        let has_interfaces = operations
+            .iter()
+            .any(|operation| matches!(operation, TableOperation::SetInterface { .. }));
         let neighbors = self.neighbors.follow(&operations);
         self.shared.follow_vpcs(&operations);
         self.rules.follow(&mut operations, &self.shared.counters);
@@ -206,6 +209,9 @@ impl<D: PortDriver> Manager<D> {
         let publish = start.elapsed();
         self.restore();
         self.open_new_ports();
+        if has_interfaces {
+            self.note_offload();
+        }
         self.wait_until_live(generation)?;
         let tables = self.publisher.current();
         Ok(Applied {
@@ -225,6 +231,7 @@ impl<D: PortDriver> Manager<D> {
             Ok(generation) => {
                 self.shared.generation.store(*generation, Ordering::Relaxed);
                 self.shared.revision.store(self.revision, Ordering::Relaxed);
+                self.follow_offload();
                 self.neighbors.published(*generation);
                 self.routes.published(self.clock.now(), &mut self.publisher);
             }
@@ -234,6 +241,30 @@ impl<D: PortDriver> Manager<D> {
             }
         }
         published
+    }
+
+    /// Tells the engine whether flows are offered to the card now.
+    fn follow_offload(&self) {
+        let tables = self.publisher.current();
+        let is_offloading = tables.is_some_and(|tables| tables.has_offload());
+        self.shared
+            .offloading
+            .store(is_offloading, Ordering::Relaxed);
+        if let Some(engine) = &self.engine {
+            engine.want(is_offloading);
+        }
+    }
+
+    /// Notes of which interfaces flows are to be offloaded.
+    fn note_offload(&self) {
+        if let Some(tables) = self.publisher.current() {
+            self.shared.with_ports(|ports| {
+                for (index, status) in ports {
+                    let interface = tables.interface(InterfaceIndex(*index));
+                    status.offload = interface.is_some_and(|interface| interface.offload);
+                }
+            });
+        }
     }
 
     fn wait_until_live(&self, generation: u64) -> Result<(), GatewayError> {
@@ -362,10 +393,21 @@ impl<D: PortDriver> Manager<D> {
 
     /// Says where the port of an interface stands.
     fn status(&self, interface: InterfaceIndex, request: &PortRequest, problem: Option<String>) {
+        let no_offload = match self.engine {
+            Some(_) => self.driver.no_offload(interface),
+            None => Some("these ports have no card".to_owned()),
+        };
+        let tables = self.publisher.current();
+        let offload = tables.is_some_and(|tables| {
+            let interface = tables.interface(interface);
+            interface.is_some_and(|interface| interface.offload)
+        });
         let status = PortStatus {
             interface: request.interface.clone(),
             port: request.port.to_string(),
             problem,
+            offload,
+            no_offload,
         };
         self.shared
             .with_ports(|ports| ports.insert(interface.0, status));

@@ -121,6 +121,8 @@ pub struct Graph<P: BufferPool> {
     vpc_counts: AllVpcCounts,
     /// The generation of the policy that was seen last.
     policy_generation: u64,
+    /// Whether there is something to count of offloads.
+    counts_offload: bool,
 }
 
 impl<P: BufferPool> Graph<P> {
@@ -146,6 +148,7 @@ impl<P: BufferPool> Graph<P> {
             exhaustion_limit: RateLimit::new(1),
             has_fast_path: config.fast_path,
             policy_generation: 0,
+            counts_offload: false,
         }
     }
 
@@ -290,12 +293,17 @@ impl<P: BufferPool> Graph<P> {
         let held = self.ipv4.held() + self.ipv6.held();
         counters.held.set(held as u64);
         let connections = (&self.ipv4.connections, &self.ipv6.connections);
-        if connections.0.has_offload() {
+        if self.counts_offload {
             let counts = [
                 connections.0.offload_counts(),
                 connections.1.offload_counts(),
             ];
             counters.offload.set(&counts);
+            // Once more when all is over.
+            let is_over = counts.iter().all(|counts| counts.flows == 0);
+            self.counts_offload = connections.0.is_offloading() || !is_over;
+        } else {
+            self.counts_offload = connections.0.is_offloading();
         }
     }
 

@@ -441,7 +441,7 @@ fn forward<B: PacketBuffer, A: Family>(
         Way::Long => None,
         Way::Established(flow, direction) => {
             let ends = pass(cx, &packet.plain, (flow, direction), bytes, connections);
-            if ends.is_some() && connections.has_offload() {
+            if ends.is_some() && connections.is_offloading() {
                 let way = (packet.ingress, exit.interface, exit.addresses);
                 offload::offer(cx, (flow, direction), way, connections);
             }

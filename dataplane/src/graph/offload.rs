@@ -67,7 +67,8 @@ fn revalidate<A: Family>(cx: &Context<'_>, connections: &mut Connections<A>, pla
         if let Some(installed) = installed
             && path_of(cx, connections, id, direction, installed.ingress) != Some(installed)
         {
-            connections.take_back(id, cx.now);
+            connections.take_outdated_back(id, cx.now);
+            return;
         }
     }
 }
@@ -87,7 +88,9 @@ fn path_of<A: Family>(
     let answered = flow.key(direction.other());
     let vpc = flow.rewrite(direction).route_vpc;
     let destination = answered.source;
-    let entered = tables.interface(ingress)?;
+    let entered = tables
+        .interface(ingress)
+        .filter(|interface| interface.offload)?;
     let peering = flow
         .admission
         .peering
@@ -103,7 +106,9 @@ fn path_of<A: Family>(
     // All packets of a connection take the same way.
     let hop = hops.select(|| nat_policy::flow_hash(&FlowKey { vpc, ..*arriving }));
     let egress = hop.interface();
-    let left = tables.interface(egress)?;
+    let left = tables
+        .interface(egress)
+        .filter(|interface| interface.offload)?;
     if acl_policy::has_packet_rules(tables, left.acl_out) {
         return None;
     }
@@ -147,6 +152,8 @@ pub(super) fn offer<A: Family>(
     if connections.is_offload_due(flow, direction)
         && let Some(entered) = cx.tables.interface(ingress)
         && let Some(left) = cx.tables.interface(egress)
+        && entered.offload
+        && left.offload
         && let Some(neighbor) = addresses.first_chunk()
     {
         let counters = ingress_nat::counters(cx, connections, flow);

@@ -247,6 +247,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
     pub(super) fn run_offload(&mut self, cx: &Context<'_>) {
         let connections = &mut self.connections;
         if connections.has_offload() {
+            connections.set_offloading(cx.tables.has_offload());
             connections.run_offload(cx.now, |merged| offload::count(cx, &merged));
             self.revalidation.run(cx, connections);
         }

@@ -34,6 +34,7 @@ pub(super) fn resolve<A: Family>(
         return true;
     }
     let leaving = nat_policy::still_leads(cx.tables, flow);
+    let is_offloaded = connections.is_offloaded(id);
     let admitted = leaving.and_then(|leaving| acl_policy::still_admits(cx.tables, flow, leaving));
     match admitted {
         Some((mut admission, counters)) => {
@@ -50,7 +51,7 @@ pub(super) fn resolve<A: Family>(
         }
     }
     let resolutions = &cx.counters.resolutions;
-    resolutions.count(flow.policy_generation, admitted.is_some());
+    resolutions.count(flow.policy_generation, admitted.is_some(), is_offloaded);
     admitted.is_some()
 }
 

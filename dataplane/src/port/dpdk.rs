@@ -1,5 +1,6 @@
 //! Ports through DPDK.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
@@ -8,6 +9,7 @@ use rewire_dpdk::{
     Eal, Mbuf, MemifRole, Mempool, PortConfig, ReceiveQueue, Started, TransmitQueue, VirtualDevice,
 };
 use rewire_schema::port::Port;
+use rewire_tables::InterfaceIndex;
 
 use super::{OpenError, PortDriver, PortQueue, PortRequest};
 use crate::buffer::{BufferPool, LARGEST_FRAME, PacketBuffer};
@@ -54,6 +56,8 @@ pub struct DpdkDriver {
     opened: u64,
     /// The card's door for new ports; none as long as nobody has the card.
     flows: Option<FlowPorts>,
+    /// Why the card takes no flows of some ports.
+    no_offload: BTreeMap<InterfaceIndex, String>,
 }
 
 impl DpdkDriver {
@@ -67,23 +71,34 @@ impl DpdkDriver {
             mempool,
             opened: 0,
             flows: None,
+            no_offload: BTreeMap::new(),
         })
     }
 
     /// Gives the card a new port, if there is a card, and the port can.
     fn hand_to_card(
-        &self,
+        &mut self,
         request: &PortRequest,
         port: &mut rewire_dpdk::Port<Started>,
         ages: bool,
     ) {
         let Some(flows) = &self.flows else { return };
-        let Some(engine) = port.take_flow_engine() else {
-            return;
+        let why = match port.take_flow_engine() {
+            None => Some("its driver has no flow rules".to_owned()),
+            Some(engine) => {
+                let opened = flows.opened(request.index, engine, request.mtu, ages);
+                opened.err().map(reason)
+            }
         };
-        if let Err(error) = flows.opened(request.index, engine, request.mtu, ages) {
-            let (interface, port) = (&request.interface, &request.port);
-            tracing::info!(interface, %port, reason = reason(error), "its flows stay in software");
+        match why {
+            Some(why) => {
+                let (interface, port) = (&request.interface, &request.port);
+                tracing::debug!(interface, %port, why, "its flows stay in software");
+                self.no_offload.insert(request.index, why);
+            }
+            None => {
+                self.no_offload.remove(&request.index);
+            }
         }
     }
 
@@ -170,6 +185,10 @@ impl PortDriver for DpdkDriver {
         let (card, flows) = RteFlowCard::new(RULES);
         self.flows = Some(flows);
         Some(Box::new(card))
+    }
+
+    fn no_offload(&self, interface: InterfaceIndex) -> Option<String> {
+        self.no_offload.get(&interface).cloned()
     }
 
     fn pool(&self) -> DpdkPool {

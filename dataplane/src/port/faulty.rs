@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rewire_conntrack::offload::Card;
+use rewire_tables::InterfaceIndex;
 
 use super::{OpenError, PortDriver, PortQueue, PortRequest};
 use crate::buffer::{BufferPool, PacketBuffer};
@@ -226,6 +227,10 @@ impl<D: PortDriver> PortDriver for FaultyDriver<D> {
     /// The driver's own. What it forwards by itself meets no faults.
     fn card(&mut self) -> Option<Box<dyn Card>> {
         self.driver.card()
+    }
+
+    fn no_offload(&self, interface: InterfaceIndex) -> Option<String> {
+        self.driver.no_offload(interface)
     }
 
     fn attach_thread(&self) -> Box<dyn FnOnce() -> Box<dyn std::any::Any> + Send> {

@@ -1,5 +1,6 @@
 //! Ports: where frames come from and go to. The graph is the same on all of them.
 
+pub mod carded;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
 pub mod faulty;
@@ -61,6 +62,11 @@ pub trait PortDriver: Send + 'static {
     /// The card behind the ports that are opened from now on, where they have one that flows can be offloaded to. There is one:
     /// none is left for who asks second. It has a port from when that is opened, and is told before it is closed.
     fn card(&mut self) -> Option<Box<dyn Card>> {
+        None
+    }
+
+    /// Why the card takes no flows of the port of this interface, in words for `rewire status`; none where it does.
+    fn no_offload(&self, _interface: InterfaceIndex) -> Option<String> {
         None
     }
 

@@ -88,6 +88,9 @@ impl Tables {
                         .expect("writing to a String does not fail");
                 }
             }
+            if interface.offload {
+                line.push_str(" offload");
+            }
             lines.push(line);
         }
         for ((interface, address), mac) in &self.static_neighbors {

@@ -303,10 +303,14 @@ impl Tables {
                 }
             }
             Op::SetInterface { interface, value } => {
-                *slot(&mut self.interfaces, interface.position()) = Some(Arc::clone(value));
+                let slot = slot(&mut self.interfaces, interface.position());
+                let before = slot.replace(Arc::clone(value));
+                self.offloading += usize::from(value.offload);
+                self.offloading -= usize::from(before.is_some_and(|before| before.offload));
             }
             Op::RemoveInterface { interface } => {
-                *slot(&mut self.interfaces, interface.position()) = None;
+                let before = slot(&mut self.interfaces, interface.position()).take();
+                self.offloading -= usize::from(before.is_some_and(|before| before.offload));
                 self.learned_neighbors
                     .retain(|(owner, _), _| owner != interface);
                 while matches!(self.interfaces.last(), Some(None)) {

@@ -145,6 +145,8 @@ pub struct Interface {
     pub acl_in: Option<AclIndex>,
     /// The ACL for packets that leave here.
     pub acl_out: Option<AclIndex>,
+    /// Whether flows that come in and leave by such interfaces are handed to the card behind them.
+    pub offload: bool,
 }
 
 impl Interface {
@@ -181,6 +183,8 @@ pub struct Tables {
     pub(crate) policy_generation: u64,
     pub(crate) vpcs: Vec<Vpc>,
     pub(crate) interfaces: Vec<Option<Arc<Interface>>>,
+    /// How many of them hand flows to a card.
+    pub(crate) offloading: usize,
     pub(crate) no_vpc: Vpc,
     pub(crate) peerings: Vec<Peering>,
     pub(crate) no_peering: Peering,
@@ -219,6 +223,11 @@ impl Tables {
     pub fn interfaces(&self) -> impl Iterator<Item = (InterfaceIndex, &Interface)> {
         let interfaces = self.interfaces.iter().enumerate();
         interfaces.filter_map(|(i, entry)| Some((InterfaceIndex(i as u16), entry.as_deref()?)))
+    }
+
+    /// Whether flows are handed to a card anywhere.
+    pub fn has_offload(&self) -> bool {
+        self.offloading > 0
     }
 
     /// The VPC of this index. There always is one: where none was made, it has no name and no route.

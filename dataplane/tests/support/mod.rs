@@ -64,7 +64,7 @@ pub fn two_vpcs() -> serde_json::Value {
         },
         "interfaces": {
             "blue0": {
-                "vpc": "blue", "port": "null:blue", "mac": BLUE_MAC.to_string(),
+                "vpc": "blue", "port": "null:blue", "mac": BLUE_MAC.to_string(), "offload": true,
                 "addresses": ["10.1.0.1/24", "fd00:1::1/64"],
                 "neighbors": {
                     "10.1.0.10": { "mac": HOST_MAC.to_string() },
@@ -72,11 +72,11 @@ pub fn two_vpcs() -> serde_json::Value {
                 },
             },
             "red0": {
-                "vpc": "red", "port": "null:red", "mac": RED_MAC.to_string(),
+                "vpc": "red", "port": "null:red", "mac": RED_MAC.to_string(), "offload": true,
                 "addresses": ["10.2.0.1/24", "fd00:2::1/64"],
             },
             "wan": {
-                "vpc": "internet", "port": "null:wan", "mac": WAN_MAC.to_string(), "mtu": 1400,
+                "vpc": "internet", "port": "null:wan", "mac": WAN_MAC.to_string(), "mtu": 1400, "offload": true,
                 "addresses": ["203.0.113.1/24", "2001:db8:f::1/64"],
                 "neighbors": {
                     "203.0.113.2": { "mac": UPSTREAM_MAC.to_string() },

@@ -58,6 +58,8 @@ object! {
             policer: Option<Name> => "policer",
             /// The shaper for packets that leave here.
             shaper: Option<Name> => "shaper",
+            /// Whether flows from here to such an interface are handed to the network card, where it can forward them itself.
+            offload: bool,
         }
     }
 }
@@ -84,6 +86,7 @@ impl InterfaceRow {
             acl_out: None,
             policer: None,
             shaper: None,
+            offload: false,
             marks: Marks::default(),
         }
     }

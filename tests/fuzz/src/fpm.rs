@@ -66,6 +66,7 @@ fn begin() -> (Rib, Tables) {
                 addresses: subnets.to_vec(),
                 acl_in: None,
                 acl_out: None,
+                offload: false,
             }),
         },
     ];

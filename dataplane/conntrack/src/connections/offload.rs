@@ -62,16 +62,29 @@ fn rule<A: Address>(
 }
 
 impl<A: Address> Connections<A> {
-    /// Hands connections to a card from now on, through this queue. Reserves room for as many flows as it has places for.
+    /// Gives connections a card, behind this queue: they are handed to it from now on, as long as
+    /// [`set_offloading`](Self::set_offloading) does not say otherwise. Reserves room for as many flows as it has places for.
     pub fn enable_offload(&mut self, queue: WorkerQueue, offloading: Offloading) {
         let offloads = Offloads::new(self.records.capacity(), queue, offloading);
         self.offloads = Some(Box::new(offloads));
+        self.is_offloading = true;
     }
 
-    /// Whether connections are handed to a card at all.
+    /// Whether there is a card to hand connections to.
     #[inline]
     pub fn has_offload(&self) -> bool {
         self.offloads.is_some()
+    }
+
+    /// Says whether connections are offered to the card, where there is one. Those that it has stay with it.
+    pub fn set_offloading(&mut self, is_offloading: bool) {
+        self.is_offloading = is_offloading && self.has_offload();
+    }
+
+    /// Whether connections are offered to the card.
+    #[inline]
+    pub fn is_offloading(&self) -> bool {
+        self.is_offloading
     }
 
     /// Whether a direction should be offered to the card with the packet that was counted last.
@@ -282,6 +295,15 @@ impl<A: Address> Connections<A> {
             packets,
             bytes,
         });
+    }
+
+    /// Takes a connection's rules out of the card because they do not say any more what the tables do; without effect where it
+    /// has none.
+    pub fn take_outdated_back(&mut self, id: FlowId, now: Instant) {
+        if let Some(offloads) = &mut self.offloads {
+            offloads.counts.outdated += 1;
+        }
+        self.take_back(id, now);
     }
 
     /// Takes a connection's rules out of the card; without effect where it has none.

@@ -58,6 +58,8 @@ counts! {
     places_full,
     /// Flows that were taken back because packets passed their rules by.
     strays,
+    /// Flows that were taken back because the tables do not say any more what their rules do.
+    outdated,
     /// Packets that the card has forwarded, as far as was told.
     packets,
     /// Their bytes, from the IP header on.

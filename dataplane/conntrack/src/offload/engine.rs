@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::card::{Card, Event, QueueFull, Refusal};
 use super::histogram::Histogram;
+use super::places::{Phase, Place, Places};
 use super::queue::{EngineQueue, Report, Request, WorkerQueue, queue};
 use super::rule::RuleId;
 use crate::time::Instant;
@@ -40,34 +41,14 @@ pub struct Latencies {
     pub remove_confirmed: Histogram,
 }
 
-/// What the engine knows of a place.
-#[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    phase: Phase,
-    serial: u32,
-    /// When the last request was handed to the card.
-    handed: Instant,
-    /// The packets that were reported.
-    reported: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
-    #[default]
-    Free,
-    Installing,
-    Installed,
-    Removing,
-}
-
 /// Takes the workers' requests to the card, and its answers back. One thread polls it, or, on a clock that stands still, whoever
 /// owns it; it never waits.
 pub struct Engine {
     card: Box<dyn Card>,
     queues: Vec<EngineQueue>,
-    /// The places of one queue.
-    places_per_queue: usize,
-    places: Vec<Place>,
+    places: Places,
+    /// Rules that are in the card, or on their way.
+    rules: usize,
     /// Of each queue, what the card has no room for yet.
     waiting: Vec<Option<Request>>,
     /// Removals to be tried again.
@@ -75,7 +56,6 @@ pub struct Engine {
     events: Vec<Event>,
     handed: Vec<(RuleId, Instant)>,
     query_every: Duration,
-    next_query: usize,
     /// When the place was asked that was asked last.
     queried: Instant,
     latencies: Arc<Latencies>,
@@ -96,14 +76,13 @@ impl Engine {
         }
         let engine = Engine {
             card,
-            places_per_queue,
-            places: vec![Place::default(); places],
+            places: Places::new(config.queues, places_per_queue),
+            rules: 0,
             waiting: vec![None; queues.len()],
             again: Vec::new(),
             events: Vec::with_capacity(BATCH),
             handed: Vec::with_capacity(BATCH),
             query_every: config.query_every,
-            next_query: 0,
             queried: Instant(0),
             latencies: Arc::default(),
             queues,
@@ -114,6 +93,11 @@ impl Engine {
     /// How long rules have taken: anybody may look while the engine runs.
     pub fn latencies(&self) -> Arc<Latencies> {
         Arc::clone(&self.latencies)
+    }
+
+    /// Whether rules are in the card, or on their way.
+    pub fn has_rules(&self) -> bool {
+        self.rules > 0
     }
 
     /// A port is about to be closed: see [`Card::close_port`].
@@ -162,8 +146,8 @@ impl Engine {
                 }
                 Request::Remove { id, decided } => {
                     let removed = self.card.remove(*id, now).is_ok();
-                    if removed {
-                        self.places[id.place as usize].phase = Phase::Removing;
+                    if removed && let Some(place) = self.places.get(*id) {
+                        place.phase = Phase::Removing;
                         self.handed.push((*id, *decided));
                     }
                     removed
@@ -182,7 +166,9 @@ impl Engine {
         self.card.push(before);
         let handed_at = clock();
         for (id, decided) in self.handed.drain(..) {
-            let place = &mut self.places[id.place as usize];
+            let Some(place) = self.places.get(id) else {
+                continue;
+            };
             place.handed = handed_at;
             let histogram = match place.phase {
                 Phase::Removing => &self.latencies.remove_handed,
@@ -203,11 +189,13 @@ impl Engine {
     ) -> bool {
         match installed {
             Ok(()) => {
-                self.places[id.place as usize] = Place {
+                let place = Place {
                     phase: Phase::Installing,
                     serial: id.serial,
                     ..Place::default()
                 };
+                self.places.set(id, place);
+                self.rules += 1;
                 self.handed.push((id, decided));
                 true
             }
@@ -236,7 +224,8 @@ impl Engine {
             | Event::Removed(id, _)
             | Event::NotRemoved(id)
             | Event::Idle(id)) = event;
-            let Some(place) = self.places.get_mut(id.place as usize) else {
+            let queue = self.places.queue_of(id);
+            let Some(place) = self.places.get(id) else {
                 continue;
             };
             if place.serial != id.serial {
@@ -251,10 +240,12 @@ impl Engine {
                 }
                 (Event::NotInstalled(id, refusal), Phase::Installing) => {
                     place.phase = Phase::Free;
+                    self.rules -= 1;
                     Report::NotInstalled(id, refusal)
                 }
                 (Event::Removed(id, usage), Phase::Removing) => {
                     place.phase = Phase::Free;
+                    self.rules -= 1;
                     self.latencies.remove_confirmed.record(took);
                     Report::Removed(id, usage)
                 }
@@ -266,7 +257,6 @@ impl Engine {
                 // Not as promised; nothing that a worker waits for.
                 _ => continue,
             };
-            let queue = id.place as usize / self.places_per_queue;
             report(&mut self.queues[queue], reported);
         }
         fetched
@@ -274,7 +264,7 @@ impl Engine {
 
     /// Asks the card what rules have done, each so often; tells what that led to, or how many were asked where others are due.
     fn query(&mut self, now: Instant) -> usize {
-        let places = self.places.len() as u128;
+        let places = self.places.used() as u128;
         let every = self.query_every.as_nanos().max(1);
         let elapsed = now.duration_since(self.queried).as_nanos();
         let due = (places * elapsed / every).min(places) as usize;
@@ -284,18 +274,17 @@ impl Engine {
         let number = due.min(QUERIES);
         let mut reported = 0;
         for _ in 0..number {
-            let position = self.next_query;
-            let place = &mut self.places[position];
-            if place.phase == Phase::Installed {
-                let queue = &mut self.queues[position / self.places_per_queue];
-                // What there is no room for is told the next time.
-                let has_room = !queue.reports.is_full();
+            let Some((queue, position, place)) = self.places.next() else {
+                break;
+            };
+            let queue = &mut self.queues[queue];
+            // What there is no room for is told the next time.
+            if place.phase == Phase::Installed && !queue.reports.is_full() {
                 let id = RuleId {
-                    place: position as u32,
+                    place: position,
                     serial: place.serial,
                 };
-                if has_room
-                    && let Some(usage) = self.card.query(id, now)
+                if let Some(usage) = self.card.query(id, now)
                     && usage.packets != place.reported
                 {
                     place.reported = usage.packets;
@@ -303,7 +292,6 @@ impl Engine {
                     reported += 1;
                 }
             }
-            self.next_query = (position + 1) % self.places.len();
         }
         if number == due {
             self.queried = now;

@@ -6,6 +6,7 @@ mod card;
 mod counts;
 mod engine;
 mod histogram;
+mod places;
 mod queue;
 mod rule;
 mod table;

@@ -242,6 +242,7 @@ impl World {
                 addresses: addresses.map(|a| ADDRESSES[*a].parse().unwrap()).collect(),
                 acl_in: None,
                 acl_out: None,
+                offload: false,
             }),
         }
     }

@@ -85,17 +85,20 @@ pub(crate) fn operation() -> impl Strategy<Value = TableOperation> {
             },
         }),
         vpc().prop_map(|vpc| Op::RemoveConnectionLimits { vpc }),
-        (interface(), vpc(), name()).prop_map(|(interface, vpc, name)| Op::SetInterface {
-            interface,
-            value: Arc::new(Interface {
-                name,
-                vpc,
-                mac: MacAddress([2, 0, 0, 0, 0, 1]),
-                mtu: 1500,
-                addresses: Vec::new(),
-                acl_in: None,
-                acl_out: None,
-            }),
+        (interface(), vpc(), name(), any::<bool>()).prop_map(|(interface, vpc, name, offload)| {
+            Op::SetInterface {
+                interface,
+                value: Arc::new(Interface {
+                    name,
+                    vpc,
+                    mac: MacAddress([2, 0, 0, 0, 0, 1]),
+                    mtu: 1500,
+                    addresses: Vec::new(),
+                    acl_in: None,
+                    acl_out: None,
+                    offload,
+                }),
+            }
         }),
         interface().prop_map(|interface| Op::RemoveInterface { interface }),
         (
