@@ -232,7 +232,7 @@ proptest! {
         let labs = [&before, &fresh, &swept, &asked].map(|lab| lab.gateway.graph());
         let four = check(&new, labs.map(|graph| graph.connections4()));
         let six = check(&new, labs.map(|graph| graph.connections6()));
-        let expected = Resolved { kept: four.0 + six.0, ended: four.1 + six.1, left: 0 };
+        let expected = Resolved { kept: four.0 + six.0, ended: four.1 + six.1, left: 0, ..Resolved::default() };
         prop_assert_eq!(swept.resolved(), expected);
         asked.burst([]);
         prop_assert_eq!(asked.resolved(), expected);
@@ -273,6 +273,7 @@ fn the_sweep_does_a_little_in_each_burst_and_counts_each_connection_once() {
         kept: 300,
         ended: 0,
         left: 0,
+        ..Resolved::default()
     };
     assert_eq!(lab.resolved(), expected);
     assert_eq!(lab.gateway.totals().connections_kept, 300);
@@ -327,6 +328,7 @@ fn connections_end_although_none_of_their_packets_comes() {
         kept: 0,
         ended: 40,
         left: 0,
+        ..Resolved::default()
     };
     assert_eq!(lab.resolved(), expected);
     assert_eq!(

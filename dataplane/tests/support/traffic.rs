@@ -72,7 +72,7 @@ pub fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => prop::collection::vec(frame(), 1..24).prop_map(Step::Burst),
         1 => (0..400_u64).prop_map(Step::Wait),
-        1 => (0..6_usize).prop_map(Step::Commit),
+        1 => (0..7_usize).prop_map(Step::Commit),
     ]
 }
 
@@ -112,6 +112,8 @@ pub fn document(which: usize) -> serde_json::Value {
             document["vpcs"]["internet"]["conntrack"] = json!({ "tcp_partially_open": "20s" });
             document["nat"]["port_forward"]["web"]["sources"] = json!(["198.51.100.128/25"]);
         }
+        // Nothing that comes in or leaves outside is offloaded any more.
+        5 => document["interfaces"]["wan"]["offload"] = json!(false),
         // Blue's way out is another.
         _ => {
             document["vpcs"]["blue"]["routes"]["198.51.100.0/25"] = json!({ "type": "unreachable" })
