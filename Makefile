@@ -56,10 +56,16 @@ lint: deps ## Format, clippy (with and without DPDK), licences and sources of wh
 # The standard library's own sanitizers need a compiler that takes unstable flags; what DPDK leaves behind at its end is no
 # leak of ours.
 .PHONY: sanitize
-sanitize: deps ## AddressSanitizer over the tests of what is unsafe, and over the demo (slow; root)
+sanitize: deps ## AddressSanitizer over the tests of what is unsafe, and over the demo (slow; root); SANITIZE=offload for offload alone
 	export RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address ASAN_OPTIONS=detect_leaks=0 CARGO_TARGET_DIR="$(target)/asan"; \
 	host=$$(rustc -vV | sed -n 's/^host: //p'); \
-	$(CARGO) nextest run --target "$$host" --package rewire-dpdk --package rewire-configdb --package rewire-dataplane; \
+	if [ "$(SANITIZE)" = offload ]; then \
+	    $(CARGO) nextest run --target "$$host" --package rewire-conntrack --package rewire-dpdk --package rewire-dataplane \
+	        --filterset 'test(offload) + test(flow) + binary(/offload/) + binary(/flow/)'; \
+	    exit; \
+	fi; \
+	$(CARGO) nextest run --target "$$host" --package rewire-conntrack --package rewire-dpdk --package rewire-configdb \
+	    --package rewire-dataplane; \
 	$(CARGO) build --target "$$host" --package rewire-cli; \
 	examples/demo/run.sh "$(target)/asan/$$host/debug/rewire"
 

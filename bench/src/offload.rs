@@ -3,13 +3,17 @@
 //!
 //! Two threads on two cores: a worker that decides, and the engine with a modelled card that takes a million rules a second.
 //! Each flow has two rules, so the card is as busy as it can be. Connections are made before; packets are not in it.
+//!
+//! All flows come and go twice. The first time, memory of the worker, the engine and the card is touched that nobody had; the
+//! second time is what a gateway does that has run for a while, and what is compared. Of both it is told how long the engine
+//! was away between two polls at most, and how late the worker was: what is longer than that is the engine's own doing.
 
 mod flow_sizes;
 mod trace;
 
 use std::net::Ipv4Addr;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rewire_conntrack::offload::{Engine, EngineConfig, Offloading, Path};
@@ -17,7 +21,7 @@ use rewire_conntrack::{
     Config, Connections, Direction, FlowId, FlowKey, NewFlow, Segment, Timeouts,
 };
 use rewire_dataplane::clock::{Clock, MonotonicClock};
-use rewire_dataplane::offload::{CardConfig, Histogram, ModelledCard, OffloadConfig};
+use rewire_dataplane::offload::{CardConfig, Counted, Latencies, ModelledCard, OffloadConfig};
 use rewire_packet::MacAddress;
 use rewire_tables::acl::UNCOUNTED;
 use rewire_tables::{InterfaceIndex, VpcIndex};
@@ -33,6 +37,13 @@ const FLOWS: u32 = 100_000;
 const PACE: u64 = 2000;
 /// Flows between two looks at what the engine reports, as in a burst.
 const BURST: u32 = 32;
+
+/// Which pass over the flows is which.
+const COLD: usize = 0;
+const WARM: usize = 1;
+/// And which half of it.
+const INSTALL: usize = 0;
+const REMOVE: usize = 1;
 
 /// Established connections.
 fn connections() -> Result<(Connections<Ipv4Addr>, Vec<FlowId>), Failure> {
@@ -70,23 +81,104 @@ fn connections() -> Result<(Connections<Ipv4Addr>, Vec<FlowId>), Failure> {
     Ok((connections, flows))
 }
 
-/// What one run has taken.
-struct Took {
-    /// The median and the 99th percentile, of handing over an installation, and a removal, in ns.
-    handed: [[f64; 2]; 2],
-    /// Of confirming them.
-    confirmed: [[f64; 2]; 2],
+/// What one pass over all flows has taken: of their installation, or of their removal.
+struct Pass {
+    /// The median and the 99th percentile, of handing over, in ns.
+    handed: [f64; 2],
+    /// The same, of confirming.
+    confirmed: [f64; 2],
     /// Flows a second.
     rate: f64,
+    /// How long the engine was away between two polls, at most, in ns.
+    engine_away: f64,
+    /// How much later than it should the worker has decided, at most, in ns.
+    worker_late: f64,
+}
+
+/// What one run has taken.
+struct Took {
+    /// Cold, and warm: the installation and the removal.
+    passes: [[Pass; 2]; 2],
     /// Rules for which there was no room in the ring.
     ring_full: f64,
 }
 
-fn quantiles(histogram: &Histogram) -> [f64; 2] {
+fn quantiles(counted: &Counted) -> [f64; 2] {
     [0.5, 0.99].map(|share| {
-        let quantile = histogram.quantile(share);
+        let quantile = counted.quantile(share);
         quantile.map_or(f64::NAN, |quantile| quantile.as_nanos() as f64)
     })
+}
+
+/// The worker's side of a run.
+struct Worker<'a> {
+    connections: Connections<Ipv4Addr>,
+    flows: Vec<FlowId>,
+    path: Path,
+    clock: MonotonicClock,
+    latencies: &'a Latencies,
+    engine_away: &'a AtomicU64,
+}
+
+impl Worker<'_> {
+    /// Lets all flows come, or go, at their pace, and waits for the last.
+    fn pass(&mut self, is_installing: bool) -> Pass {
+        let (handed, confirmed) = match is_installing {
+            true => (
+                &self.latencies.install_handed,
+                &self.latencies.install_confirmed,
+            ),
+            false => (
+                &self.latencies.remove_handed,
+                &self.latencies.remove_confirmed,
+            ),
+        };
+        let before = [handed.counted(), confirmed.counted()];
+        let mut worker_late = 0;
+        self.engine_away.store(0, Ordering::Relaxed);
+        let start = self.clock.now().0;
+        for (number, id) in (0_u32..).zip(&self.flows) {
+            let at = start + PACE * u64::from(number);
+            while self.clock.now().0 < at {
+                std::hint::spin_loop();
+            }
+            let now = self.clock.now();
+            worker_late = worker_late.max(now.0 - at);
+            let connections = &mut self.connections;
+            if is_installing {
+                connections.offload(*id, Direction::Original, &self.path, now);
+                connections.offload(*id, Direction::Reply, &self.path, now);
+            } else {
+                connections.take_back(*id, now);
+            }
+            if number % BURST == 0 {
+                connections.run_offload(now, |_| {});
+            }
+        }
+        let took = self.clock.now().0 - start;
+        let engine_away = self.engine_away.load(Ordering::Relaxed);
+        // Whatever is under way comes to its end.
+        let deadline = self.clock.now().saturating_add(Duration::from_secs(5));
+        let is_done = |connections: &Connections<Ipv4Addr>| {
+            let counts = connections.offload_counts();
+            match is_installing {
+                true => counts.installed == counts.installs,
+                false => counts.flows == 0,
+            }
+        };
+        while !is_done(&self.connections) && self.clock.now() < deadline {
+            self.connections.run_offload(self.clock.now(), |_| {});
+        }
+        let [handed, confirmed] = [(handed, &before[0]), (confirmed, &before[1])]
+            .map(|(histogram, before)| quantiles(&histogram.counted().since(before)));
+        Pass {
+            handed,
+            confirmed,
+            rate: f64::from(FLOWS) * 1e9 / took as f64,
+            engine_away: engine_away as f64,
+            worker_late: worker_late as f64,
+        }
+    }
 }
 
 fn run() -> Result<Took, Failure> {
@@ -122,65 +214,44 @@ fn run() -> Result<Took, Failure> {
         counters: UNCOUNTED,
     };
     let clock = MonotonicClock::default();
-    let is_over = AtomicBool::new(false);
-    let rate = std::thread::scope(|scope| {
+    let (is_running, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+    let engine_away = AtomicU64::new(0);
+    let mut worker = Worker {
+        connections,
+        flows,
+        path,
+        clock,
+        latencies: &latencies,
+        engine_away: &engine_away,
+    };
+    let passes = std::thread::scope(|scope| {
         scope.spawn(|| {
+            let mut last = clock.now().0;
             while !is_over.load(Ordering::Relaxed) {
                 engine.poll(|| clock.now());
+                let now = clock.now().0;
+                if now - last > engine_away.load(Ordering::Relaxed) {
+                    engine_away.store(now - last, Ordering::Relaxed);
+                }
+                last = now;
+                is_running.store(true, Ordering::Relaxed);
             }
         });
-        // One pass installs, and the next removes.
-        let mut rates = Vec::new();
-        for is_installing in [true, false] {
-            let start = clock.now().0;
-            for (number, id) in (0_u32..).zip(&flows) {
-                let at = start + PACE * u64::from(number);
-                while clock.now().0 < at {
-                    std::hint::spin_loop();
-                }
-                let now = clock.now();
-                if is_installing {
-                    connections.offload(*id, Direction::Original, &path, now);
-                    connections.offload(*id, Direction::Reply, &path, now);
-                } else {
-                    connections.take_back(*id, now);
-                }
-                if number % BURST == 0 {
-                    connections.run_offload(now, |_| {});
-                }
-            }
-            let took = clock.now().0 - start;
-            rates.push(f64::from(FLOWS) * 1e9 / took as f64);
-            // Whatever is under way comes to its end.
-            let deadline = clock.now().saturating_add(Duration::from_secs(5));
-            let is_done = |connections: &Connections<Ipv4Addr>| {
-                let counts = connections.offload_counts();
-                match is_installing {
-                    true => counts.installed == counts.installs,
-                    false => counts.flows == 0,
-                }
-            };
-            while !is_done(&connections) && clock.now() < deadline {
-                connections.run_offload(clock.now(), |_| {});
-            }
+        // A thread takes its time to start; no gateway offloads before its engine runs.
+        while !is_running.load(Ordering::Relaxed) {
+            std::hint::spin_loop();
         }
+        let passes =
+            [(); 2].map(|()| [true, false].map(|is_installing| worker.pass(is_installing)));
         is_over.store(true, Ordering::Relaxed);
-        median(rates)
+        passes
     });
-    let counts = connections.offload_counts();
+    let counts = worker.connections.offload_counts();
     if counts.flows != 0 || counts.removed != counts.installs {
         return Err(format!("not all flows have gone again: {counts:?}").into());
     }
     Ok(Took {
-        handed: [
-            quantiles(&latencies.install_handed),
-            quantiles(&latencies.remove_handed),
-        ],
-        confirmed: [
-            quantiles(&latencies.install_confirmed),
-            quantiles(&latencies.remove_confirmed),
-        ],
-        rate,
+        passes,
         ring_full: counts.ring_full as f64,
     })
 }
@@ -203,20 +274,65 @@ pub(crate) fn latency() -> Result<Report, Failure> {
         100.0 * shares.bytes,
         100.0 * shares.flows
     );
+    for (name, warmth) in [("cold", COLD), ("warm", WARM)] {
+        for (step, number) in [("install", INSTALL), ("remove", REMOVE)] {
+            let of = |figure: fn(&Pass) -> f64| {
+                let passes = took.iter().map(|took| figure(&took.passes[warmth][number]));
+                let passes: Vec<f64> = passes.collect();
+                let most = passes.iter().copied().fold(0.0, f64::max);
+                format!("{:.1} (worst {:.1})", median(passes) / 1e3, most / 1e3)
+            };
+            println!(
+                "{name} {step}: p99 {} µs; engine away {} µs, worker late {} µs at most",
+                of(|pass| pass.handed[1]),
+                of(|pass| pass.engine_away),
+                of(|pass| pass.worker_late)
+            );
+        }
+    }
     let of = |figure: fn(&Took) -> f64| median(took.iter().map(figure));
     let most = |figure: fn(&Took) -> f64| took.iter().map(figure).fold(0.0, f64::max);
     Ok(Report {
         unit: "ns",
         peer_name: "-",
         more: vec![
-            ("install_p99_ns", of(|took| took.handed[0][1])),
-            ("install_p99_worst_ns", most(|took| took.handed[0][1])),
-            ("remove_p50_ns", of(|took| took.handed[1][0])),
-            ("remove_p99_ns", of(|took| took.handed[1][1])),
-            ("remove_p99_worst_ns", most(|took| took.handed[1][1])),
-            ("confirmed_p50_ns", of(|took| took.confirmed[0][0])),
-            ("confirmed_p99_ns", of(|took| took.confirmed[0][1])),
-            ("flows_per_s", of(|took| took.rate)),
+            (
+                "install_p99_ns",
+                of(|took| took.passes[WARM][INSTALL].handed[1]),
+            ),
+            (
+                "install_p99_worst_ns",
+                most(|took| took.passes[WARM][INSTALL].handed[1]),
+            ),
+            (
+                "remove_p50_ns",
+                of(|took| took.passes[WARM][REMOVE].handed[0]),
+            ),
+            (
+                "remove_p99_ns",
+                of(|took| took.passes[WARM][REMOVE].handed[1]),
+            ),
+            (
+                "remove_p99_worst_ns",
+                most(|took| took.passes[WARM][REMOVE].handed[1]),
+            ),
+            (
+                "cold_install_p99_ns",
+                of(|took| took.passes[COLD][INSTALL].handed[1]),
+            ),
+            (
+                "cold_install_p99_worst_ns",
+                most(|took| took.passes[COLD][INSTALL].handed[1]),
+            ),
+            (
+                "confirmed_p50_ns",
+                of(|took| took.passes[WARM][INSTALL].confirmed[0]),
+            ),
+            (
+                "confirmed_p99_ns",
+                of(|took| took.passes[WARM][INSTALL].confirmed[1]),
+            ),
+            ("flows_per_s", of(|took| took.passes[WARM][INSTALL].rate)),
             ("ring_full_worst", most(|took| took.ring_full)),
             ("offloaded_bytes_percent", 100.0 * shares.bytes),
             ("offloaded_flows_percent", 100.0 * shares.flows),
@@ -224,7 +340,7 @@ pub(crate) fn latency() -> Result<Report, Failure> {
         runs: took
             .iter()
             .map(|took| Run {
-                ours: took.handed[0][0],
+                ours: took.passes[WARM][INSTALL].handed[0],
                 peer: None,
             })
             .collect(),

@@ -31,6 +31,12 @@ fn main() {
         .define("ALLOW_INTERNAL_API", None)
         .flag("-isystem")
         .flag(&headers);
+    // Where Rust is watched over, so is the card: the runtime of its sanitizer serves both.
+    if env::var("CARGO_CFG_SANITIZE").is_ok_and(|sanitizers| sanitizers.contains("address")) {
+        build
+            .flag("-fsanitize=address")
+            .flag("-fno-omit-frame-pointer");
+    }
     // What pkg-config says, as the bindings' build found it.
     for flag in env::var("DEP_DPDK_CFLAGS")
         .unwrap_or_default()

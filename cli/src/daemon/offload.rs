@@ -70,10 +70,11 @@ impl Offload {
             return None;
         }
         let latencies = steps(latencies).map(|(step, histogram)| {
-            let quantile = |share| histogram.quantile(share).unwrap_or(Duration::ZERO);
+            let counted = histogram.counted();
+            let quantile = |share| counted.quantile(share).unwrap_or(Duration::ZERO);
             Latency {
                 step: step.to_owned(),
-                count: histogram.count(),
+                count: counted.count(),
                 p50_ns: quantile(0.5).as_nanos() as u64,
                 p99_ns: quantile(0.99).as_nanos() as u64,
             }

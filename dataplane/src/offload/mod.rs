@@ -9,8 +9,8 @@ pub use modelled::{CardConfig, ModelledCard, Taken};
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+pub use rewire_conntrack::offload::{Counted, Histogram, Latencies, OffloadCounts};
 use rewire_conntrack::offload::{EngineConfig, Offloading};
-pub use rewire_conntrack::offload::{Histogram, Latencies, OffloadCounts};
 
 /// Which flows a gateway offloads, and how.
 #[derive(Clone, Debug)]

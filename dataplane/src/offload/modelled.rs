@@ -93,8 +93,10 @@ struct State {
     busy_until: Instant,
     /// Done, with when that is reported.
     done: VecDeque<(Instant, Event)>,
-    /// When rules are looked at that may be idle. All have the same time until then, or are looked at late.
-    to_look_at: VecDeque<(Instant, RuleId)>,
+    /// When places are looked at whose rules may be idle, each once. All have the same time until then, or are looked at late.
+    to_look_at: VecDeque<(Instant, u32)>,
+    /// By place: whether it is there.
+    is_awaited: Vec<bool>,
 }
 
 /// A card in front of ports in memory: it matches, rewrites, forwards, counts and ages. It reads packets as
@@ -225,11 +227,11 @@ impl State {
             self.done
                 .push_back((at.saturating_add(self.config.latency), event));
         }
-        while let Some((at, id)) = self.to_look_at.front().copied()
+        while let Some((at, place)) = self.to_look_at.front().copied()
             && at <= now
         {
             self.to_look_at.pop_front();
-            self.look(id, now);
+            self.look(place, now);
         }
     }
 
@@ -251,8 +253,10 @@ impl State {
             was_idle: false,
             is_dead: false,
         });
-        self.to_look_at
-            .push_back((now.saturating_add(rule.idle_after), id));
+        if !std::mem::replace(&mut self.is_awaited[id.place as usize], true) {
+            let look = now.saturating_add(rule.idle_after);
+            self.to_look_at.push_back((look, id.place));
+        }
         Event::Installed(id)
     }
 
@@ -270,25 +274,25 @@ impl State {
         installed.filter(|installed| installed.serial == id.serial)
     }
 
-    /// Looks whether a rule is idle.
-    fn look(&mut self, id: RuleId, now: Instant) {
-        let Some(installed) = self
-            .rules
-            .get_mut(id.place as usize)
-            .and_then(Option::as_mut)
-            .filter(|installed| installed.serial == id.serial)
-        else {
+    /// Looks whether the rule in a place is idle.
+    fn look(&mut self, place: u32, now: Instant) {
+        let Some(installed) = &mut self.rules[place as usize] else {
+            self.is_awaited[place as usize] = false;
             return;
         };
         let since = installed.usage.last.unwrap_or(installed.installed);
         let mut next = since.saturating_add(installed.rule.idle_after);
         if next <= now {
             if !std::mem::replace(&mut installed.was_idle, true) {
+                let id = RuleId {
+                    place,
+                    serial: installed.serial,
+                };
                 self.done.push_back((now, Event::Idle(id)));
             }
             next = now.saturating_add(installed.rule.idle_after);
         }
-        self.to_look_at.push_back((next, id));
+        self.to_look_at.push_back((next, place));
     }
 
     fn enqueue(&mut self, id: RuleId, operation: Operation) -> Result<(), QueueFull> {
@@ -302,10 +306,18 @@ impl State {
 
 impl Card for ModelledCard {
     fn reserve(&mut self, places: usize) {
+        // A card does not stop to move what it has somewhere larger.
         let mut state = self.state();
+        let queue = state.config.queue;
         state.rules.resize_with(places, || None);
+        state.is_awaited.resize(places, false);
+        state.to_look_at.reserve(places);
+        state.enqueued.reserve(queue);
+        state.pending.reserve(queue);
+        state.done.reserve(queue);
+        // Twice, so that places in it that were in use before do not make it sort itself out.
         let rules = places.min(state.config.capacity);
-        state.by_key.reserve(rules);
+        state.by_key.reserve(2 * rules);
     }
 
     fn install(&mut self, id: RuleId, rule: &Rule, _: Instant) -> Result<(), Refusal> {

@@ -58,6 +58,7 @@ pub struct DpdkDriver {
     flows: Option<FlowPorts>,
     /// Why the card takes no flows of some ports.
     no_offload: BTreeMap<InterfaceIndex, String>,
+    device: Box<dyn Fn(&Port) -> VirtualDevice + Send>,
 }
 
 impl DpdkDriver {
@@ -72,7 +73,14 @@ impl DpdkDriver {
             opened: 0,
             flows: None,
             no_offload: BTreeMap::new(),
+            device: Box::new(device),
         })
+    }
+
+    /// Opens these devices for ports from now on, instead of those that the configuration says: for tests.
+    pub fn opening(mut self, device: impl Fn(&Port) -> VirtualDevice + Send + 'static) -> Self {
+        self.device = Box::new(device);
+        self
     }
 
     /// Gives the card a new port, if there is a card, and the port can.
@@ -159,7 +167,7 @@ impl PortDriver for DpdkDriver {
         let name = format!("port{}", self.opened);
         let port = self
             .eal
-            .attach(&name, &device(&request.port))
+            .attach(&name, &(self.device)(&request.port))
             .map_err(error)?;
         let config = PortConfig::new(self.mempool.clone());
         let mut port = port.configure(&config).map_err(error)?;

@@ -15,22 +15,23 @@ use super::metric;
 /// The bounds of buckets are powers of two, in ns: from 2^8, a quarter of a microsecond, to 2^30, a second.
 const BOUNDS: std::ops::RangeInclusive<u32> = 8..=30;
 
-/// A histogram of the data path, as it is when it is encoded. What was recorded meanwhile is in a later bucket at most.
+/// A histogram of the data path, as it is when it is encoded.
 struct Durations<'a>(&'a Histogram);
 
 impl EncodeMetric for Durations<'_> {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let counted = self.0.counted();
         let mut below = 0;
         let mut buckets = Vec::with_capacity(BOUNDS.count() + 1);
         for power in BOUNDS {
             let bound = Duration::from_nanos(1 << power);
-            let within = self.0.within(bound).max(below);
+            let within = counted.within(bound);
             buckets.push((bound.as_secs_f64(), within - below));
             below = within;
         }
-        let count = self.0.count().max(below);
+        let count = counted.count();
         buckets.push((f64::INFINITY, count - below));
-        let sum = self.0.sum().as_secs_f64();
+        let sum = counted.sum().as_secs_f64();
         encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
     }
 

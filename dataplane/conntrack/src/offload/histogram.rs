@@ -55,27 +55,54 @@ impl Histogram {
         add(&self.sum, nanoseconds);
     }
 
+    /// What was counted so far.
+    pub fn counted(&self) -> Counted {
+        let buckets = self.buckets.each_ref();
+        Counted {
+            buckets: buckets.map(|count| count.load(Ordering::Relaxed)).into(),
+            sum: self.sum.load(Ordering::Relaxed),
+        }
+    }
+
     /// How many were counted.
     pub fn count(&self) -> u64 {
-        let counts = self
-            .buckets
-            .iter()
-            .map(|count| count.load(Ordering::Relaxed));
-        counts.sum()
+        self.counted().count()
+    }
+}
+
+/// What a [`Histogram`] had counted at some moment, or from one to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    buckets: Box<[u64; BUCKETS]>,
+    sum: u64,
+}
+
+impl Counted {
+    /// What was counted since another moment of the same histogram.
+    pub fn since(&self, earlier: &Counted) -> Counted {
+        let mut since = self.clone();
+        for (count, before) in since.buckets.iter_mut().zip(&*earlier.buckets) {
+            *count = count.saturating_sub(*before);
+        }
+        since.sum = since.sum.wrapping_sub(earlier.sum);
+        since
+    }
+
+    /// How many were counted.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
     }
 
     /// Their sum.
     pub fn sum(&self) -> Duration {
-        Duration::from_nanos(self.sum.load(Ordering::Relaxed))
+        Duration::from_nanos(self.sum)
     }
 
     /// How many were not longer than the end of the last bucket that is within `bound`.
     pub fn within(&self, bound: Duration) -> u64 {
         let bound = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
         let buckets = (0..BUCKETS).take_while(|bucket| end(*bucket) <= bound.saturating_add(1));
-        buckets
-            .map(|bucket| self.buckets[bucket].load(Ordering::Relaxed))
-            .sum()
+        buckets.map(|bucket| self.buckets[bucket]).sum()
     }
 
     /// A duration that a share of them, from 0 to 1, do not exceed, to an eighth; none where nothing was counted.
@@ -84,7 +111,7 @@ impl Histogram {
         let rank = ((count as f64 * share).ceil() as u64).clamp(1, count.max(1));
         let mut seen = 0;
         for (index, counted) in self.buckets.iter().enumerate() {
-            seen += counted.load(Ordering::Relaxed);
+            seen += counted;
             if seen >= rank {
                 return Some(Duration::from_nanos(end(index) - 1));
             }
@@ -121,22 +148,37 @@ mod tests {
             durations.sort_unstable();
             let rank = ((durations.len() as f64 * share).ceil() as usize).max(1);
             let exact = durations[rank - 1];
-            let said = histogram.quantile(share).unwrap().as_nanos() as u64;
+            let said = histogram.counted().quantile(share).unwrap().as_nanos() as u64;
             prop_assert!(said >= exact && said <= exact + exact / 8);
             prop_assert_eq!(histogram.count(), durations.len() as u64);
-            prop_assert_eq!(histogram.sum().as_nanos() as u64, durations.iter().sum::<u64>());
+            prop_assert_eq!(histogram.counted().sum().as_nanos() as u64, durations.iter().sum::<u64>());
         }
+    }
+
+    #[test]
+    fn what_came_since_is_told_apart() {
+        let histogram = Histogram::default();
+        histogram.record(Duration::from_secs(1));
+        let before = histogram.counted();
+        histogram.record(Duration::from_nanos(5));
+        let since = histogram.counted().since(&before);
+        assert_eq!((since.count(), since.sum()), (1, Duration::from_nanos(5)));
+        assert_eq!(since.quantile(1.0), Some(Duration::from_nanos(5)));
+        assert_eq!(before.since(&before).quantile(0.5), None);
     }
 
     #[test]
     fn the_ends_are_counted() {
         let histogram = Histogram::default();
-        assert_eq!(histogram.quantile(0.5), None);
+        assert_eq!(histogram.counted().quantile(0.5), None);
         histogram.record(Duration::ZERO);
         histogram.record(Duration::MAX);
-        assert_eq!(histogram.quantile(0.5), Some(Duration::ZERO));
+        assert_eq!(histogram.counted().quantile(0.5), Some(Duration::ZERO));
         assert_eq!(
-            (histogram.within(Duration::from_secs(1)), histogram.count()),
+            (
+                histogram.counted().within(Duration::from_secs(1)),
+                histogram.count()
+            ),
             (1, 2)
         );
     }

@@ -14,7 +14,7 @@ mod table;
 pub use card::{Card, Event, QueueFull, Refusal};
 pub use counts::OffloadCounts;
 pub use engine::{Engine, EngineConfig, Latencies};
-pub use histogram::Histogram;
+pub use histogram::{Counted, Histogram};
 pub use queue::WorkerQueue;
 pub(crate) use queue::{Report, Request};
 pub use rule::{Actions, Pattern, Rule, RuleId, Usage};
