@@ -15,6 +15,8 @@ use crate::rte_flow::{FlowPorts, RteFlowCard};
 
 /// Frames that pass between us and a driver at once.
 const BURST: usize = 64;
+/// Slots that a receive queue has at least: one burst's.
+const FEWEST_SLOTS: u16 = 64;
 /// Rules of one family and protocol that a port's card makes room for, if it can.
 const RULES: u32 = 1 << 18;
 
@@ -161,10 +163,13 @@ impl PortDriver for DpdkDriver {
         let (device, queues) = device(&request.port, most.max(1));
         let port = self.eal.attach(&name, &device).map_err(error)?;
         let queues = queues.min(port.most_queues().map_err(error)?);
+        let alone = PortConfig::new(self.mempool.clone());
         let config = PortConfig {
             receive_queues: queues,
             transmit_queues: queues,
-            ..PortConfig::new(self.mempool.clone())
+            // A driver fills its slots with buffers: several queues share what one would have.
+            receive_descriptors: (alone.receive_descriptors / queues).max(FEWEST_SLOTS),
+            ..alone
         };
         let mut port = port.configure(&config).map_err(error)?;
         let ages = self
