@@ -127,11 +127,6 @@ struct Driver(Arc<Traffic>);
 impl PortDriver for Driver {
     type Pool = NoPool;
 
-    fn open(&mut self, request: &PortRequest) -> Result<BoxedQueue<Self>, OpenError> {
-        let mut queues = self.open_queues(request, 1)?;
-        Ok(queues.swap_remove(0))
-    }
-
     fn open_queues(
         &mut self,
         request: &PortRequest,
