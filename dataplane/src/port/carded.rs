@@ -1,7 +1,7 @@
 //! Another driver's ports with the modelled card in front of them: for tests that want a card between real kernels.
 //!
 //! What a port receives the card sees first. What a rule of it takes leaves by the wire of another port, and no graph ever sees
-//! it. Each wire is written to by the worker that owns its port, the next time that it receives.
+//! it. Each wire is written to by a worker that has a queue of its port, the next time that it receives.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rewire_conntrack::offload::Card;
 use rewire_tables::InterfaceIndex;
 
-use super::{OpenError, PortDriver, PortQueue, PortRequest};
+use super::{BoxedQueue, OpenError, PortDriver, PortQueue, PortRequest};
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::offload::{ModelledCard, Taken};
 
@@ -58,22 +58,26 @@ impl<D> CardedDriver<D> {
 impl<D: PortDriver> PortDriver for CardedDriver<D> {
     type Pool = D::Pool;
 
-    fn open(
+    fn open_queues(
         &mut self,
         request: &PortRequest,
-    ) -> Result<Box<dyn PortQueue<<D::Pool as BufferPool>::Buffer>>, OpenError> {
-        let port = self.driver.open(request)?;
+        most: u16,
+    ) -> Result<Vec<BoxedQueue<Self>>, OpenError> {
+        let queues = self.driver.open_queues(request, most)?;
         // What was meant for a port of before.
         self.wires.take(request.index);
-        Ok(Box::new(CardedPort {
-            port,
-            interface: request.index,
-            card: self.card.clone(),
-            wires: Arc::clone(&self.wires),
-            pool: self.driver.pool(),
-            arrived: Vec::with_capacity(64),
-            leaving: Vec::with_capacity(64),
-        }))
+        let carded = |port| -> BoxedQueue<Self> {
+            Box::new(CardedPort {
+                port,
+                interface: request.index,
+                card: self.card.clone(),
+                wires: Arc::clone(&self.wires),
+                pool: self.driver.pool(),
+                arrived: Vec::with_capacity(64),
+                leaving: Vec::with_capacity(64),
+            })
+        };
+        Ok(queues.into_iter().map(carded).collect())
     }
 
     fn pool(&self) -> D::Pool {
