@@ -36,6 +36,8 @@ pub(crate) mod flag {
     pub(crate) const PEERING: u8 = 16;
     /// It is counted with those from its source.
     pub(crate) const COUNTED: u8 = 64;
+    /// Its reply is of the other address family: see [`FlowKey::is_of_other_family`](crate::FlowKey).
+    pub(crate) const TWO_FAMILIES: u8 = 128;
     /// It has a place among the offloaded ones, and perhaps rules in the card.
     pub(crate) const OFFLOADED: u8 = 32;
 }

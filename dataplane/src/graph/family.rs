@@ -1,8 +1,11 @@
 //! What differs between the address families on the way through the graph. Everything else is written once.
 
+use std::net::Ipv6Addr;
+
+use rewire_conntrack::{Flow, FlowKey};
 use rewire_packet::ipv4::fragment::Fragmentation;
 use rewire_packet::{IpHeader, Protocol, Transport};
-use rewire_tables::{AclFamily, Interface};
+use rewire_tables::{AclFamily, Interface, Tables};
 
 use super::burst::IcmpErrorOf;
 use super::virtual_reassembly::Part;
@@ -72,6 +75,12 @@ pub(super) trait Family: AclFamily {
         protocol: Protocol,
         payload_len: usize,
     ) -> Option<usize>;
+
+    /// Whether NAT64 takes a packet that belongs to no connection of its own family, by its key.
+    fn is_for_nat64(tables: &Tables, key: &FlowKey<Self>) -> bool;
+
+    /// The connection, where NAT64 translates it.
+    fn nat64_flow(flow: &Flow<Self>) -> Option<&Flow<Ipv6Addr>>;
 
     /// What the sender of a packet for the gateway is told, whose protocol the gateway does not speak.
     fn unknown_protocol(packet: &[u8], header: &IpHeader<Self::Version>) -> IcmpErrorOf<Self>;

@@ -10,7 +10,7 @@ use super::Node;
 use super::burst::{Burst, Next, layer3};
 use super::context::Context;
 use super::family::Family;
-use super::packet::Origin;
+use super::packet::{Origin, Packet};
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
@@ -21,13 +21,18 @@ pub(super) fn run<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &mut Burs
         };
         let mtu = usize::from(interface.mtu);
         packet.too_large = packet.header.packet_len > mtu;
-        if packet.too_large && A::fragmentation(layer3(&packet.buffer), mtu).is_none() {
+        let may_be_cut = |packet: &Packet<B, A>| match &packet.foreign {
+            Some(foreign) => foreign.may_be_cut,
+            None => A::fragmentation(layer3(&packet.buffer), mtu).is_some(),
+        };
+        if packet.too_large && !may_be_cut(packet) {
             let error = IcmpErrorKind::TooBig {
                 mtu: interface.mtu.into(),
             };
             return Next::Refuse(DropReason::MtuExceeded, error.into());
         }
         match packet.origin {
+            Origin::Received(_) if packet.foreign.is_some() => Next::To(Node::Nat64),
             Origin::Received(_) => Next::To(Node::EgressNat),
             Origin::Own(_) | Origin::OwnOnLink(_) => Next::To(Node::EthernetOutput),
         }

@@ -67,6 +67,11 @@ impl Steering {
         worker == self.worker
     }
 
+    /// How many workers there are.
+    pub(super) fn workers(&self) -> u16 {
+        self.workers
+    }
+
     /// Whether there are other workers.
     #[inline]
     pub(super) fn has_peers(&self) -> bool {

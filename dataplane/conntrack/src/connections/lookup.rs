@@ -115,7 +115,7 @@ impl<A: Address> Connections<A> {
         now: Instant,
     ) -> Known<A> {
         let passes = (record.policy_generation == generation as u32)
-            & record.has(flag::WHOLE)
+            & (record.flags & (flag::WHOLE | flag::TWO_FAMILIES) == flag::WHOLE)
             & !record.expires.is_over(now);
         if !passes {
             return Known::Unresolved;

@@ -1,0 +1,380 @@
+//! NAT64, as hosts on either side see it: IPv6 clients in VPC blue, IPv4 servers in the internet.
+
+mod support;
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use rewire_dataplane::DropReason;
+use rewire_packet::icmpv4::{Icmpv4Error, Icmpv4Repr};
+use rewire_packet::icmpv6::{Icmpv6Error, Icmpv6Repr};
+use rewire_packet::ipv4::Ipv4View;
+use rewire_packet::pref64::Pref64;
+use rewire_packet::tcp::TcpFlags;
+use support::v6::{self, BLUE, HOST, RED_HOST};
+use support::{BLUE_MAC, HOST_MAC, Ip, L4, Lab, SITE, UPSTREAM_MAC, WAN, WAN_MAC, json, two_vpcs};
+
+/// A gateway whose clients in blue reach IPv4 by a prefix of its own, and those in red by the well-known one.
+fn document() -> serde_json::Value {
+    let mut document = two_vpcs();
+    document["nat"]["pools"] = json!({
+        "shared": { "vpc": "internet", "ranges": ["203.0.113.64"] },
+        "global": { "vpc": "internet", "ranges": ["203.0.113.72"] },
+    });
+    document["nat"]["nat64"] = json!({
+        "own": { "vpc": "blue", "prefix": "2001:db8:64::/96", "pool": "shared" },
+        "well-known": { "vpc": "red", "pool": "global", "sources": ["fd00:2::/112"] },
+    });
+    document["vpcs"]["internet"]["routes"]["8.8.8.0/24"] =
+        json!({ "next_hops": [{ "interface": "wan", "via": "203.0.113.2" }] });
+    document
+}
+
+const EXTERNAL: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 64);
+const GLOBAL: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 72);
+/// A router on the way to [`SITE`].
+const ROUTER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 254);
+
+/// The address that stands for an IPv4 one in blue.
+fn behind(address: Ipv4Addr) -> Ipv6Addr {
+    let prefix = Ipv6Addr::new(0x2001, 0xdb8, 0x64, 0, 0, 0, 0, 0);
+    Pref64::new(prefix, 96).unwrap().embed(address)
+}
+
+/// Sends one IPv6 frame, of which exactly one IPv4 frame comes out.
+fn down(lab: &mut Lab, frame: Vec<u8>) -> Ip {
+    lab.through("blue0", frame, "wan")
+}
+
+/// Sends one IPv4 frame, of which exactly one IPv6 frame comes out.
+fn up(lab: &mut Lab, frame: Vec<u8>) -> v6::Ip {
+    lab.through6("wan", frame, "blue0")
+}
+
+#[test]
+fn udp_goes_out_and_comes_back() {
+    let mut lab = Lab::new(document());
+    let out = down(
+        &mut lab,
+        v6::udp((HOST, 4000), (behind(SITE), 53), 20).frame(),
+    );
+    assert_eq!(
+        (out.endpoints(), out.ports()),
+        ((EXTERNAL, SITE), (4000, 53))
+    );
+    assert_eq!((out.ttl, out.link), (63, (WAN_MAC, UPSTREAM_MAC)));
+    let back = up(
+        &mut lab,
+        support::udp((SITE, 53), (EXTERNAL, 4000), 30).frame(),
+    );
+    assert_eq!(
+        (back.endpoints(), back.ports()),
+        ((behind(SITE), HOST), (53, 4000))
+    );
+    assert_eq!((back.hop_limit, back.link), (63, (BLUE_MAC, HOST_MAC)));
+    let totals = lab.gateway.totals();
+    assert_eq!((totals.connections, totals.mappings), (1, 1));
+    // Whoever was not spoken to does not get in.
+    let stranger = support::udp((SITE, 54), (EXTERNAL, 4000), 0).frame();
+    lab.dropped("wan", stranger, DropReason::NatNoMapping);
+}
+
+#[test]
+fn a_tcp_connection_lives_and_ends() {
+    let mut lab = Lab::new(document());
+    let client = |flags| v6::tcp((HOST, 4000), (behind(SITE), 80), flags).frame();
+    let server = |flags| support::tcp((SITE, 80), (EXTERNAL, 4000), flags).frame();
+    let opened = down(&mut lab, client(TcpFlags::SYN));
+    assert_eq!(opened.transport, L4::Tcp(4000, 80, TcpFlags::SYN));
+    let answered = up(&mut lab, server(TcpFlags::SYN | TcpFlags::ACK));
+    let flags = TcpFlags::SYN | TcpFlags::ACK;
+    assert_eq!(answered.transport, v6::L4::Tcp(80, 4000, flags));
+    down(&mut lab, client(TcpFlags::ACK));
+    let graph = lab.gateway.graph();
+    let states: Vec<String> = graph
+        .connections6()
+        .iter()
+        .map(|(_, f)| f.state.to_string())
+        .collect();
+    assert_eq!(states, ["tcp established"]);
+    assert!(graph.connections4().is_empty());
+    // What begins in the middle does not begin.
+    let late = v6::tcp((HOST, 4001), (behind(SITE), 80), TcpFlags::ACK).frame();
+    lab.dropped("blue0", late, DropReason::ConnectionInvalid);
+}
+
+#[test]
+fn pings_keep_their_answers_apart() {
+    let mut lab = Lab::new(document());
+    let identifier = |ip: &Ip| match ip.transport {
+        L4::Icmp(Icmpv4Repr::EchoRequest { identifier, .. }, _) => identifier,
+        ref other => panic!("{other:?}"),
+    };
+    let one = down(&mut lab, v6::echo(HOST, behind(SITE), 77).frame());
+    let other = Ipv6Addr::from_bits(HOST.to_bits() + 1);
+    let two = down(&mut lab, v6::echo(other, behind(SITE), 77).frame());
+    assert_ne!(identifier(&one), identifier(&two));
+    let reply = Icmpv4Repr::EchoReply {
+        identifier: identifier(&one),
+        sequence: 1,
+    };
+    let back = up(
+        &mut lab,
+        support::icmp(SITE, EXTERNAL, reply, b"pong").frame(),
+    );
+    assert_eq!(back.endpoints(), (behind(SITE), HOST));
+    let reply = Icmpv6Repr::EchoReply {
+        identifier: 77,
+        sequence: 1,
+    };
+    assert_eq!(back.transport, v6::L4::Icmp(reply, b"pong".to_vec()));
+}
+
+#[test]
+fn a_client_keeps_its_endpoint_towards_all_servers() {
+    let mut lab = Lab::new(document());
+    let other = Ipv4Addr::new(198, 51, 100, 7);
+    let one = down(
+        &mut lab,
+        v6::udp((HOST, 4000), (behind(SITE), 53), 0).frame(),
+    );
+    let two = down(
+        &mut lab,
+        v6::udp((HOST, 4000), (behind(other), 99), 0).frame(),
+    );
+    assert_eq!((one.source, one.ports().0), (two.source, two.ports().0));
+    assert_eq!(lab.gateway.totals().mappings, 1);
+}
+
+#[test]
+fn the_well_known_prefix_stands_for_global_addresses_and_its_own_clients() {
+    let mut lab = Lab::new(document());
+    let dns = Ipv4Addr::new(8, 8, 8, 8);
+    let to = |address| Pref64::WELL_KNOWN.embed(address);
+    let red = |lab: &mut Lab, frame| lab.through("red0", frame, "wan");
+    let out = red(
+        &mut lab,
+        v6::udp((RED_HOST, 4000), (to(dns), 53), 0).frame(),
+    );
+    assert_eq!(out.endpoints(), (GLOBAL, dns));
+    // SITE is not global (RFC 6052, section 3.1).
+    let refused = v6::udp((RED_HOST, 4000), (to(SITE), 53), 0).frame();
+    lab.dropped("red0", refused, DropReason::NatNoMapping);
+    // Another client has no NAT64.
+    let stranger = Ipv6Addr::from_bits(RED_HOST.to_bits() | 1 << 32);
+    let refused = v6::udp((stranger, 4000), (to(dns), 53), 0).frame();
+    lab.dropped("red0", refused, DropReason::NatNoMapping);
+}
+
+#[test]
+fn errors_from_ipv4_reach_the_client_about_what_it_sent() {
+    let mut lab = Lab::new(document());
+    let sent = v6::udp((HOST, 4000), (behind(SITE), 33434), 40);
+    let out = lab.one("blue0", sent.clone().frame(), "wan");
+    let quote = &out[14..];
+    for (error, becomes) in [
+        (Icmpv4Error::TtlExceeded, Icmpv6Error::HopLimitExceeded),
+        (Icmpv4Error::PortUnreachable, Icmpv6Error::PortUnreachable),
+        (
+            Icmpv4Error::FragmentationNeeded { next_hop_mtu: 1300 },
+            Icmpv6Error::PacketTooBig { mtu: 1320 },
+        ),
+    ] {
+        let message = support::icmp(ROUTER, EXTERNAL, Icmpv4Repr::Error(error), quote);
+        let heard = up(&mut lab, message.frame());
+        assert_eq!(heard.endpoints(), (behind(ROUTER), HOST));
+        let v6::L4::Icmp(Icmpv6Repr::Error(error), quoted) = heard.transport else {
+            panic!("{heard:?}")
+        };
+        assert_eq!(error, becomes);
+        // But for the hop that it has come.
+        let mut expected = sent.packet();
+        expected[7] -= 1;
+        assert_eq!(quoted, expected);
+    }
+    // About what nobody sent.
+    let mut stranger = quote.to_vec();
+    stranger[20] ^= 1;
+    let error = Icmpv4Repr::Error(Icmpv4Error::PortUnreachable);
+    let message = support::icmp(ROUTER, EXTERNAL, error, &stranger);
+    lab.dropped("wan", message.frame(), DropReason::IcmpErrorUnrelated);
+}
+
+#[test]
+fn errors_from_ipv6_reach_the_server() {
+    let mut lab = Lab::new(document());
+    down(
+        &mut lab,
+        v6::udp((HOST, 4000), (behind(SITE), 53), 0).frame(),
+    );
+    let sent = support::udp((SITE, 53), (EXTERNAL, 4000), 40);
+    let delivered = lab.one("wan", sent.clone().frame(), "blue0");
+    let error = Icmpv6Repr::Error(Icmpv6Error::PortUnreachable);
+    let message = v6::icmp(HOST, behind(SITE), error, &delivered[14..]);
+    let heard = down(&mut lab, message.frame());
+    assert_eq!(heard.endpoints(), (EXTERNAL, SITE));
+    let L4::Icmp(Icmpv4Repr::Error(Icmpv4Error::PortUnreachable), quoted) = heard.transport else {
+        panic!("{heard:?}")
+    };
+    let mut expected = sent.ttl(63).packet();
+    // Whether it might be fragmented, IPv6 does not say.
+    expected[6..8].copy_from_slice(&quoted[6..8]);
+    Ipv4View::new_checked(&mut expected[..])
+        .unwrap()
+        .fill_checksum();
+    assert_eq!(quoted, expected);
+}
+
+/// What the gateway itself refuses on the way in IPv4, it says in IPv6.
+#[test]
+fn the_gateway_speaks_to_the_client_in_its_own_family() {
+    let mut lab = Lab::new(document());
+    let last = v6::udp((HOST, 4000), (behind(SITE), 53), 0).hops(1);
+    let answer = lab.through6("blue0", last.frame(), "blue0");
+    assert_eq!(
+        (answer.endpoints(), answer.error()),
+        ((BLUE, HOST), Icmpv6Error::HopLimitExceeded)
+    );
+    // 1,430 bytes of IPv6 are 1,410 of IPv4, and the link takes 1,400.
+    let large = v6::udp((HOST, 4000), (behind(SITE), 53), 1382);
+    let answer = lab.through6("blue0", large.frame(), "blue0");
+    assert_eq!(answer.error(), Icmpv6Error::PacketTooBig { mtu: 1420 });
+    let nowhere = v6::udp((HOST, 4000), (behind(Ipv4Addr::new(9, 9, 9, 9)), 53), 0);
+    let answer = lab.through6("blue0", nowhere.frame(), "blue0");
+    assert_eq!(answer.error(), Icmpv6Error::NoRoute);
+    // Nothing of it is left.
+    assert_eq!(
+        (
+            lab.gateway.totals().connections,
+            lab.gateway.totals().mappings
+        ),
+        (0, 0)
+    );
+}
+
+#[test]
+fn the_gateway_speaks_to_the_server_in_its_own_family() {
+    let mut lab = Lab::new(document());
+    down(
+        &mut lab,
+        v6::udp((HOST, 4000), (behind(SITE), 53), 0).frame(),
+    );
+    let last = support::udp((SITE, 53), (EXTERNAL, 4000), 0).ttl(1);
+    let answer = lab.through("wan", last.frame(), "wan");
+    let error = |ip: &Ip| match ip.transport {
+        L4::Icmp(Icmpv4Repr::Error(error), _) => error,
+        ref other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        (answer.endpoints(), error(&answer)),
+        ((WAN, SITE), Icmpv4Error::TtlExceeded)
+    );
+}
+
+/// A neighbor that has to be found first, on either side: the packet waits as it came, and goes on translated.
+#[test]
+fn packets_wait_for_their_neighbor() {
+    let mut document = document();
+    document["interfaces"]["wan"]["neighbors"] = json!({});
+    document["interfaces"]["blue0"]["neighbors"] = json!({});
+    let mut lab = Lab::new(document);
+    let question = lab.send(
+        "blue0",
+        v6::udp((HOST, 4000), (behind(SITE), 53), 0).frame(),
+    );
+    assert_eq!(question.len(), 1);
+    let arp = support::arp_of(&question[0]);
+    let answer = arp.reply(UPSTREAM_MAC);
+    let sent = lab.send("wan", support::arp_frame(WAN_MAC, &answer));
+    assert_eq!(sent.len(), 1);
+    assert_eq!(Ip::of(&sent[0].frame).endpoints(), (EXTERNAL, SITE));
+    let question = lab.send("wan", support::udp((SITE, 53), (EXTERNAL, 4000), 0).frame());
+    assert_eq!(v6::Ip::of(&question[0].frame).ndp().target(), HOST);
+    let found = lab.send("blue0", v6::advertisement(HOST, HOST_MAC, BLUE).frame());
+    assert_eq!(
+        v6::Ip::of(&found[0].frame).endpoints(),
+        (behind(SITE), HOST)
+    );
+}
+
+/// Law 6: what is still allowed keeps its translation, what is not ends.
+#[test]
+fn connections_follow_the_policy() {
+    let mut lab = Lab::new(document());
+    let packet = || v6::udp((HOST, 4000), (behind(SITE), 53), 0).frame();
+    let first = down(&mut lab, packet());
+    let mut other = document();
+    other["nat"]["nat64"]["own"]["description"] = json!("the same");
+    other["nat"]["nat64"]["own"]["idle_timeout"] = json!("1h");
+    lab.commit(other.clone());
+    let second = down(&mut lab, packet());
+    assert_eq!(
+        (first.source, first.ports()),
+        (second.source, second.ports())
+    );
+    // Another pool: the connection begins anew.
+    other["nat"]["pools"]["shared"]["ranges"] = json!(["203.0.113.80"]);
+    lab.commit(other.clone());
+    let third = down(&mut lab, packet());
+    assert_eq!(third.source, Ipv4Addr::new(203, 0, 113, 80));
+    assert_eq!(lab.gateway.totals().connections, 1);
+    other["nat"]["nat64"].as_object_mut().unwrap().remove("own");
+    lab.commit(other);
+    let answer = support::udp((SITE, 53), (third.source, 4000), 0).frame();
+    lab.dropped("wan", answer, DropReason::NatNoMapping);
+}
+
+#[test]
+fn acls_see_either_side_in_its_own_family() {
+    let mut document = document();
+    document["acls"] = json!({
+        "in": { "default": "deny", "rules": {
+            "10": { "action": "allow", "sources": ["fd00:1::/64"], "destinations": ["2001:db8:64::/96"] },
+        } },
+        "out": { "default": "allow", "rules": {
+            "10": { "action": "reject", "destinations": ["198.51.100.7"] },
+        } },
+    });
+    document["interfaces"]["blue0"]["acl_in"] = json!("in");
+    document["interfaces"]["wan"]["acl_out"] = json!("out");
+    let mut lab = Lab::new(document);
+    down(
+        &mut lab,
+        v6::udp((HOST, 4000), (behind(SITE), 53), 0).frame(),
+    );
+    up(
+        &mut lab,
+        support::udp((SITE, 53), (EXTERNAL, 4000), 0).frame(),
+    );
+    let stranger = Ipv6Addr::from_bits(HOST.to_bits() | 1 << 64);
+    let refused = v6::udp((stranger, 4000), (behind(SITE), 53), 0);
+    lab.dropped("blue0", refused.frame(), DropReason::AclInDenied);
+    let refused = v6::udp(
+        (HOST, 4000),
+        (behind(Ipv4Addr::new(198, 51, 100, 7)), 53),
+        0,
+    );
+    let answer = lab.through6("blue0", refused.frame(), "blue0");
+    assert_eq!(answer.error(), Icmpv6Error::AdministrativelyProhibited);
+    let refused = v6::tcp(
+        (HOST, 4000),
+        (behind(Ipv4Addr::new(198, 51, 100, 7)), 53),
+        TcpFlags::SYN,
+    );
+    let answer = lab.through6("blue0", refused.frame(), "blue0");
+    assert_eq!(answer.ports(), (53, 4000));
+}
+
+#[test]
+fn ports_that_are_used_up_are_said() {
+    let mut document = document();
+    document["nat"]["nat64"]["own"]["ports"] = json!("5000");
+    let mut lab = Lab::new(document);
+    let out = down(
+        &mut lab,
+        v6::udp((HOST, 4000), (behind(SITE), 53), 0).frame(),
+    );
+    assert_eq!(out.ports(), (5000, 53));
+    let second = v6::udp((HOST, 4001), (behind(SITE), 53), 0);
+    let answer = lab.through6("blue0", second.frame(), "blue0");
+    assert_eq!(answer.error(), Icmpv6Error::AdministrativelyProhibited);
+}
