@@ -95,7 +95,7 @@ fn a_tcp_connection_lives_and_ends() {
         .iter()
         .map(|(_, f)| f.state.to_string())
         .collect();
-    assert_eq!(states, ["tcp established"]);
+    assert_eq!(states, ["established"]);
     assert!(graph.connections4().is_empty());
     // What begins in the middle does not begin.
     let late = v6::tcp((HOST, 4001), (behind(SITE), 80), TcpFlags::ACK).frame();

@@ -24,4 +24,4 @@ CREATE TABLE nat64_source (
   PRIMARY KEY (nat64, addresses)
 ) STRICT, WITHOUT ROWID;
 
-PRAGMA user_version = 7;
+PRAGMA user_version = 6;
