@@ -4,10 +4,13 @@ mod support;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use rewire_conntrack::Direction;
 use rewire_dataplane::DropReason;
+use rewire_packet::Protocol;
 use rewire_packet::icmpv4::{Icmpv4Error, Icmpv4Repr};
 use rewire_packet::icmpv6::{Icmpv6Error, Icmpv6Repr};
 use rewire_packet::ipv4::Ipv4View;
+use rewire_packet::ipv6::{self, Ipv6View};
 use rewire_packet::pref64::Pref64;
 use rewire_packet::tcp::TcpFlags;
 use support::v6::{self, BLUE, HOST, RED_HOST};
@@ -224,6 +227,28 @@ fn errors_from_ipv6_reach_the_server() {
     assert_eq!(quoted, expected);
 }
 
+/// An error that quotes the far side's addresses as the table has them is nobody's.
+#[test]
+fn errors_that_quote_what_is_on_no_wire_are_unrelated() {
+    let mut document = document();
+    // Clients and the pool in one VPC, so that the key of the far side is in reach.
+    document["nat"]["pools"]["near"] = json!({ "vpc": "blue", "ranges": ["203.0.113.90"] });
+    document["nat"]["nat64"]["own"]["pool"] = json!("near");
+    document["vpcs"]["blue"]["routes"]["198.51.100.0/24"] =
+        json!({ "next_hops": [{ "interface": "blue0", "via": "10.1.0.10" }] });
+    let mut lab = Lab::new(document);
+    let out = lab.through(
+        "blue0",
+        v6::udp((HOST, 4000), (behind(SITE), 53), 0).frame(),
+        "blue0",
+    );
+    let (external, site) = (out.source.to_ipv6_mapped(), SITE.to_ipv6_mapped());
+    let quoted = v6::udp((external, out.ports().0), (site, 53), 0).packet();
+    let error = Icmpv6Repr::Error(Icmpv6Error::PortUnreachable);
+    let message = v6::icmp(HOST, BLUE, error, &quoted);
+    lab.dropped("blue0", message.frame(), DropReason::IcmpErrorUnrelated);
+}
+
 /// What the gateway itself refuses on the way in IPv4, it says in IPv6.
 #[test]
 fn the_gateway_speaks_to_the_client_in_its_own_family() {
@@ -377,4 +402,124 @@ fn ports_that_are_used_up_are_said() {
     let second = v6::udp((HOST, 4001), (behind(SITE), 53), 0);
     let answer = lab.through6("blue0", second.frame(), "blue0");
     assert_eq!(answer.error(), Icmpv6Error::AdministrativelyProhibited);
+}
+
+/// An IPv6 datagram with these data, cut for a link of 1,280 bytes.
+fn datagram6(data: usize) -> Vec<Vec<u8>> {
+    let whole = v6::udp((HOST, 4000), (behind(SITE), 53), data);
+    let headed = whole.extension(Protocol::FRAGMENT, vec![0, 0, 0, 0, 0xaa, 0xbb, 1, 2]);
+    let frame = headed.frame();
+    let (link, packet) = frame.split_at(14);
+    let plan = ipv6::fragment::Fragmentation::new(packet, 1280).unwrap();
+    let mut first = packet.to_vec();
+    plan.first().finish(&mut first);
+    first.truncate(plan.first().packet_len());
+    let later = plan.later().map(|piece| {
+        let mut out = vec![0; piece.packet_len()];
+        plan.emit(piece, packet, &mut out).unwrap();
+        out
+    });
+    let pieces = std::iter::once(first).chain(later);
+    pieces.map(|piece| [link, &piece].concat()).collect()
+}
+
+/// Puts IPv4 fragments together: offset, more, payload.
+fn joined4(frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut parts: Vec<(u16, bool, Vec<u8>)> = frames
+        .iter()
+        .map(|frame| {
+            let ip = Ipv4View::new_checked(&frame[14..]).unwrap();
+            ip.check_checksum().unwrap();
+            assert_eq!((ip.source(), ip.destination()), (EXTERNAL, SITE));
+            assert_eq!((ip.identification(), ip.dont_fragment()), (0x0102, false));
+            (
+                ip.fragment_offset(),
+                ip.more_fragments(),
+                ip.payload().to_vec(),
+            )
+        })
+        .collect();
+    parts.sort();
+    let mut whole = Vec::new();
+    let last = parts.len() - 1;
+    for (number, (offset, more, payload)) in parts.into_iter().enumerate() {
+        assert_eq!(usize::from(offset) * 8, whole.len());
+        assert_eq!(more, number < last);
+        whole.extend(payload);
+    }
+    whole
+}
+
+#[test]
+fn fragments_of_ipv6_leave_as_fragments_of_ipv4_in_any_order() {
+    let expected = support::udp((EXTERNAL, 4000), (SITE, 53), 3000).packet()[20..].to_vec();
+    for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0]] {
+        let mut lab = Lab::new(document());
+        let pieces = datagram6(3000);
+        assert_eq!(pieces.len(), 3);
+        let mut out = Vec::new();
+        for place in order {
+            out.extend(lab.send("blue0", pieces[place].clone()));
+        }
+        out.extend(lab.burst([]));
+        let frames: Vec<Vec<u8>> = out.into_iter().map(|sent| sent.frame).collect();
+        assert_eq!(frames.len(), 3, "{order:?}");
+        assert_eq!(joined4(&frames), expected);
+        // It is one connection, and all of its bytes count.
+        let graph = lab.gateway.graph();
+        let (_, flow) = graph.connections6().iter().next().unwrap();
+        assert_eq!(flow.traffic(Direction::Original).packets, 3);
+    }
+}
+
+/// What its sender lets be fragmented is made to fit any IPv6 link (RFC 7915, section 4).
+#[test]
+fn what_may_be_cut_is_cut_for_the_smallest_link_of_ipv6() {
+    let mut lab = Lab::new(document());
+    down(
+        &mut lab,
+        v6::udp((HOST, 4000), (behind(SITE), 53), 0).frame(),
+    );
+    for (data, pieces) in [(1212, 1), (1240, 2), (1350, 2)] {
+        let answer = support::udp((SITE, 53), (EXTERNAL, 4000), data).may_fragment();
+        let out = lab.send("wan", answer.frame());
+        assert_eq!(out.len(), pieces, "{data}");
+        let mut whole = Vec::new();
+        for (number, sent) in out.iter().enumerate() {
+            let packet = &sent.frame[14..];
+            assert!(packet.len() <= 1280);
+            let view = Ipv6View::new_checked(packet).unwrap();
+            assert_eq!((view.source(), view.destination()), (behind(SITE), HOST));
+            let upper = view.upper_layer().unwrap();
+            if pieces > 1 {
+                let header = upper.fragment.unwrap();
+                assert_eq!(usize::from(header.offset) * 8, whole.len());
+                assert_eq!(header.more, number + 1 < pieces);
+            }
+            whole.extend(&packet[upper.offset..]);
+        }
+        let expected = v6::udp((behind(SITE), 53), (HOST, 4000), data).packet();
+        assert_eq!(whole, expected[40..]);
+    }
+    // What must not be cut goes whole, or its sender is told what fits.
+    let answer = support::udp((SITE, 53), (EXTERNAL, 4000), 1300);
+    assert_eq!(
+        lab.one("wan", answer.frame(), "blue0").len(),
+        14 + 48 + 1300
+    );
+}
+
+#[test]
+fn fragments_of_icmp_are_refused_by_name() {
+    let mut lab = Lab::new(document());
+    let ping = v6::echo(HOST, behind(SITE), 7);
+    let cut = ping.extension(Protocol::FRAGMENT, vec![0, 0, 0, 1, 0, 0, 1, 2]);
+    lab.dropped("blue0", cut.frame(), DropReason::Nat64Untranslatable);
+}
+
+#[test]
+fn other_protocols_are_refused_by_name() {
+    let mut lab = Lab::new(document());
+    let packet = v6::Build::new(HOST, behind(SITE), Protocol::GRE, vec![0; 20]);
+    lab.dropped("blue0", packet.frame(), DropReason::Nat64Untranslatable);
 }

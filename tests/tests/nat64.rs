@@ -18,6 +18,8 @@ fn document() -> Value {
         &mut document["interfaces"]["blue0"]["addresses"],
         "fd00:1::1/64",
     );
+    document["vpcs"]["internet"]["routes"]["198.51.100.0/24"] =
+        json!({ "next_hops": [{ "interface": "wan0", "via": "203.0.113.2" }] });
     document["nat"]["pools"] = json!({
         "clients": { "vpc": "internet", "ranges": [EXTERNAL] },
     });

@@ -19,6 +19,7 @@ use crate::error::EmitError;
 use crate::icmp_error::{ICMPV4_ERROR_LIMIT, ICMPV6_ERROR_LIMIT};
 use crate::ip::{Fragment, Ip, IpAddress, IpHeader, Protocol};
 use crate::ipv4::{self, Ipv4Error, Ipv4Repr, Ipv4View};
+pub use crate::ipv6::fragment::FRAGMENT_HEADER_LEN;
 use crate::ipv6::{self, Ipv6Error, Ipv6Repr, Ipv6View};
 use crate::nat::{Quoted, RewriteError};
 use crate::udp::never_absent;
@@ -39,9 +40,6 @@ pub const IPV6_LEAST_MTU: usize = 1280;
 /// The largest IPv4 packet that says "may be fragmented" when it comes from an IPv6 packet without a fragment header (RFC 7915 section 5.1):
 /// a sender that has been told an MTU below 1280 sends such packets.
 pub const LARGEST_FRAGMENTABLE: usize = IPV6_LEAST_MTU - DIFFERENCE;
-
-/// Bytes of a fragment header (RFC 8200 section 4.5).
-pub const FRAGMENT_HEADER_LEN: usize = 8;
 
 const SOURCE_PORT: usize = 0;
 const DESTINATION_PORT: usize = 2;

@@ -113,6 +113,12 @@ impl Family for Ipv4Addr {
         Some((part, view.identification().into()))
     }
 
+    type Fragmentation = Fragmentation;
+
+    fn may_be_cut(packet: &[u8], mtu: usize) -> bool {
+        Self::fragmentation(packet, mtu).is_some()
+    }
+
     /// What its sender allows. A fragment that reaches beyond the end of any datagram is not helped on its way.
     fn fragmentation(packet: &[u8], mtu: usize) -> Option<Fragmentation> {
         Fragmentation::new(&Ipv4View::new_checked(packet).ok()?, mtu).ok()

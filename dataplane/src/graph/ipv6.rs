@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use rewire_conntrack::{Flow, FlowKey};
 use rewire_packet::ethernet::{self, EthernetRepr};
 use rewire_packet::icmpv6::{self, Icmpv6Error, Icmpv6View};
-use rewire_packet::ipv4::fragment::Fragmentation;
+use rewire_packet::ipv6::fragment::Fragmentation;
 use rewire_packet::ipv6::{HEADER_LEN, Ipv6Error, Ipv6Repr, Ipv6View};
 use rewire_packet::ndp::{NdpRepr, solicited_node};
 use rewire_packet::{EtherType, IpHeader, Ipv6, MacAddress, Protocol, Transport};
@@ -139,8 +139,15 @@ impl Family for Ipv6Addr {
     }
 
     /// Only who sends a packet fragments it (RFC 8200, section 5).
-    fn fragmentation(_: &[u8], _: usize) -> Option<Fragmentation> {
-        None
+    fn may_be_cut(_: &[u8], _: usize) -> bool {
+        false
+    }
+
+    type Fragmentation = Fragmentation;
+
+    /// What was one of IPv4, and might be cut there.
+    fn fragmentation(packet: &[u8], mtu: usize) -> Option<Fragmentation> {
+        Fragmentation::new(packet, mtu)
     }
 
     /// The answer has no extension header: those were for the way here.

@@ -10,7 +10,7 @@ use super::Node;
 use super::burst::{Burst, Next, layer3};
 use super::context::Context;
 use super::family::Family;
-use super::packet::{Origin, Packet};
+use super::packet::Origin;
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
@@ -19,13 +19,13 @@ pub(super) fn run<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &mut Burs
         let Some(interface) = cx.tables.interface(packet.egress) else {
             return Next::Drop(DropReason::InterfaceUnknown);
         };
-        let mtu = usize::from(interface.mtu);
-        packet.too_large = packet.header.packet_len > mtu;
-        let may_be_cut = |packet: &Packet<B, A>| match &packet.foreign {
-            Some(foreign) => foreign.may_be_cut,
-            None => A::fragmentation(layer3(&packet.buffer), mtu).is_some(),
+        let link = usize::from(interface.mtu);
+        let (mtu, may_be_cut) = match &packet.foreign {
+            Some(foreign) => (link.min(foreign.cut_at), foreign.cut_at < usize::MAX),
+            None => (link, A::may_be_cut(layer3(&packet.buffer), link)),
         };
-        if packet.too_large && !may_be_cut(packet) {
+        packet.too_large = packet.header.packet_len > mtu;
+        if packet.too_large && !may_be_cut {
             let error = IcmpErrorKind::TooBig {
                 mtu: interface.mtu.into(),
             };

@@ -49,8 +49,8 @@ pub(super) struct Foreign {
     admission: Admission,
     /// What the ACL where it leaves is asked; nothing, where it passes unasked.
     pub kind: Option<(Kind, RuleCounters)>,
-    /// Whether it may be cut to pieces once it is translated.
-    pub may_be_cut: bool,
+    /// Above which length it is cut to pieces once it is translated, whatever its link takes; no length, where it may not be cut.
+    pub cut_at: usize,
 }
 
 /// Sends the packets of a burst on that change their family, until all have left.

@@ -125,6 +125,7 @@ impl NatPolicy {
         self.port_forwards.is_empty()
             && self.static_by_external.is_empty()
             && self.masquerades.is_empty()
+            && self.nat64.is_empty()
     }
 
     /// Whether a masquerade may be for packets of a VPC that leave by an interface.

@@ -3,19 +3,20 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use rewire_conntrack::{Connections, Direction, Flow, FlowId, FlowKey};
+use rewire_packet::icmp_error::{ICMPV4_ERROR_LIMIT, ICMPV6_ERROR_LIMIT, IcmpErrorKind};
 use rewire_packet::icmpv4::message_type as v4;
 use rewire_packet::icmpv6::message_type as v6;
 use rewire_packet::ipv4::{self, Ipv4View};
 use rewire_packet::ipv6;
 use rewire_packet::nat::Quoted;
-use rewire_packet::translate::{FRAGMENT_HEADER_LEN, LARGEST_FRAGMENTABLE};
+use rewire_packet::translate::{FRAGMENT_HEADER_LEN, IPV6_LEAST_MTU, LARGEST_FRAGMENTABLE};
 use rewire_packet::{Fragment, Ip, IpHeader, Ipv4, Ipv6, Transport};
 use rewire_tables::acl::{RuleCounters, UNCOUNTED};
 use rewire_tables::nat::mapped;
 use rewire_tables::{AclKey, VpcIndex};
 
 use super::{Foreign, Refusal, Way, is_translatable, policy};
-use crate::buffer::PacketBuffer;
+use crate::buffer::{LARGEST_FRAME, PacketBuffer};
 use crate::drop_reason::DropReason;
 use crate::graph::acl_log::{self, AclLogger};
 use crate::graph::acl_policy::{self, Denied, Kind};
@@ -25,7 +26,6 @@ use crate::graph::family::Family;
 use crate::graph::ingress_nat::{counters, find};
 use crate::graph::packet::{Connection, Origin, Packet};
 use crate::graph::segment;
-use rewire_packet::icmp_error::{ICMPV4_ERROR_LIMIT, ICMPV6_ERROR_LIMIT, IcmpErrorKind};
 
 /// Takes an IPv6 packet over.
 pub(super) fn to_ipv4<B: PacketBuffer>(
@@ -44,6 +44,10 @@ pub(super) fn to_ipv4<B: PacketBuffer>(
         return Err(DropReason::NatRewriteFailed.into());
     }
     let (destination, vpc) = match packet.connection {
+        // What an error quotes may be made up: no IPv6 packet has the addresses of the far side.
+        Connection::Established(_, Direction::Reply) | Connection::Related(_, Direction::Reply) => {
+            return Err(DropReason::IcmpErrorUnrelated.into());
+        }
         Connection::Established(id, _) | Connection::Related(id, _) => {
             let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
             (policy::ipv4(flow.reply.source), flow.route_vpc)
@@ -85,7 +89,10 @@ pub(super) fn to_ipv4<B: PacketBuffer>(
         transport: transport(packet.transport),
         vpc,
         foreign: Foreign {
-            may_be_cut: length <= LARGEST_FRAGMENTABLE || header.fragment != Fragment::Whole,
+            cut_at: cut_at(
+                length <= LARGEST_FRAGMENTABLE || header.fragment != Fragment::Whole,
+                LARGEST_FRAME,
+            ),
             ..foreign
         },
         whole,
@@ -145,7 +152,8 @@ pub(super) fn to_ipv6<B: PacketBuffer>(
         transport: transport(packet.transport),
         vpc: flow.original.vpc,
         foreign: Foreign {
-            may_be_cut: view.is_ok_and(|view| !view.dont_fragment()),
+            // Its sender will not hear of what is too big: it is made to fit any link (RFC 7915, section 4).
+            cut_at: cut_at(view.is_ok_and(|view| !view.dont_fragment()), IPV6_LEAST_MTU),
             ..foreign
         },
         whole,
@@ -197,7 +205,7 @@ fn foreign<B: PacketBuffer, A: Family>(
         length: header.packet_len,
         admission: acl_policy::admission(packet),
         kind,
-        may_be_cut: false,
+        cut_at: usize::MAX,
     };
     Ok((foreign, whole))
 }
@@ -250,6 +258,14 @@ fn admit<B: PacketBuffer, A: Family>(
                 }
             })
         }
+    }
+}
+
+/// See [`Foreign::cut_at`].
+fn cut_at(may_be_cut: bool, length: usize) -> usize {
+    match may_be_cut {
+        true => length,
+        false => usize::MAX,
     }
 }
 

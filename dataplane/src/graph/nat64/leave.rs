@@ -296,11 +296,11 @@ fn write_ipv6<B: PacketBuffer>(
     if !packet.buffer.resize(longer) {
         return Err(DropReason::NoBuffer);
     }
-    let egress = packet.egress;
+    let (egress, is_cut) = (packet.egress, packet.too_large);
     let bytes = layer3_mut(&mut packet.buffer);
     let header: IpHeader<Ipv4> = Ipv4::parse(bytes).map_err(|_| DropReason::GraphFault)?;
     let length = match is_error {
-        false => translate::to_ipv6(bytes, &header, new, false).map_err(failed)?,
+        false => translate::to_ipv6(bytes, &header, new, is_cut).map_err(failed)?,
         true => {
             let quoted = ends(flow.key(direction.other()));
             let outer = (
