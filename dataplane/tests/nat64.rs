@@ -484,7 +484,7 @@ fn what_may_be_cut_is_cut_for_the_smallest_link_of_ipv6() {
         let answer = support::udp((SITE, 53), (EXTERNAL, 4000), data).may_fragment();
         let out = lab.send("wan", answer.frame());
         assert_eq!(out.len(), pieces, "{data}");
-        let mut whole = Vec::new();
+        let mut whole: Vec<u8> = Vec::new();
         for (number, sent) in out.iter().enumerate() {
             let packet = &sent.frame[14..];
             assert!(packet.len() <= 1280);
@@ -512,7 +512,11 @@ fn what_may_be_cut_is_cut_for_the_smallest_link_of_ipv6() {
 #[test]
 fn fragments_of_icmp_are_refused_by_name() {
     let mut lab = Lab::new(document());
-    let ping = v6::echo(HOST, behind(SITE), 7);
+    let request = Icmpv6Repr::EchoRequest {
+        identifier: 7,
+        sequence: 1,
+    };
+    let ping = v6::icmp(HOST, behind(SITE), request, &[0; 8]);
     let cut = ping.extension(Protocol::FRAGMENT, vec![0, 0, 0, 1, 0, 0, 1, 2]);
     lab.dropped("blue0", cut.frame(), DropReason::Nat64Untranslatable);
 }
