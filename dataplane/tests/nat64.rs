@@ -2,10 +2,16 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU64;
+use std::time::{Duration, Instant};
 
+use rewire_compiler::Compiler;
 use rewire_conntrack::Direction;
-use rewire_dataplane::DropReason;
+use rewire_dataplane::offload::{CardConfig, ModelledCard, OffloadConfig};
+use rewire_dataplane::port::memory::{MemoryDriver, MemoryPort};
+use rewire_dataplane::{DropReason, Gateway, GatewayConfig, VirtualGateway};
 use rewire_packet::Protocol;
 use rewire_packet::icmpv4::{Icmpv4Error, Icmpv4Repr};
 use rewire_packet::icmpv6::{Icmpv6Error, Icmpv6Repr};
@@ -100,8 +106,8 @@ fn a_tcp_connection_lives_and_ends() {
         .collect();
     assert_eq!(states, ["established"]);
     assert!(graph.connections4().is_empty());
-    // What begins in the middle does not begin.
-    let late = v6::tcp((HOST, 4001), (behind(SITE), 80), TcpFlags::ACK).frame();
+    // A reset begins nothing.
+    let late = v6::tcp((HOST, 4001), (behind(SITE), 80), TcpFlags::RST).frame();
     lab.dropped("blue0", late, DropReason::ConnectionInvalid);
 }
 
@@ -526,4 +532,183 @@ fn other_protocols_are_refused_by_name() {
     let mut lab = Lab::new(document());
     let packet = v6::Build::new(HOST, behind(SITE), Protocol::GRE, vec![0; 20]);
     lab.dropped("blue0", packet.frame(), DropReason::Nat64Untranslatable);
+}
+
+/// A rule of the card has keys and rewrites of one family: none is made for what changes its family, however long it lasts.
+#[test]
+fn no_card_is_handed_what_changes_its_family() {
+    let config = support::small(GatewayConfig {
+        offload: Some(OffloadConfig {
+            packets: 2,
+            again: NonZeroU64::MIN,
+            idle_after: Duration::from_secs(30),
+            flows: 64,
+            requests: 16,
+            query_every: Duration::from_secs(1),
+        }),
+        ..GatewayConfig::default()
+    });
+    let card = ModelledCard::new(CardConfig::default());
+    let control = Box::new(card.clone());
+    let gateway = VirtualGateway::with_card(&config, card.clone(), control);
+    let mut lab = Lab::of(gateway, document());
+    // One that stays in its family, beside it: the card is in use.
+    let plain = v6::udp((HOST, 5000), (v6::SITE, 53), 20);
+    let answer = v6::udp((v6::SITE, 53), (v6::WAN, 5000), 20);
+    for _ in 0..50 {
+        lab.send("blue0", plain.frame());
+        lab.send("wan", answer.frame());
+        down(
+            &mut lab,
+            v6::udp((HOST, 4000), (behind(SITE), 53), 20).frame(),
+        );
+        up(
+            &mut lab,
+            support::udp((SITE, 53), (EXTERNAL, 4000), 30).frame(),
+        );
+        lab.wait(Duration::from_millis(10));
+    }
+    let installed = card.installed();
+    assert!(!installed.is_empty());
+    let is_plain = |rule: &rewire_conntrack::offload::Rule| {
+        [rule.pattern.source.1, rule.pattern.destination.1].contains(&5000)
+    };
+    assert!(installed.iter().all(is_plain), "{installed:?}");
+    let graph = lab.gateway.graph();
+    let mut translated = graph
+        .connections6()
+        .iter()
+        .filter(|(_, flow)| flow.original.destination == behind(SITE));
+    let (id, flow) = translated.next().unwrap();
+    assert!(!graph.connections6().is_offloaded(id));
+    assert_eq!(flow.traffic(Direction::Original).packets, 50);
+}
+
+/// With several workers, whoever receives them: what an endpoint sends gets one external endpoint, and the answers come back.
+#[test]
+fn several_workers_share_the_ports() {
+    for workers in [1, 2, 3] {
+        let driver = MemoryDriver::default();
+        let [blue, wan]: [MemoryPort; 2] = ["blue0", "wan"].map(|name| driver.port(name));
+        let config = support::small(GatewayConfig {
+            workers,
+            ..GatewayConfig::default()
+        });
+        let gateway = Gateway::start(config, driver).expect("threads");
+        let configuration = rewire_schema::from_document(&document()).expect("a document");
+        let (_, compiled) = Compiler::compile(configuration, 1).expect("it compiles");
+        gateway.apply(1, compiled.into_parts()).expect("live");
+        let through = |from: &MemoryPort, frame: Vec<u8>, to: &MemoryPort| {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            assert!(from.send(frame));
+            loop {
+                if let Some(frame) = to.receive() {
+                    return frame;
+                }
+                let totals = gateway.shared().totals();
+                assert!(Instant::now() < deadline, "nothing came: {totals:?}");
+                std::thread::yield_now();
+            }
+        };
+        let mut given = HashSet::new();
+        for port in 4000..4040 {
+            let mut external = None;
+            for site in [1, 2, 1] {
+                let server = Ipv4Addr::new(198, 51, 100, site);
+                let sent = v6::udp((HOST, port), (behind(server), 53), 8);
+                let there = Ip::of(&through(&blue, sent.frame(), &wan));
+                let endpoint = (there.source, there.ports().0);
+                assert_eq!(*external.get_or_insert(endpoint), endpoint);
+                let answer = support::udp((server, 53), endpoint, 8);
+                let back = v6::Ip::of(&through(&wan, answer.frame(), &blue));
+                assert_eq!(
+                    (back.endpoints(), back.ports().1),
+                    ((behind(server), HOST), port)
+                );
+            }
+            assert!(given.insert(external), "given twice");
+        }
+        let shared = gateway.shared();
+        gateway.stop();
+        assert_eq!(shared.totals().dropped(), 0);
+    }
+}
+
+mod there_and_back {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    struct Exchange {
+        tcp: bool,
+        client: u8,
+        port: u16,
+        server: u8,
+        data: usize,
+        hops: u8,
+    }
+
+    fn exchange() -> impl Strategy<Value = Exchange> {
+        let ports = 1024..1040u16;
+        (any::<bool>(), 0..3u8, ports, 1..4u8, 0..1300usize, 2..255u8).prop_map(
+            |(tcp, client, port, server, data, hops)| Exchange {
+                tcp,
+                client,
+                port,
+                server,
+                data,
+                hops,
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// What a client sends comes out as it would have been built of IPv4 between the ends that the gateway chose; and what the
+        /// server sends, the other way. An endpoint has one external endpoint, and no other one has it.
+        #[test]
+        fn is_the_identity_on_what_both_families_say(exchanges in prop::collection::vec(exchange(), 1..30)) {
+            let mut document = document();
+            for n in 0..3 {
+                document["interfaces"]["blue0"]["neighbors"][format!("fd00:1::2{n}")] =
+                    json!({ "mac": HOST_MAC.to_string() });
+            }
+            let mut lab = Lab::new(document);
+            let mut given = std::collections::HashMap::new();
+            for Exchange { tcp, client, port, server, data, hops } in exchanges {
+                let client = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 0x20 + u16::from(client));
+                let server = Ipv4Addr::new(198, 51, 100, server);
+                let six = ((client, port), (behind(server), 53));
+                let sent = match tcp {
+                    true => v6::tcp(six.0, six.1, TcpFlags::SYN),
+                    false => v6::udp(six.0, six.1, data),
+                };
+                let out = lab.one("blue0", sent.hops(hops).frame(), "wan");
+                let seen = Ip::of(&out);
+                prop_assert_eq!(seen.ttl, hops - 1);
+                let external = (seen.source, seen.ports().0);
+                let holder = given.entry((tcp, external)).or_insert((client, port));
+                prop_assert_eq!(*holder, (client, port));
+                let four = (external, (server, 53));
+                let built = match tcp {
+                    true => support::tcp(four.0, four.1, TcpFlags::SYN),
+                    false => support::udp(four.0, four.1, data),
+                };
+                prop_assert_eq!(&out[34..], &built.packet()[20..]);
+                let answer = match tcp {
+                    true => support::tcp(four.1, four.0, TcpFlags::SYN | TcpFlags::ACK),
+                    false => support::udp(four.1, four.0, data.min(1200)),
+                };
+                let back = lab.one("wan", answer.ttl(hops).frame(), "blue0");
+                prop_assert_eq!(v6::Ip::of(&back).hop_limit, hops - 1);
+                let built = match tcp {
+                    true => v6::tcp(six.1, six.0, TcpFlags::SYN | TcpFlags::ACK),
+                    false => v6::udp(six.1, six.0, data.min(1200)),
+                };
+                prop_assert_eq!(&back[54..], &built.packet()[40..]);
+            }
+        }
+    }
 }
