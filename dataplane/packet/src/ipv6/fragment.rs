@@ -136,7 +136,7 @@ mod tests {
                 plan.emit(piece, &packet, &mut out).unwrap();
                 pieces.push(out);
             }
-            let mut joined = Vec::new();
+            let mut joined: Vec<u8> = Vec::new();
             let last = pieces.len() - 1;
             for (number, piece) in pieces.iter().enumerate() {
                 prop_assert!(piece.len() <= mtu);
