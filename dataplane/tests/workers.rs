@@ -253,7 +253,11 @@ fn several_workers_forward_the_same_bytes_as_one() {
 /// Whatever is committed meanwhile, no external port is two hosts' at once, and none changes.
 #[test]
 fn under_commits_no_external_port_is_given_twice() {
-    let mut town = Town::new(3);
+    let config = GatewayConfig {
+        workers: 3,
+        ..GatewayConfig::default()
+    };
+    let mut town = Town::on(MemoryDriver::default().with_several_queues(), config);
     let mut other = document();
     other["vpcs"]["blue"]["routes"]["172.16.0.0/12"] = json!({ "type": "blackhole" });
     other["nat"]["port_forward"]["late"] = json!({

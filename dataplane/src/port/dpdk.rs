@@ -15,6 +15,8 @@ use crate::rte_flow::{FlowPorts, RteFlowCard};
 
 /// Frames that pass between us and a driver at once.
 const BURST: usize = 64;
+/// Slots that a receive queue has at least: one burst's.
+const FEWEST_SLOTS: u16 = 64;
 /// Rules of one family and protocol that a port's card makes room for, if it can.
 const RULES: u32 = 1 << 18;
 
@@ -135,36 +137,26 @@ fn device(port: &Port, queues: u16) -> (VirtualDevice, u16) {
 impl PortDriver for DpdkDriver {
     type Pool = DpdkPool;
 
-    fn open(&mut self, request: &PortRequest) -> Result<BoxedQueue<Self>, OpenError> {
-        let mut queues = self.open_queues(request, 1)?;
-        Ok(queues.swap_remove(0))
-    }
-
     fn open_queues(
         &mut self,
         request: &PortRequest,
         most: u16,
     ) -> Result<Vec<BoxedQueue<Self>>, OpenError> {
-        let error = |error: rewire_dpdk::Error| OpenError {
-            interface: request.interface.clone(),
-            port: request.port.to_string(),
-            reason: reason(error),
-        };
-        let gone = || OpenError {
-            interface: request.interface.clone(),
-            port: request.port.to_string(),
-            reason: "the device has no queue".to_owned(),
-        };
+        let error = |error| request.refused(reason(error));
+        let gone = || request.refused("the device has no queue".to_owned());
         // A name of its own for each device: one that is just being closed may still hold the last one.
         self.opened += 1;
         let name = format!("port{}", self.opened);
         let (device, queues) = device(&request.port, most.max(1));
         let port = self.eal.attach(&name, &device).map_err(error)?;
         let queues = queues.min(port.most_queues().map_err(error)?);
+        let alone = PortConfig::new(self.mempool.clone());
         let config = PortConfig {
             receive_queues: queues,
             transmit_queues: queues,
-            ..PortConfig::new(self.mempool.clone())
+            // A driver fills its slots with buffers: several queues share what one would have.
+            receive_descriptors: (alone.receive_descriptors / queues).max(FEWEST_SLOTS),
+            ..alone
         };
         let mut port = port.configure(&config).map_err(error)?;
         let ages = self
