@@ -153,7 +153,7 @@ fn a_newer_store_is_left_alone() {
     assert!(matches!(
         Store::open(&path),
         Err(Error::Newer {
-            store: 12,
+            store: 13,
             ours: SCHEMA_VERSION,
             ..
         })
