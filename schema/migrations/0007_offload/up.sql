@@ -1,5 +1,6 @@
--- Back to interfaces of which nothing is said about cards.
-PRAGMA user_version = 5;
+-- Whether flows are handed to the card behind an interface. NULL is what every row of the past has, so that its digest stays.
+--
+-- The table is made anew: its columns stand in the order of the model, marks last.
 
 CREATE TABLE new_interface (
   name           TEXT NOT NULL PRIMARY KEY CHECK (name GLOB '[A-Za-z0-9]*' AND length(name) <= 63),
@@ -20,6 +21,7 @@ CREATE TABLE new_interface (
   acl_out        TEXT REFERENCES acl (name) DEFERRABLE INITIALLY DEFERRED,
   policer        TEXT REFERENCES policer (name) DEFERRABLE INITIALLY DEFERRED,
   shaper         TEXT REFERENCES shaper (name) DEFERRABLE INITIALLY DEFERRED,
+  offload        INTEGER CHECK (offload = 1),
   deactivated    INTEGER CHECK (deactivated = 1),
   annotation     TEXT CHECK (length(annotation) <= 255), marks TEXT CHECK (marks IS NULL OR json_valid(marks))
 ) STRICT, WITHOUT ROWID;
@@ -44,3 +46,5 @@ CREATE INDEX interface_acl_in ON interface (acl_in) WHERE acl_in IS NOT NULL;
 CREATE INDEX interface_acl_out ON interface (acl_out) WHERE acl_out IS NOT NULL;
 CREATE INDEX interface_policer ON interface (policer) WHERE policer IS NOT NULL;
 CREATE INDEX interface_shaper ON interface (shaper) WHERE shaper IS NOT NULL;
+
+PRAGMA user_version = 7;
