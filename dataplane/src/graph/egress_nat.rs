@@ -64,6 +64,9 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
                 }
                 Next::Refuse(reason, IcmpErrorKind::Prohibited.into())
             }
+            Err(NotHere::Dropped(reason @ DropReason::NatPrefixUnmapped)) => {
+                Next::Refuse(reason, IcmpErrorKind::HostUnreachable.into())
+            }
             Err(NotHere::Dropped(reason)) => Next::Drop(reason),
             Err(NotHere::At(worker)) => {
                 packet.fate = Fate::HandOver(worker);
@@ -92,7 +95,7 @@ fn exhausted<B: PacketBuffer, A: Family>(
             source: original.source.into(),
             protocol: original.protocol,
         }),
-        Egress::None | Egress::Static(..) => None,
+        Egress::None | Egress::Static(..) | Egress::Unmapped => None,
     }
 }
 
@@ -304,7 +307,7 @@ fn elsewhere<A: Family>(
     let original = &opening.original;
     let source = match egress {
         Egress::Static(external, _) => *external,
-        Egress::None | Egress::Masquerade(_) => original.source,
+        Egress::None | Egress::Masquerade(_) | Egress::Unmapped => original.source,
     };
     let reply = reply(opening, vpc, (source, original.source_port));
     let home = cx.steering.home(cx.tables, original, &reply, egress);
@@ -334,6 +337,7 @@ fn translate_source<A: Family>(
     let own = (original.source, original.source_port);
     match egress {
         Egress::None => Ok((own, None, None)),
+        Egress::Unmapped => Err(DropReason::NatPrefixUnmapped),
         Egress::Static(external, idle_timeout) => {
             Ok(((external, original.source_port), None, idle_timeout))
         }

@@ -4,6 +4,7 @@
 //! *Next*: `route`.
 
 use rewire_conntrack::{Connections, Direction, FlowId, FlowKey, State, TcpState};
+use rewire_packet::icmp_error::IcmpErrorKind;
 use rewire_packet::nat::Quoted;
 use rewire_packet::tcp::TcpFlags;
 use rewire_packet::{Fragment, Transport};
@@ -30,6 +31,9 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
     burst.for_each(Node::IngressNat, cx.counters, |packet| {
         match classify(cx, packet, connections) {
             Ok(()) => Next::To(Node::Route),
+            Err(reason @ DropReason::NatPrefixUnmapped) => {
+                Next::Refuse(reason, IcmpErrorKind::HostUnreachable.into())
+            }
             Err(reason) => Next::Drop(reason),
         }
     });

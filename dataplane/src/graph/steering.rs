@@ -157,7 +157,7 @@ impl Steering {
             // Such ports are the first worker's, whatever their number.
             Egress::Masquerade(rule) if rule.ports.within.is_some() || rule.ports.address_only => 0,
             Egress::Masquerade(_) => owner(original.source_port, self.workers),
-            Egress::None | Egress::Static(..) => {
+            Egress::None | Egress::Static(..) | Egress::Unmapped => {
                 let ends = Ends {
                     protocol: reply.protocol,
                     source: reply.source,
@@ -215,8 +215,10 @@ fn led<A: AclFamily>(
         Some((A::from_ip(rule.address)?, Some(rule.port), rule.vpc))
     };
     let fixed = || {
-        let rule = nat.static_by_external(vpc, ends.destination.into())?;
-        Some((A::from_ip(rule.internal)?, ends.port, rule.internal_vpc))
+        let external = ends.destination.into();
+        let rule = nat.static_by_external(vpc, external)?;
+        let internal = A::from_ip(rule.to_internal(external)?)?;
+        Some((internal, ends.port, rule.internal_vpc))
     };
     ends.port.and_then(forward).or_else(fixed)
 }

@@ -124,12 +124,13 @@ impl Tables {
         ] {
             lines.extend(rules.into_iter().map(|rule| {
                 format!(
-                    "static_by_{direction} {} {}/{} = {}/{}{}{}",
+                    "static_by_{direction} {} {} {} = {} {}{}{}{}",
                     rule.name,
                     self.vpc_name(rule.external_vpc),
                     rule.external,
                     self.vpc_name(rule.internal_vpc),
                     rule.internal,
+                    if rule.nptv6 { " nptv6" } else { "" },
                     idle(rule.idle_timeout),
                     self.by_peering(rule.peering)
                 )

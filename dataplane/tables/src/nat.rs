@@ -3,7 +3,9 @@
 
 mod condition;
 mod masquerade;
+mod nptv6;
 mod port_set;
+mod static_nat;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,7 +17,10 @@ pub use self::condition::{Condition, Exclusion};
 pub use self::masquerade::{
     Masquerade, MasqueradeList, MasqueradeRules, PortAllocation, has_translated_ports,
 };
+pub use self::nptv6::LONGEST_NPTV6_PREFIX;
 pub use self::port_set::PortSet;
+use self::static_nat::ByPrefix;
+pub use self::static_nat::StaticNat;
 use crate::acl::{AclFamily, AclKey, AddressRanges};
 use crate::index::{InterfaceIndex, PeeringIndex, VpcIndex};
 
@@ -51,31 +56,13 @@ pub struct PortForward {
     pub peering: Option<PeeringIndex>,
 }
 
-/// A static translation: one external address is one internal address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StaticNat {
-    /// The rule's name.
-    pub name: Arc<str>,
-    /// The VPC of the external address.
-    pub external_vpc: VpcIndex,
-    /// The external address.
-    pub external: IpAddr,
-    /// The VPC of the internal address.
-    pub internal_vpc: VpcIndex,
-    /// The internal address.
-    pub internal: IpAddr,
-    /// How long its connections live without packets; none where the VPC says it.
-    pub idle_timeout: Option<Duration>,
-    /// The peering that packets cross by it, where a peering made it.
-    pub peering: Option<PeeringIndex>,
-}
-
 /// All NAT policy of one generation.
 #[derive(Clone, Debug, Default)]
 pub struct NatPolicy {
     pub(crate) port_forwards: HashMap<PortForwardKey, PortForward>,
-    pub(crate) static_by_external: HashMap<(VpcIndex, IpAddr), Arc<StaticNat>>,
-    pub(crate) static_by_internal: HashMap<(VpcIndex, IpAddr, VpcIndex), Arc<StaticNat>>,
+    pub(crate) static_by_external: ByPrefix<VpcIndex>,
+    /// By the VPC of the internal addresses, and that of the external ones.
+    pub(crate) static_by_internal: ByPrefix<(VpcIndex, VpcIndex)>,
     pub(crate) masquerades: HashMap<(VpcIndex, InterfaceIndex), MasqueradeRules>,
     pub(crate) exclusions: HashMap<VpcIndex, Arc<[Exclusion]>>,
 }
@@ -99,9 +86,7 @@ impl NatPolicy {
 
     /// The static translation that owns an external address.
     pub fn static_by_external(&self, vpc: VpcIndex, address: IpAddr) -> Option<&StaticNat> {
-        self.static_by_external
-            .get(&(vpc, address))
-            .map(Arc::as_ref)
+        self.static_by_external.of(vpc, address)
     }
 
     /// The static translation of an internal sender whose packet leaves into `external_vpc`.
@@ -111,9 +96,7 @@ impl NatPolicy {
         address: IpAddr,
         external_vpc: VpcIndex,
     ) -> Option<&StaticNat> {
-        self.static_by_internal
-            .get(&(vpc, address, external_vpc))
-            .map(Arc::as_ref)
+        self.static_by_internal.of((vpc, external_vpc), address)
     }
 
     /// Whether there are no rules at all, but for those of peerings.

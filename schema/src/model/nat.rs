@@ -196,7 +196,7 @@ object! {
 object! {
     /// A static translation: internal addresses have external ones of their own, both ways (RFC 2663, basic NAT).
     StaticNatRow in "static_nat" at "nat/static/{name}":
-        "Static translations by name: one external address is one internal address, both ways." {
+        "Static translations by name: external addresses are internal ones, both ways." {
         key { name: Name }
         unique (external_vpc, external_address);
         unique (internal_vpc, internal_address, external_vpc);
@@ -211,6 +211,9 @@ object! {
             internal_vpc: Name => "vpc",
             /// The internal address, or a prefix of the same length: each address becomes the one in the same place.
             internal_address: AddressOrPrefix,
+            /// Whether IPv6 prefixes are translated as NPTv6 (RFC 6296): checksums stay as they are, since what changes in the prefix is
+            /// made up for in the subnet, or behind /48 in the interface identifier. The prefixes may differ in length.
+            nptv6: bool,
         }
     }
 }
