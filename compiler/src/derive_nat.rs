@@ -194,6 +194,7 @@ impl Derivation<'_> {
                 within: ports.map(|ports| PortSet::new(ports.ranges()).into()),
                 address_only: pool.is_some_and(|pool| pool.address_only),
             },
+            pool: row.pool.as_ref().map(|pool| pool.as_str().into()),
             idle_timeout: row.idle_timeout.map(Duration::from),
             ..Masquerade::new(row.name.as_str(), self.external(row).ok()?)
         });

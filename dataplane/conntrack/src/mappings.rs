@@ -10,6 +10,7 @@ use crate::fixed_map::FixedMap;
 use crate::index::Index;
 use crate::key::FlowKey;
 use crate::key_hash::KeyHasher;
+use crate::port_use::Exhaustions;
 use crate::ports::{External, Ports};
 use crate::records::{Record, Records, flag};
 use crate::slab::Id as HostId;
@@ -81,7 +82,8 @@ pub(crate) struct Mappings<A> {
     hosts: FixedMap<HostKey<A>, Host<A>>,
     /// The external addresses, with their VPC, that a host has for itself.
     owners: FixedMap<(VpcIndex, A), Owner<A>>,
-    ports: Ports<A>,
+    pub(crate) ports: Ports<A>,
+    pub(crate) exhaustions: Exhaustions<A>,
     hash: KeyHasher,
 }
 
@@ -96,6 +98,7 @@ impl<A: Address> Mappings<A> {
             hosts: FixedMap::new(hosts, seed),
             owners: FixedMap::new(hosts, seed),
             ports: Ports::new(capacity, worker, workers, seed),
+            exhaustions: Exhaustions::new(seed),
             hash: KeyHasher::new(seed),
         }
     }
@@ -205,29 +208,37 @@ impl<A: Address> Mappings<A> {
             true => 1,
             false => total.min(MAX_TRIES),
         };
-        let mapping = (0..tries)
-            .find_map(|offset| {
-                let place = if offset < total - first {
-                    first + offset
-                } else {
-                    offset - (total - first)
-                };
-                let address = nth(ranges.clone(), place)?;
-                if !self.is_open_to(&host_key, address) {
-                    return None;
-                }
-                let external = External {
+        let found = (0..tries).find_map(|offset| {
+            let place = if offset < total - first {
+                first + offset
+            } else {
+                offset - (total - first)
+            };
+            let address = nth(ranges.clone(), place)?;
+            if !self.is_open_to(&host_key, address) {
+                return None;
+            }
+            let external = External {
+                vpc: external_vpc,
+                protocol,
+                address,
+            };
+            let reserved = |port| reserved(address, port);
+            let port = self
+                .ports
+                .take(external, internal.port, allocation, reserved)?;
+            Some(Mapping { address, port })
+        });
+        let Some(mapping) = found else {
+            if let Some(first) = nth(ranges, 0) {
+                self.exhaustions.count(External {
                     vpc: external_vpc,
                     protocol,
-                    address,
-                };
-                let reserved = |port| reserved(address, port);
-                let port = self
-                    .ports
-                    .take(external, internal.port, allocation, reserved)?;
-                Some(Mapping { address, port })
-            })
-            .ok_or(exhausted(Resource::Ports))?;
+                    address: first,
+                });
+            }
+            return Err(exhausted(Resource::Ports));
+        };
         self.number += 1;
         self.remember_owner(host_key, mapping.address, allocation);
         self.remember_host(host_key, host, mapping.address, |external| {

@@ -179,6 +179,17 @@ impl<A: Copy + Eq + Hash> Ports<A> {
         self.end_if_unused(id);
     }
 
+    /// How many places external addresses with ports in use were ever at.
+    pub(crate) fn places(&self) -> u32 {
+        self.pools.places()
+    }
+
+    /// The external address at a place, and how many of its ports are in use.
+    pub(crate) fn in_use(&self, place: u32) -> Option<(&External<A>, u32)> {
+        let (external, pool) = self.pools.at(place)?;
+        Some((external, pool.taken))
+    }
+
     /// A pool for an address of which no port is in use, if there is room.
     fn begin(&mut self, external: External<A>) -> Option<Id> {
         let page = match self.free_pages.pop() {

@@ -303,6 +303,9 @@ fn idle(timeout: Option<Duration>) -> String {
 
 fn masquerade(rule: &Masquerade) -> String {
     let mut text = format!("{} {:?}", rule.name, rule.external);
+    if let Some(pool) = &rule.pool {
+        text += &format!(" pool={pool}");
+    }
     if let Some(ports) = &rule.ports.within {
         text += &format!(" ports={ports}");
     }

@@ -112,6 +112,12 @@ impl NatPolicy {
         self.masquerades.contains_key(&(vpc, interface))
     }
 
+    /// All masquerade rules, by the interface that packets leave by, in no order; one may come several times. Cost: all of them.
+    pub fn masquerades(&self) -> impl Iterator<Item = (InterfaceIndex, &Arc<Masquerade>)> {
+        let by_interface = self.masquerades.iter();
+        by_interface.flat_map(|((_, interface), rules)| rules.all().map(|rule| (*interface, rule)))
+    }
+
     /// The interfaces by which masqueraded packets leave; one may come several times.
     pub fn masquerading_interfaces(&self) -> impl Iterator<Item = InterfaceIndex> + '_ {
         self.masquerades.keys().map(|(_, interface)| *interface)

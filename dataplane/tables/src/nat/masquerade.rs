@@ -15,6 +15,8 @@ use crate::nat::{Condition, PortSet};
 pub struct Masquerade {
     /// The rule's name.
     pub name: Arc<str>,
+    /// The pool that has the external addresses; none where they are the interface's own, or those that a peering shows.
+    pub pool: Option<Arc<str>>,
     /// The external addresses: ranges with both ends included, in order, each of one family.
     pub external: Vec<RangeInclusive<IpAddr>>,
     /// What it asks of packets, besides their sender; none where it is for all of them.
@@ -58,6 +60,7 @@ impl Masquerade {
     pub fn new(name: impl Into<Arc<str>>, external: Vec<RangeInclusive<IpAddr>>) -> Self {
         Masquerade {
             name: name.into(),
+            pool: None,
             external,
             condition: None,
             ports: PortAllocation::default(),
@@ -94,6 +97,13 @@ pub struct MasqueradeRules {
 impl MasqueradeRules {
     pub(crate) fn is_empty(&self) -> bool {
         self.rules4.is_empty() && self.rules6.is_empty()
+    }
+
+    /// All rules; one may come several times.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Masquerade>> {
+        let four = self.rules4.iter().map(|(_, _, rules)| rules);
+        let six = self.rules6.iter().map(|(_, _, rules)| rules);
+        four.chain(six).flat_map(|rules| rules.iter())
     }
 
     /// The rule of a packet. Cost: a look-up, and a look at each rule of the sender that asks for more than its packets have.
