@@ -11,7 +11,7 @@ use std::time::Duration;
 use rewire_schema::model::*;
 use rewire_schema::types::{self, Addresses, InterfaceAddress, Name, Ports, Prefix, Protocol};
 use rewire_tables::acl::AddressRanges;
-use rewire_tables::nat::{Condition, Exclusion, MasqueradeList, PortSet};
+use rewire_tables::nat::{Condition, Exclusion, MasqueradeList, PortParity, PortSet};
 use rewire_tables::{
     InterfaceIndex, Masquerade, PortAllocation, PortForward, PortForwardKey, StaticNat,
     TableOperation, VpcIndex, VpcTimeouts,
@@ -193,6 +193,11 @@ impl Derivation<'_> {
             ports: PortAllocation {
                 within: ports.map(|ports| PortSet::new(ports.ranges()).into()),
                 address_only: pool.is_some_and(|pool| pool.address_only),
+                parity: match (row.preserve_parity, row.preserve_contiguity) {
+                    (_, true) => PortParity::Pairs,
+                    (true, false) => PortParity::Preserved,
+                    (false, false) => PortParity::Any,
+                },
             },
             pool: row.pool.as_ref().map(|pool| pool.as_str().into()),
             idle_timeout: row.idle_timeout.map(Duration::from),

@@ -67,7 +67,7 @@ pub use flow::{Admission, Ends, Flow, FlowId, Known, NewFlow, Passage, Rewrite, 
 pub use key::{Direction, FlowKey};
 pub use mappings::{Internal, Mapping};
 pub use port_use::PortUse;
-pub use ports::owner;
+pub use ports::{owner, owner_within};
 pub use segment::{Segment, TcpSegment};
 pub use state::{Exchange, IcmpState, State, StateCounts};
 pub use tcp::TcpState;

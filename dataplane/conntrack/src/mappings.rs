@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use foldhash::fast::FixedState;
+use rewire_tables::nat::PortParity;
 use rewire_tables::{Address, PortAllocation, VpcIndex};
 
 use crate::error::{Exhausted, Resource};
@@ -204,6 +205,18 @@ impl<A: Address> Mappings<A> {
                     && self.has_for_itself(&host_key, known.external)
             })
         };
+        // The mapping of the other port of a pair.
+        let partner = match allocation.parity {
+            PortParity::Pairs if matches!(protocol, 6 | 17) => {
+                let partner = Internal {
+                    port: internal.port ^ 1,
+                    ..internal
+                };
+                let first = self.first(records, &partner, external_vpc);
+                first.map(|first| mapping_of(records.used(first)))
+            }
+            _ => None,
+        };
         let tries = match allocation.address_only && has_its_own() {
             true => 1,
             false => total.min(MAX_TRIES),
@@ -224,9 +237,11 @@ impl<A: Address> Mappings<A> {
                 address,
             };
             let reserved = |port| reserved(address, port);
+            let next_to = partner.filter(|partner| partner.address == address);
+            let next_to = next_to.map(|partner| partner.port);
             let port = self
                 .ports
-                .take(external, internal.port, allocation, reserved)?;
+                .take(external, internal.port, next_to, allocation, reserved)?;
             Some(Mapping { address, port })
         });
         let Some(mapping) = found else {

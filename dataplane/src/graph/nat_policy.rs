@@ -12,6 +12,7 @@ use rewire_tables::{
 };
 
 use super::hairpin::{self, Led};
+use super::steering::Steering;
 
 /// Where ingress NAT leads a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,7 +267,11 @@ fn exit<A: AclFamily>(
 
 /// Whether the policy of these tables still gives a connection just the path and translation that it has (law 6): where
 /// it leaves then. Such a connection goes on, unless an ACL forbids it; any other ends.
-pub(super) fn still_leads<A: AclFamily>(tables: &Tables, flow: &Flow<A>) -> Option<Leaving> {
+pub(super) fn still_leads<A: AclFamily>(
+    tables: &Tables,
+    steering: &Steering,
+    flow: &Flow<A>,
+) -> Option<Leaving> {
     let original = &flow.original;
     let icmp = <A::Version as Ip>::ICMP.0;
     let ports = original.source_port != 0 || original.destination_port != 0;
@@ -309,6 +314,7 @@ pub(super) fn still_leads<A: AclFamily>(tables: &Tables, flow: &Flow<A>) -> Opti
         Egress::Masquerade(rule) => {
             flow.is_mapped
                 && rule.owns(source.0)
+                && steering.gives_out(rule, source.1)
                 && rule
                     .ports
                     .allows(original.protocol, original.source_port, source.1)

@@ -33,7 +33,7 @@ pub(super) fn resolve<A: Family>(
     if flow.is_resolved_under(current) {
         return true;
     }
-    let leaving = nat_policy::still_leads(cx.tables, flow);
+    let leaving = nat_policy::still_leads(cx.tables, &cx.steering, flow);
     let admitted = leaving.and_then(|leaving| acl_policy::still_admits(cx.tables, flow, leaving));
     match admitted {
         Some((mut admission, counters)) => {

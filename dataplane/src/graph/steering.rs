@@ -21,10 +21,14 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use rewire_conntrack::{FlowKey, owner};
+use rewire_conntrack::{FlowKey, owner, owner_within};
 use rewire_packet::ethernet;
 use rewire_packet::{EtherType, IpAddress, Protocol};
-use rewire_tables::{AclFamily, Address, InterfaceIndex, PortForwardKey, Route, Tables, VpcIndex};
+use rewire_tables::nat::has_translated_ports;
+use rewire_tables::{
+    AclFamily, Address, InterfaceIndex, Masquerade, PortAllocation, PortForwardKey, Route, Tables,
+    VpcIndex,
+};
 
 use super::nat_policy::Egress;
 
@@ -154,9 +158,18 @@ impl Steering {
         egress: &Egress<'_, A>,
     ) -> u16 {
         match egress {
-            // Such ports are the first worker's, whatever their number.
-            Egress::Masquerade(rule) if rule.ports.within.is_some() || rule.ports.address_only => 0,
-            Egress::Masquerade(_) => owner(original.source_port, self.workers),
+            Egress::Masquerade(rule) => match &rule.ports {
+                // A sender's address is its own, whatever its port.
+                PortAllocation {
+                    address_only: true, ..
+                } => 0,
+                PortAllocation {
+                    within: Some(set), ..
+                } if has_translated_ports(original.protocol) => {
+                    owner_within(set, original.source_port, self.workers)
+                }
+                _ => owner(original.source_port, self.workers),
+            },
             Egress::None | Egress::Static(..) | Egress::Unmapped => {
                 let ends = Ends {
                     protocol: reply.protocol,
@@ -168,6 +181,16 @@ impl Steering {
                 self.owner(tables, reply.vpc, &ends)
             }
         }
+    }
+
+    /// Whether this worker is the one that may have given out an external port by a rule. Where a commit has changed whose it is, it may be
+    /// given out by another one now.
+    pub(super) fn gives_out(&self, rule: &Masquerade, port: u16) -> bool {
+        let home = match rule.ports.address_only {
+            true => 0,
+            false => owner(port, self.workers),
+        };
+        self.is(home)
     }
 
     /// Whether a connection is to begin at another worker, and at which.

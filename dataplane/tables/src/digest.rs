@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::acl::{AclDecision, AclRule, AddressRanges, PacketPattern};
 use crate::address::Address;
 use crate::lpm::Lpm;
-use crate::nat::{Masquerade, MasqueradeList};
+use crate::nat::{Masquerade, MasqueradeList, PortParity};
 use crate::route::{NextHop, Route};
 use crate::tables::Tables;
 use crate::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
@@ -311,6 +311,11 @@ fn masquerade(rule: &Masquerade) -> String {
     }
     if rule.ports.address_only {
         text += " address_only";
+    }
+    match rule.ports.parity {
+        PortParity::Any => {}
+        PortParity::Preserved => text += " preserve_parity",
+        PortParity::Pairs => text += " preserve_contiguity",
     }
     text += &idle(rule.idle_timeout);
     if let Some(condition) = &rule.condition {

@@ -15,7 +15,7 @@ use hashbrown::HashMap;
 
 pub use self::condition::{Condition, Exclusion};
 pub use self::masquerade::{
-    Masquerade, MasqueradeList, MasqueradeRules, PortAllocation, has_translated_ports,
+    Masquerade, MasqueradeList, MasqueradeRules, PortAllocation, PortParity, has_translated_ports,
 };
 pub use self::nptv6::LONGEST_NPTV6_PREFIX;
 pub use self::port_set::PortSet;

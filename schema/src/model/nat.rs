@@ -72,6 +72,11 @@ object! {
             ports: Option<Ports>,
             /// How long a translated connection lives without packets; without it, as the VPC's conntrack says.
             idle_timeout: Option<Duration>,
+            /// Whether even ports become even ones and odd ports odd ones, as long as such a port is free (RFC 4787, REQ-4).
+            preserve_parity: bool,
+            /// Whether an even port and the next one become an even port and the next one, as those of RTP and RTCP (RFC 3550, section 11),
+            /// as long as such a pair is free. Parity is preserved then, too.
+            preserve_contiguity: bool,
         }
     }
 }
@@ -89,6 +94,8 @@ impl MasqueradeRow {
             source_port: None,
             ports: None,
             idle_timeout: None,
+            preserve_parity: false,
+            preserve_contiguity: false,
             marks: Marks::default(),
         }
     }

@@ -35,6 +35,20 @@ pub struct PortAllocation {
     /// None at all: a sender keeps its ports, and has an external address of its own for as long as it has connections
     /// (RFC 2663 section 4.1.1, basic NAT).
     pub address_only: bool,
+    /// What a port keeps of the sender's.
+    pub parity: PortParity,
+}
+
+/// What an external port has in common with the internal one, as long as such a port is free; else it is any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PortParity {
+    /// Nothing.
+    #[default]
+    Any,
+    /// Even ports become even ones, odd ports odd ones (RFC 4787 section 4.2.2).
+    Preserved,
+    /// The same, and an even port and the next one become an even port and the next one (RFC 4787 section 4.2.3): those of RTP and RTCP.
+    Pairs,
 }
 
 impl PortAllocation {
