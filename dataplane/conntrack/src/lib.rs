@@ -29,8 +29,7 @@
 //! Of a segment that comes in fragments, the first one alone is seen here: what the others carry counts as sent when it is
 //! acknowledged.
 //!
-//! Absent: timestamps (RFC 7323) as a second check; port parity (RFC 4787 REQ-4; RFC 7857 section 7
-//! lets a NAT do without); port randomization beyond a seeded starting point (RFC 7857 section 8, RFC 6056);
+//! Absent: timestamps (RFC 7323) as a second check; port randomization beyond a seeded starting point (RFC 7857 section 8, RFC 6056);
 //! endpoint-independent filtering.
 
 #![forbid(unsafe_code)]
