@@ -267,23 +267,24 @@ fn exit<A: AclFamily>(
 
 /// Whether the policy of these tables still gives a connection just the path and translation that it has (law 6): where
 /// it leaves then. Such a connection goes on, unless an ACL forbids it; any other ends.
-<<<<<<< HEAD
 pub(super) fn still_leads<A: AclFamily>(
     tables: &Tables,
     steering: &Steering,
     flow: &Flow<A>,
 ) -> Option<Leaving> {
-=======
-pub(super) fn still_leads<A: AclFamily>(tables: &Tables, flow: &Flow<A>) -> Option<Leaving> {
-    still_translates(tables, flow).map(|(leaving, _)| leaving)
+    let (leaving, egress) = still_translates(tables, flow)?;
+    let is_here = match egress {
+        Egress::Masquerade(rule) => steering.gives_out(rule, flow.reply.destination_port),
+        _ => true,
+    };
+    is_here.then_some(leaving)
 }
 
-/// The same, with what egress NAT does with the connection.
+/// The same, with what egress NAT does with the connection, whichever worker it is to be at.
 pub(super) fn still_translates<'a, A: AclFamily>(
     tables: &'a Tables,
     flow: &Flow<A>,
 ) -> Option<(Leaving, Egress<'a, A>)> {
->>>>>>> main
     let original = &flow.original;
     let icmp = <A::Version as Ip>::ICMP.0;
     let ports = original.source_port != 0 || original.destination_port != 0;
@@ -326,7 +327,6 @@ pub(super) fn still_translates<'a, A: AclFamily>(
         Egress::Masquerade(rule) => {
             flow.is_mapped
                 && rule.owns(source.0)
-                && steering.gives_out(rule, source.1)
                 && rule
                     .ports
                     .allows(original.protocol, original.source_port, source.1)

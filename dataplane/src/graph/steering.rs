@@ -21,21 +21,13 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-<<<<<<< HEAD
-use rewire_conntrack::{FlowKey, owner, owner_within};
+use rewire_conntrack::{Flow, FlowKey, owner, owner_within};
 use rewire_packet::ethernet;
 use rewire_packet::{EtherType, IpAddress, Protocol};
 use rewire_tables::nat::has_translated_ports;
 use rewire_tables::{
     AclFamily, Address, InterfaceIndex, Masquerade, PortAllocation, PortForwardKey, Route, Tables,
     VpcIndex,
-=======
-use rewire_conntrack::{Flow, FlowKey, owner};
-use rewire_packet::ethernet;
-use rewire_packet::{EtherType, IpAddress, Protocol};
-use rewire_tables::{
-    AclFamily, Address, InterfaceIndex, Masquerade, PortForwardKey, Route, Tables, VpcIndex,
->>>>>>> main
 };
 
 use super::nat_policy::{self, Egress};
@@ -166,7 +158,6 @@ impl Steering {
         egress: &Egress<'_, A>,
     ) -> u16 {
         match egress {
-<<<<<<< HEAD
             Egress::Masquerade(rule) => match &rule.ports {
                 // A sender's address is its own, whatever its port.
                 PortAllocation {
@@ -180,11 +171,6 @@ impl Steering {
                 _ => owner(original.source_port, self.workers),
             },
             Egress::None | Egress::Static(..) | Egress::Unmapped => {
-=======
-            Egress::Masquerade(rule) if is_of_the_first(rule) => 0,
-            Egress::Masquerade(_) => owner(original.source_port, self.workers),
-            Egress::None | Egress::Static(..) => {
->>>>>>> main
                 let ends = Ends {
                     protocol: reply.protocol,
                     source: reply.source,
@@ -197,7 +183,6 @@ impl Steering {
         }
     }
 
-<<<<<<< HEAD
     /// Whether this worker is the one that may have given out an external port by a rule. Where a commit has changed whose it is, it may be
     /// given out by another one now.
     pub(super) fn gives_out(&self, rule: &Masquerade, port: u16) -> bool {
@@ -206,7 +191,8 @@ impl Steering {
             false => owner(port, self.workers),
         };
         self.is(home)
-=======
+    }
+
     /// The home of a connection that is there, and was another number of workers' before; none where it can have none: its
     /// packets have one owner now, and its answers another. That is so where a masquerade has not kept its port.
     pub(crate) fn home_of<A: AclFamily>(&self, tables: &Tables, flow: &Flow<A>) -> Option<u16> {
@@ -216,12 +202,11 @@ impl Steering {
         }
         let port = owner(flow.reply.destination_port, self.workers);
         match nat_policy::still_translates(tables, flow) {
-            Some((_, Egress::Masquerade(rule))) if is_of_the_first(rule) => Some(0),
+            Some((_, Egress::Masquerade(rule))) if rule.ports.address_only => Some(0),
             // Where it ends at once, its port is to be free again at the worker that gives it out.
             None => Some(port),
             Some((_, egress)) => (home(&egress) == port).then_some(port),
         }
->>>>>>> main
     }
 
     /// Whether a connection is to begin at another worker, and at which.
@@ -249,11 +234,6 @@ impl Steering {
         let high = mix(hash) >> 32;
         ((high * u64::from(self.workers)) >> 32) as u16
     }
-}
-
-/// Whether the ports of a masquerade are the first worker's, whatever their number: too few to be dealt out, or none.
-fn is_of_the_first(rule: &Masquerade) -> bool {
-    rule.ports.within.is_some() || rule.ports.address_only
 }
 
 /// Where a port forward or a static translation leads a packet: the internal address and port, and their VPC.
