@@ -244,16 +244,7 @@ impl<A: Address> Mappings<A> {
                 .take(external, internal.port, next_to, allocation, reserved)?;
             Some(Mapping { address, port })
         });
-        let Some(mapping) = found else {
-            if let Some(first) = nth(ranges, 0) {
-                self.exhaustions.count(External {
-                    vpc: external_vpc,
-                    protocol,
-                    address: first,
-                });
-            }
-            return Err(exhausted(Resource::Ports));
-        };
+        let mapping = found.ok_or(exhausted(Resource::Ports))?;
         self.number += 1;
         self.remember_owner(host_key, mapping.address, allocation);
         self.remember_host(host_key, host, mapping.address, |external| {

@@ -21,7 +21,8 @@ pub struct PortUse<A> {
     pub address: A,
     /// Ports in use; identifiers, for ICMP queries; 1 for protocols without either.
     pub in_use: u32,
-    /// How often a connection found no port on any of the addresses that a rule has, of which this is the first.
+    /// How often a connection was refused, because no port was left of the addresses that a rule has, of which this is the first: as
+    /// [`count_exhausted`](Connections::count_exhausted) was told.
     pub exhausted: u64,
 }
 
@@ -45,6 +46,16 @@ impl<A: Address> Exhaustions<A> {
 }
 
 impl<A: Address> Connections<A> {
+    /// Counts a connection that is refused, because no port is left of the external addresses of which this is the first. Beyond 256 sets
+    /// of addresses, a new one is not counted.
+    pub fn count_exhausted(&mut self, vpc: VpcIndex, protocol: u8, first: A) {
+        self.mappings_mut().exhaustions.count(External {
+            vpc,
+            protocol,
+            address: first,
+        });
+    }
+
     /// How many places [`port_use`](Self::port_use) has something to say of. May grow.
     pub fn port_use_places(&self) -> u32 {
         let addresses = self.mappings().ports.places();

@@ -59,7 +59,8 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
             }
             // The sender hears that it is not to have a connection now (RFC 5508, REQ-8).
             Err(NotHere::Dropped(reason @ DropReason::NatPortsExhausted)) => {
-                if let Some(entry) = exhausted(cx, packet).filter(|_| limit.allows(cx.now)) {
+                let entry = exhausted(cx, packet, connections);
+                if let Some(entry) = entry.filter(|_| limit.allows(cx.now)) {
                     sinks.log(LogEntry::PortsExhausted(entry));
                 }
                 Next::Refuse(reason, IcmpErrorKind::Prohibited.into())
@@ -76,10 +77,11 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
     });
 }
 
-/// What is said of a packet for whose sender no external port is left.
+/// Counts a packet for whose sender no external port is left; what is said of it.
 fn exhausted<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     packet: &Packet<B, A>,
+    connections: &mut Connections<A>,
 ) -> Option<PortsExhausted> {
     let Connection::New(original) = packet.connection else {
         return None;
@@ -88,13 +90,18 @@ fn exhausted<B: PacketBuffer, A: Family>(
     let opening = opening(packet, original, KeyHash::default());
     let interface = cx.tables.interface(opening.egress)?;
     match source_rule(cx, &opening, interface) {
-        Egress::Masquerade(rule) => Some(PortsExhausted {
-            rule: Arc::clone(&rule.name),
-            from: original.vpc,
-            to: interface.vpc,
-            source: original.source.into(),
-            protocol: original.protocol,
-        }),
+        Egress::Masquerade(rule) => {
+            if let Some(first) = rule.ranges::<A>().next() {
+                connections.count_exhausted(interface.vpc, original.protocol, *first.start());
+            }
+            Some(PortsExhausted {
+                rule: Arc::clone(&rule.name),
+                from: original.vpc,
+                to: interface.vpc,
+                source: original.source.into(),
+                protocol: original.protocol,
+            })
+        }
         Egress::None | Egress::Static(..) | Egress::Unmapped => None,
     }
 }

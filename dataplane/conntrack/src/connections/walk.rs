@@ -12,6 +12,10 @@ use crate::records::Record;
 use crate::time::Instant;
 
 impl<A: Address> Connections<A> {
+    pub(crate) fn mappings_mut(&mut self) -> &mut Mappings<A> {
+        &mut self.mappings
+    }
+
     pub(crate) fn mappings(&self) -> &Mappings<A> {
         &self.mappings
     }
