@@ -92,7 +92,7 @@ fn text(nat: &Nat) -> String {
     }
     if nat.former_ports_in_use > 0 {
         lines.push(format!(
-            "{} more ports are in use of addresses that no rule has any more",
+            "{} more ports are in use, by NAT64 or of addresses that no masquerade has any more",
             nat.former_ports_in_use
         ));
     }

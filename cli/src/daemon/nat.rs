@@ -31,7 +31,7 @@ pub(crate) struct Nat {
     /// The revision that is live.
     pub(crate) revision: u64,
     pub(crate) shared: Vec<Shared>,
-    /// Ports in use of addresses that no rule shares out any more: of connections that go on.
+    /// Ports in use by NAT64, and of addresses that no masquerade shares out any more: their connections go on.
     pub(crate) former_ports_in_use: u64,
 }
 

@@ -8,7 +8,7 @@ use rewire_tables::Tables;
 use super::context::Context;
 use super::family::Family;
 use super::ingress_nat::note_counters;
-use super::{acl_policy, nat_policy};
+use super::{acl_policy, nat_policy, nat64};
 use crate::counters::WorkerCounters;
 
 /// Connections that the sweep resolves in a burst with packets, at most: a microsecond or so.
@@ -33,12 +33,16 @@ pub(super) fn resolve<A: Family>(
     if flow.is_resolved_under(current) {
         return true;
     }
-    let leaving = nat_policy::still_leads(cx.tables, &cx.steering, flow);
-    let admitted = leaving.and_then(|leaving| acl_policy::still_admits(cx.tables, flow, leaving));
+    let admitted = match A::nat64_flow(flow) {
+        Some(flow) => nat64::still_admits(cx.tables, flow),
+        None => nat_policy::still_leads(cx.tables, &cx.steering, flow).and_then(|leaving| {
+            let (admission, counters) = acl_policy::still_admits(cx.tables, flow, leaving)?;
+            Some((admission, counters, leaving.idle_timeout))
+        }),
+    };
     match admitted {
-        Some((mut admission, counters)) => {
+        Some((mut admission, counters, idle_timeout)) => {
             let vpc = cx.tables.vpc(flow.original.vpc);
-            let idle_timeout = leaving.and_then(|leaving| leaving.idle_timeout);
             admission.timeouts = connections.timeout_class(vpc.timeouts(), idle_timeout);
             connections.set_policy_generation(id, current, admission);
             note_counters(cx, connections, id, counters);

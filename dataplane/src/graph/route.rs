@@ -66,6 +66,10 @@ fn decide<'a, B: PacketBuffer, A: Family>(
         Ok(way) => way,
         Err(stop) => return Next::Drop(stopped(stop)),
     };
+    // Who sends a packet that has changed its family, no peering knows.
+    if way.crossing.is_some() && packet.foreign.is_some() {
+        return Next::Drop(DropReason::PeeringNotAdmitted);
+    }
     packet.crossing = way.crossing;
     if let Connection::New(_) | Connection::Untracked = packet.connection {
         packet.peering = way.crossing.map(|crossing| crossing.peering);

@@ -1,5 +1,5 @@
 -- Rules that are NPTv6 become plain translations of prefixes, and parity is no longer asked for.
-PRAGMA user_version = 5;
+PRAGMA user_version = 6;
 
 CREATE TABLE new_static_nat (
   name             TEXT NOT NULL PRIMARY KEY CHECK (name GLOB '[A-Za-z0-9]*' AND length(name) <= 63),

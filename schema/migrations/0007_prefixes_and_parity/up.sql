@@ -58,4 +58,4 @@ CREATE INDEX masquerade_vpc ON masquerade (vpc);
 CREATE INDEX masquerade_interface ON masquerade (interface);
 CREATE INDEX masquerade_pool ON masquerade (pool);
 
-PRAGMA user_version = 6;
+PRAGMA user_version = 7;
