@@ -36,7 +36,7 @@ pub(super) fn resolve<A: Family>(
     let is_offloaded = connections.is_offloaded(id);
     let admitted = match A::nat64_flow(flow) {
         Some(flow) => nat64::still_admits(cx.tables, flow),
-        None => nat_policy::still_leads(cx.tables, flow).and_then(|leaving| {
+        None => nat_policy::still_leads(cx.tables, &cx.steering, flow).and_then(|leaving| {
             let (admission, counters) = acl_policy::still_admits(cx.tables, flow, leaving)?;
             Some((admission, counters, leaving.idle_timeout))
         }),
