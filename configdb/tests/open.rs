@@ -149,11 +149,11 @@ fn a_newer_store_is_left_alone() {
         newer.close().unwrap();
     };
     version(SCHEMA_VERSION + 7);
-    insta::assert_snapshot!(refusal(&path), @"PATH is a store of schema version 13; this program knows versions up to 7");
+    insta::assert_snapshot!(refusal(&path), @"PATH is a store of schema version 14; this program knows versions up to 7");
     assert!(matches!(
         Store::open(&path),
         Err(Error::Newer {
-            store: 13,
+            store: 14,
             ours: SCHEMA_VERSION,
             ..
         })
