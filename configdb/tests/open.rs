@@ -153,7 +153,7 @@ fn a_newer_store_is_left_alone() {
     assert!(matches!(
         Store::open(&path),
         Err(Error::Newer {
-            store: 13,
+            store: 14,
             ours: SCHEMA_VERSION,
             ..
         })
