@@ -6,6 +6,7 @@ use super::{Connections, tick};
 use crate::error::InsertError;
 use crate::flow::{FlowId, Traffic};
 use crate::key::{Direction, FlowKey};
+use crate::mappings::Use;
 use crate::records::{Account, NONE, Record, flag};
 use crate::state::State;
 use crate::tcp::{Fins, Memory, Scales, TcpState, Window};
@@ -30,10 +31,12 @@ pub struct SavedFlow<A> {
     memory: Memory,
     /// Whether the external address of its mapping is its host's alone.
     is_owner: bool,
+    /// Whether it has joined that mapping from outside.
+    is_joined: bool,
 }
 
 /// Bits of a record that last: not where it is in its mapping, nor that it was counted.
-const LASTING: u8 = flag::WHOLE | flag::PORTS | flag::MAPPED;
+const LASTING: u8 = flag::WHOLE | flag::PORTS | flag::MAPPED | flag::OPEN;
 
 /// What indices of one gateway are in another; none where there is no such thing.
 pub trait Renumber {
@@ -85,7 +88,10 @@ impl<A: Copy> SavedFlow<A> {
     /// The external port that its source is translated to by a mapping.
     pub fn mapped_port(&self) -> Option<u16> {
         let is_mapped = self.flags & flag::MAPPED != 0;
-        is_mapped.then_some(self.reply.destination_port)
+        is_mapped.then_some(match self.is_joined {
+            false => self.reply.destination_port,
+            true => self.original.destination_port,
+        })
     }
 }
 
@@ -119,7 +125,7 @@ impl<A: Address> SavedFlow<A> {
         out.push(self.state.position() as u8);
         out.push(u8::from(waits_for_reply));
         out.push(self.flags);
-        out.push(u8::from(self.is_owner));
+        out.push(u8::from(self.is_owner) | u8::from(self.is_joined) << 1);
         for at in [self.created, self.expires] {
             out.extend(at.0.to_le_bytes());
         }
@@ -155,8 +161,11 @@ impl<A: Address> SavedFlow<A> {
             }
             state => state,
         };
-        let flags = reader.u8()? & LASTING;
-        let is_owner = reader.u8()? != 0;
+        let mut flags = reader.u8()? & LASTING;
+        if flags & flag::MAPPED == 0 {
+            flags &= !flag::OPEN;
+        }
+        let of_mapping = reader.u8()?;
         let (created, expires) = (Instant(reader.u64()?), Instant(reader.u64()?));
         let mut traffic = [Traffic::default(); 2];
         for traffic in &mut traffic {
@@ -186,7 +195,8 @@ impl<A: Address> SavedFlow<A> {
                 is_asked_anew: fins & 0x80 != 0,
                 is_bypassed: fins & 0x40 != 0,
             },
-            is_owner,
+            is_owner: of_mapping & 1 != 0,
+            is_joined: flags & flag::OPEN != 0 && of_mapping & 2 != 0,
         })
     }
 }
@@ -283,7 +293,8 @@ impl<A: Address> Connections<A> {
             expires: record.expires.instant(now),
             traffic: account.traffic(),
             memory: account.tcp(),
-            is_owner: record.has(flag::MAPPED) && self.mappings.is_owned(record),
+            is_owner: record.has(flag::MAPPED) && self.mappings.is_owned(&self.records, slot),
+            is_joined: self.records.is_joined(slot),
         }
     }
 
@@ -304,11 +315,8 @@ impl<A: Address> Connections<A> {
             return Err(InsertError::TableFull);
         }
         let is_mapped = saved.flags & flag::MAPPED != 0;
-        if is_mapped
-            && !self
-                .mappings
-                .restore(&self.records, &saved.original, &saved.reply, saved.is_owner)
-        {
+        let of = Use::between(&saved.original, &saved.reply, saved.is_joined);
+        if is_mapped && !self.mappings.restore(&self.records, &of, saved.is_owner) {
             return Err(InsertError::Clash);
         }
         if !self.claim(keys, hashes) {
@@ -319,6 +327,9 @@ impl<A: Address> Connections<A> {
         account.set_traffic(saved.traffic);
         account.set_tcp(&saved.memory);
         account.set_peering(saved.peering);
+        if saved.is_joined {
+            account.set_joined();
+        }
         let crosses = if saved.peering.is_some() {
             flag::PEERING
         } else {
@@ -347,6 +358,9 @@ impl<A: Address> Connections<A> {
             .ok_or(InsertError::TableFull)?;
         if is_mapped {
             self.mappings.attach(&mut self.records, id.slot);
+            if saved.flags & flag::OPEN != 0 {
+                self.mappings.open(&mut self.records, id.slot);
+            }
         }
         self.sweep.schedule(id.slot, tick(expires.instant(now)));
         self.counts.add(saved.state);
