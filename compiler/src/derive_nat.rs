@@ -13,7 +13,7 @@ use rewire_schema::types::{self, Addresses, InterfaceAddress, Name, Ports, Prefi
 use rewire_tables::acl::AddressRanges;
 use rewire_tables::nat::{Condition, Exclusion, MasqueradeList, PortSet};
 use rewire_tables::{
-    InterfaceIndex, Masquerade, PortAllocation, PortForward, PortForwardKey, StaticNat,
+    Filtering, InterfaceIndex, Masquerade, PortAllocation, PortForward, PortForwardKey, StaticNat,
     TableOperation, VpcIndex, VpcTimeouts,
 };
 
@@ -196,6 +196,7 @@ impl Derivation<'_> {
                 address_only: pool.is_some_and(|pool| pool.address_only),
             },
             idle_timeout: row.idle_timeout.map(Duration::from),
+            filtering: filtering(row),
             ..Masquerade::new(row.name.as_str(), self.external(row).ok()?)
         });
         self.masquerades.insert(row.name.clone(), Arc::clone(&rule));
@@ -373,6 +374,17 @@ impl Derivation<'_> {
             ((external, 0, 0), set)
         });
         Ok(Entries::Many(entries.collect()))
+    }
+}
+
+/// What a rule lets in from outside.
+fn filtering(row: &MasqueradeRow) -> Filtering {
+    match row.filtering {
+        None | Some(types::Filtering::AddressAndPortDependent) => {
+            Filtering::AddressAndPortDependent
+        }
+        Some(types::Filtering::AddressDependent) => Filtering::AddressDependent,
+        Some(types::Filtering::EndpointIndependent) => Filtering::EndpointIndependent,
     }
 }
 

@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 
 pub use self::condition::{Condition, Exclusion};
 pub use self::masquerade::{
-    Masquerade, MasqueradeList, MasqueradeRules, PortAllocation, has_translated_ports,
+    Filtering, Masquerade, MasqueradeList, MasqueradeRules, PortAllocation, has_translated_ports,
 };
 pub use self::port_set::PortSet;
 use crate::acl::{AclFamily, AclKey, AddressRanges};

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::marks::Marks;
 use crate::object::object;
 use crate::types::{
-    AddressOrPrefix, AddressRange, Addresses, Duration, Line, Name, Ports, Prefix, Protocol,
+    AddressOrPrefix, AddressRange, Addresses, Duration, Filtering, Line, Name, Ports, Prefix, Protocol,
     TransportProtocol,
 };
 
@@ -72,6 +72,9 @@ object! {
             ports: Option<Ports>,
             /// How long a translated connection lives without packets; without it, as the VPC's conntrack says.
             idle_timeout: Option<Duration>,
+            /// Which packets from outside are let in to the external addresses and ports that were given out (RFC 4787,
+            /// REQ-8); without it, those that answer.
+            filtering: Option<Filtering>,
         }
     }
 }
@@ -89,6 +92,7 @@ impl MasqueradeRow {
             source_port: None,
             ports: None,
             idle_timeout: None,
+            filtering: None,
             marks: Marks::default(),
         }
     }
