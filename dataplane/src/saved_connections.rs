@@ -30,7 +30,7 @@ use rewire_tables::{Address, InterfaceIndex, PeeringIndex, Tables, VpcIndex};
 use crate::clock::Instant;
 
 const MAGIC: &[u8; 8] = b"rewirect";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Why saved connections cannot be used.
 #[derive(Debug, thiserror::Error)]

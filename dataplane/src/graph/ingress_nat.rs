@@ -14,6 +14,7 @@ use super::Node;
 use super::burst::{Burst, Next, layer3};
 use super::context::Context;
 use super::family::Family;
+use super::filtering;
 use super::nat_policy;
 use super::packet::{Connection, Packet};
 use super::resolution::resolve;
@@ -65,7 +66,10 @@ fn classify<B: PacketBuffer, A: Family>(
             .map_err(|_| DropReason::ConnectionInvalid)?;
     }
     let ingress = nat_policy::ingress(cx.tables, &key, true).map_err(stopped)?;
-    if ingress.destination.is_none() && may_answer_anothers(cx, packet, &key) {
+    if ingress.destination.is_none()
+        && may_answer_anothers(cx, packet, &key)
+        && filtering::internal(cx, connections, &key).is_none()
+    {
         return Err(DropReason::NatNoMapping);
     }
     packet.rewrite.destination = ingress.destination;

@@ -7,8 +7,8 @@ use rewire_conntrack::{Admission, Flow, FlowKey};
 use rewire_packet::{Ip, Protocol};
 use rewire_tables::acl::NO_PORT;
 use rewire_tables::{
-    AclFamily, AclKey, Address, Crossing, Interface, InterfaceIndex, Masquerade, PortForwardKey,
-    Route, Stop, Tables, Traveller, VpcIndex, Way,
+    AclFamily, AclKey, Address, Crossing, Filtering, Interface, InterfaceIndex, Masquerade,
+    PortForwardKey, Route, Stop, Tables, Traveller, VpcIndex, Way,
 };
 
 use super::hairpin::{self, Led};
@@ -130,6 +130,14 @@ pub(super) enum Egress<'a, A> {
 }
 
 impl<A> Egress<'_, A> {
+    /// What the mapping of the connection, if it has one, lets in from outside.
+    pub(super) fn filtering(&self) -> Filtering {
+        match self {
+            Egress::None | Egress::Static(..) => Filtering::default(),
+            Egress::Masquerade(rule) => rule.filtering,
+        }
+    }
+
     /// How long the connection lives without packets, where the rule says it.
     pub(super) fn idle_timeout(&self) -> Option<Duration> {
         match self {
@@ -233,10 +241,12 @@ pub(super) struct Leaving {
     pub crossing: Option<Crossing>,
     /// How long it lives without packets, where a rule of NAT says it.
     pub idle_timeout: Option<Duration>,
+    /// What its mapping, if it has one, lets in from outside.
+    pub filtering: Filtering,
 }
 
 /// The interface that a connection leaves by, and the peering that it crosses, as ingress NAT leads it.
-fn exit<A: AclFamily>(
+pub(super) fn exit<A: AclFamily>(
     tables: &Tables,
     original: &FlowKey<A>,
     ingress: &Ingress<A>,
@@ -315,6 +325,7 @@ pub(super) fn still_leads<A: AclFamily>(tables: &Tables, flow: &Flow<A>) -> Opti
         interface: index,
         crossing,
         idle_timeout,
+        filtering: egress.filtering(),
     })
 }
 

@@ -77,6 +77,8 @@ pub(super) struct Packet<B, A: Address> {
     pub crossing: Option<Crossing>,
     /// The interface that a packet which begins a connection would leave by, did it not turn round.
     pub hairpin: Option<InterfaceIndex>,
+    /// Whether a packet which begins a connection comes from outside, for a mapping that lets it in.
+    pub joins: bool,
     /// The peering that the packet crosses, or the connection that it belongs to.
     pub peering: Option<PeeringIndex>,
     /// What the route says, while the ACLs are asked.
@@ -122,6 +124,7 @@ impl<B, A: Address> Packet<B, A> {
             connection: Connection::Untracked,
             crossing: None,
             hairpin: None,
+            joins: false,
             peering: None,
             routed: Next::Done,
             whole: true,

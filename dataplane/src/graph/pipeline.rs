@@ -174,7 +174,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         limits: &mut Limits<'_>,
         sinks: &mut dyn Sinks<B>,
     ) {
-        route::run(cx, &mut self.burst);
+        route::run(cx, &mut self.burst, &mut self.connections);
         acl::run(
             cx,
             &mut self.burst,
@@ -186,7 +186,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         local::run(cx, &mut self.burst);
         hop_limit::run(cx, &mut self.burst);
         // `local` answers an echo request by sending it back: its answer is routed like any packet of our own.
-        route::run(cx, &mut self.burst);
+        route::run(cx, &mut self.burst, &mut self.connections);
         neighbor::run(cx, &mut self.burst, &mut self.resolver, pool, sinks);
         mtu::run(cx, &mut self.burst);
         egress_nat::run(

@@ -3,12 +3,12 @@
 //! its packets comes here: none is sent, or a card forwards them.
 
 use rewire_conntrack::{Connections, Flow, FlowId};
-use rewire_tables::Tables;
+use rewire_tables::{Filtering, Tables};
 
 use super::context::Context;
 use super::family::Family;
 use super::ingress_nat::note_counters;
-use super::{acl_policy, nat_policy};
+use super::{acl_policy, filtering, nat_policy};
 use crate::counters::WorkerCounters;
 
 /// Connections that the sweep resolves in a burst with packets, at most: a microsecond or so.
@@ -33,7 +33,10 @@ pub(super) fn resolve<A: Family>(
     if flow.is_resolved_under(current) {
         return true;
     }
-    let leaving = nat_policy::still_leads(cx.tables, flow);
+    let leaving = match flow.is_joined {
+        false => nat_policy::still_leads(cx.tables, flow),
+        true => filtering::still_leads(cx, connections, flow),
+    };
     let admitted = leaving.and_then(|leaving| acl_policy::still_admits(cx.tables, flow, leaving));
     match admitted {
         Some((mut admission, counters)) => {
@@ -42,6 +45,9 @@ pub(super) fn resolve<A: Family>(
             admission.timeouts = connections.timeout_class(vpc.timeouts(), idle_timeout);
             connections.set_policy_generation(id, current, admission);
             note_counters(cx, connections, id, counters);
+            if leaving.is_some_and(|leaving| leaving.filtering != Filtering::default()) {
+                connections.open_mapping(id);
+            }
             cx.counters.connections_kept.add(1);
         }
         None => {

@@ -4,6 +4,7 @@
 //! *Uses* the VPC and the destination behind ingress NAT. *Sets* egress interface and next hop. *Next*: `acl`, and behind it
 //! `hop_limit` or `local`; for the gateway's own packets `neighbor`.
 
+use rewire_conntrack::Connections;
 use rewire_packet::icmp_error::IcmpErrorKind;
 use rewire_tables::{NextHops, Route, Stop, Traveller};
 
@@ -12,21 +13,25 @@ use super::burst::{Burst, IcmpErrorOf, Next};
 use super::context::Context;
 use super::family::Family;
 use super::packet::{Connection, Origin, Packet};
-use super::{acl, hairpin, nat_policy, segment};
+use super::{acl, filtering, hairpin, nat_policy, segment};
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
 /// The packets that are looked up at a time.
 const BATCH: usize = 64;
 
-pub(super) fn run<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &mut Burst<B, A>) {
+pub(super) fn run<B: PacketBuffer, A: Family>(
+    cx: &Context<'_>,
+    burst: &mut Burst<B, A>,
+    connections: &mut Connections<A>,
+) {
     let inbox = burst.take_inbox(Node::Route, cx.counters);
     for batch in inbox.chunks(BATCH) {
         let mut routes = [None; BATCH];
         look_up(cx, burst, batch, &mut routes);
         for (&index, route) in batch.iter().zip(routes) {
             let packet = &mut burst.packets[usize::from(index)];
-            let next = decide(cx, packet, route);
+            let next = decide(cx, packet, route, connections);
             let next = acl::asks(cx, packet, next);
             burst.dispatch(index, next);
         }
@@ -60,6 +65,7 @@ fn decide<'a, B: PacketBuffer, A: Family>(
     cx: &Context<'a>,
     packet: &mut Packet<B, A>,
     route: Option<&'a Route>,
+    connections: &mut Connections<A>,
 ) -> Next<IcmpErrorOf<A>> {
     let destination = packet.destination();
     let way = match cx.tables.follow(packet.vpc, route, &traveller(packet)) {
@@ -74,9 +80,13 @@ fn decide<'a, B: PacketBuffer, A: Family>(
         Some(Route::Forward(hops)) => {
             let next = forward(packet, hops, destination);
             match turn(cx, packet) {
-                Some(route) => decide(cx, packet, route),
+                Some(route) => decide(cx, packet, route, connections),
                 None => next,
             }
+        }
+        route if join(cx, packet, route, connections) => {
+            let route = cx.tables.vpc(packet.vpc).route(packet.destination());
+            decide(cx, packet, route, connections)
         }
         Some(Route::Local) => match packet.origin {
             Origin::Received(_) => Next::To(Node::Local),
@@ -117,6 +127,30 @@ fn turn<'a, B: PacketBuffer, A: Family>(
     packet.rewrite.route_vpc = led.vpc;
     packet.vpc = led.vpc;
     Some(cx.tables.vpc(led.vpc).route(packet.destination()))
+}
+
+/// Whether a packet is for a mapping that lets it in: it is led to the mapping's internal endpoint then.
+fn join<B: PacketBuffer, A: Family>(
+    cx: &Context<'_>,
+    packet: &mut Packet<B, A>,
+    route: Option<&Route>,
+    connections: &mut Connections<A>,
+) -> bool {
+    let Connection::New(key) = packet.connection else {
+        return false;
+    };
+    let is_led = packet.rewrite.destination.is_some() || packet.crossing.is_some();
+    if is_led || !filtering::may_join::<A>(route, &packet.transport) {
+        return false;
+    }
+    let Some(internal) = filtering::internal(cx, connections, &key) else {
+        return false;
+    };
+    packet.joins = true;
+    packet.rewrite.destination = Some((internal.address, internal.port));
+    packet.rewrite.route_vpc = internal.vpc;
+    packet.vpc = internal.vpc;
+    true
 }
 
 /// A peering admits the packet that begins a connection. The others of that connection follow it, for as long as the

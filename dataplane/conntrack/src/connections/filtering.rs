@@ -3,7 +3,7 @@
 //! Whether a mapping lets one in is for the policy to say. Here is what it asks: where an external endpoint leads, and
 //! whether packets were sent from there to an address. A connection that is let in *joins* the mapping, which lives at
 //! least as long as it does. Lest anybody outside hold a mapping open, one that nobody inside has answered ends no later
-//! than what held the mapping when it came, and its own packets do not prolong it (REQ-6).
+//! than what let it in, and its own packets do not prolong it (REQ-6).
 
 use rewire_tables::{Address, VpcIndex};
 
@@ -99,11 +99,13 @@ impl<A: Address> Connections<A> {
             return false;
         };
         let slot = id.0.slot;
-        self.mappings.join(&mut self.records, slot, holder);
-        let holder = self.records.used(holder);
+        let remote = original.source;
+        let head = self.mappings.head(&self.records, &endpoint, remote);
+        let lets_in = self.records.used(head.unwrap_or(holder));
         // What a card forwards prolongs its flow later, and was answered.
-        let is_offloaded = holder.has(flag::OFFLOADED);
-        let limit = holder.expires;
+        let is_offloaded = lets_in.has(flag::OFFLOADED);
+        let limit = lets_in.expires;
+        self.mappings.join(&mut self.records, slot, holder);
         let record = self.records.used_mut(slot);
         if !is_offloaded && limit.is_before(record.expires) {
             record.expires = limit;
