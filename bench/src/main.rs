@@ -7,6 +7,7 @@
 mod acl;
 mod acl_forward;
 mod acl_rules;
+mod bpf;
 mod cold_start;
 mod commit_durable;
 mod commit_live;
@@ -20,6 +21,7 @@ mod instructions;
 mod journal_verify;
 #[cfg(feature = "peers")]
 mod learned_routes;
+mod linux_nat;
 mod load_1m;
 #[cfg(feature = "peers")]
 mod lpm;
@@ -178,7 +180,7 @@ const BENCHMARKS: &[Benchmark] = &[
     },
     Benchmark {
         name: "nat-established-10k",
-        about: "a packet of one of 10,000 masqueraded connections, from rx to tx through the whole graph; no peer",
+        about: "a packet of one of 10,000 masqueraded connections, from rx to tx through the whole graph, beside Linux's conntrack and NAT; root",
         run: nat::established_10k,
     },
     Benchmark {
@@ -188,12 +190,12 @@ const BENCHMARKS: &[Benchmark] = &[
     },
     Benchmark {
         name: "nat-established-10m",
-        about: "the same, of ten million connections",
+        about: "the same, of ten million connections; no peer",
         run: nat::established_10m,
     },
     Benchmark {
         name: "nat-new",
-        about: "a masqueraded connection from its first packet to its end, through the whole graph, at a million live ones; no peer",
+        about: "a masqueraded connection from its first packet to its end, through the whole graph, at a million live ones, beside Linux's begin of one; root",
         run: nat::new,
     },
     Benchmark {

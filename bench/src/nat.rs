@@ -10,13 +10,14 @@ use std::net::Ipv4Addr;
 use rewire_packet::checksum::{Delta, Sum};
 
 use crate::configuration::datagram;
-use crate::report::{Report, Run};
+use crate::linux_nat::LinuxNat;
+use crate::report::{Report, Run, median};
 use crate::worker::{BURST, Worker};
 
 type Failure = Box<dyn std::error::Error>;
 
 const RUNS: usize = 7;
-const ROUTES: u32 = 10_000;
+pub(crate) const ROUTES: u32 = 10_000;
 
 /// A VPC that leads out by another one's interface, with many routes, behind a pool.
 pub(crate) fn document() -> String {
@@ -114,23 +115,60 @@ fn begun(connections: u32) -> Result<(Worker, f64), Failure> {
     Ok((worker, begin))
 }
 
-fn established(connections: u32, peer: Option<f64>) -> Result<Report, Failure> {
+/// Frames that Linux gets at once.
+const LINUX_FRAMES: u32 = 1_000_000;
+
+/// Linux with its rule, if it can be had: not without being root, and nftables.
+fn linux() -> Option<LinuxNat> {
+    let linux = LinuxNat::new(LINUX_FRAMES as usize).and_then(|linux| {
+        linux.translate(true)?;
+        Ok(linux)
+    });
+    linux
+        .map_err(|error| println!("without Linux as a peer: {error}"))
+        .ok()
+}
+
+fn peer_name(linux: Option<&LinuxNat>) -> &'static str {
+    linux.map_or("-", |_| "linux-conntrack-snat")
+}
+
+fn established(connections: u32, has_peer: bool) -> Result<Report, Failure> {
     println!(
         "data: {connections} connections, {ROUTES} routes, frames of 60 bytes in random order of connections"
     );
+    let mut linux = has_peer.then(linux).flatten();
+    let frames = Frames::new();
+    let mut more = Vec::new();
+    if let Some(linux) = &mut linux {
+        let mut number = 0;
+        let mut in_turn = |frame: &mut _| {
+            number += 1;
+            frames.write(number % connections, frame)
+        };
+        linux.translate(false)?;
+        linux.run(&mut in_turn)?;
+        more.push(("linux_forward_ns", linux.run(&mut in_turn)?));
+        linux.translate(true)?;
+        linux.run(&mut in_turn)?;
+        let live = LinuxNat::connections()?;
+        if live != u64::from(connections) {
+            return Err(format!("of {connections} connections Linux has {live}").into());
+        }
+    }
     let (mut worker, begin) = begun(connections)?;
     println!("beginning them took {begin:.0} ns each");
-    let frames = Frames::new();
+    more.insert(0, ("begin_ns", begin));
     let mut random = Random(88_172_645_463_325_252);
+    let mut any = |frame: &mut _| frames.write(random.below(connections), frame);
     let bursts = 40_000;
     let mut runs = Vec::new();
     for _ in 0..RUNS {
-        let ours = worker.run(
-            bursts,
-            1_000,
-            |frame| frames.write(random.below(connections), frame),
-            |_| {},
-        )?;
+        let ours = worker.run(bursts, 1_000, &mut any, |_| {})?;
+        let peer = linux
+            .as_mut()
+            .map(|linux| linux.run(&mut any))
+            .transpose()?;
         runs.push(Run { ours, peer });
     }
     if worker.graph.connections4().len() != connections as usize {
@@ -138,22 +176,23 @@ fn established(connections: u32, peer: Option<f64>) -> Result<Report, Failure> {
     }
     Ok(Report {
         unit: "ns/packet",
-        peer_name: "-",
+        peer_name: peer_name(linux.as_ref()),
         runs,
-        more: vec![("begin_ns", begin)],
+        more,
     })
 }
 
 pub(crate) fn established_10k() -> Result<Report, Failure> {
-    established(10_000, None)
+    established(10_000, true)
 }
 
 pub(crate) fn established_1m() -> Result<Report, Failure> {
-    established(1_000_000, None)
+    established(1_000_000, true)
 }
 
+/// Without Linux, which takes gigabytes for so many.
 pub(crate) fn established_10m() -> Result<Report, Failure> {
-    established(10_000_000, None)
+    established(10_000_000, false)
 }
 
 /// Each packet begins a connection, while as many end: their time is up. About a million live at any time.
@@ -162,37 +201,52 @@ pub(crate) fn new() -> Result<Report, Failure> {
     println!(
         "data: {LIVE} live connections, each packet begins one and one ends; {ROUTES} routes, frames of 60 bytes"
     );
+    let mut linux = linux();
+    if linux.is_some() {
+        println!(
+            "Linux begins {LINUX_FRAMES} in an empty table; to end them is not in its figure, as it is in ours"
+        );
+    }
     let mut worker = Worker::new(&document(), 2 * LIVE as usize, "blue0")?;
     let frames = Frames::new();
     // Two minutes are the time-out of a datagram that nobody answers.
     let step = 120_000_000_000 * BURST as u64 / LIVE;
     let bursts = LIVE as usize / BURST;
     let mut number = 0;
-    let mut runs = Vec::new();
+    let mut next = |frame: &mut _| {
+        number += 1;
+        frames.write(number, frame)
+    };
+    let (mut runs, mut ends) = (Vec::new(), Vec::new());
     // Until as many end as begin.
     for run in 0..RUNS + 2 {
-        let ours = worker.run(
-            bursts,
-            step,
-            |frame| {
-                number += 1;
-                frames.write(number, frame)
-            },
-            |_| {},
-        )?;
+        let ours = worker.run(bursts, step, &mut next, |_| {})?;
+        let mut peer = None;
+        if let Some(linux) = &mut linux {
+            peer = Some(linux.run(&mut next)?);
+            let began = LinuxNat::connections()?;
+            if began != u64::from(LINUX_FRAMES) {
+                return Err(format!("of {LINUX_FRAMES} connections Linux has {began}").into());
+            }
+            ends.push(linux.clear()?);
+        }
         if run >= 2 {
-            runs.push(Run { ours, peer: None });
+            runs.push(Run { ours, peer });
         }
     }
     let live = worker.graph.connections4().len();
     let created = worker.counters.connections_created.get();
     let expired = worker.counters.connections_expired.get();
     println!("{created} began, {expired} ended, {live} live");
+    let mut more = vec![("live", live as f64)];
+    if linux.is_some() {
+        more.push(("linux_end_ns", median(ends)));
+    }
     Ok(Report {
         unit: "ns/connection",
-        peer_name: "-",
+        peer_name: peer_name(linux.as_ref()),
         runs,
-        more: vec![("live", live as f64)],
+        more,
     })
 }
 

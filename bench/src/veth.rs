@@ -19,7 +19,8 @@ pub(crate) fn enter_new_namespace() -> Result<(), Failure> {
     Err(format!("no network namespace of our own ({error}): run this as root").into())
 }
 
-fn ip(arguments: &str) -> Result<(), Failure> {
+/// Runs `ip` in this thread's namespace.
+pub(crate) fn ip(arguments: &str) -> Result<(), Failure> {
     let output = Command::new("ip").args(arguments.split(' ')).output()?;
     if output.status.success() {
         return Ok(());

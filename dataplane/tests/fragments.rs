@@ -8,20 +8,27 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use rewire_dataplane::DropReason;
-use rewire_dataplane::buffer::{MemoryBuffer, MemoryPool};
+use rewire_dataplane::buffer::{MemoryBuffer, MemoryPool, PacketBuffer};
+use rewire_dataplane::clock::Instant;
+use rewire_dataplane::counters::WorkerCounters;
+use rewire_dataplane::graph::{Origin, Received};
 use rewire_dataplane::port::faulty::FaultyLink;
 use rewire_packet::checksum::checksum;
 use rewire_packet::ethernet::HEADER_LEN;
 use rewire_packet::ipv4::Ipv4View;
-use support::{HOST, Ip, Lab, SITE, WAN, echo, json, two_vpcs, udp, v6};
+use support::{HOST, Ip, Kept, Lab, SITE, WAN, bare_graph, echo, json, two_vpcs, udp, v6};
 
 /// Two VPCs whose links take all of a datagram at once, so that whole ones can be held against fragments.
-fn lab() -> Lab {
+fn document() -> serde_json::Value {
     let mut document = two_vpcs();
     for interface in ["blue0", "red0", "wan"] {
         document["interfaces"][interface]["mtu"] = json!(9000);
     }
-    Lab::new(document)
+    document
+}
+
+fn lab() -> Lab {
+    Lab::new(document())
 }
 
 /// The fragments of an IPv4 frame, cut at multiples of 8 bytes.
@@ -270,6 +277,51 @@ fn a_fragment_that_comes_twice_goes_on_once() {
     lab.dropped("blue0", first, DropReason::FragmentDuplicate);
     lab.dropped("blue0", second, DropReason::FragmentDuplicate);
     assert_eq!(lab.send("blue0", third).len(), 1);
+}
+
+/// A worker that a fragment has gone round from may turn out to be its home. What comes so was seen here before, and goes on,
+/// with its datagram's ports; from a port it would be a duplicate, and where bytes overlap it is refused as ever.
+#[test]
+fn a_fragment_that_comes_home_after_its_round_is_no_duplicate() {
+    let (mut graph, tables, compiler) = bare_graph(document(), MemoryPool);
+    let blue = compiler.interface_index(&"blue0".parse().unwrap()).unwrap();
+    let counters = WorkerCounters::default();
+    // From a port, from the worker that has found the home out, or from the next of a round.
+    const HOME: u8 = u8::MAX;
+    let mut send = |frame: &[u8], hops| {
+        let received = Received {
+            buffer: MemoryBuffer::new(frame.to_vec()),
+            origin: Origin::Received(blue),
+            hops,
+        };
+        let mut kept = Kept::default();
+        let (burst, now) = (&mut vec![received], Instant(1_000_000_000));
+        graph.run(burst, &tables, now, &counters, &mut kept);
+        kept.0
+            .iter()
+            .map(|buffer| buffer.bytes().to_vec())
+            .collect()
+    };
+    let frame = udp((HOST, 5000), (SITE, 53), 64).may_fragment().frame();
+    let [first, middle, last] = &cut4(&frame, &[24, 48])[..] else {
+        panic!("three fragments")
+    };
+    let duplicates = || counters.dropped(DropReason::FragmentDuplicate).get();
+    for (fragment, hops) in [(first, HOME), (middle, 1)] {
+        let sent: Vec<Vec<u8>> = send(fragment, 0);
+        assert_eq!(sent.len(), 1);
+        assert_eq!(send(fragment, 0), Vec::<Vec<u8>>::new(), "from a port");
+        let dropped = duplicates();
+        assert_eq!(send(fragment, hops), sent, "from another worker");
+        assert_eq!(duplicates(), dropped);
+    }
+    assert_eq!(duplicates(), 2);
+    let [_, overlapping, _] = &cut4(&frame, &[16, 56])[..] else {
+        panic!("three fragments")
+    };
+    assert!(send(overlapping, HOME).is_empty());
+    assert_eq!(counters.dropped(DropReason::FragmentOverlap).get(), 1);
+    assert!(send(last, HOME).is_empty(), "the datagram is refused");
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //!
 //! # Lists by position
 //!
-//! Next hops of a route have no name but their position. An insertion in the middle moves all that follow, so that the
+//! Next hops of a route, or entries of a service, have no name but their position. An insertion in the middle moves all that follow, so that the
 //! same position means another next hop on each side, and a merge by position would mix up two of them or leave a gap.
 //! Therefore **a list is one value**: where both sides changed the same list, and not in the same way, all of its
 //! positions that differ are conflicts.

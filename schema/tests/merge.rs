@@ -89,15 +89,19 @@ fn with(state: &Configuration, changeset: &Changeset) -> Configuration {
 /// A part of a configuration that is merged for itself: a row, or a list with all of its positions.
 type Unit = (Table, Vec<Value>);
 
+/// Whether a table's rows have no name but their position.
+fn is_list(table: Table) -> bool {
+    let last = table.definition().steps().last();
+    matches!(last, Some(Step::Position(_)))
+}
+
 /// What is merged, as a person would write it down: each row under its key, each list whole.
 fn units(state: &Configuration) -> BTreeMap<Unit, Vec<Row>> {
     let mut units: BTreeMap<Unit, Vec<Row>> = BTreeMap::new();
     for row in state.rows() {
         let table = row.table();
-        let key_length = match table {
-            Table::NextHop => 2,
-            other => other.definition().key_len(),
-        };
+        // The last column of a list's key is the position.
+        let key_length = table.definition().key_len() - usize::from(is_list(table));
         let key = row.values()[..key_length].to_vec();
         units.entry((table, key)).or_default().push(row);
     }
@@ -135,7 +139,7 @@ fn naive(
             continue;
         }
         let table = unit.0;
-        if table == Table::NextHop {
+        if is_list(table) {
             for row in base.iter().chain(&ours).chain(&theirs) {
                 let at = |rows: &[Row]| rows.iter().find(|r| r.row_key() == row.row_key()).cloned();
                 if at(&ours) != at(&theirs) {
@@ -296,10 +300,10 @@ fn random_forks_merge_and_conflict() {
         match rebase(&ours, &theirs) {
             Ok(rebased) => merged += usize::from(rebased != ours),
             Err(conflicts) => {
-                let next_hop = |c: &Conflict| c.path.steps().contains(&"next_hops".to_owned());
+                let in_list = |c: &Conflict| is_list(c.key.table());
                 field += usize::from(conflicts.iter().any(|c| c.field.is_some()));
-                row += usize::from(conflicts.iter().any(|c| c.field.is_none() && !next_hop(c)));
-                list += usize::from(conflicts.iter().any(next_hop));
+                row += usize::from(conflicts.iter().any(|c| c.field.is_none() && !in_list(c)));
+                list += usize::from(conflicts.iter().any(in_list));
             }
         }
     }
@@ -395,6 +399,27 @@ mod by_hand {
                     .to_owned(),
             ])
         );
+    }
+
+    /// Entries of a service have no name but their position either, and whoever deletes the service has deleted the whole
+    /// list, which the other one still counts on.
+    #[test]
+    fn a_list_that_goes_with_its_owner_conflicts_with_a_change_of_it() {
+        let two = format!(
+            "{BASE}services:\n  web:\n    entries:\n      - {{ protocol: icmp }}\n      - {{ protocol: 99 }}\n"
+        );
+        let one = two.replace("      - { protocol: 99 }\n", "");
+        let (two, one, none) = (state(&two), state(&one), state(BASE));
+        let (delete, shorten) = (
+            Changeset::between(&two, &none),
+            Changeset::between(&two, &one),
+        );
+        for (ours, theirs) in [(&delete, &shorten), (&shorten, &delete)] {
+            let conflicts = rebase(ours, theirs).expect_err("both changed the list");
+            // What both deleted is no conflict.
+            let places: Vec<_> = conflicts.iter().map(|c| c.path.to_string()).collect();
+            assert_eq!(places, ["services.web.entries[0]"]);
+        }
     }
 
     #[test]

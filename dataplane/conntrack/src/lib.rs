@@ -35,6 +35,7 @@
 
 #![forbid(unsafe_code)]
 
+mod byte_reader;
 mod connections;
 mod error;
 mod fixed_map;
@@ -57,6 +58,7 @@ mod timeout_classes;
 mod timeouts;
 mod vpc_counts;
 
+pub use byte_reader::ByteReader;
 pub use connections::{
     Candidate, Config, Connections, EXPIRY_TICK, KeyHash, MAX_CAPACITY, Removal, Renumber, Room,
     SavedFlow,

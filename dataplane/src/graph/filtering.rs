@@ -61,7 +61,7 @@ pub(super) fn rule<'a, A: Family>(
 }
 
 /// The rule by which an internal endpoint's answer to a packet with this key would get the packet's destination as its source.
-fn answering_rule<'a, A: AclFamily>(
+pub(super) fn answering_rule<'a, A: AclFamily>(
     tables: &'a Tables,
     key: &FlowKey<A>,
     internal: &Internal<A>,
@@ -103,6 +103,16 @@ fn answering_rule<'a, A: AclFamily>(
     }
 }
 
+/// The internal endpoint that a connection from outside was led to.
+pub(super) fn internal_of<A: Copy>(flow: &Flow<A>) -> Internal<A> {
+    Internal {
+        vpc: flow.route_vpc,
+        protocol: flow.original.protocol,
+        address: flow.reply.source,
+        port: flow.reply.source_port,
+    }
+}
+
 /// Whether the policy of this generation would still let a connection from outside in, to where it was led: where it leaves then.
 pub(super) fn still_leads<A: Family>(
     cx: &Context<'_>,
@@ -116,12 +126,7 @@ pub(super) fn still_leads<A: Family>(
     if ingress.destination.is_some() || ingress.crossing.is_some() || !is_ours {
         return None;
     }
-    let internal = Internal {
-        vpc: flow.route_vpc,
-        protocol: original.protocol,
-        address: flow.reply.source,
-        port: flow.reply.source_port,
-    };
+    let internal = internal_of(flow);
     let rule = rule(cx, connections, original, &internal)?;
     let led = Ingress {
         destination: Some((internal.address, internal.port)),

@@ -274,6 +274,14 @@ pub(super) fn exit<A: AclFamily>(
 /// Whether the policy of these tables still gives a connection just the path and translation that it has (law 6): where
 /// it leaves then. Such a connection goes on, unless an ACL forbids it; any other ends.
 pub(super) fn still_leads<A: AclFamily>(tables: &Tables, flow: &Flow<A>) -> Option<Leaving> {
+    still_translates(tables, flow).map(|(leaving, _)| leaving)
+}
+
+/// The same, with what egress NAT does with the connection.
+pub(super) fn still_translates<'a, A: AclFamily>(
+    tables: &'a Tables,
+    flow: &Flow<A>,
+) -> Option<(Leaving, Egress<'a, A>)> {
     let original = &flow.original;
     let icmp = <A::Version as Ip>::ICMP.0;
     let ports = original.source_port != 0 || original.destination_port != 0;
@@ -321,12 +329,13 @@ pub(super) fn still_leads<A: AclFamily>(tables: &Tables, flow: &Flow<A>) -> Opti
                 && !is_port_forward(tables, flow.reply.vpc, original.protocol, source)
         }
     };
-    same.then_some(Leaving {
+    let leaving = Leaving {
         interface: index,
         crossing,
         idle_timeout,
         filtering: egress.filtering(),
-    })
+    };
+    same.then_some((leaving, egress))
 }
 
 /// Whether an external address and port lead to a port forward, so that no masquerade may use them.

@@ -21,12 +21,15 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use rewire_conntrack::{FlowKey, owner};
+use rewire_conntrack::{Flow, FlowKey, owner};
 use rewire_packet::ethernet;
 use rewire_packet::{EtherType, IpAddress, Protocol};
-use rewire_tables::{AclFamily, Address, InterfaceIndex, PortForwardKey, Route, Tables, VpcIndex};
+use rewire_tables::{
+    AclFamily, Address, InterfaceIndex, Masquerade, PortForwardKey, Route, Tables, VpcIndex,
+};
 
-use super::nat_policy::Egress;
+use super::filtering;
+use super::nat_policy::{self, Egress};
 
 /// In place of a count of hops: the packet is where it belongs.
 pub(super) const AT_HOME: u8 = u8::MAX;
@@ -154,8 +157,7 @@ impl Steering {
         egress: &Egress<'_, A>,
     ) -> u16 {
         match egress {
-            // Such ports are the first worker's, whatever their number.
-            Egress::Masquerade(rule) if rule.ports.within.is_some() || rule.ports.address_only => 0,
+            Egress::Masquerade(rule) if is_of_the_first(rule) => 0,
             Egress::Masquerade(_) => owner(original.source_port, self.workers),
             Egress::None | Egress::Static(..) => {
                 let ends = Ends {
@@ -167,6 +169,32 @@ impl Steering {
                 };
                 self.owner(tables, reply.vpc, &ends)
             }
+        }
+    }
+
+    /// The home of a connection that is there, and was another number of workers' before; none where it can have none: its
+    /// packets have one owner now, and its answers another. That is so where a masquerade has not kept its port.
+    pub(crate) fn home_of<A: AclFamily>(&self, tables: &Tables, flow: &Flow<A>) -> Option<u16> {
+        let home = |egress| self.home(tables, &flow.original, &flow.reply, egress);
+        if !flow.is_mapped {
+            return Some(home(&Egress::None));
+        }
+        if flow.is_joined {
+            // Where the mapping is that it has joined.
+            let internal = filtering::internal_of(flow);
+            let port = owner(flow.original.destination_port, self.workers);
+            return match filtering::answering_rule(tables, &flow.original, &internal) {
+                Some(rule) if is_of_the_first(rule) => Some(0),
+                Some(_) => (owner(internal.port, self.workers) == port).then_some(port),
+                None => Some(port),
+            };
+        }
+        let port = owner(flow.reply.destination_port, self.workers);
+        match nat_policy::still_translates(tables, flow) {
+            Some((_, Egress::Masquerade(rule))) if is_of_the_first(rule) => Some(0),
+            // Where it ends at once, its port is to be free again at the worker that gives it out.
+            None => Some(port),
+            Some((_, egress)) => (home(&egress) == port).then_some(port),
         }
     }
 
@@ -195,6 +223,11 @@ impl Steering {
         let high = mix(hash) >> 32;
         ((high * u64::from(self.workers)) >> 32) as u16
     }
+}
+
+/// Whether the ports of a masquerade are the first worker's, whatever their number: too few to be dealt out, or none.
+fn is_of_the_first(rule: &Masquerade) -> bool {
+    rule.ports.within.is_some() || rule.ports.address_only
 }
 
 /// Where a port forward or a static translation leads a packet: the internal address and port, and their VPC.

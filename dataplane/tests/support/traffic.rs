@@ -206,7 +206,9 @@ pub fn by_ends(sent: Vec<Sent>) -> BTreeMap<(u16, Vec<u8>), Vec<Vec<u8>>> {
         };
         let has_ports = matches!(protocol, 6 | 17);
         let end = addresses.end + if has_ports { 4 } else { 0 };
-        let ends = frame[addresses.start..end].to_vec();
+        // TCP and UDP between the same ports are two connections, and so in no order with each other.
+        let mut ends = frame[addresses.start..end].to_vec();
+        ends.push(protocol);
         pairs.entry((interface.0, ends)).or_default().push(frame);
     }
     pairs

@@ -3,8 +3,9 @@
 use rewire_tables::{Address, InterfaceIndex, PeeringIndex, VpcIndex};
 
 use super::{Connections, tick};
+use crate::byte_reader::ByteReader;
 use crate::error::InsertError;
-use crate::flow::{FlowId, Traffic};
+use crate::flow::{Admission, Flow, FlowId, Traffic};
 use crate::key::{Direction, FlowKey};
 use crate::mappings::Use;
 use crate::records::{Account, NONE, Record, flag};
@@ -85,13 +86,47 @@ impl<A: Copy> SavedFlow<A> {
         self.expires <= now
     }
 
-    /// The external port that its source is translated to by a mapping.
-    pub fn mapped_port(&self) -> Option<u16> {
-        let is_mapped = self.flags & flag::MAPPED != 0;
-        is_mapped.then_some(match self.is_joined {
-            false => self.reply.destination_port,
-            true => self.original.destination_port,
-        })
+    /// As a table would show it that it is put into: resolved under no policy.
+    pub fn flow(&self) -> Flow<A> {
+        let account = self.account();
+        let ports = match self.state {
+            State::Tcp(_) => (self.original.source_port, self.original.destination_port),
+            _ => account.ports(),
+        };
+        Flow {
+            original: self.original,
+            reply: self.reply,
+            route_vpc: self.route_vpc,
+            policy_generation: 0,
+            admission: Admission {
+                ingress: self.ingress,
+                ports: self.has(flag::PORTS).then_some(ports),
+                peering: self.peering,
+                whole: self.has(flag::WHOLE),
+                timeouts: TimeoutClass::default(),
+            },
+            is_mapped: self.has(flag::MAPPED),
+            is_joined: self.is_joined,
+            state: self.state,
+            created: self.created,
+            expires: self.expires,
+            traffic: self.traffic,
+        }
+    }
+
+    fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    fn account(&self) -> Account {
+        let mut account = Account::default();
+        account.set_traffic(self.traffic);
+        account.set_tcp(&self.memory);
+        account.set_peering(self.peering);
+        if self.is_joined {
+            account.set_joined();
+        }
+        account
     }
 }
 
@@ -145,8 +180,8 @@ impl<A: Address> SavedFlow<A> {
 
     /// Reads what [`write`](Self::write) has written; none where it was not that.
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
-        let [original, reply] = [reader.key()?, reader.key()?];
+        let mut reader = ByteReader::new(bytes);
+        let [original, reply] = [key(&mut reader)?, key(&mut reader)?];
         let route_vpc = VpcIndex(reader.u16()?);
         let ingress = InterfaceIndex(reader.u16()?);
         let has_peering = reader.u8()? != 0;
@@ -201,46 +236,25 @@ impl<A: Address> SavedFlow<A> {
     }
 }
 
-/// Bytes that are read one number after the other.
-struct Reader<'a>(&'a [u8]);
+fn address<A: Address>(reader: &mut ByteReader<'_>) -> Option<A> {
+    let number = match A::BITS {
+        32 => reader.u32()?.into(),
+        _ => u128::from_le_bytes(reader.array()?),
+    };
+    Some(A::from_number(number))
+}
 
-impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (first, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*first)
-    }
-    fn u8(&mut self) -> Option<u8> {
-        self.take().map(|[byte]| byte)
-    }
-    fn u16(&mut self) -> Option<u16> {
-        self.take().map(u16::from_le_bytes)
-    }
-    fn u32(&mut self) -> Option<u32> {
-        self.take().map(u32::from_le_bytes)
-    }
-    fn u64(&mut self) -> Option<u64> {
-        self.take().map(u64::from_le_bytes)
-    }
-    fn address<A: Address>(&mut self) -> Option<A> {
-        let number = match A::BITS {
-            32 => self.u32()?.into(),
-            _ => u128::from_le_bytes(self.take()?),
-        };
-        Some(A::from_number(number))
-    }
-    fn key<A: Address>(&mut self) -> Option<FlowKey<A>> {
-        let key = FlowKey {
-            vpc: VpcIndex(self.u16()?),
-            protocol: self.u8()?,
-            source: self.address()?,
-            destination: self.address()?,
-            source_port: self.u16()?,
-            destination_port: self.u16()?,
-        };
-        self.u16()?;
-        Some(key)
-    }
+fn key<A: Address>(reader: &mut ByteReader<'_>) -> Option<FlowKey<A>> {
+    let key = FlowKey {
+        vpc: VpcIndex(reader.u16()?),
+        protocol: reader.u8()?,
+        source: address(reader)?,
+        destination: address(reader)?,
+        source_port: reader.u16()?,
+        destination_port: reader.u16()?,
+    };
+    reader.u16()?;
+    Some(key)
 }
 
 impl<A: Address> Connections<A> {
@@ -314,7 +328,7 @@ impl<A: Address> Connections<A> {
         if self.records.is_full() {
             return Err(InsertError::TableFull);
         }
-        let is_mapped = saved.flags & flag::MAPPED != 0;
+        let is_mapped = saved.has(flag::MAPPED);
         let of = Use::between(&saved.original, &saved.reply, saved.is_joined);
         if is_mapped && !self.mappings.restore(&self.records, &of, saved.is_owner) {
             return Err(InsertError::Clash);
@@ -322,13 +336,6 @@ impl<A: Address> Connections<A> {
         if !self.claim(keys, hashes) {
             self.mappings.release_unused();
             return Err(InsertError::TableFull);
-        }
-        let mut account = Account::default();
-        account.set_traffic(saved.traffic);
-        account.set_tcp(&saved.memory);
-        account.set_peering(saved.peering);
-        if saved.is_joined {
-            account.set_joined();
         }
         let crosses = if saved.peering.is_some() {
             flag::PEERING
@@ -354,7 +361,7 @@ impl<A: Address> Connections<A> {
         };
         let id = self
             .records
-            .insert(record, account)
+            .insert(record, saved.account())
             .ok_or(InsertError::TableFull)?;
         if is_mapped {
             self.mappings.attach(&mut self.records, id.slot);
