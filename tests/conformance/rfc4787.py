@@ -153,6 +153,19 @@ def test_req9_hairpinning_by_static_nat(gw):
     assert endpoints(back) == ((MAIL_OUTSIDE, 25), (HOST2, 5000))
 
 
+def test_req9_hairpinning_to_a_mapping(gw):
+    gw.document["nat"]["masquerade"]["blue-out"]["filtering"] = "endpoint_independent"
+    outside = endpoints(gw.through("blue0", udp((HOST, 4000), DNS), "wan"))[0]
+    into = gw.through("blue0", udp((HOST2, 5000), outside), "blue0")
+    # REQ-9a: the sender is seen by its external address and port.
+    sender, destination = endpoints(into)
+    assert sender[0] == WAN and destination == (HOST, 4000)
+    back = gw.through("blue0", udp((HOST, 4000), sender), "blue0")
+    assert endpoints(back) == (outside, (HOST2, 5000))
+    # Which is the same towards the outside (REQ-1).
+    assert endpoints(gw.through("blue0", udp((HOST2, 5000), DNS), "wan"))[0] == sender
+
+
 def test_req10_payloads_are_left_alone(gw):
     # What an application layer gateway would change: the inside's address in SIP.
     data = f"INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP {HOST}:5060\r\nc=IN IP4 {HOST}\r\n".encode()

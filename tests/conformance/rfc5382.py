@@ -185,6 +185,19 @@ def test_req8_hairpinning_by_a_port_forward(gw):
     gw.through("blue0", tcp((HOST2, 5000), (WAN, 8080), "A", 2, 10), "blue0")
 
 
+def test_req8_hairpinning_to_a_mapping(gw):
+    outside = opened(gw, "endpoint_independent")
+    into = gw.through("blue0", tcp((HOST2, 5000), outside, "S", 1), "blue0")
+    sender, destination = endpoints(into)
+    # REQ-8a: the sender is seen by its external address and port.
+    assert sender[0] == WAN and destination == INSIDE
+    back = gw.through("blue0", tcp(INSIDE, sender, "SA", 9, 2), "blue0")
+    assert endpoints(back) == (outside, (HOST2, 5000))
+    gw.through("blue0", tcp((HOST2, 5000), outside, "A", 2, 10), "blue0")
+    gw.wait(124 * 60 - 1)
+    gw.through("blue0", tcp((HOST2, 5000), outside, "A", 2, 10), "blue0")
+
+
 def test_req9_destination_unreachable_is_translated(gw):
     outside = connect(gw)
     out = gw.through("blue0", tcp(INSIDE, WEB, "A", 1001, 5001), "wan")

@@ -67,6 +67,18 @@ fn filtering_is_endpoint_independent_where_it_is_configured() {
     filtering_found("endpoint_independent", "NAT with Endpoint Independent Filtering!");
 }
 
+/// It asks by one socket for the mapping of the other one to be answered by way of the gateway (RFC 5780, section 3.4).
+#[test]
+fn a_host_reaches_its_own_mapping() {
+    let mut document = two_vpcs();
+    document["nat"]["masquerade"]["blue-out"]["filtering"] = "endpoint_independent".into();
+    let Some(lines) = discover_in(&document, &["-H"]) else {
+        return;
+    };
+    let answer = |line: &String| line.starts_with("Received a request (maybe a successful hairpinning)");
+    assert!(lines.iter().any(answer), "{lines:#?}");
+}
+
 #[test]
 fn a_mapping_outlives_a_pause() {
     // After the pause the server is asked to answer to the mapping of another socket: the answer comes only if it still is there.

@@ -22,7 +22,7 @@ use super::burst::{Burst, Next, layer3, layer3_mut};
 use super::context::{Context, Sinks};
 use super::family::Family;
 use super::filtering;
-use super::hairpin::{self, Led};
+use super::hairpin::{self, Led, Turn};
 use super::icmp_error::RateLimit;
 use super::ingress_nat::{find, note_counters};
 use super::limits;
@@ -249,7 +249,10 @@ pub(super) fn open<A: Family>(
         // Again, since no packet but these has use for it.
         let outer = opening.hairpin.and_then(|outer| cx.tables.interface(outer));
         let ingress = match outer {
-            Some(outer) => hairpin::turn(cx.tables, &opening.original, outer),
+            Some(outer) => match hairpin::turn(cx.tables, &opening.original, outer) {
+                Some(Turn::Led(ingress)) => Some(ingress),
+                Some(Turn::Back) | None => None,
+            },
             None => nat_policy::ingress(cx.tables, &opening.original, true).ok(),
         };
         let of_ingress = ingress.and_then(|ingress| ingress.idle_timeout);

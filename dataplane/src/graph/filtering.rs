@@ -12,6 +12,7 @@ use rewire_tables::{AclFamily, Filtering, Masquerade, Route, Tables};
 
 use super::context::Context;
 use super::family::Family;
+use super::hairpin;
 use super::nat_policy::{self, Egress, Ingress, Leaving};
 
 /// Whether a packet with this transport, for an address that has this route, may be one from outside for a mapping. Echo requests to the
@@ -78,11 +79,6 @@ pub(super) fn answering_rule<'a, A: AclFamily>(
     if ingress.destination.is_some() || ingress.crossing.is_some() {
         return None;
     }
-    let (index, crossing) = nat_policy::exit(tables, &answer, &ingress)?;
-    let interface = tables.interface(index)?;
-    if crossing.is_some() || interface.vpc != key.vpc {
-        return None;
-    }
     let has_ports = matches!(Protocol(key.protocol), Protocol::TCP | Protocol::UDP);
     let admission = Admission {
         ports: has_ports.then_some((internal.port, key.source_port)),
@@ -90,7 +86,28 @@ pub(super) fn answering_rule<'a, A: AclFamily>(
     };
     let destination = (answer.destination, answer.destination_port);
     let seen = nat_policy::egress_key(&answer, destination, &admission);
-    match nat_policy::egress(tables, &seen, (index, interface), (None, None)) {
+    let (index, egress) = match nat_policy::exit(tables, &answer, &ingress) {
+        Some((_, Some(_))) => return None,
+        Some((index, None)) => {
+            let interface = tables.interface(index)?;
+            let egress = nat_policy::egress(tables, &seen, (index, interface), (None, None));
+            (index, egress)
+        }
+        // To an address of its own VPC's outside, if it goes back by there.
+        None => {
+            let led = Ingress {
+                destination: Some((internal.address, internal.port)),
+                vpc: internal.vpc,
+                ..ingress
+            };
+            let (inner, _) = nat_policy::exit(tables, key, &led)?;
+            hairpin::outer(tables, &answer, &seen, inner)?
+        }
+    };
+    if tables.interface(index)?.vpc != key.vpc {
+        return None;
+    }
+    match egress {
         Egress::Masquerade(rule)
             if rule.owns(key.destination)
                 && rule

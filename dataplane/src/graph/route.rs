@@ -4,16 +4,18 @@
 //! *Uses* the VPC and the destination behind ingress NAT. *Sets* egress interface and next hop. *Next*: `acl`, and behind it
 //! `hop_limit` or `local`; for the gateway's own packets `neighbor`.
 
-use rewire_conntrack::Connections;
+use rewire_conntrack::{Admission, Connections, FlowKey};
 use rewire_packet::icmp_error::IcmpErrorKind;
-use rewire_tables::{NextHops, Route, Stop, Traveller};
+use rewire_tables::{AclKey, NextHops, Route, Stop, Traveller};
 
 use super::Node;
 use super::burst::{Burst, IcmpErrorOf, Next};
 use super::context::Context;
 use super::family::Family;
+use super::hairpin::{self, Turn};
+use super::nat_policy::{self, Egress};
 use super::packet::{Connection, Origin, Packet};
-use super::{acl, filtering, hairpin, nat_policy, segment};
+use super::{acl, acl_policy, filtering, segment};
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
@@ -84,6 +86,7 @@ fn decide<'a, B: PacketBuffer, A: Family>(
                 None => next,
             }
         }
+        route if come_back(cx, packet, route, connections) => Next::To(Node::HopLimit),
         route if join(cx, packet, route, connections) => {
             let route = cx.tables.vpc(packet.vpc).route(packet.destination());
             decide(cx, packet, route, connections)
@@ -109,7 +112,8 @@ fn decide<'a, B: PacketBuffer, A: Family>(
     }
 }
 
-/// Whether a packet turns round, instead of leaving by the interface that its route says: the route that it has then.
+/// Whether a packet turns round, instead of leaving by the interface that its route says: the route that it has then. One that comes
+/// back has that from its connection from then on.
 fn turn<'a, B: PacketBuffer, A: Family>(
     cx: &Context<'a>,
     packet: &mut Packet<B, A>,
@@ -121,12 +125,77 @@ fn turn<'a, B: PacketBuffer, A: Family>(
         return None;
     }
     let outer = cx.tables.interface(packet.egress)?;
-    let led = hairpin::turn(cx.tables, &key, outer)?;
-    packet.hairpin = Some(packet.egress);
-    packet.rewrite.destination = led.destination;
-    packet.rewrite.route_vpc = led.vpc;
-    packet.vpc = led.vpc;
-    Some(cx.tables.vpc(led.vpc).route(packet.destination()))
+    match hairpin::turn(cx.tables, &key, outer)? {
+        Turn::Led(led) => {
+            packet.hairpin = Some(packet.egress);
+            packet.rewrite.destination = led.destination;
+            packet.rewrite.route_vpc = led.vpc;
+            packet.vpc = led.vpc;
+            Some(cx.tables.vpc(led.vpc).route(packet.destination()))
+        }
+        Turn::Back => {
+            let seen = seen(packet, &key);
+            let egress = (packet.egress, outer);
+            let egress = nat_policy::egress(cx.tables, &seen, egress, (None, None));
+            if !matches!(egress, Egress::None) {
+                packet.comes_back = true;
+                packet.next_hop_mac = outer.mac;
+                packet.rewrite.route_vpc = outer.vpc;
+            }
+            None
+        }
+    }
+}
+
+/// What egress NAT sees of a packet whose destination stays.
+fn seen<B: PacketBuffer, A: Family>(packet: &Packet<B, A>, key: &FlowKey<A>) -> AclKey<A> {
+    let admission = Admission {
+        ports: acl_policy::ports(packet),
+        ..Admission::default()
+    };
+    let destination = (key.destination, key.destination_port);
+    nat_policy::egress_key(key, destination, &admission)
+}
+
+/// Whether a packet from inside for an address of the gateway's own, or of its NAT, comes back as if from outside: by which
+/// interface is known then. Echo requests to the gateway's own addresses are for itself, where no connection has them.
+fn come_back<B: PacketBuffer, A: Family>(
+    cx: &Context<'_>,
+    packet: &mut Packet<B, A>,
+    route: Option<&Route>,
+    connections: &Connections<A>,
+) -> bool {
+    let Origin::Received(ingress) = packet.origin else {
+        return false;
+    };
+    let is_ours = matches!(route, Some(Route::Local | Route::NatExternal));
+    let is_led = packet.rewrite.destination.is_some() || packet.crossing.is_some();
+    if !is_ours || is_led {
+        return false;
+    }
+    let key = match packet.connection {
+        Connection::Untracked => return false,
+        Connection::New(key) if filtering::may_join::<A>(route, &packet.transport) => key,
+        Connection::New(_) => return false,
+        Connection::Established(id, direction) | Connection::Related(id, direction) => {
+            match connections.flow(id) {
+                Some(flow) => *flow.key(direction),
+                None => return false,
+            }
+        }
+    };
+    let seen = seen(packet, &key);
+    let Some((index, _)) = hairpin::outer(cx.tables, &key, &seen, ingress) else {
+        return false;
+    };
+    let Some(outer) = cx.tables.interface(index) else {
+        return false;
+    };
+    packet.comes_back = true;
+    packet.egress = index;
+    packet.next_hop_mac = outer.mac;
+    packet.rewrite.route_vpc = outer.vpc;
+    true
 }
 
 /// Whether a packet is for a mapping that lets it in: it is led to the mapping's internal endpoint then.
