@@ -23,7 +23,7 @@ target := $(if $(target),$(target),target)
 help: ## This list
 	@echo "Rewire. What can be done here:"
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
 demo: deps ## Two VPCs, an internet, real traffic: every step checked, in under a minute (root)
@@ -35,12 +35,19 @@ test: deps ## All tests: unit, property, end to end (these take root; without it
 	@$(CARGO) nextest run --workspace --profile $(NEXTEST_PROFILE) $(TEST)
 
 # The peers of the store's benchmarks record sessions. One SQLite for all release builds, so that it is built once.
-bench build: export LIBSQLITE3_FLAGS := -DSQLITE_ENABLE_SESSION -DSQLITE_ENABLE_PREUPDATE_HOOK
+bench build instructions: export LIBSQLITE3_FLAGS := -DSQLITE_ENABLE_SESSION -DSQLITE_ENABLE_PREUPDATE_HOOK
 
 .PHONY: bench
 bench: ## Lists the benchmarks; make bench NAME=x runs one
 	@$(CARGO) build --package rewire-bench --package rewire-cli --features rewire-bench/session,rewire-bench/peers,rewire-bench/rte-acl --release --quiet
 	@"$(target)/release/rewire-bench" $(NAME)
+
+# Not a part of `make test`: only a release build's count says something, and that takes longer than the tests may.
+.PHONY: instructions
+instructions: deps ## Instructions that a packet takes, counted by callgrind, against their limits (release)
+	@command -v valgrind >/dev/null || { echo "instructions not counted: apt-get install valgrind" >&2; exit 1; }
+	@$(CARGO) build --package rewire-bench --release --quiet
+	@"$(target)/release/rewire-bench" instructions
 
 .PHONY: lint
 lint: deps ## Format, clippy (with and without DPDK), licences and sources of what we build on

@@ -39,6 +39,7 @@ mod stores;
 mod thread;
 mod veth;
 mod worker;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -197,6 +198,16 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "nat-new",
         about: "a masqueraded connection from its first packet to its end, through the whole graph, at a million live ones, beside Linux's begin of one; root",
         run: nat::new,
+    },
+    Benchmark {
+        name: "workers-established",
+        about: "a packet of one of 10,000 masqueraded connections, of two workers with a queue each, beside one worker",
+        run: workers::established,
+    },
+    Benchmark {
+        name: "workers-new",
+        about: "a masqueraded connection that begins, of two workers with a queue each, beside one worker",
+        run: workers::new,
     },
     Benchmark {
         name: "nat-flood",

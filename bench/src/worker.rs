@@ -27,6 +27,23 @@ pub(crate) struct Frame {
     length: usize,
 }
 
+impl Default for Frame {
+    fn default() -> Self {
+        Frame {
+            bytes: Box::new([0; 128]),
+            length: 0,
+        }
+    }
+}
+
+impl Frame {
+    /// Lets it be this frame, of 128 bytes at most.
+    pub(crate) fn fill(&mut self, frame: &[u8]) {
+        self.bytes[..frame.len()].copy_from_slice(frame);
+        self.length = frame.len();
+    }
+}
+
 impl PacketBuffer for Frame {
     fn bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
@@ -108,10 +125,6 @@ impl Worker {
             acl_logs_per_second: 100,
             fast_path: true,
         };
-        let frame = || Frame {
-            bytes: Box::new([0; 128]),
-            length: 0,
-        };
         Ok(Worker {
             graph: Graph::new(config, NoPool),
             tables,
@@ -120,7 +133,7 @@ impl Worker {
                 .interface_index(&ingress.parse()?)
                 .ok_or("there is no such interface")?,
             now: 1_000_000_000,
-            free: (0..BURST * BURSTS).map(|_| frame()).collect(),
+            free: (0..BURST * BURSTS).map(|_| Frame::default()).collect(),
         })
     }
 

@@ -8,14 +8,27 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use rewire_dataplane::graph::Steering;
-use rewire_dataplane::{DropReason, Totals};
+use rewire_dataplane::port::memory::MemoryDriver;
+use rewire_dataplane::{DropReason, GatewayConfig, Totals};
 use rewire_packet::icmpv4::{Icmpv4Error, Icmpv4Repr};
 use support::town::*;
 use support::*;
 
-/// Some numbers of workers, odd ones among them.
+/// Some numbers of workers, odd ones among them, with one queue a port and with one for each worker.
 fn towns() -> impl Iterator<Item = Town> {
-    [1, 2, 3, 5].into_iter().map(Town::new)
+    let all = [(1, false), (2, false), (2, true), (3, true), (5, false)];
+    all.into_iter().map(|(workers, has_several_queues)| {
+        let driver = MemoryDriver::default();
+        let driver = match has_several_queues {
+            true => driver.with_several_queues(),
+            false => driver,
+        };
+        let config = GatewayConfig {
+            workers,
+            ..GatewayConfig::default()
+        };
+        Town::on(driver, config)
+    })
 }
 
 #[test]
@@ -270,7 +283,11 @@ fn several_workers_forward_the_same_bytes_as_one() {
 /// Whatever is committed meanwhile, no external port is two hosts' at once, and none changes.
 #[test]
 fn under_commits_no_external_port_is_given_twice() {
-    let mut town = Town::new(3);
+    let config = GatewayConfig {
+        workers: 3,
+        ..GatewayConfig::default()
+    };
+    let mut town = Town::on(MemoryDriver::default().with_several_queues(), config);
     let mut other = document();
     other["vpcs"]["blue"]["routes"]["172.16.0.0/12"] = json!({ "type": "blackhole" });
     other["nat"]["port_forward"]["late"] = json!({

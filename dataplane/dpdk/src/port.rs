@@ -49,7 +49,8 @@ pub struct Port<State> {
 /// How a port is set up. No offloads are asked for: neither checksums nor segmentation nor tags.
 #[derive(Debug, Clone)]
 pub struct PortConfig {
-    /// How many receive queues. With several, the device spreads packets by flow.
+    /// How many receive queues. With several, the device spreads packets by flow, in its own way; one that can hash as it is told
+    /// does so the same for both directions.
     pub receive_queues: u16,
     /// How many transmit queues.
     pub transmit_queues: u16,
@@ -193,7 +194,30 @@ impl Eal {
     }
 }
 
+/// The key that a device spreads packets by, in its place: with two bytes that repeat, both directions of a flow have one hash
+/// (S. Woo and K. Park, "Scalable TCP Session Monitoring with Symmetric Receive-side Scaling", 2012). As long as the longest
+/// that devices take.
+static SYMMETRIC_KEY: [u8; 64] = {
+    let mut key = [0x6d; 64];
+    let mut at = 1;
+    while at < key.len() {
+        key[at] = 0x5a;
+        at += 2;
+    }
+    key
+};
+
 impl Port<Attached> {
+    /// How many queues the device takes each way, at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configure`], if it cannot say.
+    pub fn most_queues(&self) -> Result<u16, Error> {
+        let limits = self.inner.limits()?;
+        Ok(limits.max_rx_queues.min(limits.max_tx_queues))
+    }
+
     /// Sets up the queues. On an error the port is detached.
     ///
     /// # Errors
@@ -345,15 +369,19 @@ impl PortInner {
 
     /// Under the lock.
     fn configure(&self, config: &PortConfig) -> Result<(), Error> {
-        self.check(config)?;
+        let limits = self.limits()?;
+        self.check(config, &limits)?;
         // Kept as soon as the driver may hold a pointer to it.
         let pool = self.mempool.get_or_init(|| config.mempool.clone()).as_ptr();
         // SAFETY: all zeroes is the default configuration, without any offload.
-        let defaults: sys::rte_eth_conf = unsafe { std::mem::zeroed() };
+        let mut settings: sys::rte_eth_conf = unsafe { std::mem::zeroed() };
+        if config.receive_queues > 1 {
+            spread(&mut settings, &limits);
+        }
         let (receive, transmit) = (config.receive_queues, config.transmit_queues);
         // SAFETY: an attached, stopped port, here and below.
         self.call("configure", || unsafe {
-            sys::rte_eth_dev_configure(self.id, receive, transmit, &defaults)
+            sys::rte_eth_dev_configure(self.id, receive, transmit, &settings)
         })?;
         let (mut receive_slots, mut transmit_slots) =
             (config.receive_descriptors, config.transmit_descriptors);
@@ -383,17 +411,21 @@ impl PortInner {
         Ok(())
     }
 
-    /// What drivers would refuse without a good reason, or not refuse.
-    fn check(&self, config: &PortConfig) -> Result<(), Error> {
-        let refuse = |reason| Err(self.error("configure", reason));
+    /// What the device says of itself.
+    fn limits(&self) -> Result<sys::rte_eth_dev_info, Error> {
         let mut limits = MaybeUninit::<sys::rte_eth_dev_info>::zeroed();
         // SAFETY: an attached port, and a place for the answer, of which all zeroes is one.
-        let limits = unsafe {
+        unsafe {
             self.call("ask its limits", || {
                 sys::rte_eth_dev_info_get(self.id, limits.as_mut_ptr())
             })?;
-            limits.assume_init()
-        };
+            Ok(limits.assume_init())
+        }
+    }
+
+    /// What drivers would refuse without a good reason, or not refuse.
+    fn check(&self, config: &PortConfig, limits: &sys::rte_eth_dev_info) -> Result<(), Error> {
+        let refuse = |reason| Err(self.error("configure", reason));
         let queues = [
             ("receive", config.receive_queues, limits.max_rx_queues),
             ("transmit", config.transmit_queues, limits.max_tx_queues),
@@ -520,6 +552,22 @@ impl Drop for PortInner {
             tracing::warn!(port = self.name, "closing it: {}", lines.join("; "));
         }
         ports.remove(&self.name);
+    }
+}
+
+/// Asks for packets to be spread over the receive queues by all that the device can hash, the same for either direction. The
+/// software devices spread in their own ways.
+fn spread(settings: &mut sys::rte_eth_conf, limits: &sys::rte_eth_dev_info) {
+    if limits.flow_type_rss_offloads == 0 {
+        return;
+    }
+    settings.rxmode.mq_mode = sys::rte_eth_rx_mq_mode_RTE_ETH_MQ_RX_RSS;
+    let hash = &mut settings.rx_adv_conf.rss_conf;
+    hash.rss_hf = limits.flow_type_rss_offloads;
+    if usize::from(limits.hash_key_size) <= SYMMETRIC_KEY.len() {
+        // The driver reads it, and copies it.
+        hash.rss_key = SYMMETRIC_KEY.as_ptr().cast_mut();
+        hash.rss_key_len = limits.hash_key_size;
     }
 }
 

@@ -453,3 +453,64 @@ fn af_packet_keeps_vlan_tags() {
     host.write_all(&tagged).unwrap();
     assert_eq!(receive(&mut from, 1), [tagged.as_slice()]);
 }
+
+/// What comes in by several sockets of one interface, and what either transmit queue sends.
+#[test]
+fn tap_with_several_queues() {
+    if !own_namespace() {
+        return;
+    }
+    if !std::path::Path::new("/dev/net/tun").exists() {
+        println!("skipped: no /dev/net/tun");
+        return;
+    }
+    let eal = eal();
+    let pool = pool(&eal);
+    let device = VirtualDevice::Tap {
+        interface: "rewire0".to_owned(),
+    };
+    let attached = eal.attach("tap", &device).unwrap();
+    assert!(attached.most_queues().unwrap() >= 2);
+    let config = PortConfig {
+        receive_queues: 2,
+        transmit_queues: 2,
+        ..PortConfig::new(pool.clone())
+    };
+    let mut port = attached.configure(&config).unwrap().start().unwrap();
+    ip("link set rewire0 up");
+    let mut kernel = packet_socket("rewire0");
+    let (mut from, to): (Vec<_>, Vec<_>) = (0..2)
+        .map(|n| {
+            let from = port.take_receive_queue(n).unwrap();
+            (from, port.take_transmit_queue(n).unwrap())
+        })
+        .unzip();
+    let frames: Vec<_> = (0..100).map(|n| ethernet(60 + n, n as u8)).collect();
+    for (mut to, frames) in to.into_iter().zip(frames.chunks(50)) {
+        transmit(&mut to, &pool, frames);
+        assert_eq!(read(&mut kernel, frames.len()), frames);
+    }
+    // The kernel spreads flows: of many, either queue has some.
+    ip("address add 10.0.0.1/24 dev rewire0");
+    ip("neighbor add 10.0.0.2 lladdr 02:00:00:00:00:02 dev rewire0");
+    let senders: Vec<_> = (0..64)
+        .map(|_| std::net::UdpSocket::bind("10.0.0.1:0").unwrap())
+        .collect();
+    for (number, sender) in senders.iter().enumerate() {
+        let data = vec![0; 100 + number];
+        sender.send_to(&data, "10.0.0.2:53").unwrap();
+    }
+    let mut came = [Vec::new(), Vec::new()];
+    until("all came by one queue or the other", || {
+        for (queue, came) in from.iter_mut().zip(&mut came) {
+            let mut burst = arrayvec::ArrayVec::<_, 32>::new();
+            queue.receive_burst(&mut burst);
+            came.extend(burst.iter().map(|mbuf: &rewire_dpdk::Mbuf| mbuf.len()));
+        }
+        (came[0].len() + came[1].len() >= senders.len()).then_some(())
+    });
+    assert!(!came[0].is_empty() && !came[1].is_empty());
+    let mut came = came.concat();
+    came.sort_unstable();
+    assert_eq!(came, (142..142 + 64).collect::<Vec<_>>());
+}

@@ -213,3 +213,27 @@ fn memif_both_ways() {
     drop((from_server, to_server, client));
     assert_eq!(pool.in_use(), 0);
 }
+
+/// Which devices a gateway can give each of several workers a queue of.
+#[test]
+fn devices_say_how_many_queues_they_have() {
+    let eal = eal();
+    let folder = tempfile::tempdir().unwrap();
+    let capture = folder.path().join("in.pcap");
+    // The header of a capture without a frame: microseconds, Ethernet.
+    let words = [0xa1b2_c3d4_u32, 4 << 16 | 2, 0, 0, 65535, 1];
+    fs::write(&capture, words.map(u32::to_ne_bytes).concat()).unwrap();
+    let devices = [
+        VirtualDevice::Null { generate: false },
+        VirtualDevice::Ring,
+        VirtualDevice::Pcap {
+            receive: capture,
+            transmit: folder.path().join("out.pcap"),
+        },
+    ];
+    let several = devices.map(|device| {
+        let port = eal.attach("any", &device).unwrap();
+        port.most_queues().unwrap() > 1
+    });
+    assert_eq!(several, [true, true, false]);
+}

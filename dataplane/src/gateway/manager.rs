@@ -20,7 +20,7 @@ use crate::connection_table::{Job, Names};
 use crate::graph::{LearnedNeighbor, LogEntry};
 use crate::learned_routes::LearnedRoutes;
 use crate::neighbors::LearnedNeighbors;
-use crate::port::{PortDriver, PortQueue, PortRequest};
+use crate::port::{BoxedQueue, PortDriver, PortRequest};
 use crate::progress::Progress;
 use crate::rule_counts::RuleRegister;
 use crate::saved_connections::{self, Moment, Restored};
@@ -75,8 +75,8 @@ pub(super) struct Manager<D: PortDriver> {
     pub(super) engine: Option<EngineThread>,
     /// The revision that the operations so far lead to.
     pub(super) revision: u64,
-    /// The worker that has each open port.
-    pub(super) owners: BTreeMap<InterfaceIndex, u16>,
+    /// The workers that have a queue of each open port.
+    pub(super) owners: BTreeMap<InterfaceIndex, Vec<u16>>,
     /// Ports to be opened once their interfaces are published.
     pub(super) to_open: Vec<(InterfaceIndex, PortRequest)>,
     /// Ports that could not be opened, to be tried again.
@@ -84,6 +84,17 @@ pub(super) struct Manager<D: PortDriver> {
     pub(super) next_retry: Option<Instant>,
     /// Whether the connections that were saved have been taken over.
     pub(super) has_restored: bool,
+}
+
+/// The worker that transmits for another by a port of which these have a queue; none where that is one of them.
+fn transmitter(owners: &[u16], worker: u16) -> Option<u16> {
+    match owners.contains(&worker) {
+        true => None,
+        // Not all by the same one.
+        false => owners
+            .get(usize::from(worker) % owners.len().max(1))
+            .copied(),
+    }
 }
 
 /// How long the manager sleeps at most, before it looks at what workers have learned.
@@ -303,18 +314,22 @@ impl<D: PortDriver> Manager<D> {
         self.open_ports(requests);
     }
 
-    /// Opens ports, and deals out among the workers those that could be opened. Those that a worker does not take are closed,
+    /// Opens ports, and deals out their queues among the workers. Ports of which a worker does not take its queue are closed,
     /// and tried again later. No worker receives from them before all know them.
     fn open_ports(&mut self, requests: impl IntoIterator<Item = (InterfaceIndex, PortRequest)>) {
         let mut dealt: Vec<Vec<_>> = self.links.iter().map(|_| Vec::new()).collect();
         let mut opened = Vec::new();
         for (interface, request) in requests {
-            if let Some(queue) = self.open_port(interface, request.clone()) {
-                let worker = self.least_busy();
-                self.owners.insert(interface, worker);
-                dealt[usize::from(worker)].push((interface, queue));
-                opened.push((interface, worker, request));
+            let queues = self.open_port(interface, request.clone());
+            if queues.is_empty() {
+                continue;
             }
+            let workers = self.least_busy(queues.len());
+            for (queue, worker) in queues.into_iter().zip(&workers) {
+                dealt[usize::from(*worker)].push((interface, queue));
+            }
+            self.owners.insert(interface, workers);
+            opened.push((interface, request));
         }
         if opened.is_empty() {
             return;
@@ -322,8 +337,10 @@ impl<D: PortDriver> Manager<D> {
         let deadline = self.config.live_deadline;
         let mut refused = Vec::new();
         for ((worker, link), own) in (0u16..).zip(&mut self.links).zip(dealt) {
-            let others = opened.iter().filter(|(_, owner, _)| *owner != worker);
-            let others = others.map(|(interface, owner, _)| (*interface, *owner));
+            let owners = |interface| self.owners.get(interface);
+            let others = opened.iter().filter_map(|(interface, _)| {
+                Some((*interface, transmitter(owners(interface)?, worker)?))
+            });
             let others = others.collect();
             if !link.command(Command::AddPorts { own, others }, deadline) {
                 refused.push(worker);
@@ -332,27 +349,34 @@ impl<D: PortDriver> Manager<D> {
         for link in &mut self.links {
             link.command(Command::Receive, deadline);
         }
-        for (interface, worker, request) in opened {
-            if refused.contains(&worker) {
-                tracing::error!(worker, "alarm: a worker does not take its new ports");
-                let problem = Some("its worker does not take it".to_owned());
-                self.status(interface, &request, problem);
-                self.owners.remove(&interface);
-                self.try_again_later(interface, request);
-            }
+        let is_refused = |(interface, _): &(InterfaceIndex, PortRequest)| {
+            let owners = self.owners.get(interface);
+            owners.is_some_and(|owners| owners.iter().any(|owner| refused.contains(owner)))
+        };
+        opened.retain(is_refused);
+        if opened.is_empty() {
+            return;
+        }
+        tracing::error!(?refused, "alarm: workers do not take their new ports");
+        // Other workers may have taken theirs: a port is there whole, or not at all.
+        self.close_ports(opened.iter().map(|(interface, _)| *interface).collect());
+        for (interface, request) in opened {
+            let problem = Some("its worker does not take it".to_owned());
+            self.status(interface, &request, problem);
+            self.try_again_later(interface, request);
         }
     }
 
-    /// The worker with the fewest ports.
-    fn least_busy(&self) -> u16 {
+    /// So many workers, those with the fewest ports.
+    fn least_busy(&self, number: usize) -> Vec<u16> {
         let ports = |worker: &u16| {
-            self.owners
-                .values()
-                .filter(|owner| *owner == worker)
-                .count()
+            let owners = self.owners.values().flatten();
+            owners.filter(|owner| *owner == worker).count()
         };
-        let workers = 0..self.links.len() as u16;
-        workers.min_by_key(ports).unwrap_or_default()
+        let mut workers: Vec<u16> = (0..self.links.len() as u16).collect();
+        workers.sort_by_cached_key(ports);
+        workers.truncate(number);
+        workers
     }
 
     fn try_again_later(&mut self, interface: InterfaceIndex, request: PortRequest) {
@@ -371,17 +395,15 @@ impl<D: PortDriver> Manager<D> {
             .with_ports(|ports| ports.insert(interface.0, status));
     }
 
-    fn open_port(
-        &mut self,
-        interface: InterfaceIndex,
-        request: PortRequest,
-    ) -> Option<Box<dyn PortQueue<BufferOf<D>>>> {
-        match self.driver.open(&request) {
-            Ok(queue) => {
-                tracing::info!(interface = request.interface, port = %request.port, "port open");
+    /// The queues of a port, no more than there are workers; none where it cannot be opened.
+    fn open_port(&mut self, interface: InterfaceIndex, request: PortRequest) -> Vec<BoxedQueue<D>> {
+        match self.driver.open_queues(&request, self.links.len() as u16) {
+            Ok(queues) => {
+                let (port, number) = (&request.port, queues.len());
+                tracing::info!(interface = request.interface, %port, queues = number, "port open");
                 self.waiting.remove(&interface);
                 self.status(interface, &request, None);
-                Some(queue)
+                queues
             }
             Err(error) => {
                 if !self.waiting.contains_key(&interface) {
@@ -389,7 +411,7 @@ impl<D: PortDriver> Manager<D> {
                 }
                 self.status(interface, &request, Some(error.reason));
                 self.try_again_later(interface, request);
-                None
+                Vec::new()
             }
         }
     }
@@ -417,7 +439,10 @@ impl<D: PortDriver> Manager<D> {
         }
         let mut waited_for = Vec::new();
         for (worker, link) in (0u16..).zip(&mut self.links) {
-            let is_own = |interface: &InterfaceIndex| self.owners.get(interface) == Some(&worker);
+            let is_own = |interface: &InterfaceIndex| {
+                let owners = self.owners.get(interface);
+                owners.is_some_and(|owners| owners.contains(&worker))
+            };
             let own: Vec<_> = interfaces.iter().copied().filter(is_own).collect();
             if own.is_empty() {
                 continue;

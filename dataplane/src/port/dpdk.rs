@@ -9,12 +9,14 @@ use rewire_dpdk::{
 };
 use rewire_schema::port::Port;
 
-use super::{OpenError, PortDriver, PortQueue, PortRequest};
+use super::{BoxedQueue, OpenError, PortDriver, PortQueue, PortRequest};
 use crate::buffer::{BufferPool, LARGEST_FRAME, PacketBuffer};
 use crate::rte_flow::{FlowPorts, RteFlowCard};
 
 /// Frames that pass between us and a driver at once.
 const BURST: usize = 64;
+/// Slots that a receive queue has at least: one burst's.
+const FEWEST_SLOTS: u16 = 64;
 /// Rules of one family and protocol that a port's card makes room for, if it can.
 const RULES: u32 = 1 << 18;
 
@@ -103,11 +105,12 @@ fn reason(error: rewire_dpdk::Error) -> String {
     }
 }
 
-fn device(port: &Port) -> VirtualDevice {
-    match port.clone() {
+/// The device of a port, and how many of so many queues it can have, as far as that is known before it is there.
+fn device(port: &Port, queues: u16) -> (VirtualDevice, u16) {
+    let device = match port.clone() {
         Port::AfPacket { interface } => VirtualDevice::AfPacket {
             interface,
-            queue_pairs: 1,
+            queue_pairs: queues,
         },
         Port::Tap { interface } => VirtualDevice::Tap { interface },
         Port::Null { .. } => VirtualDevice::Null { generate: false },
@@ -122,13 +125,28 @@ fn device(port: &Port) -> VirtualDevice {
             },
             socket,
         },
-    }
+    };
+    let queues = match device {
+        // The other side must have as many, and a file cannot be shared.
+        VirtualDevice::Memif { .. } | VirtualDevice::Pcap { .. } => 1,
+        _ => queues,
+    };
+    (device, queues)
 }
 
 impl PortDriver for DpdkDriver {
     type Pool = DpdkPool;
 
-    fn open(&mut self, request: &PortRequest) -> Result<Box<dyn PortQueue<Mbuf>>, OpenError> {
+    fn open(&mut self, request: &PortRequest) -> Result<BoxedQueue<Self>, OpenError> {
+        let mut queues = self.open_queues(request, 1)?;
+        Ok(queues.swap_remove(0))
+    }
+
+    fn open_queues(
+        &mut self,
+        request: &PortRequest,
+        most: u16,
+    ) -> Result<Vec<BoxedQueue<Self>>, OpenError> {
         let error = |error: rewire_dpdk::Error| OpenError {
             interface: request.interface.clone(),
             port: request.port.to_string(),
@@ -142,11 +160,17 @@ impl PortDriver for DpdkDriver {
         // A name of its own for each device: one that is just being closed may still hold the last one.
         self.opened += 1;
         let name = format!("port{}", self.opened);
-        let port = self
-            .eal
-            .attach(&name, &device(&request.port))
-            .map_err(error)?;
-        let config = PortConfig::new(self.mempool.clone());
+        let (device, queues) = device(&request.port, most.max(1));
+        let port = self.eal.attach(&name, &device).map_err(error)?;
+        let queues = queues.min(port.most_queues().map_err(error)?);
+        let alone = PortConfig::new(self.mempool.clone());
+        let config = PortConfig {
+            receive_queues: queues,
+            transmit_queues: queues,
+            // A driver fills its slots with buffers: several queues share what one would have.
+            receive_descriptors: (alone.receive_descriptors / queues).max(FEWEST_SLOTS),
+            ..alone
+        };
         let mut port = port.configure(&config).map_err(error)?;
         let ages = self
             .flows
@@ -154,13 +178,14 @@ impl PortDriver for DpdkDriver {
             .is_some_and(|flows| flows.configure(&mut port));
         let mut port = port.start().map_err(error)?;
         self.hand_to_card(request, &mut port, ages);
-        let receive = port.take_receive_queue(0).ok_or_else(gone)?;
-        let transmit = port.take_transmit_queue(0).ok_or_else(gone)?;
-        Ok(Box::new(DpdkQueue {
-            receive,
-            transmit,
-            burst: ArrayVec::new(),
-        }))
+        let queue = |number| -> Result<BoxedQueue<Self>, OpenError> {
+            Ok(Box::new(DpdkQueue {
+                receive: port.take_receive_queue(number).ok_or_else(gone)?,
+                transmit: port.take_transmit_queue(number).ok_or_else(gone)?,
+                burst: ArrayVec::new(),
+            }))
+        };
+        (0..queues).map(queue).collect()
     }
 
     fn card(&mut self) -> Option<Box<dyn Card>> {
@@ -189,7 +214,7 @@ impl PortDriver for DpdkDriver {
     }
 }
 
-/// The two queues of one port. Dropping them closes the port.
+/// A worker's two queues of one port. Dropping all of a port's closes it.
 struct DpdkQueue {
     receive: ReceiveQueue,
     transmit: TransmitQueue,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rewire_conntrack::offload::Card;
 
-use super::{OpenError, PortDriver, PortQueue, PortRequest};
+use super::{BoxedQueue, OpenError, PortDriver, PortQueue, PortRequest};
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::{Clock, Instant, MonotonicClock};
 
@@ -177,7 +177,7 @@ impl SplitMix64 {
     }
 }
 
-/// Another driver's ports, with a bad link before each of them: what they receive is lost, late, doubled or out of order.
+/// Another driver's ports, with a bad link before each of their queues: what they receive is lost, late, doubled or out of order.
 pub struct FaultyDriver<D> {
     driver: D,
     faults: Faults,
@@ -197,26 +197,41 @@ impl<D> FaultyDriver<D> {
     }
 }
 
-impl<D: PortDriver> PortDriver for FaultyDriver<D> {
-    type Pool = D::Pool;
-
-    fn open(
-        &mut self,
-        request: &PortRequest,
-    ) -> Result<Box<dyn PortQueue<<D::Pool as BufferPool>::Buffer>>, OpenError> {
-        let port = self.driver.open(request)?;
+impl<D: PortDriver> FaultyDriver<D> {
+    fn behind_a_link(&mut self, port: BoxedQueue<D>) -> BoxedQueue<D> {
         self.opened += 1;
         let faults = Faults {
             seed: self.faults.seed.wrapping_add(self.opened << 32),
             ..self.faults
         };
-        Ok(Box::new(FaultyPort {
+        Box::new(FaultyPort {
             port,
             link: FaultyLink::new(faults),
             pool: self.driver.pool(),
             arrived: Vec::with_capacity(64),
             clock: Arc::clone(&self.clock),
-        }))
+        })
+    }
+}
+
+impl<D: PortDriver> PortDriver for FaultyDriver<D> {
+    type Pool = D::Pool;
+
+    fn open(&mut self, request: &PortRequest) -> Result<BoxedQueue<D>, OpenError> {
+        let port = self.driver.open(request)?;
+        Ok(self.behind_a_link(port))
+    }
+
+    fn open_queues(
+        &mut self,
+        request: &PortRequest,
+        most: u16,
+    ) -> Result<Vec<BoxedQueue<D>>, OpenError> {
+        let queues = self.driver.open_queues(request, most)?;
+        Ok(queues
+            .into_iter()
+            .map(|queue| self.behind_a_link(queue))
+            .collect())
     }
 
     fn pool(&self) -> D::Pool {

@@ -1,22 +1,71 @@
 //! Virtual ports in memory: frames that the caller puts in, and frames that it takes out.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rewire_conntrack::offload::Card;
 use rewire_tables::InterfaceIndex;
 
-use super::{OpenError, PortDriver, PortQueue, PortRequest};
+use super::{BoxedQueue, OpenError, PortDriver, PortQueue, PortRequest};
 use crate::buffer::{MemoryBuffer, MemoryPool};
 use crate::offload::{ModelledCard, Taken};
 
-/// Frames that a port holds in one direction, at most; what comes on top is refused, as a card's ring would.
+/// Frames that a queue of a port holds in one direction, at most; what comes on top is refused, as a card's ring would.
 pub const QUEUE_FRAMES: usize = 4096;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Wire {
-    to_gateway: VecDeque<Vec<u8>>,
+    /// By queue of the port.
+    to_gateway: Vec<VecDeque<Vec<u8>>>,
     from_gateway: VecDeque<Vec<u8>>,
+}
+
+impl Default for Wire {
+    fn default() -> Self {
+        Wire {
+            to_gateway: vec![VecDeque::new()],
+            from_gateway: VecDeque::new(),
+        }
+    }
+}
+
+impl Wire {
+    /// Puts a frame into its queue. False where that is full.
+    fn receive(&mut self, frame: Vec<u8>) -> bool {
+        let queue = flow_hash(&frame) as usize % self.to_gateway.len();
+        let queue = &mut self.to_gateway[queue];
+        let room = queue.len() < QUEUE_FRAMES;
+        if room {
+            queue.push_back(frame);
+        }
+        room
+    }
+
+    /// From now on there are so many queues. What is underway goes into them.
+    fn set_queues(&mut self, queues: u16) {
+        let before = std::mem::take(&mut self.to_gateway);
+        self.to_gateway
+            .resize_with(queues.max(1).into(), VecDeque::new);
+        for frame in before.into_iter().flatten() {
+            self.receive(frame);
+        }
+    }
+}
+
+/// What a card would spread frames by: addresses, and ports where all packets of the flow have them. Always the same.
+fn flow_hash(frame: &[u8]) -> u64 {
+    let mut hash = DefaultHasher::new();
+    match (frame.get(12..14), frame.get(20..22)) {
+        (Some([0x08, 0x00]), Some([flags, offset])) => {
+            let is_fragment = flags & 0x3f != 0 || *offset != 0;
+            let end = if is_fragment { 34 } else { 38 };
+            frame.get(26..end).hash(&mut hash);
+        }
+        (Some([0x86, 0xdd]), _) => frame.get(22..54).hash(&mut hash),
+        _ => {}
+    }
+    hash.finish()
 }
 
 /// The far end of a virtual port: what a host on that link would send and see.
@@ -31,13 +80,7 @@ impl MemoryPort {
 
     /// Puts a frame onto the link, towards the gateway. False where the queue is full.
     pub fn send(&self, frame: Vec<u8>) -> bool {
-        self.wire(|wire| {
-            let room = wire.to_gateway.len() < QUEUE_FRAMES;
-            if room {
-                wire.to_gateway.push_back(frame);
-            }
-            room
-        })
+        self.wire(|wire| wire.receive(frame))
     }
 
     /// Puts a frame onto the link, from the gateway, if there is room.
@@ -55,16 +98,25 @@ impl MemoryPort {
     }
 }
 
-impl PortQueue<MemoryBuffer> for MemoryPort {
+/// A worker's queue of a virtual port. Both directions of the link are the port's; frames come by several queues, and leave by one.
+struct MemoryQueue {
+    port: MemoryPort,
+    queue: usize,
+}
+
+impl PortQueue<MemoryBuffer> for MemoryQueue {
     fn receive(&mut self, frames: &mut Vec<MemoryBuffer>, limit: usize) {
-        self.wire(|wire| {
-            let number = wire.to_gateway.len().min(limit);
-            frames.extend(wire.to_gateway.drain(..number).map(MemoryBuffer::new));
+        self.port.wire(|wire| {
+            // None, where the port was opened anew with fewer.
+            if let Some(queue) = wire.to_gateway.get_mut(self.queue) {
+                let number = queue.len().min(limit);
+                frames.extend(queue.drain(..number).map(MemoryBuffer::new));
+            }
         });
     }
 
     fn transmit(&mut self, frames: &mut Vec<MemoryBuffer>) {
-        self.wire(|wire| {
+        self.port.wire(|wire| {
             let number = frames
                 .len()
                 .min(QUEUE_FRAMES - wire.from_gateway.len().min(QUEUE_FRAMES));
@@ -74,19 +126,19 @@ impl PortQueue<MemoryBuffer> for MemoryPort {
     }
 }
 
-/// A virtual port with a card in front of it: what a rule takes goes out by another port, and never comes in.
-struct CardedPort {
+/// A queue of a virtual port with a card in front of it: what a rule takes goes out by another port, and never comes in.
+struct CardedQueue {
     index: InterfaceIndex,
-    port: MemoryPort,
+    port: MemoryQueue,
     card: ModelledCard,
     opened: Opened,
 }
 
-impl PortQueue<MemoryBuffer> for CardedPort {
+impl PortQueue<MemoryBuffer> for CardedQueue {
     fn receive(&mut self, frames: &mut Vec<MemoryBuffer>, limit: usize) {
         let now = self.card.now();
         let first = frames.len();
-        PortQueue::receive(&mut self.port, frames, limit);
+        self.port.receive(frames, limit);
         for buffer in frames.split_off(first) {
             match self.card.receive(self.index, buffer.into_bytes(), now) {
                 Taken::Punted(frame) => frames.push(MemoryBuffer::new(frame)),
@@ -116,9 +168,18 @@ pub struct MemoryDriver {
     /// A card in front of the ports, and those that it forwards to.
     card: Option<ModelledCard>,
     opened: Opened,
+    has_several_queues: bool,
 }
 
 impl MemoryDriver {
+    /// With a queue for each worker. Frames are spread over them by their addresses and ports.
+    pub fn with_several_queues(self) -> Self {
+        MemoryDriver {
+            has_several_queues: true,
+            ..self
+        }
+    }
+
     /// With a modelled card in front of the ports. It costs each frame a lock: it shows what a card does, not how fast.
     pub fn with_card(card: ModelledCard) -> Self {
         MemoryDriver {
@@ -138,22 +199,43 @@ impl MemoryDriver {
 impl PortDriver for MemoryDriver {
     type Pool = MemoryPool;
 
-    fn open(
+    fn open(&mut self, request: &PortRequest) -> Result<BoxedQueue<Self>, OpenError> {
+        let mut queues = self.open_queues(request, 1)?;
+        Ok(queues.swap_remove(0))
+    }
+
+    fn open_queues(
         &mut self,
         request: &PortRequest,
-    ) -> Result<Box<dyn PortQueue<MemoryBuffer>>, OpenError> {
+        most: u16,
+    ) -> Result<Vec<BoxedQueue<Self>>, OpenError> {
         let port = self.port(&request.interface);
-        let Some(card) = self.card.clone() else {
-            return Ok(Box::new(port));
+        let queues = if self.has_several_queues {
+            most.max(1)
+        } else {
+            1
         };
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        opened.insert(request.index, port.clone());
-        Ok(Box::new(CardedPort {
-            index: request.index,
-            port,
-            card,
-            opened: Arc::clone(&self.opened),
-        }))
+        port.wire(|wire| wire.set_queues(queues));
+        if self.card.is_some() {
+            let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+            opened.insert(request.index, port.clone());
+        }
+        let queue = |queue| -> BoxedQueue<Self> {
+            let port = MemoryQueue {
+                port: port.clone(),
+                queue: usize::from(queue),
+            };
+            match self.card.clone() {
+                None => Box::new(port),
+                Some(card) => Box::new(CardedQueue {
+                    index: request.index,
+                    port,
+                    card,
+                    opened: Arc::clone(&self.opened),
+                }),
+            }
+        };
+        Ok((0..queues).map(queue).collect())
     }
 
     fn card(&mut self) -> Option<Box<dyn Card>> {

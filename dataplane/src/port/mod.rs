@@ -44,16 +44,26 @@ pub struct OpenError {
     pub reason: String,
 }
 
+/// A queue of a driver's port.
+pub type BoxedQueue<D> = Box<dyn PortQueue<<<D as PortDriver>::Pool as BufferPool>::Buffer>>;
+
 /// Opens ports while the gateway runs.
 pub trait PortDriver: Send + 'static {
     /// Where workers take buffers from.
     type Pool: BufferPool + 'static;
 
-    /// Opens a port.
-    fn open(
+    /// Opens a port with one queue.
+    fn open(&mut self, request: &PortRequest) -> Result<BoxedQueue<Self>, OpenError>;
+
+    /// Opens a port with several queues, each for a worker of its own: at most so many, at least one, as many as the port has. Packets
+    /// of one flow come by one of them.
+    fn open_queues(
         &mut self,
         request: &PortRequest,
-    ) -> Result<Box<dyn PortQueue<<Self::Pool as BufferPool>::Buffer>>, OpenError>;
+        _most: u16,
+    ) -> Result<Vec<BoxedQueue<Self>>, OpenError> {
+        Ok(vec![self.open(request)?])
+    }
 
     /// A handle to the buffers, for one worker.
     fn pool(&self) -> Self::Pool;

@@ -58,7 +58,10 @@ impl Town {
     }
 
     pub fn with(config: GatewayConfig) -> Town {
-        let driver = MemoryDriver::default();
+        Town::on(MemoryDriver::default(), config)
+    }
+
+    pub fn on(driver: MemoryDriver, config: GatewayConfig) -> Town {
         let ports = PORTS.map(|name| (name, driver.port(name))).into();
         let config = small(config);
         let gateway = Gateway::start(config, driver).expect("threads");

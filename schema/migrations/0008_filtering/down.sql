@@ -1,7 +1,9 @@
 -- All masquerades let in what answers, and nothing else.
 PRAGMA user_version = 5;
 
-CREATE TABLE new_masquerade (
+CREATE TEMP TABLE old_masquerade AS SELECT * FROM masquerade;
+DROP TABLE masquerade;
+CREATE TABLE masquerade (
   name         TEXT NOT NULL PRIMARY KEY CHECK (name GLOB '[A-Za-z0-9]*' AND length(name) <= 63),
   description  TEXT CHECK (length(description) <= 255),
   vpc          TEXT NOT NULL REFERENCES vpc (name) DEFERRABLE INITIALLY DEFERRED,
@@ -18,13 +20,12 @@ CREATE TABLE new_masquerade (
   annotation   TEXT CHECK (length(annotation) <= 255),
   marks        TEXT CHECK (marks IS NULL OR json_valid(marks))
 ) STRICT, WITHOUT ROWID;
-INSERT INTO new_masquerade (name, description, vpc, interface, pool, protocol, source_port, ports, idle_timeout,
+INSERT INTO masquerade (name, description, vpc, interface, pool, protocol, source_port, ports, idle_timeout,
     deactivated, annotation, marks)
   SELECT name, description, vpc, interface, pool, protocol, source_port, ports, idle_timeout,
     deactivated, annotation, marks
-  FROM masquerade;
-DROP TABLE masquerade;
-ALTER TABLE new_masquerade RENAME TO masquerade;
+  FROM old_masquerade;
+DROP TABLE old_masquerade;
 CREATE INDEX masquerade_vpc ON masquerade (vpc);
 CREATE INDEX masquerade_interface ON masquerade (interface);
 CREATE INDEX masquerade_pool ON masquerade (pool);
