@@ -149,7 +149,7 @@ fn a_newer_store_is_left_alone() {
         newer.close().unwrap();
     };
     version(SCHEMA_VERSION + 7);
-    insta::assert_snapshot!(refusal(&path), @"PATH is a store of schema version 12; this program knows versions up to 5");
+    insta::assert_snapshot!(refusal(&path), @"PATH is a store of schema version 12; this program knows versions up to 8");
     assert!(matches!(
         Store::open(&path),
         Err(Error::Newer {
