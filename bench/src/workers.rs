@@ -66,6 +66,14 @@ impl Traffic {
         })
     }
 
+    /// Takes free buffers over from another worker that has been handed more packets than it has handed over.
+    fn even_out(&self, queue: usize) {
+        for other in (0..self.free.len()).filter(|other| *other != queue) {
+            let taken = self.free(other, |free| free.split_off(free.len() / 2));
+            self.free(queue, |free| free.extend(taken));
+        }
+    }
+
     fn free<T>(&self, queue: usize, work: impl FnOnce(&mut Vec<Frame>) -> T) -> T {
         work(
             &mut self.free[queue]
@@ -92,6 +100,9 @@ impl PortQueue<Frame> for Queue {
         }
         let next = &all[self.at.1..];
         let number = next.len().min(limit);
+        if self.traffic.free(self.number, |free| free.len() < number) {
+            self.traffic.even_out(self.number);
+        }
         self.traffic.free(self.number, |free| {
             let number = number.min(free.len());
             for (mut buffer, frame) in free.drain(free.len() - number..).zip(next) {
@@ -115,11 +126,6 @@ struct Driver(Arc<Traffic>);
 
 impl PortDriver for Driver {
     type Pool = NoPool;
-
-    fn open(&mut self, request: &PortRequest) -> Result<BoxedQueue<Self>, OpenError> {
-        let mut queues = self.open_queues(request, 1)?;
-        Ok(queues.swap_remove(0))
-    }
 
     fn open_queues(
         &mut self,

@@ -10,7 +10,7 @@
 //!   can have something, the others who want it;
 //! - for what lies within a slot and is derived from all that is around it: what peerings take out of what they expose, and
 //!   senders that are masqueraded;
-//! - for what is joined with others in one entry: masquerades of the same senders, exclusions of one VPC;
+//! - for what is joined with others in one entry: masquerades of the same senders, exclusions of one VPC, its NAT64;
 //! - for each name that comes or goes, and for what stands under it: the addresses of an interface, the ranges of a
 //!   pool, the members of an address set, the entries of a service.
 
@@ -129,6 +129,8 @@ impl<'a> Dependents<'a> {
             Row::ExclusionDestination(row) => {
                 self.entities.push(Entity::Exclusion(row.exclusion.clone()));
             }
+            Row::Nat64(row) => self.entities.push(Entity::Nat64(row.name.clone())),
+            Row::Nat64Source(row) => self.entities.push(Entity::Nat64(row.nat64.clone())),
             Row::PortForward(row) => self.entities.push(Entity::PortForward(row.name.clone())),
             Row::PortForwardSource(row) => {
                 self.entities
@@ -303,6 +305,10 @@ impl<'a> Dependents<'a> {
                 Entity::Exclusion(rule) => {
                     let row = configuration.nat_exclusion.get(&(rule.clone(),));
                     joined.extend(row.map(|row| Entity::Exclusions(row.vpc.clone())));
+                }
+                Entity::Nat64(rule) => {
+                    let row = configuration.nat64.get(&(rule.clone(),));
+                    joined.extend(row.map(|row| Entity::Nat64s(row.vpc.clone())));
                 }
                 _ => {}
             }

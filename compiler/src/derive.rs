@@ -93,6 +93,8 @@ impl<'a> Derivation<'a> {
             }
             Entity::Exclusion(name) => self.exclusion(name).map(|_| None)?,
             Entity::Exclusions(vpc) => self.exclusions(vpc),
+            Entity::Nat64(name) => self.nat64(name).map(|_| None)?,
+            Entity::Nat64s(vpc) => self.nat64s(vpc),
             Entity::PortForward(name) => return self.port_forward(name),
             Entity::StaticNat(name) => return self.static_nat(name),
             Entity::Peering(name) => self.peering(name)?,
@@ -435,6 +437,8 @@ pub(crate) fn rule_path(entity: &Entity) -> Path {
         Entity::Masquerade(name, source) => {
             Path::new(["nat", "masquerade", name.as_str(), "sources"]).join(source)
         }
+        Entity::Nat64(name) => Path::new(["nat", "nat64", name.as_str()]),
+        Entity::Nat64s(vpc) => Path::new(["vpcs", vpc.as_str()]),
         Entity::PortForward(name) => Path::new(["nat", "port_forward", name.as_str()]),
         Entity::StaticNat(name) => Path::new(["nat", "static", name.as_str()]),
         Entity::Peering(name) => Path::new(["peerings", name.as_str()]),

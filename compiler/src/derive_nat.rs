@@ -8,10 +8,14 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+use rewire_packet::pref64::{Pref64, Pref64Error};
 use rewire_schema::model::*;
-use rewire_schema::types::{self, Addresses, InterfaceAddress, Name, Ports, Prefix, Protocol};
+use rewire_schema::types::{
+    self, AddressRange, Addresses, InterfaceAddress, Name, Ports, Prefix, Protocol,
+};
 use rewire_tables::acl::AddressRanges;
-use rewire_tables::nat::{Condition, Exclusion, MasqueradeList, PortSet};
+use rewire_tables::nat::{Condition, Exclusion, MasqueradeList, Nat64, PortSet};
 use rewire_tables::{
     Filtering, InterfaceIndex, Masquerade, PortAllocation, PortForward, PortForwardKey, StaticNat,
     TableOperation, VpcIndex, VpcTimeouts,
@@ -27,11 +31,12 @@ use crate::entries::{Entries, Entry};
 use crate::error::CompileError;
 use crate::exposes::covering;
 use crate::references::{
-    addresses_in, external_addresses, forwarded_ports, is_expandable, masquerade_key,
+    addresses_in, external_addresses, forwarded_ports, is_expandable, masquerade_key, nat64_prefix,
     port_forward_keys, static_nat_keys,
 };
 use crate::state::{
-    addresses_of, destinations_of, excluded_addresses_of, forward_sources_of, ranges_of,
+    addresses_of, destinations_of, excluded_addresses_of, forward_sources_of, nat64_sources_of,
+    ranges_of,
 };
 
 /// What a masquerade rule asks of packets, besides their sender.
@@ -264,6 +269,69 @@ impl Derivation<'_> {
             .collect();
         let vpc = VpcIndex(self.state.vpcs.get(vpc)?);
         (!rules.is_empty()).then_some(TableOperation::SetExclusions { vpc, rules })
+    }
+
+    /// A NAT64 as the tables hold it, where there is one of this name.
+    pub(crate) fn nat64(&self, name: &Name) -> Result<Option<Nat64>, CompileError> {
+        let configuration = self.configuration();
+        let Some(row) = configuration.nat64.get(&(name.clone(),)) else {
+            return Ok(None);
+        };
+        self.vpc_index(&row.vpc, || path(row).join("vpc"))?;
+        let Some(pool) = configuration.nat_pool.get(&(row.pool.clone(),)) else {
+            return Err(unknown(path(row).join("pool"), "pool", &row.pool));
+        };
+        let vpc = self.vpc_index(&pool.vpc, || path(pool).join("vpc"))?;
+        let prefix = match nat64_prefix(row).network() {
+            IpNet::V6(prefix) => Pref64::new(prefix.network(), prefix.prefix_len()),
+            IpNet::V4(prefix) => Err(Pref64Error::Length(prefix.prefix_len())),
+        };
+        let prefix = prefix.map_err(|reason| CompileError::NoPref64 {
+            path: path(row).join("prefix"),
+            reason,
+        })?;
+        let range = |range: AddressRange| match (range.first(), range.last()) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => Some(first..=last),
+            _ => None,
+        };
+        let external: Vec<_> = ranges_of(configuration, &pool.name)
+            .filter_map(range)
+            .collect();
+        if external.is_empty() {
+            return Err(CompileError::NoExternalAddress {
+                path: path(row),
+                masquerade: name.to_string(),
+                family: "IPv4",
+            });
+        }
+        let ports = row.ports.as_ref().or(pool.ports.as_ref());
+        Ok(Some(Nat64 {
+            name: name.as_str().into(),
+            prefix,
+            sources: ranges(&nat64_sources_of(configuration, name)),
+            vpc,
+            external,
+            ports: PortAllocation {
+                within: ports.map(|ports| PortSet::new(ports.ranges()).into()),
+                address_only: false,
+            },
+            idle_timeout: row.idle_timeout.map(Duration::from),
+        }))
+    }
+
+    /// All NAT64 of a VPC's clients: the longest prefix first, of one prefix those that are for some clients, then by name. What is wrong
+    /// with one is said by [`nat64`](Self::nat64). Cost: all NAT64.
+    pub(crate) fn nat64s(&self, vpc: &Name) -> Option<Entry> {
+        let rows = self.configuration().nat64.values();
+        let rows = rows.filter(|row| row.vpc == *vpc);
+        let mut rules: Vec<Nat64> = rows
+            .filter_map(|row| self.nat64(&row.name).ok().flatten())
+            .collect();
+        // What is left stands in the order of the names.
+        rules.sort_by_key(|rule| (Reverse(rule.prefix.length()), rule.sources.is_none()));
+        let vpc = VpcIndex(self.state.vpcs.get(vpc)?);
+        let rules: Arc<[Nat64]> = rules.into();
+        (!rules.is_empty()).then_some(TableOperation::SetNat64 { vpc, rules })
     }
 
     pub(crate) fn port_forward(&self, name: &Name) -> Result<Entries, CompileError> {

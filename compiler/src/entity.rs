@@ -42,6 +42,10 @@ pub(crate) enum Entity {
     Exclusion(Name),
     /// All exclusions of a VPC.
     Exclusions(Name),
+    /// A NAT64. It has no entry of its own; what is wrong with it is found here.
+    Nat64(Name),
+    /// All NAT64 of a VPC's clients.
+    Nat64s(Name),
     /// A port forward.
     PortForward(Name),
     /// A static translation.

@@ -79,6 +79,14 @@ pub enum CompileError {
         /// `IPv4` or `IPv6`.
         family: &'static str,
     },
+    /// A NAT64 by a prefix that no IPv4 address can be embedded behind.
+    #[error("{path}: {reason}")]
+    NoPref64 {
+        /// The rule.
+        path: Path,
+        /// Why.
+        reason: rewire_packet::pref64::Pref64Error,
+    },
     /// A translation between IPv4 and IPv6.
     #[error("{path}: {external} and {internal} are not of one family")]
     MixedFamilies {
@@ -173,6 +181,7 @@ impl CompileError {
             | CompileError::PoolTooLarge { path, .. }
             | CompileError::NoExternalAddress { path, .. }
             | CompileError::ExposeTooLarge { path, .. }
+            | CompileError::NoPref64 { path, .. }
             | CompileError::MixedFamilies { path, .. }
             | CompileError::Ambiguous { path, .. } => Some(path),
         }

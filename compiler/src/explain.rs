@@ -92,6 +92,7 @@ impl Compiler {
                 ];
                 let mut explained = self.entities(sources.chain(rules));
                 explained.extend(self.exclusion(name));
+                explained.extend(self.nat64(name));
                 explained
             }
             Question::Peering(name) => {
@@ -131,6 +132,19 @@ impl Compiler {
         Some(Explanation {
             entries,
             rows: provenance(&self.state, &Entity::Exclusion(name.clone())),
+        })
+    }
+
+    /// A NAT64: of the entry that it shares with the others of its VPC, the line that is its own.
+    fn nat64(&self, name: &Name) -> Option<Explanation> {
+        let row = self.state.configuration.nat64.get(&(name.clone(),))?;
+        let all = operations(&self.state, &Entity::Nat64s(row.vpc.clone()));
+        let own = format!("nat64 {name} ");
+        let mut entries = lines(&self.state, all);
+        entries.retain(|line| line.starts_with(&own));
+        Some(Explanation {
+            entries,
+            rows: provenance(&self.state, &Entity::Nat64(name.clone())),
         })
     }
 

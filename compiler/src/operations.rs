@@ -104,6 +104,7 @@ fn removal(set: &Entry) -> Option<TableOperation> {
             source: *source,
         },
         SetExclusions { vpc, .. } => RemoveExclusions { vpc: *vpc },
+        SetNat64 { vpc, .. } => RemoveNat64 { vpc: *vpc },
         SetPeering { peering, .. } => RemovePeering { peering: *peering },
         SetSender {
             peering,

@@ -11,7 +11,7 @@ use crate::exposes::{ExposeKey, covering, rows_of, sides_of, takes_out};
 use crate::references::{Claim, External};
 use crate::state::{
     State, addresses_of, destinations_of, excluded_addresses_of, forward_sources_of, members_of,
-    next_hops_of, ranges_of, rule_addresses_of, service_entries_of,
+    nat64_sources_of, next_hops_of, ranges_of, rule_addresses_of, service_entries_of,
 };
 
 /// The rows that an entity is derived from, each once, in the order of their tables and keys.
@@ -78,6 +78,12 @@ impl<'a> Provenance<'a> {
                 let rows = configuration.nat_exclusion.values();
                 rows.filter(|row| row.vpc == *vpc)
                     .for_each(|row| self.exclusion(&row.name));
+            }
+            Entity::Nat64(name) => self.nat64(name),
+            Entity::Nat64s(vpc) => {
+                let rows = configuration.nat64.values();
+                rows.filter(|row| row.vpc == *vpc)
+                    .for_each(|row| self.nat64(&row.name));
             }
             Entity::PortForward(name) => self.port_forward(name),
             Entity::StaticNat(name) => self.add(configuration.static_nat.get(&(name.clone(),))),
@@ -189,6 +195,19 @@ impl<'a> Provenance<'a> {
         }
     }
 
+    fn nat64(&mut self, name: &Name) {
+        let configuration = self.configuration();
+        let Some(rule) = configuration.nat64.get(&(name.clone(),)) else {
+            return;
+        };
+        self.add(Some(rule));
+        for addresses in nat64_sources_of(configuration, name) {
+            let key = (name.clone(), addresses);
+            self.add(configuration.nat64_source.get(&key));
+        }
+        self.pool(&rule.pool);
+    }
+
     fn port_forward(&mut self, name: &Name) {
         let configuration = self.configuration();
         let row = configuration.port_forward.get(&(name.clone(),));
@@ -275,6 +294,7 @@ impl<'a> Provenance<'a> {
                             let key = (pool.clone(), *range);
                             self.add(configuration.nat_pool_range.get(&key));
                         }
+                        External::Nat64(name) => self.nat64(name),
                         External::PortForward(name) => {
                             self.of(&Entity::PortForward(name.clone()));
                         }

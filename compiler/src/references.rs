@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, IpSubnets, Ipv4Subnets, Ipv6Subnets};
+use ipnet::{IpNet, IpSubnets, Ipv4Subnets, Ipv6Net, Ipv6Subnets};
+use rewire_packet::pref64::Pref64;
 use rewire_schema::model::*;
 use rewire_schema::types::{
     AddressRange, InterfaceAddress, InterfaceType, Name, Prefix, TransportProtocol,
@@ -85,6 +86,7 @@ pub(crate) enum Claim {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum External {
     Pool(Name, AddressRange),
+    Nat64(Name),
     PortForward(Name),
     StaticNat(Name),
     Expose(ExposeKey),
@@ -280,6 +282,7 @@ pub(crate) fn links(configuration: &Configuration, row: &Row) -> Vec<Link> {
             links.push(Link::Depends(Key::Vpc(row.vpc.clone()), entity));
         }
         Row::Exclusion(row) => exclusion_links(row, &mut links),
+        Row::Nat64(row) => nat64_links(row, &mut links),
         Row::PortForward(row) => port_forward_links(configuration, row, &mut links),
         Row::StaticNat(row) => static_nat_links(row, &mut links),
         Row::AclRule(row) => links.extend(crate::acl::rule_links(row)),
@@ -384,6 +387,26 @@ fn exclusion_links(rule: &ExclusionRow, links: &mut Vec<Link>) {
     {
         links.push(Link::Depends(key, Entity::Exclusion(rule.name.clone())));
     }
+}
+
+fn nat64_links(rule: &Nat64Row, links: &mut Vec<Link>) {
+    for key in [Key::Vpc(rule.vpc.clone()), Key::Pool(rule.pool.clone())] {
+        links.push(Link::Depends(key, Entity::Nat64(rule.name.clone())));
+    }
+    // What is not translated by it goes nowhere, and not by a default route.
+    let slot = (rule.vpc.clone(), nat64_prefix(rule));
+    let external = External::Nat64(rule.name.clone());
+    links.push(Link::Claims(slot, Claim::NatExternal(external)));
+}
+
+/// The prefix that a NAT64 embeds IPv4 addresses behind.
+pub(crate) fn nat64_prefix(rule: &Nat64Row) -> Prefix {
+    let well_known = || {
+        let prefix = Pref64::WELL_KNOWN;
+        let network = Ipv6Net::new(prefix.address(), prefix.length());
+        Prefix::new(network.unwrap_or_default().into())
+    };
+    rule.prefix.unwrap_or_else(well_known)
 }
 
 fn port_forward_links(configuration: &Configuration, rule: &PortForwardRow, links: &mut Vec<Link>) {

@@ -304,6 +304,13 @@ pub(crate) fn excluded_addresses_of(
     )
 }
 
+/// The clients of a NAT64 in order; none for all.
+pub(crate) fn nat64_sources_of(configuration: &Configuration, rule: &Name) -> Vec<Addresses> {
+    let start = (rule.clone(), Addresses::from(least_range()));
+    let sources = configuration.nat64_source.range(start..);
+    below(sources.map(|(key, _)| key), rule)
+}
+
 /// The senders of a port forward in order; none for all.
 pub(crate) fn forward_sources_of(configuration: &Configuration, forward: &Name) -> Vec<Addresses> {
     let start = (forward.clone(), Addresses::from(least_range()));

@@ -9,6 +9,7 @@ mod incremental;
 mod intents;
 mod law;
 mod nat;
+mod nat64;
 mod peerings;
 mod snapshots;
 mod warnings;

@@ -149,11 +149,11 @@ fn a_newer_store_is_left_alone() {
         newer.close().unwrap();
     };
     version(SCHEMA_VERSION + 7);
-    insta::assert_snapshot!(refusal(&path), @"PATH is a store of schema version 12; this program knows versions up to 8");
+    insta::assert_snapshot!(refusal(&path), @"PATH is a store of schema version 14; this program knows versions up to 7");
     assert!(matches!(
         Store::open(&path),
         Err(Error::Newer {
-            store: 12,
+            store: 13,
             ours: SCHEMA_VERSION,
             ..
         })

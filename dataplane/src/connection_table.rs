@@ -81,10 +81,12 @@ impl ListedConnection {
     ) -> Self {
         let ends = |direction| {
             let key = flow.key(direction);
+            // What is IPv4 on the far side of a NAT64 is shown so.
+            let shown = |address: A| Into::<IpAddr>::into(address).to_canonical();
             Ends {
                 vpc: key.vpc,
-                source: (key.source.into(), key.source_port),
-                destination: (key.destination.into(), key.destination_port),
+                source: (shown(key.source), key.source_port),
+                destination: (shown(key.destination), key.destination_port),
             }
         };
         let directions = [Direction::Original, Direction::Reply];

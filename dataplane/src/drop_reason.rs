@@ -106,6 +106,8 @@ drop_reasons! {
     FragmentRefused = "fragment_refused",
     /// The packet is for an external address of NAT, and no rule or connection says to whom it goes.
     NatNoMapping = "nat_no_mapping",
+    /// The packet has no equal in the other IP version, to which NAT64 was to translate it (RFC 6146, RFC 7915).
+    Nat64Untranslatable = "nat64_untranslatable",
     /// The translation could not be written into the packet.
     NatRewriteFailed = "nat_rewrite_failed",
     /// No route leads to the destination.

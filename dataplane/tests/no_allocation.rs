@@ -4,6 +4,7 @@ mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::net::Ipv4Addr;
 
 use rewire_dataplane::buffer::{BufferPool, LARGEST_FRAME, MemoryBuffer};
 use rewire_dataplane::clock::Instant;
@@ -122,6 +123,46 @@ fn fragments_that_come_in_the_wrong_order_allocate_nothing() {
     }
     // The first bursts may still grow what is reused from then on.
     assert_eq!(allocations[3..], [0; 9]);
+}
+
+/// NAT64, out and back; a buffer has room for what a packet grows by.
+#[test]
+fn what_changes_its_family_allocates_nothing() {
+    let mut document = two_vpcs();
+    document["nat"]["pools"] = json!({ "own": { "vpc": "internet", "ranges": ["203.0.113.64"] } });
+    document["nat"]["nat64"] =
+        json!({ "all": { "vpc": "blue", "prefix": "2001:db8:64::/96", "pool": "own" } });
+    let (mut graph, tables, compiler) = bare_graph(document, Shelf(Vec::new()));
+    let counters = WorkerCounters::default();
+    let index = |name: &str| compiler.interface_index(&name.parse().unwrap()).unwrap();
+    let (blue, wan) = (index("blue0"), index("wan"));
+    let site = "2001:db8:64::198.51.100.1".parse().unwrap();
+    let external = Ipv4Addr::new(203, 0, 113, 64);
+    let mut received = Vec::with_capacity(64);
+    let mut sinks = Kept(Vec::with_capacity(64));
+    let mut allocations = Vec::new();
+    for (round, first_port) in (0..).zip([2000, 2000, 2000, 3000, 4000, 4000]) {
+        for interface in [blue, wan] {
+            received.extend((0..64).map(|n| {
+                let port = first_port + n;
+                let frame = match interface == blue {
+                    true => support::v6::udp((support::v6::HOST, port), (site, 53), 20).frame(),
+                    false => udp((SITE, 53), (external, port), 20).frame(),
+                };
+                let mut roomy = Vec::with_capacity(frame.len() + 64);
+                roomy.extend(frame);
+                Received::new(MemoryBuffer::new(roomy), Origin::Received(interface))
+            }));
+            let now = Instant(round * 1_000_000);
+            let before = ALLOCATIONS.with(Cell::get);
+            graph.run(&mut received, &tables, now, &counters, &mut sinks);
+            allocations.push(ALLOCATIONS.with(Cell::get) - before);
+            assert_eq!(sinks.0.len(), 64, "round {round}");
+            sinks.0.clear();
+        }
+    }
+    // The first bursts may still grow what is reused from then on.
+    assert_eq!(allocations[4..], [0; 8]);
 }
 
 /// How often something is allocated for each burst that a whole gateway is handed: frames to take in and to give out.

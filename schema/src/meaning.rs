@@ -21,6 +21,7 @@ mod limits;
 mod links;
 mod look_up;
 mod masquerade;
+mod nat64;
 mod packets;
 mod peerings;
 mod pools;

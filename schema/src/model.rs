@@ -102,6 +102,8 @@ tables! {
     Exclusion(ExclusionRow: (Name,)) as nat_exclusion,
     ExclusionSource(ExclusionSourceRow: (Name, Addresses)) as nat_exclusion_source,
     ExclusionDestination(ExclusionDestinationRow: (Name, Addresses)) as nat_exclusion_destination,
+    Nat64(Nat64Row: (Name,)) as nat64,
+    Nat64Source(Nat64SourceRow: (Name, Addresses)) as nat64_source,
     PortForward(PortForwardRow: (Name,)) as port_forward,
     PortForwardSource(PortForwardSourceRow: (Name, Addresses)) as port_forward_source,
     StaticNat(StaticNatRow: (Name,)) as static_nat,

@@ -64,7 +64,10 @@ fn filtering_is_address_dependent_where_it_is_configured() {
 
 #[test]
 fn filtering_is_endpoint_independent_where_it_is_configured() {
-    filtering_found("endpoint_independent", "NAT with Endpoint Independent Filtering!");
+    filtering_found(
+        "endpoint_independent",
+        "NAT with Endpoint Independent Filtering!",
+    );
 }
 
 /// It asks by one socket for the mapping of the other one to be answered by way of the gateway (RFC 5780, section 3.4).
@@ -75,7 +78,8 @@ fn a_host_reaches_its_own_mapping() {
     let Some(lines) = discover_in(&document, &["-H"]) else {
         return;
     };
-    let answer = |line: &String| line.starts_with("Received a request (maybe a successful hairpinning)");
+    let answer =
+        |line: &String| line.starts_with("Received a request (maybe a successful hairpinning)");
     assert!(lines.iter().any(answer), "{lines:#?}");
 }
 

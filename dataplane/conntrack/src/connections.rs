@@ -33,7 +33,7 @@ use crate::mappings::{Internal, Mapping, Mappings};
 use crate::offload::{Leaving, Offloads};
 use crate::records::{Account, Record, Records, flag};
 use crate::segment::Segment;
-use crate::state::{State, StateCounts};
+use crate::state::{Exchange, State, StateCounts};
 use crate::sweep::Sweep;
 use crate::tcp::{self, Effect, TcpState};
 use crate::time::{Deadline, Instant};
@@ -82,8 +82,15 @@ pub struct Config {
 pub struct KeyHash(u64);
 
 /// What [`Connections::prefetch_flow`] has asked for.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Candidate(Option<u32>);
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate(u32);
+
+impl Default for Candidate {
+    /// None.
+    fn default() -> Self {
+        Candidate(u32::MAX)
+    }
+}
 
 /// The connections of one worker, of one address family, and their NAT mappings.
 ///
@@ -310,19 +317,25 @@ impl<A: Address> Connections<A> {
             .filter(|(record, _)| !record.expires.is_over(now))
             .ok_or(Invalid::NoFlow)?;
         let before = record.state;
-        let effect = match (before, segment) {
-            // Many packets, and the least to do.
-            (State::Udp(exchange), Segment::Udp) => {
-                Effect::To(State::Udp(exchange.step(direction)))
-            }
-            _ => step(before, account, direction, segment)?,
-        };
-        account.count(direction, bytes);
         let answered = record.key(direction.other());
         let ends = (
             (answered.destination, answered.destination_port),
             (answered.source, answered.source_port),
         );
+        // Many packets, and the least to do: nothing changes but when it ends.
+        if let (State::Udp(exchange), Segment::Udp) = (before, segment)
+            && (direction == Direction::Original) | (exchange == Exchange::Replied)
+        {
+            let timeout = self.timeouts.of_udp(record.timeouts, exchange);
+            let expires = Deadline::after(now, timeout);
+            if !expires.is_before(record.expires) {
+                record.expires = expires;
+                account.count(direction, bytes);
+                return Ok(ends);
+            }
+        }
+        let effect = step(before, account, direction, segment)?;
+        account.count(direction, bytes);
         let (state, expires) = match effect {
             Effect::To(state) => (
                 state,

@@ -107,8 +107,8 @@ pub enum Known<A> {
     Nothing,
     /// The likely connection is not its own: it may have another.
     Perhaps,
-    /// It has a connection, which must be looked at first: its time is up, the policy has changed since it was resolved, or
-    /// it was not let in as a whole.
+    /// It has a connection, which must be looked at first: its time is up, the policy has changed since it was resolved,
+    /// it was not let in as a whole, or its replies are of the other address family.
     Unresolved,
     /// It passes.
     Passes(Passage<A>),

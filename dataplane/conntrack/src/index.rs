@@ -10,7 +10,7 @@
 //! however long it was in use; and one that was not crowded sees one: each bucket counts those that are away from it. Nothing is
 //! ever hashed again, neither at once nor bit by bit.
 
-use rewire_tables::memory::{advise_large_pages, equal_bytes, prefetch};
+use rewire_tables::memory::{advise_large_pages, equal_bytes, prefetch_at};
 
 /// Entries of one bucket.
 const SLOTS: usize = 12;
@@ -70,9 +70,11 @@ impl Index {
         // Any spread over all buckets will do. (2^32 divided by the golden ratio.)
         let spread = u32::from(tag).wrapping_mul(0x9e37_79b9);
         let sum = ((u64::from(spread) * self.buckets as u64) >> 32) as usize;
-        match sum.checked_sub(bucket) {
-            Some(other) => other,
-            None => sum + self.buckets - bucket,
+        let other = sum.wrapping_sub(bucket);
+        if sum < bucket {
+            other.wrapping_add(self.buckets)
+        } else {
+            other
         }
     }
 
@@ -90,19 +92,30 @@ impl Index {
     }
 
     /// Asks for the lines that a look-up of this hash sees: mostly one, where the index is crowded two.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prefetch(&self, hash: u64) {
         let home = self.home(hash);
-        prefetch(self.bucket(home));
+        prefetch_at(&self.words, self.start + home * WORDS);
         if self.used > self.crowd {
-            prefetch(self.bucket(self.other(home, tag(hash))));
+            let other = self.other(home, tag(hash));
+            prefetch_at(&self.words, self.start + other * WORDS);
         }
     }
 
     /// The first entry that has the hash's tag: most likely the one that is looked for, if there is one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn candidate(&self, hash: u64) -> Option<u32> {
-        self.find(hash, |_| true)
+        let (tag, home) = (tag(hash), self.home(hash));
+        let mut bucket = self.bucket(home);
+        let mut found = matches(bucket, tag);
+        if found.0 == 0 {
+            if missed(bucket) == 0 {
+                return None;
+            }
+            bucket = self.bucket(self.other(home, tag));
+            found = matches(bucket, tag);
+        }
+        found.next().map(|slot| entry(bucket, slot))
     }
 
     /// The entry with this hash of which `is_it` holds.

@@ -13,6 +13,10 @@
 //! [`Flow::rewrite`]; where it does not, [`Connections::admits_new`], perhaps [`Connections::acquire_mapping`], and, once
 //! nothing else can drop the packet, [`Connections::insert`].
 //!
+//! Where NAT64 translates, a flow of IPv6 has replies of IPv4: their key has IPv4-mapped addresses, and the protocol of
+//! ICMPv6 for ICMP. So one table finds it by either key, and everything else here is the same; only
+//! [`Connections::passage`] leaves its packets to whoever can change them.
+//!
 //! # Standards
 //!
 //! Time-outs and TCP states follow RFC 4787, RFC 5382, RFC 5508 and RFC 7857; mapping is endpoint-independent (RFC 4787

@@ -1,7 +1,7 @@
 //! How connections lie in memory: a record of one cache line (for IPv4) with what a packet is translated by, and an account
 //! beside it with what is only counted or rarely looked at.
 
-use rewire_tables::memory::{advise_large_pages, prefetch};
+use rewire_tables::memory::{advise_large_pages, prefetch_at};
 use rewire_tables::{Address, InterfaceIndex, PeeringIndex, VpcIndex};
 
 use crate::flow::Traffic;
@@ -36,6 +36,8 @@ pub(crate) mod flag {
     pub(crate) const PEERING: u8 = 16;
     /// It is counted with those from its source.
     pub(crate) const COUNTED: u8 = 64;
+    /// Its reply is of the other address family: see [`FlowKey::is_of_other_family`](crate::FlowKey).
+    pub(crate) const TWO_FAMILIES: u8 = 128;
     /// It has a place among the offloaded ones, and perhaps rules in the card.
     pub(crate) const OFFLOADED: u8 = 32;
     /// Its mapping may let in connections from outside: it may stand in the index of external endpoints, and may be such a
@@ -413,15 +415,12 @@ impl<A: Address> Records<A> {
     /// in two lines.
     #[inline(always)]
     pub(crate) fn prefetch(&self, slot: u32, is_tcp: bool) {
-        if let (Some(record), Some(account)) = (
-            self.records.get(slot as usize),
-            self.accounts.get(slot as usize),
-        ) {
-            prefetch(record);
-            prefetch(account);
-            if is_tcp {
-                prefetch(&account.marks);
-            }
+        let slot = slot as usize;
+        prefetch_at(&self.records, slot);
+        prefetch_at(&self.accounts, slot);
+        if is_tcp {
+            // The next one begins in the line that this one ends in, or behind it.
+            prefetch_at(&self.accounts, slot + 1);
         }
     }
 

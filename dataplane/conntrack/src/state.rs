@@ -154,7 +154,7 @@ impl State {
 
     /// Its place in [`ALL`](Self::ALL).
     #[inline]
-    pub fn position(self) -> usize {
+    pub const fn position(self) -> usize {
         match self {
             State::Tcp(state) => match state {
                 TcpState::SynSent => 0,

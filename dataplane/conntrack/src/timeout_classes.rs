@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rewire_tables::VpcTimeouts;
 
-use crate::state::{STATES, State};
+use crate::state::{Exchange, STATES, State};
 use crate::time::Timeout;
 use crate::timeouts::Timeouts;
 
@@ -48,6 +48,13 @@ impl TimeoutClasses {
     #[inline]
     pub(crate) fn of(&self, class: TimeoutClass, state: State) -> Timeout {
         self.by_state[usize::from(class.0)][state.position()]
+    }
+
+    /// As [`of`](Self::of), of UDP.
+    #[inline(always)]
+    pub(crate) fn of_udp(&self, class: TimeoutClass, exchange: Exchange) -> Timeout {
+        const FIRST: usize = State::Udp(Exchange::Unreplied).position();
+        self.by_state[usize::from(class.0)][FIRST + exchange as usize]
     }
 
     /// The class of connections whose VPC and whose rule say these. Where there are too many, the default one.

@@ -67,17 +67,6 @@ impl Sum {
         Sum(self.0 + u64::from(u16::from_be(fold(sum))))
     }
 
-    /// Adds an IPv4 header without options: as [`bytes`](Self::bytes), in five steps.
-    #[inline(always)]
-    pub(crate) fn plain_header(self, header: &[u8; 20]) -> Sum {
-        let (words, _) = header.as_chunks::<4>();
-        let sum: u64 = words
-            .iter()
-            .map(|word| u64::from(u32::from_ne_bytes(*word)))
-            .sum();
-        Sum(self.0 + u64::from(u16::from_be(fold(sum))))
-    }
-
     /// The sum itself, in 16 bits. 0xffff over bytes that contain their own right checksum.
     #[inline]
     pub const fn folded(self) -> u16 {
@@ -94,6 +83,50 @@ impl Sum {
     #[inline]
     pub const fn is_valid(self) -> bool {
         self.checksum() == 0
+    }
+}
+
+/// A sum of words as they lie in memory, whatever the byte order of the processor: it is the sum in the other order, swapped
+/// (RFC 1071 section 2 B). So what is summed, and put back, in one order needs no swap.
+#[derive(Clone, Copy)]
+pub(crate) struct MemorySum(u64);
+
+impl MemorySum {
+    /// What forwarding adds to the sum of an IPv4 header: the time to live, the first byte of its word, is one less.
+    pub(crate) const HOP: MemorySum = MemorySum((u16::MAX - u16::from_ne_bytes([1, 0])) as u64);
+
+    /// The sum of nothing.
+    pub(crate) const ZERO: MemorySum = MemorySum(0);
+
+    /// Adds two words.
+    #[inline(always)]
+    pub(crate) const fn u32(self, words: u32) -> Self {
+        MemorySum(self.0 + words as u64)
+    }
+
+    /// Adds four words.
+    #[inline(always)]
+    pub(crate) const fn u64(self, words: u64) -> Self {
+        MemorySum(self.0 + (words >> 32) + (words & 0xffff_ffff))
+    }
+
+    /// Adds another sum.
+    #[inline(always)]
+    pub(crate) const fn and(self, other: Self) -> Self {
+        MemorySum(self.0 + other.0)
+    }
+
+    /// The checksum in memory after a change of what it covers: this is the sum of the complements of what was, and of what is
+    /// (RFC 1624 equation 3).
+    #[inline(always)]
+    pub(crate) const fn apply(self, checksum: u16) -> u16 {
+        !fold(self.0 + !checksum as u64)
+    }
+
+    /// Whether what was summed contains its own right checksum.
+    #[inline(always)]
+    pub(crate) const fn is_valid(self) -> bool {
+        fold(self.0) == u16::MAX
     }
 }
 

@@ -3,8 +3,8 @@
 //! A plain packet is whole, has no options or extension headers, and carries TCP or UDP: nearly all packets are. What is
 //! not plain goes the long way, through [`crate::nat`]; both write the same bytes.
 
-use crate::bytes::{put_at, u8_at, u16_at, u32_at};
-use crate::checksum::{Delta, Sum};
+use crate::bytes::{array_at, put_at, u16_at, u32_at};
+use crate::checksum::MemorySum;
 use crate::ip::{Ip, IpAddress, IpVersion, Protocol};
 use crate::tcp::{TcpFlags, TcpView};
 use crate::udp::never_absent;
@@ -76,36 +76,43 @@ impl<A: IpAddress> Plain<A> {
     /// not looked at.
     #[inline(always)]
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let (length, protocol) = match A::Version::VERSION {
+        match A::Version::VERSION {
             IpVersion::V4 => {
-                let header: &[u8; IPV4_HEADER] = bytes.first_chunk()?;
+                let (header, behind) = bytes.split_first_chunk::<IPV4_HEADER>()?;
                 // Version 4 and five words; neither an offset nor more fragments; a hop to go.
-                let is_plain = (header[0] == 0x45)
-                    & (u16_at(header, 6) & 0x3fff == 0)
-                    & (header[8] > 1)
-                    & Sum::ZERO.plain_header(header).is_valid();
-                if !is_plain {
-                    return None;
-                }
-                (u32::from(u16_at(header, 2)), header[9])
+                let is_plain = header[0] == 0x45
+                    && header[6] & 0x3f | header[7] == 0
+                    && header[8] > 1
+                    && header_sum(header).is_valid();
+                let length = usize::from(u16_at(header, 2)).checked_sub(IPV4_HEADER)?;
+                is_plain.then_some(())?;
+                Self::read_upper(header, Protocol(header[9]), behind.get(..length)?)
             }
             IpVersion::V6 => {
-                let header: &[u8; IPV6_HEADER] = bytes.first_chunk()?;
-                if (header[0] >> 4 != 6) | (header[7] <= 1) {
+                let (header, behind) = bytes.split_first_chunk::<IPV6_HEADER>()?;
+                if header[0] >> 4 != 6 || header[7] <= 1 {
                     return None;
                 }
-                (IPV6_HEADER as u32 + u32::from(u16_at(header, 4)), header[6])
+                let length = usize::from(u16_at(header, 4));
+                Self::read_upper(header, Protocol(header[6]), behind.get(..length)?)
             }
-        };
-        let upper = bytes.get(Self::HEADER..length as usize)?;
+        }
+    }
+
+    /// Reads what is behind an IP header that is plain.
+    #[inline(always)]
+    fn read_upper<const HEADER: usize>(
+        header: &[u8; HEADER],
+        protocol: Protocol,
+        upper: &[u8],
+    ) -> Option<Self> {
         let udp: &[u8; UDP_HEADER] = upper.first_chunk()?;
-        let protocol = Protocol(protocol);
         let flags = match protocol {
             Protocol::UDP if usize::from(u16_at(udp, 4)) == upper.len() => 0,
             Protocol::TCP => {
                 let tcp: &[u8; TCP_HEADER] = upper.first_chunk()?;
                 let header_len = tcp_header_len(tcp[12]) as usize;
-                if (header_len < TCP_HEADER) | (header_len > upper.len()) {
+                if header_len < TCP_HEADER || header_len > upper.len() {
                     return None;
                 }
                 tcp[13]
@@ -114,11 +121,11 @@ impl<A: IpAddress> Plain<A> {
         };
         let at = A::Version::SOURCE_OFFSET;
         Some(Plain {
-            source: A::read(bytes, at)?,
-            destination: A::read(bytes, at + A::LEN)?,
+            source: A::read(header, at)?,
+            destination: A::read(header, at + A::LEN)?,
             source_port: u16_at(udp, 0),
             destination_port: u16_at(udp, 2),
-            packet_len: length,
+            packet_len: (HEADER + upper.len()) as u32,
             protocol,
             flags,
         })
@@ -146,57 +153,87 @@ impl<A: IpAddress> Plain<A> {
     /// same ends as before are allowed. A packet that came with a wrong TCP or UDP checksum leaves with a wrong one.
     #[inline(always)]
     pub fn forward(&self, bytes: &mut [u8], source: (A, u16), destination: (A, u16)) {
-        let addresses = Delta::NONE
-            .address(self.source, source.0)
-            .address(self.destination, destination.0);
-        let Some((header, upper)) = bytes.split_at_mut_checked(Self::HEADER) else {
+        match A::Version::VERSION {
+            IpVersion::V4 => {
+                if let Some((header, upper)) = bytes.split_first_chunk_mut::<IPV4_HEADER>() {
+                    self.forward_behind(header, upper, source, destination);
+                }
+            }
+            IpVersion::V6 => {
+                if let Some((header, upper)) = bytes.split_first_chunk_mut::<IPV6_HEADER>() {
+                    self.forward_behind(header, upper, source, destination);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn forward_behind<const HEADER: usize>(
+        &self,
+        header: &mut [u8; HEADER],
+        upper: &mut [u8],
+        source: (A, u16),
+        destination: (A, u16),
+    ) {
+        // Both addresses lie in a row, four words at a time, and so do both ports.
+        let mut addresses = [0; 2 * 16];
+        source.0.write(&mut addresses, 0);
+        destination.0.write(&mut addresses, A::LEN);
+        let mut change = MemorySum::ZERO;
+        let mut differs = 0;
+        for word in 0..A::LEN / 4 {
+            let at = A::Version::SOURCE_OFFSET + 8 * word;
+            let old = u64::from_ne_bytes(array_at(header, at));
+            let new = array_at(&addresses, 8 * word);
+            put_at(header, at, new);
+            let new = u64::from_ne_bytes(new);
+            change = change.u64(!old).u64(new);
+            differs |= old ^ new;
+        }
+        if let Some(at) = A::Version::CHECKSUM_OFFSET {
+            let old = u16::from_ne_bytes(array_at(header, at));
+            let new = change.and(MemorySum::HOP).apply(old);
+            put_at(header, at, new.to_ne_bytes());
+            header[8] = header[8].wrapping_sub(1);
+        } else {
+            header[7] = header[7].wrapping_sub(1);
+        }
+        let Some(ports) = upper.first_chunk_mut::<4>() else {
             return;
         };
-        let at = A::Version::SOURCE_OFFSET;
-        source.0.write(header, at);
-        destination.0.write(header, at + A::LEN);
-        if let Some(checksum) = A::Version::CHECKSUM_OFFSET {
-            if let Some(header) = header.first_chunk_mut::<IPV4_HEADER>() {
-                // The hop limit is the high half of a word.
-                let word = u16_at(header, 8);
-                let old = u16_at(header, checksum);
-                let new = addresses.u16(word, word.wrapping_sub(0x100)).apply(old);
-                put_at(header, 8, word.wrapping_sub(0x100).to_be_bytes());
-                put_at(header, checksum, new.to_be_bytes());
-            }
-        } else {
-            let hop_limit = u8_at(header, 7);
-            put_at(header, 7, [hop_limit.wrapping_sub(1)]);
-        }
-        let is_translated = (source != (self.source, self.source_port))
-            | (destination != (self.destination, self.destination_port));
-        if !is_translated {
+        let old = u32::from_ne_bytes(*ports);
+        let new = (u32::from(source.1) << 16 | u32::from(destination.1)).to_be();
+        if (differs | u64::from(old ^ new)) == 0 {
             return;
         }
-        let ports = addresses
-            .u16(self.source_port, source.1)
-            .u16(self.destination_port, destination.1);
+        *ports = new.to_ne_bytes();
+        let change = change.u32(!old).u32(new);
         if self.protocol == Protocol::TCP {
             let Some(tcp) = upper.first_chunk_mut::<TCP_HEADER>() else {
                 return;
             };
-            put_at(tcp, 0, source.1.to_be_bytes());
-            put_at(tcp, 2, destination.1.to_be_bytes());
-            let old = u16_at(tcp, TCP_CHECKSUM);
-            put_at(tcp, TCP_CHECKSUM, ports.apply(old).to_be_bytes());
+            let old = u16::from_ne_bytes(array_at(tcp, TCP_CHECKSUM));
+            put_at(tcp, TCP_CHECKSUM, change.apply(old).to_ne_bytes());
         } else {
             let Some(udp) = upper.first_chunk_mut::<UDP_HEADER>() else {
                 return;
             };
-            put_at(udp, 0, source.1.to_be_bytes());
-            put_at(udp, 2, destination.1.to_be_bytes());
-            let old = u16_at(udp, UDP_CHECKSUM);
+            let old = u16::from_ne_bytes(array_at(udp, UDP_CHECKSUM));
             if old != 0 {
-                let new = never_absent(ports.apply(old));
-                put_at(udp, UDP_CHECKSUM, new.to_be_bytes());
+                let new = never_absent(change.apply(old));
+                put_at(udp, UDP_CHECKSUM, new.to_ne_bytes());
             }
         }
     }
+}
+
+/// The sum of an IPv4 header without options.
+#[inline(always)]
+fn header_sum(header: &[u8; IPV4_HEADER]) -> MemorySum {
+    MemorySum::ZERO
+        .u64(u64::from_ne_bytes(array_at(header, 0)))
+        .u64(u64::from_ne_bytes(array_at(header, 8)))
+        .u32(u32::from_ne_bytes(array_at(header, 16)))
 }
 
 #[cfg(test)]

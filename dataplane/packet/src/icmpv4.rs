@@ -142,6 +142,17 @@ impl Icmpv4Error {
         }
     }
 
+    /// The error that a message with this second word of its header is; none where it has no name here.
+    pub(crate) const fn from_message(message_type: u8, code: u8, rest: u32) -> Option<Self> {
+        Self::from_parts(message_type, code, rest.to_be_bytes())
+    }
+
+    /// The header of its message, the checksum zero.
+    pub(crate) const fn header(self) -> [u8; HEADER_LEN] {
+        let (message_type, code, [a, b, c, d]) = self.parts();
+        [message_type, code, 0, 0, a, b, c, d]
+    }
+
     const fn from_parts(message_type: u8, code: u8, rest: [u8; 4]) -> Option<Self> {
         Some(match (message_type, code) {
             (t::DESTINATION_UNREACHABLE, 0) => Icmpv4Error::NetworkUnreachable,

@@ -121,6 +121,18 @@ impl Icmpv6Error {
         }
     }
 
+    /// The error that a message with this second word of its header is; none where it has no name here.
+    pub(crate) const fn from_message(message_type: u8, code: u8, rest: u32) -> Option<Self> {
+        Self::from_parts(message_type, code, rest)
+    }
+
+    /// The header of its message, the checksum zero.
+    pub(crate) const fn header(self) -> [u8; HEADER_LEN] {
+        let (message_type, code, rest) = self.parts();
+        let [a, b, c, d] = rest.to_be_bytes();
+        [message_type, code, 0, 0, a, b, c, d]
+    }
+
     const fn from_parts(message_type: u8, code: u8, rest: u32) -> Option<Self> {
         Some(match (message_type, code) {
             (t::DESTINATION_UNREACHABLE, 0) => Icmpv6Error::NoRoute,

@@ -1,5 +1,7 @@
 //! IPv6 (RFC 8200): the fixed header, and the walk over extension headers to the upper layer.
 
+pub mod fragment;
+
 use std::net::Ipv6Addr;
 
 use thiserror::Error;

@@ -35,7 +35,9 @@ pub mod l4;
 pub mod nat;
 pub mod ndp;
 pub mod options;
+pub mod pref64;
 pub mod tcp;
+pub mod translate;
 pub mod udp;
 
 pub use error::{EmitError, PacketError};

@@ -141,9 +141,9 @@ pub struct Quoted<I: Ip> {
     /// What is known of its upper layer.
     pub transport: QuotedTransport,
     /// Where it begins, from the start of the packet that quotes it.
-    offset: usize,
+    pub(crate) offset: usize,
     /// Where the quote ends.
-    end: usize,
+    pub(crate) end: usize,
 }
 
 /// What eight quoted bytes, which is all that RFC 792 promises, tell of the upper layer.

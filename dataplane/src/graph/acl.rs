@@ -33,10 +33,21 @@ pub(super) fn asks<B: PacketBuffer, A: Family>(
         return next;
     }
     packet.routed = next;
-    match acl_policy::filters(cx.tables, ingress, packet.peering, to(packet)).next() {
+    match filters(cx, packet, ingress).next() {
         Some(_) => Next::To(Node::Acl),
         None => next,
     }
+}
+
+/// The ACLs on a packet's way. One that has changed its family has met the first in its own.
+fn filters<B, A: Family>(
+    cx: &Context<'_>,
+    packet: &Packet<B, A>,
+    ingress: InterfaceIndex,
+) -> impl Iterator<Item = Filter> + use<B, A> {
+    let is_foreign = packet.foreign.is_some();
+    acl_policy::filters(cx.tables, ingress, packet.peering, to(packet))
+        .filter(move |filter| !(is_foreign && filter.is_on_arrival()))
 }
 
 /// Where the route leads a packet.
@@ -145,7 +156,7 @@ fn question<B: PacketBuffer, A: Family>(
     let interface = cx.tables.interface(ingress)?;
     let (kind, counters) = kind(cx, packet, connections)?;
     let to = to(packet);
-    let filters = acl_policy::filters(cx.tables, ingress, packet.peering, to)
+    let filters = filters(cx, packet, ingress)
         .filter(|filter| acl_policy::is_asked(cx.tables, *filter, kind));
     Some(Question {
         packet: index,
@@ -178,7 +189,7 @@ fn decide<B: PacketBuffer, A: Family>(
     });
     let next = match judged {
         Ok(whole) => {
-            packet.whole = whole;
+            packet.whole &= whole;
             packet.counters = counters;
             packet.routed
         }
@@ -210,6 +221,9 @@ fn kind<B: PacketBuffer, A: Family>(
     packet: &Packet<B, A>,
     connections: &mut Connections<A>,
 ) -> Option<(Kind, RuleCounters)> {
+    if let Some(foreign) = &packet.foreign {
+        return foreign.kind;
+    }
     let first = Some((Kind::First, UNCOUNTED));
     let of_flow = |connections: &Connections<A>, id| match connections.flow(id) {
         Some(flow) if flow.admission.whole => {

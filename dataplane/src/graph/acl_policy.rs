@@ -48,6 +48,11 @@ impl Filter {
         }
     }
 
+    /// Whether packets meet it as they come in.
+    pub(super) fn is_on_arrival(self) -> bool {
+        self.place == Place::In
+    }
+
     /// Notes where a packet counts that a verdict decided about here.
     pub(super) fn note(self, tables: &Tables, verdict: AclVerdict, counters: &mut RuleCounters) {
         counters[self.place as usize] = tables.acl(self.acl).counter(verdict.rule);
@@ -139,6 +144,23 @@ pub(super) struct Denied {
     pub filter: Filter,
     /// Whether its sender is told.
     pub reject: bool,
+}
+
+/// Asks the ACL of an interface about a packet that came in by it. Whether all that let it pass decided about its flow.
+///
+/// # Errors
+/// It is not let pass.
+pub(super) fn arrives<A: Family>(
+    tables: &Tables,
+    ingress: InterfaceIndex,
+    key: &AclKey<A>,
+    kind: Kind,
+    decided: impl FnMut(Filter, AclVerdict),
+) -> Result<bool, Denied> {
+    let filters = filters(tables, ingress, None, To::Nowhere);
+    let asked = filters.filter(|filter| is_asked(tables, *filter, kind));
+    let verdicts = asked.map(|filter| (filter, tables.acl(filter.acl).lookup(key)));
+    judge(tables, verdicts, kind, decided)
 }
 
 /// Whether an ACL is asked about packets of a kind at all.

@@ -1,5 +1,6 @@
 //! The graph as a whole: what a worker hands it, and how one burst runs through it.
 
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use super::packet::Origin;
 use super::pipeline::{Limits, Pipeline};
 use super::resolution;
 use super::steering::Steering;
-use super::{arp, ethernet_input, ndp};
+use super::{arp, ethernet_input, nat64, ndp};
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Instant;
 use crate::connection_table::Job;
@@ -83,6 +84,17 @@ pub(super) struct Context<'a> {
     pub counters: &'a WorkerCounters,
     pub steering: Steering,
     pub vpc_counts: &'a AllVpcCounts,
+    /// What was said last in the header of an IPv4 packet of the gateway's making that others may cut.
+    identification: &'a Cell<u16>,
+}
+
+impl Context<'_> {
+    /// A number that tells the fragments of an IPv4 packet from those of others (RFC 791, section 2.3; RFC 6864).
+    pub(super) fn identification(&self) -> u16 {
+        let next = self.identification.get().wrapping_add(1);
+        self.identification.set(next);
+        next
+    }
 }
 
 /// How a graph is made.
@@ -119,6 +131,7 @@ pub struct Graph<P: BufferPool> {
     has_fast_path: bool,
     steering: Steering,
     vpc_counts: AllVpcCounts,
+    identification: Cell<u16>,
     /// The generation of the policy that was seen last.
     policy_generation: u64,
 }
@@ -144,6 +157,7 @@ impl<P: BufferPool> Graph<P> {
             icmp_limit: RateLimit::new(config.icmp_errors_per_second),
             acl_logger: AclLogger::new(config.acl_logs_per_second),
             exhaustion_limit: RateLimit::new(1),
+            identification: Cell::default(),
             has_fast_path: config.fast_path,
             policy_generation: 0,
         }
@@ -219,6 +233,7 @@ impl<P: BufferPool> Graph<P> {
             counters,
             steering: self.steering,
             vpc_counts: &self.vpc_counts,
+            identification: &self.identification,
         };
         if !received.is_empty() {
             counters.bursts.add(1);
@@ -275,6 +290,8 @@ impl<P: BufferPool> Graph<P> {
         };
         self.ipv4.forward(&cx, &mut self.pool, &mut limits, sinks);
         self.ipv6.forward(&cx, &mut self.pool, &mut limits, sinks);
+        let pipelines = (&mut self.ipv4, &mut self.ipv6);
+        nat64::run(&cx, pipelines, &mut self.pool, &mut limits, sinks);
 
         if self.is_resolving() {
             let left = self.ipv4.sweep(&cx, is_idle) + self.ipv6.sweep(&cx, is_idle);

@@ -1,10 +1,13 @@
 //! What differs between the address families on the way through the graph. Everything else is written once.
 
-use rewire_packet::ipv4::fragment::Fragmentation;
+use std::net::Ipv6Addr;
+
+use rewire_conntrack::{Flow, FlowKey};
 use rewire_packet::{IpHeader, Protocol, Transport};
-use rewire_tables::{AclFamily, Interface};
+use rewire_tables::{AclFamily, Interface, Tables};
 
 use super::burst::IcmpErrorOf;
+use super::fragment::Fragmentation;
 use super::virtual_reassembly::Part;
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
@@ -56,8 +59,14 @@ pub(super) trait Family: AclFamily {
     /// The place of a fragment in its datagram, and the datagram's identification.
     fn part(packet: &[u8], header: &IpHeader<Self::Version>) -> Option<(Part, u32)>;
 
-    /// How the gateway cuts a packet for a link that takes `mtu` bytes; nothing, where it may not.
-    fn fragmentation(packet: &[u8], mtu: usize) -> Option<Fragmentation>;
+    /// How a packet is cut.
+    type Fragmentation: Fragmentation;
+
+    /// Whether the gateway may cut a packet of others for a link that takes `mtu` bytes.
+    fn may_be_cut(packet: &[u8], mtu: usize) -> bool;
+
+    /// How the gateway cuts a packet that may be cut for a link that takes `mtu` bytes.
+    fn fragmentation(packet: &[u8], mtu: usize) -> Option<Self::Fragmentation>;
 
     /// Turns an echo request into its answer, in place; the header of the answer. Nothing, where its checksum is wrong.
     fn answer_echo(
@@ -72,6 +81,12 @@ pub(super) trait Family: AclFamily {
         protocol: Protocol,
         payload_len: usize,
     ) -> Option<usize>;
+
+    /// Whether NAT64 takes a packet that belongs to no connection of its own family, by its key.
+    fn is_for_nat64(tables: &Tables, key: &FlowKey<Self>) -> bool;
+
+    /// The connection, where NAT64 translates it.
+    fn nat64_flow(flow: &Flow<Self>) -> Option<&Flow<Ipv6Addr>>;
 
     /// What the sender of a packet for the gateway is told, whose protocol the gateway does not speak.
     fn unknown_protocol(packet: &[u8], header: &IpHeader<Self::Version>) -> IcmpErrorOf<Self>;

@@ -192,14 +192,19 @@ impl<A: Family> FastPath<A> {
         while !frames.is_empty() {
             let number = frames.len().min(BATCH);
             self.read(cx, &frames[..number], connections);
-            self.find(cx, &frames[..number], connections);
+            let begins = self.find(cx, &frames[..number], connections);
             let routes = look_up_routes(cx, &self.packets);
-            self.prefetch_mappings(cx, &routes, connections);
-            let mut packets = self.packets.iter().zip(&routes).peekable();
-            for (place, mut frame) in frames.drain(..number).enumerate() {
-                let packet = packets.next_if(|(packet, _)| usize::from(packet.frame) == place);
+            if begins {
+                self.prefetch_mappings(cx, &routes, connections);
+            }
+            let mut next = 0;
+            for (place, mut frame) in (0..).zip(frames.drain(..number)) {
+                let packet = self.packets.get(next);
+                let packet = packet.filter(|packet| packet.frame == place);
+                let route = routes.get(next).copied().flatten();
+                next += usize::from(packet.is_some());
                 let mut sent = None;
-                if let Some((packet, Some(Route::Forward(hops)))) = packet
+                if let (Some(packet), Some(Route::Forward(hops))) = (packet, route)
                     && packet.is_plain()
                     && !order.is_behind(&packet.plain)
                     && let exit = self.exits.find(cx, hops, packet)
@@ -215,7 +220,7 @@ impl<A: Family> FastPath<A> {
                     }
                     None => {
                         order.goes_the_long_way::<A>(frame.buffer.bytes());
-                        if let Some((packet, _)) = packet
+                        if let Some(packet) = packet
                             && let Way::Established(flow, direction) = packet.way
                             && let Some((source, destination)) = connections.ends(flow, direction)
                         {
@@ -270,13 +275,14 @@ impl<A: Family> FastPath<A> {
         }
     }
 
-    /// Finds the connections of the packets, and where those go that have none.
+    /// Finds the connections of the packets, and where those go that have none; tells whether there are such.
     fn find<B: PacketBuffer>(
         &mut self,
         cx: &Context<'_>,
         frames: &[Received<B>],
         connections: &Connections<A>,
-    ) {
+    ) -> bool {
+        let mut begins = false;
         for packet in &mut self.packets {
             let is_tcp = packet.plain.protocol == Protocol::TCP;
             packet.candidate = connections.prefetch_flow(packet.hash, is_tcp);
@@ -290,9 +296,11 @@ impl<A: Family> FastPath<A> {
                 Known::Nothing | Known::Perhaps => {
                     let frame = &frames[usize::from(packet.frame)];
                     look_closer(cx, packet, layer3(&frame.buffer), connections);
+                    begins |= matches!(packet.way, Way::New(_));
                 }
             }
         }
+        begins
     }
 
     /// Asks for what the mappings of new connections are found by.
@@ -316,9 +324,9 @@ impl<A: Family> FastPath<A> {
 #[inline(always)]
 fn read<A: Family>(ingress: &Ingress, frame: &[u8]) -> Option<Plain<A>> {
     let (header, packet) = frame.split_first_chunk::<{ ethernet::HEADER_LEN }>()?;
-    let is_ours = (header[..6] == ingress.mac.0)
-        & (header[12..] == A::Version::ETHER_TYPE.0.to_be_bytes())
-        & (frame.len() <= ingress.longest);
+    let is_ours = header[..6] == ingress.mac.0
+        && header[12..] == A::Version::ETHER_TYPE.0.to_be_bytes()
+        && frame.len() <= ingress.longest;
     if !is_ours {
         return None;
     }

@@ -8,8 +8,7 @@
 
 use std::ops::Range;
 
-use rewire_packet::ethernet;
-use rewire_tables::Interface;
+use rewire_packet::{ethernet, ipv4, ipv6};
 
 use super::Node;
 use super::burst::{Burst, Next, layer3_mut};
@@ -18,6 +17,47 @@ use super::family::Family;
 use super::packet::Fate;
 use crate::buffer::{BufferPool, LARGEST_FRAME, PacketBuffer};
 use crate::drop_reason::DropReason;
+
+/// How a packet is cut: each family has its own.
+pub(super) trait Fragmentation {
+    /// One fragment to be.
+    type Piece: Copy;
+    /// The fragment that the packet itself becomes.
+    fn first(&self) -> Self::Piece;
+    /// The fragments behind the first, in order.
+    fn later(&self) -> impl Iterator<Item = Self::Piece>;
+    /// Bytes of a fragment.
+    fn length(piece: Self::Piece) -> usize;
+    /// Writes a later fragment; its length.
+    fn emit(&self, piece: Self::Piece, packet: &[u8], out: &mut [u8]) -> Option<usize>;
+    /// Makes the header at the front of a packet that of this fragment.
+    fn finish(piece: Self::Piece, packet: &mut [u8]);
+}
+
+macro_rules! fragmentation {
+    ($($family:ident),+) => {$(
+        impl Fragmentation for $family::fragment::Fragmentation {
+            type Piece = $family::fragment::Piece;
+            fn first(&self) -> Self::Piece {
+                self.first()
+            }
+            fn later(&self) -> impl Iterator<Item = Self::Piece> {
+                self.later()
+            }
+            fn length(piece: Self::Piece) -> usize {
+                piece.packet_len()
+            }
+            fn emit(&self, piece: Self::Piece, packet: &[u8], out: &mut [u8]) -> Option<usize> {
+                self.emit(piece, packet, out)
+            }
+            fn finish(piece: Self::Piece, packet: &mut [u8]) {
+                piece.finish(packet);
+            }
+        }
+    )+};
+}
+
+fragmentation!(ipv4, ipv6);
 
 /// The smallest MTU, less the longest header that has options, in whole units of 8 bytes: what a fragment carries at
 /// least, unless it is the last.
@@ -57,7 +97,10 @@ pub(super) fn run<P: BufferPool, A: Family>(
             return Next::Drop(DropReason::InterfaceUnknown);
         };
         let before = fragments.0.len();
-        match cut::<P, A>(&mut packet.buffer, interface, pool, &mut fragments.0) {
+        let foreign = packet.foreign.as_ref();
+        let mtu = usize::from(interface.mtu);
+        let mtu = mtu.min(foreign.map_or(mtu, |foreign| foreign.cut_at));
+        match cut::<P, A>(&mut packet.buffer, mtu, pool, &mut fragments.0) {
             Ok(()) => {
                 packet.fragments = before..fragments.0.len();
                 cx.counters.generated.add(packet.fragments.len() as u64);
@@ -75,7 +118,7 @@ pub(super) fn run<P: BufferPool, A: Family>(
 /// Cuts a frame: it becomes its first fragment, the others are added to `later`.
 fn cut<P: BufferPool, A: Family>(
     frame: &mut P::Buffer,
-    interface: &Interface,
+    mtu: usize,
     pool: &mut P,
     later: &mut Vec<Option<P::Buffer>>,
 ) -> Result<(), DropReason> {
@@ -83,10 +126,10 @@ fn cut<P: BufferPool, A: Family>(
         .bytes()
         .split_at_checked(ethernet::HEADER_LEN)
         .ok_or(DropReason::FrameTooShort)?;
-    let plan = A::fragmentation(packet, interface.mtu.into()).ok_or(DropReason::MtuExceeded)?;
+    let plan = A::fragmentation(packet, mtu).ok_or(DropReason::MtuExceeded)?;
     for piece in plan.later() {
         let mut buffer = pool.allocate().ok_or(DropReason::NoBuffer)?;
-        if !buffer.resize(ethernet::HEADER_LEN + piece.packet_len()) {
+        if !buffer.resize(ethernet::HEADER_LEN + A::Fragmentation::length(piece)) {
             return Err(DropReason::NoBuffer);
         }
         let (head, body) = buffer.bytes_mut().split_at_mut(ethernet::HEADER_LEN);
@@ -96,7 +139,7 @@ fn cut<P: BufferPool, A: Family>(
         later.push(Some(buffer));
     }
     let first = plan.first();
-    first.finish(layer3_mut(frame));
-    frame.truncate(ethernet::HEADER_LEN + first.packet_len());
+    A::Fragmentation::finish(first, layer3_mut(frame));
+    frame.truncate(ethernet::HEADER_LEN + A::Fragmentation::length(first));
     Ok(())
 }

@@ -16,7 +16,7 @@ use super::context::Context;
 use super::family::Family;
 use super::filtering;
 use super::nat_policy;
-use super::packet::{Connection, Packet};
+use super::packet::{Connection, Fate, Packet};
 use super::resolution::resolve;
 use super::route::stopped;
 use super::segment::{self, segment};
@@ -30,17 +30,29 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
 ) {
     burst.for_each(Node::IngressNat, cx.counters, |packet| {
         match classify(cx, packet, connections) {
-            Ok(()) => Next::To(Node::Route),
+            Ok(Way::Routed) => Next::To(Node::Route),
+            Ok(Way::OtherFamily) => {
+                packet.fate = Fate::ChangeFamily;
+                Next::Done
+            }
             Err(reason) => Next::Drop(reason),
         }
     });
+}
+
+/// Where a packet goes on.
+enum Way {
+    /// To its route.
+    Routed,
+    /// In the other address family.
+    OtherFamily,
 }
 
 fn classify<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     packet: &mut Packet<B, A>,
     connections: &mut Connections<A>,
-) -> Result<(), DropReason> {
+) -> Result<Way, DropReason> {
     if let Transport::IcmpError { .. } = packet.transport {
         return relate(cx, packet, connections);
     }
@@ -51,12 +63,20 @@ fn classify<B: PacketBuffer, A: Family>(
     });
     if let Some((id, direction)) = found {
         let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
+        if A::nat64_flow(&flow).is_some() {
+            packet.connection = Connection::Established(id, direction);
+            return Ok(Way::OtherFamily);
+        }
         packet.rewrite = flow.rewrite(direction);
         packet.peering = flow.admission.peering;
         packet.counters = counters(cx, connections, id);
         packet.connection = Connection::Established(id, direction);
         packet.vpc = packet.rewrite.route_vpc;
-        return Ok(());
+        return Ok(Way::Routed);
+    }
+    if A::is_for_nat64(cx.tables, &key) {
+        packet.connection = Connection::New(key);
+        return Ok(Way::OtherFamily);
     }
     // A later fragment goes where the first one has gone, and whether that began a connection is seen then.
     if packet.header.fragment != Fragment::Later {
@@ -77,7 +97,7 @@ fn classify<B: PacketBuffer, A: Family>(
     packet.vpc = ingress.vpc;
     packet.crossing = ingress.crossing;
     packet.connection = Connection::New(key);
-    Ok(())
+    Ok(Way::Routed)
 }
 
 /// Whether a packet for an address of the gateway's own, or of its NAT, may belong to a connection of another worker which has
@@ -169,7 +189,7 @@ fn relate<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     packet: &mut Packet<B, A>,
     connections: &mut Connections<A>,
-) -> Result<(), DropReason> {
+) -> Result<Way, DropReason> {
     let unrelated = DropReason::IcmpErrorUnrelated;
     let bytes = layer3(&packet.buffer);
     // The first fragment of a message has a checksum of all of it.
@@ -178,11 +198,23 @@ fn relate<B: PacketBuffer, A: Family>(
     }
     let quoted = Quoted::find(bytes, &packet.header).map_err(|_| unrelated)?;
     let key = segment::quoted_key(packet.vpc, &quoted);
-    let (id, direction) = find(cx, connections, &key.reversed(packet.vpc)).ok_or(unrelated)?;
+    let answered = key.reversed(packet.vpc);
+    let Some((id, direction)) = find(cx, connections, &answered) else {
+        // What nobody here has sent may have been one of the other family.
+        packet.connection = Connection::New(answered);
+        return match A::BITS == 32 && A::is_for_nat64(cx.tables, &answered) {
+            true => Ok(Way::OtherFamily),
+            false => Err(unrelated),
+        };
+    };
     let flow = connections.flow(id).ok_or(unrelated)?;
+    if A::nat64_flow(&flow).is_some() {
+        packet.connection = Connection::Related(id, direction);
+        return Ok(Way::OtherFamily);
+    }
     packet.rewrite = flow.rewrite(direction);
     packet.counters = counters(cx, connections, id);
     packet.vpc = packet.rewrite.route_vpc;
     packet.connection = Connection::Related(id, direction);
-    Ok(())
+    Ok(Way::Routed)
 }

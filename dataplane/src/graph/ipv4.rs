@@ -1,13 +1,14 @@
 //! IPv4 as the graph sees it: RFC 791 and what RFC 1812 asks of a router, with ARP on the link.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
+use rewire_conntrack::{Flow, FlowKey};
 use rewire_packet::arp::ArpRepr;
 use rewire_packet::icmpv4::{self, Icmpv4Error, Icmpv4View};
 use rewire_packet::ipv4::fragment::Fragmentation;
 use rewire_packet::ipv4::{Ipv4Error, Ipv4Repr, Ipv4View};
 use rewire_packet::{IpHeader, Ipv4, MacAddress, Protocol, Transport};
-use rewire_tables::Interface;
+use rewire_tables::{Interface, Tables};
 
 use super::arp::write_arp;
 use super::family::{DEFAULT_HOP_LIMIT, Family};
@@ -112,6 +113,12 @@ impl Family for Ipv4Addr {
         Some((part, view.identification().into()))
     }
 
+    type Fragmentation = Fragmentation;
+
+    fn may_be_cut(packet: &[u8], mtu: usize) -> bool {
+        Self::fragmentation(packet, mtu).is_some()
+    }
+
     /// What its sender allows. A fragment that reaches beyond the end of any datagram is not helped on its way.
     fn fragmentation(packet: &[u8], mtu: usize) -> Option<Fragmentation> {
         Fragmentation::new(&Ipv4View::new_checked(packet).ok()?, mtu).ok()
@@ -141,6 +148,16 @@ impl Family for Ipv4Addr {
         Ipv4Repr::new(source, destination, protocol, payload_len)
             .emit(out)
             .ok()
+    }
+
+    /// One for an external address of NAT64.
+    fn is_for_nat64(tables: &Tables, key: &FlowKey<Self>) -> bool {
+        let nat = tables.nat();
+        nat.has_nat64() && nat.is_external_of_nat64(key.vpc, key.destination)
+    }
+
+    fn nat64_flow(_: &Flow<Self>) -> Option<&Flow<Ipv6Addr>> {
+        None
     }
 
     fn unknown_protocol(_: &[u8], _: &IpHeader<Ipv4>) -> Icmpv4Error {

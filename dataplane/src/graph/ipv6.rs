@@ -2,15 +2,17 @@
 
 use std::net::Ipv6Addr;
 
+use rewire_conntrack::{Flow, FlowKey};
 use rewire_packet::ethernet::{self, EthernetRepr};
 use rewire_packet::icmpv6::{self, Icmpv6Error, Icmpv6View};
-use rewire_packet::ipv4::fragment::Fragmentation;
+use rewire_packet::ipv6::fragment::Fragmentation;
 use rewire_packet::ipv6::{HEADER_LEN, Ipv6Error, Ipv6Repr, Ipv6View};
 use rewire_packet::ndp::{NdpRepr, solicited_node};
 use rewire_packet::{EtherType, IpHeader, Ipv6, MacAddress, Protocol, Transport};
-use rewire_tables::Interface;
+use rewire_tables::{Interface, Tables};
 
 use super::family::{DEFAULT_HOP_LIMIT, Family};
+use super::nat64;
 use super::virtual_reassembly::Part;
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
@@ -137,8 +139,15 @@ impl Family for Ipv6Addr {
     }
 
     /// Only who sends a packet fragments it (RFC 8200, section 5).
-    fn fragmentation(_: &[u8], _: usize) -> Option<Fragmentation> {
-        None
+    fn may_be_cut(_: &[u8], _: usize) -> bool {
+        false
+    }
+
+    type Fragmentation = Fragmentation;
+
+    /// What was one of IPv4, and might be cut there.
+    fn fragmentation(packet: &[u8], mtu: usize) -> Option<Fragmentation> {
+        Fragmentation::new(packet, mtu)
     }
 
     /// The answer has no extension header: those were for the way here.
@@ -162,6 +171,14 @@ impl Family for Ipv6Addr {
         icmp.set_message_type(icmpv6::message_type::ECHO_REPLY);
         icmp.fill_checksum(source, destination);
         Ipv6View::new_checked(packet).ok()?.ip_header().ok()
+    }
+
+    fn is_for_nat64(tables: &Tables, key: &FlowKey<Self>) -> bool {
+        nat64::rule(tables, key).is_some()
+    }
+
+    fn nat64_flow(flow: &Flow<Self>) -> Option<&Flow<Self>> {
+        flow.reply.is_of_other_family().then_some(flow)
     }
 
     /// A parameter problem that points at the field that names the protocol (RFC 8200, section 4).

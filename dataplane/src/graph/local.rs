@@ -18,7 +18,7 @@ use crate::drop_reason::DropReason;
 pub(super) fn run<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &mut Burst<B, A>) {
     burst.for_each(Node::Local, cx.counters, |packet| {
         // A translation that leads to the gateway's own address leads nowhere.
-        if packet.rewrite.destination.is_some() {
+        if packet.rewrite.destination.is_some() || packet.foreign.is_some() {
             return Next::Drop(DropReason::LocalNoService);
         }
         match packet.transport {

@@ -11,6 +11,9 @@
 //!                      every node that refuses a packet ─ icmp_error ─ route …            (a packet of the gateway's own)
 //! ```
 //!
+//! What NAT64 translates walks as far as `ingress_nat` in its own family, and from `route` on in the other one, with `nat64` in place
+//! of `egress_nat`.
+//!
 //! `fast_path` forwards plain packets of established connections, and leaves the others as they are. From `ip_input` on there is one `pipeline` for IPv4 and one for IPv6, over the same nodes, each generic over the
 //! `Family`. `arp` is IPv4's alone, `ndp` IPv6's.
 //!
@@ -44,6 +47,7 @@ mod limits;
 mod local;
 mod log_entry;
 mod mtu;
+mod nat64;
 mod nat_policy;
 mod ndp;
 mod neighbor;
@@ -85,6 +89,7 @@ pub enum Node {
     EthernetOutput,
     Fragment,
     IcmpError,
+    Nat64,
 }
 
 impl Node {
@@ -107,6 +112,7 @@ impl Node {
         Node::EthernetOutput,
         Node::Fragment,
         Node::IcmpError,
+        Node::Nat64,
     ];
 
     /// The name in metrics and in `rewire status`.
@@ -129,6 +135,7 @@ impl Node {
             Node::EthernetOutput => "ethernet_output",
             Node::Fragment => "fragment",
             Node::IcmpError => "icmp_error",
+            Node::Nat64 => "nat64",
         }
     }
 }

@@ -19,15 +19,20 @@ pub(super) fn run<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &mut Burs
         let Some(interface) = cx.tables.interface(packet.egress) else {
             return Next::Drop(DropReason::InterfaceUnknown);
         };
-        let mtu = usize::from(interface.mtu);
+        let link = usize::from(interface.mtu);
+        let (mtu, may_be_cut) = match &packet.foreign {
+            Some(foreign) => (link.min(foreign.cut_at), foreign.cut_at < usize::MAX),
+            None => (link, A::may_be_cut(layer3(&packet.buffer), link)),
+        };
         packet.too_large = packet.header.packet_len > mtu;
-        if packet.too_large && A::fragmentation(layer3(&packet.buffer), mtu).is_none() {
+        if packet.too_large && !may_be_cut {
             let error = IcmpErrorKind::TooBig {
                 mtu: interface.mtu.into(),
             };
             return Next::Refuse(DropReason::MtuExceeded, error.into());
         }
         match packet.origin {
+            Origin::Received(_) if packet.foreign.is_some() => Next::To(Node::Nat64),
             Origin::Received(_) => Next::To(Node::EgressNat),
             Origin::Own(_) | Origin::OwnOnLink(_) => Next::To(Node::EthernetOutput),
         }

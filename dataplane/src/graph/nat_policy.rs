@@ -104,7 +104,7 @@ pub(super) fn shorter(one: Option<Duration>, other: Option<Duration>) -> Option<
 }
 
 /// What exclusions see of a packet as it comes.
-fn arrival_key<A: AclFamily>(key: &FlowKey<A>, ports: bool) -> AclKey<A> {
+pub(super) fn arrival_key<A: AclFamily>(key: &FlowKey<A>, ports: bool) -> AclKey<A> {
     let has_ports = ports && matches!(Protocol(key.protocol), Protocol::TCP | Protocol::UDP);
     let port = |port: u16| if has_ports { port.into() } else { NO_PORT };
     AclKey {

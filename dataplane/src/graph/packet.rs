@@ -11,6 +11,7 @@ use super::Node;
 use super::burst::{IcmpErrorOf, Next};
 use super::context::Received;
 use super::family::Family;
+use super::nat64::Foreign;
 use super::virtual_reassembly::DatagramId;
 use crate::drop_reason::DropReason;
 
@@ -49,6 +50,10 @@ pub(super) enum Fate {
     ComeBack(InterfaceIndex),
     /// It waits for the next hop's MAC address.
     Hold,
+    /// It goes on in the other address family.
+    ChangeFamily,
+    /// It has come from the other address family, and is dropped and answered there.
+    Return(DropReason),
     /// It waits for the first fragment of its datagram.
     Await(DatagramId),
     /// It was for the gateway, which has taken in what it says.
@@ -98,6 +103,8 @@ pub(super) struct Packet<B, A: Address> {
     pub next_hop_mac: MacAddress,
     /// Whether the packet is larger than its link takes, and may be cut.
     pub too_large: bool,
+    /// What NAT64 brings along from the other family, where the packet is of that until it leaves.
+    pub foreign: Option<Foreign>,
     /// The fragments behind the first, once it is cut: where they are among those of the burst.
     pub fragments: Range<usize>,
     pub fate: Fate,
@@ -143,6 +150,7 @@ impl<B, A: Address> Packet<B, A> {
             next_hop: A::UNSPECIFIED,
             next_hop_mac: MacAddress::ZERO,
             too_large: false,
+            foreign: None,
             fragments: 0..0,
             fate: Fate::Pending,
         }

@@ -89,6 +89,19 @@ fn come_back<B: PacketBuffer>(
     }
 }
 
+/// Drops a packet, where no other worker may know what it is about.
+pub(super) fn drop_packet<B, A: Family>(
+    cx: &Context<'_>,
+    packet: Packet<B, A>,
+    reason: DropReason,
+    sinks: &mut dyn Sinks<B>,
+) {
+    match next_round(cx, &packet, reason) {
+        None => drop_frame(cx, packet.origin, reason),
+        Some(worker) => hand_over(cx, packet, worker, |hops| hops + 1, sinks),
+    }
+}
+
 /// Connections whose time-out is looked at in one burst, at most.
 const EXPIRE_BUDGET: usize = 128;
 
@@ -109,6 +122,10 @@ pub(super) struct Pipeline<B, A: Family> {
     revalidation: Revalidation,
     acl_questions: acl::Questions<A>,
     fragments: LaterFragments<B>,
+    /// Packets that go on in the other family.
+    pub leaving: Vec<Packet<B, A>>,
+    /// Packets of the other family, which are dropped and answered there.
+    pub returned: Vec<(Packet<B, A>, DropReason)>,
     virtual_reassembly: VirtualReassembly<B, A>,
     /// Packets that come back, and walk again with the next burst.
     coming_back: Vec<Received<B>>,
@@ -127,6 +144,8 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
             acl_questions: acl::Questions::with_capacity(2 * burst),
             fragments: LaterFragments::with_capacity(2 * burst),
             coming_back: Vec::with_capacity(2 * burst),
+            leaving: Vec::with_capacity(burst),
+            returned: Vec::with_capacity(burst),
         }
     }
 
@@ -194,6 +213,17 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         virtual_reassembly::run(cx, &mut self.burst, &mut self.virtual_reassembly);
         ingress_nat::run(cx, &mut self.burst, &mut self.connections);
         self.route_onwards(cx, pool, limits, sinks);
+        self.answer(cx, pool, limits, sinks);
+    }
+
+    /// Tells the senders of what was refused, and lets all packets leave the burst.
+    pub(super) fn answer<P: BufferPool<Buffer = B>>(
+        &mut self,
+        cx: &Context<'_>,
+        pool: &mut P,
+        limits: &mut Limits<'_>,
+        sinks: &mut dyn Sinks<B>,
+    ) {
         // What was refused makes packets of the gateway's own, which walk from `route` on. An ICMP error is never
         // refused with another, so once more is enough.
         if icmp_error::run(cx, &mut self.burst, pool, limits.icmp) {
@@ -204,6 +234,25 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
     }
 
     fn route_onwards<P: BufferPool<Buffer = B>>(
+        &mut self,
+        cx: &Context<'_>,
+        pool: &mut P,
+        limits: &mut Limits<'_>,
+        sinks: &mut dyn Sinks<B>,
+    ) {
+        self.route_to_mtu(cx, pool, limits, sinks);
+        egress_nat::run(
+            cx,
+            &mut self.burst,
+            &mut self.connections,
+            limits.exhaustion,
+            sinks,
+        );
+        self.leave(cx, pool);
+    }
+
+    /// From the route on, up to where a packet is rewritten.
+    pub(super) fn route_to_mtu<P: BufferPool<Buffer = B>>(
         &mut self,
         cx: &Context<'_>,
         pool: &mut P,
@@ -225,19 +274,16 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         route::run(cx, &mut self.burst, &mut self.connections);
         neighbor::run(cx, &mut self.burst, &mut self.resolver, pool, sinks);
         mtu::run(cx, &mut self.burst);
-        egress_nat::run(
-            cx,
-            &mut self.burst,
-            &mut self.connections,
-            limits.exhaustion,
-            sinks,
-        );
+    }
+
+    /// What follows when a packet is rewritten.
+    pub(super) fn leave<P: BufferPool<Buffer = B>>(&mut self, cx: &Context<'_>, pool: &mut P) {
         ethernet_output::run(cx, &mut self.burst);
         fragment::run(cx, &mut self.burst, pool, &mut self.fragments);
     }
 
     /// Carries every packet's fate out, in the order in which the packets came.
-    fn finish(&mut self, cx: &Context<'_>, sinks: &mut dyn Sinks<B>) {
+    pub(super) fn finish(&mut self, cx: &Context<'_>, sinks: &mut dyn Sinks<B>) {
         for packet in self.burst.packets.drain(..) {
             match packet.fate {
                 Fate::Transmit(interface) => {
@@ -260,10 +306,9 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
                     };
                     self.resolver.hold(cx, key, held);
                 }
-                Fate::Drop(reason) => match next_round(cx, &packet, reason) {
-                    None => drop_frame(cx, packet.origin, reason),
-                    Some(worker) => hand_over(cx, packet, worker, |hops| hops + 1, sinks),
-                },
+                Fate::Drop(reason) => drop_packet(cx, packet, reason, sinks),
+                Fate::ChangeFamily => self.leaving.push(packet),
+                Fate::Return(reason) => self.returned.push((packet, reason)),
                 Fate::GoRound(worker) => hand_over(cx, packet, worker, |hops| hops + 1, sinks),
                 Fate::HandOver(home) => hand_over(cx, packet, home, |_| AT_HOME, sinks),
                 Fate::Await(datagram) => {

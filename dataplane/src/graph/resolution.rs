@@ -8,7 +8,7 @@ use rewire_tables::{Filtering, Tables};
 use super::context::Context;
 use super::family::Family;
 use super::ingress_nat::note_counters;
-use super::{acl_policy, filtering, nat_policy};
+use super::{acl_policy, filtering, nat_policy, nat64};
 use crate::counters::WorkerCounters;
 
 /// Connections that the sweep resolves in a burst with packets, at most: a microsecond or so.
@@ -33,19 +33,28 @@ pub(super) fn resolve<A: Family>(
     if flow.is_resolved_under(current) {
         return true;
     }
-    let leaving = match flow.is_joined {
-        false => nat_policy::still_leads(cx.tables, flow),
-        true => filtering::still_leads(cx, connections, flow),
+    let mut lets_in = Filtering::default();
+    let admitted = match A::nat64_flow(flow) {
+        Some(flow) => nat64::still_admits(cx.tables, flow),
+        None => {
+            let leaving = match flow.is_joined {
+                false => nat_policy::still_leads(cx.tables, flow),
+                true => filtering::still_leads(cx, connections, flow),
+            };
+            lets_in = leaving.map_or(lets_in, |leaving| leaving.filtering);
+            leaving.and_then(|leaving| {
+                let (admission, counters) = acl_policy::still_admits(cx.tables, flow, leaving)?;
+                Some((admission, counters, leaving.idle_timeout))
+            })
+        }
     };
-    let admitted = leaving.and_then(|leaving| acl_policy::still_admits(cx.tables, flow, leaving));
     match admitted {
-        Some((mut admission, counters)) => {
+        Some((mut admission, counters, idle_timeout)) => {
             let vpc = cx.tables.vpc(flow.original.vpc);
-            let idle_timeout = leaving.and_then(|leaving| leaving.idle_timeout);
             admission.timeouts = connections.timeout_class(vpc.timeouts(), idle_timeout);
             connections.set_policy_generation(id, current, admission);
             note_counters(cx, connections, id, counters);
-            if leaving.is_some_and(|leaving| leaving.filtering != Filtering::default()) {
+            if lets_in != Filtering::default() {
                 connections.open_mapping(id);
             }
             cx.counters.connections_kept.add(1);

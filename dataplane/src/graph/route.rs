@@ -74,6 +74,10 @@ fn decide<'a, B: PacketBuffer, A: Family>(
         Ok(way) => way,
         Err(stop) => return Next::Drop(stopped(stop)),
     };
+    // Who sends a packet that has changed its family, no peering knows.
+    if way.crossing.is_some() && packet.foreign.is_some() {
+        return Next::Drop(DropReason::PeeringNotAdmitted);
+    }
     packet.crossing = way.crossing;
     if let Connection::New(_) | Connection::Untracked = packet.connection {
         packet.peering = way.crossing.map(|crossing| crossing.peering);
@@ -121,7 +125,8 @@ fn turn<'a, B: PacketBuffer, A: Family>(
     let Connection::New(key) = packet.connection else {
         return None;
     };
-    if packet.crossing.is_some() || packet.rewrite.destination.is_some() {
+    if packet.crossing.is_some() || packet.rewrite.destination.is_some() || packet.foreign.is_some()
+    {
         return None;
     }
     let outer = cx.tables.interface(packet.egress)?;
@@ -169,7 +174,9 @@ fn come_back<B: PacketBuffer, A: Family>(
         return false;
     };
     let is_ours = matches!(route, Some(Route::Local | Route::NatExternal));
-    let is_led = packet.rewrite.destination.is_some() || packet.crossing.is_some();
+    let is_led = packet.rewrite.destination.is_some()
+        || packet.crossing.is_some()
+        || packet.foreign.is_some();
     if !is_ours || is_led {
         return false;
     }
@@ -208,7 +215,9 @@ fn join<B: PacketBuffer, A: Family>(
     let Connection::New(key) = packet.connection else {
         return false;
     };
-    let is_led = packet.rewrite.destination.is_some() || packet.crossing.is_some();
+    let is_led = packet.rewrite.destination.is_some()
+        || packet.crossing.is_some()
+        || packet.foreign.is_some();
     if is_led || !filtering::may_join::<A>(route, &packet.transport) {
         return false;
     }

@@ -4,7 +4,7 @@
 //! Two functions say where that is, from what nobody had to be told:
 //!
 //! - [`owner`](Steering::owner), of a packet as it comes. What is for an external address of a masquerade: whoever the port is
-//!   dealt to. What a masquerade may translate on its way out: likewise, by its source port, so that everything of one internal
+//!   dealt to. What a masquerade or NAT64 may translate on its way out: likewise, by its source port, so that everything of one internal
 //!   endpoint meets (RFC 4787, REQ-1), where its port can be kept. What a port forward or static translation leads
 //!   elsewhere: as its answer, of which the source is the internal host. All else: a hash of both addresses, the same for either
 //!   direction. Ports matter for the first kind alone, so that fragments go where their packets go.
@@ -19,7 +19,7 @@
 //! After a commit, another worker may be the owner of packets without a masquerade. Their connection begins there anew, with the
 //! same translation, since that has no choice. Packets with one stay: the port says whose they are.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rewire_conntrack::{Flow, FlowKey, owner};
 use rewire_packet::ethernet;
@@ -70,6 +70,11 @@ impl Steering {
         worker == self.worker
     }
 
+    /// How many workers there are.
+    pub(super) fn workers(&self) -> u16 {
+        self.workers
+    }
+
     /// Whether there are other workers.
     #[inline]
     pub(super) fn has_peers(&self) -> bool {
@@ -108,6 +113,16 @@ impl Steering {
                 source_port: port,
             };
             return self.leaving(tables, vpc, &answer);
+        }
+        // What NAT64 translates on its way out, as a masquerade does.
+        if nat.has_nat64()
+            && let IpAddr::V6(destination) = ends.destination.into()
+            && nat.nat64s_at(vpc, destination).next().is_some()
+        {
+            return match ends.source_port {
+                Some(port) => owner(port, self.workers),
+                None => self.of_one(ends.source),
+            };
         }
         // A masquerade may use the gateway's own addresses.
         if let (Some(Route::NatExternal | Route::Local), Some(port)) =

@@ -137,26 +137,13 @@ fn device(port: &Port, queues: u16) -> (VirtualDevice, u16) {
 impl PortDriver for DpdkDriver {
     type Pool = DpdkPool;
 
-    fn open(&mut self, request: &PortRequest) -> Result<BoxedQueue<Self>, OpenError> {
-        let mut queues = self.open_queues(request, 1)?;
-        Ok(queues.swap_remove(0))
-    }
-
     fn open_queues(
         &mut self,
         request: &PortRequest,
         most: u16,
     ) -> Result<Vec<BoxedQueue<Self>>, OpenError> {
-        let error = |error: rewire_dpdk::Error| OpenError {
-            interface: request.interface.clone(),
-            port: request.port.to_string(),
-            reason: reason(error),
-        };
-        let gone = || OpenError {
-            interface: request.interface.clone(),
-            port: request.port.to_string(),
-            reason: "the device has no queue".to_owned(),
-        };
+        let error = |error| request.refused(reason(error));
+        let gone = || request.refused("the device has no queue".to_owned());
         // A name of its own for each device: one that is just being closed may still hold the last one.
         self.opened += 1;
         let name = format!("port{}", self.opened);

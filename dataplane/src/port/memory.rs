@@ -199,11 +199,6 @@ impl MemoryDriver {
 impl PortDriver for MemoryDriver {
     type Pool = MemoryPool;
 
-    fn open(&mut self, request: &PortRequest) -> Result<BoxedQueue<Self>, OpenError> {
-        let mut queues = self.open_queues(request, 1)?;
-        Ok(queues.swap_remove(0))
-    }
-
     fn open_queues(
         &mut self,
         request: &PortRequest,

@@ -32,6 +32,17 @@ pub struct PortRequest {
     pub mtu: u16,
 }
 
+impl PortRequest {
+    /// That it could not be opened, and why.
+    pub fn refused(&self, reason: String) -> OpenError {
+        OpenError {
+            interface: self.interface.clone(),
+            port: self.port.to_string(),
+            reason,
+        }
+    }
+}
+
 /// Why a port could not be opened: in words, for `rewire status` and the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("interface {interface}: port {port} cannot be opened: {reason}")]
@@ -52,15 +63,20 @@ pub trait PortDriver: Send + 'static {
     /// Where workers take buffers from.
     type Pool: BufferPool + 'static;
 
-    /// Opens a port with one queue.
-    fn open(&mut self, request: &PortRequest) -> Result<BoxedQueue<Self>, OpenError>;
+    /// Opens a port with one queue. A driver has this or [`open_queues`](Self::open_queues), each of which is the other one by default.
+    fn open(&mut self, request: &PortRequest) -> Result<BoxedQueue<Self>, OpenError> {
+        let mut queues = self.open_queues(request, 1)?;
+        queues
+            .pop()
+            .ok_or_else(|| request.refused("the device has no queue".to_owned()))
+    }
 
     /// Opens a port with several queues, each for a worker of its own: at most so many, at least one, as many as the port has. Packets
     /// of one flow come by one of them.
     fn open_queues(
         &mut self,
         request: &PortRequest,
-        _most: u16,
+        _: u16,
     ) -> Result<Vec<BoxedQueue<Self>>, OpenError> {
         Ok(vec![self.open(request)?])
     }

@@ -144,6 +144,16 @@ impl Tables {
             masquerade_lines(&place, &rules.rules4, &mut lines);
             masquerade_lines(&place, &rules.rules6, &mut lines);
         }
+        for (vpc, rules) in &self.nat.nat64 {
+            let place = self.vpc_name(*vpc);
+            lines.extend(rules.iter().enumerate().map(|(place_in_list, rule)| {
+                let outside = self.vpc_name(rule.vpc);
+                format!(
+                    "nat64 {} {place} {place_in_list} to {outside} {rule}",
+                    rule.name
+                )
+            }));
+        }
         for (vpc, exclusions) in &self.nat.exclusions {
             lines.extend(exclusions.iter().map(|rule| {
                 let interface = match rule.interface {

@@ -17,6 +17,19 @@ pub fn prefetch<T>(value: &T) {
     let _ = value;
 }
 
+/// As [`prefetch`], for an element of an array, whether it is there or not: the place is not checked.
+#[inline(always)]
+pub fn prefetch_at<T>(array: &[T], index: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as above; and the address is computed without a claim that anything is there.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(array.as_ptr().wrapping_add(index).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (array, index);
+}
+
 /// A bit for each of sixteen bytes that is equal to one; the lowest bit and byte first.
 #[inline(always)]
 pub fn equal_bytes(words: [u64; 2], byte: u8) -> u32 {

@@ -3,9 +3,10 @@
 
 mod condition;
 mod masquerade;
+mod nat64;
 mod port_set;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ pub use self::condition::{Condition, Exclusion};
 pub use self::masquerade::{
     Filtering, Masquerade, MasqueradeList, MasqueradeRules, PortAllocation, has_translated_ports,
 };
+pub use self::nat64::{Nat64, mapped};
 pub use self::port_set::PortSet;
 use crate::acl::{AclFamily, AclKey, AddressRanges};
 use crate::index::{InterfaceIndex, PeeringIndex, VpcIndex};
@@ -78,6 +80,7 @@ pub struct NatPolicy {
     pub(crate) static_by_internal: HashMap<(VpcIndex, IpAddr, VpcIndex), Arc<StaticNat>>,
     pub(crate) masquerades: HashMap<(VpcIndex, InterfaceIndex), MasqueradeRules>,
     pub(crate) exclusions: HashMap<VpcIndex, Arc<[Exclusion]>>,
+    pub(crate) nat64: HashMap<VpcIndex, Arc<[Nat64]>>,
 }
 
 impl NatPolicy {
@@ -122,6 +125,7 @@ impl NatPolicy {
         self.port_forwards.is_empty()
             && self.static_by_external.is_empty()
             && self.masquerades.is_empty()
+            && self.nat64.is_empty()
     }
 
     /// Whether a masquerade may be for packets of a VPC that leave by an interface.
@@ -150,6 +154,39 @@ impl NatPolicy {
         key: &AclKey<A>,
     ) -> Option<&Masquerade> {
         self.masquerades.get(&(key.from, interface))?.find(key)
+    }
+
+    /// Whether any VPC has NAT64.
+    #[inline]
+    pub fn has_nat64(&self) -> bool {
+        !self.nat64.is_empty()
+    }
+
+    /// The NAT64 that a packet of a VPC meets, and the IPv4 address that it is for. Cost: a look at each of the VPC's.
+    pub fn nat64(
+        &self,
+        vpc: VpcIndex,
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+    ) -> Option<(&Nat64, Ipv4Addr)> {
+        let rules = self.nat64.get(&vpc)?;
+        let met = |rule| Some((rule, Nat64::destination(rule, source, destination)?));
+        rules.iter().find_map(met)
+    }
+
+    /// The NAT64s of a VPC's clients whose prefix an address begins with, whoever they are for, in the order in which they are asked.
+    pub fn nat64s_at(&self, vpc: VpcIndex, address: Ipv6Addr) -> impl Iterator<Item = &Nat64> {
+        let rules = self.nat64.get(&vpc).map_or(&[][..], |rules| rules);
+        let at = move |rule: &&Nat64| rule.prefix.contains(address);
+        rules.iter().filter(at)
+    }
+
+    /// Whether an IPv4 address is an external one of NAT64, in the VPC that its IPv4 packets are routed in. Cost: a look at each of all
+    /// VPCs.
+    pub fn is_external_of_nat64(&self, vpc: VpcIndex, address: Ipv4Addr) -> bool {
+        let rules = self.nat64.values().flat_map(|rules| rules.iter());
+        let mut there = rules.filter(|rule| rule.vpc == vpc);
+        there.any(|rule| rule.owns(address))
     }
 
     /// Whether neither end of a packet that comes from VPC `key.from` is translated, whichever interface it leaves by. Cost: a look

@@ -13,7 +13,7 @@ use crate::index::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
 use crate::limits::ConnectionLimits;
 use crate::lpm::Lpm;
 use crate::nat::{
-    Exclusion, MasqueradeList, MasqueradeRules, PortForward, PortForwardKey, StaticNat,
+    Exclusion, MasqueradeList, MasqueradeRules, Nat64, PortForward, PortForwardKey, StaticNat,
 };
 use crate::peering::Peering;
 use crate::route::Route;
@@ -142,6 +142,10 @@ pub enum TableOperation {
     },
     /// Removes all exclusions of a VPC.
     RemoveExclusions { vpc: VpcIndex },
+    /// Makes or changes all NAT64 of a VPC's clients, in the order in which they are asked.
+    SetNat64 { vpc: VpcIndex, rules: Arc<[Nat64]> },
+    /// Removes all NAT64 of a VPC's clients.
+    RemoveNat64 { vpc: VpcIndex },
     /// Makes a peering, or changes its name or its ACL. What is said of its senders stays.
     SetPeering {
         peering: PeeringIndex,
@@ -438,6 +442,12 @@ impl Tables {
             }
             Op::RemoveExclusions { vpc } => {
                 self.nat.exclusions.remove(vpc);
+            }
+            Op::SetNat64 { vpc, rules } => {
+                self.nat.nat64.insert(*vpc, Arc::clone(rules));
+            }
+            Op::RemoveNat64 { vpc } => {
+                self.nat.nat64.remove(vpc);
             }
             Op::SetPeering { peering, name, acl } => {
                 let peering = slot(&mut self.peerings, peering.position());

@@ -60,6 +60,7 @@ enum Key {
     StaticNat((VpcIndex, IpAddr), (VpcIndex, IpAddr)),
     Masquerade(VpcIndex, InterfaceIndex, IpNet),
     Exclusions(VpcIndex),
+    Nat64(VpcIndex),
     Timeouts(VpcIndex),
     Sender(PeeringIndex, VpcIndex, IpNet),
     PeeringMasquerade(PeeringIndex, VpcIndex, IpNet),
@@ -125,6 +126,7 @@ impl Key {
             } => Key::Masquerade(*vpc, *interface, source.trunc()),
             Op::SetTimeouts { vpc, .. } | Op::RemoveTimeouts { vpc } => Key::Timeouts(*vpc),
             Op::SetExclusions { vpc, .. } | Op::RemoveExclusions { vpc } => Key::Exclusions(*vpc),
+            Op::SetNat64 { vpc, .. } | Op::RemoveNat64 { vpc } => Key::Nat64(*vpc),
             Op::SetPeering { peering, .. } => Key::Peering(*peering),
             Op::RemovePeering { peering } => Key::Whole(Owner::Peering(*peering)),
             Op::SetSender {
@@ -178,7 +180,8 @@ impl Key {
             | Key::PortForward(_)
             | Key::StaticNat(..)
             | Key::Masquerade(..)
-            | Key::Exclusions(_) => None,
+            | Key::Exclusions(_)
+            | Key::Nat64(_) => None,
         }
     }
 

@@ -64,10 +64,11 @@ fn check(tables: &Tables) -> u64 {
     number
 }
 
-/// Reads until told to end; how many generations it saw.
+/// Reads until told to end, and once more; how many generations it saw.
 fn read(reader: &Reader, done: &AtomicBool, live: &AtomicU64, sleepy: bool) -> u64 {
     let (mut last, mut seen, mut turn) = (0, 0, 0u64);
-    while !done.load(Ordering::Relaxed) {
+    loop {
+        let is_last = done.load(Ordering::Acquire);
         let before = live.load(Ordering::Acquire);
         let tables = reader.enter().expect("the publisher is there");
         let number = check(&tables);
@@ -80,8 +81,10 @@ fn read(reader: &Reader, done: &AtomicBool, live: &AtomicU64, sleepy: bool) -> u
         }
         seen += u64::from(number != last);
         last = number;
+        if is_last {
+            return seen;
+        }
     }
-    seen
 }
 
 #[test]
@@ -116,7 +119,7 @@ fn readers_see_whole_generations_in_order_whoever_sleeps() {
             .publish(Duration::from_secs(60))
             .expect("nobody sleeps that long");
         live.store(publications, Ordering::Release);
-        done.store(true, Ordering::Relaxed);
+        done.store(true, Ordering::Release);
         for reader in readers {
             assert!(reader.join().expect("a reader") > 0);
         }

@@ -101,11 +101,25 @@ impl<L: LookUp> Dependents<'_, L> {
                 self.object(RowKey::Pool(key));
                 self.masquerades_with(&row.pool);
             }
+            // What is a masquerade's is not NAT64's.
+            Row::Masquerade(row) => {
+                if let Some(pool) = &row.pool {
+                    self.nat64s_with(pool);
+                }
+            }
             Row::MasqueradeSource(row) => self.masquerade(&row.masquerade),
             Row::MasqueradeDestination(row) => self.masquerade(&row.masquerade),
             Row::ExclusionSource(row) => self.object(RowKey::Exclusion((row.exclusion.clone(),))),
             Row::ExclusionDestination(row) => {
                 self.object(RowKey::Exclusion((row.exclusion.clone(),)));
+            }
+            Row::Nat64(row) => self.nat64s(row),
+            Row::Nat64Source(row) => {
+                let key = (row.nat64.clone(),);
+                if let Some(rule) = self.rows.find::<Nat64Row>(&key) {
+                    self.nat64s(&rule);
+                }
+                self.object(RowKey::Nat64(key));
             }
             Row::PortForward(row) => {
                 if let Some(address) = row.external_address {
@@ -127,7 +141,6 @@ impl<L: LookUp> Dependents<'_, L> {
             | Row::AclRule(_)
             | Row::Neighbor(_)
             | Row::Peering(_)
-            | Row::Masquerade(_)
             | Row::Exclusion(_)
             | Row::RouteSource(_)
             | Row::Exporter(_)
@@ -276,6 +289,20 @@ impl<L: LookUp> Dependents<'_, L> {
     fn masquerades_with(&mut self, pool: &Name) {
         for rule in self.rows.by::<MasqueradesByPool>(&(Some(pool.clone()),)) {
             self.object(RowKey::Masquerade(rule.key()));
+        }
+        self.nat64s_with(pool);
+    }
+
+    fn nat64s_with(&mut self, pool: &Name) {
+        for rule in self.rows.by::<Nat64sByPool>(&(pool.clone(),)) {
+            self.object(RowKey::Nat64(rule.key()));
+        }
+    }
+
+    /// What depends on a NAT64 being for the packets of a VPC: the others there.
+    fn nat64s(&mut self, row: &Nat64Row) {
+        for rule in self.rows.by::<Nat64sOfVpc>(&(row.vpc.clone(),)) {
+            self.object(RowKey::Nat64(rule.key()));
         }
     }
 

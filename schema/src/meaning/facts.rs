@@ -26,6 +26,8 @@ indices! {
     PoolsOfVpc: PoolRow by (vpc: Name),
     MasqueradesByInterface: MasqueradeRow by (interface: Name),
     MasqueradesByPool: MasqueradeRow by (pool: Option<Name>),
+    Nat64sOfVpc: Nat64Row by (vpc: Name),
+    Nat64sByPool: Nat64Row by (pool: Name),
     PortForwardsFrom: PortForwardRow by (external_vpc: Name),
     PortForwardsTo: PortForwardRow by (external_vpc: Name, external_address: Option<IpAddr>),
     PortForwardsOn: PortForwardRow by (external_interface: Option<Name>),

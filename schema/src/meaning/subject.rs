@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use super::facts::Facts;
 use super::look_up::{LookUp, Whole};
 use super::{
-    Problems, access, external, intents, interfaces, limits, links, masquerade, peerings, pools,
-    routes, services, sources, translations,
+    Problems, access, external, intents, interfaces, limits, links, masquerade, nat64, peerings,
+    pools, routes, services, sources, translations,
 };
 use crate::model::{Configuration, InterfaceAddressRow, Row, RowKey};
 use crate::port::Port;
@@ -100,6 +100,7 @@ fn object<L: LookUp>(key: &RowKey, facts: &Facts<'_, L>, problems: &mut Problems
         RowKey::Pool((name,)) => pools::check(facts, name, problems),
         RowKey::Masquerade((name,)) => masquerade::check(facts, name, problems),
         RowKey::Exclusion((name,)) => masquerade::check_exclusion(facts, name, problems),
+        RowKey::Nat64((name,)) => nat64::check(facts, name, problems),
         RowKey::PortForward((name,)) => translations::check_port_forward(facts, name, problems),
         RowKey::StaticNat((name,)) => translations::check_static(facts, name, problems),
         RowKey::RouteSource((name,)) => sources::check_route_source(facts, name, problems),
@@ -130,6 +131,7 @@ fn object<L: LookUp>(key: &RowKey, facts: &Facts<'_, L>, problems: &mut Problems
         | RowKey::MasqueradeDestination(_)
         | RowKey::ExclusionSource(_)
         | RowKey::ExclusionDestination(_)
+        | RowKey::Nat64Source(_)
         | RowKey::PortForwardSource(_)
         | RowKey::RouteSourceVpc(_) => {}
     }
@@ -155,6 +157,7 @@ pub(super) fn every(configuration: &Configuration, each: &mut dyn FnMut(Subject)
         nat_pool as Pool,
         masquerade as Masquerade,
         nat_exclusion as Exclusion,
+        nat64 as Nat64,
         port_forward as PortForward,
         static_nat as StaticNat,
         route_source as RouteSource,

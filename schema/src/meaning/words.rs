@@ -73,6 +73,8 @@ fn verb(table: Table, columns: &[&str]) -> &'static str {
         (Table::Masquerade | Table::Exclusion, "interface") => "is for what leaves by",
         (Table::Masquerade, "pool") => "is translated to",
         (Table::Masquerade | Table::Exclusion, "vpc") => "is for senders of",
+        (Table::Nat64, "vpc") => "is for clients of",
+        (Table::Nat64, "pool") => "takes its IPv4 addresses from",
         (Table::PortForward, "external_interface") => "is for what is sent to",
         (Table::PortForward | Table::StaticNat, "external_vpc") => "has its external address in",
         (Table::PortForward | Table::StaticNat, "internal_vpc") => "leads into",

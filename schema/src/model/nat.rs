@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use crate::marks::Marks;
 use crate::object::object;
 use crate::types::{
-    AddressOrPrefix, AddressRange, Addresses, Duration, Filtering, Line, Name, Ports, Prefix, Protocol,
-    TransportProtocol,
+    AddressOrPrefix, AddressRange, Addresses, Duration, Filtering, Line, Name, Ports, Prefix,
+    Protocol, TransportProtocol,
 };
 
 object! {
@@ -153,6 +153,38 @@ object! {
     ExclusionDestinationRow in "nat_exclusion_destination" at "nat/exclusions/{exclusion}/destinations/<addresses>":
         "The destinations; without any, all." {
         key { exclusion: Name => "nat_exclusion", addresses: Addresses }
+        columns {}
+    }
+}
+
+object! {
+    /// NAT64: IPv6 packets to addresses that stand for IPv4 ones become IPv4 packets, from addresses of a pool (RFC 6146).
+    Nat64Row in "nat64" at "nat/nat64/{name}":
+        "NAT64 by name: IPv6 clients reach IPv4 servers, as addresses of a prefix that stand for them." {
+        key { name: Name }
+        columns {
+            /// What it is for, in words.
+            description: Option<Line>,
+            /// The VPC of the IPv6 clients.
+            vpc: Name => "vpc",
+            /// The prefix that IPv4 addresses are embedded behind, of 32, 40, 48, 56, 64 or 96 bits (RFC 6052). Without it,
+            /// 64:ff9b::/96, which stands for global IPv4 addresses alone.
+            prefix: Option<Prefix>,
+            /// The pool of external IPv4 addresses, which is for NAT64 alone. The IPv4 packets are routed in its VPC.
+            pool: Name => "nat_pool",
+            /// The external ports that are given out; without it, those of the pool.
+            ports: Option<Ports>,
+            /// How long a translated connection lives without packets; without it, as the VPC's conntrack says.
+            idle_timeout: Option<Duration>,
+        }
+    }
+}
+
+object! {
+    /// Clients that a NAT64 is for.
+    Nat64SourceRow in "nat64_source" at "nat/nat64/{nat64}/sources/<addresses>":
+        "The IPv6 clients that it is for; without any, all." {
+        key { nat64: Name => "nat64", addresses: Addresses }
         columns {}
     }
 }

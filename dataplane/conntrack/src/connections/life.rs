@@ -75,6 +75,7 @@ impl<A: Address> Connections<A> {
             (flag::PORTS, ports.is_some()),
             (flag::MAPPED, new.mapping.is_some()),
             (flag::PEERING, new.admission.peering.is_some()),
+            (flag::TWO_FAMILIES, new.reply.is_of_other_family()),
         ];
         let record = Record {
             original: new.original,
@@ -176,12 +177,12 @@ impl<A: Address> Connections<A> {
         (hash, candidate): (KeyHash, Candidate),
         key: &FlowKey<A>,
     ) -> Option<Removal> {
-        let likely = candidate.0.map(slot_and_direction);
-        let is_it = |(slot, direction): &(u32, Direction)| {
-            let record = self.records.get_used(*slot);
-            record.is_some_and(|record| record.key(*direction) == key)
+        let likely = slot_and_direction(candidate.0);
+        let record = self.records.get_used(likely.0);
+        let (slot, direction) = match record {
+            Some(record) if record.key(likely.1) == key => likely,
+            _ => self.find(hash, key)?,
         };
-        let (slot, direction) = likely.filter(is_it).or_else(|| self.find(hash, key))?;
         let record = self.records.used(slot);
         let other = self.hash(record.key(direction.other()));
         self.prefetch_index(hash);

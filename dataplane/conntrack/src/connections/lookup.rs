@@ -26,10 +26,10 @@ impl<A: Address> Connections<A> {
     /// there. `is_tcp` tells whether the packet is one of TCP, which needs more of it.
     #[inline(always)]
     pub fn prefetch_flow(&self, hash: KeyHash, is_tcp: bool) -> Candidate {
-        let entry = self.index.candidate(hash.0);
-        if let Some(entry) = entry {
-            self.records.prefetch(slot_and_direction(entry).0, is_tcp);
-        }
+        let Some(entry) = self.index.candidate(hash.0) else {
+            return Candidate::default();
+        };
+        self.records.prefetch(entry / 2, is_tcp);
         Candidate(entry)
     }
 
@@ -77,9 +77,8 @@ impl<A: Address> Connections<A> {
         generation: u64,
         now: Instant,
     ) -> Known<A> {
-        let Some((slot, direction)) = candidate.0.map(slot_and_direction) else {
-            return Known::Perhaps;
-        };
+        // There is no such slot where there is no candidate.
+        let (slot, direction) = slot_and_direction(candidate.0);
         match self.records.get_used(slot) {
             Some(record) if record.key(direction) == key => {
                 self.passage_of(slot, record, direction, generation, now)
@@ -115,7 +114,7 @@ impl<A: Address> Connections<A> {
         now: Instant,
     ) -> Known<A> {
         let passes = (record.policy_generation == generation as u32)
-            & record.has(flag::WHOLE)
+            & (record.flags & (flag::WHOLE | flag::TWO_FAMILIES) == flag::WHOLE)
             & !record.expires.is_over(now);
         if !passes {
             return Known::Unresolved;

@@ -27,6 +27,9 @@ pub(super) struct Exit {
 /// The exits that were found last.
 pub(super) struct Exits<A> {
     recent: Box<[Recent<A>; RECENT]>,
+    /// The place of the one that was asked for last, and the next hops that it was for, if they are what alone tells: mostly
+    /// they are asked for again.
+    last: (usize, usize),
 }
 
 const RECENT: usize = 256;
@@ -53,6 +56,7 @@ impl<A: Family> Exits<A> {
         };
         Exits {
             recent: Box::new([nothing; RECENT]),
+            last: (0, 0),
         }
     }
 
@@ -60,13 +64,25 @@ impl<A: Family> Exits<A> {
     /// one that its connection takes is looked up each time.
     #[inline(always)]
     pub(super) fn find(&mut self, cx: &Context<'_>, hops: &NextHops, packet: &Packet<A>) -> &Exit {
+        let (last, for_hops) = self.last;
+        if hops.place() == for_hops && self.recent[last].generation == Some(cx.tables.generation())
+        {
+            return &self.recent[last].exit;
+        }
+        self.find_other(cx, hops, packet)
+    }
+
+    /// As [`find`](Self::find), of next hops that were not asked for last.
+    #[inline(never)]
+    fn find_other(&mut self, cx: &Context<'_>, hops: &NextHops, packet: &Packet<A>) -> &Exit {
         let host = match hops.is_on_link() {
             true => packet.destination,
             false => A::from_number(0),
         };
         let mixed =
             (hops.place() as u64 ^ host.to_number() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let recent = &mut self.recent[(mixed >> 56) as usize];
+        let place = (mixed >> 56) as usize;
+        let recent = &mut self.recent[place];
         let is_it = (recent.generation == Some(cx.tables.generation()))
             & (recent.hops == hops.place())
             & (recent.host == host);
@@ -78,7 +94,11 @@ impl<A: Family> Exits<A> {
                 exit: look_up(cx, hops, packet),
             };
         }
-        &recent.exit
+        self.last = match hops.is_on_link() {
+            true => (0, 0),
+            false => (place, hops.place()),
+        };
+        &self.recent[place].exit
     }
 }
 

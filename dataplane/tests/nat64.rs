@@ -1,0 +1,714 @@
+//! NAT64, as hosts on either side see it: IPv6 clients in VPC blue, IPv4 servers in the internet.
+
+mod support;
+
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU64;
+use std::time::{Duration, Instant};
+
+use rewire_compiler::Compiler;
+use rewire_conntrack::Direction;
+use rewire_dataplane::offload::{CardConfig, ModelledCard, OffloadConfig};
+use rewire_dataplane::port::memory::{MemoryDriver, MemoryPort};
+use rewire_dataplane::{DropReason, Gateway, GatewayConfig, VirtualGateway};
+use rewire_packet::Protocol;
+use rewire_packet::icmpv4::{Icmpv4Error, Icmpv4Repr};
+use rewire_packet::icmpv6::{Icmpv6Error, Icmpv6Repr};
+use rewire_packet::ipv4::Ipv4View;
+use rewire_packet::ipv6::{self, Ipv6View};
+use rewire_packet::pref64::Pref64;
+use rewire_packet::tcp::TcpFlags;
+use support::v6::{self, BLUE, HOST, RED_HOST};
+use support::{BLUE_MAC, HOST_MAC, Ip, L4, Lab, SITE, UPSTREAM_MAC, WAN, WAN_MAC, json, two_vpcs};
+
+/// A gateway whose clients in blue reach IPv4 by a prefix of its own, and those in red by the well-known one.
+fn document() -> serde_json::Value {
+    let mut document = two_vpcs();
+    document["nat"]["pools"] = json!({
+        "shared": { "vpc": "internet", "ranges": ["203.0.113.64"] },
+        "global": { "vpc": "internet", "ranges": ["203.0.113.72"] },
+    });
+    document["nat"]["nat64"] = json!({
+        "own": { "vpc": "blue", "prefix": "2001:db8:64::/96", "pool": "shared" },
+        "well-known": { "vpc": "red", "pool": "global", "sources": ["fd00:2::/112"] },
+    });
+    document["vpcs"]["internet"]["routes"]["8.8.8.0/24"] =
+        json!({ "next_hops": [{ "interface": "wan", "via": "203.0.113.2" }] });
+    document
+}
+
+const EXTERNAL: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 64);
+const GLOBAL: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 72);
+/// A router on the way to [`SITE`].
+const ROUTER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 254);
+
+/// The address that stands for an IPv4 one in blue.
+fn behind(address: Ipv4Addr) -> Ipv6Addr {
+    let prefix = Ipv6Addr::new(0x2001, 0xdb8, 0x64, 0, 0, 0, 0, 0);
+    Pref64::new(prefix, 96).unwrap().embed(address)
+}
+
+/// Sends one IPv6 frame, of which exactly one IPv4 frame comes out.
+fn down(lab: &mut Lab, frame: Vec<u8>) -> Ip {
+    lab.through("blue0", frame, "wan")
+}
+
+/// Sends one IPv4 frame, of which exactly one IPv6 frame comes out.
+fn up(lab: &mut Lab, frame: Vec<u8>) -> v6::Ip {
+    lab.through6("wan", frame, "blue0")
+}
+
+#[test]
+fn udp_goes_out_and_comes_back() {
+    let mut lab = Lab::new(document());
+    let out = down(
+        &mut lab,
+        v6::udp((HOST, 4000), (behind(SITE), 53), 20).frame(),
+    );
+    assert_eq!(
+        (out.endpoints(), out.ports()),
+        ((EXTERNAL, SITE), (4000, 53))
+    );
+    assert_eq!((out.ttl, out.link), (63, (WAN_MAC, UPSTREAM_MAC)));
+    let back = up(
+        &mut lab,
+        support::udp((SITE, 53), (EXTERNAL, 4000), 30).frame(),
+    );
+    assert_eq!(
+        (back.endpoints(), back.ports()),
+        ((behind(SITE), HOST), (53, 4000))
+    );
+    assert_eq!((back.hop_limit, back.link), (63, (BLUE_MAC, HOST_MAC)));
+    let totals = lab.gateway.totals();
+    assert_eq!((totals.connections, totals.mappings), (1, 1));
+    // Whoever was not spoken to does not get in.
+    let stranger = support::udp((SITE, 54), (EXTERNAL, 4000), 0).frame();
+    lab.dropped("wan", stranger, DropReason::NatNoMapping);
+}
+
+#[test]
+fn a_tcp_connection_lives_and_ends() {
+    let mut lab = Lab::new(document());
+    let client = |flags| v6::tcp((HOST, 4000), (behind(SITE), 80), flags).frame();
+    let server = |flags| support::tcp((SITE, 80), (EXTERNAL, 4000), flags).frame();
+    let opened = down(&mut lab, client(TcpFlags::SYN));
+    assert_eq!(opened.transport, L4::Tcp(4000, 80, TcpFlags::SYN));
+    let answered = up(&mut lab, server(TcpFlags::SYN | TcpFlags::ACK));
+    let flags = TcpFlags::SYN | TcpFlags::ACK;
+    assert_eq!(answered.transport, v6::L4::Tcp(80, 4000, flags));
+    down(&mut lab, client(TcpFlags::ACK));
+    let graph = lab.gateway.graph();
+    let states: Vec<String> = graph
+        .connections6()
+        .iter()
+        .map(|(_, f)| f.state.to_string())
+        .collect();
+    assert_eq!(states, ["established"]);
+    assert!(graph.connections4().is_empty());
+    // A reset begins nothing.
+    let late = v6::tcp((HOST, 4001), (behind(SITE), 80), TcpFlags::RST).frame();
+    lab.dropped("blue0", late, DropReason::ConnectionInvalid);
+}
+
+#[test]
+fn pings_keep_their_answers_apart() {
+    let mut lab = Lab::new(document());
+    let identifier = |ip: &Ip| match ip.transport {
+        L4::Icmp(Icmpv4Repr::EchoRequest { identifier, .. }, _) => identifier,
+        ref other => panic!("{other:?}"),
+    };
+    let one = down(&mut lab, v6::echo(HOST, behind(SITE), 77).frame());
+    let other = Ipv6Addr::from_bits(HOST.to_bits() + 1);
+    let two = down(&mut lab, v6::echo(other, behind(SITE), 77).frame());
+    assert_ne!(identifier(&one), identifier(&two));
+    let reply = Icmpv4Repr::EchoReply {
+        identifier: identifier(&one),
+        sequence: 1,
+    };
+    let back = up(
+        &mut lab,
+        support::icmp(SITE, EXTERNAL, reply, b"pong").frame(),
+    );
+    assert_eq!(back.endpoints(), (behind(SITE), HOST));
+    let reply = Icmpv6Repr::EchoReply {
+        identifier: 77,
+        sequence: 1,
+    };
+    assert_eq!(back.transport, v6::L4::Icmp(reply, b"pong".to_vec()));
+}
+
+#[test]
+fn a_client_keeps_its_endpoint_towards_all_servers() {
+    let mut lab = Lab::new(document());
+    let other = Ipv4Addr::new(198, 51, 100, 7);
+    let one = down(
+        &mut lab,
+        v6::udp((HOST, 4000), (behind(SITE), 53), 0).frame(),
+    );
+    let two = down(
+        &mut lab,
+        v6::udp((HOST, 4000), (behind(other), 99), 0).frame(),
+    );
+    assert_eq!((one.source, one.ports().0), (two.source, two.ports().0));
+    assert_eq!(lab.gateway.totals().mappings, 1);
+}
+
+#[test]
+fn the_well_known_prefix_stands_for_global_addresses_and_its_own_clients() {
+    let mut lab = Lab::new(document());
+    let dns = Ipv4Addr::new(8, 8, 8, 8);
+    let to = |address| Pref64::WELL_KNOWN.embed(address);
+    let red = |lab: &mut Lab, frame| lab.through("red0", frame, "wan");
+    let out = red(
+        &mut lab,
+        v6::udp((RED_HOST, 4000), (to(dns), 53), 0).frame(),
+    );
+    assert_eq!(out.endpoints(), (GLOBAL, dns));
+    // SITE is not global (RFC 6052, section 3.1).
+    let refused = v6::udp((RED_HOST, 4000), (to(SITE), 53), 0).frame();
+    lab.dropped("red0", refused, DropReason::NatNoMapping);
+    // Another client has no NAT64.
+    let stranger = Ipv6Addr::from_bits(RED_HOST.to_bits() | 1 << 32);
+    let refused = v6::udp((stranger, 4000), (to(dns), 53), 0).frame();
+    lab.dropped("red0", refused, DropReason::NatNoMapping);
+}
+
+#[test]
+fn errors_from_ipv4_reach_the_client_about_what_it_sent() {
+    let mut lab = Lab::new(document());
+    let sent = v6::udp((HOST, 4000), (behind(SITE), 33434), 40);
+    let out = lab.one("blue0", sent.clone().frame(), "wan");
+    let quote = &out[14..];
+    for (error, becomes) in [
+        (Icmpv4Error::TtlExceeded, Icmpv6Error::HopLimitExceeded),
+        (Icmpv4Error::PortUnreachable, Icmpv6Error::PortUnreachable),
+        (
+            Icmpv4Error::FragmentationNeeded { next_hop_mtu: 1300 },
+            Icmpv6Error::PacketTooBig { mtu: 1320 },
+        ),
+    ] {
+        let message = support::icmp(ROUTER, EXTERNAL, Icmpv4Repr::Error(error), quote);
+        let heard = up(&mut lab, message.frame());
+        assert_eq!(heard.endpoints(), (behind(ROUTER), HOST));
+        let v6::L4::Icmp(Icmpv6Repr::Error(error), quoted) = heard.transport else {
+            panic!("{heard:?}")
+        };
+        assert_eq!(error, becomes);
+        // But for the hop that it has come.
+        let mut expected = sent.packet();
+        expected[7] -= 1;
+        assert_eq!(quoted, expected);
+    }
+    // About what nobody sent.
+    let mut stranger = quote.to_vec();
+    stranger[20] ^= 1;
+    let error = Icmpv4Repr::Error(Icmpv4Error::PortUnreachable);
+    let message = support::icmp(ROUTER, EXTERNAL, error, &stranger);
+    lab.dropped("wan", message.frame(), DropReason::IcmpErrorUnrelated);
+}
+
+#[test]
+fn errors_from_ipv6_reach_the_server() {
+    let mut lab = Lab::new(document());
+    down(
+        &mut lab,
+        v6::udp((HOST, 4000), (behind(SITE), 53), 0).frame(),
+    );
+    let sent = support::udp((SITE, 53), (EXTERNAL, 4000), 40);
+    let delivered = lab.one("wan", sent.clone().frame(), "blue0");
+    let error = Icmpv6Repr::Error(Icmpv6Error::PortUnreachable);
+    let message = v6::icmp(HOST, behind(SITE), error, &delivered[14..]);
+    let heard = down(&mut lab, message.frame());
+    assert_eq!(heard.endpoints(), (EXTERNAL, SITE));
+    let L4::Icmp(Icmpv4Repr::Error(Icmpv4Error::PortUnreachable), quoted) = heard.transport else {
+        panic!("{heard:?}")
+    };
+    let mut expected = sent.ttl(63).packet();
+    // Whether it might be fragmented, IPv6 does not say.
+    expected[6..8].copy_from_slice(&quoted[6..8]);
+    Ipv4View::new_checked(&mut expected[..])
+        .unwrap()
+        .fill_checksum();
+    assert_eq!(quoted, expected);
+}
+
+/// An error that quotes the far side's addresses as the table has them is nobody's.
+#[test]
+fn errors_that_quote_what_is_on_no_wire_are_unrelated() {
+    let mut document = document();
+    // Clients and the pool in one VPC, so that the key of the far side is in reach.
+    document["nat"]["pools"]["near"] = json!({ "vpc": "blue", "ranges": ["203.0.113.90"] });
+    document["nat"]["nat64"]["own"]["pool"] = json!("near");
+    document["vpcs"]["blue"]["routes"]["198.51.100.0/24"] =
+        json!({ "next_hops": [{ "interface": "blue0", "via": "10.1.0.10" }] });
+    let mut lab = Lab::new(document);
+    let out = lab.through(
+        "blue0",
+        v6::udp((HOST, 4000), (behind(SITE), 53), 0).frame(),
+        "blue0",
+    );
+    let (external, site) = (out.source.to_ipv6_mapped(), SITE.to_ipv6_mapped());
+    let quoted = v6::udp((external, out.ports().0), (site, 53), 0).packet();
+    let error = Icmpv6Repr::Error(Icmpv6Error::PortUnreachable);
+    let message = v6::icmp(HOST, BLUE, error, &quoted);
+    lab.dropped("blue0", message.frame(), DropReason::IcmpErrorUnrelated);
+}
+
+/// What the gateway itself refuses on the way in IPv4, it says in IPv6.
+#[test]
+fn the_gateway_speaks_to_the_client_in_its_own_family() {
+    let mut lab = Lab::new(document());
+    let last = v6::udp((HOST, 4000), (behind(SITE), 53), 0).hops(1);
+    let answer = lab.through6("blue0", last.frame(), "blue0");
+    assert_eq!(
+        (answer.endpoints(), answer.error()),
+        ((BLUE, HOST), Icmpv6Error::HopLimitExceeded)
+    );
+    // 1,430 bytes of IPv6 are 1,410 of IPv4, and the link takes 1,400.
+    let large = v6::udp((HOST, 4000), (behind(SITE), 53), 1382);
+    let answer = lab.through6("blue0", large.frame(), "blue0");
+    assert_eq!(answer.error(), Icmpv6Error::PacketTooBig { mtu: 1420 });
+    let nowhere = v6::udp((HOST, 4000), (behind(Ipv4Addr::new(9, 9, 9, 9)), 53), 0);
+    let answer = lab.through6("blue0", nowhere.frame(), "blue0");
+    assert_eq!(answer.error(), Icmpv6Error::NoRoute);
+    // Nothing of it is left.
+    assert_eq!(
+        (
+            lab.gateway.totals().connections,
+            lab.gateway.totals().mappings
+        ),
+        (0, 0)
+    );
+}
+
+#[test]
+fn the_gateway_speaks_to_the_server_in_its_own_family() {
+    let mut lab = Lab::new(document());
+    down(
+        &mut lab,
+        v6::udp((HOST, 4000), (behind(SITE), 53), 0).frame(),
+    );
+    let last = support::udp((SITE, 53), (EXTERNAL, 4000), 0).ttl(1);
+    let answer = lab.through("wan", last.frame(), "wan");
+    let error = |ip: &Ip| match ip.transport {
+        L4::Icmp(Icmpv4Repr::Error(error), _) => error,
+        ref other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        (answer.endpoints(), error(&answer)),
+        ((WAN, SITE), Icmpv4Error::TtlExceeded)
+    );
+}
+
+/// A neighbor that has to be found first, on either side: the packet waits as it came, and goes on translated.
+#[test]
+fn packets_wait_for_their_neighbor() {
+    let mut document = document();
+    document["interfaces"]["wan"]["neighbors"] = json!({});
+    document["interfaces"]["blue0"]["neighbors"] = json!({});
+    let mut lab = Lab::new(document);
+    let question = lab.send(
+        "blue0",
+        v6::udp((HOST, 4000), (behind(SITE), 53), 0).frame(),
+    );
+    assert_eq!(question.len(), 1);
+    let arp = support::arp_of(&question[0]);
+    let answer = arp.reply(UPSTREAM_MAC);
+    let sent = lab.send("wan", support::arp_frame(WAN_MAC, &answer));
+    assert_eq!(sent.len(), 1);
+    assert_eq!(Ip::of(&sent[0].frame).endpoints(), (EXTERNAL, SITE));
+    let question = lab.send("wan", support::udp((SITE, 53), (EXTERNAL, 4000), 0).frame());
+    assert_eq!(v6::Ip::of(&question[0].frame).ndp().target(), HOST);
+    let found = lab.send("blue0", v6::advertisement(HOST, HOST_MAC, BLUE).frame());
+    assert_eq!(
+        v6::Ip::of(&found[0].frame).endpoints(),
+        (behind(SITE), HOST)
+    );
+}
+
+/// Law 6: what is still allowed keeps its translation, what is not ends.
+#[test]
+fn connections_follow_the_policy() {
+    let mut lab = Lab::new(document());
+    let packet = || v6::udp((HOST, 4000), (behind(SITE), 53), 0).frame();
+    let first = down(&mut lab, packet());
+    let mut other = document();
+    other["nat"]["nat64"]["own"]["description"] = json!("the same");
+    other["nat"]["nat64"]["own"]["idle_timeout"] = json!("1h");
+    lab.commit(other.clone());
+    let second = down(&mut lab, packet());
+    assert_eq!(
+        (first.source, first.ports()),
+        (second.source, second.ports())
+    );
+    // Another pool: the connection begins anew.
+    other["nat"]["pools"]["shared"]["ranges"] = json!(["203.0.113.80"]);
+    lab.commit(other.clone());
+    let third = down(&mut lab, packet());
+    assert_eq!(third.source, Ipv4Addr::new(203, 0, 113, 80));
+    assert_eq!(lab.gateway.totals().connections, 1);
+    other["nat"]["nat64"].as_object_mut().unwrap().remove("own");
+    lab.commit(other);
+    let answer = support::udp((SITE, 53), (third.source, 4000), 0).frame();
+    lab.dropped("wan", answer, DropReason::NatNoMapping);
+}
+
+#[test]
+fn acls_see_either_side_in_its_own_family() {
+    let mut document = document();
+    document["acls"] = json!({
+        "in": { "default": "deny", "rules": {
+            "10": { "action": "allow", "sources": ["fd00:1::/64"], "destinations": ["2001:db8:64::/96"] },
+        } },
+        "out": { "default": "allow", "rules": {
+            "10": { "action": "reject", "destinations": ["198.51.100.7"] },
+        } },
+    });
+    document["interfaces"]["blue0"]["acl_in"] = json!("in");
+    document["interfaces"]["wan"]["acl_out"] = json!("out");
+    let mut lab = Lab::new(document);
+    down(
+        &mut lab,
+        v6::udp((HOST, 4000), (behind(SITE), 53), 0).frame(),
+    );
+    up(
+        &mut lab,
+        support::udp((SITE, 53), (EXTERNAL, 4000), 0).frame(),
+    );
+    let stranger = Ipv6Addr::from_bits(HOST.to_bits() | 1 << 64);
+    let refused = v6::udp((stranger, 4000), (behind(SITE), 53), 0);
+    lab.dropped("blue0", refused.frame(), DropReason::AclInDenied);
+    let refused = v6::udp(
+        (HOST, 4000),
+        (behind(Ipv4Addr::new(198, 51, 100, 7)), 53),
+        0,
+    );
+    let answer = lab.through6("blue0", refused.frame(), "blue0");
+    assert_eq!(answer.error(), Icmpv6Error::AdministrativelyProhibited);
+    let refused = v6::tcp(
+        (HOST, 4000),
+        (behind(Ipv4Addr::new(198, 51, 100, 7)), 53),
+        TcpFlags::SYN,
+    );
+    let answer = lab.through6("blue0", refused.frame(), "blue0");
+    assert_eq!(answer.ports(), (53, 4000));
+}
+
+#[test]
+fn ports_that_are_used_up_are_said() {
+    let mut document = document();
+    document["nat"]["nat64"]["own"]["ports"] = json!("5000");
+    let mut lab = Lab::new(document);
+    let out = down(
+        &mut lab,
+        v6::udp((HOST, 4000), (behind(SITE), 53), 0).frame(),
+    );
+    assert_eq!(out.ports(), (5000, 53));
+    let second = v6::udp((HOST, 4001), (behind(SITE), 53), 0);
+    let answer = lab.through6("blue0", second.frame(), "blue0");
+    assert_eq!(answer.error(), Icmpv6Error::AdministrativelyProhibited);
+}
+
+/// An IPv6 datagram with these data, cut for a link of 1,280 bytes.
+fn datagram6(data: usize) -> Vec<Vec<u8>> {
+    let whole = v6::udp((HOST, 4000), (behind(SITE), 53), data);
+    let headed = whole.extension(Protocol::FRAGMENT, vec![0, 0, 0, 0, 0xaa, 0xbb, 1, 2]);
+    let frame = headed.frame();
+    let (link, packet) = frame.split_at(14);
+    let plan = ipv6::fragment::Fragmentation::new(packet, 1280).unwrap();
+    let mut first = packet.to_vec();
+    plan.first().finish(&mut first);
+    first.truncate(plan.first().packet_len());
+    let later = plan.later().map(|piece| {
+        let mut out = vec![0; piece.packet_len()];
+        plan.emit(piece, packet, &mut out).unwrap();
+        out
+    });
+    let pieces = std::iter::once(first).chain(later);
+    pieces.map(|piece| [link, &piece].concat()).collect()
+}
+
+/// Puts IPv4 fragments together: offset, more, payload.
+fn joined4(frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut parts: Vec<(u16, bool, Vec<u8>)> = frames
+        .iter()
+        .map(|frame| {
+            let ip = Ipv4View::new_checked(&frame[14..]).unwrap();
+            ip.check_checksum().unwrap();
+            assert_eq!((ip.source(), ip.destination()), (EXTERNAL, SITE));
+            assert_eq!((ip.identification(), ip.dont_fragment()), (0x0102, false));
+            (
+                ip.fragment_offset(),
+                ip.more_fragments(),
+                ip.payload().to_vec(),
+            )
+        })
+        .collect();
+    parts.sort();
+    let mut whole = Vec::new();
+    let last = parts.len() - 1;
+    for (number, (offset, more, payload)) in parts.into_iter().enumerate() {
+        assert_eq!(usize::from(offset) * 8, whole.len());
+        assert_eq!(more, number < last);
+        whole.extend(payload);
+    }
+    whole
+}
+
+#[test]
+fn fragments_of_ipv6_leave_as_fragments_of_ipv4_in_any_order() {
+    let expected = support::udp((EXTERNAL, 4000), (SITE, 53), 3000).packet()[20..].to_vec();
+    for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0]] {
+        let mut lab = Lab::new(document());
+        let pieces = datagram6(3000);
+        assert_eq!(pieces.len(), 3);
+        let mut out = Vec::new();
+        for place in order {
+            out.extend(lab.send("blue0", pieces[place].clone()));
+        }
+        out.extend(lab.burst([]));
+        let frames: Vec<Vec<u8>> = out.into_iter().map(|sent| sent.frame).collect();
+        assert_eq!(frames.len(), 3, "{order:?}");
+        assert_eq!(joined4(&frames), expected);
+        // It is one connection, and all of its bytes count.
+        let graph = lab.gateway.graph();
+        let (_, flow) = graph.connections6().iter().next().unwrap();
+        assert_eq!(flow.traffic(Direction::Original).packets, 3);
+    }
+}
+
+/// What its sender lets be fragmented is made to fit any IPv6 link (RFC 7915, section 4).
+#[test]
+fn what_may_be_cut_is_cut_for_the_smallest_link_of_ipv6() {
+    let mut lab = Lab::new(document());
+    down(
+        &mut lab,
+        v6::udp((HOST, 4000), (behind(SITE), 53), 0).frame(),
+    );
+    for (data, pieces) in [(1212, 1), (1240, 2), (1350, 2)] {
+        let answer = support::udp((SITE, 53), (EXTERNAL, 4000), data).may_fragment();
+        let out = lab.send("wan", answer.frame());
+        assert_eq!(out.len(), pieces, "{data}");
+        let mut whole: Vec<u8> = Vec::new();
+        for (number, sent) in out.iter().enumerate() {
+            let packet = &sent.frame[14..];
+            assert!(packet.len() <= 1280);
+            let view = Ipv6View::new_checked(packet).unwrap();
+            assert_eq!((view.source(), view.destination()), (behind(SITE), HOST));
+            let upper = view.upper_layer().unwrap();
+            if pieces > 1 {
+                let header = upper.fragment.unwrap();
+                assert_eq!(usize::from(header.offset) * 8, whole.len());
+                assert_eq!(header.more, number + 1 < pieces);
+            }
+            whole.extend(&packet[upper.offset..]);
+        }
+        let expected = v6::udp((behind(SITE), 53), (HOST, 4000), data).packet();
+        assert_eq!(whole, expected[40..]);
+    }
+    // What must not be cut goes whole, or its sender is told what fits.
+    let answer = support::udp((SITE, 53), (EXTERNAL, 4000), 1300);
+    assert_eq!(
+        lab.one("wan", answer.frame(), "blue0").len(),
+        14 + 48 + 1300
+    );
+}
+
+#[test]
+fn fragments_of_icmp_are_refused_by_name() {
+    let mut lab = Lab::new(document());
+    let request = Icmpv6Repr::EchoRequest {
+        identifier: 7,
+        sequence: 1,
+    };
+    let ping = v6::icmp(HOST, behind(SITE), request, &[0; 8]);
+    let cut = ping.extension(Protocol::FRAGMENT, vec![0, 0, 0, 1, 0, 0, 1, 2]);
+    lab.dropped("blue0", cut.frame(), DropReason::Nat64Untranslatable);
+}
+
+#[test]
+fn other_protocols_are_refused_by_name() {
+    let mut lab = Lab::new(document());
+    let packet = v6::Build::new(HOST, behind(SITE), Protocol::GRE, vec![0; 20]);
+    lab.dropped("blue0", packet.frame(), DropReason::Nat64Untranslatable);
+}
+
+/// A rule of the card has keys and rewrites of one family: none is made for what changes its family, however long it lasts.
+#[test]
+fn no_card_is_handed_what_changes_its_family() {
+    let config = support::small(GatewayConfig {
+        offload: Some(OffloadConfig {
+            packets: 2,
+            again: NonZeroU64::MIN,
+            idle_after: Duration::from_secs(30),
+            flows: 64,
+            requests: 16,
+            query_every: Duration::from_secs(1),
+        }),
+        ..GatewayConfig::default()
+    });
+    let card = ModelledCard::new(CardConfig::default());
+    let control = Box::new(card.clone());
+    let gateway = VirtualGateway::with_card(&config, card.clone(), control);
+    let mut lab = Lab::of(gateway, document());
+    // One that stays in its family, beside it: the card is in use.
+    let plain = v6::udp((HOST, 5000), (v6::SITE, 53), 20);
+    let answer = v6::udp((v6::SITE, 53), (v6::WAN, 5000), 20);
+    for _ in 0..50 {
+        lab.send("blue0", plain.frame());
+        lab.send("wan", answer.frame());
+        down(
+            &mut lab,
+            v6::udp((HOST, 4000), (behind(SITE), 53), 20).frame(),
+        );
+        up(
+            &mut lab,
+            support::udp((SITE, 53), (EXTERNAL, 4000), 30).frame(),
+        );
+        lab.wait(Duration::from_millis(10));
+    }
+    let installed = card.installed();
+    assert!(!installed.is_empty());
+    let is_plain = |rule: &rewire_conntrack::offload::Rule| {
+        [rule.pattern.source.1, rule.pattern.destination.1].contains(&5000)
+    };
+    assert!(installed.iter().all(is_plain), "{installed:?}");
+    let graph = lab.gateway.graph();
+    let mut translated = graph
+        .connections6()
+        .iter()
+        .filter(|(_, flow)| flow.original.destination == behind(SITE));
+    let (id, flow) = translated.next().unwrap();
+    assert!(!graph.connections6().is_offloaded(id));
+    assert_eq!(flow.traffic(Direction::Original).packets, 50);
+}
+
+/// With several workers, whoever receives them: what an endpoint sends gets one external endpoint, and the answers come back.
+#[test]
+fn several_workers_share_the_ports() {
+    for workers in [1, 2, 3] {
+        let driver = MemoryDriver::default();
+        let [blue, wan]: [MemoryPort; 2] = ["blue0", "wan"].map(|name| driver.port(name));
+        let config = support::small(GatewayConfig {
+            workers,
+            ..GatewayConfig::default()
+        });
+        let gateway = Gateway::start(config, driver).expect("threads");
+        let configuration = rewire_schema::from_document(&document()).expect("a document");
+        let (_, compiled) = Compiler::compile(configuration, 1).expect("it compiles");
+        gateway.apply(1, compiled.into_parts()).expect("live");
+        let through = |from: &MemoryPort, frame: Vec<u8>, to: &MemoryPort| {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            assert!(from.send(frame));
+            loop {
+                if let Some(frame) = to.receive() {
+                    return frame;
+                }
+                let totals = gateway.shared().totals();
+                assert!(Instant::now() < deadline, "nothing came: {totals:?}");
+                std::thread::yield_now();
+            }
+        };
+        let mut given = HashSet::new();
+        for port in 4000..4040 {
+            let mut external = None;
+            for site in [1, 2, 1] {
+                let server = Ipv4Addr::new(198, 51, 100, site);
+                let sent = v6::udp((HOST, port), (behind(server), 53), 8);
+                let there = Ip::of(&through(&blue, sent.frame(), &wan));
+                let endpoint = (there.source, there.ports().0);
+                assert_eq!(*external.get_or_insert(endpoint), endpoint);
+                let answer = support::udp((server, 53), endpoint, 8);
+                let back = v6::Ip::of(&through(&wan, answer.frame(), &blue));
+                assert_eq!(
+                    (back.endpoints(), back.ports().1),
+                    ((behind(server), HOST), port)
+                );
+            }
+            assert!(given.insert(external), "given twice");
+        }
+        let shared = gateway.shared();
+        gateway.stop();
+        assert_eq!(shared.totals().dropped(), 0);
+    }
+}
+
+mod there_and_back {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    struct Exchange {
+        tcp: bool,
+        client: u8,
+        port: u16,
+        server: u8,
+        data: usize,
+        hops: u8,
+    }
+
+    fn exchange() -> impl Strategy<Value = Exchange> {
+        let ports = 1024..1040u16;
+        (any::<bool>(), 0..3u8, ports, 1..4u8, 0..1300usize, 2..255u8).prop_map(
+            |(tcp, client, port, server, data, hops)| Exchange {
+                tcp,
+                client,
+                port,
+                server,
+                data,
+                hops,
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// What a client sends comes out as it would have been built of IPv4 between the ends that the gateway chose; and what the
+        /// server sends, the other way. An endpoint has one external endpoint, and no other one has it.
+        #[test]
+        fn is_the_identity_on_what_both_families_say(exchanges in prop::collection::vec(exchange(), 1..30)) {
+            let mut document = document();
+            for n in 0..3 {
+                document["interfaces"]["blue0"]["neighbors"][format!("fd00:1::2{n}")] =
+                    json!({ "mac": HOST_MAC.to_string() });
+            }
+            let mut lab = Lab::new(document);
+            let mut given = std::collections::HashMap::new();
+            for Exchange { tcp, client, port, server, data, hops } in exchanges {
+                let client = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 0x20 + u16::from(client));
+                let server = Ipv4Addr::new(198, 51, 100, server);
+                let six = ((client, port), (behind(server), 53));
+                let sent = match tcp {
+                    true => v6::tcp(six.0, six.1, TcpFlags::SYN),
+                    false => v6::udp(six.0, six.1, data),
+                };
+                let out = lab.one("blue0", sent.hops(hops).frame(), "wan");
+                let seen = Ip::of(&out);
+                prop_assert_eq!(seen.ttl, hops - 1);
+                let external = (seen.source, seen.ports().0);
+                let holder = given.entry((tcp, external)).or_insert((client, port));
+                prop_assert_eq!(*holder, (client, port));
+                let four = (external, (server, 53));
+                let built = match tcp {
+                    true => support::tcp(four.0, four.1, TcpFlags::SYN),
+                    false => support::udp(four.0, four.1, data),
+                };
+                prop_assert_eq!(&out[34..], &built.packet()[20..]);
+                let answer = match tcp {
+                    true => support::tcp(four.1, four.0, TcpFlags::SYN | TcpFlags::ACK),
+                    false => support::udp(four.1, four.0, data.min(1200)),
+                };
+                let back = lab.one("wan", answer.ttl(hops).frame(), "blue0");
+                prop_assert_eq!(v6::Ip::of(&back).hop_limit, hops - 1);
+                let built = match tcp {
+                    true => v6::tcp(six.1, six.0, TcpFlags::SYN | TcpFlags::ACK),
+                    false => v6::udp(six.1, six.0, data.min(1200)),
+                };
+                prop_assert_eq!(&back[54..], &built.packet()[40..]);
+            }
+        }
+    }
+}

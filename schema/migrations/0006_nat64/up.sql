@@ -1,0 +1,27 @@
+-- NAT64: IPv6 clients reach IPv4 servers.
+
+CREATE TABLE nat64 (
+  name         TEXT NOT NULL PRIMARY KEY CHECK (name GLOB '[A-Za-z0-9]*' AND length(name) <= 63),
+  description  TEXT CHECK (length(description) <= 255),
+  vpc          TEXT NOT NULL REFERENCES vpc (name) DEFERRABLE INITIALLY DEFERRED,
+  prefix       TEXT CHECK (prefix LIKE '%:%/%'),
+  pool         TEXT NOT NULL REFERENCES nat_pool (name) DEFERRABLE INITIALLY DEFERRED,
+  ports        ANY CHECK (typeof(ports) NOT IN ('real', 'blob') AND (ports BETWEEN 1 AND 65535 OR ports GLOB '[1-9]*[-,]*')),
+  idle_timeout TEXT CHECK (idle_timeout GLOB '[0-9]*[dhms]'),
+  deactivated  INTEGER CHECK (deactivated = 1),
+  annotation   TEXT CHECK (length(annotation) <= 255),
+  marks        TEXT CHECK (marks IS NULL OR json_valid(marks))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX nat64_vpc ON nat64 (vpc);
+CREATE INDEX nat64_pool ON nat64 (pool);
+
+CREATE TABLE nat64_source (
+  nat64       TEXT NOT NULL REFERENCES nat64 (name) DEFERRABLE INITIALLY DEFERRED,
+  addresses   TEXT NOT NULL CHECK (addresses GLOB '[0-9a-f:]*'),
+  deactivated INTEGER CHECK (deactivated = 1),
+  annotation  TEXT CHECK (length(annotation) <= 255),
+  marks       TEXT CHECK (marks IS NULL OR json_valid(marks)),
+  PRIMARY KEY (nat64, addresses)
+) STRICT, WITHOUT ROWID;
+
+PRAGMA user_version = 6;
