@@ -245,3 +245,51 @@ impl PortDriver for MemoryDriver {
         Box::new(|| Box::new(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::PacketBuffer;
+
+    /// A datagram of IPv4 from this port, with a byte to tell it by.
+    fn datagram(port: u16, mark: u8) -> Vec<u8> {
+        let mut frame = vec![0; 43];
+        (frame[12], frame[14], frame[42]) = (0x08, 0x45, mark);
+        frame[34..36].copy_from_slice(&port.to_be_bytes());
+        frame
+    }
+
+    #[test]
+    fn a_flow_comes_by_one_queue_in_its_order_and_many_by_all() {
+        let mut driver = MemoryDriver::default().with_several_queues();
+        let far = driver.port("blue0");
+        let send = |mark| (0..64).for_each(|port| assert!(far.send(datagram(port, mark))));
+        // Before it is open, and after.
+        send(0);
+        let request = PortRequest {
+            index: InterfaceIndex(0),
+            interface: "blue0".to_owned(),
+            port: "null:blue".parse().expect("a port"),
+            mtu: 1500,
+        };
+        let mut queues = driver.open_queues(&request, 3).expect("it opens");
+        assert_eq!(queues.len(), 3);
+        send(1);
+        let mut came: HashMap<u16, Vec<(usize, u8)>> = HashMap::new();
+        for (number, queue) in queues.iter_mut().enumerate() {
+            let mut frames = Vec::new();
+            queue.receive(&mut frames, usize::MAX);
+            assert!(frames.len() > 20, "{} of 128", frames.len());
+            for frame in frames {
+                let bytes = frame.bytes();
+                let port = u16::from_be_bytes([bytes[34], bytes[35]]);
+                came.entry(port).or_default().push((number, bytes[42]));
+            }
+        }
+        assert_eq!(came.len(), 64);
+        for flow in came.values() {
+            let queue = flow[0].0;
+            assert_eq!(flow[..], [(queue, 0), (queue, 1)]);
+        }
+    }
+}
