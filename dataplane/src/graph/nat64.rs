@@ -53,13 +53,13 @@ pub(super) struct Foreign {
     pub cut_at: usize,
 }
 
+/// Both families.
+type Pipelines<'a, B> = (&'a mut Pipeline<B, Ipv4Addr>, &'a mut Pipeline<B, Ipv6Addr>);
+
 /// Sends the packets of a burst on that change their family, until all have left.
 pub(super) fn run<P: BufferPool>(
     cx: &Context<'_>,
-    (ipv4, ipv6): (
-        &mut Pipeline<P::Buffer, Ipv4Addr>,
-        &mut Pipeline<P::Buffer, Ipv6Addr>,
-    ),
+    (ipv4, ipv6): Pipelines<'_, P::Buffer>,
     pool: &mut P,
     limits: &mut Limits<'_>,
     sinks: &mut dyn Sinks<P::Buffer>,
