@@ -20,6 +20,7 @@ mod follower;
 mod lock;
 mod log;
 mod metrics;
+pub(crate) mod nat;
 mod offload;
 mod platform;
 mod progress;

@@ -20,6 +20,7 @@ mod failure;
 mod gateway;
 mod history;
 mod live;
+mod nat;
 mod number;
 mod pager;
 mod replay;

@@ -361,7 +361,7 @@ impl<'a> Dependents<'a> {
         }
         for key in &self.keys {
             self.entities
-                .extend(self.state.references.dependents.of(key).cloned());
+                .extend(self.state.references.dependents_within(key).cloned());
         }
         // The entities of a table's rows come in order: to sort them is to merge a few long runs.
         self.joined();

@@ -96,7 +96,7 @@ impl<'a> Derivation<'a> {
             Entity::Nat64(name) => self.nat64(name).map(|_| None)?,
             Entity::Nat64s(vpc) => self.nat64s(vpc),
             Entity::PortForward(name) => return self.port_forward(name),
-            Entity::StaticNat(name) => return self.static_nat(name),
+            Entity::StaticNat(name) => self.static_nat(name)?,
             Entity::Peering(name) => self.peering(name)?,
             Entity::Sender(peering, vpc, prefix) => self.sender(peering, vpc, *prefix),
             Entity::Expose(key) => return self.expose(key),
@@ -371,7 +371,9 @@ impl<'a> Derivation<'a> {
 
     /// Of several entities that want what only one can have, the first one has it.
     pub(crate) fn only(&self, key: &Key, entity: &Entity) -> Result<(), CompileError> {
-        match self.state.references.dependents.of(key).next() {
+        let references = &self.state.references;
+        let around = || references.around(key);
+        match around().or_else(|| references.dependents.of(key).next()) {
             Some(first) if first != entity => Err(CompileError::Ambiguous {
                 path: rule_path(entity),
                 other: rule_path(first),

@@ -15,13 +15,12 @@ use rewire_schema::types::{
     self, AddressRange, Addresses, InterfaceAddress, Name, Ports, Prefix, Protocol,
 };
 use rewire_tables::acl::AddressRanges;
-use rewire_tables::nat::{Condition, Exclusion, MasqueradeList, Nat64, PortSet};
+use rewire_tables::nat::{Condition, Exclusion, MasqueradeList, Nat64, PortParity, PortSet};
 use rewire_tables::{
     Filtering, InterfaceIndex, Masquerade, PortAllocation, PortForward, PortForwardKey, StaticNat,
     TableOperation, VpcIndex, VpcTimeouts,
 };
 
-use crate::MOST_FORWARDED_PORTS;
 use crate::acl::{Upper, patterns, range};
 use crate::derive::{
     Derivation, Derived, missing, number_of, one_family, path, rule_path, unknown,
@@ -31,13 +30,14 @@ use crate::entries::{Entries, Entry};
 use crate::error::CompileError;
 use crate::exposes::covering;
 use crate::references::{
-    addresses_in, external_addresses, forwarded_ports, is_expandable, masquerade_key, nat64_prefix,
-    port_forward_keys, static_nat_keys,
+    external_addresses, forwarded_ports, masquerade_key, nat64_prefix, port_forward_keys,
+    static_nat_keys,
 };
 use crate::state::{
     addresses_of, destinations_of, excluded_addresses_of, forward_sources_of, nat64_sources_of,
     ranges_of,
 };
+use crate::{LONGEST_NPTV6_PREFIX, MOST_FORWARDED_PORTS};
 
 /// What a masquerade rule asks of packets, besides their sender.
 type Asked = (Option<Protocol>, Option<Ports>, BTreeSet<Addresses>);
@@ -199,7 +199,13 @@ impl Derivation<'_> {
             ports: PortAllocation {
                 within: ports.map(|ports| PortSet::new(ports.ranges()).into()),
                 address_only: pool.is_some_and(|pool| pool.address_only),
+                parity: match (row.preserve_parity, row.preserve_contiguity) {
+                    (_, true) => PortParity::Pairs,
+                    (true, false) => PortParity::Preserved,
+                    (false, false) => PortParity::Any,
+                },
             },
+            pool: row.pool.as_ref().map(|pool| pool.as_str().into()),
             idle_timeout: row.idle_timeout.map(Duration::from),
             filtering: filtering(row),
             ..Masquerade::new(row.name.as_str(), self.external(row).ok()?)
@@ -314,6 +320,7 @@ impl Derivation<'_> {
             ports: PortAllocation {
                 within: ports.map(|ports| PortSet::new(ports.ranges()).into()),
                 address_only: false,
+                parity: PortParity::Any,
             },
             idle_timeout: row.idle_timeout.map(Duration::from),
         }))
@@ -398,50 +405,44 @@ impl Derivation<'_> {
         Ok(Entries::Many(addresses.flat_map(of_address).collect()))
     }
 
-    pub(crate) fn static_nat(&self, name: &Name) -> Result<Entries, CompileError> {
+    pub(crate) fn static_nat(&self, name: &Name) -> Derived {
         let Some(row) = self.configuration().static_nat.get(&(name.clone(),)) else {
-            return Ok(Entries::NONE);
+            return Ok(None);
         };
         let external_vpc = self.vpc_index(&row.external_vpc, || path(row).join("external_vpc"))?;
         let internal_vpc = self.vpc_index(&row.internal_vpc, || path(row).join("internal_vpc"))?;
         let (external, internal) = (row.external_address.prefix(), row.internal_address.prefix());
         let (outside, inside) = (external.network(), internal.network());
         one_family(row, outside.network(), inside.network())?;
-        if outside.prefix_len() != inside.prefix_len() {
+        let longest = outside.prefix_len().max(inside.prefix_len());
+        if row.nptv6 && (outside.addr().is_ipv4() || longest > LONGEST_NPTV6_PREFIX) {
+            let path = path(row).join("nptv6");
+            return Err(CompileError::NoNptv6 { path });
+        }
+        if outside.prefix_len() != inside.prefix_len() && !row.nptv6 {
             return Err(CompileError::MixedLengths {
                 path: path(row),
                 external,
                 internal,
             });
         }
-        if !is_expandable(outside) {
-            return Err(CompileError::PrefixTooLarge {
-                path: path(row),
-                prefix: external,
-            });
-        }
         let entity = Entity::StaticNat(name.clone());
         for key in static_nat_keys(row) {
             self.only(&key, &entity)?;
         }
-        let name: Arc<str> = name.as_str().into();
-        let entries = addresses_in(outside).zip(addresses_in(inside));
-        let entries = entries.map(|(external, internal)| {
-            let value = StaticNat {
-                name: Arc::clone(&name),
-                external_vpc,
-                external,
-                internal_vpc,
-                internal,
-                idle_timeout: None,
-                peering: None,
-            };
-            let set = TableOperation::SetStaticNat {
-                value: value.into(),
-            };
-            ((external, 0, 0), set)
-        });
-        Ok(Entries::Many(entries.collect()))
+        let value = StaticNat {
+            name: name.as_str().into(),
+            external_vpc,
+            external: outside,
+            internal_vpc,
+            internal: inside,
+            nptv6: row.nptv6,
+            idle_timeout: None,
+            peering: None,
+        };
+        Ok(Some(TableOperation::SetStaticNat {
+            value: value.into(),
+        }))
     }
 }
 

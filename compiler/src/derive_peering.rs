@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use rewire_schema::Row;
 use rewire_schema::types::{ExposeNat, Name, Prefix};
 use rewire_tables::nat::MasqueradeList;
@@ -16,7 +17,7 @@ use crate::derive::{Derivation, Derived, number_of, path, unknown};
 use crate::entity::Entity;
 use crate::entries::{Entries, Entry, Slot};
 use crate::error::CompileError;
-use crate::exposes::{ExposeKey, Exposed, Forward, covering, rows_of, sides_of};
+use crate::exposes::{ExposeKey, Exposed, Forward, covering, exposed_keys, rows_of, sides_of};
 use crate::references::Key;
 
 impl Derivation<'_> {
@@ -113,17 +114,17 @@ impl Derivation<'_> {
     ) -> BTreeMap<Slot, Entry> {
         let name = rule_name(key);
         let entries = exposed.pairs().filter(|(seen, own)| {
-            let external = Key::StaticExternal(exposed.seen_by.clone(), *seen);
-            let internal = Key::StaticInternal(key.1.clone(), *own, exposed.seen_by.clone());
+            let [external, internal] = exposed_keys(key, exposed.seen_by, (*seen, *own));
             self.has(&external, key) && self.has(&internal, key)
         });
         let entries = entries.map(|(seen, own)| {
             let value = StaticNat {
                 name: Arc::clone(&name),
                 external_vpc: seen_by,
-                external: seen,
+                external: IpNet::from(seen),
                 internal_vpc: own_vpc,
-                internal: own,
+                internal: IpNet::from(own),
+                nptv6: false,
                 idle_timeout: exposed.row.idle_timeout.map(Duration::from),
                 peering: Some(peering),
             };
@@ -210,8 +211,11 @@ impl Derivation<'_> {
             }
             _ => None,
         };
-        let dependents = &self.state.references.dependents;
-        let first = dependents.of(wanted).min_by_key(rank);
+        let references = &self.state.references;
+        if references.around(wanted).is_some() {
+            return false;
+        }
+        let first = references.dependents.of(wanted).min_by_key(rank);
         matches!(first, Some(Entity::Expose(first)) if first == key)
     }
 }

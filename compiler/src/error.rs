@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use rewire_schema::types::Prefix;
 use rewire_schema::{Mismatch, Path};
 
-use crate::{MOST_FORWARDED_PORTS, MOST_INDICES, MOST_POOL_ADDRESSES, MOST_STATIC_ADDRESSES};
+use crate::{LONGEST_NPTV6_PREFIX, MOST_FORWARDED_PORTS, MOST_INDICES, MOST_POOL_ADDRESSES};
 
 /// One thing that cannot be compiled, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -133,15 +133,11 @@ pub enum CompileError {
         /// Its internal addresses.
         internal: Prefix,
     },
-    /// A static translation of more addresses than each can have an entry for.
-    #[error(
-        "{path}: {prefix} has more addresses than the {MOST_STATIC_ADDRESSES} that are possible"
-    )]
-    PrefixTooLarge {
-        /// The rule.
+    /// NPTv6 between prefixes that it is not defined for.
+    #[error("{path}: only IPv6 prefixes of at most {LONGEST_NPTV6_PREFIX} bits are translated so")]
+    NoNptv6 {
+        /// The field.
         path: Path,
-        /// Its external addresses.
-        prefix: Prefix,
     },
     /// An expose of a peering that translates more than each can have an entry for.
     #[error("{path}: {size} addresses or ports are translated, at most {most} are possible")]
@@ -177,7 +173,7 @@ impl CompileError {
             | CompileError::UnpairedPorts { path, .. }
             | CompileError::TooManyPorts { path, .. }
             | CompileError::MixedLengths { path, .. }
-            | CompileError::PrefixTooLarge { path, .. }
+            | CompileError::NoNptv6 { path }
             | CompileError::PoolTooLarge { path, .. }
             | CompileError::NoExternalAddress { path, .. }
             | CompileError::ExposeTooLarge { path, .. }

@@ -16,7 +16,7 @@ use rewire_schema::types::{AddressRange, ExposeNat, Name, Prefix, TransportProto
 use rewire_schema::{Changeset, Row};
 
 use crate::entity::Entity;
-use crate::references::{Claim, External, Key, Link, addresses_between, cover};
+use crate::references::{Claim, External, Key, Link, addresses_between, cover, host};
 use crate::state::least_prefix;
 
 /// The peering, the VPC of the side, and the name of what it exposes.
@@ -281,10 +281,9 @@ impl<'a> Exposed<'a> {
             let claim = Claim::NatExternal(External::Expose(key.clone()));
             links.push(Link::Claims((seen_by(), Prefix::new(prefix)), claim));
         }
-        for (seen, own) in self.pairs() {
-            let external = Key::StaticExternal(seen_by(), seen);
-            let internal = Key::StaticInternal(vpc.clone(), own, seen_by());
-            links.extend([external, internal].map(|key| Link::Depends(key, entity())));
+        for pair in self.pairs() {
+            let keys = exposed_keys(key, self.seen_by, pair);
+            links.extend(keys.map(|key| Link::Depends(key, entity())));
         }
         for Forward { protocol, seen, .. } in self.forwards() {
             let key = Key::PortForwardOf(seen_by(), protocol, seen.0, seen.1);
@@ -296,6 +295,18 @@ impl<'a> Exposed<'a> {
         }
         links
     }
+}
+
+/// What only one static translation can have, of an address that an expose translates: as the other side sees it, and as it is.
+pub(crate) fn exposed_keys(
+    (_, vpc, _): &ExposeKey,
+    seen_by: &Name,
+    (seen, own): (IpAddr, IpAddr),
+) -> [Key; 2] {
+    [
+        Key::StaticExternal(seen_by.clone(), host(seen)),
+        Key::StaticInternal(vpc.clone(), seen_by.clone(), host(own)),
+    ]
 }
 
 /// Whether a prefix, or one that holds it, is taken out of what is exposed. Cost: a look-up a length.

@@ -179,6 +179,12 @@ impl Compiler {
                         "route source \"{source}\" makes routes on the way that no revision holds"
                     ),
                 },
+                Stop::Scattered(rule) => NotProven::NotExact {
+                    path: path.clone(),
+                    what: format!(
+                        "static translation \"{rule}\" is NPTv6, which is proven for one address at a time"
+                    ),
+                },
             })?;
             if let Some(end) = end {
                 let words = walk.said(&end);

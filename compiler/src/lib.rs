@@ -61,11 +61,12 @@ pub use warnings::{warnings, warnings_of_change};
 pub const MOST_INDICES: u16 = u16::MAX;
 
 pub use rewire_schema::meaning::{
-    MOST_FORWARDED_PORTS, MOST_POOL_ADDRESSES, MOST_STATIC_ADDRESSES,
+    LONGEST_NPTV6_PREFIX, MOST_FORWARDED_PORTS, MOST_POOL_ADDRESSES, MOST_STATIC_ADDRESSES,
 };
 
-// What the check lets through, no packet is too long on its way for.
+// What the check lets through, no packet is too long on its way for, and every prefix of NPTv6 is translated.
 const _: () = assert!(rewire_schema::meaning::MOST_LOOKUPS == rewire_tables::MOST_LOOKUPS);
+const _: () = assert!(LONGEST_NPTV6_PREFIX == rewire_tables::nat::LONGEST_NPTV6_PREFIX);
 
 #[cfg(test)]
 mod tests;

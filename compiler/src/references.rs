@@ -10,10 +10,10 @@ use rewire_schema::types::{
     AddressRange, InterfaceAddress, InterfaceType, Name, Prefix, TransportProtocol,
 };
 
+use crate::MOST_FORWARDED_PORTS;
 use crate::entity::Entity;
 use crate::exposes::ExposeKey;
 use crate::state::{addresses_of, ranges_of, sources_of};
-use crate::{MOST_FORWARDED_PORTS, MOST_STATIC_ADDRESSES};
 
 /// What entities depend on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,10 +34,10 @@ pub(crate) enum Key {
     MasqueradeOf(Name, Name, Prefix),
     /// The packets of a port forward.
     PortForwardOf(Name, TransportProtocol, IpAddr, u16),
-    /// The external address of a static translation.
-    StaticExternal(Name, IpAddr),
-    /// The internal address of a static translation, and the VPC that packets leave into.
-    StaticInternal(Name, IpAddr, Name),
+    /// The external addresses of a static translation, in their VPC.
+    StaticExternal(Name, Prefix),
+    /// The internal addresses of a static translation: their VPC, the one that packets leave into, and they.
+    StaticInternal(Name, Name, Prefix),
     /// The packets of a masquerade of a peering: peering, VPC, source.
     PeeringMasqueradeOf(Name, Name, Prefix),
 }
@@ -53,6 +53,35 @@ impl Key {
             | Key::PortForwardOf(..)
             | Key::StaticExternal(..)
             | Key::StaticInternal(..) => true,
+        }
+    }
+
+    /// The addresses that one translation alone may have, if it is such a key.
+    fn addresses(&self) -> Option<Prefix> {
+        match self {
+            Key::StaticExternal(_, prefix) | Key::StaticInternal(.., prefix) => Some(*prefix),
+            _ => None,
+        }
+    }
+
+    /// The same for other addresses.
+    fn with_addresses(&self, prefix: Prefix) -> Key {
+        match self {
+            Key::StaticExternal(vpc, _) => Key::StaticExternal(vpc.clone(), prefix),
+            Key::StaticInternal(inside, outside, _) => {
+                Key::StaticInternal(inside.clone(), outside.clone(), prefix)
+            }
+            other => other.clone(),
+        }
+    }
+
+    /// Whether who has this key has the other one with it: the same one, or one for some of the addresses.
+    fn holds(&self, other: &Key) -> bool {
+        match (self.addresses(), other.addresses()) {
+            (Some(outer), Some(inner)) => {
+                outer.network().contains(&inner.network()) && self.with_addresses(inner) == *other
+            }
+            _ => self == other,
         }
     }
 }
@@ -132,6 +161,10 @@ impl<K: Ord + Clone, V: Ord> Multimap<K, V> {
             .range((key, None)..)
             .filter_map(|(key, value)| Some((key, value.as_ref()?)))
     }
+    /// The last key before this one.
+    fn before(&self, key: K) -> Option<&K> {
+        self.0.range(..(key, None)).next_back().map(|(key, _)| key)
+    }
     /// The values of a key, the least first.
     pub(crate) fn of<'a>(&'a self, key: &'a K) -> impl Iterator<Item = &'a V> {
         self.from(key.clone())
@@ -191,6 +224,47 @@ impl References {
                     }
                 }
             }
+        }
+    }
+
+    /// The entities that depend on a key, or on one that it holds.
+    pub(crate) fn dependents_within<'a>(
+        &'a self,
+        key: &'a Key,
+    ) -> impl Iterator<Item = &'a Entity> {
+        // What lies within a prefix follows it.
+        let from = self.dependents.from(key.clone());
+        from.take_while(move |(other, _)| key.holds(other))
+            .map(|(_, entity)| entity)
+    }
+
+    /// The first entity that depends on a key which holds this one and is another. Cost: a few look-ups, at most one for each
+    /// bit of the prefix.
+    pub(crate) fn around(&self, key: &Key) -> Option<&Entity> {
+        let mut at = key.clone();
+        loop {
+            let before = self.dependents.before(at)?;
+            if before.holds(key) {
+                let before = before.clone();
+                return self
+                    .dependents
+                    .from(before)
+                    .next()
+                    .map(|(_, entity)| entity);
+            }
+            // Whatever holds this one and comes before that one holds both.
+            let (inner, other) = (key.addresses()?, before.addresses()?);
+            if before.with_addresses(inner) != *key {
+                return None;
+            }
+            let common = common(inner, other)?;
+            let candidate = key.with_addresses(common);
+            if let Some(entity) = self.dependents.from(candidate.clone()).next() {
+                if *entity.0 == candidate {
+                    return Some(entity.1);
+                }
+            }
+            at = candidate;
         }
     }
 
@@ -292,8 +366,21 @@ pub(crate) fn links(configuration: &Configuration, row: &Row) -> Vec<Link> {
     links
 }
 
+/// The longest prefix that holds two others; none where they are not of one family.
+fn common(one: Prefix, other: Prefix) -> Option<Prefix> {
+    let (one, other) = (one.network(), other.network());
+    let same = match (one.addr(), other.addr()) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+        _ => return None,
+    };
+    let shorter = one.prefix_len().min(other.prefix_len());
+    let length = (same as u8).min(shorter);
+    Some(Prefix::new(IpNet::new(one.addr(), length).ok()?))
+}
+
 /// The prefix of one address alone.
-fn host(address: IpAddr) -> Prefix {
+pub(crate) fn host(address: IpAddr) -> Prefix {
     Prefix::new(IpNet::from(address))
 }
 
@@ -500,14 +587,6 @@ fn port_forward_keys_of<'a>(
     })
 }
 
-/// Whether the addresses of a prefix are few enough for each to have an entry.
-pub(crate) fn is_expandable(network: IpNet) -> bool {
-    let host_bits = u32::from(network.max_prefix_len() - network.prefix_len());
-    1u128
-        .checked_shl(host_bits)
-        .is_some_and(|addresses| addresses <= MOST_STATIC_ADDRESSES.into())
-}
-
 /// The addresses of a prefix, in order.
 pub(crate) fn addresses_in(network: IpNet) -> impl Iterator<Item = IpAddr> {
     let (v4, v6) = match network {
@@ -530,21 +609,17 @@ pub(crate) fn addresses_between(range: AddressRange) -> impl Iterator<Item = IpA
     cover(range).into_iter().flatten().flat_map(addresses_in)
 }
 
-/// What only one static translation can have: each of its external and of its internal addresses. A rule of too many does
-/// not compile, and has none.
-pub(crate) fn static_nat_keys(rule: &StaticNatRow) -> impl Iterator<Item = Key> + '_ {
-    let addresses = |network| {
-        let network = Some(network).filter(|network| is_expandable(*network));
-        network.into_iter().flat_map(addresses_in)
-    };
-    let external = addresses(rule.external_address.prefix().network());
-    let internal = addresses(rule.internal_address.prefix().network());
-    let vpc = &rule.external_vpc;
-    let external = external.map(|address| Key::StaticExternal(vpc.clone(), address));
-    external.chain(
-        internal
-            .map(|address| Key::StaticInternal(rule.internal_vpc.clone(), address, vpc.clone())),
-    )
+/// What only one static translation can have: its external and its internal addresses.
+pub(crate) fn static_nat_keys(rule: &StaticNatRow) -> [Key; 2] {
+    let (outside, inside) = (&rule.external_vpc, &rule.internal_vpc);
+    let (external, internal) = (
+        rule.external_address.prefix(),
+        rule.internal_address.prefix(),
+    );
+    [
+        Key::StaticExternal(outside.clone(), external),
+        Key::StaticInternal(inside.clone(), outside.clone(), internal),
+    ]
 }
 
 #[cfg(test)]

@@ -144,8 +144,12 @@ fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
 
 /// SQLite's check notes a page that could not be read among its findings. That is the disk's fault, not damage.
 fn failed_read(verdict: &str) -> Option<rusqlite::Error> {
-    let (_, code) = verdict.rsplit_once("error code=")?;
-    let code: i32 = code.trim_end().parse().ok()?;
+    let code = match verdict.rsplit_once("error code=") {
+        Some((_, code)) => code.trim_end().parse().ok()?,
+        // Of a free page it does not say why; that there can be such a page was checked before.
+        None if verdict.contains("failed to get page") => rusqlite::ffi::SQLITE_IOERR_READ,
+        None => return None,
+    };
     let primary = code & 0xff;
     (primary == rusqlite::ffi::SQLITE_IOERR)
         .then(|| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None))

@@ -139,7 +139,7 @@ fn reading_does_not_migrate() {
         }
     ));
     let message = text(&error).replace(path.to_str().unwrap(), "PATH");
-    insta::assert_snapshot!(message, @"PATH is a store of schema version 2; this program reads version 7: open it for writing once, which migrates it");
+    insta::assert_snapshot!(message, @"PATH is a store of schema version 2; this program reads version 8: open it for writing once, which migrates it");
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 
@@ -153,7 +153,7 @@ fn a_store_that_cannot_be_migrated_stays_as_it_was() {
         ),
         (
             "DELETE FROM vpc WHERE name = 'outside'",
-            "the store is damaged: after its migration, a row of table nat_pool refers to nothing",
+            "the store is damaged: after its migration, a row of table static_nat refers to nothing",
         ),
         (
             "UPDATE journal SET changeset = x'01' WHERE revision = 3",

@@ -13,6 +13,7 @@ use rewire_tables::{Address, InterfaceIndex, Tables, VpcIndex};
 
 use crate::clock::Instant;
 use crate::gateway::{GatewayError, Request};
+use crate::nat_ports::{ExternalAddresses, ListedPorts, copy_ports};
 
 /// Connections in one slice.
 const SLICE: usize = 2_048;
@@ -122,6 +123,12 @@ pub(crate) enum Job {
         slice: Vec<ListedConnection>,
         reply: SyncSender<Job>,
     },
+    /// Copy which external ports are in use, from a place on, into the slice, until it is full.
+    Ports {
+        from: Family<u32>,
+        slice: Vec<ListedPorts>,
+        reply: SyncSender<Job>,
+    },
     /// End these, from the last one on.
     End {
         connections: Vec<ConnectionId>,
@@ -160,6 +167,19 @@ impl Job {
                     next.is_none() || slice.len() == slice.capacity()
                 }
             },
+            Job::Ports { from, slice, .. } => {
+                *from = match *from {
+                    Family::Ipv4(place) => {
+                        let next = copy_ports(connections.0, place, slice, worker);
+                        next.map_or(Family::Ipv6(0), Family::Ipv4)
+                    }
+                    Family::Ipv6(place) => {
+                        let next = copy_ports(connections.1, place, slice, worker);
+                        Family::Ipv6(next.unwrap_or(u32::MAX))
+                    }
+                };
+                *from == Family::Ipv6(u32::MAX) || slice.len() == slice.capacity()
+            }
             Job::End {
                 connections: ids,
                 ended,
@@ -184,14 +204,16 @@ impl Job {
     /// How many connections it has ended.
     pub(crate) fn ended(&self) -> usize {
         match self {
-            Job::List { .. } => 0,
+            Job::List { .. } | Job::Ports { .. } => 0,
             Job::End { ended, .. } => *ended,
         }
     }
 
     /// Hands it to who has asked, who may have gone away.
     pub(crate) fn reply(self) {
-        let (Job::List { ref reply, .. } | Job::End { ref reply, .. }) = self;
+        let (Job::List { ref reply, .. }
+        | Job::Ports { ref reply, .. }
+        | Job::End { ref reply, .. }) = self;
         let reply = reply.clone();
         let _ = reply.try_send(self);
     }
@@ -321,6 +343,48 @@ impl ConnectionTable {
             }
         }
         Ok(())
+    }
+
+    /// Shows what every worker has in use of every external address to `see`; the numbers of one address add up. Cost: as of
+    /// [`visit`](Self::visit), for each external address that has a port in use.
+    ///
+    /// # Errors
+    /// The gateway is stopping, or a worker does not answer.
+    pub fn visit_ports(&self, mut see: impl FnMut(&ListedPorts)) -> Result<(), GatewayError> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        let mut slice = Vec::with_capacity(SLICE);
+        for worker in 0..self.workers {
+            let mut from = Family::Ipv4(0);
+            while from != Family::Ipv6(u32::MAX) {
+                slice.clear();
+                let reply = reply.clone();
+                let done = self.ask(worker, Job::Ports { from, slice, reply }, &answer)?;
+                let Job::Ports {
+                    from: next,
+                    slice: full,
+                    ..
+                } = done
+                else {
+                    return Err(GatewayError::Stopping);
+                };
+                full.iter().for_each(&mut see);
+                (from, slice) = (next, full);
+            }
+        }
+        Ok(())
+    }
+
+    /// The external addresses that rules of the live tables share out.
+    ///
+    /// # Errors
+    /// The gateway is stopping.
+    pub fn external_addresses(&self) -> Result<Vec<ExternalAddresses>, GatewayError> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        let request = Request::ExternalAddresses(reply);
+        self.requests
+            .send(request)
+            .map_err(|_| GatewayError::Stopping)?;
+        answer.recv().map_err(|_| GatewayError::Stopping)
     }
 
     /// Ends connections of one worker, in both directions and with their mappings; those that have ended by themselves are left

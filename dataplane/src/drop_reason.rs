@@ -106,6 +106,8 @@ drop_reasons! {
     FragmentRefused = "fragment_refused",
     /// The packet is for an external address of NAT, and no rule or connection says to whom it goes.
     NatNoMapping = "nat_no_mapping",
+    /// The translation of the address's prefix has none for this one: NPTv6 lacks a subnet, or an interface identifier (RFC 6296).
+    NatPrefixUnmapped = "nat_prefix_unmapped",
     /// The packet has no equal in the other IP version, to which NAT64 was to translate it (RFC 6146, RFC 7915).
     Nat64Untranslatable = "nat64_untranslatable",
     /// The translation could not be written into the packet.

@@ -27,6 +27,7 @@ use crate::connection_table::{ConnectionTable, Job, Names};
 use crate::counters::{Totals, WorkerCounters};
 use crate::graph::{Graph, GraphConfig};
 use crate::learned_routes::{LearnedRoutes, RouteInlet, RouteTable};
+use crate::nat_ports::ExternalAddresses;
 use crate::neighbors::LearnedNeighbors;
 use crate::offload::OffloadConfig;
 use crate::peers::Peers;
@@ -258,6 +259,8 @@ pub(crate) enum Request {
     CountedRules(Option<String>, SyncSender<Vec<CountedRule>>),
     /// Let a worker do something with its connections.
     Job(u16, Job),
+    /// Say which external addresses are shared out.
+    ExternalAddresses(SyncSender<Vec<ExternalAddresses>>),
     /// Say what indices stand for.
     Names(SyncSender<Names>),
     /// End.

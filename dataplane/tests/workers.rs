@@ -294,13 +294,19 @@ fn under_commits_no_external_port_is_given_twice() {
         "protocol": "udp", "external_vpc": "internet", "external_address": "203.0.113.1", "external_port": 1,
         "internal_vpc": "blue", "internal_address": "10.1.0.11", "internal_port": 1,
     });
-    let documents = [document(), other];
+    let mut documents = [document(), other];
+    // A rule's own ports are such as those of another rule's senders, who keep them.
+    for document in &mut documents {
+        document["nat"]["masquerade"]["red-out"]["ports"] = json!("2000-2499");
+    }
+    town.commit(documents[0].clone());
     // The length of a datagram says whose it is.
     let host = |n: usize| {
-        (
-            Ipv4Addr::new(10, 1, 0, 30 + (n % 100) as u8),
-            2000 + n as u16,
-        )
+        let last = 30 + (n % 100) as u8;
+        match n % 3 {
+            0 => ("red0", (Ipv4Addr::new(10, 2, 0, last), 2001 + n as u16)),
+            _ => ("blue0", (Ipv4Addr::new(10, 1, 0, last), 2000 + n as u16)),
+        }
     };
     let mut given: HashMap<u16, usize> = HashMap::new();
     let mut mappings: HashMap<usize, u16> = HashMap::new();
@@ -309,10 +315,9 @@ fn under_commits_no_external_port_is_given_twice() {
     let hosts = 300;
     for round in 0..rounds {
         for n in 0..hosts {
-            town.send(
-                "blue0",
-                at("blue0", udp(host(n), (site(round as u8), 53), n)),
-            );
+            let (interface, host) = host(n);
+            let frame = udp(host, (site(round as u8), 53), n);
+            town.send(interface, at(interface, frame));
             if n % 60 == 0 {
                 town.commit(documents[(round + n / 60) % 2].clone());
             }

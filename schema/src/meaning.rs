@@ -39,8 +39,8 @@ pub use blocks::Blocks;
 pub use change::{check_change, check_change_and};
 pub use facts::LOOK_UPS;
 pub use limits::{
-    MOST_ACLS, MOST_FORWARDED_PORTS, MOST_INTERFACES, MOST_LOOKUPS, MOST_PEERINGS,
-    MOST_POOL_ADDRESSES, MOST_STATIC_ADDRESSES, MOST_VPCS,
+    LONGEST_NPTV6_PREFIX, MOST_ACLS, MOST_FORWARDED_PORTS, MOST_INTERFACES, MOST_LOOKUPS,
+    MOST_PEERINGS, MOST_POOL_ADDRESSES, MOST_STATIC_ADDRESSES, MOST_VPCS,
 };
 pub(crate) use references::unknown;
 pub use words::{How, dangling};

@@ -45,6 +45,25 @@ def test_req3a_a_well_known_port_is_kept_where_it_is_free(gw):
     assert endpoints(gw.through("blue0", udp((HOST2, 500), DNS), "wan"))[0][1] >= 1024
 
 
+def keeping(gw, field):
+    """Many hosts that send from one pair of ports each."""
+    gw.document["nat"]["masquerade"]["blue-out"][field] = True
+    for host in range(30, 130):
+        inside = f"10.1.0.{host}"
+        even, odd = (endpoints(gw.through("blue0", udp((inside, port), DNS), "wan"))[0] for port in (4000, 4001))
+        yield inside, even, odd
+
+
+def test_req4_parity_is_preserved_where_a_rule_asks(gw):
+    for inside, even, odd in keeping(gw, "preserve_parity"):
+        assert even[1] % 2 == 0 and odd[1] % 2 == 1, (inside, even, odd)
+
+
+def test_req4_pairs_of_ports_stay_pairs_where_a_rule_asks(gw):
+    for inside, even, odd in keeping(gw, "preserve_contiguity"):
+        assert even[1] % 2 == 0 and odd == (even[0], even[1] + 1), (inside, even, odd)
+
+
 def answered(gw, inside=(HOST, 4000)):
     """Whether the mapping of `inside` is there: an answer comes in. (The answer is not an outbound packet.)"""
     out = gw.send(("wan", udp(DNS, (WAN, inside[1]))))

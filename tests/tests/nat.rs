@@ -30,6 +30,39 @@ fn masquerade_shows_one_address_to_the_internet() {
 }
 
 #[test]
+fn ports_in_use_are_shown_and_measured() {
+    let Some(lab) = Lab::with(&two_vpcs()) else {
+        return;
+    };
+    let mut open = Vec::new();
+    for port in 80..85 {
+        let site = format!("198.51.100.1:{port}");
+        open.push(tcp_pair(&lab.blue, &site, &lab.internet, &site).expect("TCP goes out"));
+    }
+    let shown: Value = serde_json::from_str(&lab.rewire(&["show", "nat", "wan0", "--json"]).good())
+        .expect("it is JSON");
+    let wan = &shown["shared"][0];
+    assert_eq!(wan["rules"], json!(["blue-out", "red-out"]), "{shown}");
+    let tcp = &wan["protocols"][0];
+    assert_eq!(
+        (&tcp["protocol"], &tcp["ports_in_use"]),
+        (&json!("tcp"), &json!(5)),
+        "{shown}"
+    );
+    let each = json!([{ "address": "203.0.113.1", "protocol": "tcp", "ports_in_use": 5 }]);
+    assert_eq!(wan["in_use"], each, "{shown}");
+    let metrics = lab.metrics();
+    assert_eq!(
+        metrics.labelled("rewire_nat_ports_in_use", "protocol", "tcp"),
+        5.0
+    );
+    assert_eq!(
+        metrics.labelled("rewire_nat_ports", "protocol", "udp"),
+        64_512.0
+    );
+}
+
+#[test]
 fn udp_answers_find_back_to_the_one_who_asked() {
     let Some(lab) = Lab::with(&two_vpcs()) else {
         return;

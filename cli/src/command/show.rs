@@ -14,6 +14,7 @@ use crate::difference;
 use crate::edit::Editing;
 use crate::failure::{Code, Failure};
 use crate::history;
+use crate::nat;
 use crate::routes;
 use crate::rules;
 use crate::selection::Selection;
@@ -33,11 +34,14 @@ use crate::view::{self, Revision, State};
 /// `rewire show acls [ACL]` asks the running gateway what the rules of ACLs have counted: the packets that each has stopped, and
 /// those that it has let pass, of the connections that it let in both ways.
 ///
+/// `rewire show nat [NAME]` asks the running gateway which ports of external addresses masquerades have in use, by pool or interface
+/// and protocol, and how often none was left; with a name, of each address.
+///
 /// `rewire show connections` asks the running gateway which connections it tracks, and how they are translated; with --top, who
 /// opens them.
 #[derive(clap::Args)]
 pub(crate) struct Show {
-    /// Which state; or the word revision, and then which one; or the word routes, acls or connections
+    /// Which state; or the word revision, and then which one; or the word routes, acls, nat or connections
     #[arg(value_name = "STATE", default_value = "running", allow_negative_numbers = true, add = completion::states())]
     what: What,
     /// Only what this path leads to: vpcs.blue.routes, or vpcs blue routes
@@ -57,6 +61,7 @@ enum What {
     Revision,
     Routes,
     Acls,
+    Nat,
     Connections,
 }
 
@@ -67,6 +72,7 @@ impl FromStr for What {
             "revision" => Ok(What::Revision),
             "routes" => Ok(What::Routes),
             "acls" => Ok(What::Acls),
+            "nat" => Ok(What::Nat),
             "connections" => Ok(What::Connections),
             state => state.parse().map(What::State),
         }
@@ -91,6 +97,7 @@ impl Show {
             (What::State(state), path) => part(context, &context.open()?, &state, path, self.format),
             (What::Routes, path) => routes::show(context, path),
             (What::Acls, path) => rules::show(context, path),
+            (What::Nat, path) => nat::show(context, path),
             (What::Connections, []) => connections::show(context, &self.connections),
             (What::Connections, [word, ..]) => {
                 let message = format!("\"{}\" is too much: options say which connections", clean(word));

@@ -164,7 +164,7 @@ pub(crate) struct Direction {
 }
 
 /// The name of a protocol, or its number.
-fn protocol(number: u8) -> String {
+pub(super) fn protocol(number: u8) -> String {
     match number {
         1 | 58 => "icmp".to_owned(),
         6 => "tcp".to_owned(),
@@ -298,7 +298,7 @@ struct Sums {
 }
 
 impl Daemon {
-    fn connection_table(&self) -> Result<&ConnectionTable, String> {
+    pub(super) fn connection_table(&self) -> Result<&ConnectionTable, String> {
         let table = self.connection_table.as_ref();
         table.ok_or_else(|| "the gateway is stopping".to_owned())
     }

@@ -20,6 +20,7 @@ use rewire_dataplane::offload::{Latencies, OffloadCounts};
 use rewire_dataplane::{ConnectionState, DropReason, Node};
 use tiny_http::{Header, Method, Response, Server};
 
+use super::nat::Nat;
 use super::progress::Steps;
 use super::route_sources::RouteSource;
 use super::{Daemon, offload};
@@ -84,6 +85,43 @@ fn metric<'a, M: EncodeMetric>(
         make(value).encode(encoder.encode_family(&labels)?)?;
     }
     Ok(())
+}
+
+/// Ports of external addresses, by what they are of: labels are those of the configuration.
+fn nat_ports(e: &mut DescriptorEncoder<'_>, nat: &Nat) -> fmt::Result {
+    let uses = nat.shared.iter().flat_map(|shared| {
+        shared.protocols.iter().map(move |used| {
+            let labels = [
+                ("kind", shared.kind.as_str()),
+                ("name", &shared.name),
+                ("vpc", &shared.vpc),
+                ("protocol", &used.protocol),
+            ];
+            (labels, used)
+        })
+    });
+    let uses: Vec<_> = uses.collect();
+    let in_use = uses
+        .iter()
+        .map(|(labels, used)| (&labels[..], used.ports_in_use));
+    let help = "External ports of masquerades that are in use now";
+    metric(e, "rewire_nat_ports_in_use", help, ConstGauge::new, in_use)?;
+    let all = uses
+        .iter()
+        .filter_map(|(labels, used)| Some((&labels[..], used.ports?)));
+    let help = "External ports that masquerades can give out";
+    metric(e, "rewire_nat_ports", help, ConstGauge::new, all)?;
+    let exhausted = uses
+        .iter()
+        .map(|(labels, used)| (&labels[..], used.exhausted));
+    let help = "Connections that found no external port";
+    metric(
+        e,
+        "rewire_nat_ports_exhausted",
+        help,
+        ConstCounter::new,
+        exhausted,
+    )
 }
 
 /// What became of offloads, and how long their rules took.
@@ -381,6 +419,11 @@ impl Collector for Scrape {
         )?;
         if let Some(latencies) = daemon.shared.offload_latencies() {
             offloads(e, &totals.offload, latencies)?;
+        }
+
+        // Where a worker does not answer, the other metrics say so.
+        if let Ok(nat) = daemon.nat(&super::nat::Query::default()) {
+            nat_ports(e, &nat)?;
         }
 
         let reasons: Vec<_> = DropReason::ALL

@@ -9,6 +9,7 @@
 //! - `{"request":"acls","acl":NAME,"most":N}`, all of it optional, is answered with [`Rules`](super::rules::Rules).
 //! - `{"request":"connections","filter":{…},"sort":S,"most":N,"talkers":B}`, all of it optional, is answered with
 //!   [`Connections`](super::connections::Connections).
+//! - `{"request":"nat","name":NAME}`, the name optional, is answered with [`Nat`](super::nat::Nat).
 //! - `{"request":"clear_connections","filter":{…}}` ends the connections that are meant, and is answered with
 //!   [`Cleared`](super::connections::Cleared).
 //! - `{"request":"status"}` is answered with [`Status`](super::status::Status).
@@ -23,7 +24,7 @@ use serde_json::{Value, json};
 use super::Daemon;
 use super::progress::{Live, Outcome};
 use super::routes::Query;
-use super::{connections, rules};
+use super::{connections, nat, rules};
 
 /// How long whoever waits for a revision waits for its connections besides.
 const RESOLVED_WITHIN: Duration = Duration::from_secs(1);
@@ -43,6 +44,7 @@ pub(crate) enum Request {
     Routes(Query),
     Acls(rules::Query),
     Connections(connections::Query),
+    Nat(nat::Query),
     ClearConnections(connections::Clear),
 }
 
@@ -66,6 +68,7 @@ impl Request {
             Request::Routes(query) => Some(answer(daemon.routes(query))),
             Request::Acls(query) => Some(answer(daemon.rules(&query))),
             Request::Connections(query) => Some(answer(daemon.connections(&query))),
+            Request::Nat(query) => Some(answer(daemon.nat(&query))),
             Request::ClearConnections(clear) => Some(answer(daemon.clear_connections(&clear))),
         }
     }

@@ -1,7 +1,7 @@
 //! The tables as intervals of addresses, so that boxes can be cut along them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -36,7 +36,8 @@ pub(super) struct Network {
     fed: HashMap<VpcIndex, Name>,
     routes: HashMap<VpcIndex, Prefixes<Rc<Route>>>,
     senders: HashMap<(PeeringIndex, VpcIndex), Prefixes<bool>>,
-    statics: BTreeMap<(VpcIndex, IpAddr), StaticNat>,
+    /// Static translations by their first external address. They do not overlap.
+    statics: BTreeMap<(VpcIndex, IpAddr), Arc<StaticNat>>,
     forwards: BTreeMap<(VpcIndex, IpAddr), Vec<Forward>>,
     /// The intervals that were asked for so far.
     route_intervals: HashMap<(VpcIndex, bool), Intervals<Rc<Route>>>,
@@ -91,8 +92,8 @@ impl Network {
                 senders.push((prefix, admitted));
             }
             Op::SetStaticNat { value } => {
-                let key = (value.external_vpc, value.external);
-                self.statics.insert(key, (*value).clone());
+                let key = (value.external_vpc, value.external.network());
+                self.statics.insert(key, value);
             }
             Op::SetPortForward { key, value } => {
                 let forwards = self.forwards.entry((key.vpc, key.address)).or_default();
@@ -143,8 +144,10 @@ impl Network {
     }
 
     /// The static translation of an external address.
-    pub(super) fn static_at(&self, vpc: VpcIndex, address: IpAddr) -> Option<&StaticNat> {
-        self.statics.get(&(vpc, address))
+    pub(super) fn static_at(&self, vpc: VpcIndex, address: IpAddr) -> Option<&Arc<StaticNat>> {
+        let until = (vpc, IpAddr::V4(Ipv4Addr::UNSPECIFIED))..=(vpc, address);
+        let (_, rule) = self.statics.range(until).next_back()?;
+        rule.external.contains(&address).then_some(rule)
     }
 
     /// The port forwards of an external address.
@@ -153,15 +156,35 @@ impl Network {
         forwards.map_or(&[], Vec::as_slice)
     }
 
-    /// The external addresses of NAT between two, both included, in order.
-    pub(super) fn external(&self, vpc: VpcIndex, between: Interval<IpAddr>) -> Vec<IpAddr> {
-        let range = (vpc, between.0)..=(vpc, between.1);
-        let statics = self.statics.range(range.clone()).map(|((_, a), _)| *a);
-        let forwards = self.forwards.range(range).map(|((_, a), _)| *a);
-        let mut addresses: Vec<IpAddr> = statics.chain(forwards).collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        addresses
+    /// The external addresses of NAT between two of one family, both included: apart and in order, cut where other rules begin.
+    pub(super) fn external(
+        &self,
+        vpc: VpcIndex,
+        (first, last): Interval<IpAddr>,
+    ) -> Vec<Interval<u128>> {
+        let range = (vpc, first)..=(vpc, last);
+        let forwards = self.forwards.range(range.clone());
+        let single: Vec<u128> = forwards.map(|((_, a), _)| number(*a)).collect();
+        let around = self.static_at(vpc, first);
+        let within = self.statics.range(range).map(|(_, rule)| rule);
+        let within = within.filter(|rule| rule.external.network() > first);
+        let mut all: Vec<Interval<u128>> = Vec::new();
+        for rule in around.into_iter().chain(within) {
+            let end = number(rule.external.broadcast().min(last));
+            let mut next = Some(number(rule.external.network().max(first)));
+            for &at in &single {
+                if let Some(begin) = next.filter(|begin| (*begin..=end).contains(&at)) {
+                    if begin < at {
+                        all.push((begin, at - 1));
+                    }
+                    next = at.checked_add(1);
+                }
+            }
+            all.extend(next.filter(|begin| *begin <= end).map(|begin| (begin, end)));
+        }
+        all.extend(single.into_iter().map(|at| (at, at)));
+        all.sort_unstable();
+        all
     }
 }
 

@@ -1,6 +1,7 @@
 //! The walk of a box: as the graph walks a packet (`ingress_nat`, then `route`), with a cut wherever it tells two apart.
 
 use std::fmt;
+use std::sync::Arc;
 
 use rewire_schema::types::Name;
 use rewire_tables::{AclIndex, MOST_LOOKUPS, PeeringIndex, Route, VpcIndex};
@@ -76,6 +77,8 @@ pub(super) enum Stop {
     TooManyBoxes,
     /// A packet would be looked up in a VPC that this source makes routes in.
     Learned(Name),
+    /// The addresses that NPTv6 makes of those of a prefix, by this rule, are not next to each other.
+    Scattered(Arc<str>),
 }
 
 /// The boxes that may still be made.
@@ -175,13 +178,13 @@ impl<'a> Walk<'a> {
         self.budget.take(external.len() + 1)?;
         // What lies between the external addresses stays as it is.
         let mut next = Some(first);
-        for at in external.iter().map(|address| number(*address)) {
+        for at in external {
             let Some(begin) = next else { break };
-            if begin < at {
-                self.begin(entry, (begin, at - 1), steps);
+            if begin < at.0 {
+                self.begin(entry, (begin, at.0 - 1), steps);
             }
             self.translate(entry, at, steps, ends)?;
-            next = at.checked_add(1).filter(|next| *next <= last);
+            next = at.1.checked_add(1).filter(|next| *next <= last);
         }
         if let Some(begin) = next {
             self.begin(entry, (begin, last), steps);
@@ -196,33 +199,41 @@ impl<'a> Walk<'a> {
             ..entry
         };
         steps.push(Step {
-            headers: Headers {
-                entry,
-                destination,
-                is_translated: false,
-                vpc_after_nat: self.from,
-            },
+            headers: self.untranslated(entry),
             vpc: self.from,
             crossed: None,
             lookups: 1,
         });
     }
 
-    /// Packets for one external address: a port forward goes before a static translation.
+    /// Packets as they come.
+    fn untranslated(&self, entry: Entry) -> Headers {
+        Headers {
+            entry,
+            destination: entry.destination,
+            is_translated: false,
+            vpc_after_nat: self.from,
+        }
+    }
+
+    /// Packets for one external address, or for some of one static translation: a port forward, which has one, goes before that.
     fn translate(
         &mut self,
         entry: Entry,
-        at: u128,
+        at: Interval<u128>,
         steps: &mut Vec<Step>,
         ends: &mut Vec<End>,
     ) -> Result<(), Stop> {
         let here = Entry {
-            destination: (at, at),
+            destination: at,
             ..entry
         };
-        let external = address(entry.is_ipv4, at);
+        let external = address(entry.is_ipv4, at.0);
         let mut rest = vec![here];
-        let forwards = self.network.forwards_at(self.from, external).to_vec();
+        let forwards = match at.0 == at.1 {
+            true => self.network.forwards_at(self.from, external).to_vec(),
+            false => Vec::new(),
+        };
         for (protocol, port, to) in forwards {
             // For some senders, or for all that there are here.
             let sources: Vec<Interval<u128>> = match &to.sources {
@@ -244,6 +255,7 @@ impl<'a> Walk<'a> {
                 };
                 if let Some(entry) = here.shared(&rule) {
                     let destination = number(to.address);
+                    let destination = (destination, destination);
                     self.lead(entry, destination, (to.vpc, to.peering), steps, ends)?;
                 }
                 rest = rest.iter().flat_map(|entry| entry.without(&rule)).collect();
@@ -253,28 +265,41 @@ impl<'a> Walk<'a> {
         let to = self.network.static_at(self.from, external).cloned();
         for entry in rest {
             match &to {
-                Some(to) => {
-                    let (destination, to) = (number(to.internal), (to.internal_vpc, to.peering));
-                    self.lead(entry, destination, to, steps, ends)?;
+                Some(to) if to.nptv6 && at.0 != at.1 => {
+                    return Err(Stop::Scattered(Arc::clone(&to.name)));
                 }
+                Some(to) => match to.to_internal(external) {
+                    Some(internal) => {
+                        let first = number(internal);
+                        let destination = (first, first + (at.1 - at.0));
+                        self.lead(
+                            entry,
+                            destination,
+                            (to.internal_vpc, to.peering),
+                            steps,
+                            ends,
+                        )?;
+                    }
+                    None => ends.push(stays(self.untranslated(entry), Why::NoMapping, 0)),
+                },
                 None => self.begin(entry, entry.destination, steps),
             }
         }
         Ok(())
     }
 
-    /// Packets that a translation leads to one address, across a peering or not.
+    /// Packets that a translation leads elsewhere, in the same order, across a peering or not.
     fn lead(
         &mut self,
         entry: Entry,
-        destination: u128,
+        destination: Interval<u128>,
         (vpc, peering): (VpcIndex, Option<PeeringIndex>),
         steps: &mut Vec<Step>,
         ends: &mut Vec<End>,
     ) -> Result<(), Stop> {
         let headers = Headers {
             entry,
-            destination: (destination, destination),
+            destination,
             is_translated: true,
             vpc_after_nat: vpc,
         };
@@ -339,9 +364,10 @@ impl<'a> Walk<'a> {
             self.budget.take(1)?;
             let mut headers = step.headers;
             headers.destination = destination;
-            if !headers.is_translated {
-                headers.entry.destination = destination;
-            }
+            // A part of what is translated is the part in the same place of what came.
+            let before = destination.0 - step.headers.destination.0;
+            let first = step.headers.entry.destination.0 + before;
+            headers.entry.destination = (first, first + (destination.1 - destination.0));
             let lookups = step.lookups;
             let stays = |why| stays(headers, why, lookups);
             let next = match route.as_deref() {

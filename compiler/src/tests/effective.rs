@@ -179,11 +179,10 @@ fn ports_and_addresses_have_an_entry_each() {
         error(uneven.clone()),
         "nat.static.servers: 192.0.2.4/30 and 10.9.9.4/31 are not of one length"
     );
-    uneven["nat"]["static"]["servers"]["external_address"] = "192.0.0.0/12".into();
-    uneven["nat"]["static"]["servers"]["internal_address"] = "10.0.0.0/12".into();
+    uneven["nat"]["static"]["servers"]["nptv6"] = true.into();
     assert_eq!(
         error(uneven),
-        "nat.static.servers: 192.0.0.0/12 has more addresses than the 4096 that are possible"
+        "nat.static.servers.nptv6: only IPv6 prefixes of at most 64 bits are translated so"
     );
 }
 

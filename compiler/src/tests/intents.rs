@@ -184,7 +184,9 @@ fn reaches(
         Some(rule) => Some((rule.address, rule.vpc, rule.peering)),
         None => {
             let rule = tables.nat().static_by_external(from, destination);
-            rule.map(|rule| (rule.internal, rule.internal_vpc, rule.peering))
+            let internal = rule.and_then(|rule| rule.to_internal(destination));
+            rule.zip(internal)
+                .map(|(rule, internal)| (internal, rule.internal_vpc, rule.peering))
         }
     };
     let (destination, vpc, peering) = led.unwrap_or((destination, from, None));

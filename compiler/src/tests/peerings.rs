@@ -81,10 +81,13 @@ pub(super) fn rows() -> impl Strategy<Value = Vec<Row>> {
                 "vpc": vpc, "port": "null:i", "mac": "02:00:00:00:00:01", "addresses": [address]
             } } })
         });
-    let fixed = Just(json!({ "nat": { "static": { "s": {
-        "external_vpc": "b", "external_address": "10.9.0.9",
-        "internal_vpc": "a", "internal_address": "10.0.0.9"
-    } } } }));
+    // One address, or a prefix around others that are exposed.
+    let fixed = select(&["9", "8/29"][..]).prop_map(|addresses| {
+        json!({ "nat": { "static": { "s": {
+            "external_vpc": "b", "external_address": format!("10.9.0.{addresses}"),
+            "internal_vpc": "a", "internal_address": format!("10.0.0.{addresses}")
+        } } } })
+    });
     let documents = prop_oneof![8 => expose, 3 => route, 1 => interface, 1 => fixed];
     documents.prop_map(|document| configuration(document).rows().collect())
 }
@@ -123,11 +126,10 @@ fn expected(state: &Configuration, vpc: &Name, to: IpAddr) -> Option<String> {
         }
         let mut exposes: Vec<_> = state.peering_expose.values().collect();
         exposes.sort_by_key(|row| (row.metric, (&row.peering, &row.vpc, &row.name)));
-        let mut external = length == 32
-            && state.static_nat.values().any(|rule| {
-                let own = rule.external_address.prefix().network();
-                rule.external_vpc == *vpc && own.contains(&to)
-            });
+        let mut external = state
+            .static_nat
+            .values()
+            .any(|rule| rule.external_vpc == *vpc && rule.external_address.prefix() == slot);
         for row in exposes {
             let sides = state.peering_side.keys().filter(|(p, _)| *p == row.peering);
             let sides: Vec<&Name> = sides.map(|(_, vpc)| vpc).collect();

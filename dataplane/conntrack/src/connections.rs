@@ -399,8 +399,8 @@ impl<A: Address> Connections<A> {
     /// The address is the one that the same internal address got first, while it has any mapping, where that has ports left
     /// (paired pooling, REQ-2). The port is the internal one, where that is free there and in this worker's share (see
     /// [`owner`](crate::owner)); otherwise a free one of the share, from 1024 on. Ports below 1024 are only preserved. Where
-    /// `allocation` says which ports, it is one of these, the internal one if that is among them, and only the first worker has
-    /// any. Where it says that only addresses are translated, it is the internal one, and the address is nobody else's.
+    /// `allocation` says which ports, it is one of these that is in the share, the internal one if that is among them. Where it asks for
+    /// parity or for pairs, it is such a port, if one is free. Where it says that only addresses are translated, it is the internal one, and the address is nobody else's.
     /// Protocols without ports have the one port 0, so one internal address at a time for each external one, and only with
     /// worker 0. A mapping's port is in use for its external VPC, address and protocol. `reserved` says which external
     /// endpoints are not to be had, as port forwards are.

@@ -50,6 +50,17 @@ impl<K: Hash + Eq, V> FixedMap<K, V> {
         Some(entry(slot)?.0)
     }
 
+    /// How many places were ever used: every entry is at one of the first so many. Never becomes less.
+    pub(crate) fn places(&self) -> u32 {
+        self.entries.places()
+    }
+
+    /// The entry at a place, if there is one.
+    pub(crate) fn at(&self, place: u32) -> Option<(&K, &V)> {
+        let (_, entry) = self.entries.at(place)?;
+        Some((&entry.key, &entry.value))
+    }
+
     pub(crate) fn get(&self, id: Id) -> Option<&V> {
         self.entries.get(id).map(|entry| &entry.value)
     }

@@ -34,8 +34,7 @@
 //! Of a segment that comes in fragments, the first one alone is seen here: what the others carry counts as sent when it is
 //! acknowledged.
 //!
-//! Absent: timestamps (RFC 7323) as a second check; port parity (RFC 4787 REQ-4; RFC 7857 section 7
-//! lets a NAT do without); port randomization beyond a seeded starting point (RFC 7857 section 8, RFC 6056).
+//! Absent: timestamps (RFC 7323) as a second check; port randomization beyond a seeded starting point (RFC 7857 section 8, RFC 6056).
 
 #![forbid(unsafe_code)]
 
@@ -50,6 +49,7 @@ mod key;
 mod key_hash;
 mod mappings;
 pub mod offload;
+mod port_use;
 mod ports;
 mod records;
 mod segment;
@@ -71,7 +71,8 @@ pub use error::{Exhausted, InsertError, Invalid, Resource};
 pub use flow::{Admission, Ends, Flow, FlowId, Known, NewFlow, Passage, Rewrite, Traffic};
 pub use key::{Direction, FlowKey};
 pub use mappings::{Internal, Mapping};
-pub use ports::owner;
+pub use port_use::PortUse;
+pub use ports::{owner, owner_within};
 pub use segment::{Segment, TcpSegment};
 pub use state::{Exchange, IcmpState, State, StateCounts};
 pub use tcp::TcpState;

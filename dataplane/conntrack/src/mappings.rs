@@ -6,6 +6,7 @@ pub(crate) use external::Endpoint;
 use std::ops::RangeInclusive;
 
 use foldhash::fast::FixedState;
+use rewire_tables::nat::PortParity;
 use rewire_tables::{Address, PortAllocation, VpcIndex};
 
 use crate::error::{Exhausted, Resource};
@@ -13,6 +14,7 @@ use crate::fixed_map::FixedMap;
 use crate::index::Index;
 use crate::key::FlowKey;
 use crate::key_hash::KeyHasher;
+use crate::port_use::Exhaustions;
 use crate::ports::{External, Ports};
 use crate::records::{Record, Records, flag};
 use crate::slab::Id as HostId;
@@ -86,7 +88,8 @@ pub(crate) struct Mappings<A> {
     hosts: FixedMap<HostKey<A>, Host<A>>,
     /// The external addresses, with their VPC, that a host has for itself.
     owners: FixedMap<(VpcIndex, A), Owner<A>>,
-    ports: Ports<A>,
+    pub(crate) ports: Ports<A>,
+    pub(crate) exhaustions: Exhaustions<A>,
     hash: KeyHasher,
 }
 
@@ -102,6 +105,7 @@ impl<A: Address> Mappings<A> {
             hosts: FixedMap::new(hosts, seed),
             owners: FixedMap::new(hosts, seed),
             ports: Ports::new(capacity, worker, workers, seed),
+            exhaustions: Exhaustions::new(seed),
             hash: KeyHasher::new(seed),
         }
     }
@@ -207,33 +211,46 @@ impl<A: Address> Mappings<A> {
                     && self.has_for_itself(&host_key, known.external)
             })
         };
+        // The mapping of the other port of a pair.
+        let partner = match allocation.parity {
+            PortParity::Pairs if matches!(protocol, 6 | 17) => {
+                let partner = Internal {
+                    port: internal.port ^ 1,
+                    ..internal
+                };
+                let first = self.first(records, &partner, external_vpc);
+                first.map(|first| Use::of(records, first).mapping)
+            }
+            _ => None,
+        };
         let tries = match allocation.address_only && has_its_own() {
             true => 1,
             false => total.min(MAX_TRIES),
         };
-        let mapping = (0..tries)
-            .find_map(|offset| {
-                let place = if offset < total - first {
-                    first + offset
-                } else {
-                    offset - (total - first)
-                };
-                let address = nth(ranges.clone(), place)?;
-                if !self.is_open_to(&host_key, address) {
-                    return None;
-                }
-                let external = External {
-                    vpc: external_vpc,
-                    protocol,
-                    address,
-                };
-                let reserved = |port| reserved(address, port);
-                let port = self
-                    .ports
-                    .take(external, internal.port, allocation, reserved)?;
-                Some(Mapping { address, port })
-            })
-            .ok_or(exhausted(Resource::Ports))?;
+        let found = (0..tries).find_map(|offset| {
+            let place = if offset < total - first {
+                first + offset
+            } else {
+                offset - (total - first)
+            };
+            let address = nth(ranges.clone(), place)?;
+            if !self.is_open_to(&host_key, address) {
+                return None;
+            }
+            let external = External {
+                vpc: external_vpc,
+                protocol,
+                address,
+            };
+            let reserved = |port| reserved(address, port);
+            let next_to = partner.filter(|partner| partner.address == address);
+            let next_to = next_to.map(|partner| partner.port);
+            let port = self
+                .ports
+                .take(external, internal.port, next_to, allocation, reserved)?;
+            Some(Mapping { address, port })
+        });
+        let mapping = found.ok_or(exhausted(Resource::Ports))?;
         self.number += 1;
         self.remember_owner(host_key, mapping.address, allocation);
         self.remember_host(host_key, host, mapping.address, |external| {

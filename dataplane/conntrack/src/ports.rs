@@ -7,7 +7,7 @@
 use std::hash::{BuildHasher, Hash};
 
 use foldhash::fast::FixedState;
-use rewire_tables::nat::{PortSet, has_translated_ports};
+use rewire_tables::nat::{PortParity, PortSet, has_translated_ports};
 use rewire_tables::{PortAllocation, VpcIndex};
 
 use crate::fixed_map::FixedMap;
@@ -23,6 +23,20 @@ const FIRST_BLOCK: u16 = 1024 / BLOCK;
 /// Ports are dealt in blocks of 64, in turn. Of more than 1008 workers, some own no port from 1024 on.
 pub fn owner(port: u16, workers: u16) -> u16 {
     port / BLOCK % workers.max(1)
+}
+
+/// The worker that shall have a mapping of a sender's port, of so many workers, where only ports of a set are given out: the owner of
+/// that port, if any of the set are its own; else one who has some. Every worker comes to the same answer. Cost: a look at a block of the
+/// set for each worker, mostly.
+pub fn owner_within(set: &PortSet, source_port: u16, workers: u16) -> u16 {
+    let own = owner(source_port, workers);
+    let blocks = set.blocks();
+    let owner_of = |(block, _): &(u16, u64)| owner(block * BLOCK, workers);
+    if blocks.iter().any(|block| owner_of(block) == own) {
+        return own;
+    }
+    let turn = usize::from(source_port / BLOCK).checked_rem(blocks.len());
+    turn.map_or(own, |turn| owner_of(&blocks[turn]))
 }
 
 /// One external address, as one protocol uses it.
@@ -41,12 +55,65 @@ struct Pool {
     taken: u32,
     /// The turn of the block to look at first.
     hint: u16,
-    /// A search has found nothing, and nothing was given back since.
-    is_dry: bool,
+    /// The ports (even ones, odd ones) among which a search has found nothing, where none of them was given back since.
+    dry: Parities,
     /// The block where a search within a set of ports begins.
     next_block: u16,
     /// The fingerprint of the set within which a search has found nothing, where nothing was given back since.
     dry_set: Option<u64>,
+}
+
+/// Even ports, odd ones, or both: a bit for each port of a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Parities(u64);
+
+impl Parities {
+    const NONE: Parities = Parities(0);
+    const EVEN: Parities = Parities(0x5555_5555_5555_5555);
+    const ODD: Parities = Parities(!Parities::EVEN.0);
+    const BOTH: Parities = Parities(u64::MAX);
+
+    fn of(port: u16) -> Self {
+        match port % 2 {
+            0 => Parities::EVEN,
+            _ => Parities::ODD,
+        }
+    }
+
+    fn holds(self, other: Parities) -> bool {
+        other.0 & !self.0 == 0
+    }
+}
+
+/// Which free ports a search takes: of these parities, and only those whose neighbor is free as well, or any.
+#[derive(Clone, Copy, Debug)]
+struct Choice {
+    parities: Parities,
+    in_pairs: bool,
+}
+
+impl Choice {
+    /// What is looked for, the best first, in place of `wanted`.
+    fn all(wanted: u16, allocation: &PortAllocation) -> impl Iterator<Item = Choice> {
+        let choice = |parities, in_pairs| Choice { parities, in_pairs };
+        let own = Parities::of(wanted);
+        let pairs = choice(own, true);
+        let preserved = choice(own, false);
+        let any = choice(Parities::BOTH, false);
+        let [first, count] = match allocation.parity {
+            PortParity::Any => [2, 1],
+            PortParity::Preserved => [1, 2],
+            PortParity::Pairs => [0, 3],
+        };
+        [pairs, preserved, any].into_iter().skip(first).take(count)
+    }
+
+    /// Those of a block's free ports.
+    fn among(self, free: u64) -> u64 {
+        let neighbors = (free >> 1 & Parities::EVEN.0) | (free << 1 & Parities::ODD.0);
+        let in_pairs = if self.in_pairs { neighbors } else { u64::MAX };
+        free & self.parities.0 & in_pairs
+    }
 }
 
 /// Where the word of a block is, in a page.
@@ -88,13 +155,18 @@ impl<A: Copy + Eq + Hash> Ports<A> {
     /// 1024 on, or within the set that is said, if the protocol has ports at all. None if there is none, or no room. Where
     /// only addresses are translated, `wanted` or none.
     ///
-    /// Ports of a set, and addresses alone, are the first worker's: a set may be too small to be dealt out.
+    /// Addresses alone are the first worker's, whoever's the port is.
     ///
-    /// Costs one look-up; at worst, once until something is given back, a look at a word for each 64 ports of this worker's.
+    /// `next_to` is the external port that this one shall stand beside, where pairs are kept: that of the other port of the sender's
+    /// pair. Without it, a port whose neighbor is free is better than `wanted`.
+    ///
+    /// Costs one look-up; at worst, once until something is given back, a look at a word for each 64 ports of this worker's, and
+    /// once more for each kind of port that is better than others.
     pub(crate) fn take(
         &mut self,
         external: External<A>,
         wanted: u16,
+        next_to: Option<u16>,
         allocation: &PortAllocation,
         is_reserved: impl Fn(u16) -> bool,
     ) -> Option<u16> {
@@ -110,19 +182,32 @@ impl<A: Copy + Eq + Hash> Ports<A> {
             .filter(|_| has_translated_ports(external.protocol));
         let preserved = match (allocation.address_only, set) {
             (true, _) => self.is_first() && self.is_free(page, wanted) && !is_reserved(wanted),
-            (false, Some(set)) => {
-                self.is_first()
-                    && set.contains(wanted)
-                    && self.is_free(page, wanted)
-                    && !is_reserved(wanted)
-            }
+            (false, Some(set)) => self.may_take(page, set, wanted, &is_reserved),
             (false, None) => self.may_preserve(page, &external, wanted, &is_reserved),
         };
-        let port = match (preserved, set) {
-            (true, _) => Some(wanted),
+        // The port beside the other one of the pair, or one that may have such a neighbor, is better than the sender's own.
+        let neighbor = next_to.map(|port| port ^ 1).filter(|port| {
+            let has_parity = port % 2 == wanted % 2;
+            has_parity
+                && match set {
+                    Some(set) => self.may_take(page, set, *port, &is_reserved),
+                    None => self.may_preserve(page, &external, *port, &is_reserved),
+                }
+        });
+        let is_best = match (allocation.parity, next_to) {
+            (PortParity::Pairs, None) => self.is_free(page, wanted ^ 1),
+            _ => true,
+        };
+        let port = match (neighbor, preserved) {
+            (Some(neighbor), _) => Some(neighbor),
+            (None, true) if allocation.address_only || is_best => Some(wanted),
             _ if allocation.address_only => None,
-            (false, Some(set)) => self.search_within(id, set, &is_reserved),
-            (false, None) => self.search(id, &external, &is_reserved),
+            _ => Choice::all(wanted, allocation).find_map(|choice| match set {
+                // Rather than give up on pairs, it keeps the sender's own.
+                _ if preserved && !choice.in_pairs => Some(wanted),
+                Some(set) => self.search_within(id, set, choice, &is_reserved),
+                None => self.search(id, &external, choice, &is_reserved),
+            }),
         };
         let Some(port) = port else {
             self.end_if_unused(id);
@@ -170,13 +255,26 @@ impl<A: Copy + Eq + Hash> Ports<A> {
         self.words[place(pool.page, port / BLOCK)] &= !(1 << (port % BLOCK));
         pool.taken = pool.taken.saturating_sub(1);
         // Where nothing is free but this, let the next search begin with it.
-        if std::mem::take(&mut pool.is_dry) && port / BLOCK >= FIRST_BLOCK {
+        let own = Parities::of(port);
+        if pool.dry.holds(own) && port / BLOCK >= FIRST_BLOCK {
             pool.hint = turn;
         }
+        pool.dry = Parities(pool.dry.0 & !own.0);
         if pool.dry_set.take().is_some() {
             pool.next_block = port / BLOCK;
         }
         self.end_if_unused(id);
+    }
+
+    /// How many places external addresses with ports in use were ever at.
+    pub(crate) fn places(&self) -> u32 {
+        self.pools.places()
+    }
+
+    /// The external address at a place, and how many of its ports are in use.
+    pub(crate) fn in_use(&self, place: u32) -> Option<(&External<A>, u32)> {
+        let (external, pool) = self.pools.at(place)?;
+        Some((external, pool.taken))
     }
 
     /// A pool for an address of which no port is in use, if there is room.
@@ -193,7 +291,7 @@ impl<A: Copy + Eq + Hash> Ports<A> {
             page,
             taken: 0,
             hint: self.first_turn(&external),
-            is_dry: false,
+            dry: Parities::NONE,
             next_block: 0,
             dry_set: None,
         };
@@ -236,11 +334,26 @@ impl<A: Copy + Eq + Hash> Ports<A> {
             && !is_reserved(wanted)
     }
 
+    /// Whether a port of a set is this worker's, and free.
+    fn may_take(
+        &self,
+        page: u32,
+        set: &PortSet,
+        port: u16,
+        is_reserved: &impl Fn(u16) -> bool,
+    ) -> bool {
+        set.contains(port)
+            && owner(port, self.workers) == self.worker
+            && self.is_free(page, port)
+            && !is_reserved(port)
+    }
+
     /// A free port of a set.
     fn search_within(
         &mut self,
         id: Id,
         set: &PortSet,
+        choice: Choice,
         is_reserved: &impl Fn(u16) -> bool,
     ) -> Option<u16> {
         let Pool {
@@ -249,13 +362,16 @@ impl<A: Copy + Eq + Hash> Ports<A> {
             dry_set,
             ..
         } = *self.pools.get(id)?;
-        if !self.is_first() || dry_set == Some(set.fingerprint()) {
+        if dry_set == Some(set.fingerprint()) {
             return None;
         }
         let blocks = set.blocks();
         let (before, after) = blocks.split_at(blocks.partition_point(|(n, _)| *n < next_block));
         for &(block, ports) in after.iter().chain(before) {
-            let mut free = ports & !self.words[place(page, block)];
+            if owner(block * BLOCK, self.workers) != self.worker {
+                continue;
+            }
+            let mut free = choice.among(ports & !self.words[place(page, block)]);
             while free != 0 {
                 let port = block * BLOCK + free.trailing_zeros() as u16;
                 if !is_reserved(port) {
@@ -264,7 +380,9 @@ impl<A: Copy + Eq + Hash> Ports<A> {
                 free &= free - 1;
             }
         }
-        self.pools.get_mut(id)?.dry_set = Some(set.fingerprint());
+        if choice.parities == Parities::BOTH {
+            self.pools.get_mut(id)?.dry_set = Some(set.fingerprint());
+        }
         None
     }
 
@@ -272,19 +390,20 @@ impl<A: Copy + Eq + Hash> Ports<A> {
         &mut self,
         id: Id,
         external: &External<A>,
+        choice: Choice,
         is_reserved: &impl Fn(u16) -> bool,
     ) -> Option<u16> {
         let has_ports = has_translated_ports(external.protocol);
         let turns = self.turns();
         let Pool {
-            page, hint, is_dry, ..
+            page, hint, dry, ..
         } = *self.pools.get(id)?;
-        if !has_ports || turns == 0 || is_dry {
+        if !has_ports || turns == 0 || dry.holds(choice.parities) {
             return None;
         }
         for turn in (hint..turns).chain(0..hint) {
             let block = self.block_of(turn);
-            let mut free = !self.words[place(page, block)];
+            let mut free = choice.among(!self.words[place(page, block)]);
             while free != 0 {
                 let port = block * BLOCK + free.trailing_zeros() as u16;
                 if !is_reserved(port) {
@@ -293,7 +412,10 @@ impl<A: Copy + Eq + Hash> Ports<A> {
                 free &= free - 1;
             }
         }
-        self.pools.get_mut(id)?.is_dry = true;
+        if !choice.in_pairs {
+            let pool = self.pools.get_mut(id)?;
+            pool.dry = Parities(pool.dry.0 | choice.parities.0);
+        }
         None
     }
 

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::connection_table::{Job, Names};
 use crate::graph::{LearnedNeighbor, LogEntry};
 use crate::learned_routes::LearnedRoutes;
+use crate::nat_ports::ExternalAddresses;
 use crate::neighbors::LearnedNeighbors;
 use crate::port::{BoxedQueue, PortDriver, PortRequest};
 use crate::progress::Progress;
@@ -173,6 +174,11 @@ impl<D: PortDriver> Manager<D> {
                     let _ = link.commands.push(Command::Job(job));
                     link.thread.unpark();
                 }
+            }
+            Request::ExternalAddresses(reply) => {
+                let tables = self.publisher.current();
+                let shared = tables.map(|tables| ExternalAddresses::of(&tables));
+                let _ = reply.send(shared.unwrap_or_default());
             }
             Request::Names(reply) => {
                 let tables = self.publisher.current();

@@ -60,10 +60,14 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
             }
             // The sender hears that it is not to have a connection now (RFC 5508, REQ-8).
             Err(NotHere::Dropped(reason @ DropReason::NatPortsExhausted)) => {
-                if let Some(entry) = exhausted(cx, packet).filter(|_| limit.allows(cx.now)) {
+                let entry = exhausted(cx, packet, connections);
+                if let Some(entry) = entry.filter(|_| limit.allows(cx.now)) {
                     sinks.log(LogEntry::PortsExhausted(entry));
                 }
                 Next::Refuse(reason, IcmpErrorKind::Prohibited.into())
+            }
+            Err(NotHere::Dropped(reason @ DropReason::NatPrefixUnmapped)) => {
+                Next::Refuse(reason, IcmpErrorKind::HostUnreachable.into())
             }
             Err(NotHere::Dropped(reason)) => Next::Drop(reason),
             Err(NotHere::At(worker)) => {
@@ -74,10 +78,11 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
     });
 }
 
-/// What is said of a packet for whose sender no external port is left.
+/// Counts a packet for whose sender no external port is left; what is said of it.
 fn exhausted<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     packet: &Packet<B, A>,
+    connections: &mut Connections<A>,
 ) -> Option<PortsExhausted> {
     let Connection::New(original) = packet.connection else {
         return None;
@@ -86,14 +91,19 @@ fn exhausted<B: PacketBuffer, A: Family>(
     let opening = opening(packet, original, KeyHash::default());
     let interface = cx.tables.interface(opening.egress)?;
     match source_rule(cx, &opening, interface) {
-        Egress::Masquerade(rule) => Some(PortsExhausted {
-            rule: Arc::clone(&rule.name),
-            from: original.vpc,
-            to: interface.vpc,
-            source: original.source.into(),
-            protocol: original.protocol,
-        }),
-        Egress::None | Egress::Static(..) => None,
+        Egress::Masquerade(rule) => {
+            if let Some(first) = rule.ranges::<A>().next() {
+                connections.count_exhausted(interface.vpc, original.protocol, *first.start());
+            }
+            Some(PortsExhausted {
+                rule: Arc::clone(&rule.name),
+                from: original.vpc,
+                to: interface.vpc,
+                source: original.source.into(),
+                protocol: original.protocol,
+            })
+        }
+        Egress::None | Egress::Static(..) | Egress::Unmapped => None,
     }
 }
 
@@ -325,7 +335,7 @@ fn elsewhere<A: Family>(
     let original = &opening.original;
     let source = match egress {
         Egress::Static(external, _) => *external,
-        Egress::None | Egress::Masquerade(_) => original.source,
+        Egress::None | Egress::Masquerade(_) | Egress::Unmapped => original.source,
     };
     let reply = reply(opening, vpc, (source, original.source_port));
     let home = cx.steering.home(cx.tables, original, &reply, egress);
@@ -365,6 +375,7 @@ fn translate_source<A: Family>(
     let own = (original.source, original.source_port);
     match egress {
         Egress::None => Ok((own, None, None)),
+        Egress::Unmapped => Err(DropReason::NatPrefixUnmapped),
         Egress::Static(external, idle_timeout) => {
             Ok(((external, original.source_port), None, idle_timeout))
         }

@@ -4,6 +4,7 @@
 //! *Next*: `route`.
 
 use rewire_conntrack::{Connections, Direction, FlowId, FlowKey, State, TcpState};
+use rewire_packet::icmp_error::IcmpErrorKind;
 use rewire_packet::nat::Quoted;
 use rewire_packet::tcp::TcpFlags;
 use rewire_packet::{Fragment, Transport};
@@ -34,6 +35,9 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
             Ok(Way::OtherFamily) => {
                 packet.fate = Fate::ChangeFamily;
                 Next::Done
+            }
+            Err(reason @ DropReason::NatPrefixUnmapped) => {
+                Next::Refuse(reason, IcmpErrorKind::HostUnreachable.into())
             }
             Err(reason) => Next::Drop(reason),
         }

@@ -12,6 +12,7 @@ use rewire_tables::{
 };
 
 use super::hairpin::{self, Led, Turn};
+use super::steering::Steering;
 
 /// Where ingress NAT leads a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub(super) fn ingress<A: AclFamily>(
     key: &FlowKey<A>,
     ports: bool,
 ) -> Result<Ingress<A>, Stop> {
-    let ingress = translation(tables, key, ports);
+    let ingress = translation(tables, key, ports)?;
     match ingress.crossing {
         Some(Crossing { peering, from, .. })
             if !tables.peering(peering).admits(from, key.source.into()) =>
@@ -44,7 +45,11 @@ pub(super) fn ingress<A: AclFamily>(
     }
 }
 
-fn translation<A: AclFamily>(tables: &Tables, key: &FlowKey<A>, ports: bool) -> Ingress<A> {
+fn translation<A: AclFamily>(
+    tables: &Tables,
+    key: &FlowKey<A>,
+    ports: bool,
+) -> Result<Ingress<A>, Stop> {
     let nat = tables.nat();
     let across = |peering: Option<_>, to| {
         peering.map(|peering| Crossing {
@@ -60,42 +65,37 @@ fn translation<A: AclFamily>(tables: &Tables, key: &FlowKey<A>, ports: bool) -> 
         address,
         port: key.destination_port,
     };
+    let unchanged = Ingress {
+        destination: None,
+        vpc: key.vpc,
+        crossing: None,
+        idle_timeout: None,
+    };
     if nat.has_exclusions() && nat.is_excluded_on_arrival(&arrival_key(key, ports)) {
-        return Ingress {
-            destination: None,
-            vpc: key.vpc,
-            crossing: None,
-            idle_timeout: None,
-        };
+        return Ok(unchanged);
     }
     if ports
         && let Some(rule) = nat.port_forward_from(&forward, key.source)
         && let Some(internal) = A::from_ip(rule.address)
     {
-        return Ingress {
+        return Ok(Ingress {
             destination: Some((internal, rule.port)),
             vpc: rule.vpc,
             crossing: across(rule.peering, rule.vpc),
             idle_timeout: rule.idle_timeout,
-        };
+        });
     }
-    if let Some(rule) = nat.static_by_external(key.vpc, address)
-        && let Some(internal) = A::from_ip(rule.internal)
-    {
-        let port = key.destination_port;
-        return Ingress {
-            destination: Some((internal, port)),
+    if let Some(rule) = nat.static_by_external(key.vpc, address) {
+        let internal = rule.to_internal(address).and_then(A::from_ip);
+        let internal = internal.ok_or(Stop::Unmapped)?;
+        return Ok(Ingress {
+            destination: Some((internal, key.destination_port)),
             vpc: rule.internal_vpc,
             crossing: across(rule.peering, rule.internal_vpc),
             idle_timeout: rule.idle_timeout,
-        };
+        });
     }
-    Ingress {
-        destination: None,
-        vpc: key.vpc,
-        crossing: None,
-        idle_timeout: None,
-    }
+    Ok(unchanged)
 }
 
 /// The shorter one of those that are said.
@@ -127,13 +127,15 @@ pub(super) enum Egress<'a, A> {
     Static(A, Option<Duration>),
     /// Its source becomes an address and port of this rule's.
     Masquerade(&'a Masquerade),
+    /// Its source is in a prefix whose translation has no address for it (RFC 6296 section 3.2): it does not leave.
+    Unmapped,
 }
 
 impl<A> Egress<'_, A> {
     /// What the mapping of the connection, if it has one, lets in from outside.
     pub(super) fn filtering(&self) -> Filtering {
         match self {
-            Egress::None | Egress::Static(..) => Filtering::default(),
+            Egress::None | Egress::Unmapped | Egress::Static(..) => Filtering::default(),
             Egress::Masquerade(rule) => rule.filtering,
         }
     }
@@ -141,7 +143,7 @@ impl<A> Egress<'_, A> {
     /// How long the connection lives without packets, where the rule says it.
     pub(super) fn idle_timeout(&self) -> Option<Duration> {
         match self {
-            Egress::None => None,
+            Egress::None | Egress::Unmapped => None,
             Egress::Static(_, idle_timeout) => *idle_timeout,
             Egress::Masquerade(rule) => rule.idle_timeout,
         }
@@ -194,9 +196,11 @@ pub(super) fn egress<'a, A: AclFamily>(
     if let Some(rule) = crossing
         .and_then(across)
         .or_else(|| nat.static_by_internal(vpc, source.into(), interface.vpc))
-        && let Some(external) = A::from_ip(rule.external)
     {
-        return Egress::Static(external, rule.idle_timeout);
+        return match rule.to_external(source.into()).and_then(A::from_ip) {
+            Some(external) => Egress::Static(external, rule.idle_timeout),
+            None => Egress::Unmapped,
+        };
     }
     let across = |c: Crossing| tables.peering(c.peering).masquerade(c.from, key);
     let turned = || {
@@ -276,11 +280,20 @@ pub(super) fn exit<A: AclFamily>(
 
 /// Whether the policy of these tables still gives a connection just the path and translation that it has (law 6): where
 /// it leaves then. Such a connection goes on, unless an ACL forbids it; any other ends.
-pub(super) fn still_leads<A: AclFamily>(tables: &Tables, flow: &Flow<A>) -> Option<Leaving> {
-    still_translates(tables, flow).map(|(leaving, _)| leaving)
+pub(super) fn still_leads<A: AclFamily>(
+    tables: &Tables,
+    steering: &Steering,
+    flow: &Flow<A>,
+) -> Option<Leaving> {
+    let (leaving, egress) = still_translates(tables, flow)?;
+    let is_here = match egress {
+        Egress::Masquerade(rule) => steering.gives_out(rule, flow.reply.destination_port),
+        _ => true,
+    };
+    is_here.then_some(leaving)
 }
 
-/// The same, with what egress NAT does with the connection.
+/// The same, with what egress NAT does with the connection, whichever worker it is to be at.
 pub(super) fn still_translates<'a, A: AclFamily>(
     tables: &'a Tables,
     flow: &Flow<A>,
@@ -376,6 +389,7 @@ fn has_source<A: AclFamily>(tables: &Tables, flow: &Flow<A>, egress: &Egress<'_,
     let original = &flow.original;
     let source = (flow.reply.destination, flow.reply.destination_port);
     match egress {
+        Egress::Unmapped => false,
         Egress::None => source == (original.source, original.source_port),
         Egress::Static(external, _) => source == (*external, original.source_port),
         Egress::Masquerade(rule) => {

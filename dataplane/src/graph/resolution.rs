@@ -38,7 +38,7 @@ pub(super) fn resolve<A: Family>(
         Some(flow) => nat64::still_admits(cx.tables, flow),
         None => {
             let leaving = match flow.is_joined {
-                false => nat_policy::still_leads(cx.tables, flow),
+                false => nat_policy::still_leads(cx.tables, &cx.steering, flow),
                 true => filtering::still_leads(cx, connections, flow),
             };
             lets_in = leaving.map_or(lets_in, |leaving| leaving.filtering);

@@ -250,6 +250,7 @@ pub(super) fn stopped(stop: Stop) -> DropReason {
         Stop::TooManyLookups => DropReason::RouteTooLong,
         Stop::NotAdmitted => DropReason::PeeringNotAdmitted,
         Stop::Transit => DropReason::PeeringTransit,
+        Stop::Unmapped => DropReason::NatPrefixUnmapped,
     }
 }
 

@@ -21,11 +21,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use rewire_conntrack::{Flow, FlowKey, owner};
+use rewire_conntrack::{Flow, FlowKey, owner, owner_within};
 use rewire_packet::ethernet;
 use rewire_packet::{EtherType, IpAddress, Protocol};
+use rewire_tables::nat::has_translated_ports;
 use rewire_tables::{
-    AclFamily, Address, InterfaceIndex, Masquerade, PortForwardKey, Route, Tables, VpcIndex,
+    AclFamily, Address, InterfaceIndex, Masquerade, PortAllocation, PortForwardKey, Route, Tables,
+    VpcIndex,
 };
 
 use super::filtering;
@@ -172,9 +174,19 @@ impl Steering {
         egress: &Egress<'_, A>,
     ) -> u16 {
         match egress {
-            Egress::Masquerade(rule) if is_of_the_first(rule) => 0,
-            Egress::Masquerade(_) => owner(original.source_port, self.workers),
-            Egress::None | Egress::Static(..) => {
+            Egress::Masquerade(rule) => match &rule.ports {
+                // A sender's address is its own, whatever its port.
+                PortAllocation {
+                    address_only: true, ..
+                } => 0,
+                PortAllocation {
+                    within: Some(set), ..
+                } if has_translated_ports(original.protocol) => {
+                    owner_within(set, original.source_port, self.workers)
+                }
+                _ => owner(original.source_port, self.workers),
+            },
+            Egress::None | Egress::Static(..) | Egress::Unmapped => {
                 let ends = Ends {
                     protocol: reply.protocol,
                     source: reply.source,
@@ -185,6 +197,16 @@ impl Steering {
                 self.owner(tables, reply.vpc, &ends)
             }
         }
+    }
+
+    /// Whether this worker is the one that may have given out an external port by a rule. Where a commit has changed whose it is, it may be
+    /// given out by another one now.
+    pub(super) fn gives_out(&self, rule: &Masquerade, port: u16) -> bool {
+        let home = match rule.ports.address_only {
+            true => 0,
+            false => owner(port, self.workers),
+        };
+        self.is(home)
     }
 
     /// The home of a connection that is there, and was another number of workers' before; none where it can have none: its
@@ -199,14 +221,18 @@ impl Steering {
             let internal = filtering::internal_of(flow);
             let port = owner(flow.original.destination_port, self.workers);
             return match filtering::answering_rule(tables, &flow.original, &internal) {
-                Some(rule) if is_of_the_first(rule) => Some(0),
-                Some(_) => (owner(internal.port, self.workers) == port).then_some(port),
+                Some(rule) if rule.ports.address_only => Some(0),
+                Some(rule) => {
+                    let egress = Egress::Masquerade(rule);
+                    let home = self.home(tables, &flow.reply, &flow.original, &egress);
+                    (home == port).then_some(port)
+                }
                 None => Some(port),
             };
         }
         let port = owner(flow.reply.destination_port, self.workers);
         match nat_policy::still_translates(tables, flow) {
-            Some((_, Egress::Masquerade(rule))) if is_of_the_first(rule) => Some(0),
+            Some((_, Egress::Masquerade(rule))) if rule.ports.address_only => Some(0),
             // Where it ends at once, its port is to be free again at the worker that gives it out.
             None => Some(port),
             Some((_, egress)) => (home(&egress) == port).then_some(port),
@@ -240,11 +266,6 @@ impl Steering {
     }
 }
 
-/// Whether the ports of a masquerade are the first worker's, whatever their number: too few to be dealt out, or none.
-fn is_of_the_first(rule: &Masquerade) -> bool {
-    rule.ports.within.is_some() || rule.ports.address_only
-}
-
 /// Where a port forward or a static translation leads a packet: the internal address and port, and their VPC.
 fn led<A: AclFamily>(
     tables: &Tables,
@@ -263,8 +284,10 @@ fn led<A: AclFamily>(
         Some((A::from_ip(rule.address)?, Some(rule.port), rule.vpc))
     };
     let fixed = || {
-        let rule = nat.static_by_external(vpc, ends.destination.into())?;
-        Some((A::from_ip(rule.internal)?, ends.port, rule.internal_vpc))
+        let external = ends.destination.into();
+        let rule = nat.static_by_external(vpc, external)?;
+        let internal = A::from_ip(rule.to_internal(external)?)?;
+        Some((internal, ends.port, rule.internal_vpc))
     };
     ends.port.and_then(forward).or_else(fixed)
 }

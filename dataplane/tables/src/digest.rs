@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::acl::{AclDecision, AclRule, AddressRanges, PacketPattern};
 use crate::address::Address;
 use crate::lpm::Lpm;
-use crate::nat::{Filtering, Masquerade, MasqueradeList};
+use crate::nat::{Filtering, Masquerade, MasqueradeList, PortParity};
 use crate::route::{NextHop, Route};
 use crate::tables::Tables;
 use crate::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
@@ -124,12 +124,13 @@ impl Tables {
         ] {
             lines.extend(rules.into_iter().map(|rule| {
                 format!(
-                    "static_by_{direction} {} {}/{} = {}/{}{}{}",
+                    "static_by_{direction} {} {} {} = {} {}{}{}{}",
                     rule.name,
                     self.vpc_name(rule.external_vpc),
                     rule.external,
                     self.vpc_name(rule.internal_vpc),
                     rule.internal,
+                    if rule.nptv6 { " nptv6" } else { "" },
                     idle(rule.idle_timeout),
                     self.by_peering(rule.peering)
                 )
@@ -312,11 +313,19 @@ fn idle(timeout: Option<Duration>) -> String {
 
 fn masquerade(rule: &Masquerade) -> String {
     let mut text = format!("{} {:?}", rule.name, rule.external);
+    if let Some(pool) = &rule.pool {
+        text += &format!(" pool={pool}");
+    }
     if let Some(ports) = &rule.ports.within {
         text += &format!(" ports={ports}");
     }
     if rule.ports.address_only {
         text += " address_only";
+    }
+    match rule.ports.parity {
+        PortParity::Any => {}
+        PortParity::Preserved => text += " preserve_parity",
+        PortParity::Pairs => text += " preserve_contiguity",
     }
     text += &idle(rule.idle_timeout);
     match rule.filtering {

@@ -42,6 +42,8 @@ pub enum Stop {
     NotAdmitted,
     /// It came by one peering, and would go on by another.
     Transit,
+    /// It is for an address that the translation of its prefix has none for (RFC 6296 section 3.3).
+    Unmapped,
 }
 
 impl Tables {

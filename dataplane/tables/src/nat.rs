@@ -4,7 +4,9 @@
 mod condition;
 mod masquerade;
 mod nat64;
+mod nptv6;
 mod port_set;
+mod static_nat;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -14,10 +16,14 @@ use hashbrown::HashMap;
 
 pub use self::condition::{Condition, Exclusion};
 pub use self::masquerade::{
-    Filtering, Masquerade, MasqueradeList, MasqueradeRules, PortAllocation, has_translated_ports,
+    Filtering, Masquerade, MasqueradeList, MasqueradeRules, PortAllocation, PortParity,
+    has_translated_ports,
 };
 pub use self::nat64::{Nat64, mapped};
+pub use self::nptv6::LONGEST_NPTV6_PREFIX;
 pub use self::port_set::PortSet;
+use self::static_nat::ByPrefix;
+pub use self::static_nat::StaticNat;
 use crate::acl::{AclFamily, AclKey, AddressRanges};
 use crate::index::{InterfaceIndex, PeeringIndex, VpcIndex};
 
@@ -53,31 +59,13 @@ pub struct PortForward {
     pub peering: Option<PeeringIndex>,
 }
 
-/// A static translation: one external address is one internal address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StaticNat {
-    /// The rule's name.
-    pub name: Arc<str>,
-    /// The VPC of the external address.
-    pub external_vpc: VpcIndex,
-    /// The external address.
-    pub external: IpAddr,
-    /// The VPC of the internal address.
-    pub internal_vpc: VpcIndex,
-    /// The internal address.
-    pub internal: IpAddr,
-    /// How long its connections live without packets; none where the VPC says it.
-    pub idle_timeout: Option<Duration>,
-    /// The peering that packets cross by it, where a peering made it.
-    pub peering: Option<PeeringIndex>,
-}
-
 /// All NAT policy of one generation.
 #[derive(Clone, Debug, Default)]
 pub struct NatPolicy {
     pub(crate) port_forwards: HashMap<PortForwardKey, PortForward>,
-    pub(crate) static_by_external: HashMap<(VpcIndex, IpAddr), Arc<StaticNat>>,
-    pub(crate) static_by_internal: HashMap<(VpcIndex, IpAddr, VpcIndex), Arc<StaticNat>>,
+    pub(crate) static_by_external: ByPrefix<VpcIndex>,
+    /// By the VPC of the internal addresses, and that of the external ones.
+    pub(crate) static_by_internal: ByPrefix<(VpcIndex, VpcIndex)>,
     pub(crate) masquerades: HashMap<(VpcIndex, InterfaceIndex), MasqueradeRules>,
     pub(crate) exclusions: HashMap<VpcIndex, Arc<[Exclusion]>>,
     pub(crate) nat64: HashMap<VpcIndex, Arc<[Nat64]>>,
@@ -102,9 +90,7 @@ impl NatPolicy {
 
     /// The static translation that owns an external address.
     pub fn static_by_external(&self, vpc: VpcIndex, address: IpAddr) -> Option<&StaticNat> {
-        self.static_by_external
-            .get(&(vpc, address))
-            .map(Arc::as_ref)
+        self.static_by_external.of(vpc, address)
     }
 
     /// The static translation of an internal sender whose packet leaves into `external_vpc`.
@@ -114,9 +100,7 @@ impl NatPolicy {
         address: IpAddr,
         external_vpc: VpcIndex,
     ) -> Option<&StaticNat> {
-        self.static_by_internal
-            .get(&(vpc, address, external_vpc))
-            .map(Arc::as_ref)
+        self.static_by_internal.of((vpc, external_vpc), address)
     }
 
     /// Whether there are no rules at all, but for those of peerings.
@@ -131,6 +115,12 @@ impl NatPolicy {
     /// Whether a masquerade may be for packets of a VPC that leave by an interface.
     pub fn has_masquerade(&self, vpc: VpcIndex, interface: InterfaceIndex) -> bool {
         self.masquerades.contains_key(&(vpc, interface))
+    }
+
+    /// All masquerade rules, by the interface that packets leave by, in no order; one may come several times. Cost: all of them.
+    pub fn masquerades(&self) -> impl Iterator<Item = (InterfaceIndex, &Arc<Masquerade>)> {
+        let by_interface = self.masquerades.iter();
+        by_interface.flat_map(|((_, interface), rules)| rules.all().map(|rule| (*interface, rule)))
     }
 
     /// The interfaces by which masqueraded packets leave; one may come several times.

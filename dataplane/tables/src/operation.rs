@@ -366,20 +366,19 @@ impl Tables {
                 self.nat.port_forwards.remove(key);
             }
             Op::SetStaticNat { value } => {
-                let external = (value.external_vpc, value.external);
-                let internal = (value.internal_vpc, value.internal, value.external_vpc);
-                self.nat
-                    .static_by_external
-                    .insert(external, Arc::clone(value));
-                self.nat
-                    .static_by_internal
-                    .insert(internal, Arc::clone(value));
+                let (inside, outside) = (value.internal_vpc, value.external_vpc);
+                let nat = &mut self.nat;
+                nat.static_by_external
+                    .insert(outside, value.external, Arc::clone(value));
+                nat.static_by_internal
+                    .insert((inside, outside), value.internal, Arc::clone(value));
             }
             Op::RemoveStaticNat { value } => {
-                let external = (value.external_vpc, value.external);
-                let internal = (value.internal_vpc, value.internal, value.external_vpc);
-                self.nat.static_by_external.remove(&external);
-                self.nat.static_by_internal.remove(&internal);
+                let (inside, outside) = (value.internal_vpc, value.external_vpc);
+                self.nat.static_by_external.remove(outside, value.external);
+                self.nat
+                    .static_by_internal
+                    .remove((inside, outside), value.internal);
             }
             Op::SetAcl {
                 acl,

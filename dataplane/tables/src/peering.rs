@@ -68,6 +68,15 @@ impl Peering {
         self.side(from)?.masquerades.find(key)
     }
 
+    /// The masquerade rules of its senders, each with the VPC that sees them; one may come several times. Cost: all of them.
+    pub fn masquerades(&self) -> impl Iterator<Item = (VpcIndex, &Arc<Masquerade>)> {
+        self.sides.iter().flat_map(|(from, side)| {
+            let other = self.sides.iter().map(|(vpc, _)| *vpc);
+            let seen_by = other.clone().find(|vpc| vpc != from).unwrap_or(*from);
+            side.masquerades.all().map(move |rule| (seen_by, rule))
+        })
+    }
+
     /// Whether nothing was ever said of it.
     pub(crate) fn is_unused(&self) -> bool {
         self.name.is_none() && self.sides.is_empty()

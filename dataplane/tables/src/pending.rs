@@ -56,8 +56,8 @@ enum Key {
     StaticNeighbor(InterfaceIndex, IpAddr),
     LearnedNeighbor(InterfaceIndex, IpAddr),
     PortForward(PortForwardKey),
-    /// Both addresses: of two translations that share one, either is removed before the other comes.
-    StaticNat((VpcIndex, IpAddr), (VpcIndex, IpAddr)),
+    /// Both prefixes: of two translations that share one, either is removed before the other comes.
+    StaticNat((VpcIndex, IpNet), (VpcIndex, IpNet)),
     Masquerade(VpcIndex, InterfaceIndex, IpNet),
     Exclusions(VpcIndex),
     Nat64(VpcIndex),

@@ -369,7 +369,7 @@ impl Build {
     ) -> Self {
         // Who sends tells which of the gateway's interfaces the frame is for.
         let link_destination = match source.octets() {
-            [10, 1, ..] => BLUE_MAC,
+            [10, 1 | 64..128, ..] => BLUE_MAC,
             [10, 2, ..] => RED_MAC,
             _ => WAN_MAC,
         };

@@ -72,7 +72,7 @@ pub fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => prop::collection::vec(frame(), 1..24).prop_map(Step::Burst),
         1 => (0..400_u64).prop_map(Step::Wait),
-        1 => (0..6_usize).prop_map(Step::Commit),
+        1 => (0..7_usize).prop_map(Step::Commit),
     ]
 }
 
@@ -111,6 +111,15 @@ pub fn document(which: usize) -> serde_json::Value {
             document["nat"]["port_forward"]["web"]["idle_timeout"] = json!("50s");
             document["vpcs"]["internet"]["conntrack"] = json!({ "tcp_partially_open": "20s" });
             document["nat"]["port_forward"]["web"]["sources"] = json!(["198.51.100.128/25"]);
+        }
+        // Whole prefixes are translated, one of them as NPTv6, which comes before the masquerade.
+        5 => {
+            document["nat"]["static"]["mail"]["external_address"] = json!("203.0.113.8/30");
+            document["nat"]["static"]["mail"]["internal_address"] = json!("10.1.0.20/30");
+            document["nat"]["static"]["mail6"] = json!({
+                "external_vpc": "internet", "external_address": "2001:db8:e::/48",
+                "internal_vpc": "blue", "internal_address": "fd00:1::/48", "nptv6": true,
+            });
         }
         // Blue's way out is another.
         _ => {

@@ -140,7 +140,7 @@ impl Build {
         // Who sends tells which of the gateway's interfaces the frame is for.
         let link_destination = match source.segments() {
             _ if destination.is_multicast() => MacAddress::from_ipv6_multicast(destination),
-            [0xfd00, 1, ..] | [0xfe80, ..] => BLUE_MAC,
+            [0xfd00, 1, ..] | [0xfd01, ..] | [0xfe80, ..] => BLUE_MAC,
             [0xfd00, 2, ..] => RED_MAC,
             _ => WAN_MAC,
         };

@@ -11,8 +11,10 @@ use crate::types::Name;
 pub const MOST_POOL_ADDRESSES: u128 = 65_536;
 /// The most ports of a port forward, counted for either protocol: each has an entry of its own.
 pub const MOST_FORWARDED_PORTS: u32 = 16_384;
-/// The most addresses of a static translation: each has an entry of its own.
+/// The most addresses that an expose of a peering translates one to one: each has an entry of its own.
 pub const MOST_STATIC_ADDRESSES: u32 = 4_096;
+/// The longest prefixes that NPTv6 translates: RFC 6296 calculates with 64 bits.
+pub const LONGEST_NPTV6_PREFIX: u8 = 64;
 /// The most VPCs whose routes one packet is looked up in.
 pub const MOST_LOOKUPS: usize = 32;
 /// The most VPCs that are in effect at once: tables number them with 16 bits.

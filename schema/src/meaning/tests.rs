@@ -1,3 +1,5 @@
+mod static_nat;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::addresses::{family, unusable};
 use super::facts::Facts;
-use super::limits::{MOST_FORWARDED_PORTS, MOST_STATIC_ADDRESSES};
+use super::limits::{LONGEST_NPTV6_PREFIX, MOST_FORWARDED_PORTS};
 use super::look_up::LookUp;
 use super::{Problem, Problems};
 use crate::document::Path;
@@ -130,6 +132,32 @@ fn check_interface<L: LookUp>(
     }
 }
 
+/// The first address of a prefix and its last one are those of hosts.
+fn hosts(path: &Path, field: &str, prefix: IpNet, problems: &mut Problems) {
+    let before = problems.len();
+    host(path, field, prefix.network(), problems);
+    if problems.len() == before && prefix.network() != prefix.broadcast() {
+        host(path, field, prefix.broadcast(), problems);
+    }
+}
+
+fn overlap(one: IpNet, other: IpNet) -> bool {
+    one.contains(&other) || other.contains(&one)
+}
+
+/// The calculation of RFC 6296 (section 3.1) is one of 64 bits.
+fn check_nptv6(path: &Path, prefixes: [IpNet; 2], problems: &mut Problems) {
+    let fields = ["external_address", "internal_address"];
+    for (field, prefix) in fields.into_iter().zip(prefixes) {
+        if prefix.addr().is_ipv4() || prefix.prefix_len() > LONGEST_NPTV6_PREFIX {
+            let message = format!(
+                "expected an IPv6 prefix of at most {LONGEST_NPTV6_PREFIX} bits for NPTv6, found {prefix}"
+            );
+            problems.push(Problem::new(path.join(field), message));
+        }
+    }
+}
+
 pub(super) fn check_static<L: LookUp>(facts: &Facts<'_, L>, name: &Name, problems: &mut Problems) {
     let Some(rule) = facts.rows.find::<StaticNatRow>(&(name.clone(),)) else {
         return;
@@ -137,14 +165,10 @@ pub(super) fn check_static<L: LookUp>(facts: &Facts<'_, L>, name: &Name, problem
     let path = static_path(name);
     let (outside, inside) = (rule.external_address, rule.internal_address);
     let (external, internal) = (outside.prefix().network(), inside.prefix().network());
-    host(&path, "external_address", external.addr(), problems);
-    host(&path, "internal_address", internal.addr(), problems);
-    let host_bits = u32::from(external.max_prefix_len() - external.prefix_len());
-    if host_bits > MOST_STATIC_ADDRESSES.ilog2() {
-        let message =
-            format!("expected at most {MOST_STATIC_ADDRESSES} addresses, found {outside}");
-        let problem = Problem::new(path.join("external_address"), message);
-        problems.push(problem.help("take several rules for smaller prefixes"));
+    hosts(&path, "external_address", external, problems);
+    hosts(&path, "internal_address", internal, problems);
+    if rule.nptv6 {
+        check_nptv6(&path, [external, internal], problems);
     }
     let mut wrong = |message| problems.push(Problem::new(path.join("internal_address"), message));
     if external.addr().is_ipv4() != internal.addr().is_ipv4() {
@@ -152,11 +176,11 @@ pub(super) fn check_static<L: LookUp>(facts: &Facts<'_, L>, name: &Name, problem
             "expected an {} address like external_address {outside}, found {inside}",
             family(external.addr())
         ));
-    } else if external.prefix_len() != internal.prefix_len() {
+    } else if external.prefix_len() != internal.prefix_len() && !rule.nptv6 {
         wrong(format!(
             "expected as many addresses as external_address {outside}, found {inside}"
         ));
-    } else if external == internal && rule.external_vpc == rule.internal_vpc {
+    } else if overlap(external, internal) && rule.external_vpc == rule.internal_vpc {
         let vpc = &rule.internal_vpc;
         wrong(format!("{inside} of VPC \"{vpc}\" would lead to itself"));
     }

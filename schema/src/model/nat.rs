@@ -72,6 +72,11 @@ object! {
             ports: Option<Ports>,
             /// How long a translated connection lives without packets; without it, as the VPC's conntrack says.
             idle_timeout: Option<Duration>,
+            /// Whether even ports become even ones and odd ports odd ones, as long as such a port is free (RFC 4787, REQ-4).
+            preserve_parity: bool,
+            /// Whether an even port and the next one become an even port and the next one, as those of RTP and RTCP (RFC 3550, section 11),
+            /// as long as such a pair is free. Parity is preserved then, too.
+            preserve_contiguity: bool,
             /// Which packets from outside are let in to the external addresses and ports that were given out (RFC 4787,
             /// REQ-8); without it, those that answer.
             filtering: Option<Filtering>,
@@ -92,6 +97,8 @@ impl MasqueradeRow {
             source_port: None,
             ports: None,
             idle_timeout: None,
+            preserve_parity: false,
+            preserve_contiguity: false,
             filtering: None,
             marks: Marks::default(),
         }
@@ -232,7 +239,7 @@ object! {
 object! {
     /// A static translation: internal addresses have external ones of their own, both ways (RFC 2663, basic NAT).
     StaticNatRow in "static_nat" at "nat/static/{name}":
-        "Static translations by name: one external address is one internal address, both ways." {
+        "Static translations by name: external addresses are internal ones, both ways." {
         key { name: Name }
         unique (external_vpc, external_address);
         unique (internal_vpc, internal_address, external_vpc);
@@ -247,6 +254,9 @@ object! {
             internal_vpc: Name => "vpc",
             /// The internal address, or a prefix of the same length: each address becomes the one in the same place.
             internal_address: AddressOrPrefix,
+            /// Whether IPv6 prefixes are translated as NPTv6 (RFC 6296): checksums stay as they are, since what changes in the prefix is
+            /// made up for in the subnet, or behind /48 in the interface identifier. The prefixes may differ in length.
+            nptv6: bool,
         }
     }
 }

@@ -7,10 +7,19 @@ use rewire_tables::Address;
 
 use super::Connections;
 use crate::flow::{Flow, FlowId};
+use crate::mappings::Mappings;
 use crate::records::Record;
 use crate::time::Instant;
 
 impl<A: Address> Connections<A> {
+    pub(crate) fn mappings_mut(&mut self) -> &mut Mappings<A> {
+        &mut self.mappings
+    }
+
+    pub(crate) fn mappings(&self) -> &Mappings<A> {
+        &self.mappings
+    }
+
     /// How many places for connections were ever used: every connection lies in one of the first so many. Never becomes
     /// less.
     pub fn slots(&self) -> u32 {

@@ -1,6 +1,6 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use rewire_tables::nat::PortSet;
+use rewire_tables::nat::{PortParity, PortSet};
 
 use super::*;
 use crate::records::{Account, NONE};
@@ -11,6 +11,7 @@ use crate::time::{Deadline, Instant, Second};
 const ANY: PortAllocation = PortAllocation {
     within: None,
     address_only: false,
+    parity: PortParity::Any,
 };
 const INSIDE: VpcIndex = VpcIndex(1);
 const OUTSIDE: VpcIndex = VpcIndex(2);
@@ -439,9 +440,9 @@ fn where_only_addresses_are_translated_each_host_has_one_for_itself() {
 }
 
 #[test]
-fn another_worker_has_no_port_of_a_set() {
+fn another_workers_ports_of_a_set_are_not_to_be_had() {
     let mut world = World::<Ipv4Addr>::new(100, 1, 2);
-    world.allocation.within = Some(PortSet::new(&[(1024, 65_535)]).into());
+    world.allocation.within = Some(PortSet::new(&[(1024, 1087)]).into());
     let none = world.acquire(internal(1, 5000), OUTSIDE, pool(1, 1), |_, _| false);
     assert_eq!(none.unwrap_err().resource, Resource::Ports);
     world.end_all();

@@ -8,6 +8,7 @@ const TCP: u8 = 6;
 const ANY: PortAllocation = PortAllocation {
     within: None,
     address_only: false,
+    parity: PortParity::Any,
 };
 
 fn ports(worker: u16, workers: u16) -> Ports<u32> {
@@ -29,7 +30,7 @@ fn a_share_is_given_out_whole() {
         let mut ports = ports(worker, workers);
         let at = external(TCP, 1);
         let mut seen = BTreeSet::new();
-        while let Some(port) = ports.take(at, 0, &ANY, |_| false) {
+        while let Some(port) = ports.take(at, 0, None, &ANY, |_| false) {
             assert!(seen.insert(port), "{port} twice");
         }
         let share: BTreeSet<u16> = (1024..=65535)
@@ -39,8 +40,8 @@ fn a_share_is_given_out_whole() {
         assert!(!share.is_empty());
         for &port in share.iter().rev().take(3) {
             ports.give_back(&at, port);
-            assert_eq!(ports.take(at, 0, &ANY, |_| false), Some(port));
-            assert_eq!(ports.take(at, 0, &ANY, |_| false), None);
+            assert_eq!(ports.take(at, 0, None, &ANY, |_| false), Some(port));
+            assert_eq!(ports.take(at, 0, None, &ANY, |_| false), None);
         }
         share.iter().for_each(|&port| ports.give_back(&at, port));
         assert!(ports.is_empty());
@@ -61,7 +62,7 @@ fn ports_are_dealt_in_blocks_of_64() {
 fn a_worker_that_is_none_gets_nothing() {
     for (worker, workers) in [(1, 1), (5, 2), (3, 1024)] {
         assert_eq!(
-            ports(worker, workers).take(external(TCP, 1), 5000, &ANY, |_| false),
+            ports(worker, workers).take(external(TCP, 1), 5000, None, &ANY, |_| false),
             None
         );
     }
@@ -71,12 +72,12 @@ fn a_worker_that_is_none_gets_nothing() {
 fn the_wanted_port_is_preserved_where_it_can_be() {
     let mut ports = ports(0, 2);
     let at = external(TCP, 1);
-    assert_eq!(ports.take(at, 22, &ANY, |_| false), Some(22));
-    assert_eq!(ports.take(at, 5000, &ANY, |_| false), Some(5000));
+    assert_eq!(ports.take(at, 22, None, &ANY, |_| false), Some(22));
+    assert_eq!(ports.take(at, 5000, None, &ANY, |_| false), Some(5000));
     // Taken, another worker's, reserved, or reserved in TCP: another one, from 1024 on.
     for (wanted, reserved) in [(22, 0), (5000, 0), (64, 0), (5060, 0), (5121, 5121), (0, 0)] {
         let port = ports
-            .take(at, wanted, &ANY, |port| port == reserved)
+            .take(at, wanted, None, &ANY, |port| port == reserved)
             .unwrap();
         assert!(
             port != wanted && port >= 1024 && owner(port, 2) == 0,
@@ -84,8 +85,14 @@ fn the_wanted_port_is_preserved_where_it_can_be() {
         );
     }
     // Other addresses, protocols and VPCs have ports of their own.
-    assert_eq!(ports.take(external(TCP, 2), 22, &ANY, |_| false), Some(22));
-    assert_eq!(ports.take(external(17, 1), 22, &ANY, |_| false), Some(22));
+    assert_eq!(
+        ports.take(external(TCP, 2), 22, None, &ANY, |_| false),
+        Some(22)
+    );
+    assert_eq!(
+        ports.take(external(17, 1), 22, None, &ANY, |_| false),
+        Some(22)
+    );
     assert_eq!(
         ports.take(
             External {
@@ -93,6 +100,7 @@ fn the_wanted_port_is_preserved_where_it_can_be() {
                 ..at
             },
             22,
+            None,
             &ANY,
             |_| false
         ),
@@ -105,19 +113,25 @@ fn identifiers_may_be_zero_and_other_protocols_have_nothing_else() {
     let mut ports = ports(0, 1);
     for protocol in [1, 58] {
         assert_eq!(
-            ports.take(external(protocol, 1), 0, &ANY, |_| false),
+            ports.take(external(protocol, 1), 0, None, &ANY, |_| false),
             Some(0)
         );
         assert!(
             ports
-                .take(external(protocol, 1), 0, &ANY, |_| false)
+                .take(external(protocol, 1), 0, None, &ANY, |_| false)
                 .is_some_and(|port| port >= 1024)
         );
     }
-    assert_eq!(ports.take(external(47, 1), 0, &ANY, |_| false), Some(0));
-    assert_eq!(ports.take(external(47, 1), 0, &ANY, |_| false), None);
+    assert_eq!(
+        ports.take(external(47, 1), 0, None, &ANY, |_| false),
+        Some(0)
+    );
+    assert_eq!(ports.take(external(47, 1), 0, None, &ANY, |_| false), None);
     ports.give_back(&external(47, 1), 0);
-    assert_eq!(ports.take(external(47, 1), 0, &ANY, |_| false), Some(0));
+    assert_eq!(
+        ports.take(external(47, 1), 0, None, &ANY, |_| false),
+        Some(0)
+    );
 }
 
 #[test]
@@ -125,6 +139,120 @@ fn reserved_ports_are_passed_over() {
     let mut ports = ports(0, 1);
     let at = external(TCP, 1);
     let reserved = |port: u16| !(3000..3100).contains(&port);
-    let taken: BTreeSet<_> = std::iter::from_fn(|| ports.take(at, 80, &ANY, reserved)).collect();
+    let taken: BTreeSet<_> =
+        std::iter::from_fn(|| ports.take(at, 80, None, &ANY, reserved)).collect();
     assert_eq!(taken, (3000..3100).collect());
+}
+
+/// A rule that keeps parity, or pairs, perhaps within some ports.
+fn keeping(parity: PortParity, within: Option<(u16, u16)>) -> PortAllocation {
+    let within = within.map(|range| PortSet::new(&[range]).into());
+    PortAllocation {
+        within,
+        parity,
+        ..ANY
+    }
+}
+
+#[test]
+fn parity_is_kept_as_long_as_such_a_port_is_free() {
+    for within in [None, Some((2000, 2999))] {
+        let rule = keeping(PortParity::Preserved, within);
+        let mut ports = ports(0, 1);
+        let at = external(17, 1);
+        let (first, last) = within.unwrap_or((1024, 65535));
+        // The same port for all of them, so that none but the first can keep it.
+        let mut take = |wanted: u16| ports.take(at, wanted, None, &rule, |_| false);
+        let half = (usize::from(last - first) + 1) / 2;
+        for wanted in [2000, 2001] {
+            for _ in 0..half {
+                let port = take(wanted).unwrap();
+                assert_eq!(port % 2, wanted % 2);
+                assert!((first..=last).contains(&port));
+            }
+        }
+        assert_eq!(take(2000), None);
+        // Odd ones are better than none.
+        ports.give_back(&at, 2501);
+        assert_eq!(ports.take(at, 2000, None, &rule, |_| false), Some(2501));
+        ports.give_back(&at, 2501);
+        ports.give_back(&at, 2600);
+        assert_eq!(ports.take(at, 3000, None, &rule, |_| false), Some(2600));
+    }
+}
+
+#[test]
+fn pairs_stay_pairs() {
+    for within in [None, Some((2000, 2999))] {
+        let rule = keeping(PortParity::Pairs, within);
+        let mut ports = ports(0, 1);
+        let at = external(17, 1);
+        let mut taken = BTreeSet::new();
+        // Of many senders, the even port first or the odd one.
+        for round in 0..400_u16 {
+            let (one, other) = match round % 2 {
+                0 => (2000, 2001),
+                _ => (2001, 2000),
+            };
+            let first = ports.take(at, one, None, &rule, |_| false).unwrap();
+            let second = ports
+                .take(at, other, Some(first), &rule, |_| false)
+                .unwrap();
+            assert_eq!((first % 2, second), (one % 2, first ^ 1));
+            assert!(taken.insert(first) && taken.insert(second));
+        }
+        // One whose neighbor is taken is not kept where another one is free.
+        let alone = ports.take(at, 2101, None, &ANY, |_| false).unwrap();
+        let port = ports.take(at, alone ^ 1, None, &rule, |_| false).unwrap();
+        assert_ne!(port, alone ^ 1);
+    }
+}
+
+#[test]
+fn a_neighbor_that_is_taken_or_reserved_leaves_parity() {
+    let rule = keeping(PortParity::Pairs, None);
+    let mut ports = ports(0, 1);
+    let at = external(17, 1);
+    assert_eq!(ports.take(at, 5000, None, &rule, |_| false), Some(5000));
+    let other = ports.take(at, 5001, Some(5000), &rule, |port| port == 5001);
+    assert!(other.is_some_and(|port| port % 2 == 1 && port != 5001));
+    assert_eq!(
+        ports.take(at, 5001, Some(5000), &rule, |_| false),
+        Some(5001)
+    );
+}
+
+/// The ports of a set are those workers' whose the ports are: all of them are given out, none twice, and a sender finds who has some.
+#[test]
+fn a_sets_ports_are_their_owners() {
+    for (first, last, workers) in [
+        (2000, 2999, 1),
+        (2000, 2999, 3),
+        (2048, 2239, 3),
+        (2000, 2100, 5),
+        (5000, 5000, 2),
+    ] {
+        let rule = keeping(PortParity::Any, Some((first, last)));
+        let set = rule.within.clone().unwrap();
+        let mut all = BTreeSet::new();
+        for worker in 0..workers {
+            let mut ports = ports(worker, workers);
+            let at = external(TCP, 1);
+            let before = all.len();
+            while let Some(port) = ports.take(at, 2100, None, &rule, |_| false) {
+                assert!(all.insert(port), "{port} twice");
+                assert_eq!(owner(port, workers), worker);
+            }
+            let has_some = all.len() > before;
+            for source in (0..=u16::MAX).step_by(61) {
+                let to = owner_within(&set, source, workers);
+                assert!(
+                    has_some || to != worker,
+                    "{source} finds nothing at {worker}"
+                );
+                assert!(!has_some || owner(source, workers) != worker || to == worker);
+            }
+        }
+        assert_eq!(all, (first..=last).collect());
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rewire_conntrack::{
     Admission, Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, NewFlow, owner,
+    owner_within,
 };
 use rewire_packet::icmp_error::IcmpErrorKind;
 use rewire_packet::translate::{self, DIFFERENCE, MOST_GROWTH};
@@ -196,9 +197,8 @@ fn begin<B: PacketBuffer, A: Family>(
 
 /// The worker where a connection begins: the one that its external port is dealt to.
 fn home(cx: &Context<'_>, rule: &Nat64, original: &FlowKey<Ipv6Addr>) -> u16 {
-    match rule.ports.within {
-        // Such ports are the first worker's, whatever their number.
-        Some(_) => 0,
+    match &rule.ports.within {
+        Some(set) => owner_within(set, original.source_port, cx.steering.workers()),
         None => owner(original.source_port, cx.steering.workers()),
     }
 }

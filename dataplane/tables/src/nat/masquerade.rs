@@ -15,6 +15,8 @@ use crate::nat::{Condition, PortSet};
 pub struct Masquerade {
     /// The rule's name.
     pub name: Arc<str>,
+    /// The pool that has the external addresses; none where they are the interface's own, or those that a peering shows.
+    pub pool: Option<Arc<str>>,
     /// The external addresses: ranges with both ends included, in order, each of one family.
     pub external: Vec<RangeInclusive<IpAddr>>,
     /// What it asks of packets, besides their sender; none where it is for all of them.
@@ -47,6 +49,20 @@ pub struct PortAllocation {
     /// None at all: a sender keeps its ports, and has an external address of its own for as long as it has connections
     /// (RFC 2663 section 4.1.1, basic NAT).
     pub address_only: bool,
+    /// What a port keeps of the sender's.
+    pub parity: PortParity,
+}
+
+/// What an external port has in common with the internal one, as long as such a port is free; else it is any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PortParity {
+    /// Nothing.
+    #[default]
+    Any,
+    /// Even ports become even ones, odd ports odd ones (RFC 4787 section 4.2.2).
+    Preserved,
+    /// The same, and an even port and the next one become an even port and the next one (RFC 4787 section 4.2.3): those of RTP and RTCP.
+    Pairs,
 }
 
 impl PortAllocation {
@@ -72,6 +88,7 @@ impl Masquerade {
     pub fn new(name: impl Into<Arc<str>>, external: Vec<RangeInclusive<IpAddr>>) -> Self {
         Masquerade {
             name: name.into(),
+            pool: None,
             external,
             condition: None,
             ports: PortAllocation::default(),
@@ -109,6 +126,13 @@ pub struct MasqueradeRules {
 impl MasqueradeRules {
     pub(crate) fn is_empty(&self) -> bool {
         self.rules4.is_empty() && self.rules6.is_empty()
+    }
+
+    /// All rules; one may come several times.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Masquerade>> {
+        let four = self.rules4.iter().map(|(_, _, rules)| rules);
+        let six = self.rules6.iter().map(|(_, _, rules)| rules);
+        four.chain(six).flat_map(|rules| rules.iter())
     }
 
     /// The rule of a packet. Cost: a look-up, and a look at each rule of the sender that asks for more than its packets have.

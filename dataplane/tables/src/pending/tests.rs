@@ -24,6 +24,12 @@ fn address() -> impl Strategy<Value = IpAddr> {
     (1u8..3).prop_map(|last| [192, 0, 2, last].into())
 }
 
+/// One address, or 256 of them.
+fn block(first: u8, last: u8) -> IpNet {
+    let length = if last == 1 { 24 } else { 32 };
+    IpNet::new([first, 0, last, 0].into(), length).unwrap()
+}
+
 /// Operations on so few things that most of them meet.
 pub(crate) fn operation() -> impl Strategy<Value = TableOperation> {
     use TableOperation as Op;
@@ -50,9 +56,10 @@ pub(crate) fn operation() -> impl Strategy<Value = TableOperation> {
             Arc::new(StaticNat {
                 name,
                 external_vpc: VpcIndex(0),
-                external: [203, 0, 113, last].into(),
+                external: block(203, last),
                 internal_vpc: VpcIndex(1),
-                internal: [10, 0, 0, last].into(),
+                internal: block(10, last),
+                nptv6: false,
                 idle_timeout: None,
                 peering: None,
             })

@@ -444,6 +444,7 @@ impl<A: Address> Run<A> {
         assert_eq!(connections.len(), self.flows.len());
         assert!(connections.len() <= connections.capacity());
         assert_eq!(connections.mappings_in_use(), self.mappings.len());
+        self.compare_port_use();
         let ids: BTreeSet<_> = connections
             .iter()
             .map(|(id, _)| format!("{id:?}"))
@@ -473,6 +474,29 @@ impl<A: Address> Run<A> {
             let is_known = self.flows.iter().any(|entry| entry.flow.original == key);
             assert!(is_known || connections.lookup(&key, self.now).is_none());
         }
+    }
+
+    /// As many ports of each external address are in use as its connections have different ones.
+    fn compare_port_use(&self) {
+        let mut expected: BTreeMap<_, BTreeSet<u16>> = BTreeMap::new();
+        let mapped = self.connections.iter().filter(|(_, flow)| flow.is_mapped);
+        for (_, flow) in mapped {
+            let key = &flow.reply;
+            let external = (key.vpc, key.protocol, key.destination);
+            let ports = expected.entry(external).or_default();
+            ports.insert(key.destination_port);
+        }
+        let expected: BTreeMap<_, _> = expected
+            .into_iter()
+            .map(|(external, ports)| (external, ports.len() as u32))
+            .collect();
+        let places = 0..self.connections.port_use_places();
+        let said = places.filter_map(|place| self.connections.port_use(place));
+        let in_use: BTreeMap<_, _> = said
+            .filter(|said| said.in_use > 0)
+            .map(|said| ((said.vpc, said.protocol, said.address), said.in_use))
+            .collect();
+        assert_eq!(in_use, expected);
     }
 
     /// After all time-outs, all is as it was in the beginning.
