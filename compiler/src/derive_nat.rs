@@ -17,7 +17,7 @@ use rewire_schema::types::{
 use rewire_tables::acl::AddressRanges;
 use rewire_tables::nat::{Condition, Exclusion, MasqueradeList, Nat64, PortParity, PortSet};
 use rewire_tables::{
-    InterfaceIndex, Masquerade, PortAllocation, PortForward, PortForwardKey, StaticNat,
+    Filtering, InterfaceIndex, Masquerade, PortAllocation, PortForward, PortForwardKey, StaticNat,
     TableOperation, VpcIndex, VpcTimeouts,
 };
 
@@ -207,6 +207,7 @@ impl Derivation<'_> {
             },
             pool: row.pool.as_ref().map(|pool| pool.as_str().into()),
             idle_timeout: row.idle_timeout.map(Duration::from),
+            filtering: filtering(row),
             ..Masquerade::new(row.name.as_str(), self.external(row).ok()?)
         });
         self.masquerades.insert(row.name.clone(), Arc::clone(&rule));
@@ -442,6 +443,17 @@ impl Derivation<'_> {
         Ok(Some(TableOperation::SetStaticNat {
             value: value.into(),
         }))
+    }
+}
+
+/// What a rule lets in from outside.
+fn filtering(row: &MasqueradeRow) -> Filtering {
+    match row.filtering {
+        None | Some(types::Filtering::AddressAndPortDependent) => {
+            Filtering::AddressAndPortDependent
+        }
+        Some(types::Filtering::AddressDependent) => Filtering::AddressDependent,
+        Some(types::Filtering::EndpointIndependent) => Filtering::EndpointIndependent,
     }
 }
 

@@ -259,10 +259,10 @@ impl References {
             }
             let common = common(inner, other)?;
             let candidate = key.with_addresses(common);
-            if let Some(entity) = self.dependents.from(candidate.clone()).next() {
-                if *entity.0 == candidate {
-                    return Some(entity.1);
-                }
+            if let Some((found, entity)) = self.dependents.from(candidate.clone()).next()
+                && *found == candidate
+            {
+                return Some(entity);
             }
             at = candidate;
         }

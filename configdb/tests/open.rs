@@ -148,12 +148,13 @@ fn a_newer_store_is_left_alone() {
         newer.pragma_update(None, "user_version", version).unwrap();
         newer.close().unwrap();
     };
-    version(SCHEMA_VERSION + 7);
-    insta::assert_snapshot!(refusal(&path), @"PATH is a store of schema version 15; this program knows versions up to 8");
+    const NEWER: u32 = SCHEMA_VERSION + 7;
+    version(NEWER);
+    insta::assert_snapshot!(refusal(&path), @"PATH is a store of schema version 16; this program knows versions up to 9");
     assert!(matches!(
         Store::open(&path),
         Err(Error::Newer {
-            store: 14,
+            store: NEWER,
             ours: SCHEMA_VERSION,
             ..
         })

@@ -78,11 +78,13 @@ pub struct ExternalAddresses {
     pub ports: Option<u32>,
 }
 
+/// The rules that share the same addresses, and the VPC of these.
+type Rules<'a> = (VpcIndex, Vec<&'a Arc<Masquerade>>);
+
 impl ExternalAddresses {
     /// All that rules of these tables share out, by kind and name. Cost: all masquerade rules.
     pub(crate) fn of(tables: &Tables) -> Vec<ExternalAddresses> {
-        let mut found: BTreeMap<(Sharing, Arc<str>), (VpcIndex, Vec<&Arc<Masquerade>>)> =
-            BTreeMap::new();
+        let mut found = BTreeMap::<(Sharing, Arc<str>), Rules<'_>>::new();
         let mut add = |key, vpc, rule| {
             let (_, rules) = found.entry(key).or_insert_with(|| (vpc, Vec::new()));
             if !rules

@@ -135,15 +135,101 @@ fn of_ipv6_as_well() {
 }
 
 #[test]
-fn what_nothing_leads_elsewhere_leaves_as_before() {
+fn what_nothing_leads_elsewhere_ends_here() {
     let mut lab = Lab::new(known());
-    // To another port of the external address: no rule is for it, and the route leads out.
-    let out = lab.through(
+    // To another port of the external address: it comes back, and nothing is there.
+    let syn = tcp((OTHER, 5000), (WAN, 9), TcpFlags::SYN);
+    lab.dropped("blue0", syn.frame(), DropReason::LocalNoService);
+    // From who is not translated, it leaves as any other.
+    let mut plain = known();
+    plain["nat"]["masquerade"]["blue-out"]["sources"] = json!(["10.1.0.128/25"]);
+    let mut lab = Lab::new(plain);
+    let out = lab.through("blue0", syn.frame(), "wan");
+    assert_eq!(out.endpoints(), (OTHER, WAN));
+}
+
+/// What hosts behind the gateway say to one another by their external endpoints: who says it, and the way back.
+fn talk(lab: &mut Lab, links: [&str; 2], a: (Ipv4Addr, u16), b: (Ipv4Addr, u16)) {
+    let there = lab.through(links[0], udp(a, (WAN, b.1), 3).frame(), links[1]);
+    assert_eq!((there.endpoints(), there.ports()), ((WAN, b.0), (a.1, b.1)));
+    assert_eq!(there.ttl, 62, "out and in again");
+    let back = lab.through(links[1], udp(b, (WAN, a.1), 3).frame(), links[0]);
+    assert_eq!((back.endpoints(), back.ports()), ((WAN, a.0), (b.1, a.1)));
+}
+
+#[test]
+fn another_hosts_mapping_is_reached_by_its_external_endpoint() {
+    let mut open = known();
+    for rule in ["blue-out", "red-out"] {
+        open["nat"]["masquerade"][rule]["filtering"] = json!("endpoint_independent");
+    }
+    let mut lab = Lab::new(open.clone());
+    lab.through("blue0", udp((HOST, 4000), (SITE, 53), 3).frame(), "wan");
+    // In one VPC, and from another one; the sender has a mapping by this alone.
+    talk(&mut lab, ["blue0", "blue0"], (OTHER, 5000), (HOST, 4000));
+    talk(&mut lab, ["red0", "blue0"], (RED_HOST, 6000), (HOST, 4000));
+    // Each end has its connection, and a policy that still allows them leaves them alone.
+    assert_eq!(lab.gateway.totals().connections, 5);
+    open["vpcs"]["red"]["routes"]["192.0.2.0/24"] = json!({ "type": "blackhole" });
+    lab.commit(open.clone());
+    (0..10).for_each(|_| drop(lab.burst([])));
+    assert_eq!(lab.gateway.totals().connections_kept, 5);
+    talk(&mut lab, ["red0", "blue0"], (RED_HOST, 6000), (HOST, 4000));
+    // What the other end says of it comes to the sender (RFC 5508, REQ-7).
+    let there = lab.through(
+        "red0",
+        udp((RED_HOST, 6000), (WAN, 4000), 3).frame(),
         "blue0",
-        tcp((OTHER, 5000), (WAN, 9), TcpFlags::SYN).frame(),
-        "wan",
     );
-    assert_eq!(out.endpoints(), (WAN, WAN));
+    let sent = udp((WAN, 6000), (HOST, 4000), 3).ttl(there.ttl).packet();
+    let unreachable = Icmpv4Repr::Error(Icmpv4Error::PortUnreachable);
+    let error = icmp(HOST, WAN, unreachable, &sent[..28]);
+    let told = lab.through("blue0", error.frame(), "red0");
+    assert_eq!(told.endpoints(), (WAN, RED_HOST));
+    let L4::Icmp(_, quoted) = &told.transport else {
+        panic!("{told:?}")
+    };
+    assert_eq!(quoted[12..20], [RED_HOST.octets(), WAN.octets()].concat());
+    assert_eq!(
+        quoted[20..24],
+        [6000_u16.to_be_bytes(), 4000_u16.to_be_bytes()].concat()
+    );
+    // The filtering is that of any packet from outside.
+    open["nat"]["masquerade"]["blue-out"]["filtering"] = json!("address_and_port_dependent");
+    lab.commit(open);
+    let late = udp((RED_HOST, 6000), (WAN, 4000), 3);
+    assert!(lab.send("red0", late.frame()).is_empty());
+}
+
+#[test]
+fn behind_strict_filters_both_have_to_speak_first() {
+    let mut lab = Lab::new(known());
+    let packet = |from, to| udp(from, (WAN, to), 3).frame();
+    assert!(lab.send("blue0", packet((HOST, 4000), 5000)).is_empty());
+    let there = lab.through("blue0", packet((OTHER, 5000), 4000), "blue0");
+    assert_eq!(
+        (there.endpoints(), there.ports()),
+        ((WAN, HOST), (5000, 4000))
+    );
+    talk(&mut lab, ["blue0", "blue0"], (HOST, 4000), (OTHER, 5000));
+}
+
+#[test]
+fn mappings_are_reached_within_one_vpc_too() {
+    let mut document = home(&["10.1.0.0/24"]);
+    document["nat"]["masquerade"]["out"]["filtering"] = json!("endpoint_independent");
+    let mut lab = Lab::new(document.clone());
+    lab.through("lan", udp((HOST, 4000), (SITE, 53), 3).frame(), "wan");
+    talk(&mut lab, ["lan", "lan"], (OTHER, 5000), (HOST, 4000));
+    assert_eq!(lab.gateway.totals().connections, 3);
+    document["interfaces"]["lan"]["mtu"] = json!(1400);
+    lab.commit(document);
+    (0..10).for_each(|_| drop(lab.burst([])));
+    assert_eq!(lab.gateway.totals().connections_kept, 3);
+    talk(&mut lab, ["lan", "lan"], (OTHER, 5000), (HOST, 4000));
+    // Pings to the gateway's own address are for it.
+    let answer = lab.through("lan", echo(OTHER, WAN, 7).frame(), "lan");
+    assert_eq!(answer.endpoints(), (WAN, OTHER));
 }
 
 /// A router with one VPC, as at home.

@@ -74,6 +74,36 @@ fn few_ports_are_given_out_by_one_worker_and_answered_to_any() {
     }
 }
 
+/// Whoever gets a packet from outside, the worker that has the mapping lets it in; also where the rule has few ports, which are
+/// all one worker's.
+#[test]
+fn what_a_filter_lets_in_finds_its_mapping() {
+    let mut open = document();
+    for rule in ["blue-out", "red-out"] {
+        open["nat"]["masquerade"][rule]["filtering"] = json!("endpoint_independent");
+    }
+    for mut town in towns() {
+        town.commit(open.clone());
+        for host in 0..20_u8 {
+            let port = 4000 + 7 * u16::from(host);
+            for (link, inside) in [
+                ("blue0", Ipv4Addr::new(10, 1, 0, 30 + host)),
+                ("red0", Ipv4Addr::new(10, 2, 0, 30 + host)),
+            ] {
+                let out = at(link, udp((inside, port), (site(1), 53), 3));
+                let external = town.through(link, out, "wan").ports().0;
+                let into = at("wan", udp((site(host), 99), (WAN, external), 3));
+                let ip = town.through("wan", into, link);
+                assert_eq!((ip.destination, ip.ports()), (inside, (99, port)));
+                let back = at(link, udp((inside, port), (site(host), 99), 3));
+                let ip = town.through(link, back, "wan");
+                assert_eq!((ip.source, ip.ports()), (WAN, (external, 99)));
+            }
+        }
+        assert_eq!(town.stop().mappings, 40);
+    }
+}
+
 #[test]
 fn forwarded_ports_and_static_addresses_get_their_answers() {
     let web = (Ipv4Addr::new(10, 1, 0, 10), 80);

@@ -122,6 +122,47 @@ def test_req8_only_who_was_spoken_to_gets_in(gw):
     assert endpoints(gw.through("wan", udp(DNS, outside), "blue0")) == (DNS, (HOST, 4000))
 
 
+def lets_in(gw, filtering):
+    """Whom a masquerade with this filtering lets in that was sent to DNS, besides DNS itself, and where to."""
+    gw.document["nat"]["masquerade"]["blue-out"]["filtering"] = filtering
+    outside = endpoints(gw.through("blue0", udp((HOST, 4000), DNS), "wan"))[0]
+    assert endpoints(gw.through("wan", udp(DNS, outside), "blue0")) == (DNS, (HOST, 4000))
+    found = []
+    for stranger in [(SITE, 54), (SITE2, 53)]:
+        into = [packet for interface, packet in gw.send(("wan", udp(stranger, outside))) if interface == "blue0"]
+        if into:
+            assert endpoints(into[0]) == (stranger, (HOST, 4000))
+            # The answer goes out by the same mapping.
+            back = gw.through("blue0", udp((HOST, 4000), stranger), "wan")
+            assert endpoints(back) == (outside, stranger)
+            found.append(stranger)
+    return found
+
+
+def test_req8_endpoint_independent_filtering(gw):
+    assert lets_in(gw, "endpoint_independent") == [(SITE, 54), (SITE2, 53)]
+
+
+def test_req8_address_dependent_filtering(gw):
+    assert lets_in(gw, "address_dependent") == [(SITE, 54)]
+
+
+def test_req8a_filtering_is_configured(gw):
+    assert lets_in(gw, "address_and_port_dependent") == []
+
+
+def test_req6_who_is_not_answered_refreshes_no_mapping(gw):
+    gw.document["nat"]["masquerade"]["blue-out"]["filtering"] = "endpoint_independent"
+    outside = endpoints(gw.through("blue0", udp((HOST, 4000), DNS), "wan"))[0]
+    # Strangers, each before the mapping's time is up: it is not theirs to hold.
+    for n in range(11):
+        gw.wait(10)
+        gw.through("wan", udp((SITE2, 100 + n), outside), "blue0")
+    gw.wait(12)
+    out = gw.send(("wan", udp((SITE2, 99), outside)))
+    assert [interface for interface, _ in out if interface != "wan"] == [], describe(out)
+
+
 def test_req9_hairpinning_by_static_nat(gw):
     into = gw.through("blue0", udp((HOST2, 5000), (MAIL_OUTSIDE, 25)), "blue0")
     source, destination = endpoints(into)
@@ -129,6 +170,19 @@ def test_req9_hairpinning_by_static_nat(gw):
     assert source[0] == WAN and destination == (MAIL, 25)
     back = gw.through("blue0", udp((MAIL, 25), source), "blue0")
     assert endpoints(back) == ((MAIL_OUTSIDE, 25), (HOST2, 5000))
+
+
+def test_req9_hairpinning_to_a_mapping(gw):
+    gw.document["nat"]["masquerade"]["blue-out"]["filtering"] = "endpoint_independent"
+    outside = endpoints(gw.through("blue0", udp((HOST, 4000), DNS), "wan"))[0]
+    into = gw.through("blue0", udp((HOST2, 5000), outside), "blue0")
+    # REQ-9a: the sender is seen by its external address and port.
+    sender, destination = endpoints(into)
+    assert sender[0] == WAN and destination == (HOST, 4000)
+    back = gw.through("blue0", udp((HOST, 4000), sender), "blue0")
+    assert endpoints(back) == (outside, (HOST2, 5000))
+    # Which is the same towards the outside (REQ-1).
+    assert endpoints(gw.through("blue0", udp((HOST2, 5000), DNS), "wan"))[0] == sender
 
 
 def test_req10_payloads_are_left_alone(gw):

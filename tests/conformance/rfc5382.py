@@ -80,6 +80,47 @@ def test_req3_only_who_was_spoken_to_gets_in(gw):
     assert alive(gw)
 
 
+def opened(gw, filtering):
+    """A connection to WEB by a masquerade with this filtering; its external endpoint."""
+    gw.document["nat"]["masquerade"]["blue-out"]["filtering"] = filtering
+    return connect(gw)
+
+
+def test_req3_endpoint_independent_filtering(gw):
+    outside = opened(gw, "endpoint_independent")
+    for stranger in [(SITE, 81), (SITE2, 80)]:
+        assert endpoints(gw.through("wan", tcp(stranger, outside, "S", 1), "blue0")) == (stranger, INSIDE)
+
+
+def test_req3_address_dependent_filtering(gw):
+    outside = opened(gw, "address_dependent")
+    gw.through("wan", tcp((SITE, 81), outside, "S", 1), "blue0")
+    gw.silent("wan", tcp((SITE2, 80), outside, "S", 1), "local_no_service")
+
+
+def test_req2_a_connection_from_outside_to_a_mapping(gw):
+    outside = opened(gw, "endpoint_independent")
+    peer = (SITE2, 7000)
+    gw.through("wan", tcp(peer, outside, "S", 100), "blue0")
+    assert endpoints(gw.through("blue0", tcp(INSIDE, peer, "SA", 200, 101), "wan")) == (outside, peer)
+    gw.through("wan", tcp(peer, outside, "A", 101, 201), "blue0")
+    gw.wait(124 * 60 - 1)
+    gw.through("wan", tcp(peer, outside, "A", 101, 201), "blue0")
+
+
+def test_req2a_simultaneous_open_by_a_mapping_that_is_open(gw):
+    # The SYN from outside is faster: it is let in, and the one from inside belongs to the same connection.
+    outside = opened(gw, "endpoint_independent")
+    peer = (SITE2, 7000)
+    gw.through("wan", tcp(peer, outside, "S", 100), "blue0")
+    assert endpoints(gw.through("blue0", tcp(INSIDE, peer, "S", 200), "wan")) == (outside, peer)
+    gw.through("blue0", tcp(INSIDE, peer, "SA", 200, 101), "wan")
+    gw.through("wan", tcp(peer, outside, "SA", 100, 201), "blue0")
+    gw.through("wan", tcp(peer, outside, "A", 101, 201), "blue0")
+    gw.wait(124 * 60 - 1)
+    gw.through("blue0", tcp(INSIDE, peer, "A", 201, 101), "wan")
+
+
 def test_req4_an_unsolicited_syn_is_not_answered(gw):
     # Silently, whatever comes (REQ-4a): not to a port in use, not to a free one, not after a while.
     connect(gw)
@@ -142,6 +183,19 @@ def test_req8_hairpinning_by_a_port_forward(gw):
     back = gw.through("blue0", tcp((HOST, 80), source, "SA", 9, 2), "blue0")
     assert endpoints(back) == ((WAN, 8080), (HOST2, 5000))
     gw.through("blue0", tcp((HOST2, 5000), (WAN, 8080), "A", 2, 10), "blue0")
+
+
+def test_req8_hairpinning_to_a_mapping(gw):
+    outside = opened(gw, "endpoint_independent")
+    into = gw.through("blue0", tcp((HOST2, 5000), outside, "S", 1), "blue0")
+    sender, destination = endpoints(into)
+    # REQ-8a: the sender is seen by its external address and port.
+    assert sender[0] == WAN and destination == INSIDE
+    back = gw.through("blue0", tcp(INSIDE, sender, "SA", 9, 2), "blue0")
+    assert endpoints(back) == (outside, (HOST2, 5000))
+    gw.through("blue0", tcp((HOST2, 5000), outside, "A", 2, 10), "blue0")
+    gw.wait(124 * 60 - 1)
+    gw.through("blue0", tcp((HOST2, 5000), outside, "A", 2, 10), "blue0")
 
 
 def test_req9_destination_unreachable_is_translated(gw):

@@ -47,6 +47,42 @@ fn filtering_is_address_and_port_dependent() {
     assert_said(&lines, "NAT with Address and Port Dependent Filtering!");
 }
 
+/// What is found out about the filtering of a masquerade that is told to filter so.
+fn filtering_found(filtering: &str, verdict: &str) {
+    let mut document = two_vpcs();
+    document["nat"]["masquerade"]["blue-out"]["filtering"] = filtering.into();
+    if let Some(lines) = discover_in(&document, &["-m", "-f"]) {
+        assert_said(&lines, verdict);
+        assert_said(&lines, "NAT with Endpoint Independent Mapping!");
+    }
+}
+
+#[test]
+fn filtering_is_address_dependent_where_it_is_configured() {
+    filtering_found("address_dependent", "NAT with Address Dependent Filtering!");
+}
+
+#[test]
+fn filtering_is_endpoint_independent_where_it_is_configured() {
+    filtering_found(
+        "endpoint_independent",
+        "NAT with Endpoint Independent Filtering!",
+    );
+}
+
+/// It asks by one socket for the mapping of the other one to be answered by way of the gateway (RFC 5780, section 3.4).
+#[test]
+fn a_host_reaches_its_own_mapping() {
+    let mut document = two_vpcs();
+    document["nat"]["masquerade"]["blue-out"]["filtering"] = "endpoint_independent".into();
+    let Some(lines) = discover_in(&document, &["-H"]) else {
+        return;
+    };
+    let answer =
+        |line: &String| line.starts_with("Received a request (maybe a successful hairpinning)");
+    assert!(lines.iter().any(answer), "{lines:#?}");
+}
+
 #[test]
 fn a_mapping_outlives_a_pause() {
     // After the pause the server is asked to answer to the mapping of another socket: the answer comes only if it still is there.

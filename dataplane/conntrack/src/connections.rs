@@ -1,6 +1,7 @@
 //! The table of connections.
 
 mod expiry;
+mod filtering;
 mod life;
 mod limits;
 mod lookup;
@@ -213,6 +214,7 @@ impl<A: Address> Connections<A> {
                 timeouts: record.timeouts,
             },
             is_mapped: record.has(flag::MAPPED),
+            is_joined: record.has(flag::OPEN) && account.is_joined(),
             state: record.state,
             created: record.created.instant(self.latest),
             expires: record.expires.instant(self.latest),
@@ -350,6 +352,11 @@ impl<A: Address> Connections<A> {
             }
             Effect::None => return Ok(ends),
         };
+        let is_open = record.has(flag::OPEN);
+        let expires = match is_open && filtering::keeps_its_deadline(account, direction, state) {
+            true => record.expires.earlier(expires),
+            false => expires,
+        };
         let is_sooner = expires.is_before(record.expires);
         record.expires = expires;
         if is_sooner | (state != before) {
@@ -364,6 +371,9 @@ impl<A: Address> Connections<A> {
             if is_taken_back {
                 self.release(id.0.slot, Leaving::Stays, Some(now), now);
             }
+        }
+        if is_open && direction == Direction::Reply {
+            self.mappings.answer(&mut self.records, id.0.slot);
         }
         Ok(ends)
     }

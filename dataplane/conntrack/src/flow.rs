@@ -86,8 +86,11 @@ pub struct Flow<A> {
     pub policy_generation: u32,
     /// How it came in.
     pub admission: Admission,
-    /// Whether its source is translated by a mapping: to the destination of `reply`.
+    /// Whether its source is translated by a mapping: to the destination of `reply`. Or, where it has joined one, its destination:
+    /// to the source of `reply`.
     pub is_mapped: bool,
+    /// Whether it began outside, at a mapping that lets such connections in.
+    pub is_joined: bool,
     /// The state.
     pub state: State,
     /// When it began, to about a second.

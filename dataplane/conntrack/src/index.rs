@@ -262,6 +262,12 @@ impl Index {
         None
     }
 
+    /// Whether there is no entry.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
     /// The memory that it takes, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.words.len() * size_of::<u64>()

@@ -21,7 +21,8 @@
 //!
 //! Time-outs and TCP states follow RFC 4787, RFC 5382, RFC 5508 and RFC 7857; mapping is endpoint-independent (RFC 4787
 //! REQ-1) with paired address pooling (REQ-2) and no port overloading (REQ-3). Filtering is address- and port-dependent
-//! (REQ-8 allows it): from outside only whom the inside spoke to gets in.
+//! (REQ-8 allows it): from outside only whom the inside spoke to gets in. Where a mapping is [opened](Connections::open_mapping),
+//! whoever the caller lets in [joins](Connections::join) it.
 //!
 //! TCP segments are held to the windows of their connection (RFC 9293 section 3.10.7.4, as seen from the middle by G. van
 //! Rooij, "Real Stateful TCP Packet Filtering in IP Filter", 2001). What an end would answer and drop passes, but neither
@@ -33,8 +34,7 @@
 //! Of a segment that comes in fragments, the first one alone is seen here: what the others carry counts as sent when it is
 //! acknowledged.
 //!
-//! Absent: timestamps (RFC 7323) as a second check; port randomization beyond a seeded starting point (RFC 7857 section 8, RFC 6056);
-//! endpoint-independent filtering.
+//! Absent: timestamps (RFC 7323) as a second check; port randomization beyond a seeded starting point (RFC 7857 section 8, RFC 6056).
 
 #![forbid(unsafe_code)]
 

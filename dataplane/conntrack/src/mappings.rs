@@ -1,5 +1,8 @@
 //! Mappings: the external addresses and ports that internal endpoints hold.
 
+mod external;
+pub(crate) use external::Endpoint;
+
 use std::ops::RangeInclusive;
 
 use foldhash::fast::FixedState;
@@ -75,6 +78,8 @@ struct Promise<A> {
 #[derive(Debug)]
 pub(crate) struct Mappings<A> {
     index: Index,
+    /// By their external endpoints, those that let connections from outside in. See [`external`].
+    externals: Index,
     number: usize,
     capacity: usize,
     promise: Option<Promise<A>>,
@@ -93,6 +98,7 @@ impl<A: Address> Mappings<A> {
         let hosts = capacity.div_ceil(4).max(capacity.min(64));
         Mappings {
             index: Index::new(capacity),
+            externals: Index::new(2 * capacity),
             number: 0,
             capacity,
             promise: None,
@@ -147,8 +153,8 @@ impl<A: Address> Mappings<A> {
         external_vpc: VpcIndex,
     ) -> Option<u32> {
         let is_it = |slot| {
-            let record = records.used(slot);
-            internal_of(&record.original) == *internal && record.reply.vpc == external_vpc
+            let of = Use::of(records, slot);
+            of.internal == *internal && of.external_vpc == external_vpc
         };
         self.index.find(self.hash(internal, external_vpc), is_it)
     }
@@ -166,7 +172,7 @@ impl<A: Address> Mappings<A> {
         self.release_unused();
         let old = self.first(records, &internal, external_vpc);
         if let Some(first) = old {
-            let mapping = mapping_of(records.used(first));
+            let mapping = Use::of(records, first).mapping;
             if place_of(ranges.clone(), mapping.address).is_some()
                 && allocation.allows(internal.protocol, internal.port, mapping.port)
                 && (!allocation.address_only
@@ -213,7 +219,7 @@ impl<A: Address> Mappings<A> {
                     ..internal
                 };
                 let first = self.first(records, &partner, external_vpc);
-                first.map(|first| mapping_of(records.used(first)))
+                first.map(|first| Use::of(records, first).mapping)
             }
             _ => None,
         };
@@ -351,47 +357,57 @@ impl<A: Address> Mappings<A> {
         external_vpc: VpcIndex,
         mapping: &Mapping<A>,
     ) -> bool {
-        let internal = internal_of(original);
+        self.promise_use(
+            records,
+            &Use {
+                internal: internal_of(original),
+                external_vpc,
+                mapping: *mapping,
+            },
+        )
+    }
+
+    /// As [`promise`](Self::promise), for a flow whose first packet may come from either side.
+    fn promise_use(&mut self, records: &Records<A>, of: &Use<A>) -> bool {
+        let Use {
+            internal,
+            external_vpc,
+            mapping,
+        } = *of;
         let is_it = |promise: &Promise<A>| {
             promise.internal == internal
                 && promise.external_vpc == external_vpc
-                && promise.mapping == *mapping
+                && promise.mapping == mapping
         };
         if self.promise.as_ref().is_some_and(is_it) {
             return true;
         }
         let first = self.first(records, &internal, external_vpc);
-        if first.is_none_or(|first| mapping_of(records.used(first)) != *mapping) {
+        if first.is_none_or(|first| Use::of(records, first).mapping != mapping) {
             return false;
         }
         self.release_unused();
         self.promise = Some(Promise {
             internal,
             external_vpc,
-            mapping: *mapping,
+            mapping,
             is_alone: false,
             is_first: false,
         });
         true
     }
 
-    /// Promises a flow with these keys just the mapping that they say, which it has or had, with the external address for its
+    /// Promises a flow just the mapping that its keys say, which it has or had, with the external address for its
     /// host alone, or not; false where it is another's.
-    pub(crate) fn restore(
-        &mut self,
-        records: &Records<A>,
-        original: &FlowKey<A>,
-        reply: &FlowKey<A>,
-        is_owner: bool,
-    ) -> bool {
-        let (internal, external_vpc) = (internal_of(original), reply.vpc);
-        let mapping = Mapping {
-            address: reply.destination,
-            port: reply.destination_port,
-        };
-        if self.promise(records, original, external_vpc, &mapping) {
+    pub(crate) fn restore(&mut self, records: &Records<A>, of: &Use<A>, is_owner: bool) -> bool {
+        if self.promise_use(records, of) {
             return true;
         }
+        let Use {
+            internal,
+            external_vpc,
+            mapping,
+        } = *of;
         self.release_unused();
         let external = External {
             vpc: external_vpc,
@@ -424,27 +440,27 @@ impl<A: Address> Mappings<A> {
     }
 
     /// Whether the external address of a flow's mapping is its host's alone.
-    pub(crate) fn is_owned(&self, record: &Record<A>) -> bool {
-        let host = host_of(&internal_of(&record.original), record.reply.vpc);
-        self.has_for_itself(&host, record.reply.destination)
+    pub(crate) fn is_owned(&self, records: &Records<A>, slot: u32) -> bool {
+        let of = Use::of(records, slot);
+        self.has_for_itself(&host_of(&of.internal, of.external_vpc), of.mapping.address)
     }
 
     /// Adds a flow to the mapping that was promised it, once it has its slot.
     pub(crate) fn attach(&mut self, records: &mut Records<A>, slot: u32) {
-        let record = records.used(slot);
-        let (internal, external_vpc) = (internal_of(&record.original), record.reply.vpc);
-        let mapping = mapping_of(record);
+        let Use {
+            internal,
+            external_vpc,
+            mapping,
+        } = Use::of(records, slot);
         let is_first = |promise: Promise<A>| promise.is_alone && promise.is_first;
         let first = match self.promise.take() {
             Some(promise) if is_first(promise) => None,
             _ => self.first(records, &internal, external_vpc),
         };
         match first {
-            Some(first) if mapping_of(records.used(first)) == mapping => {
-                let next = std::mem::replace(&mut records.used_mut(first).next, slot);
-                records.used_mut(next).previous = slot;
-                let record = records.used_mut(slot);
-                (record.previous, record.next) = (first, next);
+            Some(first) if Use::of(records, first).mapping == mapping => {
+                let next = self.boundary(records, first);
+                link_before(records, slot, next);
             }
             old => {
                 let hash = self.hash(&internal, external_vpc);
@@ -466,14 +482,19 @@ impl<A: Address> Mappings<A> {
 
     /// Takes a flow out of its mapping, and ends the mapping with the last one.
     pub(crate) fn detach(&mut self, records: &mut Records<A>, slot: u32) {
+        let Use {
+            internal,
+            external_vpc,
+            mapping,
+        } = Use::of(records, slot);
         let record = records.used(slot);
-        let (previous, next) = (record.previous, record.next);
-        let (internal, external_vpc) = (internal_of(&record.original), record.reply.vpc);
-        let mapping = mapping_of(record);
         let is_listed = record.has(flag::LISTED);
+        let next = record.next;
+        if record.has(flag::OPEN) {
+            self.leave_externals(records, slot);
+        }
         if next != slot {
-            records.used_mut(previous).next = next;
-            records.used_mut(next).previous = previous;
+            unlink(records, slot);
             if is_listed {
                 records.used_mut(next).set(flag::LISTED, true);
                 let hash = self.hash(&internal, external_vpc);
@@ -530,7 +551,11 @@ impl<A: Address> Mappings<A> {
     /// Whether nothing is left of any mapping.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.number == 0 && self.hosts.is_empty() && self.owners.is_empty() && self.ports.is_empty()
+        self.number == 0
+            && self.externals.is_empty()
+            && self.hosts.is_empty()
+            && self.owners.is_empty()
+            && self.ports.is_empty()
     }
 }
 
@@ -548,12 +573,54 @@ pub(crate) fn internal_of<A: Copy>(original: &FlowKey<A>) -> Internal<A> {
     }
 }
 
-/// The external endpoint of a flow that has a mapping: where its replies go.
-fn mapping_of<A: Copy>(record: &Record<A>) -> Mapping<A> {
-    Mapping {
-        address: record.reply.destination,
-        port: record.reply.destination_port,
+/// Both ends of the mapping that a flow uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Use<A> {
+    pub(crate) internal: Internal<A>,
+    pub(crate) external_vpc: VpcIndex,
+    pub(crate) mapping: Mapping<A>,
+}
+
+impl<A: Address> Use<A> {
+    /// Of a flow with these keys, which has joined the mapping from outside or not. Its replies go to the external
+    /// endpoint; those of one that has joined come from the internal one.
+    #[inline]
+    pub(crate) fn between(original: &FlowKey<A>, reply: &FlowKey<A>, is_joined: bool) -> Self {
+        let (leaving, returning) = match is_joined {
+            false => (*original, *reply),
+            true => (*reply, *original),
+        };
+        Use {
+            internal: internal_of(&leaving),
+            external_vpc: returning.vpc,
+            mapping: Mapping {
+                address: returning.destination,
+                port: returning.destination_port,
+            },
+        }
     }
+
+    #[inline]
+    fn of(records: &Records<A>, slot: u32) -> Self {
+        let record: &Record<A> = records.used(slot);
+        Use::between(&record.original, &record.reply, records.is_joined(slot))
+    }
+}
+
+/// Puts a flow into a ring, ahead of one that is in it.
+fn link_before<A: Address>(records: &mut Records<A>, slot: u32, next: u32) {
+    let previous = std::mem::replace(&mut records.used_mut(next).previous, slot);
+    records.used_mut(previous).next = slot;
+    let record = records.used_mut(slot);
+    (record.previous, record.next) = (previous, next);
+}
+
+/// Takes a flow out of its ring, which has others.
+fn unlink<A: Address>(records: &mut Records<A>, slot: u32) {
+    let record = records.used(slot);
+    let (previous, next) = (record.previous, record.next);
+    records.used_mut(previous).next = next;
+    records.used_mut(next).previous = previous;
 }
 
 /// How many addresses a range has; none if it ends before it begins.

@@ -40,6 +40,9 @@ pub(crate) mod flag {
     pub(crate) const TWO_FAMILIES: u8 = 128;
     /// It has a place among the offloaded ones, and perhaps rules in the card.
     pub(crate) const OFFLOADED: u8 = 32;
+    /// Its mapping may let in connections from outside: it may stand in the index of external endpoints, and may be such a
+    /// connection itself, which the account says.
+    pub(crate) const OPEN: u8 = 128;
 }
 
 /// What every packet of a connection looks at. 64 bytes for IPv4.
@@ -153,6 +156,10 @@ mod mark {
     pub(super) const ASKED_ANEW: u8 = 0x10;
     /// [`Memory::is_bypassed`](crate::tcp::Memory).
     pub(super) const BYPASSED: u8 = 0x20;
+    /// The connection began outside, at a mapping that it has joined.
+    pub(super) const JOINED: u8 = 0x40;
+    /// It stands with those of its mapping that have to do with the same remote address.
+    pub(super) const GROUPED: u8 = 0x80;
 }
 
 impl Account {
@@ -177,6 +184,31 @@ impl Account {
         self.marks |= mark::BYPASSED;
     }
 
+    /// Whether the connection has joined a mapping from outside. Only where its record is [`flag::OPEN`].
+    pub(crate) fn is_joined(&self) -> bool {
+        self.marks & mark::JOINED != 0
+    }
+
+    /// The connection has joined a mapping.
+    pub(crate) fn set_joined(&mut self) {
+        self.marks |= mark::JOINED;
+    }
+
+    /// Whether a packet of the reply direction was seen.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.packets(Direction::Reply) > 0
+    }
+
+    /// Whether it stands with those of its mapping that have to do with the same remote address.
+    pub(crate) fn is_grouped(&self) -> bool {
+        self.marks & mark::GROUPED != 0
+    }
+
+    /// It stands there.
+    pub(crate) fn set_grouped(&mut self) {
+        self.marks |= mark::GROUPED;
+    }
+
     /// What is remembered of a TCP connection.
     #[inline]
     pub(crate) fn tcp(&self) -> Memory {
@@ -195,7 +227,8 @@ impl Account {
         self.windows = memory.windows;
         self.scales = memory.scales;
         let marked = |is, mark| if is { mark } else { 0 };
-        self.marks = memory.fins.0
+        self.marks = self.marks & (mark::JOINED | mark::GROUPED)
+            | memory.fins.0
             | marked(memory.is_asked_anew, mark::ASKED_ANEW)
             | marked(memory.is_bypassed, mark::BYPASSED);
     }
@@ -352,6 +385,16 @@ impl<A: Address> Records<A> {
 
     pub(crate) fn account(&self, slot: u32) -> &Account {
         &self.accounts[slot as usize]
+    }
+
+    pub(crate) fn account_mut(&mut self, slot: u32) -> &mut Account {
+        &mut self.accounts[slot as usize]
+    }
+
+    /// Whether the connection in a slot that is used has joined a mapping from outside.
+    #[inline]
+    pub(crate) fn is_joined(&self, slot: u32) -> bool {
+        self.used(slot).has(flag::OPEN) && self.account(slot).is_joined()
     }
 
     /// The id of what is in a slot; none where it is free.

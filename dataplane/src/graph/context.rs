@@ -243,13 +243,8 @@ impl<P: BufferPool> Graph<P> {
         }
         for frame in received.iter() {
             // What another worker has seen is counted there.
-            if let (Origin::Received(interface), 0) = (frame.origin, frame.hops) {
-                let interface = counters.interface(interface);
-                counters.received.add(1);
-                interface.received_packets.add(1);
-                interface
-                    .received_bytes
-                    .add(frame.buffer.bytes().len() as u64);
+            if frame.hops == 0 {
+                count_received(counters, frame);
             }
         }
         let is_idle = received.is_empty();
@@ -378,6 +373,18 @@ impl<P: BufferPool> Graph<P> {
         let held = self.ipv4.stop() + self.ipv6.stop();
         counters.dropped(DropReason::Stopped).add(held as u64);
         counters.held.set(0);
+    }
+}
+
+/// Counts a frame that an interface has received.
+pub(super) fn count_received<B: PacketBuffer>(counters: &WorkerCounters, frame: &Received<B>) {
+    if let Origin::Received(interface) = frame.origin {
+        let interface = counters.interface(interface);
+        counters.received.add(1);
+        interface.received_packets.add(1);
+        interface
+            .received_bytes
+            .add(frame.buffer.bytes().len() as u64);
     }
 }
 

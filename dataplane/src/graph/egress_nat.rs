@@ -14,14 +14,15 @@ use rewire_packet::icmp_error::IcmpErrorKind;
 use rewire_packet::nat::{self, Quoted};
 use rewire_packet::{Fragment, Ip, Transport};
 use rewire_tables::acl::RuleCounters;
-use rewire_tables::{Crossing, Interface, InterfaceIndex, VpcIndex};
+use rewire_tables::{Crossing, Filtering, Interface, InterfaceIndex, VpcIndex};
 
 use super::Node;
 use super::acl_policy;
 use super::burst::{Burst, Next, layer3, layer3_mut};
 use super::context::{Context, Sinks};
 use super::family::Family;
-use super::hairpin::{self, Led};
+use super::filtering;
+use super::hairpin::{self, Led, Turn};
 use super::icmp_error::RateLimit;
 use super::ingress_nat::{find, note_counters};
 use super::limits;
@@ -179,7 +180,9 @@ fn opening<B: PacketBuffer, A: Family>(
         admission: acl_policy::admission(packet),
         counters: acl_policy::lasting(packet),
         is_query: matches!(packet.transport, Transport::IcmpQuery { .. }),
-        is_at_home: packet.hops == AT_HOME,
+        joins: packet.joins,
+        // The mapping that it joins is here.
+        is_at_home: packet.hops == AT_HOME || packet.joins,
         is_later_fragment: packet.header.fragment == Fragment::Later,
     }
 }
@@ -201,6 +204,8 @@ pub(super) struct Opening<A> {
     pub counters: RuleCounters,
     /// Whether it is an ICMP query.
     pub is_query: bool,
+    /// Whether it comes from outside, for a mapping that lets it in.
+    pub joins: bool,
     /// Whether it begins here, whoever would be its reply's owner.
     pub is_at_home: bool,
     /// Whether the packet is a fragment behind the first, which begins nothing.
@@ -243,13 +248,21 @@ pub(super) fn open<A: Family>(
         return Err(DropReason::FragmentRefused.into());
     }
     limits::admit(cx, connections, &opening.original)?;
+    let filtering = egress.filtering();
     let ((source, source_port), mapping, mut idle_timeout) =
         translate_source(cx, connections, opening, interface.vpc, egress)?;
-    if opening.is_led() {
+    if opening.joins {
+        let internal = opening.internal();
+        let rule = filtering::rule(cx, connections, &opening.original, &internal);
+        idle_timeout = rule.and_then(|rule| rule.idle_timeout);
+    } else if opening.is_led() {
         // Again, since no packet but these has use for it.
         let outer = opening.hairpin.and_then(|outer| cx.tables.interface(outer));
         let ingress = match outer {
-            Some(outer) => hairpin::turn(cx.tables, &opening.original, outer),
+            Some(outer) => match hairpin::turn(cx.tables, &opening.original, outer) {
+                Some(Turn::Led(ingress)) => Some(ingress),
+                Some(Turn::Back) | None => None,
+            },
             None => nat_policy::ingress(cx.tables, &opening.original, true).ok(),
         };
         let of_ingress = ingress.and_then(|ingress| ingress.idle_timeout);
@@ -279,6 +292,13 @@ pub(super) fn open<A: Family>(
                 InsertError::Clash => DropReason::ConnectionClash,
             }
         })?;
+    if opening.joins && !connections.join(id) {
+        connections.remove(id);
+        return Err(DropReason::NatNoMapping.into());
+    }
+    if filtering != Filtering::default() {
+        connections.open_mapping(id);
+    }
     cx.counters.connections_created.add(1);
     limits::count(cx, connections, id, opening.original.vpc);
     note_counters(cx, connections, id, opening.counters);
@@ -288,18 +308,19 @@ pub(super) fn open<A: Family>(
 /// The key of the packets that answer a connection whose source becomes `source`.
 fn reply<A: Copy>(opening: &Opening<A>, vpc: VpcIndex, source: (A, u16)) -> FlowKey<A> {
     let (destination, destination_port) = opening.destination;
+    // The identifier of an ICMP query is both of its ports, in either direction.
+    let (source_port, reply_port) = match (opening.is_query, opening.joins) {
+        (false, _) => (destination_port, source.1),
+        (true, false) => (source.1, source.1),
+        (true, true) => (destination_port, destination_port),
+    };
     FlowKey {
         vpc,
         protocol: opening.original.protocol,
         source: destination,
         destination: source.0,
-        // The identifier of an ICMP query is both of its ports, in either direction.
-        source_port: if opening.is_query {
-            source.1
-        } else {
-            destination_port
-        },
-        destination_port: source.1,
+        source_port,
+        destination_port: reply_port,
     }
 }
 
@@ -322,6 +343,16 @@ fn elsewhere<A: Family>(
 }
 
 impl<A: Copy + PartialEq> Opening<A> {
+    /// The internal endpoint that it is led to.
+    fn internal(&self) -> Internal<A> {
+        Internal {
+            vpc: self.route_vpc,
+            protocol: self.original.protocol,
+            address: self.destination.0,
+            port: self.destination.1,
+        }
+    }
+
     /// Whether ingress NAT leads it elsewhere.
     fn is_led(&self) -> bool {
         self.destination != (self.original.destination, self.original.destination_port)
@@ -370,6 +401,10 @@ fn source_rule<'a, A: Family>(
     interface: &Interface,
 ) -> Egress<'a, A> {
     let original = &opening.original;
+    // Who comes from outside keeps its source.
+    if opening.joins {
+        return Egress::None;
+    }
     let outer = opening.hairpin.unwrap_or(opening.egress);
     let egress = (outer, cx.tables.interface(outer).unwrap_or(interface));
     let crossing = opening.crossing;

@@ -26,7 +26,10 @@ pub(super) fn run<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &mut Burs
         if packet.too_large {
             return Next::To(Node::Fragment);
         }
-        packet.fate = Fate::Transmit(packet.egress);
+        packet.fate = match packet.comes_back {
+            false => Fate::Transmit(packet.egress),
+            true => Fate::ComeBack(packet.egress),
+        };
         Next::Done
     });
 }

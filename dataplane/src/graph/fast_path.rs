@@ -558,6 +558,7 @@ fn begin<A: Family>(
         },
         counters: UNCOUNTED,
         is_query: false,
+        joins: false,
         is_at_home: false,
         is_later_fragment: false,
     };

@@ -1,6 +1,10 @@
 //! Hairpins: connections from inside to an external address of the gateway's own, which turn round in it (RFC 4787, REQ-9; RFC 5382,
 //! REQ-8): their destination is translated as for one from outside, and their source as if they left.
 //!
+//! Where a rule leads to one internal endpoint, both happen at once, in one connection. A mapping of a masquerade is known to its own
+//! worker alone, and lives by the packets of its endpoint: so a packet to one leaves by the connection of its sender, *comes back* as if
+//! the outside had sent it, and is filtered and led in like any other, by a connection of the mapping's. It counts two hops.
+//!
 //! Pure questions to the tables, like those of `nat_policy`.
 
 use rewire_conntrack::FlowKey;
@@ -8,9 +12,18 @@ use rewire_tables::{
     AclFamily, AclKey, Interface, InterfaceIndex, Masquerade, Route, Tables, VpcIndex,
 };
 
-use super::nat_policy::{self, Ingress};
+use super::nat_policy::{self, Egress, Ingress};
 
-/// Where a connection is led that its route would send out by `outer`, if that is into another VPC, and its destination is one of
+/// How a connection turns round.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Turn<A> {
+    /// It is led there.
+    Led(Ingress<A>),
+    /// No rule leads it: its packets come back, if their source is translated.
+    Back,
+}
+
+/// How a connection turns round that its route would send out by `outer`, if that is into another VPC, and its destination is one of
 /// the external addresses there. Across peerings nothing turns round.
 ///
 /// Cost: a look-up of a route, for a connection that leaves its VPC.
@@ -19,14 +32,52 @@ pub(super) fn turn<A: AclFamily>(
     tables: &Tables,
     original: &FlowKey<A>,
     outer: &Interface,
-) -> Option<Ingress<A>> {
+) -> Option<Turn<A>> {
     if outer.vpc == original.vpc {
         return None;
     }
     match tables.vpc(outer.vpc).route(original.destination) {
-        Some(Route::Local | Route::NatExternal) => led(tables, original, outer.vpc),
+        Some(Route::Local | Route::NatExternal) => {
+            Some(led(tables, original, outer.vpc).map_or(Turn::Back, Turn::Led))
+        }
         _ => None,
     }
+}
+
+/// The interface by which a packet with this key comes back that has come in by `ingress`, and what is done with its source there: it is for
+/// an external address of the VPC that it would leave into, or of its own. None where its source would stay.
+///
+/// Cost: of one that stays in its VPC, a look at each interface there by which masqueraded packets leave.
+pub(super) fn outer<'a, A: AclFamily>(
+    tables: &'a Tables,
+    key: &FlowKey<A>,
+    seen: &AclKey<A>,
+    ingress: InterfaceIndex,
+) -> Option<(InterfaceIndex, Egress<'a, A>)> {
+    let plain = Ingress {
+        destination: None,
+        vpc: key.vpc,
+        crossing: None,
+        idle_timeout: None,
+    };
+    if let Some((index, None)) = nat_policy::exit(tables, key, &plain) {
+        let interface = tables.interface(index)?;
+        let Some(Turn::Back) = turn(tables, key, interface) else {
+            return None;
+        };
+        let egress = nat_policy::egress(tables, seen, (index, interface), (None, None));
+        return (!matches!(egress, Egress::None)).then_some((index, egress));
+    }
+    let is_ours = matches!(
+        tables.vpc(key.vpc).route(key.destination),
+        Some(Route::Local | Route::NatExternal)
+    );
+    let led = Led {
+        external: key.destination,
+        ingress,
+    };
+    let (index, rule) = is_ours.then(|| masquerade(tables, seen, led)).flatten()?;
+    Some((index, Egress::Masquerade(rule)))
 }
 
 fn led<A: AclFamily>(
@@ -60,7 +111,7 @@ pub(super) fn masquerade<'a, A: AclFamily>(
     tables: &'a Tables,
     key: &AclKey<A>,
     led: Led<A>,
-) -> Option<&'a Masquerade> {
+) -> Option<(InterfaceIndex, &'a Masquerade)> {
     let nat = tables.nat();
     let outer = nat
         .masquerading_interfaces_of(key.from)
@@ -75,5 +126,4 @@ pub(super) fn masquerade<'a, A: AclFamily>(
         })
         // Of several, one that is the same for all workers and all times.
         .min_by_key(|(outer, _)| *outer)
-        .map(|(_, rule)| rule)
 }

@@ -15,6 +15,7 @@ use super::Node;
 use super::burst::{Burst, Next, layer3};
 use super::context::Context;
 use super::family::Family;
+use super::filtering;
 use super::nat_policy;
 use super::packet::{Connection, Fate, Packet};
 use super::resolution::resolve;
@@ -89,7 +90,10 @@ fn classify<B: PacketBuffer, A: Family>(
             .map_err(|_| DropReason::ConnectionInvalid)?;
     }
     let ingress = nat_policy::ingress(cx.tables, &key, true).map_err(stopped)?;
-    if ingress.destination.is_none() && may_answer_anothers(cx, packet, &key) {
+    if ingress.destination.is_none()
+        && may_answer_anothers(cx, packet, &key)
+        && filtering::internal(cx, connections, &key).is_none()
+    {
         return Err(DropReason::NatNoMapping);
     }
     packet.rewrite.destination = ingress.destination;

@@ -33,6 +33,7 @@ mod ethernet_input;
 mod ethernet_output;
 mod family;
 mod fast_path;
+mod filtering;
 mod fragment;
 mod hairpin;
 mod heard;

@@ -7,11 +7,11 @@ use rewire_conntrack::{Admission, Flow, FlowKey};
 use rewire_packet::{Ip, Protocol};
 use rewire_tables::acl::NO_PORT;
 use rewire_tables::{
-    AclFamily, AclKey, Address, Crossing, Interface, InterfaceIndex, Masquerade, PortForwardKey,
-    Route, Stop, Tables, Traveller, VpcIndex, Way,
+    AclFamily, AclKey, Address, Crossing, Filtering, Interface, InterfaceIndex, Masquerade,
+    PortForwardKey, Route, Stop, Tables, Traveller, VpcIndex, Way,
 };
 
-use super::hairpin::{self, Led};
+use super::hairpin::{self, Led, Turn};
 use super::steering::Steering;
 
 /// Where ingress NAT leads a connection.
@@ -132,6 +132,14 @@ pub(super) enum Egress<'a, A> {
 }
 
 impl<A> Egress<'_, A> {
+    /// What the mapping of the connection, if it has one, lets in from outside.
+    pub(super) fn filtering(&self) -> Filtering {
+        match self {
+            Egress::None | Egress::Unmapped | Egress::Static(..) => Filtering::default(),
+            Egress::Masquerade(rule) => rule.filtering,
+        }
+    }
+
     /// How long the connection lives without packets, where the rule says it.
     pub(super) fn idle_timeout(&self) -> Option<Duration> {
         match self {
@@ -195,7 +203,10 @@ pub(super) fn egress<'a, A: AclFamily>(
         };
     }
     let across = |c: Crossing| tables.peering(c.peering).masquerade(c.from, key);
-    let turned = || led.and_then(|led| hairpin::masquerade(tables, key, led));
+    let turned = || {
+        let found = led.and_then(|led| hairpin::masquerade(tables, key, led));
+        found.map(|(_, rule)| rule)
+    };
     match crossing
         .and_then(across)
         .or_else(|| nat.masquerade(index, key))
@@ -237,10 +248,12 @@ pub(super) struct Leaving {
     pub crossing: Option<Crossing>,
     /// How long it lives without packets, where a rule of NAT says it.
     pub idle_timeout: Option<Duration>,
+    /// What its mapping, if it has one, lets in from outside.
+    pub filtering: Filtering,
 }
 
 /// The interface that a connection leaves by, and the peering that it crosses, as ingress NAT leads it.
-fn exit<A: AclFamily>(
+pub(super) fn exit<A: AclFamily>(
     tables: &Tables,
     original: &FlowKey<A>,
     ingress: &Ingress<A>,
@@ -289,15 +302,22 @@ pub(super) fn still_translates<'a, A: AclFamily>(
     let icmp = <A::Version as Ip>::ICMP.0;
     let ports = original.source_port != 0 || original.destination_port != 0;
     let mut ingress = ingress(tables, original, ports).ok()?;
+    if ingress.destination.is_none() && comes_back(tables, flow) {
+        return still_comes_back(tables, flow);
+    }
     let (mut index, mut crossing) = exit(tables, original, &ingress)?;
     // Where it would leave, did it not turn round.
     let outer = (index, tables.interface(index)?);
-    if ingress.destination.is_none()
-        && crossing.is_none()
-        && let Some(turned) = hairpin::turn(tables, original, outer.1)
-    {
-        ingress = turned;
-        (index, crossing) = exit(tables, original, &ingress)?;
+    let mut would_come_back = false;
+    if ingress.destination.is_none() && crossing.is_none() {
+        match hairpin::turn(tables, original, outer.1) {
+            Some(Turn::Led(turned)) => {
+                ingress = turned;
+                (index, crossing) = exit(tables, original, &ingress)?;
+            }
+            Some(Turn::Back) => would_come_back = true,
+            None => {}
+        }
     }
     let own = (original.destination, original.destination_port);
     let mut destination = ingress.destination.unwrap_or(own);
@@ -311,7 +331,6 @@ pub(super) fn still_translates<'a, A: AclFamily>(
     {
         return None;
     }
-    let source = (flow.reply.destination, flow.reply.destination_port);
     let key = egress_key(original, destination, &flow.admission);
     let led = ingress.destination.is_some() || ingress.vpc != original.vpc;
     let led = led.then_some(Led {
@@ -320,10 +339,59 @@ pub(super) fn still_translates<'a, A: AclFamily>(
     });
     let egress = egress(tables, &key, outer, (crossing, led));
     let idle_timeout = shorter(ingress.idle_timeout, egress.idle_timeout());
-    let same = match egress {
+    if would_come_back && !matches!(egress, Egress::None) {
+        return None;
+    }
+    let leaving = Leaving {
+        interface: index,
+        crossing,
+        idle_timeout,
+        filtering: egress.filtering(),
+    };
+    has_source(tables, flow, &egress).then_some((leaving, egress))
+}
+
+/// Whether a connection is one whose packets come back (see [`hairpin`]), for an address of the VPC that it leaves into.
+fn comes_back<A: AclFamily>(tables: &Tables, flow: &Flow<A>) -> bool {
+    let Flow {
+        original, reply, ..
+    } = flow;
+    flow.route_vpc == reply.vpc
+        && reply.source == original.destination
+        && matches!(
+            tables.vpc(reply.vpc).route(original.destination),
+            Some(Route::Local | Route::NatExternal)
+        )
+}
+
+/// As [`still_translates`], of such a connection.
+fn still_comes_back<'a, A: AclFamily>(
+    tables: &'a Tables,
+    flow: &Flow<A>,
+) -> Option<(Leaving, Egress<'a, A>)> {
+    let original = &flow.original;
+    let destination = (original.destination, original.destination_port);
+    let seen = egress_key(original, destination, &flow.admission);
+    let ingress = flow.admission.ingress;
+    let (interface, egress) = hairpin::outer(tables, original, &seen, ingress)?;
+    let leaving = Leaving {
+        interface,
+        crossing: None,
+        idle_timeout: egress.idle_timeout(),
+        filtering: egress.filtering(),
+    };
+    let is_there = tables.interface(interface)?.vpc == flow.reply.vpc;
+    (is_there && has_source(tables, flow, &egress)).then_some((leaving, egress))
+}
+
+/// Whether egress NAT could have given a connection the source that it has.
+fn has_source<A: AclFamily>(tables: &Tables, flow: &Flow<A>, egress: &Egress<'_, A>) -> bool {
+    let original = &flow.original;
+    let source = (flow.reply.destination, flow.reply.destination_port);
+    match egress {
         Egress::Unmapped => false,
         Egress::None => source == (original.source, original.source_port),
-        Egress::Static(external, _) => source == (external, original.source_port),
+        Egress::Static(external, _) => source == (*external, original.source_port),
         Egress::Masquerade(rule) => {
             flow.is_mapped
                 && rule.owns(source.0)
@@ -332,13 +400,7 @@ pub(super) fn still_translates<'a, A: AclFamily>(
                     .allows(original.protocol, original.source_port, source.1)
                 && !is_port_forward(tables, flow.reply.vpc, original.protocol, source)
         }
-    };
-    let leaving = Leaving {
-        interface: index,
-        crossing,
-        idle_timeout,
-    };
-    same.then_some((leaving, egress))
+    }
 }
 
 /// Whether an external address and port lead to a port forward, so that no masquerade may use them.

@@ -46,6 +46,8 @@ pub(super) enum Fate {
     Pending,
     /// It leaves by this interface.
     Transmit(InterfaceIndex),
+    /// It comes back, as if this interface had received it.
+    ComeBack(InterfaceIndex),
     /// It waits for the next hop's MAC address.
     Hold,
     /// It goes on in the other address family.
@@ -82,6 +84,10 @@ pub(super) struct Packet<B, A: Address> {
     pub crossing: Option<Crossing>,
     /// The interface that a packet which begins a connection would leave by, did it not turn round.
     pub hairpin: Option<InterfaceIndex>,
+    /// Whether it comes back as if by its egress interface, instead of leaving by that (see `hairpin`).
+    pub comes_back: bool,
+    /// Whether a packet which begins a connection comes from outside, for a mapping that lets it in.
+    pub joins: bool,
     /// The peering that the packet crosses, or the connection that it belongs to.
     pub peering: Option<PeeringIndex>,
     /// What the route says, while the ACLs are asked.
@@ -129,6 +135,8 @@ impl<B, A: Address> Packet<B, A> {
             connection: Connection::Untracked,
             crossing: None,
             hairpin: None,
+            comes_back: false,
+            joins: false,
             peering: None,
             routed: Next::Done,
             whole: true,

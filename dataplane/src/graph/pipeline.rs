@@ -4,7 +4,7 @@ use rewire_conntrack::{Config as ConnectionConfig, Connections};
 
 use super::acl_log::AclLogger;
 use super::burst::Burst;
-use super::context::{Context, Received, Sinks, drop_frame};
+use super::context::{Context, Received, Sinks, count_received, drop_frame};
 use super::family::Family;
 use super::fast_path::{FastPath, Order};
 use super::fragment::{self, LaterFragments};
@@ -58,6 +58,37 @@ fn hand_over<B, A: Family>(
     }
 }
 
+/// Lets a packet come back as if its interface had received it, at the worker that it is for then. It counts as consumed, and as
+/// received once more.
+fn come_back<B: PacketBuffer>(
+    cx: &Context<'_>,
+    frame: Received<B>,
+    own: &mut Vec<Received<B>>,
+    sinks: &mut dyn Sinks<B>,
+) {
+    cx.counters.consumed.add(1);
+    let owner = match frame.origin {
+        Origin::Received(interface) if cx.steering.has_peers() => {
+            let bytes = frame.buffer.bytes();
+            cx.steering.of_frame(cx.tables, interface, bytes)
+        }
+        _ => None,
+    };
+    match owner.filter(|owner| !cx.steering.is(*owner)) {
+        // It is counted where it is walked.
+        Some(worker) => {
+            if let Err(frame) = sinks.hand_over(worker, frame) {
+                count_received(cx.counters, &frame);
+                drop_frame(cx, frame.origin, DropReason::HandOverFull);
+            }
+        }
+        None => {
+            count_received(cx.counters, &frame);
+            own.push(frame);
+        }
+    }
+}
+
 /// Drops a packet, where no other worker may know what it is about.
 pub(super) fn drop_packet<B, A: Family>(
     cx: &Context<'_>,
@@ -96,6 +127,8 @@ pub(super) struct Pipeline<B, A: Family> {
     /// Packets of the other family, which are dropped and answered there.
     pub returned: Vec<(Packet<B, A>, DropReason)>,
     virtual_reassembly: VirtualReassembly<B, A>,
+    /// Packets that come back, and walk again with the next burst.
+    coming_back: Vec<Received<B>>,
 }
 
 impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
@@ -110,6 +143,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
             revalidation: Revalidation::default(),
             acl_questions: acl::Questions::with_capacity(2 * burst),
             fragments: LaterFragments::with_capacity(2 * burst),
+            coming_back: Vec::with_capacity(2 * burst),
             leaving: Vec::with_capacity(burst),
             returned: Vec::with_capacity(burst),
         }
@@ -120,16 +154,17 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         !self.resolver.is_empty()
             || !self.connections.is_empty()
             || !self.virtual_reassembly.is_empty()
+            || !self.coming_back.is_empty()
     }
 
     /// The number of packets that wait: for their neighbor, or for the first fragment.
     pub(super) fn held(&self) -> usize {
-        self.resolver.held() + self.virtual_reassembly.held()
+        self.resolver.held() + self.virtual_reassembly.held() + self.coming_back.len()
     }
 
-    /// Whether packets that waited for the first fragment go on with the next burst.
+    /// Whether packets that waited for the first fragment, or that come back, go on with the next burst.
     pub(super) fn has_released(&self) -> bool {
-        self.virtual_reassembly.has_released()
+        self.virtual_reassembly.has_released() || !self.coming_back.is_empty()
     }
 
     /// Lets packets walk again whose neighbor is known by now, or whose first fragment has come.
@@ -142,6 +177,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
     ) {
         self.resolver.release(cx, pool, out, sinks);
         self.virtual_reassembly.release(cx, out);
+        out.append(&mut self.coming_back);
     }
 
     /// Forwards what takes the fast path; leaves the rest in `received`.
@@ -223,7 +259,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         limits: &mut Limits<'_>,
         sinks: &mut dyn Sinks<B>,
     ) {
-        route::run(cx, &mut self.burst);
+        route::run(cx, &mut self.burst, &mut self.connections);
         acl::run(
             cx,
             &mut self.burst,
@@ -235,7 +271,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         local::run(cx, &mut self.burst);
         hop_limit::run(cx, &mut self.burst);
         // `local` answers an echo request by sending it back: its answer is routed like any packet of our own.
-        route::run(cx, &mut self.burst);
+        route::run(cx, &mut self.burst, &mut self.connections);
         neighbor::run(cx, &mut self.burst, &mut self.resolver, pool, sinks);
         mtu::run(cx, &mut self.burst);
     }
@@ -255,6 +291,10 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
                     for fragment in self.fragments.take(packet.fragments) {
                         sinks.transmit(interface, fragment);
                     }
+                }
+                Fate::ComeBack(interface) => {
+                    let frame = Received::new(packet.buffer, Origin::Received(interface));
+                    come_back(cx, frame, &mut self.coming_back, sinks);
                 }
                 Fate::Consume => cx.counters.consumed.add(1),
                 Fate::Hold => {
@@ -319,6 +359,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         let held = self.held();
         self.resolver = Resolver::default();
         self.virtual_reassembly.stop();
+        self.coming_back.clear();
         held
     }
 }

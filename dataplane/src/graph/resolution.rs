@@ -3,12 +3,12 @@
 //! its packets comes here: none is sent, or a card forwards them.
 
 use rewire_conntrack::{Connections, Flow, FlowId};
-use rewire_tables::Tables;
+use rewire_tables::{Filtering, Tables};
 
 use super::context::Context;
 use super::family::Family;
 use super::ingress_nat::note_counters;
-use super::{acl_policy, nat_policy, nat64};
+use super::{acl_policy, filtering, nat_policy, nat64};
 use crate::counters::WorkerCounters;
 
 /// Connections that the sweep resolves in a burst with packets, at most: a microsecond or so.
@@ -34,12 +34,20 @@ pub(super) fn resolve<A: Family>(
         return true;
     }
     let is_offloaded = connections.is_offloaded(id);
+    let mut lets_in = Filtering::default();
     let admitted = match A::nat64_flow(flow) {
         Some(flow) => nat64::still_admits(cx.tables, flow),
-        None => nat_policy::still_leads(cx.tables, &cx.steering, flow).and_then(|leaving| {
-            let (admission, counters) = acl_policy::still_admits(cx.tables, flow, leaving)?;
-            Some((admission, counters, leaving.idle_timeout))
-        }),
+        None => {
+            let leaving = match flow.is_joined {
+                false => nat_policy::still_leads(cx.tables, &cx.steering, flow),
+                true => filtering::still_leads(cx, connections, flow),
+            };
+            lets_in = leaving.map_or(lets_in, |leaving| leaving.filtering);
+            leaving.and_then(|leaving| {
+                let (admission, counters) = acl_policy::still_admits(cx.tables, flow, leaving)?;
+                Some((admission, counters, leaving.idle_timeout))
+            })
+        }
     };
     match admitted {
         Some((mut admission, counters, idle_timeout)) => {
@@ -47,6 +55,9 @@ pub(super) fn resolve<A: Family>(
             admission.timeouts = connections.timeout_class(vpc.timeouts(), idle_timeout);
             connections.set_policy_generation(id, current, admission);
             note_counters(cx, connections, id, counters);
+            if lets_in != Filtering::default() {
+                connections.open_mapping(id);
+            }
             cx.counters.connections_kept.add(1);
         }
         None => {

@@ -30,6 +30,7 @@ use rewire_tables::{
     VpcIndex,
 };
 
+use super::filtering;
 use super::nat_policy::{self, Egress};
 
 /// In place of a count of hops: the packet is where it belongs.
@@ -214,6 +215,20 @@ impl Steering {
         let home = |egress| self.home(tables, &flow.original, &flow.reply, egress);
         if !flow.is_mapped {
             return Some(home(&Egress::None));
+        }
+        if flow.is_joined {
+            // Where the mapping is that it has joined.
+            let internal = filtering::internal_of(flow);
+            let port = owner(flow.original.destination_port, self.workers);
+            return match filtering::answering_rule(tables, &flow.original, &internal) {
+                Some(rule) if rule.ports.address_only => Some(0),
+                Some(rule) => {
+                    let egress = Egress::Masquerade(rule);
+                    let home = self.home(tables, &flow.reply, &flow.original, &egress);
+                    (home == port).then_some(port)
+                }
+                None => Some(port),
+            };
         }
         let port = owner(flow.reply.destination_port, self.workers);
         match nat_policy::still_translates(tables, flow) {

@@ -14,7 +14,7 @@ use super::{Moment, SavedError};
 use crate::clock::Instant;
 
 const MAGIC: &[u8; 8] = b"rewirect";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The names that indices stand for: of VPCs, interfaces and peerings.
 type NamesOf = [Vec<(u16, String)>; 3];

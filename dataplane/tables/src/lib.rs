@@ -32,7 +32,9 @@ pub use follow::{MOST_LOOKUPS, Stop, Traveller, Way};
 pub use index::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
 pub use limits::ConnectionLimits;
 pub use lpm::{Key, Lpm, ValueNumber};
-pub use nat::{Masquerade, NatPolicy, PortAllocation, PortForward, PortForwardKey, StaticNat};
+pub use nat::{
+    Filtering, Masquerade, NatPolicy, PortAllocation, PortForward, PortForwardKey, StaticNat,
+};
 pub use next_hops::NextHops;
 pub use operation::TableOperation;
 pub use peering::{Crossing, Peering};

@@ -16,7 +16,8 @@ use hashbrown::HashMap;
 
 pub use self::condition::{Condition, Exclusion};
 pub use self::masquerade::{
-    Masquerade, MasqueradeList, MasqueradeRules, PortAllocation, PortParity, has_translated_ports,
+    Filtering, Masquerade, MasqueradeList, MasqueradeRules, PortAllocation, PortParity,
+    has_translated_ports,
 };
 pub use self::nat64::{Nat64, mapped};
 pub use self::nptv6::LONGEST_NPTV6_PREFIX;

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use crate::marks::Marks;
 use crate::object::object;
 use crate::types::{
-    AddressOrPrefix, AddressRange, Addresses, Duration, Line, Name, Ports, Prefix, Protocol,
-    TransportProtocol,
+    AddressOrPrefix, AddressRange, Addresses, Duration, Filtering, Line, Name, Ports, Prefix,
+    Protocol, TransportProtocol,
 };
 
 object! {
@@ -77,6 +77,9 @@ object! {
             /// Whether an even port and the next one become an even port and the next one, as those of RTP and RTCP (RFC 3550, section 11),
             /// as long as such a pair is free. Parity is preserved then, too.
             preserve_contiguity: bool,
+            /// Which packets from outside are let in to the external addresses and ports that were given out (RFC 4787,
+            /// REQ-8); without it, those that answer.
+            filtering: Option<Filtering>,
         }
     }
 }
@@ -96,6 +99,7 @@ impl MasqueradeRow {
             idle_timeout: None,
             preserve_parity: false,
             preserve_contiguity: false,
+            filtering: None,
             marks: Marks::default(),
         }
     }

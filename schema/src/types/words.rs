@@ -109,6 +109,18 @@ words! {
 }
 
 words! {
+    /// Which packets from outside a masquerade lets in to an external address and port that it has given out (RFC 4787, section 5).
+    Filtering {
+        /// Those that answer: from the addresses and ports that the sender has sent to.
+        AddressAndPortDependent = "address_and_port_dependent",
+        /// Those from the addresses that the sender has sent to, whatever their port.
+        AddressDependent = "address_dependent",
+        /// All.
+        EndpointIndependent = "endpoint_independent",
+    }
+}
+
+words! {
     /// What an ACL does with packets that none of its rules matches.
     #[derive(Default)]
     AclDefault {

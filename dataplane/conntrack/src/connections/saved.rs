@@ -7,6 +7,7 @@ use crate::byte_reader::ByteReader;
 use crate::error::InsertError;
 use crate::flow::{Admission, Flow, FlowId, Traffic};
 use crate::key::{Direction, FlowKey};
+use crate::mappings::Use;
 use crate::records::{Account, NONE, Record, flag};
 use crate::state::State;
 use crate::tcp::{Fins, Memory, Scales, TcpState, Window};
@@ -31,10 +32,12 @@ pub struct SavedFlow<A> {
     memory: Memory,
     /// Whether the external address of its mapping is its host's alone.
     is_owner: bool,
+    /// Whether it has joined that mapping from outside.
+    is_joined: bool,
 }
 
 /// Bits of a record that last: not where it is in its mapping, nor that it was counted.
-const LASTING: u8 = flag::WHOLE | flag::PORTS | flag::MAPPED;
+const LASTING: u8 = flag::WHOLE | flag::PORTS | flag::MAPPED | flag::OPEN;
 
 /// What indices of one gateway are in another; none where there is no such thing.
 pub trait Renumber {
@@ -103,6 +106,7 @@ impl<A: Copy> SavedFlow<A> {
                 timeouts: TimeoutClass::default(),
             },
             is_mapped: self.has(flag::MAPPED),
+            is_joined: self.is_joined,
             state: self.state,
             created: self.created,
             expires: self.expires,
@@ -119,6 +123,9 @@ impl<A: Copy> SavedFlow<A> {
         account.set_traffic(self.traffic);
         account.set_tcp(&self.memory);
         account.set_peering(self.peering);
+        if self.is_joined {
+            account.set_joined();
+        }
         account
     }
 }
@@ -153,7 +160,7 @@ impl<A: Address> SavedFlow<A> {
         out.push(self.state.position() as u8);
         out.push(u8::from(waits_for_reply));
         out.push(self.flags);
-        out.push(u8::from(self.is_owner));
+        out.push(u8::from(self.is_owner) | u8::from(self.is_joined) << 1);
         for at in [self.created, self.expires] {
             out.extend(at.0.to_le_bytes());
         }
@@ -189,8 +196,11 @@ impl<A: Address> SavedFlow<A> {
             }
             state => state,
         };
-        let flags = reader.u8()? & LASTING;
-        let is_owner = reader.u8()? != 0;
+        let mut flags = reader.u8()? & LASTING;
+        if flags & flag::MAPPED == 0 {
+            flags &= !flag::OPEN;
+        }
+        let of_mapping = reader.u8()?;
         let (created, expires) = (Instant(reader.u64()?), Instant(reader.u64()?));
         let mut traffic = [Traffic::default(); 2];
         for traffic in &mut traffic {
@@ -220,7 +230,8 @@ impl<A: Address> SavedFlow<A> {
                 is_asked_anew: fins & 0x80 != 0,
                 is_bypassed: fins & 0x40 != 0,
             },
-            is_owner,
+            is_owner: of_mapping & 1 != 0,
+            is_joined: flags & flag::OPEN != 0 && of_mapping & 2 != 0,
         })
     }
 }
@@ -296,7 +307,8 @@ impl<A: Address> Connections<A> {
             expires: record.expires.instant(now),
             traffic: account.traffic(),
             memory: account.tcp(),
-            is_owner: record.has(flag::MAPPED) && self.mappings.is_owned(record),
+            is_owner: record.has(flag::MAPPED) && self.mappings.is_owned(&self.records, slot),
+            is_joined: self.records.is_joined(slot),
         }
     }
 
@@ -317,11 +329,8 @@ impl<A: Address> Connections<A> {
             return Err(InsertError::TableFull);
         }
         let is_mapped = saved.has(flag::MAPPED);
-        if is_mapped
-            && !self
-                .mappings
-                .restore(&self.records, &saved.original, &saved.reply, saved.is_owner)
-        {
+        let of = Use::between(&saved.original, &saved.reply, saved.is_joined);
+        if is_mapped && !self.mappings.restore(&self.records, &of, saved.is_owner) {
             return Err(InsertError::Clash);
         }
         if !self.claim(keys, hashes) {
@@ -356,6 +365,9 @@ impl<A: Address> Connections<A> {
             .ok_or(InsertError::TableFull)?;
         if is_mapped {
             self.mappings.attach(&mut self.records, id.slot);
+            if saved.flags & flag::OPEN != 0 {
+                self.mappings.open(&mut self.records, id.slot);
+            }
         }
         self.sweep.schedule(id.slot, tick(expires.instant(now)));
         self.counts.add(saved.state);

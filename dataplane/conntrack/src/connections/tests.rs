@@ -13,6 +13,7 @@ use crate::tcp::TcpState;
 use Direction::{Original, Reply};
 
 mod expiry;
+mod filtering;
 mod limits;
 mod mapping;
 mod model;

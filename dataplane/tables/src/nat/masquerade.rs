@@ -25,6 +25,20 @@ pub struct Masquerade {
     pub ports: PortAllocation,
     /// How long its connections live without packets; none where the VPC says it.
     pub idle_timeout: Option<Duration>,
+    /// What is let in from outside.
+    pub filtering: Filtering,
+}
+
+/// Which packets from outside are let in to an external address and port that a rule has given out (RFC 4787, section 5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Filtering {
+    /// Those that answer: from the addresses and ports that the internal endpoint has sent to.
+    #[default]
+    AddressAndPortDependent,
+    /// Those from the addresses that it has sent to, whatever their port.
+    AddressDependent,
+    /// All.
+    EndpointIndependent,
 }
 
 /// Which external ports a rule gives out.
@@ -79,6 +93,7 @@ impl Masquerade {
             condition: None,
             ports: PortAllocation::default(),
             idle_timeout: None,
+            filtering: Filtering::default(),
         }
     }
 

@@ -255,6 +255,7 @@ impl<A: Address> Run<A> {
             policy_generation: 1,
             admission: Default::default(),
             is_mapped: new.mapping.is_some(),
+            is_joined: false,
             state,
             created: Instant(self.now.0 >> TICK_BITS << TICK_BITS),
             expires: end(self.now, Timeouts::default().of(state)),

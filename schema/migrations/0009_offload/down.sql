@@ -1,5 +1,5 @@
 -- Back to interfaces of which nothing is said about cards.
-PRAGMA user_version = 7;
+PRAGMA user_version = 8;
 
 CREATE TABLE new_interface (
   name           TEXT NOT NULL PRIMARY KEY CHECK (name GLOB '[A-Za-z0-9]*' AND length(name) <= 63),

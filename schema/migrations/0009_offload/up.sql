@@ -47,4 +47,4 @@ CREATE INDEX interface_acl_out ON interface (acl_out) WHERE acl_out IS NOT NULL;
 CREATE INDEX interface_policer ON interface (policer) WHERE policer IS NOT NULL;
 CREATE INDEX interface_shaper ON interface (shaper) WHERE shaper IS NOT NULL;
 
-PRAGMA user_version = 8;
+PRAGMA user_version = 9;
