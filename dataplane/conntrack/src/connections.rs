@@ -328,6 +328,7 @@ impl<A: Address> Connections<A> {
         // Many packets, and the least to do: nothing changes but when it ends.
         if let (State::Udp(exchange), Segment::Udp) = (before, segment)
             && (direction == Direction::Original) | (exchange == Exchange::Replied)
+            && !record.has(flag::OPEN)
         {
             let timeout = self.timeouts.of_udp(record.timeouts, exchange);
             let expires = Deadline::after(now, timeout);

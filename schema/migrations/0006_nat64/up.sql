@@ -4,7 +4,7 @@ CREATE TABLE nat64 (
   name         TEXT NOT NULL PRIMARY KEY CHECK (name GLOB '[A-Za-z0-9]*' AND length(name) <= 63),
   description  TEXT CHECK (length(description) <= 255),
   vpc          TEXT NOT NULL REFERENCES vpc (name) DEFERRABLE INITIALLY DEFERRED,
-  prefix       TEXT CHECK (prefix LIKE '%:%/%'),
+  prefix       TEXT,
   pool         TEXT NOT NULL REFERENCES nat_pool (name) DEFERRABLE INITIALLY DEFERRED,
   ports        ANY CHECK (typeof(ports) NOT IN ('real', 'blob') AND (ports BETWEEN 1 AND 65535 OR ports GLOB '[1-9]*[-,]*')),
   idle_timeout TEXT CHECK (idle_timeout GLOB '[0-9]*[dhms]'),
