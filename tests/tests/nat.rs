@@ -41,7 +41,7 @@ fn ports_in_use_are_shown_and_measured() {
     }
     let shown: Value = serde_json::from_str(&lab.rewire(&["show", "nat", "wan0", "--json"]).good())
         .expect("it is JSON");
-    let wan = &shown["shared"][0];
+    let wan = &shown["result"]["shared"][0];
     assert_eq!(wan["rules"], json!(["blue-out", "red-out"]), "{shown}");
     let tcp = &wan["protocols"][0];
     assert_eq!(
