@@ -191,8 +191,8 @@ mod tests {
             let name = "rewire_offload_install_seconds_bucket";
             value(&format!("{name}{{le=\"{bound}\",step=\"handed\"}}"))
         };
-        assert_eq!(bucket("1.024e-6"), "1");
-        assert_eq!(bucket("4.096e-6"), "3");
+        assert_eq!(bucket("0.000001024"), "1");
+        assert_eq!(bucket("0.000004096"), "3");
         assert_eq!(bucket("0.000524288"), "4");
         assert_eq!(bucket("1.073741824"), "4");
         assert_eq!(bucket("+Inf"), "5");
