@@ -163,7 +163,7 @@ fn parity_is_kept_as_long_as_such_a_port_is_free() {
         let (first, last) = within.unwrap_or((1024, 65535));
         // The same port for all of them, so that none but the first can keep it.
         let mut take = |wanted: u16| ports.take(at, wanted, None, &rule, |_| false);
-        let half = (usize::from(last - first) + 1) / 2;
+        let half = usize::from(last - first).div_ceil(2);
         for wanted in [2000, 2001] {
             for _ in 0..half {
                 let port = take(wanted).unwrap();
