@@ -45,8 +45,8 @@ const NAMED: [Named; 6] = [
     },
     Named {
         table: Table::Pool,
-        nobody: "no masquerade names it",
-        by: &[(Table::Masquerade, "pool")],
+        nobody: "no masquerade and no NAT64 names it",
+        by: &[(Table::Masquerade, "pool"), (Table::Nat64, "pool")],
     },
     Named {
         table: Table::Policer,

@@ -68,6 +68,6 @@ fn a_change_warns_of_what_it_has_to_do_with() {
     // The masquerade that named it goes to another pool.
     assert_eq!(
         to("/nat/masquerade/out/pool", "spare".into()),
-        "nat.pools.used: no masquerade names it"
+        "nat.pools.used: no masquerade and no NAT64 names it"
     );
 }

@@ -36,13 +36,17 @@ pub(crate) mod flag {
     pub(crate) const PEERING: u8 = 16;
     /// It is counted with those from its source.
     pub(crate) const COUNTED: u8 = 64;
-    /// Its reply is of the other address family: see [`FlowKey::is_of_other_family`](crate::FlowKey).
-    pub(crate) const TWO_FAMILIES: u8 = 128;
     /// It has a place among the offloaded ones, and perhaps rules in the card.
     pub(crate) const OFFLOADED: u8 = 32;
     /// Its mapping may let in connections from outside: it may stand in the index of external endpoints, and may be such a
     /// connection itself, which the account says.
     pub(crate) const OPEN: u8 = 128;
+
+    /// All of them.
+    #[cfg(test)]
+    pub(crate) const ALL: [u8; 8] = [
+        WHOLE, PORTS, MAPPED, LISTED, PEERING, COUNTED, OFFLOADED, OPEN,
+    ];
 }
 
 /// What every packet of a connection looks at. 64 bytes for IPv4.
@@ -445,6 +449,14 @@ mod tests {
     fn a_record_is_a_cache_line() {
         assert_eq!(size_of::<Record<Ipv4Addr>>(), 64);
         assert_eq!(size_of::<Account>(), 44);
+    }
+
+    /// Two of them were one bit once: connections of open mappings were taken for those of NAT64.
+    #[test]
+    fn each_flag_is_a_bit_of_its_own() {
+        let union = flag::ALL.iter().fold(0, |union, flag| union | flag);
+        assert_eq!(union.count_ones() as usize, flag::ALL.len());
+        assert!(flag::ALL.iter().all(|flag| flag.is_power_of_two()));
     }
 
     #[test]

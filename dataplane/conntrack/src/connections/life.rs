@@ -75,7 +75,6 @@ impl<A: Address> Connections<A> {
             (flag::PORTS, ports.is_some()),
             (flag::MAPPED, new.mapping.is_some()),
             (flag::PEERING, new.admission.peering.is_some()),
-            (flag::TWO_FAMILIES, new.reply.is_of_other_family()),
         ];
         let record = Record {
             original: new.original,

@@ -114,7 +114,9 @@ impl<A: Address> Connections<A> {
         now: Instant,
     ) -> Known<A> {
         let passes = (record.policy_generation == generation as u32)
-            & (record.flags & (flag::WHOLE | flag::TWO_FAMILIES) == flag::WHOLE)
+            & record.has(flag::WHOLE)
+            // Never of IPv4, and known when it is compiled.
+            & !record.reply.is_of_other_family()
             & !record.expires.is_over(now);
         if !passes {
             return Known::Unresolved;

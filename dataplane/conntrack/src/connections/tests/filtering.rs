@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::connections::saved::SavedFlow;
+use crate::flow::Known;
 
 const EXTERNAL: u8 = 200;
 const CAPACITY: usize = 8;
@@ -276,4 +277,16 @@ proptest! {
         prop_assert_eq!(connections.mappings_in_use(), 0);
         prop_assert!(connections.mappings.is_empty());
     }
+}
+
+/// A packet of a flow whose mapping lets others in needs no second look.
+#[test]
+fn an_open_mapping_takes_the_short_way() {
+    let mut connections = connections(8);
+    let (id, _) = leave(&mut connections, (1, 5000), (9, 80), START).unwrap();
+    let flow = connections.flow(id).unwrap();
+    let hash = connections.hash(&flow.original);
+    let generation = flow.policy_generation.into();
+    let known = connections.any_passage(hash, &flow.original, generation, START);
+    assert!(matches!(known, Known::Passes(_)), "{known:?}");
 }
