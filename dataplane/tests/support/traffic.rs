@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
+use rewire_conntrack::{Flow, FlowId, TimeoutClass};
 use rewire_dataplane::Sent;
 use rewire_packet::tcp::TcpFlags;
+use rewire_tables::Address;
 
 use super::*;
 
@@ -225,17 +227,16 @@ pub fn by_ends(sent: Vec<Sent>) -> BTreeMap<(u16, Vec<u8>), Vec<Vec<u8>>> {
     pairs
 }
 
-/// The connections, without where they lie.
+/// The connections, without where they lie, and without the numbers of their time-outs: these are dealt out in the order in which
+/// connections are looked at. When each ends is there.
 pub fn connections(lab: &Lab) -> Vec<String> {
+    fn described<A: Address>((_, mut flow): (FlowId, Flow<A>)) -> String {
+        flow.admission.timeouts = TimeoutClass::default();
+        format!("{flow:?}")
+    }
     let graph = lab.gateway.graph();
-    let four = graph
-        .connections4()
-        .iter()
-        .map(|(_, flow)| format!("{flow:?}"));
-    let six = graph
-        .connections6()
-        .iter()
-        .map(|(_, flow)| format!("{flow:?}"));
+    let four = graph.connections4().iter().map(described);
+    let six = graph.connections6().iter().map(described);
     let mut all: Vec<_> = four.chain(six).collect();
     all.sort();
     all
