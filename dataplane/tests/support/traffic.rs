@@ -100,13 +100,14 @@ pub fn document(which: usize) -> serde_json::Value {
             } } });
             document["interfaces"]["blue0"]["acl_in"] = json!("guard");
         }
-        // Some is excluded, some masqueraded otherwise: by protocol and port, and for few ports.
+        // Some is excluded, some masqueraded otherwise: by protocol and port, and for few ports. There are enough for all of a burst: who
+        // gets the last one of them is open.
         4 => {
             document["nat"]["exclusions"] = json!({ "some": {
                 "vpc": "blue", "protocol": "udp", "source_port": 4001, "destinations": ["198.51.100.0/24", "2001:db8:51::/48"]
             } });
             document["nat"]["masquerade"]["few"] = json!({
-                "vpc": "blue", "interface": "wan", "protocol": "tcp", "source_port": "4000-4001", "ports": 4000,
+                "vpc": "blue", "interface": "wan", "protocol": "tcp", "source_port": "4000-4001", "ports": "4000-4001",
                 "sources": ["10.1.0.0/24", "fd00:1::/64"]
             });
             document["nat"]["masquerade"]["blue-out"]["idle_timeout"] = json!("100s");
