@@ -20,9 +20,14 @@ fn committed() -> Session {
     session
 }
 
+fn start(session: &Session, arguments: &[&str]) -> Running {
+    let run = ["run", "--virtual", "--metrics", "off"];
+    Running::spawn(session, session.command(&[&run[..], arguments].concat()))
+}
+
 /// A gateway with a console, and where that is.
 fn gateway(session: &Session) -> (Running, String) {
-    let running = Running::start(session, &["--console", "127.0.0.1:0"]);
+    let running = start(session, &["--console", "127.0.0.1:0"]);
     let status = ask(&mut connect(session), &json!({"request": "status"}));
     let address = status["console"].as_str().expect("an address").to_owned();
     (running, address)
@@ -191,7 +196,7 @@ fn a_gateway_does_without_its_usual_console_where_that_is_taken() {
     let mut session = committed();
     // Somebody has it, or takes it now.
     let taken = TcpListener::bind("127.0.0.1:9475");
-    let gateway = Running::start(&session, &[]);
+    let gateway = start(&session, &[]);
     let status = ask(&mut connect(&session), &json!({"request": "status"}));
     if taken.is_ok() {
         assert_eq!(status["console"], json!(null));

@@ -146,34 +146,22 @@ impl Browser {
         }
     }
 
-    /// Loads a page, and waits until it has loaded.
+    /// Goes to an address, and waits until its page has loaded.
     #[track_caller]
     pub fn go(&mut self, address: &str) {
         self.events.clear();
         let gone = self.call("Page.navigate", json!({ "url": address }));
         assert!(gone.get("errorText").is_none(), "{address}: {gone}");
+        // Another place on the same page is no load.
+        if gone.get("loaderId").is_none() {
+            return;
+        }
         if !self
             .events
             .iter()
             .any(|event| event == "Page.loadEventFired")
         {
             self.receive(address, |message| {
-                message["method"] == "Page.loadEventFired"
-            });
-        }
-    }
-
-    /// Loads the same page once more.
-    #[track_caller]
-    pub fn reload(&mut self) {
-        self.events.clear();
-        self.call("Page.reload", json!({}));
-        if !self
-            .events
-            .iter()
-            .any(|event| event == "Page.loadEventFired")
-        {
-            self.receive("reload", |message| {
                 message["method"] == "Page.loadEventFired"
             });
         }

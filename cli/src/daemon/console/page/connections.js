@@ -98,7 +98,9 @@ export function open(root) {
   talkers.node.hidden = true;
   connections.table.className = "dense";
   const made = section("Connections", summary);
-  made.append(form, states, vpcs, problem, connections.node, talkers.node);
+  // On a phone the filters would take the first page.
+  const open = !matchMedia("(max-width: 560px)").matches;
+  made.append(element("details", { open }, element("summary", { text: "Filters" }), form), states, vpcs, problem, connections.node, talkers.node);
   root.append(made);
 
   const parameters = () => [...new FormData(form)].filter(([, value]) => value.trim() !== "").map(([name, value]) => [name, value.trim()]);
@@ -160,6 +162,10 @@ export function open(root) {
 
   return {
     go(_rest, wanted) {
+      for (const control of form.elements) {
+        if (control.tagName === "SELECT") control.selectedIndex = 0;
+        else control.value = "";
+      }
       for (const [name, value] of wanted) {
         const control = form.elements.namedItem(name);
         if (control) control.value = value;

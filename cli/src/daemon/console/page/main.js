@@ -31,8 +31,10 @@ function go() {
     find("view").replaceChildren(root);
     say(find("title"), VIEWS[name].title);
     for (const link of document.querySelectorAll("nav a")) {
-      if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
-      else link.removeAttribute("aria-current");
+      if (link.hash === `#${name}`) {
+        link.setAttribute("aria-current", "page");
+        link.scrollIntoView({ block: "nearest", inline: "nearest" });
+      } else link.removeAttribute("aria-current");
     }
     if (shown !== null) {
       scrollTo(0, 0);
