@@ -188,6 +188,9 @@ fn the_console_can_be_read_by_everybody() {
         return;
     };
     lab.blue.ping("198.51.100.1", "-c 2 -i 0.05").assert_all();
+    lab.blue
+        .ping("10.2.0.10", "-c 1 -W 1")
+        .assert_refused("10.1.0.1", "Unreachable");
     for scheme in ["light", "dark"] {
         for (width, height) in [(1280, 800), (390, 844)] {
             browser.appear(width, height, scheme);
