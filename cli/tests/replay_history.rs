@@ -121,7 +121,7 @@ fn revisions_stand_among_frames() {
     );
     settings.add_filter(
         "(tables|report)_digest\" value=\"[0-9a-f]{64}",
-        "$1_digest\" value=\"[DIGEST]",
+        "${1}_digest\" value=\"[DIGEST]",
     );
     settings.add_filter("time=\"[0-9.]+\"", "time=\"[SECONDS]\"");
     settings.bind(|| insta::assert_snapshot!(format!("{}{xml}", s.transcript())));

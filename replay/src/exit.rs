@@ -153,7 +153,9 @@ impl Exit {
             {
                 self.error = Some(error);
             }
-            traffic.left(name, time, frame);
+            if let Some(entrance) = ports.entrance(number) {
+                traffic.left(entrance, time, frame);
+            }
         }
         self.free.push(buffer.into_bytes());
     }

@@ -3,7 +3,7 @@
 //! any machine (law 8).
 //!
 //! [`History`] is a part of a journal: a state, and the entries that follow it. [`Traffic`] is where frames come from:
-//! [`Captures`], or a generator. A [`Replay`] plays the one through the other, revision by revision, each applied as a gateway
+//! [`Captures`], or a [`Generator`]. A [`Replay`] plays the one through the other, revision by revision, each applied as a gateway
 //! applies it, from its changeset; [`Check`] says what is looked at meanwhile, and a [`Report`] what came of it.
 //!
 //! The clock starts with the first packet and never goes back. A burst is the next packet and those that follow within 100 µs
@@ -15,6 +15,7 @@ pub mod capture;
 pub mod check;
 mod exit;
 mod expected;
+mod generator;
 pub mod history;
 mod inspect;
 pub mod junit;
@@ -28,6 +29,7 @@ pub mod words;
 pub use capture::{CaptureError, Captures, Output};
 pub use check::{Check, Checks, Failure};
 pub use expected::Expected;
+pub use generator::{Generator, GeneratorOptions, MOST_FLOWS};
 pub use history::{History, HistoryError};
 pub use pace::{NoSuchPace, Pace};
 pub use player::{Options, Replay, ReplayError, Watcher};

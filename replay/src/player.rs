@@ -122,8 +122,6 @@ pub struct Replay<'a> {
     state_digest: StateDigest,
     ports: Ports,
     exit: Exit,
-    /// By the traffic's entrances: the numbers of their ports.
-    entrances: Vec<usize>,
     /// The interfaces of captures, which some revision must have.
     named: Vec<String>,
     steps: Vec<Step>,
@@ -166,7 +164,6 @@ impl<'a> Replay<'a> {
             state_digest,
             ports: Ports::default(),
             exit: Exit::new(options.checks.contains(&Check::Invariants)),
-            entrances: Vec::new(),
             named: Vec::new(),
             steps: Vec::new(),
             taken: Vec::new(),
@@ -222,7 +219,7 @@ impl<'a> Replay<'a> {
             _ => 0,
         };
         let revisions = after.len() as u64 + u64::from(has_first);
-        self.beginning = traffic.next_time().unwrap_or(0);
+        self.beginning = traffic.beginning();
         // Also those of a capture that ends before any revision has them.
         self.named.extend_from_slice(traffic.interfaces());
         if has_first {
@@ -432,6 +429,7 @@ impl<'a> Replay<'a> {
     /// Tells the traffic what is live, and learns which interfaces it may come in by.
     fn follow(&mut self, traffic: &mut dyn Traffic) {
         traffic.follow(self.compiler.configuration(), &self.gateway);
+        self.ports.enter(traffic.interfaces());
     }
 
     /// Plays packets: until the next revision is due, or to the end.
@@ -488,12 +486,11 @@ impl<'a> Replay<'a> {
         mut bytes: Vec<u8>,
         burst: &mut Vec<(InterfaceIndex, MemoryBuffer)>,
     ) {
-        while self.entrances.len() < traffic.interfaces().len() {
-            let name = &traffic.interfaces()[self.entrances.len()];
-            self.entrances.push(self.ports.number(name));
+        if self.ports.of_entrance(entrance).is_none() {
+            // A capture may name another interface at any time.
+            self.ports.enter(traffic.interfaces());
         }
-        let number = self.entrances.get(entrance);
-        let Some(port) = number.and_then(|number| self.ports.port(*number)) else {
+        let Some(port) = self.ports.of_entrance(entrance) else {
             self.undelivered += 1;
             self.exit.free.push(bytes);
             return;

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use rewire_dataplane::VirtualGateway;
 use rewire_tables::InterfaceIndex;
 
+use crate::traffic::Entrance;
+
 /// An interface that frames can come in by now.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Port {
@@ -21,6 +23,10 @@ pub(crate) struct Ports {
     now: Vec<Option<Port>>,
     /// By number: whether any revision so far has had it.
     has_been: Vec<bool>,
+    /// By number: the traffic's entrance of that name.
+    entrances: Vec<Option<Entrance>>,
+    /// By the traffic's entrances: the numbers of their names.
+    of_entrances: Vec<usize>,
     /// By index: the number.
     by_index: Vec<Option<usize>>,
 }
@@ -36,6 +42,7 @@ impl Ports {
         self.numbers.insert(name.to_owned(), number);
         self.now.push(None);
         self.has_been.push(false);
+        self.entrances.push(None);
         number
     }
 
@@ -58,8 +65,24 @@ impl Ports {
         }
     }
 
-    pub(crate) fn port(&self, number: usize) -> Option<Port> {
-        self.now.get(number).copied().flatten()
+    /// Learns the names of the traffic's entrances, as far as they are new.
+    pub(crate) fn enter(&mut self, interfaces: &[String]) {
+        for (entrance, name) in interfaces.iter().enumerate().skip(self.of_entrances.len()) {
+            let number = self.number(name);
+            self.of_entrances.push(number);
+            self.entrances[number] = Some(entrance);
+        }
+    }
+
+    /// The interface that frames of an entrance come in by, where the revision has it and it is up.
+    pub(crate) fn of_entrance(&self, entrance: Entrance) -> Option<Port> {
+        let number = self.of_entrances.get(entrance)?;
+        self.now.get(*number).copied().flatten()
+    }
+
+    /// The traffic's entrance by the interface with this number.
+    pub(crate) fn entrance(&self, number: usize) -> Option<Entrance> {
+        self.entrances.get(number).copied().flatten()
     }
 
     /// The number of the interface with this index, where there is one and it is up.

@@ -22,6 +22,11 @@ pub trait Traffic {
     /// The names of the interfaces that frames come in by. More may come, none goes.
     fn interfaces(&self) -> &[String];
 
+    /// When the replay's clock begins: with the first frame, where there is one. In nanoseconds since the Unix epoch.
+    fn beginning(&self) -> u64 {
+        self.next_time().unwrap_or(0)
+    }
+
     /// The time of the next frame, in nanoseconds since the Unix epoch; none at the end.
     fn next_time(&self) -> Option<u64>;
 
@@ -42,8 +47,8 @@ pub trait Traffic {
     /// Another revision is live.
     fn follow(&mut self, _configuration: &Configuration, _gateway: &VirtualGateway) {}
 
-    /// A frame left by an interface: whoever is there may answer.
-    fn left(&mut self, _interface: &str, _nanoseconds: u64, _frame: &[u8]) {}
+    /// A frame left by an interface that frames come in by: whoever is there may answer.
+    fn left(&mut self, _entrance: Entrance, _nanoseconds: u64, _frame: &[u8]) {}
 }
 
 /// No frames at all: what a history without traffic is checked with.

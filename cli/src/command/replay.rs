@@ -3,7 +3,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use rewire_replay::check::{self, Checks};
-use rewire_replay::{Captures, Check, Expected, History, Options, Output, Pace, Report};
+use rewire_replay::{
+    Captures, Check, Expected, Generator, GeneratorOptions, History, MOST_FLOWS, Options, Output, Pace, Report, Traffic,
+};
 use serde_json::json;
 
 use crate::answer::Answer;
@@ -47,6 +49,18 @@ pub(crate) struct Replay {
     /// Frames that come in by the interfaces that a pcapng file names
     #[arg(long, value_name = "PCAPNG", value_hint = clap::ValueHint::FilePath)]
     packets: Vec<PathBuf>,
+    /// Generate so many frames, between the networks that the configuration has
+    #[arg(long, value_name = "FRAMES", value_parser = whole_number_in(1..=1u64 << 40), conflicts_with_all = ["inputs", "packets"])]
+    generate: Option<u64>,
+    /// What the generated frames are drawn from: the same number, the same frames
+    #[arg(long, value_name = "N", default_value_t = GeneratorOptions::default().seed, requires = "generate")]
+    seed: u64,
+    /// How many generated flows there are at a time
+    #[arg(long, value_name = "N", default_value_t = GeneratorOptions::default().flows, requires = "generate", value_parser = whole_number_in(1..=MOST_FLOWS))]
+    flows: usize,
+    /// How many generated frames come in a second, on the replay's clock
+    #[arg(long, value_name = "N", default_value_t = GeneratorOptions::default().rate, requires = "generate", value_parser = whole_number_in(1..=1_000_000_000u64))]
+    rate: u64,
     /// Write the frames that leave by an interface to a pcap file
     #[arg(long = "out", value_name = "INTERFACE=PCAP")]
     outputs: Vec<Capture>,
@@ -107,13 +121,7 @@ impl Replay {
         self.refuse_overwriting()?;
         let (history, whole) = self.history(context)?;
         let options = self.options();
-        let mut captures = Captures::new();
-        for input in &self.inputs {
-            captures.add(Some(&input.interface), &input.path)?;
-        }
-        for packets in &self.packets {
-            captures.add(None, packets)?;
-        }
+        let mut traffic = self.traffic()?;
         let mut replay = rewire_replay::Replay::new(&history, &options);
         for expected in &self.expected {
             replay.expect(Expected::open(&expected.interface, &expected.path)?);
@@ -122,13 +130,33 @@ impl Replay {
             replay.write_to(&output.interface, Output::create(&output.path)?);
         }
         let revisions = history.last() - whole + 1;
-        let report = replay.run(whole, &mut captures, &mut Teller::new(context, revisions as usize))?;
+        let report = replay.run(whole, traffic.as_mut(), &mut Teller::new(context, revisions as usize))?;
         if let Some(junit) = &self.junit {
             std::fs::write(junit, rewire_replay::junit::junit(&report)).map_err(|error| {
                 Failure::new(Code::Output, format!("cannot write {}: {error}", junit.display()))
             })?;
         }
         told(&report, context)
+    }
+
+    /// Where frames come from.
+    fn traffic(&self) -> Result<Box<dyn Traffic>, Failure> {
+        if let Some(packets) = self.generate {
+            return Ok(Box::new(Generator::new(GeneratorOptions {
+                seed: self.seed,
+                packets,
+                flows: self.flows,
+                rate: self.rate,
+            })));
+        }
+        let mut captures = Captures::new();
+        for input in &self.inputs {
+            captures.add(Some(&input.interface), &input.path)?;
+        }
+        for packets in &self.packets {
+            captures.add(None, packets)?;
+        }
+        Ok(Box::new(captures))
     }
 
     /// What is replayed, and the revision that it begins with.
