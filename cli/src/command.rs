@@ -58,6 +58,7 @@ commands! {
     run::Run,
     status::Status,
     clear::Clear,
+    trace::Trace,
     replay::Replay,
     schema::Schema,
     completions::Completions,

@@ -26,13 +26,13 @@ use rewire_tables::VpcIndex;
 use rewire_tables::acl::RuleCounters;
 
 pub(super) use self::policy::{rule, still_admits};
-use super::{Node, observe};
 use super::acl_policy::Kind;
 use super::burst::{Answer, Burst, IcmpErrorOf, Next, layer3};
 use super::context::{Context, Sinks};
 use super::family::Family;
 use super::packet::{Connection, Fate, Packet};
 use super::pipeline::{Limits, Pipeline, drop_packet};
+use super::{Node, observe};
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::drop_reason::DropReason;
 

@@ -138,11 +138,7 @@ fn each<B: PacketBuffer, A: Family>(
 }
 
 /// Where a packet was sent by the node that it has come from.
-fn onward<B: PacketBuffer, A: Family>(
-    cx: &Context<'_>,
-    burst: &Burst<B, A>,
-    index: u16,
-) -> Onward {
+fn onward<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &Burst<B, A>, index: u16) -> Onward {
     match burst.packets[usize::from(index)].fate {
         Fate::Pending => {
             let waits = |node: &&Node| burst.inbox(**node).contains(&index);

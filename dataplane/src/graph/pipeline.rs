@@ -2,6 +2,7 @@
 
 use rewire_conntrack::{Config as ConnectionConfig, Connections};
 
+use super::Node;
 use super::acl_log::AclLogger;
 use super::burst::Burst;
 use super::context::{Context, Received, Sinks, count_received, drop_frame};
@@ -14,7 +15,6 @@ use super::packet::{Fate, Origin, Packet};
 use super::resolution::Sweep;
 use super::resolver::Resolver;
 use super::steering::AT_HOME;
-use super::Node;
 use super::virtual_reassembly::VirtualReassembly;
 use super::{
     acl, egress_nat, ethernet_output, hop_limit, icmp_error, ingress_nat, ip_input, local, mtu,

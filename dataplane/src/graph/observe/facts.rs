@@ -11,7 +11,9 @@ use crate::graph::context::Context;
 use crate::graph::family::Family;
 use crate::graph::packet::{Connection, Packet};
 use crate::graph::{Node, acl_policy};
-use crate::walk::{AclPlace, ConnectionFact, Endpoint, Fact, Header, Onward, Relation, Translation};
+use crate::walk::{
+    AclPlace, ConnectionFact, Endpoint, Fact, Header, Onward, Relation, Translation,
+};
 
 /// Tells what a packet's node has decided.
 pub(super) fn tell<B: PacketBuffer, A: Family>(

@@ -95,46 +95,57 @@ pub(in crate::graph) fn after_nat64<B: PacketBuffer, A: Family>(
     connections: &mut Connections<Ipv6Addr>,
     sinks: &mut dyn Sinks<B>,
 ) {
-    each(cx, Node::Nat64, burst, sinks, |packet, before, onward, teller| {
-        let Some(foreign) = &packet.foreign else { return };
-        let (flow, direction) = match foreign.connection() {
-            Connection::New(key) => {
-                let found = connections.lookup(&key, cx.now).map(|(id, _)| id);
-                (found.and_then(|id| connections.flow(id)), Direction::Original)
+    each(
+        cx,
+        Node::Nat64,
+        burst,
+        sinks,
+        |packet, before, onward, teller| {
+            let Some(foreign) = &packet.foreign else {
+                return;
+            };
+            let (flow, direction) = match foreign.connection() {
+                Connection::New(key) => {
+                    let found = connections.lookup(&key, cx.now).map(|(id, _)| id);
+                    (
+                        found.and_then(|id| connections.flow(id)),
+                        Direction::Original,
+                    )
+                }
+                Connection::Established(id, direction) | Connection::Related(id, direction) => {
+                    (connections.flow(id), direction)
+                }
+                Connection::Untracked => (None, Direction::Original),
+            };
+            let Some(flow) = flow.filter(|_| matches!(onward, Onward::Node(_))) else {
+                return;
+            };
+            let answered = flow.key(match direction {
+                Direction::Original => Direction::Reply,
+                Direction::Reply => Direction::Original,
+            });
+            let arriving = flow.key(direction);
+            let rule = match foreign.connection() {
+                Connection::New(key) => nat64::rule(cx.tables, &key).map(|(rule, _)| &rule.name),
+                _ => None,
+            };
+            teller.say(Fact::Source {
+                by: match rule {
+                    Some(name) => Translation::Nat64(Label::from(name)),
+                    None => Translation::Connection,
+                },
+                from: facts::endpoint((arriving.source, arriving.source_port)),
+                to: facts::endpoint((answered.destination, answered.destination_port)),
+            });
+            let connection = facts::connection(cx, &flow);
+            match (foreign.connection(), before.state) {
+                (Connection::Related(..), _) => {}
+                (_, Some(state)) => teller.say(Fact::WentOn {
+                    before: state,
+                    connection,
+                }),
+                (_, None) => teller.say(Fact::Began(connection)),
             }
-            Connection::Established(id, direction) | Connection::Related(id, direction) => {
-                (connections.flow(id), direction)
-            }
-            Connection::Untracked => (None, Direction::Original),
-        };
-        let Some(flow) = flow.filter(|_| matches!(onward, Onward::Node(_))) else {
-            return;
-        };
-        let answered = flow.key(match direction {
-            Direction::Original => Direction::Reply,
-            Direction::Reply => Direction::Original,
-        });
-        let arriving = flow.key(direction);
-        let rule = match foreign.connection() {
-            Connection::New(key) => nat64::rule(cx.tables, &key).map(|(rule, _)| &rule.name),
-            _ => None,
-        };
-        teller.say(Fact::Source {
-            by: match rule {
-                Some(name) => Translation::Nat64(Label::from(name)),
-                None => Translation::Connection,
-            },
-            from: facts::endpoint((arriving.source, arriving.source_port)),
-            to: facts::endpoint((answered.destination, answered.destination_port)),
-        });
-        let connection = facts::connection(cx, &flow);
-        match (foreign.connection(), before.state) {
-            (Connection::Related(..), _) => {}
-            (_, Some(state)) => teller.say(Fact::WentOn {
-                before: state,
-                connection,
-            }),
-            (_, None) => teller.say(Fact::Began(connection)),
-        }
-    });
+        },
+    );
 }
