@@ -19,7 +19,7 @@ mod endpoint;
 mod follower;
 mod lock;
 mod log;
-mod metrics;
+pub(crate) mod metrics;
 pub(crate) mod nat;
 mod offload;
 mod platform;
@@ -43,7 +43,7 @@ use std::time::{Duration, Instant};
 
 use rewire_configdb::Store;
 use rewire_dataplane::port::faulty::Faults;
-use rewire_dataplane::{ConnectionTable, RouteTable, RuleCountTable, Shared};
+use rewire_dataplane::{ConnectionTable, RouteTable, RuleCountTable, Shared, SizesOfTables};
 use rewire_feed::Feeds;
 
 use crate::failure::{Code, Failure};
@@ -84,11 +84,13 @@ pub(crate) struct Daemon {
     route_table: Option<RouteTable>,
     /// Who can be asked what rules have counted.
     rule_counts: Option<RuleCountTable>,
+    /// Who can be asked how large the tables are.
+    table_sizes: Option<SizesOfTables>,
     /// Who can be asked about connections.
     connection_table: Option<ConnectionTable>,
     progress: progress::Progress,
     administration: administration::Administration,
-    step_times: metrics::StepTimes,
+    commit_steps: metrics::CommitSteps,
     kicks: SyncSender<()>,
     started: Instant,
     /// The same by the wall clock, in seconds since the Unix epoch.
@@ -119,7 +121,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let scrubbed = Store::open(&options.store)?;
     let _lock = lock::StoreLock::take(&path)?;
     let (listener, endpoint) = endpoint::bind(&options.socket)?;
-    let metrics = options.metrics.map(metrics::Metrics::bind).transpose()?;
+    let metrics = options.metrics.map(metrics::Server::bind).transpose()?;
     let end = signals::End::register().map_err(cannot_start)?;
     let first = follower::read_first(Store::open(&options.store)?).map_err(cannot_start)?;
     let platform = platform::Platform::start(options)?;
@@ -128,17 +130,18 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         shared: platform.gateway.shared(),
         route_table: platform.gateway.route_table(),
         rule_counts: platform.gateway.rule_counts(),
+        table_sizes: platform.gateway.table_sizes(),
         connection_table: platform.gateway.connection_table(),
         progress: progress::Progress::default(),
         administration: administration::Administration::default(),
-        step_times: metrics::StepTimes::default(),
+        commit_steps: metrics::CommitSteps::default(),
         kicks,
         started: Instant::now(),
         start_time: metrics::unix_time(),
         store: path,
         driver: platform.driver,
         hugepages: platform.hugepages,
-        metrics: metrics.as_ref().map(|metrics| metrics.1),
+        metrics: metrics.as_ref().map(|metrics| metrics.address),
     });
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -188,8 +191,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             endpoint::serve(scope, daemon, connections, listener, &stop_hears);
         })?;
         if let Some(metrics) = &metrics {
-            let exposition = metrics::Exposition::new(stop.daemon);
-            start(scope, "metrics", move || metrics.serve(&exposition))?;
+            start(scope, "metrics", move || metrics.serve(daemon))?;
         }
         end.wait();
         drop(stop);
@@ -210,8 +212,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 
 /// Ends the daemon's threads when it is dropped.
 struct Stop<'a> {
-    daemon: &'a Arc<Daemon>,
-    metrics: Option<&'a metrics::Metrics>,
+    daemon: &'a Daemon,
+    metrics: Option<&'a metrics::Server>,
     /// Closing it is the sign.
     #[allow(dead_code, reason = "closed by being dropped")]
     endpoint: UnixStream,

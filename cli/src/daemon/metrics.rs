@@ -10,18 +10,17 @@ mod definitions;
 mod json;
 mod moment;
 mod open_metrics;
+#[cfg(test)]
 mod page;
 mod process;
 mod server;
 
 use std::time::SystemTime;
 
-pub(crate) use commit_steps::{CommitSteps, TraceId};
-pub(crate) use definition::{Exemplar, Family, Kind, Metric, Sample, Unit, Value};
-pub(crate) use json::to_json;
+pub(crate) use commit_steps::CommitSteps;
+pub(crate) use definition::{Family, Metric, Value};
+pub(crate) use json::{VERSION, to_json};
 pub(crate) use moment::Moment;
-pub(crate) use open_metrics::write as to_open_metrics;
-pub(crate) use page::page;
 pub(crate) use server::Server;
 
 use super::Daemon;

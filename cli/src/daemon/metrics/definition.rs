@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use super::commit_steps::TraceId;
 use super::moment::Moment;
+use crate::trace_id::TraceId;
 
 /// How a metric's values go together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,17 +50,6 @@ impl Unit {
             Unit::Cycles => Some("cycles"),
         }
     }
-
-    /// The code in the Unified Code for Units of Measure, which OTLP speaks.
-    pub(crate) fn ucum(self) -> &'static str {
-        match self {
-            Unit::One => "1",
-            Unit::Packets => "{packet}",
-            Unit::Bytes => "By",
-            Unit::Seconds => "s",
-            Unit::Cycles => "{cycle}",
-        }
-    }
 }
 
 /// The definition of a metric.
@@ -85,6 +74,12 @@ impl Metric {
             Kind::Counter => format!("{}_total", self.name),
             Kind::Gauge | Kind::Histogram => self.name.to_owned(),
         }
+    }
+
+    /// Whether its name ends with its unit, as it must where OpenMetrics is told of the unit.
+    pub(crate) fn has_unit_suffix(&self) -> bool {
+        let suffix = self.unit.suffix();
+        suffix.is_some_and(|suffix| self.name.ends_with(&format!("_{suffix}")))
     }
 
     /// What it has to say.

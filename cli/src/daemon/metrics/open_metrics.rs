@@ -118,7 +118,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::daemon::metrics::TraceId;
     use crate::daemon::metrics::definition::{Bucket, Kind, Metric, Unit, sample};
 
     static COUNTED: Metric = Metric {
@@ -141,7 +140,7 @@ mod tests {
     #[test]
     fn buckets_are_cumulative_and_exemplars_name_traces() {
         let exemplar = Exemplar {
-            trace: TraceId([0xab; 16]),
+            trace: "ab".repeat(16).parse().unwrap(),
             value: 0.25,
             time: UNIX_EPOCH + Duration::from_millis(1_500),
         };

@@ -39,9 +39,7 @@ fn of_stat(stat: &str, ticks_per_second: u64, page: u64) -> Process {
     let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
     // Numbered as in proc(5), where the first behind the name is 3.
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-    let ticks = field(14)
-        .zip(field(15))
-        .map(|(user, system)| user + system);
+    let ticks = field(14).zip(field(15)).map(|(user, system)| user + system);
     Process {
         cpu_seconds: ticks.map(|ticks| ticks as f64 / ticks_per_second as f64),
         threads: field(20),
@@ -72,7 +70,8 @@ mod tests {
         assert_eq!(process.virtual_memory_bytes, Some(4_096_000));
         assert_eq!(process.resident_memory_bytes, Some(25 * 4096));
         assert_eq!(of_stat("", 100, 4096), Process::default());
-        let limits = "Max processes 1 2\nMax open files            1024                 4096   files\n";
+        let limits =
+            "Max processes 1 2\nMax open files            1024                 4096   files\n";
         assert_eq!(most_open_files(limits), Some(1024));
         assert_eq!(most_open_files("Max open files unlimited"), None);
     }
