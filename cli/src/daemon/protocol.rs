@@ -14,6 +14,7 @@
 //!   [`Cleared`](super::connections::Cleared).
 //! - `{"request":"metrics"}` is answered with all [metrics](super::metrics::to_json).
 //! - `{"request":"status"}` is answered with [`Status`](super::status::Status).
+//! - `{"request":"recent"}` is answered with [`Columns`](super::recent::Columns): the rates of the last minutes.
 //! - Whatever else is answered with `{"error":"…"}`.
 
 use std::time::{Duration, Instant};
@@ -43,6 +44,7 @@ pub(crate) enum Request {
     },
     Status {},
     Metrics {},
+    Recent {},
     Routes(Query),
     Acls(rules::Query),
     Connections(connections::Query),
@@ -68,6 +70,7 @@ impl Request {
                 Some(status.unwrap_or_else(|error| refusal(&error.to_string())))
             }
             Request::Metrics {} => Some(metrics::to_json(&metrics::snapshot(daemon))),
+            Request::Recent {} => Some(answer(Ok(daemon.recent.columns()))),
             Request::Routes(query) => Some(answer(daemon.routes(query))),
             Request::Acls(query) => Some(answer(daemon.rules(&query))),
             Request::Connections(query) => Some(answer(daemon.connections(&query))),

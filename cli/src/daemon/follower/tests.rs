@@ -135,6 +135,7 @@ fn a_stalled_worker_is_an_alarm_and_no_hung_commit() {
         administration: Default::default(),
         commit_steps: CommitSteps::default(),
         table_sizes: gateway.table_sizes(),
+        recent: crate::daemon::recent::Recent::default(),
         kicks,
         started: Instant::now(),
         start_time: 0,
@@ -142,6 +143,7 @@ fn a_stalled_worker_is_an_alarm_and_no_hung_commit() {
         driver: "test",
         hugepages: None,
         metrics: None,
+        console: None,
     };
     let inlet = gateway.route_inlet().unwrap();
     let feeds = Feeds::start(inlet, daemon.shared.route_sources().clone()).unwrap();
