@@ -156,7 +156,7 @@ impl Failure {
         self
     }
 
-    fn code(&self) -> Code {
+    pub(crate) fn code(&self) -> Code {
         match self {
             Failure::Plain { code, .. } => *code,
             Failure::Document(_) => Code::BadDocument,
