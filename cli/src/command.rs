@@ -57,6 +57,7 @@ commands! {
     journal::Journal,
     run::Run,
     status::Status,
+    top::Top,
     clear::Clear,
     replay::Replay,
     schema::Schema,
