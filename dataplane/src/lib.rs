@@ -27,6 +27,8 @@ mod resolutions;
 pub mod rte_flow;
 pub mod rule_counts;
 mod saved_connections;
+pub mod stopwatch;
+mod table_sizes;
 pub mod virtual_gateway;
 mod worker;
 
@@ -47,4 +49,6 @@ pub use resolutions::Resolved;
 pub use rewire_conntrack::State as ConnectionState;
 pub use rule_counts::{CountedRule, RuleCountTable, RuleTraffic};
 pub use saved_connections::{Restored, SavedError};
+pub use stopwatch::NodeTotals;
+pub use table_sizes::{AclSizes, SizesOfTables, TableSizes, VpcSizes};
 pub use virtual_gateway::{Sent, VirtualGateway};

@@ -35,9 +35,10 @@ pub(super) fn run<B: PacketBuffer>(
     received: &mut Vec<Received<B>>,
     to: Outlets<'_, B>,
 ) {
-    cx.counters
-        .node(Node::EthernetInput)
-        .add(received.len() as u64);
+    if received.is_empty() {
+        return;
+    }
+    cx.counters.visit(Node::EthernetInput, received.len());
     for frame in received.drain(..) {
         match classify(cx, &frame) {
             Ok(Carries::Arp) => to.arp.push(frame),
