@@ -58,6 +58,7 @@ commands! {
     run::Run,
     status::Status,
     top::Top,
+    watch::Watch,
     clear::Clear,
     replay::Replay,
     schema::Schema,

@@ -37,6 +37,7 @@ mod trace_id;
 mod units;
 mod view;
 mod waiting;
+mod watch;
 mod when;
 
 use std::ffi::OsString;

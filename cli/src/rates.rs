@@ -77,6 +77,15 @@ impl<'a> Rates<'a> {
         })
     }
 
+    /// The share of its time that a worker had packets, from 0 to 1; none where that is not known.
+    pub(crate) fn busy(&self, worker: usize) -> Option<f64> {
+        let before = self.before?.worker_times.get(worker)?;
+        let now = self.now.worker_times.get(worker)?;
+        let busy = now.busy_ns.checked_sub(before.busy_ns)?;
+        let all = busy + now.idle_ns.checked_sub(before.idle_ns)?;
+        (all > 0).then(|| busy as f64 / all as f64)
+    }
+
     /// How many packets are dropped for a reason.
     pub(crate) fn dropped(&self, reason: &str) -> f64 {
         self.of(|status| {
@@ -96,6 +105,8 @@ pub(crate) mod tests {
         let before: Status = serde_json::from_str(text).unwrap();
         let mut now = before.clone();
         now.uptime_ns += 1_000_000_000;
+        now.worker_times[0].busy_ns += 250_000_000;
+        now.worker_times[0].idle_ns += 750_000_000;
         now.packets.received += 1_500;
         now.packets.transmitted += 1_400;
         now.packets.dropped += 100;
@@ -122,6 +133,10 @@ pub(crate) mod tests {
         assert_eq!(rates.of(|status| Some(status.packets.received)), 1_500.0);
         assert_eq!(rates.dropped("no_route"), 100.0);
         assert_eq!(rates.dropped("nonsense"), 0.0);
+        assert_eq!(
+            (rates.busy(0), rates.busy(1), rates.busy(2)),
+            (Some(0.25), None, None)
+        );
         let all = rates.traffic(|_| true);
         assert_eq!(
             (

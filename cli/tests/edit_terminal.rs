@@ -2,8 +2,6 @@
 
 mod pseudo_terminal;
 
-use std::path::Path;
-
 use pseudo_terminal::{Terminal, quietly, rewire};
 
 fn folder() -> tempfile::TempDir {

@@ -27,17 +27,16 @@ fn it_shows_the_gateway_and_gives_the_terminal_back() {
     let session = session();
     let gateway = Running::start(&session, &[]);
     let mut terminal = top(&session);
-    // Only what is not blank is written.
-    terminal.wait(0, "revision");
-    terminal.wait(0, "first");
-    terminal.type_until("3", "nothing");
-    terminal.type_until("4", "connections");
-    terminal.type_until("6", "message");
-    terminal.type_until("p", "PAUSED");
-    terminal.type_until("p1", "transmitted");
+    terminal.type_until_shown("", "revision 1 live");
+    terminal.type_until_shown("", "the first network");
+    terminal.type_until_shown("3", "nothing was dropped");
+    terminal.type_until_shown("4", "no connections");
+    terminal.type_until_shown("6", "author");
+    terminal.type_until_shown("p", "PAUSED");
+    terminal.type_until_shown("p1", "transmitted 0 bit/s");
     // A gateway that goes away is no end.
     gateway.end(Signal::TERM);
-    terminal.wait(0, "ANSWER");
+    terminal.type_until_shown("", "NO ANSWER");
     terminal.type_until("q", "");
     assert_eq!(terminal.gives_back(), 0);
 }
@@ -48,7 +47,7 @@ fn a_signal_ends_it_in_order() {
     let gateway = Running::start(&session, &[]);
     for signal in [Signal::TERM, Signal::HUP] {
         let mut terminal = top(&session);
-        terminal.wait(0, "revision");
+        terminal.type_until_shown("", "revision 1 live");
         terminal.signal(signal);
         assert_eq!(terminal.gives_back(), 0);
     }

@@ -197,6 +197,11 @@ fn numbers(shown: &Shown) -> Text<'static> {
     let dropped = rates.of(|status| Some(status.packets.dropped));
     let made = rates.of(|status| Some(status.connections.created));
     let connections = &rates.now.connections;
+    let share = |worker| match rates.busy(worker) {
+        Some(share) => format!("{:.0} %", 100.0 * share),
+        None => "–".to_owned(),
+    };
+    let busy: Vec<String> = (0..rates.now.workers).map(share).collect();
     Text::from(vec![
         Line::raw(format!(
             "received {} {}   transmitted {} {}",
@@ -206,12 +211,12 @@ fn numbers(shown: &Shown) -> Text<'static> {
             packets(traffic.transmitted_packets),
         )),
         Line::raw(format!(
-            "dropped {}   connections {} ({} new)   NAT mappings {}   workers {}",
+            "dropped {}   connections {} ({} new)   NAT mappings {}   busy {}",
             packets(dropped),
             connections.now,
             rate(made),
             connections.mappings,
-            rates.now.workers,
+            busy.join(" "),
         )),
     ])
 }

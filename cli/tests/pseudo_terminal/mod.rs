@@ -1,6 +1,7 @@
 //! A pseudo-terminal with a person's keys on its other side.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -24,6 +25,7 @@ pub(crate) struct Terminal {
     seen: String,
     /// The terminal's codes.
     codes: String,
+    screen: Screen,
     /// The beginning of a code that is not whole yet.
     rest: Vec<u8>,
 }
@@ -63,6 +65,7 @@ impl Terminal {
             child,
             seen: String::new(),
             codes: String::new(),
+            screen: Screen::default(),
             rest: Vec::new(),
         }
     }
@@ -142,6 +145,7 @@ impl Terminal {
         while at < bytes.len() {
             if bytes[at] != 0x1b {
                 text.push(bytes[at]);
+                self.screen.write(bytes[at]);
                 at += 1;
                 continue;
             }
@@ -162,11 +166,24 @@ impl Terminal {
             if code[..length] == *b"\x1b[6n" {
                 self.keyboard.write_all(b"\x1b[1;1R").unwrap();
             }
+            self.screen.obey(&code[..length]);
             self.codes
                 .push_str(&String::from_utf8_lossy(&code[..length]));
             at += length;
         }
         self.seen.push_str(&String::from_utf8_lossy(&text));
+    }
+
+    /// Types keys, and waits until the screen shows `expected` in one line.
+    #[track_caller]
+    pub(crate) fn type_until_shown(&mut self, keys: &str, expected: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while !self.screen.lines().any(|line| line.contains(expected)) {
+            let goes_on = Instant::now() < deadline && self.read();
+            let shown = || self.screen.lines().collect::<Vec<_>>().join("\n");
+            assert!(goes_on, "{expected:?} is not shown:\n{}", shown());
+        }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -221,6 +238,57 @@ impl Drop for Terminal {
         // It has ended, unless the test failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What stands where, of a program that says where it writes.
+#[derive(Default)]
+struct Screen {
+    /// Bytes, by line and column from 0.
+    cells: BTreeMap<(usize, usize), u8>,
+    at: (usize, usize),
+}
+
+impl Screen {
+    fn write(&mut self, byte: u8) {
+        // What a character of several bytes stands for is of no interest; it has one column.
+        if byte & 0xc0 != 0x80 {
+            self.cells.insert(self.at, byte);
+            self.at.1 += 1;
+        }
+    }
+
+    /// Moves to where it is told (CUP), and clears all that is told (ED).
+    fn obey(&mut self, code: &[u8]) {
+        let (Some(parameters), Some(what)) = (code.get(2..code.len() - 1), code.last()) else {
+            return;
+        };
+        match what {
+            b'H' => {
+                let text = String::from_utf8_lossy(parameters);
+                let mut numbers = text
+                    .split(';')
+                    .map(|number| number.parse().unwrap_or(1) - 1);
+                self.at = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+            }
+            b'J' => self.cells.clear(),
+            _ => {}
+        }
+    }
+
+    fn lines(&self) -> impl Iterator<Item = String> {
+        let last = self.cells.keys().next_back().map_or(0, |(line, _)| *line);
+        (0..=last).map(|line| {
+            let mut text = String::new();
+            for ((_, column), byte) in self.cells.range((line, 0)..(line + 1, 0)) {
+                text.extend(std::iter::repeat_n(
+                    ' ',
+                    column.saturating_sub(text.chars().count()),
+                ));
+                text.push(char::from(*byte));
+            }
+            text
+        })
     }
 }
 
