@@ -57,6 +57,8 @@ commands! {
     journal::Journal,
     run::Run,
     status::Status,
+    top::Top,
+    watch::Watch,
     clear::Clear,
     trace::Trace,
     replay::Replay,
