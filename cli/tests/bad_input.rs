@@ -114,7 +114,7 @@ const DOCUMENTS: &[Try] = &[
     ),
     ("binary junk", "replay --in blue0=junk.yaml", 2),
     ("not there", "replay --in blue0=none.pcap", 2),
-    ("wrong name", "replay --in bleu0=junk.yaml", 2),
+    ("wrong name", "replay --out bleu0=out.pcap", 2),
 ];
 
 const LOOKING: &[Try] = &[
@@ -128,6 +128,13 @@ const LOOKING: &[Try] = &[
         "show running vpcs blue routes 10.0.0.1/8",
         2,
     ),
+    ("no packet", "trace nothing", 2),
+    (
+        "packet of an interface that is not there",
+        "trace in nowhere 10.0.0.1 > 10.0.0.2",
+        2,
+    ),
+    ("no capture", "trace --pcap none.pcap", 2),
     ("wrong form", "show --format xml", 2),
     ("for connections alone", "show running --port 80", 2),
     ("no prefix", "show connections --address blue", 2),
@@ -150,6 +157,9 @@ const LOOKING: &[Try] = &[
     ("too many words", "candidates ada", 2),
     ("too many words", "tags first", 2),
     ("no gateway", "status", 3),
+    ("no terminal", "top", 2),
+    ("no gateway", "watch", 3),
+    ("nothing to watch", "watch colours", 2),
     ("not there", "status --store none.db", 3),
     ("not there", "explain route green 10.0.0.1", 2),
     ("impossible prefix", "explain route blue 10.0.0.1/8", 2),

@@ -27,7 +27,11 @@ mod resolutions;
 pub mod rte_flow;
 pub mod rule_counts;
 mod saved_connections;
+pub mod stopwatch;
+mod table_sizes;
+mod trial;
 pub mod virtual_gateway;
+pub mod walk;
 mod worker;
 
 /// What `progress.rs` synchronises with: the standard library's here, loom's in its model.
@@ -47,4 +51,7 @@ pub use resolutions::Resolved;
 pub use rewire_conntrack::State as ConnectionState;
 pub use rule_counts::{CountedRule, RuleCountTable, RuleTraffic};
 pub use saved_connections::{Restored, SavedError};
+pub use stopwatch::NodeTotals;
+pub use table_sizes::{AclSizes, SizesOfTables, TableSizes, VpcSizes};
+pub use trial::{ASSUMED_NEIGHBOR, Trial, Walk};
 pub use virtual_gateway::{Sent, VirtualGateway};

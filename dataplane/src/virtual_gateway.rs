@@ -2,6 +2,7 @@
 //! journal, packets and clock give the same bytes (law 8).
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crate::neighbors::LearnedNeighbors;
 use crate::offload::{ModelledCard, Taken};
 use crate::resolutions::Resolved;
 use crate::rule_counts::{CountedRule, RuleRegister};
+use crate::walk::{Mark, Step};
 
 /// A frame that left the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +61,7 @@ struct Collect<'a> {
     counters: &'a WorkerCounters,
     learned: Vec<LearnedNeighbor>,
     logged: &'a mut Vec<LogEntry>,
+    steps: Vec<Step>,
 }
 
 impl Sinks<MemoryBuffer> for Collect<'_> {
@@ -76,6 +79,9 @@ impl Sinks<MemoryBuffer> for Collect<'_> {
     fn log(&mut self, entry: LogEntry) -> bool {
         self.logged.push(entry);
         true
+    }
+    fn observe(&mut self, step: Step, _frame: &[u8]) {
+        self.steps.push(step);
     }
 }
 
@@ -202,8 +208,35 @@ impl VirtualGateway {
         frames: impl IntoIterator<Item = (InterfaceIndex, MemoryBuffer)>,
         sent: &mut dyn FnMut(InterfaceIndex, MemoryBuffer),
     ) {
+        self.receive(frames.into_iter().map(|frame| (frame, None)), sent);
+    }
+
+    /// As [`step`](Self::step), with the walk of each frame: the first one's steps have the [first mark](Mark::FIRST), and so on.
+    /// Steps of packets that were observed before, and have waited since, come along.
+    pub fn observe(
+        &mut self,
+        frames: impl IntoIterator<Item = (InterfaceIndex, Vec<u8>)>,
+    ) -> (Vec<Sent>, Vec<Step>) {
+        let mut sent = Vec::new();
+        self.graph.set_observing(true);
+        let marks = (1..=u16::MAX).map(|number| NonZeroU16::new(number).map(Mark));
+        let frames = frames.into_iter();
+        let frames = frames.map(|(interface, frame)| (interface, MemoryBuffer::new(frame)));
+        let steps = self.receive(frames.zip(marks), &mut |interface, buffer| {
+            let frame = buffer.into_bytes();
+            sent.push(Sent { interface, frame });
+        });
+        self.graph.set_observing(false);
+        (sent, steps)
+    }
+
+    fn receive(
+        &mut self,
+        frames: impl IntoIterator<Item = ((InterfaceIndex, MemoryBuffer), Option<Mark>)>,
+        sent: &mut dyn FnMut(InterfaceIndex, MemoryBuffer),
+    ) -> Vec<Step> {
         let now = self.now();
-        for (interface, buffer) in frames {
+        for ((interface, buffer), mark) in frames {
             let buffer = match &self.card {
                 None => buffer,
                 Some(card) => match card.card.receive(interface, buffer.into_bytes(), now) {
@@ -215,7 +248,10 @@ impl VirtualGateway {
                 },
             };
             let origin = Origin::Received(interface);
-            self.received.push(Received::new(buffer, origin));
+            self.received.push(Received {
+                mark,
+                ..Received::new(buffer, origin)
+            });
         }
         let counters = Arc::clone(&self.counters);
         let mut logged = std::mem::take(&mut self.logged);
@@ -224,6 +260,7 @@ impl VirtualGateway {
             counters: &counters,
             learned: Vec::new(),
             logged: &mut logged,
+            steps: Vec::new(),
         };
         self.run(&mut collect);
         // What was learned reaches the tables, and packets that waited for it walk in a burst of their own.
@@ -245,10 +282,12 @@ impl VirtualGateway {
         while self.graph.has_released() {
             self.run(&mut collect);
         }
+        let steps = collect.steps;
         self.logged = logged;
         if let Some(card) = &mut self.card {
             while card.engine.poll(|| now) > 0 {}
         }
+        steps
     }
 
     /// What rules of ACLs have logged since this was asked last.
