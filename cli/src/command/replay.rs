@@ -127,7 +127,7 @@ impl Replay {
             replay.expect(Expected::open(&expected.interface, &expected.path)?);
         }
         for output in &self.outputs {
-            replay.write_to(&output.interface, Output::create(&output.path)?);
+            replay.write_to(&output.interface, Output::new(&output.path));
         }
         let revisions = history.last() - whole + 1;
         let report = replay.run(whole, traffic.as_mut(), &mut Teller::new(context, revisions as usize))?;

@@ -48,37 +48,41 @@ impl Direction {
     }
 }
 
-/// A capture of one interface that is being written, in nanoseconds.
+/// A capture of one interface that is being written, in nanoseconds. It takes the place of what is there with its first frame, or
+/// at its end: what fails before that leaves no file.
 pub struct Output {
     path: PathBuf,
-    writer: PcapWriter<BufWriter<File>>,
+    writer: Option<PcapWriter<BufWriter<File>>>,
 }
 
 impl Output {
-    /// Begins a capture, in place of what is there.
-    ///
-    /// # Errors
-    ///
-    /// [`CaptureError::Write`].
-    pub fn create(path: &Path) -> Result<Output, CaptureError> {
-        let failed = |why: String| CaptureError::Write {
+    /// A capture that is going to be written.
+    pub fn new(path: &Path) -> Output {
+        Output {
             path: path.to_owned(),
-            why,
-        };
-        let file = File::create(path).map_err(|error| failed(error.to_string()))?;
-        let header = PcapHeader {
-            snaplen: SNAP_LENGTH,
-            datalink: DataLink::ETHERNET,
-            ts_resolution: TsResolution::NanoSecond,
-            // The same bytes on every machine.
-            endianness: Endianness::Little,
-            ..PcapHeader::default()
-        };
-        let writer = PcapWriter::with_header(BufWriter::new(file), header);
-        let writer = writer.map_err(|error| failed(why(&error)))?;
-        Ok(Output {
-            path: path.to_owned(),
-            writer,
+            writer: None,
+        }
+    }
+
+    /// Begins the file, if it has not begun.
+    fn begun(&mut self) -> Result<&mut PcapWriter<BufWriter<File>>, CaptureError> {
+        if self.writer.is_none() {
+            let file = File::create(&self.path).map_err(|error| self.failed(error.to_string()))?;
+            let header = PcapHeader {
+                snaplen: SNAP_LENGTH,
+                datalink: DataLink::ETHERNET,
+                ts_resolution: TsResolution::NanoSecond,
+                // The same bytes on every machine.
+                endianness: Endianness::Little,
+                ..PcapHeader::default()
+            };
+            let writer = PcapWriter::with_header(BufWriter::new(file), header);
+            self.writer = Some(writer.map_err(|error| self.failed(why(&error)))?);
+        }
+        let path = &self.path;
+        self.writer.as_mut().ok_or_else(|| CaptureError::Write {
+            path: path.clone(),
+            why: "it has not begun".to_owned(),
         })
     }
 
@@ -90,7 +94,7 @@ impl Output {
     pub fn write(&mut self, nanoseconds: u64, frame: &[u8]) -> Result<(), CaptureError> {
         let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
         let packet = PcapPacket::new(Duration::from_nanos(nanoseconds), length, frame);
-        let written = self.writer.write_packet(&packet);
+        let written = self.begun()?.write_packet(&packet);
         written.map(drop).map_err(|error| self.failed(why(&error)))
     }
 
@@ -99,13 +103,14 @@ impl Output {
     /// # Errors
     ///
     /// [`CaptureError::Write`].
-    pub fn finish(self) -> Result<(), CaptureError> {
-        let path = self.path;
-        let flushed = self.writer.into_writer().flush();
-        flushed.map_err(|error| CaptureError::Write {
-            path,
-            why: error.to_string(),
-        })
+    pub fn finish(mut self) -> Result<(), CaptureError> {
+        self.begun()?;
+        let flushed = self
+            .writer
+            .take()
+            .map(|writer| writer.into_writer().flush());
+        let flushed = flushed.unwrap_or(Ok(()));
+        flushed.map_err(|error| self.failed(error.to_string()))
     }
 
     fn failed(&self, why: String) -> CaptureError {

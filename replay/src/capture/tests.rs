@@ -86,7 +86,7 @@ fn all_four_forms_of_pcap_merge_by_time() {
 fn what_was_written_is_read_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.pcap");
-    let mut output = Output::create(&path).unwrap();
+    let mut output = Output::new(&path);
     output.write(1_234_567_891, &[1; 60]).unwrap();
     // Larger than any frame of ours, and still a frame.
     output
