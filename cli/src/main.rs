@@ -31,6 +31,7 @@ mod selection;
 mod settling;
 mod status_text;
 mod terminal;
+mod trace_context;
 mod trace_id;
 mod view;
 mod waiting;
