@@ -7,9 +7,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use rewire_tests::documents::two_vpcs;
-use rewire_tests::{Lab, until};
+use rewire_tests::{Lab, until, until_for};
 use serde_json::{Value, json};
 
 const ADDRESS: &str = "127.0.0.1:9090";
@@ -110,17 +111,18 @@ fn prometheus_scrapes_a_gateway_under_traffic_and_an_alert_fires() {
     // An interface without its port.
     let mut document = two_vpcs();
     document["interfaces"]["lost0"] = json!({
-        "vpc": "red", "port": "af_packet:rw-nothing", "addresses": ["192.0.2.1/24"],
+        "vpc": "red", "port": "af_packet:rw-nothing", "mac": "02:00:00:00:00:77", "addresses": ["192.0.2.1/24"],
     });
     lab.commit(&document);
-    let firing = until("the alert fires", || {
+    let patience = Duration::from_secs(60);
+    let firing = until_for(patience, "the alert fires", || {
         alerts().filter(|firing| !firing.is_empty())
     });
     assert_eq!(firing.len(), 1, "{firing:#?}");
     assert_eq!(firing[0]["labels"]["alertname"], "RewirePortNotOpen");
     assert_eq!(firing[0]["labels"]["interface"], "lost0");
     lab.commit(&two_vpcs());
-    until("it ends", || alerts().filter(Vec::is_empty));
+    until_for(patience, "it ends", || alerts().filter(Vec::is_empty));
 
     // Exemplars come across: each is a commit's trace.
     let exemplars = until("exemplars", || {
