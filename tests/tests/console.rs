@@ -8,12 +8,13 @@ use rustix::process::Signal;
 use serde_json::json;
 
 const CONSOLE: &str = "http://127.0.0.1:9475";
-const VIEWS: [&str; 5] = [
+const VIEWS: [&str; 6] = [
     "overview",
     "interfaces",
     "drops",
     "connections",
     "revisions",
+    "graph",
 ];
 
 /// Whether a text stands somewhere on the page.
@@ -112,6 +113,15 @@ fn the_console_shows_a_gateway_under_traffic() {
     );
     browser.click("#every-reason");
     browser.until(&row("Packets dropped, by reason", "no_route"));
+
+    // What the fast path does not take goes from node to node.
+    browser.click("nav a[href='#graph']");
+    browser.until("[...document.querySelectorAll('.edge.busy title')].some((title) => /^rx to fast path: \\d/.test(title.textContent))");
+    browser.until("document.querySelectorAll('svg.graph .node').length === 20");
+    browser.until(&format!(
+        "({})?.[3].includes('route ')",
+        row("Nodes of the graph", "ingress nat")
+    ));
 
     browser.click("nav a[href='#connections']");
     browser.until("document.body.innerText.match(/tcp\\s+established\\s+10\\.1\\.0\\.10:\\d+\\s+198\\.51\\.100\\.1:80/)");
