@@ -60,6 +60,7 @@ commands! {
     top::Top,
     watch::Watch,
     clear::Clear,
+    trace::Trace,
     replay::Replay,
     schema::Schema,
     completions::Completions,

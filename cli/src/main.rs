@@ -33,6 +33,7 @@ mod settling;
 mod status_text;
 mod terminal;
 mod top;
+mod trace;
 mod trace_id;
 mod units;
 mod view;

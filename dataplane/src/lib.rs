@@ -29,7 +29,9 @@ pub mod rule_counts;
 mod saved_connections;
 pub mod stopwatch;
 mod table_sizes;
+mod trial;
 pub mod virtual_gateway;
+pub mod walk;
 mod worker;
 
 /// What `progress.rs` synchronises with: the standard library's here, loom's in its model.
@@ -51,4 +53,5 @@ pub use rule_counts::{CountedRule, RuleCountTable, RuleTraffic};
 pub use saved_connections::{Restored, SavedError};
 pub use stopwatch::NodeTotals;
 pub use table_sizes::{AclSizes, SizesOfTables, TableSizes, VpcSizes};
+pub use trial::{ASSUMED_NEIGHBOR, Trial, Walk};
 pub use virtual_gateway::{Sent, VirtualGateway};

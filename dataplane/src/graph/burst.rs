@@ -3,6 +3,7 @@
 use rewire_packet::ethernet;
 use rewire_tables::Address;
 
+use super::observe::Before;
 use super::packet::{Fate, Packet};
 use super::{MOST_NEXT, Node};
 use crate::buffer::PacketBuffer;
@@ -46,6 +47,8 @@ pub(super) struct Burst<B, A: Address> {
     visit: Vec<u16>,
     /// The node that is visited, and how many packets waited for each of those that it sends packets to when it began.
     visited: Option<(Node, [usize; MOST_NEXT])>,
+    /// Packets at a node that are observed.
+    pub observed: Vec<Before<A>>,
 }
 
 impl<B: PacketBuffer, A: Address> Burst<B, A> {
@@ -56,6 +59,7 @@ impl<B: PacketBuffer, A: Address> Burst<B, A> {
             refused: Vec::with_capacity(packets),
             visit: Vec::with_capacity(2 * packets),
             visited: None,
+            observed: Vec::with_capacity(2 * packets),
         }
     }
 

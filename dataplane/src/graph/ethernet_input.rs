@@ -9,7 +9,8 @@ use rewire_packet::{EtherType, IpVersion, MacAddress};
 
 use super::Node;
 use super::burst::Burst;
-use super::context::{Context, Received, drop_frame, vpc_of};
+use super::context::{Context, Received, Sinks, drop_frame, vpc_of};
+use super::observe;
 use super::packet::{Origin, Packet};
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
@@ -34,12 +35,18 @@ pub(super) fn run<B: PacketBuffer>(
     cx: &Context<'_>,
     received: &mut Vec<Received<B>>,
     to: Outlets<'_, B>,
+    sinks: &mut dyn Sinks<B>,
 ) {
     if received.is_empty() {
         return;
     }
     cx.counters.visit(Node::EthernetInput, received.len());
     let before = (to.arp.len(), to.ipv4.packets.len() + to.ipv6.packets.len());
+    if cx.observes {
+        for frame in received.iter() {
+            observe::received(cx, frame, classify(cx, frame).err(), sinks);
+        }
+    }
     for frame in received.drain(..) {
         match classify(cx, &frame) {
             Ok(Carries::Arp) => to.arp.push(frame),
