@@ -30,6 +30,7 @@ files! {
     "/connections.js" SCRIPT "connections.js",
     "/revisions.js" SCRIPT "revisions.js",
     "/graph.js" SCRIPT "graph.js",
+    "/trace.js" SCRIPT "trace.js",
 }
 
 /// The file of this path.
