@@ -293,6 +293,7 @@ fn a_fragment_that_comes_home_after_its_round_is_no_duplicate() {
             buffer: MemoryBuffer::new(frame.to_vec()),
             origin: Origin::Received(blue),
             hops,
+            mark: None,
         };
         let mut kept = Kept::default();
         let (burst, now) = (&mut vec![received], Instant(1_000_000_000));
