@@ -117,7 +117,7 @@ fn the_console_shows_a_gateway_under_traffic() {
 
     // What the fast path does not take goes from node to node.
     browser.click("nav a[href='#graph']");
-    browser.until("[...document.querySelectorAll('.edge.busy title')].some((title) => /^rx to fast path: \\d/.test(title.textContent))");
+    browser.until("[...document.querySelectorAll('.edge.busy title')].some((title) => /^rx to ethernet input: \\d/.test(title.textContent))");
     browser.until("document.querySelectorAll('svg.graph .node').length === 20");
     browser.until(&format!(
         "({})?.[3].includes('route ')",
