@@ -9,7 +9,7 @@ use rewire_conntrack::offload::OffloadCounts;
 use rewire_tables::InterfaceIndex;
 
 use crate::drop_reason::DropReason;
-use crate::graph::Node;
+use crate::graph::{MOST_NEXT, Node};
 use crate::resolutions::{Resolutions, Resolved};
 use crate::rule_counts::RuleCounts;
 use crate::stopwatch::{NodeCounters, NodeTotals, Stopwatch};
@@ -157,6 +157,8 @@ pub struct WorkerCounters {
     pub(crate) rules: RuleCounts,
     drops: Box<[Counter]>,
     nodes: Box<[NodeCounters]>,
+    /// Packets that each node has sent on, by its place in [`Node::next`].
+    edges: Box<[[Counter; MOST_NEXT]]>,
     stopwatch: Stopwatch,
     states: Box<[Counter]>,
     interfaces: Box<[InterfaceCounters]>,
@@ -195,6 +197,7 @@ impl Default for WorkerCounters {
             rules: RuleCounts::default(),
             drops: counters(DropReason::ALL.len()),
             nodes: counters(Node::ALL.len()),
+            edges: counters(Node::ALL.len()),
             stopwatch: Stopwatch::default(),
             states: counters(State::ALL.len()),
             interfaces: counters(COUNTED_INTERFACES),
@@ -229,6 +232,21 @@ impl WorkerCounters {
         counters.packets.add(packets);
         if self.stopwatch.runs() {
             counters.sampled_packets.add(packets);
+        }
+    }
+    /// A node has sent so many packets on by the edge at this place of [`Node::next`]. Once in a visit.
+    #[inline]
+    pub(crate) fn sent(&self, from: Node, edge: usize, packets: usize) {
+        if packets > 0 {
+            self.edges[from as usize][edge].add(packets as u64);
+        }
+    }
+    /// The same, where the edge is known by its other end. Nothing where there is no such edge.
+    pub(crate) fn sent_to(&self, from: Node, to: Node, packets: usize) {
+        let edge = from.next().iter().position(|next| *next == to);
+        debug_assert!(edge.is_some(), "{from:?} has no edge to {to:?}");
+        if let Some(edge) = edge {
+            self.sent(from, edge, packets);
         }
     }
     /// A burst with packets begins. Whether its nodes are timed is said by `is_timed`.
@@ -319,6 +337,8 @@ pub struct Totals {
     pub drops: Vec<u64>,
     /// By [`Node`], in the order of [`Node::ALL`].
     pub nodes: Vec<NodeTotals>,
+    /// Packets that nodes have sent on, by [`Node`] and then in the order of [`Node::next`].
+    pub edges: Vec<[u64; MOST_NEXT]>,
     /// Connections by [`State`], in the order of [`State::ALL`].
     pub states: Vec<u64>,
     /// By interface index.
@@ -378,12 +398,17 @@ impl Totals {
             offload: OffloadCounts::default(),
             drops: vec![0; DropReason::ALL.len()],
             nodes: vec![NodeTotals::default(); Node::ALL.len()],
+            edges: vec![[0; MOST_NEXT]; Node::ALL.len()],
             states: vec![0; State::ALL.len()],
             interfaces: vec![InterfaceTotals::default(); COUNTED_INTERFACES],
         };
         for worker in workers {
             totals.offload += worker.offload.get();
             for (total, counter) in totals.drops.iter_mut().zip(&worker.drops) {
+                *total += counter.get();
+            }
+            let edges = worker.edges.iter().flatten();
+            for (total, counter) in totals.edges.iter_mut().flatten().zip(edges) {
                 *total += counter.get();
             }
             for (total, counters) in totals.nodes.iter_mut().zip(&worker.nodes) {
@@ -397,6 +422,15 @@ impl Totals {
             }
         }
         totals
+    }
+
+    /// The edges of the graph, each with the packets that went over it.
+    pub fn edges(&self) -> impl Iterator<Item = (Node, Node, u64)> + '_ {
+        let nodes = Node::ALL.iter().zip(&self.edges);
+        nodes.flat_map(|(from, packets)| {
+            let edges = from.next().iter().zip(packets);
+            edges.map(|(to, packets)| (*from, *to, *packets))
+        })
     }
 
     /// The packets dropped, over all reasons.
@@ -434,5 +468,20 @@ impl Totals {
     /// between bursts; a reader beside running workers can see a burst half counted.
     pub fn balanced(&self) -> bool {
         self.account().is_balanced()
+    }
+
+    /// The node whose packets did not all come by an edge, if there is one: where there are edges to a node, it sees what went over
+    /// them, and nothing else. Holds between bursts, as [`balanced`](Self::balanced) does.
+    pub fn unexplained_node(&self) -> Option<Node> {
+        let came = |node: Node| {
+            let edges = self.edges().filter(move |(_, to, _)| *to == node);
+            edges
+                .map(|(.., packets)| packets)
+                .reduce(|sum, packets| sum + packets)
+        };
+        let nodes = Node::ALL.iter().zip(&self.nodes);
+        let mut wrong =
+            nodes.filter(|(node, seen)| came(**node).is_some_and(|came| came != seen.packets));
+        wrong.next().map(|(node, _)| *node)
     }
 }
