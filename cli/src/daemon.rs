@@ -37,6 +37,7 @@ mod scrub;
 mod service;
 mod signals;
 pub(crate) mod status;
+pub(crate) mod trace;
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
@@ -48,7 +49,7 @@ use std::time::{Duration, Instant};
 
 use rewire_configdb::Store;
 use rewire_dataplane::port::faulty::Faults;
-use rewire_dataplane::{ConnectionTable, RouteTable, RuleCountTable, Shared, SizesOfTables};
+use rewire_dataplane::{ConnectionTable, LiveTrials, RouteTable, RuleCountTable, Shared, SizesOfTables};
 use rewire_feed::Feeds;
 
 use crate::failure::{Code, Failure};
@@ -95,6 +96,8 @@ pub(crate) struct Daemon {
     table_sizes: Option<SizesOfTables>,
     /// Who can be asked about connections.
     connection_table: Option<ConnectionTable>,
+    /// Who can be asked where a packet would go.
+    live_trials: Option<LiveTrials>,
     progress: progress::Progress,
     administration: administration::Administration,
     commit_steps: metrics::CommitSteps,
@@ -142,6 +145,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         rule_counts: platform.gateway.rule_counts(),
         table_sizes: platform.gateway.table_sizes(),
         connection_table: platform.gateway.connection_table(),
+        live_trials: platform.gateway.live_trials(),
         progress: progress::Progress::default(),
         administration: administration::Administration::default(),
         commit_steps: metrics::CommitSteps::default(),

@@ -24,6 +24,8 @@ use rewire_tables::{InterfaceIndex, PublishLate, Publisher, TableOperation, VpcI
 use crate::change::Change;
 use crate::clock::{Clock, MonotonicClock};
 use crate::connection_table::{ConnectionTable, Job, Names};
+use crate::trial::{LiveTrials, Look};
+use crate::watch::Watch;
 use crate::counters::{Totals, WorkerCounters};
 use crate::drop_reason::DropReason;
 use crate::graph::{Graph, GraphConfig};
@@ -293,6 +295,12 @@ pub(crate) enum Request {
     Job(u16, Job),
     /// Say which external addresses are shared out.
     ExternalAddresses(SyncSender<Vec<ExternalAddresses>>),
+    /// Look at the live tables.
+    Look(Look),
+    /// Let each worker watch packets.
+    Watch(Vec<Box<Watch>>),
+    /// Let no worker watch any more for this watch.
+    Unwatch(u64),
     /// Say what indices stand for.
     Names(SyncSender<Names>),
     /// Say how large the tables are.
@@ -476,6 +484,11 @@ impl Gateway {
     /// Who can be asked what rules of ACLs have counted; none while the gateway stops.
     pub fn rule_counts(&self) -> Option<RuleCountTable> {
         self.requests.clone().map(RuleCountTable)
+    }
+
+    /// Who can be asked where a packet would go; none while the gateway stops.
+    pub fn live_trials(&self) -> Option<LiveTrials> {
+        Some(LiveTrials::new(self.connection_table()?))
     }
 
     /// Who can be asked about connections; none while the gateway stops.

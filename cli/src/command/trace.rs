@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::completion;
 use crate::context::Context;
+use crate::daemon::trace::{Query, Traced, VERSION};
 use crate::failure::{Code, Failure};
+use crate::gateway;
 use crate::trace::input::{self, CapturedFrame};
 use crate::trace::packet_text::PacketText;
 use crate::trace::{self, Asked, Report, parting, rows, text, walk};
@@ -24,9 +26,10 @@ pub(crate) struct Trace {
     /// The packet, in words
     #[arg(value_name = "PACKET", required_unless_present_any = ["hex", "pcap"], conflicts_with_all = ["hex", "pcap"])]
     packet: Vec<String>,
-    /// Under which state: candidate, candidate:NAME, running, a revision's number, -N, or a tag
-    #[arg(long, value_name = "STATE", default_value = "running", allow_negative_numbers = true, add = completion::states())]
-    on: State,
+    /// Under which state: candidate, candidate:NAME, running, a revision's number, -N, or a tag [default: as the running gateway
+    /// is now, with what it has learned and its connections; or running, where there is none]
+    #[arg(long, value_name = "STATE", allow_negative_numbers = true, add = completion::states())]
+    on: Option<State>,
     /// Take a frame in hexadecimal digits, from its Ethernet header on
     #[arg(long, value_name = "DIGITS", conflicts_with = "pcap")]
     hex: Option<String>,
@@ -47,6 +50,9 @@ pub(crate) struct Trace {
     diff: Option<Vec<State>>,
 }
 
+/// What is said where no answer was made.
+const NO_REPLY: &str = "no reply: nothing was forwarded that could be answered";
+
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Resolve {
     /// It is sent to a MAC address that is made up
@@ -61,8 +67,21 @@ impl Trace {
         if let Some([from, to]) = self.diff.as_deref() {
             return self.difference(context, &asked, from, to);
         }
-        let reports = self.reports(context, &asked, &self.on)?;
-        let state = self.on.to_json(context, &context.open()?)?;
+        let asked_gateway = match &self.on {
+            Some(_) => None,
+            None => self.ask_gateway(context, &asked)?,
+        };
+        let (reports, state) = match asked_gateway {
+            Some(reports) => {
+                let revision = reports.first().map_or(0, |report| report.revision);
+                (reports, json!({ "name": "gateway", "revision": revision }))
+            }
+            None => {
+                let state = self.on.clone().unwrap_or(State::RUNNING);
+                let reports = self.reports(context, &asked, &state)?;
+                (reports, state.to_json(context, &context.open()?)?)
+            }
+        };
         let name = describe(&state);
         Ok(context.shown(
             |_| {
@@ -79,6 +98,31 @@ impl Trace {
                 value
             },
         ))
+    }
+
+    /// What a running gateway says, if there is one.
+    fn ask_gateway(&self, context: &Context, asked: &Asked) -> Result<Option<Vec<Report>>, Failure> {
+        let query = Query {
+            resolve: self.resolve == Resolve::Yes,
+            reply: self.reply,
+            ..Query::of(asked)
+        };
+        let traced = gateway::ask::<Traced>(&context.socket(), "trace", &query, VERSION);
+        let Some(traced) = traced.map_err(|why| Failure::new(Code::Failed, why))? else {
+            return Ok(None);
+        };
+        if self.reply && traced.reply.is_none() {
+            context.note(NO_REPLY);
+        }
+        let mut reports: Vec<Report> = [traced.walk].into_iter().chain(traced.reply).collect();
+        // Who decided it is the store's to say; the gateway can be asked from elsewhere, too.
+        if let Ok(store) = context.open() {
+            for report in &mut reports {
+                let revision = report.revision;
+                rows::fill(report, &store, revision, None)?;
+            }
+        }
+        Ok(Some(reports))
     }
 
     /// The walk under a state; and the reply's, where it is asked for and there is any.
@@ -103,7 +147,7 @@ impl Trace {
                     let walked = walk(&tables, &reply, &mut trial)?;
                     reports.push(Report::of(&walked, &tables));
                 }
-                None => context.note("no reply: nothing was forwarded that could be answered"),
+                None => context.note(NO_REPLY),
             }
         }
         for report in &mut reports {
@@ -170,6 +214,9 @@ impl Trace {
 
 /// A state as people name it.
 fn describe(state: &Value) -> String {
+    if state["name"] == json!("gateway") {
+        return format!("the running gateway, revision {}", state["revision"]);
+    }
     match state["candidate"].as_str() {
         Some(name) => format!("candidate {name} on revision {}", state["base"]),
         None => format!("revision {}", state["revision"]),

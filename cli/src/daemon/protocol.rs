@@ -13,6 +13,8 @@
 //! - `{"request":"clear_connections","filter":{…}}` ends the connections that are meant, and is answered with
 //!   [`Cleared`](super::connections::Cleared).
 //! - `{"request":"metrics"}` is answered with all [metrics](super::metrics::to_json).
+//! - `{"request":"trace","packet":TEXT,"resolve":R,"reply":R}`, or with `frame` and `interface` in place of the packet, is answered
+//!   with [`Traced`](super::trace::Traced).
 //! - `{"request":"status"}` is answered with [`Status`](super::status::Status).
 //! - `{"request":"recent"}` is answered with [`Columns`](super::recent::Columns): the rates of the last minutes.
 //! - Whatever else is answered with `{"error":"…"}`.
@@ -50,6 +52,7 @@ pub(crate) enum Request {
     Connections(connections::Query),
     Nat(nat::Query),
     ClearConnections(connections::Clear),
+    Trace(trace::Query),
 }
 
 impl Request {
@@ -75,6 +78,7 @@ impl Request {
             Request::Acls(query) => Some(answer(daemon.rules(&query))),
             Request::Connections(query) => Some(answer(daemon.connections(&query))),
             Request::Nat(query) => Some(answer(daemon.nat(&query))),
+            Request::Trace(query) => Some(answer(daemon.trace(&query))),
             Request::ClearConnections(clear) => Some(answer(daemon.clear_connections(&clear))),
         }
     }

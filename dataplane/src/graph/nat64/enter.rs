@@ -173,7 +173,7 @@ fn related<B: PacketBuffer>(
 }
 
 /// The key of an IPv4 packet as IPv6's table has it.
-fn of_ipv6(key: &FlowKey<Ipv4Addr>) -> FlowKey<Ipv6Addr> {
+pub(in crate::graph) fn of_ipv6(key: &FlowKey<Ipv4Addr>) -> FlowKey<Ipv6Addr> {
     FlowKey {
         vpc: key.vpc,
         protocol: match key.protocol {
