@@ -38,6 +38,7 @@ mod service;
 mod signals;
 pub(crate) mod status;
 pub(crate) mod trace;
+pub(crate) mod watch;
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;

@@ -3,6 +3,8 @@
 //! [`walk`] lets a packet walk over any tables, without changing anything. [`tables`] makes tables of a configuration. What comes
 //! out is a [`Walked`], which [`Report`] tells.
 
+pub(crate) mod capture;
+pub(crate) mod filter;
 pub(crate) mod input;
 mod machine;
 pub(crate) mod packet_text;

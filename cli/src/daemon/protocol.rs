@@ -15,6 +15,8 @@
 //! - `{"request":"metrics"}` is answered with all [metrics](super::metrics::to_json).
 //! - `{"request":"trace","packet":TEXT,"resolve":R,"reply":R}`, or with `frame` and `interface` in place of the packet, is answered
 //!   with [`Traced`](super::trace::Traced).
+//! - `{"request":"watch","filter":PROGRAM,"at":…,"packets":N,"timeout_ms":T,"snap":B}` watches the gateway's own packets, and is answered
+//!   with [`Watched`](super::watch::Watched) when there are enough, or the time is up.
 //! - `{"request":"status"}` is answered with [`Status`](super::status::Status).
 //! - `{"request":"recent"}` is answered with [`Columns`](super::recent::Columns): the rates of the last minutes.
 //! - Whatever else is answered with `{"error":"…"}`.
@@ -28,7 +30,7 @@ use serde_json::{Value, json};
 use super::Daemon;
 use super::progress::{Live, Outcome};
 use super::routes::Query;
-use super::{connections, metrics, nat, rules};
+use super::{connections, metrics, nat, rules, trace, watch};
 
 /// How long whoever waits for a revision waits for its connections besides.
 const RESOLVED_WITHIN: Duration = Duration::from_secs(1);
@@ -53,6 +55,7 @@ pub(crate) enum Request {
     Nat(nat::Query),
     ClearConnections(connections::Clear),
     Trace(trace::Query),
+    Watch(watch::Query),
 }
 
 impl Request {
@@ -79,6 +82,7 @@ impl Request {
             Request::Connections(query) => Some(answer(daemon.connections(&query))),
             Request::Nat(query) => Some(answer(daemon.nat(&query))),
             Request::Trace(query) => Some(answer(daemon.trace(&query))),
+            Request::Watch(query) => Some(answer(daemon.watch(&query, is_gone))),
             Request::ClearConnections(clear) => Some(answer(daemon.clear_connections(&clear))),
         }
     }
