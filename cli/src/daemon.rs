@@ -50,7 +50,9 @@ use std::time::{Duration, Instant};
 
 use rewire_configdb::Store;
 use rewire_dataplane::port::faulty::Faults;
-use rewire_dataplane::{ConnectionTable, LiveTrials, RouteTable, RuleCountTable, Shared, SizesOfTables};
+use rewire_dataplane::{
+    ConnectionTable, LiveTrials, RouteTable, RuleCountTable, Shared, SizesOfTables,
+};
 use rewire_feed::Feeds;
 
 use crate::failure::{Code, Failure};

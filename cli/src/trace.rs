@@ -88,7 +88,11 @@ impl From<TraceError> for Failure {
 ///
 /// # Errors
 /// It is not known which interface receives it.
-pub(crate) fn walk(tables: &Tables, asked: &Asked, trial: &mut Trial) -> Result<Walked, TraceError> {
+pub(crate) fn walk(
+    tables: &Tables,
+    asked: &Asked,
+    trial: &mut Trial,
+) -> Result<Walked, TraceError> {
     let (ingress, frame) = prepare(tables, asked)?;
     let interface = tables.interface(ingress);
     Ok(Walked {
@@ -115,7 +119,9 @@ pub(crate) fn prepare(
         }
     };
     let ingress = ingress(tables, name, source)?;
-    let mac = tables.interface(ingress).map_or(MacAddress::ZERO, |i| i.mac);
+    let mac = tables
+        .interface(ingress)
+        .map_or(MacAddress::ZERO, |i| i.mac);
     let frame = match asked {
         Asked::Text(packet) => packet.frame(mac),
         Asked::Frame { bytes, .. } => bytes.clone(),

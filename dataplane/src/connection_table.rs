@@ -226,10 +226,7 @@ impl Job {
     pub(crate) fn go_on(
         &mut self,
         worker: u16,
-        connections: (
-            &mut Connections<Ipv4Addr>,
-            &mut Connections<Ipv6Addr>,
-        ),
+        connections: (&mut Connections<Ipv4Addr>, &mut Connections<Ipv6Addr>),
         now: Instant,
     ) -> bool {
         match self {

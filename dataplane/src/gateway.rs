@@ -24,8 +24,6 @@ use rewire_tables::{InterfaceIndex, PublishLate, Publisher, TableOperation, VpcI
 use crate::change::Change;
 use crate::clock::{Clock, MonotonicClock};
 use crate::connection_table::{ConnectionTable, Job, Names};
-use crate::trial::{LiveTrials, Look};
-use crate::watch::Watch;
 use crate::counters::{Totals, WorkerCounters};
 use crate::drop_reason::DropReason;
 use crate::graph::{Graph, GraphConfig};
@@ -39,6 +37,8 @@ use crate::resolutions::Resolved;
 use crate::rule_counts::{CountedRule, RuleCountTable, RuleRegister};
 use crate::saved_connections::Restored;
 use crate::table_sizes::{SizesOfTables, TableSizes};
+use crate::trial::{LiveTrials, Look};
+use crate::watch::Watch;
 use crate::worker::{BURST, ToManager, Worker};
 use engine::EngineThread;
 use manager::{Manager, WorkerLink};

@@ -41,7 +41,9 @@ mod sync {
 }
 
 pub use change::Change;
-pub use connection_table::{ConnectionId, ConnectionTable, Ends, FoundConnections, ListedConnection, Names};
+pub use connection_table::{
+    ConnectionId, ConnectionTable, Ends, FoundConnections, ListedConnection, Names,
+};
 pub use counters::{InterfaceTotals, Totals};
 pub use drop_reason::DropReason;
 pub use gateway::{Applied, Gateway, GatewayConfig, GatewayError, PortStatus, Shared};

@@ -148,7 +148,8 @@ impl Watch {
             self.missed.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        self.bytes.push_partial_slice(copied);
+        let (_, left) = self.bytes.push_partial_slice(copied);
+        debug_assert!(left.is_empty(), "there is room");
         let record = Record {
             time,
             step,
@@ -233,7 +234,9 @@ impl Watching {
 
     /// Whether another watch has taken its place, or the gateway has ended.
     pub fn is_over(&self) -> bool {
-        self.workers.iter().any(|(records, _)| records.is_abandoned())
+        self.workers
+            .iter()
+            .any(|(records, _)| records.is_abandoned())
     }
 }
 

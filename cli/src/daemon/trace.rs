@@ -90,7 +90,9 @@ impl Daemon {
             trial.take_over(&found);
             let walked = walk(tables, &asked, &mut trial)?;
             let reply = input::reply(&walked).filter(|_| wants_reply);
-            let reply = reply.map(|reply| walk(tables, &reply, &mut trial)).transpose()?;
+            let reply = reply
+                .map(|reply| walk(tables, &reply, &mut trial))
+                .transpose()?;
             Ok(Traced {
                 version: VERSION,
                 walk: Report::of(&walked, tables),

@@ -68,11 +68,17 @@ impl Place {
             Place::Port(interface) => At::Port(interface.as_str().into()),
             Place::Node(name) => {
                 let mut nodes = Node::ALL.iter().filter(|node| node.name() == name);
-                At::Node(*nodes.next().ok_or_else(|| format!("there is no node \"{name}\""))?)
+                At::Node(
+                    *nodes
+                        .next()
+                        .ok_or_else(|| format!("there is no node \"{name}\""))?,
+                )
             }
             Place::Drops(None) => At::Drops(None),
             Place::Drops(Some(name)) => {
-                let mut reasons = DropReason::ALL.iter().filter(|reason| reason.name() == name);
+                let mut reasons = DropReason::ALL
+                    .iter()
+                    .filter(|reason| reason.name() == name);
                 let reason = reasons.next();
                 let reason = reason.ok_or_else(|| format!("there is no reason \"{name}\""))?;
                 At::Drops(Some(*reason))
@@ -209,7 +215,10 @@ fn walked(tables: &rewire_tables::Tables, seen: &[Seen]) -> Walked {
     Walked {
         interface,
         ingress: index.map_or(rewire_tables::InterfaceIndex(u16::MAX), |(index, _)| index),
-        frame: seen.first().map(|seen| seen.bytes.clone()).unwrap_or_default(),
+        frame: seen
+            .first()
+            .map(|seen| seen.bytes.clone())
+            .unwrap_or_default(),
         walk: Walk {
             sent: sent.collect(),
             outcome: Outcome::of(&steps),
@@ -226,7 +235,9 @@ fn frames(
     until: Instant,
     mut is_over: impl FnMut() -> bool,
 ) -> Result<Watched, String> {
-    let clock = trials.look(|_, now| now).map_err(|error| error.to_string())?;
+    let clock = trials
+        .look(|_, now| now)
+        .map_err(|error| error.to_string())?;
     let wall = SystemTime::now().duration_since(UNIX_EPOCH);
     let wall = wall.map_or(0, |wall| wall.as_nanos() as u64);
     let mut frames = Vec::new();

@@ -90,13 +90,22 @@ mod tests {
     #[test]
     fn what_is_written_can_be_read() {
         let time = 1_800_000_000_123_456_789;
-        let frames = [frame("lan", time, None), frame("", time + 1, Some("dropped")), frame("lan", time + 2, None)];
+        let frames = [
+            frame("lan", time, None),
+            frame("", time + 1, Some("dropped")),
+            frame("lan", time + 2, None),
+        ];
         let bytes = write(&frames, 100).unwrap();
         let mut reader = PcapNgReader::new(bytes.as_slice()).unwrap();
         let mut seen = Vec::new();
         while let Some(block) = reader.next_block() {
             if let Block::EnhancedPacket(packet) = block.unwrap() {
-                seen.push((packet.interface_id, packet.timestamp.as_nanos() as u64 - time, packet.original_len, packet.options.len()));
+                seen.push((
+                    packet.interface_id,
+                    packet.timestamp.as_nanos() as u64 - time,
+                    packet.original_len,
+                    packet.options.len(),
+                ));
             }
         }
         assert_eq!(seen, [(0, 0, 60, 1), (1, 1, 60, 1), (0, 2, 60, 1)]);

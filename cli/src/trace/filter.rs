@@ -18,14 +18,21 @@ pub(crate) fn compile(words: &[String]) -> Result<Option<String>, Failure> {
         .args(["-ddd", "-y", "EN10MB", "--", &filter])
         .output();
     let output = output.map_err(|error| {
-        Failure::new(Code::Failed, format!("cannot run tcpdump, which compiles filters: {error}"))
-            .help("install tcpdump, or leave the filter out")
+        Failure::new(
+            Code::Failed,
+            format!("cannot run tcpdump, which compiles filters: {error}"),
+        )
+        .help("install tcpdump, or leave the filter out")
     })?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         let why = said.lines().last().unwrap_or_default();
         let why = why.strip_prefix("tcpdump: ").unwrap_or(why);
-        let message = format!("the filter \"{}\" cannot be read: {}", clean(&filter), clean(why));
+        let message = format!(
+            "the filter \"{}\" cannot be read: {}",
+            clean(&filter),
+            clean(why)
+        );
         return Err(Failure::new(Code::WrongArguments, message)
             .help("filters are those of pcap-filter(7), like: tcp port 443 and host 10.0.1.5"));
     }

@@ -22,7 +22,9 @@ pub(crate) fn sought(tables: &Tables, ingress: InterfaceIndex, frame: &[u8]) -> 
     match link.ether_type() {
         EtherType::IPV4 => {
             sought.four.extend(key::<Ipv4Addr>(interface.vpc, packet));
-            sought.six.extend(sought.four.iter().map(nat64::of_ipv6));
+            sought
+                .six
+                .extend(sought.four.iter().map(nat64::key_of_ipv6));
         }
         EtherType::IPV6 => sought.six.extend(key::<Ipv6Addr>(interface.vpc, packet)),
         _ => {}

@@ -296,13 +296,25 @@ mod tests {
         let ret = instruction(0x06, 0, 0, 1);
         for (instructions, error) in [
             (vec![], ProgramError::Length(0)),
-            (vec![ret; MOST_INSTRUCTIONS + 1], ProgramError::Length(MOST_INSTRUCTIONS + 1)),
+            (
+                vec![ret; MOST_INSTRUCTIONS + 1],
+                ProgramError::Length(MOST_INSTRUCTIONS + 1),
+            ),
             (vec![instruction(0x20, 0, 0, 0)], ProgramError::NoAnswer),
-            (vec![instruction(0xff, 0, 0, 0), ret], ProgramError::Code { at: 0, code: 0xff }),
+            (
+                vec![instruction(0xff, 0, 0, 0), ret],
+                ProgramError::Code { at: 0, code: 0xff },
+            ),
             (vec![instruction(0x05, 0, 0, 1), ret], ProgramError::Jump(0)),
             (vec![instruction(0x15, 0, 1, 1), ret], ProgramError::Jump(0)),
-            (vec![instruction(0x02, 0, 0, 16), ret], ProgramError::Memory(0)),
-            (vec![instruction(0x34, 0, 0, 0), ret], ProgramError::Division(0)),
+            (
+                vec![instruction(0x02, 0, 0, 16), ret],
+                ProgramError::Memory(0),
+            ),
+            (
+                vec![instruction(0x34, 0, 0, 0), ret],
+                ProgramError::Division(0),
+            ),
         ] {
             assert_eq!(Program::new(&instructions), Err(error));
         }
@@ -314,7 +326,9 @@ mod tests {
     fn no_program_panics() {
         let mut state = 1_u64;
         let mut number = move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 33) as u32
         };
         let codes: Vec<u16> = (0..0x100).collect();
