@@ -135,6 +135,8 @@ const LOOKING: &[Try] = &[
         2,
     ),
     ("no capture", "trace --pcap none.pcap", 2),
+    ("nothing to capture at", "capture", 2),
+    ("no gateway to capture at", "capture --at lan", 3),
     ("wrong form", "show --format xml", 2),
     ("for connections alone", "show running --port 80", 2),
     ("no prefix", "show connections --address blue", 2),
