@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use rewire_dataplane::Trial;
-use rewire_dataplane::clock::Instant;
+use rewire_schema::Changeset;
+use rewire_schema::state::Overlay;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
@@ -15,7 +15,7 @@ use crate::trace::input::{self, CapturedFrame};
 use crate::trace::packet_text::PacketText;
 use crate::number::whole_number_in;
 use crate::trace::filter;
-use crate::trace::{self, Asked, Report, parting, rows, text, walk};
+use crate::trace::{Asked, Report, parting, rows, text, touched};
 use crate::view::State;
 use crate::when::Span;
 
@@ -186,22 +186,16 @@ impl Trace {
     ) -> Result<Vec<Report>, Failure> {
         let store = context.open()?;
         let (revision, edits) = state.parts(context, &store)?;
-        let waiting = context.waiting();
-        waiting.step("compiling");
-        let tables = trace::tables(state.configuration(context, &store)?, revision)?;
-        drop(waiting);
-        let mut trial = Trial::new(Instant(0), self.resolve == Resolve::Yes);
-        let walked = walk(&tables, asked, &mut trial)?;
-        let mut reports = vec![Report::of(&walked, &tables)];
-        if self.reply {
-            match input::reply(&walked) {
-                Some(reply) => {
-                    let walked = walk(&tables, &reply, &mut trial)?;
-                    reports.push(Report::of(&walked, &tables));
-                }
-                None => context.note(NO_REPLY),
-            }
+        let reader = store.reader(revision)?;
+        let none = Changeset::default();
+        let state = Overlay::new(&reader, edits.as_ref().unwrap_or(&none));
+        let how = (self.resolve == Resolve::Yes, self.reply);
+        let (tables, walks) = touched::walks(&state, revision, asked, how)?;
+        if self.reply && walks.len() < 2 {
+            context.note(NO_REPLY);
         }
+        let reports = walks.iter().map(|walked| Report::of(walked, &tables));
+        let mut reports: Vec<Report> = reports.collect();
         for report in &mut reports {
             rows::fill(report, &store, revision, edits.as_ref())?;
         }
