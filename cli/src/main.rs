@@ -34,6 +34,7 @@ mod status_text;
 mod terminal;
 mod top;
 mod trace;
+mod trace_context;
 mod trace_id;
 mod units;
 mod view;

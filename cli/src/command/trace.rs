@@ -186,11 +186,14 @@ impl Trace {
     ) -> Result<Vec<Report>, Failure> {
         let store = context.open()?;
         let (revision, edits) = state.parts(context, &store)?;
-        let reader = store.reader(revision)?;
-        let none = Changeset::default();
-        let state = Overlay::new(&reader, edits.as_ref().unwrap_or(&none));
         let how = (self.resolve == Resolve::Yes, self.reply);
-        let (tables, walks) = touched::walks(&state, revision, asked, how)?;
+        let (tables, walks) = {
+            // The store can be asked for more when this is over.
+            let reader = store.reader(revision)?;
+            let none = Changeset::default();
+            let state = Overlay::new(&reader, edits.as_ref().unwrap_or(&none));
+            touched::walks(&state, revision, asked, how)?
+        };
         if self.reply && walks.len() < 2 {
             context.note(NO_REPLY);
         }

@@ -135,6 +135,8 @@ fn a_stalled_worker_is_an_alarm_and_no_hung_commit() {
         progress: Progress::default(),
         administration: Default::default(),
         commit_steps: CommitSteps::default(),
+        commits: Default::default(),
+        exporters: Default::default(),
         table_sizes: gateway.table_sizes(),
         recent: crate::daemon::recent::Recent::default(),
         kicks,
