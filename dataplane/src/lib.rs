@@ -44,7 +44,7 @@ pub use change::Change;
 pub use connection_table::{
     ConnectionId, ConnectionTable, Ends, FoundConnections, ListedConnection, Names,
 };
-pub use counters::{InterfaceTotals, Totals};
+pub use counters::{Account, InterfaceTotals, Totals};
 pub use drop_reason::DropReason;
 pub use gateway::{Applied, Gateway, GatewayConfig, GatewayError, PortStatus, Shared};
 pub use graph::Node;
