@@ -253,10 +253,41 @@ impl WorkerCounters {
     pub fn resolved(&self, revision: u64) -> Option<Resolved> {
         self.resolutions.of(revision, self.connections.get())
     }
+    /// What became of this worker's packets. Cost: the drop reasons.
+    pub fn account(&self) -> Account {
+        Account {
+            received: self.received.get(),
+            generated: self.generated.get(),
+            transmitted: self.transmitted.get(),
+            dropped: self.drops.iter().map(Counter::get).sum(),
+            consumed: self.consumed.get(),
+            held: self.held.get(),
+        }
+    }
     /// The counters of an interface.
     #[inline]
     pub fn interface(&self, index: InterfaceIndex) -> &InterfaceCounters {
         &self.interfaces[index.position().min(COUNTED_INTERFACES - 1)]
+    }
+}
+
+/// What became of all packets: the terms of the equation that every packet is accounted for by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Account {
+    pub received: u64,
+    pub generated: u64,
+    pub transmitted: u64,
+    pub dropped: u64,
+    pub consumed: u64,
+    pub held: u64,
+}
+
+impl Account {
+    /// Whether every packet is accounted for.
+    pub fn is_balanced(&self) -> bool {
+        self.received + self.generated
+            == self.transmitted + self.dropped + self.consumed + self.held
     }
 }
 
@@ -387,10 +418,21 @@ impl Totals {
             .filter(|(_, n)| *n > 0)
     }
 
+    /// What became of all packets.
+    pub fn account(&self) -> Account {
+        Account {
+            received: self.received,
+            generated: self.generated,
+            transmitted: self.transmitted,
+            dropped: self.dropped(),
+            consumed: self.consumed,
+            held: self.held,
+        }
+    }
+
     /// Whether every packet is accounted for: received + generated = transmitted + dropped + consumed + held. Holds
     /// between bursts; a reader beside running workers can see a burst half counted.
     pub fn balanced(&self) -> bool {
-        self.received + self.generated
-            == self.transmitted + self.dropped() + self.consumed + self.held
+        self.account().is_balanced()
     }
 }
