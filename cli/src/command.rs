@@ -39,6 +39,7 @@ commands! {
     diff::Diff,
     check::Check,
     commit::Commit,
+    apply::Apply,
     confirm::Confirm,
     update::Update,
     discard::Discard,

@@ -131,7 +131,7 @@ pub(crate) fn schedule(
 }
 
 /// Says what is odd about what was committed. The commit stands, whatever comes of this.
-fn warn(context: &Context, store: &Store, revision: u64, changeset: &Changeset) {
+pub(crate) fn warn(context: &Context, store: &Store, revision: u64, changeset: &Changeset) {
     let Ok(rows) = store.reader(revision) else {
         return;
     };

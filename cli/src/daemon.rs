@@ -29,8 +29,8 @@ pub(crate) mod route_sources;
 pub(crate) mod routes;
 pub(crate) mod rules;
 mod scrub;
-mod service;
-mod signals;
+pub(crate) mod service;
+pub(crate) mod signals;
 pub(crate) mod status;
 
 use std::net::SocketAddr;

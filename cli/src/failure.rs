@@ -123,8 +123,8 @@ pub(crate) enum Failure {
         /// What machines are told besides.
         details: Map<String, Value>,
     },
-    /// A document is wrong.
-    Document(Diagnostics),
+    /// Documents are wrong: what is, for each of them.
+    Documents(Vec<Diagnostics>),
     /// A configuration that is in no document is wrong.
     Problems { code: Code, problems: Vec<Problem> },
     /// Others changed the same since.
@@ -156,10 +156,10 @@ impl Failure {
         self
     }
 
-    fn code(&self) -> Code {
+    pub(crate) fn code(&self) -> Code {
         match self {
             Failure::Plain { code, .. } => *code,
-            Failure::Document(_) => Code::BadDocument,
+            Failure::Documents(_) => Code::BadDocument,
             Failure::Problems { code, .. } => *code,
             Failure::Conflicts(conflicts) => conflicts.code(),
         }
@@ -173,9 +173,13 @@ impl Failure {
     pub(crate) fn render(&self, colour: bool) -> String {
         match self {
             Failure::Plain { message, help, .. } => one(message, help.as_deref(), colour),
-            Failure::Document(diagnostics) => {
-                let mut out = diagnostics.render(colour);
-                out.push_str(&format!("\n\n{}\n", document_summary(diagnostics)));
+            Failure::Documents(wrong) => {
+                let mut out = String::new();
+                for diagnostics in wrong {
+                    out.push_str(&diagnostics.render(colour));
+                    out.push_str("\n\n");
+                }
+                out.push_str(&format!("{}\n", documents_summary(wrong)));
                 out
             }
             Failure::Problems { problems, .. } => {
@@ -212,18 +216,9 @@ impl Failure {
                 }
                 error.extend(details.clone());
             }
-            Failure::Document(diagnostics) => {
-                error.insert("message".to_owned(), json!(document_summary(diagnostics)));
-                let problems = diagnostics.iter().map(|diagnostic| {
-                    let (line, column) = diagnostics.position(diagnostic);
-                    let place = json!({ "line": line, "column": column });
-                    problem(
-                        &diagnostic.path,
-                        &diagnostic.message,
-                        &diagnostic.help,
-                        place,
-                    )
-                });
+            Failure::Documents(wrong) => {
+                error.insert("message".to_owned(), json!(documents_summary(wrong)));
+                let problems = wrong.iter().flat_map(problems_of_document);
                 error.insert("problems".to_owned(), problems.collect());
             }
             Failure::Problems { problems, .. } => {
@@ -251,10 +246,26 @@ fn problem(path: &Path, message: &str, help: &Option<String>, place: Value) -> V
     problem
 }
 
-fn document_summary(diagnostics: &Diagnostics) -> String {
-    let count = count_errors(diagnostics.len());
-    let name = clean(diagnostics.name());
-    format!("{count} in {name}: nothing was changed")
+fn problems_of_document(diagnostics: &Diagnostics) -> impl Iterator<Item = Value> {
+    diagnostics.iter().map(|diagnostic| {
+        let (line, column) = diagnostics.position(diagnostic);
+        let place = json!({ "file": diagnostics.name(), "line": line, "column": column });
+        problem(
+            &diagnostic.path,
+            &diagnostic.message,
+            &diagnostic.help,
+            place,
+        )
+    })
+}
+
+fn documents_summary(wrong: &[Diagnostics]) -> String {
+    let count = count_errors(wrong.iter().map(Diagnostics::len).sum());
+    let place = match wrong {
+        [one] => clean(one.name()),
+        several => format!("{} documents", several.len()),
+    };
+    format!("{count} in {place}: nothing was changed")
 }
 
 fn problems_summary(problems: &[Problem]) -> String {
@@ -277,7 +288,7 @@ fn one(message: &str, help: Option<&str>, colour: bool) -> String {
 
 impl From<Diagnostics> for Failure {
     fn from(diagnostics: Diagnostics) -> Self {
-        Failure::Document(diagnostics)
+        Failure::Documents(vec![diagnostics])
     }
 }
 

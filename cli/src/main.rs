@@ -4,6 +4,7 @@
 //! and comes to an [`answer::Answer`], which people read as text and machines as JSON.
 
 mod answer;
+mod apply;
 mod checker;
 mod columns;
 mod command;
