@@ -11,7 +11,7 @@ mod watch;
 use std::path::Path;
 
 use rewire_configdb::{CommitRequest, Error};
-use rewire_schema::Changeset;
+use rewire_schema::{Changeset, Configuration};
 use rewire_schema::source::{Parts, read_parts};
 use serde_json::json;
 
@@ -70,6 +70,23 @@ pub(crate) fn once(
     let extra = json!({ "documents": count, "committed": true });
     committing::commit(context, store, request, "", wait, extra)
         .map_err(|failure| placed(failure, &parts))
+}
+
+/// Reads the documents of a directory and checks all of them, as one configuration: that, and how many there are. If `full`, it
+/// is compiled, too, as a gateway does when it starts.
+pub(crate) fn read_checked(directory: &Path, full: bool) -> Result<(Configuration, usize), Failure> {
+    let documents = directory::read(directory)?;
+    let count = documents.count();
+    let parts = parts(documents)?;
+    let compiled = |configuration: &Configuration| match full {
+        true => checker::compile(configuration.clone()),
+        false => Ok(()),
+    };
+    let configuration = &parts.configuration;
+    match checker::check(configuration).and_then(|()| compiled(configuration)) {
+        Ok(()) => Ok((parts.configuration, count)),
+        Err(refusal) => Err(Failure::Documents(parts.diagnose(refusal.0))),
+    }
 }
 
 fn request<'a>(
