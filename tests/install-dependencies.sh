@@ -14,6 +14,8 @@ packages=(
     frr
     # to judge NAT by: a STUN client and server, and packets that nobody here wrote
     coturn python3-scapy traceroute
+    # to look at the web console
+    chromium
 )
 rust_at_least=1.95
 

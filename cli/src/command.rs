@@ -59,6 +59,7 @@ commands! {
     run::Run,
     status::Status,
     clear::Clear,
+    trace::Trace,
     replay::Replay,
     schema::Schema,
     completions::Completions,

@@ -8,13 +8,17 @@
 //! | [`follower`] | reads the journal, compiles, hands over to the gateway's manager |
 //! | [`endpoint`] | takes connections; each has a thread of its own, in a bounded number |
 //! | [`metrics`] | answers scrapes |
+//! | [`console`] | shows a browser what the gateway does; each connection has a thread of its own, in a bounded number |
+//! | [`recent`] | keeps the rates of the last minutes |
 //! | [`audit`] | compares what commits have made of the tables with a whole compile, now and then |
 //! | [`scrub`] | recounts what is stored, now and then |
 //! | feed | hears routing daemons ([`rewire_feed::Feeds`]) |
 
 pub(crate) mod administration;
 mod audit;
+mod clients;
 pub(crate) mod connections;
+pub(crate) mod console;
 mod endpoint;
 mod follower;
 mod lock;
@@ -25,6 +29,7 @@ mod offload;
 mod platform;
 mod progress;
 mod protocol;
+pub(crate) mod recent;
 pub(crate) mod route_sources;
 pub(crate) mod routes;
 pub(crate) mod rules;
@@ -55,6 +60,8 @@ pub(crate) struct Options {
     pub(crate) socket: PathBuf,
     /// Where metrics are served; nowhere if none.
     pub(crate) metrics: Option<SocketAddr>,
+    /// Where the web console is served.
+    pub(crate) console: console::Where,
     pub(crate) workers: u16,
     /// Whether to use hugepages where there are some.
     pub(crate) hugepages: bool,
@@ -89,6 +96,7 @@ pub(crate) struct Daemon {
     progress: progress::Progress,
     administration: administration::Administration,
     step_times: metrics::StepTimes,
+    recent: recent::Recent,
     kicks: SyncSender<()>,
     started: Instant,
     /// The same by the wall clock, in seconds since the Unix epoch.
@@ -97,6 +105,7 @@ pub(crate) struct Daemon {
     driver: &'static str,
     hugepages: Option<bool>,
     metrics: Option<SocketAddr>,
+    console: Option<SocketAddr>,
 }
 
 impl Daemon {
@@ -120,6 +129,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let _lock = lock::StoreLock::take(&path)?;
     let (listener, endpoint) = endpoint::bind(&options.socket)?;
     let metrics = options.metrics.map(metrics::Metrics::bind).transpose()?;
+    let (console_listener, console_address) = console::bind(options.console)?.unzip();
     let end = signals::End::register().map_err(cannot_start)?;
     let first = follower::read_first(Store::open(&options.store)?).map_err(cannot_start)?;
     let platform = platform::Platform::start(options)?;
@@ -132,6 +142,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         progress: progress::Progress::default(),
         administration: administration::Administration::default(),
         step_times: metrics::StepTimes::default(),
+        recent: recent::Recent::default(),
         kicks,
         started: Instant::now(),
         start_time: metrics::unix_time(),
@@ -139,12 +150,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         driver: platform.driver,
         hugepages: platform.hugepages,
         metrics: metrics.as_ref().map(|metrics| metrics.1),
+        console: console_address,
     });
+    let console = console::Console::new(&daemon)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         store = %daemon.store.display(),
         socket = %options.socket.display(),
         metrics = %daemon.metrics.map_or("off".to_owned(), |address| address.to_string()),
+        console = %daemon.console.map_or("off".to_owned(), |address| address.to_string()),
         workers = daemon.shared.workers(),
         driver = daemon.driver,
         "started"
@@ -152,14 +166,16 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let inlet = platform.gateway.route_inlet();
     let inlet = inlet.ok_or_else(|| Failure::new(Code::Failed, "learned routes have no way in"))?;
     let feeds = Feeds::start(inlet, daemon.shared.route_sources().clone()).map_err(cannot_start)?;
-    let connections = endpoint::Connections::default();
+    let connections = clients::Clients::default();
+    let browsers = clients::Clients::default();
+    let requests = endpoint::Requests(&daemon);
     let outcome = thread::scope(|scope| {
         let (stop_hears, stop_says) = UnixStream::pair().map_err(cannot_start)?;
         // Whatever happens below, the threads that were started are told to end before the scope waits for them.
         let stop = Stop {
             daemon: &daemon,
             metrics: metrics.as_ref(),
-            endpoint: stop_says,
+            clients: stop_says,
         };
         let ends = (
             end.when_dropped().map_err(cannot_start)?,
@@ -179,14 +195,23 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             let _ends = follower_ends;
             follower.run(&kicked);
         })?;
-        let (daemon, connections) = (&*daemon, &connections);
+        let daemon = &*daemon;
+        let (requests, connections) = (&requests, &connections);
+        let (console, browsers) = (&console, &browsers);
         start(scope, "scrub", move || {
             scrub::run(daemon, &scrubbed, options.scrub_every)
         })?;
+        start(scope, "recent", move || recent::run(daemon))?;
+        let console_hears = stop_hears.try_clone().map_err(cannot_start)?;
         start(scope, "socket", move || {
             let _ends = endpoint_ends;
-            endpoint::serve(scope, daemon, connections, listener, &stop_hears);
+            clients::serve(scope, connections, listener, &stop_hears, requests);
         })?;
+        if let Some(listener) = console_listener {
+            start(scope, "console", move || {
+                clients::serve(scope, browsers, listener, &console_hears, console)
+            })?;
+        }
         if let Some(metrics) = &metrics {
             let exposition = metrics::Exposition::new(stop.daemon);
             start(scope, "metrics", move || metrics.serve(&exposition))?;
@@ -212,9 +237,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 struct Stop<'a> {
     daemon: &'a Arc<Daemon>,
     metrics: Option<&'a metrics::Metrics>,
-    /// Closing it is the sign.
+    /// Closing it is the sign for whoever serves clients.
     #[allow(dead_code, reason = "closed by being dropped")]
-    endpoint: UnixStream,
+    clients: UnixStream,
 }
 
 impl Drop for Stop<'_> {

@@ -42,6 +42,8 @@ macro_rules! codes {
 codes! {
     /// What no other code names.
     Failed = "failed", 1;
+    /// What was compared differs.
+    Differs = "differs", 1;
     /// The output could not be written.
     Output = "output_failed", 1;
     /// The change is empty.

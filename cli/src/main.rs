@@ -31,6 +31,7 @@ mod selection;
 mod settling;
 mod status_text;
 mod terminal;
+mod trace;
 mod view;
 mod waiting;
 mod when;

@@ -11,6 +11,8 @@ use rewire_schema::{Change, Changeset, Path, Row, RowKey, Table, Value};
 use crate::failure::{Code, Failure, with_sources};
 use crate::view;
 
+/// The most rows below an object that are looked for in the journal at once.
+const MOST_BELOW: usize = 64;
 /// How many entries of the journal are looked through at once.
 const PAGE: usize = 64;
 
@@ -94,6 +96,38 @@ impl Selection {
             [] => false,
         };
         self.covers(row) || self.0.as_ref().is_some_and(alone)
+    }
+
+    /// What a path leads to.
+    pub(crate) fn of_path(steps: &[String]) -> Result<Selection, Failure> {
+        Selection::of_words(steps)
+    }
+
+    /// The newest entry, up to `revision`, that changed the object that it leads to, or what there is below in the running
+    /// configuration, of at most [`MOST_BELOW`] rows. Cost: a look at a short filter of each entry, and those that touch the object.
+    pub(crate) fn last_change(
+        &self,
+        store: &Store,
+        revision: u64,
+    ) -> Result<Option<LogEntry>, Failure> {
+        let Some(place) = &self.0 else {
+            return Ok(None);
+        };
+        let own = place
+            .tables()
+            .first()
+            .and_then(|table| RowKey::from_values(*table, &place.keys).ok());
+        let mut keys: Vec<RowKey> = own.into_iter().collect();
+        let below = self.rows(store)?;
+        if below.len() <= MOST_BELOW {
+            keys.extend(below.iter().map(Row::row_key));
+        }
+        let query = LogQuery {
+            before: Some(revision.saturating_add(1)),
+            limit: 1,
+            touching: Some(Touching::Rows(&keys)),
+        };
+        Ok(store.log(query)?.into_iter().next())
     }
 
     /// The changes that it leads to.

@@ -129,8 +129,15 @@ fn runs_on(status: &Status) -> String {
         Some(address) => format!("metrics on http://{address}/metrics"),
         None => "no metrics".to_owned(),
     };
+    let console = match &status.console {
+        Some(address) => format!(", console on http://{address}/"),
+        None => String::new(),
+    };
     let workers = count(status.workers as u64, "worker");
-    format!("{}  {workers}, {driver}, {metrics}", clean(&status.store))
+    format!(
+        "{}  {workers}, {driver}, {metrics}{console}",
+        clean(&status.store)
+    )
 }
 
 /// What those who administer the store should know.

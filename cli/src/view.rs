@@ -124,7 +124,11 @@ impl State {
     }
 
     /// The revision that the state is made on, and the edits on top of it, if it has any.
-    fn parts(&self, context: &Context, store: &Store) -> Result<(u64, Option<Changeset>), Failure> {
+    pub(crate) fn parts(
+        &self,
+        context: &Context,
+        store: &Store,
+    ) -> Result<(u64, Option<Changeset>), Failure> {
         Ok(match self {
             State::Revision(revision) => (existing(revision.number(store)?, store)?, None),
             State::Candidate(name) => {

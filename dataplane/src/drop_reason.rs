@@ -158,6 +158,16 @@ drop_reasons! {
     Stopped = "stopped",
 }
 
+impl DropReason {
+    /// Whether an ACL has forbidden the packet.
+    pub const fn is_of_acl(self) -> bool {
+        matches!(
+            self,
+            DropReason::AclInDenied | DropReason::AclPeeringDenied | DropReason::AclOutDenied
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

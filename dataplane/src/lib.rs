@@ -27,7 +27,9 @@ mod resolutions;
 pub mod rte_flow;
 pub mod rule_counts;
 mod saved_connections;
+mod trial;
 pub mod virtual_gateway;
+pub mod walk;
 mod worker;
 
 /// What `progress.rs` synchronises with: the standard library's here, loom's in its model.
@@ -47,4 +49,5 @@ pub use resolutions::Resolved;
 pub use rewire_conntrack::State as ConnectionState;
 pub use rule_counts::{CountedRule, RuleCountTable, RuleTraffic};
 pub use saved_connections::{Restored, SavedError};
+pub use trial::{ASSUMED_NEIGHBOR, Trial, Walk};
 pub use virtual_gateway::{Sent, VirtualGateway};

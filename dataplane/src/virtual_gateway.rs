@@ -2,6 +2,7 @@
 //! journal, packets and clock give the same bytes (law 8).
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crate::neighbors::LearnedNeighbors;
 use crate::offload::{ModelledCard, Taken};
 use crate::resolutions::Resolved;
 use crate::rule_counts::{CountedRule, RuleRegister};
+use crate::walk::{Mark, Step};
 
 /// A frame that left the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +59,7 @@ struct Collect {
     sent: Vec<Sent>,
     learned: Vec<LearnedNeighbor>,
     logged: Vec<LogEntry>,
+    steps: Vec<Step>,
 }
 
 impl Sinks<MemoryBuffer> for Collect {
@@ -73,6 +76,9 @@ impl Sinks<MemoryBuffer> for Collect {
     fn log(&mut self, entry: LogEntry) -> bool {
         self.logged.push(entry);
         true
+    }
+    fn observe(&mut self, step: Step, _frame: &[u8]) {
+        self.steps.push(step);
     }
 }
 
@@ -182,9 +188,30 @@ impl VirtualGateway {
         &mut self,
         frames: impl IntoIterator<Item = (InterfaceIndex, Vec<u8>)>,
     ) -> Vec<Sent> {
+        self.receive(frames.into_iter().map(|frame| (frame, None)))
+            .sent
+    }
+
+    /// As [`step`](Self::step), with the walk of each frame: the first one's steps have the [first mark](Mark::FIRST), and so on.
+    /// Steps of packets that were observed before, and have waited since, come along.
+    pub fn observe(
+        &mut self,
+        frames: impl IntoIterator<Item = (InterfaceIndex, Vec<u8>)>,
+    ) -> (Vec<Sent>, Vec<Step>) {
+        self.graph.set_observing(true);
+        let marks = (1..=u16::MAX).map(|number| NonZeroU16::new(number).map(Mark));
+        let collect = self.receive(frames.into_iter().zip(marks));
+        self.graph.set_observing(false);
+        (collect.sent, collect.steps)
+    }
+
+    fn receive(
+        &mut self,
+        frames: impl IntoIterator<Item = ((InterfaceIndex, Vec<u8>), Option<Mark>)>,
+    ) -> Collect {
         let mut collect = Collect::default();
         let now = self.now();
-        for (interface, frame) in frames {
+        for ((interface, frame), mark) in frames {
             let card = self.card.as_ref().map(|card| &card.card);
             let taken = match card {
                 Some(card) => card.receive(interface, frame, now),
@@ -199,7 +226,10 @@ impl VirtualGateway {
             };
             let buffer = MemoryBuffer::new(frame);
             let origin = Origin::Received(interface);
-            self.received.push(Received::new(buffer, origin));
+            self.received.push(Received {
+                mark,
+                ..Received::new(buffer, origin)
+            });
         }
         self.run(&mut collect);
         // What was learned reaches the tables, and packets that waited for it walk in a burst of their own.
@@ -226,7 +256,7 @@ impl VirtualGateway {
         if let Some(card) = &mut self.card {
             while card.engine.poll(|| now) > 0 {}
         }
-        collect.sent
+        collect
     }
 
     /// What rules of ACLs have logged since this was asked last.

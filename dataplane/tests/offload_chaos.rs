@@ -330,6 +330,24 @@ proptest! {
     }
 }
 
+/// A card that has room for few requests, and removes one in four at the second try only: so many removals wait that one of
+/// them comes back at every moment.
+#[test]
+fn removals_that_wait_come_to_an_end() {
+    let chaos = Chaos {
+        seed: 12477805711329363604,
+        keeps: 67,
+        ..Chaos::default()
+    };
+    let card = CardConfig {
+        capacity: 49,
+        queue: 3,
+        per_request: Duration::from_millis(20),
+        latency: Duration::from_millis(30),
+    };
+    World::new(chaos, card).run(400);
+}
+
 /// Nothing leaks: as many flows as `REWIRE_OFFLOAD_FLOWS` says, with a little of all chaos.
 #[test]
 fn nothing_leaks() {

@@ -6,6 +6,7 @@
 //! The tests take root. Without it they are skipped and say so. They need `target/…/rewire` beside them, which
 //! `cargo nextest run --workspace` builds (`make test`); `-p rewire-tests` alone does not build it anew.
 
+mod browser;
 pub mod documents;
 mod exchange;
 mod frr;
@@ -17,6 +18,7 @@ mod process;
 mod stun;
 mod wait;
 
+pub use browser::Browser;
 pub use exchange::{Exchange, tcp_pair, tcp_pair_within, udp_echo, udp_echoes};
 pub use frr::Frr;
 pub use lab::{Answer, Lab};

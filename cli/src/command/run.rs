@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use rewire_dataplane::port::faulty::Faults;
@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::answer::Answer;
 use crate::context::Context;
+use crate::daemon::console::Where;
 use crate::daemon::{self, Options};
 use crate::failure::Failure;
 use crate::number::whole_number_in;
@@ -21,6 +22,10 @@ pub(crate) struct Run {
     /// Where Prometheus may scrape, on loopback alone; "off" for nowhere
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9474", value_parser = metrics_address)]
     metrics: Metrics,
+    /// Where the web console is served, on loopback alone; "off" for nowhere [default: 127.0.0.1:9475, or nowhere where that is
+    /// taken]
+    #[arg(long, value_name = "ADDRESS", value_parser = console_address)]
+    console: Option<Where>,
     /// Threads that forward packets
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = whole_number_in(1u16..=64))]
     workers: u16,
@@ -58,15 +63,27 @@ pub(crate) struct Run {
 #[derive(Clone, Debug)]
 struct Metrics(Option<SocketAddr>);
 
+/// Where the console is where nobody says something else.
+const CONSOLE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9475);
+
 fn metrics_address(text: &str) -> Result<Metrics, String> {
+    loopback_address(text, "let an agent on this machine scrape 127.0.0.1").map(Metrics)
+}
+
+fn console_address(text: &str) -> Result<Where, String> {
+    let address = loopback_address(text, "let ssh -L 9475:127.0.0.1:9475 carry it")?;
+    Ok(address.map_or(Where::Off, Where::At))
+}
+
+/// An address of this machine that no other one reaches; none for "off". `instead` says what else to do.
+fn loopback_address(text: &str, instead: &str) -> Result<Option<SocketAddr>, String> {
     if text == "off" {
-        return Ok(Metrics(None));
+        return Ok(None);
     }
     match text.parse::<SocketAddr>() {
-        Ok(address) if address.ip().is_loopback() => Ok(Metrics(Some(address))),
+        Ok(address) if address.ip().is_loopback() => Ok(Some(address)),
         Ok(address) => Err(format!(
-            "{} is not loopback, and whoever can reach the metrics can read them: \
-             let an agent on this machine scrape 127.0.0.1",
+            "{} is not loopback, and whoever can reach it can read what the gateway does: {instead}",
             address.ip()
         )),
         Err(_) => Err("expected a loopback address and a port, like 127.0.0.1:9474, or \"off\"".to_owned()),
@@ -85,6 +102,7 @@ impl Run {
             store: context.store.clone(),
             socket: context.socket(),
             metrics: self.metrics.0,
+            console: self.console.unwrap_or(Where::Usual(CONSOLE)),
             workers: self.workers,
             hugepages: !self.no_huge,
             mempool_buffers: self.mempool_buffers,

@@ -1,25 +1,19 @@
 //! The gateway's unix socket: who may ask it something, and how much of its time that may take.
 
-use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::Shutdown;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::Value;
 
 use super::Daemon;
+use super::clients::Service;
 use super::protocol::{Request, refusal};
 use crate::failure::{Code, Failure};
 
-/// Connections at a time; who comes on top is told so and let go.
-const MOST_CONNECTIONS: usize = 64;
 /// The longest request, in bytes.
 const LONGEST_REQUEST: usize = 64 << 10;
 /// How long a connection may take to send its next request.
@@ -71,40 +65,22 @@ pub(crate) fn bind(path: &Path) -> Result<(UnixListener, Endpoint), Failure> {
     }
 }
 
-/// Takes connections until the other end of `stop` is closed, each on a thread of its own; then lets all of them end.
-pub(crate) fn serve<'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    daemon: &'scope Daemon,
-    connections: &'scope Connections,
-    listener: UnixListener,
-    stop: &UnixStream,
-) {
-    loop {
-        let mut wanted = [
-            PollFd::new(&listener, PollFlags::IN),
-            PollFd::new(stop, PollFlags::IN),
-        ];
-        match poll(&mut wanted, None) {
-            Ok(_) if !wanted[1].revents().is_empty() => break,
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => {
-                tracing::error!(%error, "the socket cannot be waited for");
-                break;
-            }
-        }
-        match listener.accept() {
-            Ok((stream, _)) => connections.take(scope, daemon, stream),
-            Err(error)
-                if [ErrorKind::WouldBlock, ErrorKind::Interrupted].contains(&error.kind()) => {}
-            Err(error) => {
-                // Out of file descriptors, most likely: those that are open must end first.
-                tracing::warn!(%error, "a connection could not be taken");
-                std::thread::sleep(Duration::from_millis(100));
-            }
-        }
+/// Answers requests on the socket.
+pub(crate) struct Requests<'a>(pub(crate) &'a Daemon);
+
+impl Service<UnixStream> for Requests<'_> {
+    const NAME: &'static str = "connection";
+    const MOST: usize = 64;
+
+    fn talk(&self, stream: UnixStream) {
+        // A peer that goes away, or is too slow, has ended its connection itself.
+        let _ = Peer::new(stream).and_then(|mut peer| peer.converse(self.0));
     }
-    drop(listener);
-    connections.end();
+
+    fn refuse(&self, stream: UnixStream) {
+        let _ = Peer::new(stream)
+            .and_then(|mut peer| peer.say(&refusal("there are too many connections")));
+    }
 }
 
 /// Refuses where a gateway answers, or where something else than a socket is in the way.
@@ -140,59 +116,6 @@ impl Drop for Endpoint {
         let ours = fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode);
         if ours && let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!(%error, "the socket {} could not be removed", self.path.display());
-        }
-    }
-}
-
-/// The connections that are open.
-#[derive(Debug, Default)]
-pub(crate) struct Connections(Mutex<Open>);
-
-#[derive(Debug, Default)]
-struct Open {
-    streams: BTreeMap<u64, UnixStream>,
-    next: u64,
-}
-
-impl Connections {
-    fn open(&self) -> MutexGuard<'_, Open> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take<'scope>(
-        &'scope self,
-        scope: &'scope Scope<'scope, '_>,
-        daemon: &'scope Daemon,
-        stream: UnixStream,
-    ) {
-        let mut open = self.open();
-        if open.streams.len() >= MOST_CONNECTIONS {
-            drop(open);
-            let _ = Peer::new(stream)
-                .and_then(|mut peer| peer.say(&refusal("there are too many connections")));
-            return;
-        }
-        let Ok(kept) = stream.try_clone() else { return };
-        let number = open.next;
-        open.next += 1;
-        open.streams.insert(number, kept);
-        drop(open);
-        let name = std::thread::Builder::new().name("connection".to_owned());
-        let spawned = name.spawn_scoped(scope, move || {
-            // A peer that goes away, or is too slow, has ended its connection itself.
-            let _ = Peer::new(stream).and_then(|mut peer| peer.converse(daemon));
-            self.open().streams.remove(&number);
-        });
-        if let Err(error) = spawned {
-            tracing::warn!(%error, "a connection has no thread");
-            self.open().streams.remove(&number);
-        }
-    }
-
-    /// No more requests are read. Who waits for an answer still gets it.
-    fn end(&self) {
-        for stream in self.open().streams.values() {
-            let _ = stream.shutdown(Shutdown::Read);
         }
     }
 }

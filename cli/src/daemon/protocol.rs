@@ -13,6 +13,7 @@
 //! - `{"request":"clear_connections","filter":{…}}` ends the connections that are meant, and is answered with
 //!   [`Cleared`](super::connections::Cleared).
 //! - `{"request":"status"}` is answered with [`Status`](super::status::Status).
+//! - `{"request":"recent"}` is answered with [`Columns`](super::recent::Columns): the rates of the last minutes.
 //! - Whatever else is answered with `{"error":"…"}`.
 
 use std::time::{Duration, Instant};
@@ -41,6 +42,7 @@ pub(crate) enum Request {
         timeout_ms: Option<u64>,
     },
     Status {},
+    Recent {},
     Routes(Query),
     Acls(rules::Query),
     Connections(connections::Query),
@@ -65,6 +67,7 @@ impl Request {
                 let status = serde_json::to_value(daemon.status());
                 Some(status.unwrap_or_else(|error| refusal(&error.to_string())))
             }
+            Request::Recent {} => Some(answer(Ok(daemon.recent.columns()))),
             Request::Routes(query) => Some(answer(daemon.routes(query))),
             Request::Acls(query) => Some(answer(daemon.rules(&query))),
             Request::Connections(query) => Some(answer(daemon.connections(&query))),

@@ -11,6 +11,7 @@ use super::administration::{Confirmation, Event, Lock, Waiting};
 use super::offload::Offload;
 use super::progress::Live;
 use super::route_sources::RouteSource;
+use crate::view;
 
 /// The version of [`Status`]. Fields may be added to a version; they are never renamed or removed.
 pub(crate) const VERSION: u32 = 1;
@@ -23,6 +24,9 @@ pub(crate) struct Status {
     pub(crate) program: String,
     pub(crate) pid: u32,
     pub(crate) uptime_seconds: u64,
+    /// The same to the nanosecond: counters of two answers, divided by the difference, are rates.
+    #[serde(default)]
+    pub(crate) uptime_ns: u64,
     pub(crate) store: String,
     /// The revision that every worker uses; none before the first.
     pub(crate) revision: Option<u64>,
@@ -57,6 +61,9 @@ pub(crate) struct Status {
     pub(crate) hugepages: Option<bool>,
     /// Where metrics are served.
     pub(crate) metrics: Option<String>,
+    /// Where the web console is served.
+    #[serde(default)]
+    pub(crate) console: Option<String>,
     pub(crate) interfaces: Vec<Interface>,
     pub(crate) packets: Packets,
     /// Every reason for which packets can be dropped.
@@ -195,6 +202,7 @@ impl Daemon {
 
     /// What the gateway says about itself. Looking costs its workers nothing.
     pub(crate) fn status(&self) -> Status {
+        let uptime = self.started.elapsed();
         let totals = self.shared.totals();
         let last_live = self.progress.last_live();
         let drops = DropReason::ALL.iter().map(|reason| Drop {
@@ -207,7 +215,8 @@ impl Daemon {
             version: VERSION,
             program: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            uptime_seconds: self.started.elapsed().as_secs(),
+            uptime_seconds: uptime.as_secs(),
+            uptime_ns: view::nanoseconds(uptime),
             store: self.store.display().to_string(),
             revision: last_live.map(|live| live.revision),
             head: self.progress.head(),
@@ -224,6 +233,7 @@ impl Daemon {
             driver: self.driver.to_owned(),
             hugepages: self.hugepages,
             metrics: self.metrics.map(|address| address.to_string()),
+            console: self.console.map(|address| address.to_string()),
             interfaces: self.interfaces(&totals),
             packets: Packets::of(&totals),
             drops: drops.collect(),

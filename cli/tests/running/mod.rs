@@ -26,7 +26,14 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a gateway with virtual ports, and waits until the store's last revision is live.
     pub(crate) fn start(session: &Session, args: &[&str]) -> Running {
-        let run = ["run", "--virtual", "--metrics", "127.0.0.1:0"];
+        let run = [
+            "run",
+            "--virtual",
+            "--metrics",
+            "127.0.0.1:0",
+            "--console",
+            "off",
+        ];
         Running::spawn(session, session.command(&[&run[..], args].concat()))
     }
 

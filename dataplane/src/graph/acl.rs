@@ -210,6 +210,25 @@ fn decide<B: PacketBuffer, A: Family>(
     next
 }
 
+/// Asks again what was asked about a packet that was [observed](super::observe) here, and tells each verdict that counted.
+pub(super) fn retrace<B: PacketBuffer, A: Family>(
+    cx: &Context<'_>,
+    packet: &Packet<B, A>,
+    connections: &mut Connections<A>,
+    decided: impl FnMut(Filter, AclVerdict),
+) {
+    let Some(question) = question(cx, 0, packet, connections) else {
+        return;
+    };
+    let filters = question.filters.iter();
+    let verdicts = filters.map(|&(filter, _)| {
+        let verdict = cx.tables.acl(filter.acl).lookup(&question.key);
+        (filter, verdict)
+    });
+    // Whether it passed is in the packet.
+    let _ = acl_policy::judge(cx.tables, verdicts, question.kind, decided);
+}
+
 /// Whether a packet is a whole TCP segment.
 fn is_segment<B, A: Family>(packet: &Packet<B, A>) -> bool {
     packet.header.fragment == Fragment::Whole && matches!(packet.transport, Transport::Tcp { .. })

@@ -24,12 +24,12 @@ use crate::drop_reason::DropReason;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Filter {
     pub acl: AclIndex,
-    place: Place,
+    pub place: Place,
 }
 
 /// Where a packet meets an ACL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// At the interface that it comes in by.
     In,
     /// At the peering that it crosses.
@@ -65,7 +65,7 @@ impl Filter {
 
     /// What a verdict comes to here. What meets the ACL of a peering is exposed at both ends: its sender is admitted, and neither
     /// routes nor translations lead across to anything else. So it passes where the default denies what is not exposed.
-    fn decision(self, tables: &Tables, verdict: AclVerdict) -> AclDecision {
+    pub(super) fn decision(self, tables: &Tables, verdict: AclVerdict) -> AclDecision {
         let unless_exposed = self.place == Place::Peering
             && verdict.rule.is_none()
             && tables.acl(self.acl).default_action() == AclDefault::DenyUnlessExposed;

@@ -13,10 +13,12 @@ use super::Node;
 use super::burst::layer3;
 use super::context::{Context, Received, Sinks, drop_frame};
 use super::heard::{Heard, answers_for, learn};
+use super::observe;
 use super::packet::Origin;
 use super::resolver::Resolver;
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
+use crate::walk::Onward;
 
 enum Outcome {
     /// The frame was changed into the answer.
@@ -37,7 +39,16 @@ pub(super) fn run<B: PacketBuffer>(
             drop_frame(cx, frame.origin, DropReason::ArpNotForUs);
             continue;
         };
-        match handle(cx, index, &mut frame.buffer, resolver, sinks) {
+        let outcome = handle(cx, index, &mut frame.buffer, resolver, sinks);
+        if cx.observes {
+            let onward = match &outcome {
+                Ok(Outcome::Answer) => Onward::Transmit(observe::interface(cx, index)),
+                Ok(Outcome::Consumed) => Onward::Consume,
+                Err(reason) => observe::dropped(*reason),
+            };
+            observe::link(Node::Arp, &frame, onward, sinks);
+        }
+        match outcome {
             Ok(Outcome::Answer) => sinks.transmit(index, frame.buffer),
             Ok(Outcome::Consumed) => cx.counters.consumed.add(1),
             Err(reason) => drop_frame(cx, frame.origin, reason),

@@ -4,6 +4,7 @@ use rewire_packet::ethernet;
 use rewire_tables::Address;
 
 use super::Node;
+use super::observe::Before;
 use super::packet::{Fate, Packet};
 use crate::buffer::PacketBuffer;
 use crate::counters::WorkerCounters;
@@ -44,6 +45,8 @@ pub(super) struct Burst<B, A: Address> {
     /// Packets that were refused, with what their senders are told.
     pub refused: Vec<(u16, Answer<IcmpErrorOf<A>>)>,
     visit: Vec<u16>,
+    /// Packets at a node that are observed.
+    pub observed: Vec<Before<A>>,
 }
 
 impl<B: PacketBuffer, A: Address> Burst<B, A> {
@@ -53,6 +56,7 @@ impl<B: PacketBuffer, A: Address> Burst<B, A> {
             inboxes: std::array::from_fn(|_| Vec::with_capacity(2 * packets)),
             refused: Vec::with_capacity(packets),
             visit: Vec::with_capacity(2 * packets),
+            observed: Vec::with_capacity(2 * packets),
         }
     }
 

@@ -20,13 +20,14 @@ use super::packet::Origin;
 use super::pipeline::{Limits, Pipeline};
 use super::resolution;
 use super::steering::Steering;
-use super::{arp, ethernet_input, nat64, ndp};
+use super::{Node, arp, ethernet_input, nat64, ndp};
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Instant;
 use crate::connection_table::Job;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
 use crate::saved_connections::{self, Share};
+use crate::walk::{Mark, Step};
 
 /// A frame as a port received it.
 pub struct Received<B> {
@@ -36,6 +37,8 @@ pub struct Received<B> {
     pub origin: Origin,
     /// How often workers have handed it over: 0 as it came from its port.
     pub hops: u8,
+    /// Whether its walk is observed, and as which.
+    pub mark: Option<Mark>,
 }
 
 impl<B> Received<B> {
@@ -45,6 +48,7 @@ impl<B> Received<B> {
             buffer,
             origin,
             hops: 0,
+            mark: None,
         }
     }
 }
@@ -70,6 +74,8 @@ pub trait Sinks<B> {
     fn learned(&mut self, neighbor: LearnedNeighbor) -> bool;
     /// Something is to be logged. False where there is no room for it.
     fn log(&mut self, entry: LogEntry) -> bool;
+    /// A node has decided something about a packet that is observed, whose frame is this one behind the node.
+    fn observe(&mut self, _step: Step, _frame: &[u8]) {}
     /// A frame is for another worker. The frame again where there is no room, or no other worker.
     fn hand_over(&mut self, _worker: u16, frame: Received<B>) -> Result<(), Received<B>> {
         Err(frame)
@@ -84,6 +90,8 @@ pub(super) struct Context<'a> {
     pub counters: &'a WorkerCounters,
     pub steering: Steering,
     pub vpc_counts: &'a AllVpcCounts,
+    /// Whether a packet of this burst is observed.
+    pub observes: bool,
     /// What was said last in the header of an IPv4 packet of the gateway's making that others may cut.
     identification: &'a Cell<u16>,
 }
@@ -136,6 +144,8 @@ pub struct Graph<P: BufferPool> {
     policy_generation: u64,
     /// Whether there is something to count of offloads.
     counts_offload: bool,
+    /// Whether packets may come that are marked.
+    observing: bool,
 }
 
 impl<P: BufferPool> Graph<P> {
@@ -163,7 +173,19 @@ impl<P: BufferPool> Graph<P> {
             has_fast_path: config.fast_path,
             policy_generation: 0,
             counts_offload: false,
+            observing: false,
         }
+    }
+
+    /// Whether packets that are [marked](Received::mark) are observed from now on. A burst with one of them takes the long way.
+    pub fn set_observing(&mut self, observing: bool) {
+        self.observing = observing;
+    }
+
+    /// Takes every neighbor that the tables do not know for one with this MAC address, instead of asking for it. For trials.
+    pub fn assume_neighbors(&mut self, mac: MacAddress) {
+        self.ipv4.resolver.assume(mac);
+        self.ipv6.resolver.assume(mac);
     }
 
     /// One of several that share the limits of VPCs: `all` has their counts, and `own` is the place of this one's.
@@ -230,12 +252,13 @@ impl<P: BufferPool> Graph<P> {
         counters: &WorkerCounters,
         sinks: &mut dyn Sinks<P::Buffer>,
     ) {
-        let cx = Context {
+        let mut cx = Context {
             tables,
             now,
             counters,
             steering: self.steering,
             vpc_counts: &self.vpc_counts,
+            observes: false,
             identification: &self.identification,
         };
         if !received.is_empty() {
@@ -263,7 +286,11 @@ impl<P: BufferPool> Graph<P> {
             .release(&cx, &mut self.pool, &mut self.reentered, sinks);
         self.ipv6
             .release(&cx, &mut self.pool, &mut self.reentered, sinks);
-        if self.has_fast_path {
+        if self.observing {
+            let frames = self.reentered.iter().chain(received.iter());
+            cx.observes = frames.into_iter().any(|frame| frame.mark.is_some());
+        }
+        if self.has_fast_path && !cx.observes {
             // What does not take the fast path stays in `received`.
             let mut order = Order::default();
             for frame in &self.reentered {
@@ -280,12 +307,14 @@ impl<P: BufferPool> Graph<P> {
                 ipv4: &mut self.ipv4.burst,
                 ipv6: &mut self.ipv6.burst,
             };
-            ethernet_input::run(&cx, frames, outlets);
+            ethernet_input::run(&cx, frames, outlets, sinks);
         }
         arp::run(&cx, &mut self.arp, &self.ipv4.resolver, sinks);
-        self.ipv4.input(&cx);
-        self.ipv6.input(&cx);
-        ndp::run(&cx, &mut self.ipv6.burst, &self.ipv6.resolver, sinks);
+        self.ipv4.input(&cx, sinks);
+        self.ipv6.input(&cx, sinks);
+        self.ipv6.visit(&cx, Node::Ndp, sinks, |ipv6, sinks| {
+            ndp::run(&cx, &mut ipv6.burst, &ipv6.resolver, sinks);
+        });
         let mut limits = Limits {
             icmp: &mut self.icmp_limit,
             acl_logger: &mut self.acl_logger,

@@ -163,7 +163,8 @@ fn begin<B: PacketBuffer, A: Family>(
     Ok(())
 }
 
-fn opening<B: PacketBuffer, A: Family>(
+/// What is decided about a packet that begins a connection with this key.
+pub(super) fn opening<B: PacketBuffer, A: Family>(
     packet: &Packet<B, A>,
     original: FlowKey<A>,
     hash: KeyHash,
@@ -376,8 +377,8 @@ fn translate_source<A: Family>(
     match egress {
         Egress::None => Ok((own, None, None)),
         Egress::Unmapped => Err(DropReason::NatPrefixUnmapped),
-        Egress::Static(external, idle_timeout) => {
-            Ok(((external, original.source_port), None, idle_timeout))
+        Egress::Static(external, rule) => {
+            Ok(((external, original.source_port), None, rule.idle_timeout))
         }
         Egress::Masquerade(rule) => {
             let internal = internal(original);
@@ -395,7 +396,7 @@ fn translate_source<A: Family>(
 }
 
 /// What the policy does with the source of a connection.
-fn source_rule<'a, A: Family>(
+pub(super) fn source_rule<'a, A: Family>(
     cx: &Context<'a>,
     opening: &Opening<A>,
     interface: &Interface,

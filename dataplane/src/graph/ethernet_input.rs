@@ -9,7 +9,8 @@ use rewire_packet::{EtherType, IpVersion, MacAddress};
 
 use super::Node;
 use super::burst::Burst;
-use super::context::{Context, Received, drop_frame, vpc_of};
+use super::context::{Context, Received, Sinks, drop_frame, vpc_of};
+use super::observe;
 use super::packet::{Origin, Packet};
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
@@ -34,7 +35,13 @@ pub(super) fn run<B: PacketBuffer>(
     cx: &Context<'_>,
     received: &mut Vec<Received<B>>,
     to: Outlets<'_, B>,
+    sinks: &mut dyn Sinks<B>,
 ) {
+    if cx.observes {
+        for frame in received.iter() {
+            observe::received(cx, frame, classify(cx, frame).err(), sinks);
+        }
+    }
     cx.counters
         .node(Node::EthernetInput)
         .add(received.len() as u64);

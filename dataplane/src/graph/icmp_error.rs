@@ -2,7 +2,7 @@
 //! resets, where it is said so.
 //!
 //! *Uses* the refused packet, which is still as its sender sent it. *Sets* a new packet of the gateway's own. *Next*:
-//! `route`.
+//! `ip_input`, and behind it `route`.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::burst::{Answer, Burst, IcmpErrorOf, layer3};
 use super::context::{Context, Received};
 use super::family::Family;
 use super::packet::{Origin, Packet};
-use super::{ip_input, tcp_reset};
+use super::tcp_reset;
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Instant;
 use crate::drop_reason::DropReason;
@@ -79,13 +79,15 @@ pub(super) fn run<P: BufferPool, A: Family>(
             continue;
         };
         cx.counters.generated.add(1);
-        let own = Received::new(buffer, origin);
+        let own = Received {
+            mark: offending.mark,
+            ..Received::new(buffer, origin)
+        };
         burst.push(Packet::new(own, MacAddress::ZERO, vpc), Node::IpInput);
     }
     let made = refused.len();
     burst.refused = refused;
     burst.refused.clear();
-    ip_input::run(cx, burst);
     made > 0
 }
 

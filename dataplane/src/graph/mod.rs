@@ -51,6 +51,7 @@ mod nat64;
 mod nat_policy;
 mod ndp;
 mod neighbor;
+mod observe;
 mod offload;
 mod packet;
 mod pipeline;

@@ -26,13 +26,13 @@ use rewire_tables::VpcIndex;
 use rewire_tables::acl::RuleCounters;
 
 pub(super) use self::policy::{rule, still_admits};
-use super::Node;
 use super::acl_policy::Kind;
 use super::burst::{Answer, Burst, IcmpErrorOf, Next, layer3};
-use super::context::{Context, Received, Sinks};
+use super::context::{Context, Sinks};
 use super::family::Family;
 use super::packet::{Connection, Fate, Packet};
 use super::pipeline::{Limits, Pipeline, drop_packet};
+use super::{Node, observe};
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::drop_reason::DropReason;
 
@@ -53,6 +53,13 @@ pub(super) struct Foreign {
     pub cut_at: usize,
 }
 
+impl Foreign {
+    /// What it has to do with a connection, in IPv6's table.
+    pub(super) fn connection(&self) -> Connection<Ipv6Addr> {
+        self.connection
+    }
+}
+
 /// Both families.
 type Pipelines<'a, B> = (&'a mut Pipeline<B, Ipv4Addr>, &'a mut Pipeline<B, Ipv6Addr>);
 
@@ -70,26 +77,56 @@ pub(super) fn run<P: BufferPool>(
     let connections = &mut ipv6.connections;
     for mut packet in ipv6.leaving.drain(..) {
         match enter::to_ipv4(cx, connections, &mut packet, limits.acl_logger, sinks) {
-            Ok(way) => ipv4.burst.push(way.of(packet), Node::Route),
-            Err(Refusal::Drop(reason)) => drop_packet(cx, packet, reason, sinks),
-            Err(Refusal::Answer(reason, answer)) => refuse(&mut ipv6.burst, packet, reason, answer),
+            Ok(way) => {
+                let packet = way.of(packet);
+                observe::changed_family(cx, &packet, sinks);
+                ipv4.burst.push(packet, Node::Route);
+            }
+            Err(refusal) => {
+                observe::refused(cx, &packet, &refusal, sinks);
+                match refusal {
+                    Refusal::Drop(reason) => drop_packet(cx, packet, reason, sinks),
+                    Refusal::Answer(reason, answer) => {
+                        refuse(&mut ipv6.burst, packet, reason, answer);
+                    }
+                }
+            }
         }
     }
     for mut packet in ipv4.leaving.drain(..) {
         match enter::to_ipv6(cx, connections, &mut packet, limits.acl_logger, sinks) {
-            Ok(way) => ipv6.burst.push(way.of(packet), Node::Route),
-            Err(Refusal::Drop(reason)) => drop_packet(cx, packet, reason, sinks),
-            Err(Refusal::Answer(reason, answer)) => refuse(&mut ipv4.burst, packet, reason, answer),
+            Ok(way) => {
+                let packet = way.of(packet);
+                observe::changed_family(cx, &packet, sinks);
+                ipv6.burst.push(packet, Node::Route);
+            }
+            Err(refusal) => {
+                observe::refused(cx, &packet, &refusal, sinks);
+                match refusal {
+                    Refusal::Drop(reason) => drop_packet(cx, packet, reason, sinks),
+                    Refusal::Answer(reason, answer) => {
+                        refuse(&mut ipv4.burst, packet, reason, answer);
+                    }
+                }
+            }
         }
     }
     // Refused here are packets of the family itself. What is refused from now on goes back to the other one.
     let own = (ipv4.burst.refused.len(), ipv6.burst.refused.len());
     ipv4.route_to_mtu(cx, pool, limits, sinks);
     ipv6.route_to_mtu(cx, pool, limits, sinks);
+    if cx.observes {
+        observe::before_nat64(&mut ipv4.burst, &ipv6.connections);
+        observe::before_nat64(&mut ipv6.burst, &ipv6.connections);
+    }
     leave::to_ipv4(cx, &mut ipv4.burst, &mut ipv6.connections, limits, sinks);
     leave::to_ipv6(cx, &mut ipv6.burst, &mut ipv6.connections);
-    ipv4.leave(cx, pool);
-    ipv6.leave(cx, pool);
+    if cx.observes {
+        observe::after_nat64(cx, &mut ipv4.burst, &mut ipv6.connections, sinks);
+        observe::after_nat64(cx, &mut ipv6.burst, &mut ipv6.connections, sinks);
+    }
+    ipv4.leave(cx, pool, sinks);
+    ipv6.leave(cx, pool, sinks);
     give_back(&mut ipv4.burst, own.0);
     give_back(&mut ipv6.burst, own.1);
     ipv4.answer(cx, pool, limits, sinks);
@@ -118,7 +155,7 @@ pub(super) fn run<P: BufferPool>(
 }
 
 /// Why a packet does not change its family.
-enum Refusal<A: Family> {
+pub(super) enum Refusal<A: Family> {
     Drop(DropReason),
     Answer(DropReason, Answer<IcmpErrorOf<A>>),
 }
@@ -141,17 +178,13 @@ struct Way<A: Family> {
 
 impl<A: Family> Way<A> {
     fn of<B, F: Family>(self, packet: Packet<B, F>) -> Packet<B, A> {
-        let frame = Received {
-            buffer: packet.buffer,
-            origin: packet.origin,
-            hops: packet.hops,
-        };
+        let link_destination = packet.link_destination;
         Packet {
             header: self.header,
             transport: self.transport,
             foreign: Some(self.foreign),
             whole: self.whole,
-            ..Packet::new(frame, packet.link_destination, self.vpc)
+            ..Packet::new(packet.into_frame(), link_destination, self.vpc)
         }
     }
 }
@@ -192,12 +225,8 @@ fn bring_home<B: PacketBuffer, F: Family, A: Family>(
     sinks: &mut dyn Sinks<B>,
 ) {
     let header = A::check(layer3(&packet.buffer));
-    let frame = Received {
-        buffer: packet.buffer,
-        origin: packet.origin,
-        hops: packet.hops,
-    };
-    let mut own = Packet::new(frame, packet.link_destination, packet.vpc);
+    let (link_destination, vpc) = (packet.link_destination, packet.vpc);
+    let mut own = Packet::new(packet.into_frame(), link_destination, vpc);
     match (header, answer) {
         (Ok(header), Some(answer)) => {
             own.header = header;

@@ -8,7 +8,7 @@ use rewire_packet::{Ip, Protocol};
 use rewire_tables::acl::NO_PORT;
 use rewire_tables::{
     AclFamily, AclKey, Address, Crossing, Filtering, Interface, InterfaceIndex, Masquerade,
-    PortForwardKey, Route, Stop, Tables, Traveller, VpcIndex, Way,
+    PortForward, PortForwardKey, Route, StaticNat, Stop, Tables, Traveller, VpcIndex, Way,
 };
 
 use super::hairpin::{self, Led, Turn};
@@ -50,7 +50,6 @@ fn translation<A: AclFamily>(
     key: &FlowKey<A>,
     ports: bool,
 ) -> Result<Ingress<A>, Stop> {
-    let nat = tables.nat();
     let across = |peering: Option<_>, to| {
         peering.map(|peering| Crossing {
             peering,
@@ -58,6 +57,53 @@ fn translation<A: AclFamily>(
             to,
         })
     };
+    match ingress_rule(tables, key, ports) {
+        IngressRule::PortForward(rule, internal) => Ok(Ingress {
+            destination: Some((internal, rule.port)),
+            vpc: rule.vpc,
+            crossing: across(rule.peering, rule.vpc),
+            idle_timeout: rule.idle_timeout,
+        }),
+        IngressRule::Static(rule) => {
+            let internal = rule.to_internal(key.destination.into());
+            let internal = internal.and_then(A::from_ip).ok_or(Stop::Unmapped)?;
+            Ok(Ingress {
+                destination: Some((internal, key.destination_port)),
+                vpc: rule.internal_vpc,
+                crossing: across(rule.peering, rule.internal_vpc),
+                idle_timeout: rule.idle_timeout,
+            })
+        }
+        IngressRule::None | IngressRule::Excluded => Ok(Ingress {
+            destination: None,
+            vpc: key.vpc,
+            crossing: None,
+            idle_timeout: None,
+        }),
+    }
+}
+
+/// The rule that translates the destination of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum IngressRule<'a, A> {
+    /// There is none.
+    None,
+    /// None is asked.
+    Excluded,
+    /// A port forward, to this address.
+    PortForward(&'a PortForward, A),
+    /// A static translation.
+    Static(&'a StaticNat),
+}
+
+/// The rule that translates the destination of a connection whose first packet has this key, whoever may cross a peering by it.
+#[inline]
+pub(super) fn ingress_rule<'a, A: AclFamily>(
+    tables: &'a Tables,
+    key: &FlowKey<A>,
+    ports: bool,
+) -> IngressRule<'a, A> {
+    let nat = tables.nat();
     let address = key.destination.into();
     let forward = PortForwardKey {
         vpc: key.vpc,
@@ -65,37 +111,19 @@ fn translation<A: AclFamily>(
         address,
         port: key.destination_port,
     };
-    let unchanged = Ingress {
-        destination: None,
-        vpc: key.vpc,
-        crossing: None,
-        idle_timeout: None,
-    };
     if nat.has_exclusions() && nat.is_excluded_on_arrival(&arrival_key(key, ports)) {
-        return Ok(unchanged);
+        return IngressRule::Excluded;
     }
     if ports
         && let Some(rule) = nat.port_forward_from(&forward, key.source)
         && let Some(internal) = A::from_ip(rule.address)
     {
-        return Ok(Ingress {
-            destination: Some((internal, rule.port)),
-            vpc: rule.vpc,
-            crossing: across(rule.peering, rule.vpc),
-            idle_timeout: rule.idle_timeout,
-        });
+        return IngressRule::PortForward(rule, internal);
     }
-    if let Some(rule) = nat.static_by_external(key.vpc, address) {
-        let internal = rule.to_internal(address).and_then(A::from_ip);
-        let internal = internal.ok_or(Stop::Unmapped)?;
-        return Ok(Ingress {
-            destination: Some((internal, key.destination_port)),
-            vpc: rule.internal_vpc,
-            crossing: across(rule.peering, rule.internal_vpc),
-            idle_timeout: rule.idle_timeout,
-        });
+    match nat.static_by_external(key.vpc, address) {
+        Some(rule) => IngressRule::Static(rule),
+        None => IngressRule::None,
     }
-    Ok(unchanged)
 }
 
 /// The shorter one of those that are said.
@@ -123,8 +151,8 @@ pub(super) fn arrival_key<A: AclFamily>(key: &FlowKey<A>, ports: bool) -> AclKey
 pub(super) enum Egress<'a, A> {
     /// Its source stays.
     None,
-    /// Its source address becomes this one, and it lives for so long without packets, where the rule says it.
-    Static(A, Option<Duration>),
+    /// Its source address becomes this one, by this rule.
+    Static(A, &'a StaticNat),
     /// Its source becomes an address and port of this rule's.
     Masquerade(&'a Masquerade),
     /// Its source is in a prefix whose translation has no address for it (RFC 6296 section 3.2): it does not leave.
@@ -144,7 +172,7 @@ impl<A> Egress<'_, A> {
     pub(super) fn idle_timeout(&self) -> Option<Duration> {
         match self {
             Egress::None | Egress::Unmapped => None,
-            Egress::Static(_, idle_timeout) => *idle_timeout,
+            Egress::Static(_, rule) => rule.idle_timeout,
             Egress::Masquerade(rule) => rule.idle_timeout,
         }
     }
@@ -198,7 +226,7 @@ pub(super) fn egress<'a, A: AclFamily>(
         .or_else(|| nat.static_by_internal(vpc, source.into(), interface.vpc))
     {
         return match rule.to_external(source.into()).and_then(A::from_ip) {
-            Some(external) => Egress::Static(external, rule.idle_timeout),
+            Some(external) => Egress::Static(external, rule),
             None => Egress::Unmapped,
         };
     }

@@ -30,6 +30,10 @@ pub(super) fn run<P: BufferPool, A: Family>(
                 packet.fate = Fate::Hold;
                 Next::Done
             }
+            Resolution::Assumed(mac) => {
+                packet.next_hop_mac = mac;
+                Next::To(Node::Mtu)
+            }
             Resolution::Full => Next::Drop(DropReason::NeighborQueueFull),
             Resolution::Failed => Next::Refuse(
                 DropReason::NeighborUnreachable,

@@ -14,6 +14,7 @@ use super::family::Family;
 use super::nat64::Foreign;
 use super::virtual_reassembly::DatagramId;
 use crate::drop_reason::DropReason;
+use crate::walk::Mark;
 
 /// Where a packet comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,8 @@ pub(super) struct Packet<B, A: Address> {
     pub origin: Origin,
     /// See [`Received::hops`].
     pub hops: u8,
+    /// See [`Received::mark`].
+    pub mark: Option<Mark>,
     /// The MAC address that the frame was sent to.
     pub link_destination: MacAddress,
     pub header: IpHeader<<A as IpAddress>::Version>,
@@ -117,6 +120,7 @@ impl<B, A: Address> Packet<B, A> {
             buffer: frame.buffer,
             origin: frame.origin,
             hops: frame.hops,
+            mark: frame.mark,
             link_destination,
             header: IpHeader {
                 source: A::UNSPECIFIED,
@@ -153,6 +157,16 @@ impl<B, A: Address> Packet<B, A> {
             foreign: None,
             fragments: 0..0,
             fate: Fate::Pending,
+        }
+    }
+
+    /// The frame, to begin its walk again.
+    pub(super) fn into_frame(self) -> Received<B> {
+        Received {
+            buffer: self.buffer,
+            origin: self.origin,
+            hops: self.hops,
+            mark: self.mark,
         }
     }
 

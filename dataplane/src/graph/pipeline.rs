@@ -2,6 +2,7 @@
 
 use rewire_conntrack::{Config as ConnectionConfig, Connections};
 
+use super::Node;
 use super::acl_log::AclLogger;
 use super::burst::Burst;
 use super::context::{Context, Received, Sinks, count_received, drop_frame};
@@ -17,7 +18,7 @@ use super::steering::AT_HOME;
 use super::virtual_reassembly::VirtualReassembly;
 use super::{
     acl, egress_nat, ethernet_output, hop_limit, icmp_error, ingress_nat, ip_input, local, mtu,
-    neighbor, route, virtual_reassembly,
+    neighbor, observe, route, virtual_reassembly,
 };
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Instant;
@@ -48,10 +49,10 @@ fn hand_over<B, A: Family>(
     hops: impl FnOnce(u8) -> u8,
     sinks: &mut dyn Sinks<B>,
 ) {
+    let hops = hops(packet.hops);
     let frame = Received {
-        buffer: packet.buffer,
-        origin: packet.origin,
-        hops: hops(packet.hops),
+        hops,
+        ..packet.into_frame()
     };
     if let Err(frame) = sinks.hand_over(worker, frame) {
         drop_frame(cx, frame.origin, DropReason::HandOverFull);
@@ -195,8 +196,31 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
     }
 
     /// Reads the headers, so that what stays on its link can be taken out.
-    pub(super) fn input(&mut self, cx: &Context<'_>) {
-        ip_input::run(cx, &mut self.burst);
+    pub(super) fn input(&mut self, cx: &Context<'_>, sinks: &mut dyn Sinks<B>) {
+        self.visit(cx, Node::IpInput, sinks, |this, _| {
+            ip_input::run(cx, &mut this.burst);
+        });
+    }
+
+    /// Runs a node; says what it has decided about packets that are observed.
+    #[inline]
+    pub(super) fn visit(
+        &mut self,
+        cx: &Context<'_>,
+        node: Node,
+        sinks: &mut dyn Sinks<B>,
+        run: impl FnOnce(&mut Self, &mut dyn Sinks<B>),
+    ) {
+        if cx.observes {
+            let connections = &self.connections;
+            observe::before(&mut self.burst, node, |packet| {
+                observe::state_of(&packet.connection, connections)
+            });
+        }
+        run(self, sinks);
+        if cx.observes {
+            observe::after(cx, node, &mut self.burst, &mut self.connections, sinks);
+        }
     }
 
     /// All that follows, until every packet has left the burst.
@@ -210,8 +234,12 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         if self.burst.packets.is_empty() {
             return;
         }
-        virtual_reassembly::run(cx, &mut self.burst, &mut self.virtual_reassembly);
-        ingress_nat::run(cx, &mut self.burst, &mut self.connections);
+        self.visit(cx, Node::VirtualReassembly, sinks, |this, _| {
+            virtual_reassembly::run(cx, &mut this.burst, &mut this.virtual_reassembly);
+        });
+        self.visit(cx, Node::IngressNat, sinks, |this, _| {
+            ingress_nat::run(cx, &mut this.burst, &mut this.connections);
+        });
         self.route_onwards(cx, pool, limits, sinks);
         self.answer(cx, pool, limits, sinks);
     }
@@ -227,6 +255,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         // What was refused makes packets of the gateway's own, which walk from `route` on. An ICMP error is never
         // refused with another, so once more is enough.
         if icmp_error::run(cx, &mut self.burst, pool, limits.icmp) {
+            self.input(cx, sinks);
             self.route_onwards(cx, pool, limits, sinks);
             self.burst.refused.clear();
         }
@@ -241,14 +270,11 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         sinks: &mut dyn Sinks<B>,
     ) {
         self.route_to_mtu(cx, pool, limits, sinks);
-        egress_nat::run(
-            cx,
-            &mut self.burst,
-            &mut self.connections,
-            limits.exhaustion,
-            sinks,
-        );
-        self.leave(cx, pool);
+        self.visit(cx, Node::EgressNat, sinks, |this, sinks| {
+            let (burst, connections) = (&mut this.burst, &mut this.connections);
+            egress_nat::run(cx, burst, connections, limits.exhaustion, sinks);
+        });
+        self.leave(cx, pool, sinks);
     }
 
     /// From the route on, up to where a packet is rewritten.
@@ -259,27 +285,52 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         limits: &mut Limits<'_>,
         sinks: &mut dyn Sinks<B>,
     ) {
-        route::run(cx, &mut self.burst, &mut self.connections);
-        acl::run(
-            cx,
-            &mut self.burst,
-            &mut self.connections,
-            &mut self.acl_questions,
-            limits.acl_logger,
-            sinks,
-        );
-        local::run(cx, &mut self.burst);
-        hop_limit::run(cx, &mut self.burst);
+        self.route(cx, sinks);
+        self.visit(cx, Node::Acl, sinks, |this, sinks| {
+            acl::run(
+                cx,
+                &mut this.burst,
+                &mut this.connections,
+                &mut this.acl_questions,
+                limits.acl_logger,
+                sinks,
+            );
+        });
+        self.visit(cx, Node::Local, sinks, |this, _| {
+            local::run(cx, &mut this.burst);
+        });
+        self.visit(cx, Node::HopLimit, sinks, |this, _| {
+            hop_limit::run(cx, &mut this.burst);
+        });
         // `local` answers an echo request by sending it back: its answer is routed like any packet of our own.
-        route::run(cx, &mut self.burst, &mut self.connections);
-        neighbor::run(cx, &mut self.burst, &mut self.resolver, pool, sinks);
-        mtu::run(cx, &mut self.burst);
+        self.route(cx, sinks);
+        self.visit(cx, Node::Neighbor, sinks, |this, sinks| {
+            neighbor::run(cx, &mut this.burst, &mut this.resolver, pool, sinks);
+        });
+        self.visit(cx, Node::Mtu, sinks, |this, _| {
+            mtu::run(cx, &mut this.burst);
+        });
+    }
+
+    fn route(&mut self, cx: &Context<'_>, sinks: &mut dyn Sinks<B>) {
+        self.visit(cx, Node::Route, sinks, |this, _| {
+            route::run(cx, &mut this.burst, &mut this.connections);
+        });
     }
 
     /// What follows when a packet is rewritten.
-    pub(super) fn leave<P: BufferPool<Buffer = B>>(&mut self, cx: &Context<'_>, pool: &mut P) {
-        ethernet_output::run(cx, &mut self.burst);
-        fragment::run(cx, &mut self.burst, pool, &mut self.fragments);
+    pub(super) fn leave<P: BufferPool<Buffer = B>>(
+        &mut self,
+        cx: &Context<'_>,
+        pool: &mut P,
+        sinks: &mut dyn Sinks<B>,
+    ) {
+        self.visit(cx, Node::EthernetOutput, sinks, |this, _| {
+            ethernet_output::run(cx, &mut this.burst);
+        });
+        self.visit(cx, Node::Fragment, sinks, |this, _| {
+            fragment::run(cx, &mut this.burst, pool, &mut this.fragments);
+        });
     }
 
     /// Carries every packet's fate out, in the order in which the packets came.
@@ -293,18 +344,16 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
                     }
                 }
                 Fate::ComeBack(interface) => {
-                    let frame = Received::new(packet.buffer, Origin::Received(interface));
+                    let frame = Received {
+                        mark: packet.mark,
+                        ..Received::new(packet.buffer, Origin::Received(interface))
+                    };
                     come_back(cx, frame, &mut self.coming_back, sinks);
                 }
                 Fate::Consume => cx.counters.consumed.add(1),
                 Fate::Hold => {
                     let key = (packet.egress, packet.next_hop);
-                    let held = Received {
-                        buffer: packet.buffer,
-                        origin: packet.origin,
-                        hops: packet.hops,
-                    };
-                    self.resolver.hold(cx, key, held);
+                    self.resolver.hold(cx, key, packet.into_frame());
                 }
                 Fate::Drop(reason) => drop_packet(cx, packet, reason, sinks),
                 Fate::ChangeFamily => self.leaving.push(packet),
@@ -312,12 +361,8 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
                 Fate::GoRound(worker) => hand_over(cx, packet, worker, |hops| hops + 1, sinks),
                 Fate::HandOver(home) => hand_over(cx, packet, home, |_| AT_HOME, sinks),
                 Fate::Await(datagram) => {
-                    let held = Received {
-                        buffer: packet.buffer,
-                        origin: packet.origin,
-                        hops: packet.hops,
-                    };
-                    self.virtual_reassembly.hold(cx, datagram, held);
+                    self.virtual_reassembly
+                        .hold(cx, datagram, packet.into_frame());
                 }
                 Fate::Pending => {
                     debug_assert!(false, "the last node decides about every packet");

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use arrayvec::ArrayVec;
+use rewire_packet::MacAddress;
 use rewire_tables::InterfaceIndex;
 
 use super::context::{Context, RESOLVE_ATTEMPTS, RESOLVE_INTERVAL, Received, Sinks};
@@ -30,6 +31,8 @@ pub(super) enum Resolution {
     Full,
     /// It did not answer.
     Failed,
+    /// Nobody is asked: it is taken for this one.
+    Assumed(MacAddress),
 }
 
 enum Pending<B> {
@@ -55,6 +58,8 @@ pub(super) struct Resolver<B, A> {
     /// Nothing can have changed before this moment, unless the tables changed.
     next_timer: Instant,
     generation: u64,
+    /// Nobody is asked.
+    assumed: Option<MacAddress>,
 }
 
 impl<B, A> Default for Resolver<B, A> {
@@ -64,11 +69,17 @@ impl<B, A> Default for Resolver<B, A> {
             held: 0,
             next_timer: Instant(0),
             generation: 0,
+            assumed: None,
         }
     }
 }
 
 impl<B, A> Resolver<B, A> {
+    /// Takes every next hop for one with this MAC address, from now on.
+    pub(super) fn assume(&mut self, mac: MacAddress) {
+        self.assumed = Some(mac);
+    }
+
     /// The number of packets that wait.
     pub(super) fn held(&self) -> usize {
         self.held
@@ -93,6 +104,9 @@ impl<B: PacketBuffer, A: Family> Resolver<B, A> {
         pool: &mut P,
         sinks: &mut dyn Sinks<B>,
     ) -> Resolution {
+        if let Some(mac) = self.assumed {
+            return Resolution::Assumed(mac);
+        }
         let full = self.pending.len() >= MOST_NEXT_HOPS;
         match self.pending.get_mut(&key) {
             Some(Pending::Failed { until, .. }) if cx.now < *until => return Resolution::Failed,

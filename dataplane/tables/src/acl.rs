@@ -146,6 +146,11 @@ impl Acl {
         self.name.as_deref().unwrap_or_default()
     }
 
+    /// The name, shared: none where no ACL has this index.
+    pub fn shared_name(&self) -> Option<&Arc<str>> {
+        self.name.as_ref()
+    }
+
     /// What happens to packets that no rule matches.
     pub fn default_action(&self) -> AclDefault {
         self.default

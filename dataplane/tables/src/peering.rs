@@ -46,6 +46,11 @@ impl Peering {
         self.name.as_deref().unwrap_or_default()
     }
 
+    /// The name, shared: none where no peering has this index.
+    pub fn shared_name(&self) -> Option<&Arc<str>> {
+        self.name.as_ref()
+    }
+
     /// The ACL that is asked about packets between the two VPCs, either way.
     pub fn acl(&self) -> Option<AclIndex> {
         self.acl

@@ -35,6 +35,23 @@ impl Vpc {
         self.name.as_deref().unwrap_or_default()
     }
 
+    /// The name, shared: none where no VPC has this index.
+    pub fn shared_name(&self) -> Option<&Arc<str>> {
+        self.name.as_ref()
+    }
+
+    /// The longest prefix that the destination matches, with its route. Cost: a look at every length of a prefix; for whoever
+    /// explains, not for packets.
+    pub fn longest_match<A: Address>(&self, destination: A) -> Option<(IpNet, &Route)> {
+        let table = A::routes(self);
+        let host = IpNet::from(destination.into());
+        (0..=host.max_prefix_len()).rev().find_map(|length| {
+            let prefix = IpNet::new(host.addr(), length).ok()?.trunc();
+            let route = table.get(A::from_ip(prefix.addr())?, length)?;
+            Some((prefix, route))
+        })
+    }
+
     /// The limits of the connections that begin in it, if there are any.
     #[inline]
     pub fn connection_limits(&self) -> Option<ConnectionLimits> {

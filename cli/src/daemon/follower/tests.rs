@@ -134,6 +134,7 @@ fn a_stalled_worker_is_an_alarm_and_no_hung_commit() {
         progress: Progress::default(),
         administration: Default::default(),
         step_times: StepTimes::default(),
+        recent: crate::daemon::recent::Recent::default(),
         kicks,
         started: Instant::now(),
         start_time: 0,
@@ -141,6 +142,7 @@ fn a_stalled_worker_is_an_alarm_and_no_hung_commit() {
         driver: "test",
         hugepages: None,
         metrics: None,
+        console: None,
     };
     let inlet = gateway.route_inlet().unwrap();
     let feeds = Feeds::start(inlet, daemon.shared.route_sources().clone()).unwrap();

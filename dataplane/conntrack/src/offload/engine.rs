@@ -53,6 +53,8 @@ pub struct Engine {
     waiting: Vec<Option<Request>>,
     /// Removals to be tried again.
     again: Vec<RuleId>,
+    /// When that was done last.
+    tried_again: Option<Instant>,
     events: Vec<Event>,
     handed: Vec<(RuleId, Instant)>,
     query_every: Duration,
@@ -80,6 +82,7 @@ impl Engine {
             rules: 0,
             waiting: vec![None; queues.len()],
             again: Vec::new(),
+            tried_again: None,
             events: Vec::with_capacity(BATCH),
             handed: Vec::with_capacity(BATCH),
             query_every: config.query_every,
@@ -115,10 +118,13 @@ impl Engine {
         done + self.fetch_events(&clock) + self.query(now)
     }
 
+    /// Tries removals again that the card could not do, once at each moment: at a clock that stands still, whoever polls until
+    /// nothing is left to do would never be done with a card that says no each time.
     fn try_again(&mut self, now: Instant) -> usize {
-        if self.again.is_empty() {
+        if self.again.is_empty() || self.tried_again.is_some_and(|tried| now <= tried) {
             return 0;
         }
+        self.tried_again = Some(now);
         let card = &mut self.card;
         self.again
             .retain(|id| card.remove(*id, now) == Err(QueueFull));
