@@ -11,8 +11,8 @@ mod watch;
 use std::path::Path;
 
 use rewire_configdb::{CommitRequest, Error};
-use rewire_schema::{Changeset, Configuration};
 use rewire_schema::source::{Parts, read_parts};
+use rewire_schema::{Changeset, Configuration};
 use serde_json::json;
 
 pub(crate) use watch::{Options, watch};
@@ -74,7 +74,10 @@ pub(crate) fn once(
 
 /// Reads the documents of a directory and checks all of them, as one configuration: that, and how many there are. If `full`, it
 /// is compiled, too, as a gateway does when it starts.
-pub(crate) fn read_checked(directory: &Path, full: bool) -> Result<(Configuration, usize), Failure> {
+pub(crate) fn read_checked(
+    directory: &Path,
+    full: bool,
+) -> Result<(Configuration, usize), Failure> {
     let documents = directory::read(directory)?;
     let count = documents.count();
     let parts = parts(documents)?;

@@ -4,13 +4,14 @@
 //! gateway's are: by the changesets in between, folded into one, or by their inverse. So a search through n revisions folds about n
 //! changesets, whatever the size of the configuration.
 
-use rewire_compiler::Errors;
+use rewire_compiler::{Compiler, Errors};
 use rewire_configdb::Store;
 use rewire_dataplane::Trial;
 use rewire_dataplane::clock::Instant;
+use rewire_tables::Tables;
 
 use crate::failure::{Code, Failure};
-use crate::trace::{self, Asked, Report, Scene};
+use crate::trace::{self, Asked, Report};
 use crate::wanted::Wanted;
 
 /// A packet, and what is wanted of it.
@@ -61,7 +62,9 @@ pub(crate) fn search(
             "under revision {bad} the packet is {}: nothing is broken",
             question.wanted
         );
-        return Err(Failure::new(Code::Failed, message).help("name one under which it is not with --bad"));
+        return Err(
+            Failure::new(Code::Failed, message).help("name one under which it is not with --bad")
+        );
     }
     let mut before = match good {
         Some(good) => search.at(good)?,
@@ -93,19 +96,31 @@ pub(crate) fn search(
 struct Search<'a> {
     store: &'a Store,
     question: &'a Question,
-    scene: Scene,
-    /// The revision that the scene is of.
+    compiler: Compiler,
+    tables: Box<Tables>,
+    /// The revision that both are of.
     revision: u64,
     tried: Vec<(u64, bool)>,
 }
 
 impl Search<'_> {
-    fn begin<'a>(store: &'a Store, question: &'a Question, revision: u64) -> Result<Search<'a>, Failure> {
-        let configuration = store.configuration_at(revision)?;
+    fn begin<'a>(
+        store: &'a Store,
+        question: &'a Question,
+        revision: u64,
+    ) -> Result<Search<'a>, Failure> {
+        let compiled = Compiler::compile(store.configuration_at(revision)?, revision);
+        let (compiler, compiled) =
+            compiled.map_err(|errors| does_not_compile(revision, &errors))?;
+        let mut tables = Box::<Tables>::default();
+        for operation in &compiled.operations {
+            tables.apply(operation);
+        }
         Ok(Search {
             store,
             question,
-            scene: Scene::compile(configuration, revision)?,
+            compiler,
+            tables,
             revision,
             tried: Vec::new(),
         })
@@ -115,14 +130,14 @@ impl Search<'_> {
     fn at(&mut self, revision: u64) -> Result<Tried, Failure> {
         if revision != self.revision {
             let changeset = self.store.changeset_between(self.revision, revision)?;
-            let compiled = self.scene.compiler.apply(revision, &changeset);
+            let compiled = self.compiler.apply(revision, &changeset);
             let compiled = compiled.map_err(|errors| does_not_compile(revision, &errors))?;
             for operation in &compiled.operations {
-                self.scene.tables.apply(operation);
+                self.tables.apply(operation);
             }
             self.revision = revision;
         }
-        let tables = &self.scene.tables;
+        let tables = &self.tables;
         let mut trial = Trial::new(Instant(0), true);
         let tried = match trace::walk(tables, &self.question.asked, &mut trial) {
             Ok(walked) => {

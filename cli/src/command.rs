@@ -60,6 +60,7 @@ commands! {
     status::Status,
     clear::Clear,
     trace::Trace,
+    bisect::Bisect,
     replay::Replay,
     schema::Schema,
     completions::Completions,

@@ -280,7 +280,10 @@ fn count_errors(count: usize) -> String {
 }
 
 fn one(message: &str, help: Option<&str>, colour: bool) -> String {
-    let mut out = format!("{}: {}\n", paint("error", "1;31", colour), clean(message));
+    // A message may have several lines, such as the walk of a packet. Nothing else in it moves the terminal.
+    let message: Vec<String> = message.lines().map(clean).collect();
+    let error = paint("error", "1;31", colour);
+    let mut out = format!("{error}: {}\n", message.join("\n"));
     if let Some(help) = help {
         let title = paint("help", "1;36", colour);
         out.push_str(&format!("{title}: {}\n", clean(help)));

@@ -5,6 +5,7 @@
 
 mod answer;
 mod apply;
+mod bisect;
 mod checker;
 mod columns;
 mod command;
@@ -24,6 +25,7 @@ mod live;
 mod nat;
 mod number;
 mod pager;
+mod probes;
 mod replay;
 mod routes;
 mod rules;
@@ -34,6 +36,7 @@ mod terminal;
 mod trace;
 mod view;
 mod waiting;
+mod wanted;
 mod when;
 
 use std::ffi::OsString;

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 
 use rewire_dataplane::Trial;
 use rewire_dataplane::clock::Instant;
-use rewire_packet::tcp::TcpFlags;
 use rewire_packet::Protocol as Number;
+use rewire_packet::tcp::TcpFlags;
 use rewire_schema::model::ProbeRow;
 use rewire_schema::types::{Name, Protocol};
-use rewire_schema::{Configuration, Path, Problem, Row};
+use rewire_schema::{Change, Changeset, Configuration, Path, Problem, Row};
 use rewire_tables::Tables;
 use serde_json::{Value, json};
 
@@ -81,7 +81,9 @@ fn path(name: &Name) -> Path {
 /// Which VPCs have routes that no revision holds, and whose they are.
 pub(crate) fn learned(configuration: &Configuration) -> BTreeMap<String, String> {
     let sources = configuration.route_source_vpc.values();
-    sources.map(|row| (row.vpc.to_string(), row.source.to_string())).collect()
+    sources
+        .map(|row| (row.vpc.to_string(), row.route_source.to_string()))
+        .collect()
 }
 
 /// Tries all probes of a configuration over its tables, as they are before anybody has learned a route. Cost: a graph of its own
@@ -89,7 +91,9 @@ pub(crate) fn learned(configuration: &Configuration) -> BTreeMap<String, String>
 pub(crate) fn run(configuration: &Configuration, tables: &Tables) -> Vec<Outcome> {
     let learned = learned(configuration);
     let probes = configuration.probe.values();
-    probes.map(|probe| try_one(probe, tables, &learned)).collect()
+    probes
+        .map(|probe| try_one(probe, tables, &learned))
+        .collect()
 }
 
 fn try_one(probe: &ProbeRow, tables: &Tables, learned: &BTreeMap<String, String>) -> Outcome {
@@ -103,7 +107,10 @@ fn try_one(probe: &ProbeRow, tables: &Tables, learned: &BTreeMap<String, String>
                     let why = format!(
                         "not to be told: route source \"{source}\" makes routes on the way that no revision holds"
                     );
-                    Outcome { missed: Some(why), ..judge(probe, report) }
+                    Outcome {
+                        missed: Some(why),
+                        ..judge(probe, report)
+                    }
                 }
                 None => judge(probe, report),
             }
@@ -128,7 +135,10 @@ pub(crate) fn judge(probe: &ProbeRow, report: Report) -> Outcome {
     }
 }
 
-fn learned_on_the_way<'l>(report: &Report, learned: &'l BTreeMap<String, String>) -> Option<&'l str> {
+fn learned_on_the_way<'l>(
+    report: &Report,
+    learned: &'l BTreeMap<String, String>,
+) -> Option<&'l str> {
     if learned.is_empty() {
         return None;
     }
@@ -145,9 +155,11 @@ pub(crate) fn packet(probe: &ProbeRow) -> PacketText {
         probe.destination_port.unwrap_or_default(),
     );
     let icmp = || Upper::Icmp {
-        message_type: probe
-            .icmp_type
-            .unwrap_or(if is_ipv4 { ECHO_REQUEST.0 } else { ECHO_REQUEST.1 }),
+        message_type: probe.icmp_type.unwrap_or(if is_ipv4 {
+            ECHO_REQUEST.0
+        } else {
+            ECHO_REQUEST.1
+        }),
         code: probe.icmp_code.unwrap_or_default(),
         identifier: 1,
         sequence: 1,
@@ -185,7 +197,8 @@ pub(crate) fn problems(outcomes: &[Outcome]) -> Vec<Problem> {
     outcomes.iter().filter_map(Outcome::problem).collect()
 }
 
-/// Whether a row may have to do with what becomes of a packet.
-pub(crate) fn concerns(row: &Row) -> bool {
-    !matches!(row, Row::Exporter(_) | Row::Intent(_))
+/// Whether a change may have to do with what becomes of a packet, or with what is wanted of one.
+pub(crate) fn touches(changeset: &Changeset) -> bool {
+    let mut rows = changeset.iter().map(Change::row);
+    rows.any(|row| !matches!(row, Row::Exporter(_) | Row::Intent(_)))
 }

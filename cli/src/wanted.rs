@@ -10,7 +10,7 @@ use rewire_schema::types::ProbeResult;
 
 use crate::terminal::clean;
 use crate::trace::packet_text::PacketText;
-use crate::trace::{Report, text};
+use crate::trace::{Report, input, text};
 
 /// What is to become of a packet. What is not said may be anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,9 +63,8 @@ impl Wanted {
         if outcome.kind != self.result.to_string() {
             return Some(found.to_owned());
         }
-        let differs = |wanted: &Option<String>, found: &Option<String>| {
-            wanted.is_some() && wanted != found
-        };
+        let differs =
+            |wanted: &Option<String>, found: &Option<String>| wanted.is_some() && wanted != found;
         if differs(&self.reason, &outcome.reason) || differs(&self.interface, &outcome.interface) {
             return Some(found.to_owned());
         }
@@ -80,7 +79,10 @@ impl Wanted {
             Some(left) => (Some(left.source), Some(left.destination)),
             None => (None, None),
         };
-        let port = left.as_ref().and_then(|left| left.upper.ports()).map(|ports| ports.1);
+        let port = left
+            .as_ref()
+            .and_then(|left| left.upper.ports())
+            .map(|ports| ports.1);
         let as_wanted = (self.source.is_none() || self.source == source)
             && (self.destination.is_none() || self.destination == destination)
             && (self.destination_port.is_none() || self.destination_port == port);
@@ -102,16 +104,16 @@ fn neighbor(report: &Report) -> Option<IpAddr> {
 /// The packet as it left, without what is of its link.
 fn left(report: &Report) -> Option<PacketText> {
     let interface = report.outcome.interface.as_deref()?;
-    let sent = report.sent.iter().find(|sent| sent.interface == interface)?;
-    let left = PacketText::of_frame(&bytes(&sent.frame)?, MacAddress::ZERO)?;
-    Some(PacketText { link_source: None, link_destination: None, ..left })
-}
-
-/// The bytes that hexadecimal digits stand for.
-fn bytes(digits: &str) -> Option<Vec<u8>> {
-    let pairs = digits.as_bytes().chunks(2);
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    pairs.map(byte).collect()
+    let sent = report
+        .sent
+        .iter()
+        .find(|sent| sent.interface == interface)?;
+    let left = PacketText::of_frame(&input::bytes(&sent.frame).ok()?, MacAddress::ZERO)?;
+    Some(PacketText {
+        link_source: None,
+        link_destination: None,
+        ..left
+    })
 }
 
 impl fmt::Display for Wanted {
@@ -125,7 +127,11 @@ impl fmt::Display for Wanted {
         part(f, "via", self.via.as_ref().map(|value| value as _))?;
         part(f, "from", self.source.as_ref().map(|value| value as _))?;
         part(f, "to", self.destination.as_ref().map(|value| value as _))?;
-        part(f, "port", self.destination_port.as_ref().map(|value| value as _))
+        part(
+            f,
+            "port",
+            self.destination_port.as_ref().map(|value| value as _),
+        )
     }
 }
 
@@ -134,8 +140,7 @@ impl fmt::Display for Wanted {
 impl FromStr for Wanted {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        const EXPECTED: &str =
-            "expected forwarded, answered, dropped [REASON], or out INTERFACE [via ADDRESS] [from ADDRESS] [to ADDRESS] [port PORT]";
+        const EXPECTED: &str = "expected forwarded, answered, dropped [REASON], or out INTERFACE [via ADDRESS] [from ADDRESS] [to ADDRESS] [port PORT]";
         let mut words = text.split_whitespace();
         let mut wanted = match words.next() {
             Some("forwarded") => Wanted::only(ProbeResult::Forwarded),
@@ -158,13 +163,19 @@ impl FromStr for Wanted {
                 return Err(EXPECTED.to_owned());
             }
             let value = words.next().ok_or(EXPECTED)?;
-            let address = || value.parse().map_err(|_| format!("expected an address after {word}, found \"{value}\""));
+            let address = || {
+                value
+                    .parse()
+                    .map_err(|_| format!("expected an address after {word}, found \"{value}\""))
+            };
             match word {
                 "via" => wanted.via = Some(address()?),
                 "from" => wanted.source = Some(address()?),
                 "to" => wanted.destination = Some(address()?),
                 "port" => {
-                    let port = value.parse().map_err(|_| format!("expected a port, found \"{value}\""))?;
+                    let port = value
+                        .parse()
+                        .map_err(|_| format!("expected a port, found \"{value}\""))?;
                     wanted.destination_port = Some(port);
                 }
                 _ => return Err(EXPECTED.to_owned()),
@@ -175,7 +186,9 @@ impl FromStr for Wanted {
 }
 
 fn known_reason(reason: &str) -> Result<String, String> {
-    let mut reasons = rewire_dataplane::DropReason::ALL.iter().map(|reason| reason.name());
+    let mut reasons = rewire_dataplane::DropReason::ALL
+        .iter()
+        .map(|reason| reason.name());
     match reasons.any(|known| known == reason) {
         true => Ok(reason.to_owned()),
         false => Err(format!("\"{reason}\" is no reason to drop a packet")),

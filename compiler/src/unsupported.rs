@@ -43,7 +43,6 @@ pub fn unsupported(row: RowRef<'_>) -> Option<(Option<&'static str>, &'static st
         RowRef::Policer(_) => object("policers are"),
         RowRef::Shaper(_) => object("shapers are"),
         RowRef::Exporter(_) => object("exporters of telemetry are"),
-        RowRef::Probe(_) => object("probes are"),
         _ => None,
     }
 }

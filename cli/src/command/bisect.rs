@@ -2,6 +2,7 @@ use rewire_configdb::{Entry, Store};
 use serde_json::json;
 
 use crate::answer::Answer;
+use crate::completion;
 use crate::bisect::{self, Found, Question, Tried};
 use crate::context::Context;
 use crate::difference;
@@ -10,7 +11,7 @@ use crate::history;
 use crate::selection::Selection;
 use crate::terminal::clean;
 use crate::trace::packet_text::PacketText;
-use crate::trace::{Asked, text};
+use crate::trace::{Asked, input, text};
 use crate::view::{self, Revision};
 use crate::wanted::Wanted;
 
@@ -27,21 +28,22 @@ use crate::wanted::Wanted;
 #[derive(clap::Args)]
 pub(crate) struct Bisect {
     /// The packet, like "in lan0 10.0.1.5:40000 > 1.1.1.1:443 tcp syn"
-    packet: String,
+    #[arg(value_name = "PACKET", required = true)]
+    packet: Vec<String>,
     /// What is to become of it: forwarded, answered, dropped [REASON], or out INTERFACE [via ADDRESS] [from ADDRESS] [to ADDRESS] [port PORT]
     #[arg(long, value_name = "WANTED")]
     want: Wanted,
     /// A revision under which it does [default: looked for backwards]
-    #[arg(long, value_name = "REVISION", allow_hyphen_values = true)]
+    #[arg(long, value_name = "REVISION", allow_negative_numbers = true, add = completion::revisions())]
     good: Option<Revision>,
     /// A revision under which it does not
-    #[arg(long, value_name = "REVISION", default_value = "running", allow_hyphen_values = true)]
+    #[arg(long, value_name = "REVISION", default_value = "running", allow_negative_numbers = true, add = completion::revisions())]
     bad: Revision,
 }
 
 impl Bisect {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
-        let packet: PacketText = crate::trace::read_packet(&self.packet)?;
+        let packet: PacketText = input::packet(&self.packet.join(" "))?;
         let question = Question {
             asked: Asked::Text(Box::new(packet)),
             wanted: self.want,
@@ -58,7 +60,6 @@ impl Bisect {
         Ok(context.shown(
             |colour| {
                 let mut page = history::heading(&entry, &[], colour);
-                page.push('\n');
                 page.push_str(&difference::render(&changeset, &all, colour));
                 for tried in [&found.before, &found.after] {
                     page.push_str(&format!("\n{}", walk(tried)));

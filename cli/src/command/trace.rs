@@ -7,7 +7,6 @@ use crate::completion;
 use crate::context::Context;
 use crate::failure::{Code, Failure};
 use crate::trace::input::{self, CapturedFrame};
-use crate::trace::packet_text::PacketText;
 use crate::trace::{self, Asked, Report, parting, rows, text, walk};
 use crate::view::State;
 
@@ -157,12 +156,7 @@ impl Trace {
             return Ok(frame(capture.read()?));
         }
         let text = self.packet.join(" ");
-        let packet = text.parse::<PacketText>();
-        let mut packet = packet.map_err(|error| {
-            let pointer = " ".repeat(error.column.saturating_sub(1));
-            Failure::new(Code::WrongArguments, format!("the packet cannot be read: {error}\n  {text}\n  {pointer}^"))
-                .detail("column", error.column)
-        })?;
+        let mut packet = input::packet(&text)?;
         packet.interface = packet.interface.or_else(|| self.interface.clone());
         Ok(Asked::Text(Box::new(packet)))
     }
