@@ -23,7 +23,7 @@ mod endpoint;
 mod follower;
 mod lock;
 mod log;
-mod metrics;
+pub(crate) mod metrics;
 pub(crate) mod nat;
 mod offload;
 mod platform;
@@ -48,7 +48,7 @@ use std::time::{Duration, Instant};
 
 use rewire_configdb::Store;
 use rewire_dataplane::port::faulty::Faults;
-use rewire_dataplane::{ConnectionTable, RouteTable, RuleCountTable, Shared};
+use rewire_dataplane::{ConnectionTable, RouteTable, RuleCountTable, Shared, SizesOfTables};
 use rewire_feed::Feeds;
 
 use crate::failure::{Code, Failure};
@@ -91,11 +91,13 @@ pub(crate) struct Daemon {
     route_table: Option<RouteTable>,
     /// Who can be asked what rules have counted.
     rule_counts: Option<RuleCountTable>,
+    /// Who can be asked how large the tables are.
+    table_sizes: Option<SizesOfTables>,
     /// Who can be asked about connections.
     connection_table: Option<ConnectionTable>,
     progress: progress::Progress,
     administration: administration::Administration,
-    step_times: metrics::StepTimes,
+    commit_steps: metrics::CommitSteps,
     recent: recent::Recent,
     kicks: SyncSender<()>,
     started: Instant,
@@ -128,7 +130,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let scrubbed = Store::open(&options.store)?;
     let _lock = lock::StoreLock::take(&path)?;
     let (listener, endpoint) = endpoint::bind(&options.socket)?;
-    let metrics = options.metrics.map(metrics::Metrics::bind).transpose()?;
+    let metrics = options.metrics.map(metrics::Server::bind).transpose()?;
     let (console_listener, console_address) = console::bind(options.console)?.unzip();
     let end = signals::End::register().map_err(cannot_start)?;
     let first = follower::read_first(Store::open(&options.store)?).map_err(cannot_start)?;
@@ -138,10 +140,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         shared: platform.gateway.shared(),
         route_table: platform.gateway.route_table(),
         rule_counts: platform.gateway.rule_counts(),
+        table_sizes: platform.gateway.table_sizes(),
         connection_table: platform.gateway.connection_table(),
         progress: progress::Progress::default(),
         administration: administration::Administration::default(),
-        step_times: metrics::StepTimes::default(),
+        commit_steps: metrics::CommitSteps::default(),
         recent: recent::Recent::default(),
         kicks,
         started: Instant::now(),
@@ -149,7 +152,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         store: path,
         driver: platform.driver,
         hugepages: platform.hugepages,
-        metrics: metrics.as_ref().map(|metrics| metrics.1),
+        metrics: metrics.as_ref().map(|metrics| metrics.address),
         console: console_address,
     });
     let console = console::Console::new(&daemon)?;
@@ -213,8 +216,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             })?;
         }
         if let Some(metrics) = &metrics {
-            let exposition = metrics::Exposition::new(stop.daemon);
-            start(scope, "metrics", move || metrics.serve(&exposition))?;
+            start(scope, "metrics", move || metrics.serve(daemon))?;
         }
         end.wait();
         drop(stop);
@@ -235,8 +237,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 
 /// Ends the daemon's threads when it is dropped.
 struct Stop<'a> {
-    daemon: &'a Arc<Daemon>,
-    metrics: Option<&'a metrics::Metrics>,
+    daemon: &'a Daemon,
+    metrics: Option<&'a metrics::Server>,
     /// Closing it is the sign for whoever serves clients.
     #[allow(dead_code, reason = "closed by being dropped")]
     clients: UnixStream,

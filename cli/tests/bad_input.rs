@@ -128,6 +128,13 @@ const LOOKING: &[Try] = &[
         "show running vpcs blue routes 10.0.0.1/8",
         2,
     ),
+    ("no packet", "trace nothing", 2),
+    (
+        "packet of an interface that is not there",
+        "trace in nowhere 10.0.0.1 > 10.0.0.2",
+        2,
+    ),
+    ("no capture", "trace --pcap none.pcap", 2),
     ("wrong form", "show --format xml", 2),
     ("for connections alone", "show running --port 80", 2),
     ("no prefix", "show connections --address blue", 2),

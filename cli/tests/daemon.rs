@@ -387,6 +387,37 @@ fn metrics_are_well_formed_and_say_what_status_says() {
         let series = format!("rewire_commit_step_seconds_count{{step=\"{step}\"}}");
         assert_eq!(value(&series), Some(1.0), "one commit since the start");
     }
+    // The same on the socket, and by the command: nobody counts for himself.
+    let metrics = openmetrics::read(&scrape(address, "/metrics").1);
+    let asked = ask(&mut connect(&s), &json!({"request": "metrics"}));
+    let mut compared = 0;
+    for metric in asked["metrics"].as_array().unwrap() {
+        let name = metric["name"].as_str().unwrap();
+        // What grows while it is looked at.
+        if name.starts_with("process_") || name.contains("worker_") {
+            continue;
+        }
+        for sample in metric["samples"].as_array().unwrap() {
+            let labels: Vec<_> = sample["labels"].as_object().unwrap().iter().collect();
+            let labels: Vec<_> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            let series = |suffix: &str| match labels.is_empty() {
+                true => format!("{name}{suffix}"),
+                false => format!("{name}{suffix}{{{}}}", labels.join(",")),
+            };
+            for (key, suffix) in [("value", ""), ("count", "_count"), ("sum", "_sum")] {
+                if let Some(number) = sample.get(key) {
+                    let scraped = metrics.get(&series(suffix)).copied();
+                    assert_eq!(scraped, number.as_f64(), "{}", series(suffix));
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert!(compared > 150, "{compared}");
+    assert_eq!(s.rewire(&["show", "metrics", "rewire_revision"]), 0);
+    assert_eq!(s.rewire(&["show", "metrics", "no_such_metric"]), 2);
+    assert_eq!(s.rewire(&["show", "metrics", "a", "b"]), 2);
+    insta::assert_snapshot!(s.transcript());
     assert!(scrape(address, "/").1.contains("/metrics"));
     assert!(scrape(address, "/nothing").0.starts_with("HTTP/1.1 404 "));
     gateway.end(Signal::TERM);

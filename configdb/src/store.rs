@@ -145,6 +145,15 @@ impl Store {
         journal::revision(&self.connection)
     }
 
+    /// The oldest revision whose state can be told: the journal begins after it. 0 where nothing was pruned. Constant cost.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sqlite`].
+    pub fn floor(&self) -> Result<u64, Error> {
+        Ok(journal::floor(&self.connection)?.revision)
+    }
+
     /// The running state: that of the last revision. Cost: all rows.
     ///
     /// # Errors

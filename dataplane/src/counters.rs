@@ -12,6 +12,7 @@ use crate::drop_reason::DropReason;
 use crate::graph::Node;
 use crate::resolutions::{Resolutions, Resolved};
 use crate::rule_counts::RuleCounts;
+use crate::stopwatch::{NodeCounters, NodeTotals, Stopwatch};
 
 /// The number of interfaces that have counters of their own. Those with a higher index share the last block.
 pub const COUNTED_INTERFACES: usize = 1024;
@@ -42,7 +43,7 @@ impl Counter {
 }
 
 /// The counters of one interface.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct InterfaceCounters {
     /// Packets received.
     pub received_packets: Counter,
@@ -54,6 +55,34 @@ pub struct InterfaceCounters {
     pub transmitted_bytes: Counter,
     /// Packets that were received here and dropped.
     pub dropped_packets: Counter,
+    /// The same by reason.
+    drops: [Counter; DropReason::ALL.len()],
+}
+
+impl Default for InterfaceCounters {
+    fn default() -> Self {
+        InterfaceCounters {
+            received_packets: Counter::default(),
+            received_bytes: Counter::default(),
+            transmitted_packets: Counter::default(),
+            transmitted_bytes: Counter::default(),
+            dropped_packets: Counter::default(),
+            drops: std::array::from_fn(|_| Counter::default()),
+        }
+    }
+}
+
+impl InterfaceCounters {
+    /// A packet that was received here is dropped.
+    #[inline]
+    pub fn drop_for(&self, reason: DropReason) {
+        self.dropped_packets.add(1);
+        self.drops[reason as usize].add(1);
+    }
+    /// Packets that were received here and dropped for one reason.
+    pub fn dropped_for(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize].get()
+    }
 }
 
 /// [`OffloadCounts`] that anybody may read.
@@ -116,12 +145,19 @@ pub struct WorkerCounters {
     pub connections_ended_by_policy: Counter,
     /// NAT port mappings in use now.
     pub mappings: Counter,
+    /// The memory of its connections and mappings, in bytes.
+    pub connection_memory: Counter,
+    /// Time that went into bursts with packets, in ns.
+    pub busy_time: Counter,
+    /// Time in which nothing came, in ns.
+    pub idle_time: Counter,
     /// What has become of offloads, where there is a card.
     pub(crate) offload: OffloadCounters,
     pub(crate) resolutions: Resolutions,
     pub(crate) rules: RuleCounts,
     drops: Box<[Counter]>,
-    nodes: Box<[Counter]>,
+    nodes: Box<[NodeCounters]>,
+    stopwatch: Stopwatch,
     states: Box<[Counter]>,
     interfaces: Box<[InterfaceCounters]>,
 }
@@ -151,11 +187,15 @@ impl Default for WorkerCounters {
             connections_kept: Counter::default(),
             connections_ended_by_policy: Counter::default(),
             mappings: Counter::default(),
+            connection_memory: Counter::default(),
+            busy_time: Counter::default(),
+            idle_time: Counter::default(),
             offload: OffloadCounters::default(),
             resolutions: Resolutions::default(),
             rules: RuleCounts::default(),
             drops: counters(DropReason::ALL.len()),
             nodes: counters(Node::ALL.len()),
+            stopwatch: Stopwatch::default(),
             states: counters(State::ALL.len()),
             interfaces: counters(COUNTED_INTERFACES),
         }
@@ -173,10 +213,40 @@ impl WorkerCounters {
     pub fn state(&self, state: State) -> &Counter {
         &self.states[state.position()]
     }
-    /// The number of packets that a node saw.
+    /// A node begins, with so many packets.
     #[inline]
-    pub fn node(&self, node: Node) -> &Counter {
-        &self.nodes[node as usize]
+    pub(crate) fn visit(&self, node: Node, packets: usize) {
+        self.nodes[node as usize].bursts.add(1);
+        if self.stopwatch.runs() {
+            self.stopwatch.turn_to(&self.nodes, node);
+        }
+        self.saw(node, packets as u64);
+    }
+    /// A node has seen so many packets more, of the burst that it began with.
+    #[inline]
+    pub(crate) fn saw(&self, node: Node, packets: u64) {
+        let counters = &self.nodes[node as usize];
+        counters.packets.add(packets);
+        if self.stopwatch.runs() {
+            counters.sampled_packets.add(packets);
+        }
+    }
+    /// A burst with packets begins. Whether its nodes are timed is said by `is_timed`.
+    #[inline]
+    pub(crate) fn begin_burst(&self, is_timed: bool) {
+        if is_timed {
+            self.stopwatch.start(self.bursts.get());
+        }
+        self.bursts.add(1);
+    }
+    /// A burst ends. Whether it was timed.
+    #[inline]
+    pub(crate) fn end_burst(&self) -> bool {
+        let is_timed = self.stopwatch.runs();
+        if is_timed {
+            self.stopwatch.stop(&self.nodes);
+        }
+        is_timed
     }
     /// What became of this worker's connections when a revision changed the policy; none where another revision has taken its
     /// place.
@@ -217,7 +287,7 @@ pub struct Totals {
     /// By [`DropReason`], in the order of [`DropReason::ALL`].
     pub drops: Vec<u64>,
     /// By [`Node`], in the order of [`Node::ALL`].
-    pub nodes: Vec<u64>,
+    pub nodes: Vec<NodeTotals>,
     /// Connections by [`State`], in the order of [`State::ALL`].
     pub states: Vec<u64>,
     /// By interface index.
@@ -276,7 +346,7 @@ impl Totals {
             mappings: sum(|w| &w.mappings),
             offload: OffloadCounts::default(),
             drops: vec![0; DropReason::ALL.len()],
-            nodes: vec![0; Node::ALL.len()],
+            nodes: vec![NodeTotals::default(); Node::ALL.len()],
             states: vec![0; State::ALL.len()],
             interfaces: vec![InterfaceTotals::default(); COUNTED_INTERFACES],
         };
@@ -285,8 +355,8 @@ impl Totals {
             for (total, counter) in totals.drops.iter_mut().zip(&worker.drops) {
                 *total += counter.get();
             }
-            for (total, counter) in totals.nodes.iter_mut().zip(&worker.nodes) {
-                *total += counter.get();
+            for (total, counters) in totals.nodes.iter_mut().zip(&worker.nodes) {
+                *total += counters;
             }
             for (total, counter) in totals.states.iter_mut().zip(&worker.states) {
                 *total += counter.get();

@@ -25,6 +25,7 @@ use crate::change::Change;
 use crate::clock::{Clock, MonotonicClock};
 use crate::connection_table::{ConnectionTable, Job, Names};
 use crate::counters::{Totals, WorkerCounters};
+use crate::drop_reason::DropReason;
 use crate::graph::{Graph, GraphConfig};
 use crate::learned_routes::{LearnedRoutes, RouteInlet, RouteTable};
 use crate::nat_ports::ExternalAddresses;
@@ -35,6 +36,7 @@ use crate::port::PortDriver;
 use crate::resolutions::Resolved;
 use crate::rule_counts::{CountedRule, RuleCountTable, RuleRegister};
 use crate::saved_connections::Restored;
+use crate::table_sizes::{SizesOfTables, TableSizes};
 use crate::worker::{BURST, ToManager, Worker};
 use engine::EngineThread;
 use manager::{Manager, WorkerLink};
@@ -146,6 +148,8 @@ pub struct Shared {
     revision: AtomicU64,
     /// Publications that ran into their deadline.
     late: AtomicU64,
+    /// Publications that were made.
+    publications: AtomicU64,
     learned: AtomicU64,
     stuck: AtomicBool,
     dead_worker: AtomicBool,
@@ -187,6 +191,25 @@ impl Shared {
     /// How often a publication, or a worker leaving the old tables, was late.
     pub fn late(&self) -> u64 {
         self.late.load(Ordering::Relaxed)
+    }
+    /// How often the tables were published: for a commit, or for what was learned.
+    pub fn publications(&self) -> u64 {
+        self.publications.load(Ordering::Relaxed)
+    }
+    /// What workers have counted, each for itself, in their order. Nobody else writes there.
+    pub fn worker_counters(&self) -> impl Iterator<Item = &WorkerCounters> {
+        self.counters.iter().map(Arc::as_ref)
+    }
+    /// Packets that were received by an interface and dropped, by reason; those of which there are none are left out.
+    pub fn interface_drops(&self, interface: InterfaceIndex) -> Vec<(DropReason, u64)> {
+        let of = |reason| {
+            let workers = self.counters.iter();
+            workers
+                .map(|worker| worker.interface(interface).dropped_for(reason))
+                .sum()
+        };
+        let counted = DropReason::ALL.iter().map(|reason| (*reason, of(*reason)));
+        counted.filter(|(_, packets)| *packets > 0).collect()
     }
     /// Whether the last publication is late still, or a worker has died: an alarm.
     pub fn stuck(&self) -> bool {
@@ -272,6 +295,8 @@ pub(crate) enum Request {
     ExternalAddresses(SyncSender<Vec<ExternalAddresses>>),
     /// Say what indices stand for.
     Names(SyncSender<Names>),
+    /// Say how large the tables are.
+    TableSizes(SyncSender<TableSizes>),
     /// End.
     Stop,
 }
@@ -330,6 +355,7 @@ impl Gateway {
             let graph_config = graph_config(&config, (number, workers), hash_seed);
             let graph = Graph::new(graph_config, driver.pool());
             let mut graph = graph.among(Arc::clone(&vpc_counts), number.into());
+            graph.time_nodes();
             if let Some(offload) = &config.offload
                 && let (Some(four), Some(six)) = (queues.next(), queues.next())
             {
@@ -440,6 +466,11 @@ impl Gateway {
     /// Who can be asked for routes; none while the gateway stops.
     pub fn route_table(&self) -> Option<RouteTable> {
         self.requests.clone().map(RouteTable)
+    }
+
+    /// Who can be asked how large the tables are; none while the gateway stops.
+    pub fn table_sizes(&self) -> Option<SizesOfTables> {
+        self.requests.clone().map(SizesOfTables)
     }
 
     /// Who can be asked what rules of ACLs have counted; none while the gateway stops.

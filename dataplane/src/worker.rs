@@ -7,7 +7,7 @@ use std::time::Duration;
 use rewire_tables::{InterfaceIndex, Reader, Tables};
 
 use crate::buffer::{BufferPool, PacketBuffer};
-use crate::clock::Clock;
+use crate::clock::{Clock, Instant};
 use crate::connection_table::Job;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
@@ -91,6 +91,8 @@ pub(crate) struct Worker<P: BufferPool> {
     first_port: usize,
     number: u16,
     job: Option<Job>,
+    /// When it looked at the clock last, and whether there were packets then.
+    looked: Option<(Instant, bool)>,
 }
 
 struct WorkerSinks<'a, B> {
@@ -147,6 +149,7 @@ impl<P: BufferPool> Worker<P> {
             first_port: 0,
             number,
             job: None,
+            looked: None,
         }
     }
 
@@ -218,8 +221,12 @@ impl<P: BufferPool> Worker<P> {
         self.receive();
         let number = self.received.len() + handed;
         if number == 0 && !self.graph.has_timers() {
+            let now = self.clock.now();
+            self.spend(now, false);
             return 0;
         }
+        let now = self.clock.now();
+        self.spend(now, number > 0);
         self.progress.enter();
         if let Some(tables) = self.reader.enter() {
             self.progress.entered(tables.generation());
@@ -238,13 +245,23 @@ impl<P: BufferPool> Worker<P> {
                 peers: &mut self.peers,
                 to_manager: &mut self.to_manager,
             };
-            let now = self.clock.now();
             self.graph
                 .run(&mut self.received, &tables, now, &self.counters, &mut sinks);
         }
         self.progress.leave();
         self.transmit();
         number
+    }
+
+    /// Counts the time since it looked at the clock last, as what it went into.
+    fn spend(&mut self, now: Instant, has_packets: bool) {
+        if let Some((then, had_packets)) = self.looked.replace((now, has_packets)) {
+            let time = match had_packets {
+                true => &self.counters.busy_time,
+                false => &self.counters.idle_time,
+            };
+            time.add(now.duration_since(then).as_nanos() as u64);
+        }
     }
 
     /// Does a part of its job, and gives it back where that was the last one.
@@ -385,7 +402,7 @@ fn deal_out<B: PacketBuffer>(
                 interface
                     .received_bytes
                     .add(frame.buffer.bytes().len() as u64);
-                interface.dropped_packets.add(1);
+                interface.drop_for(DropReason::HandOverFull);
             }
         }
     }

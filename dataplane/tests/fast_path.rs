@@ -97,8 +97,11 @@ fn compare(steps: &[Step], are_open: bool) -> u64 {
         (totals.nodes, expected.nodes) = (Vec::new(), Vec::new());
         assert_eq!(totals, expected);
     }
-    assert_eq!(long.gateway.totals().nodes[Node::FastPath as usize], 0);
-    quick.gateway.totals().nodes[Node::FastPath as usize]
+    assert_eq!(
+        long.gateway.totals().nodes[Node::FastPath as usize].packets,
+        0
+    );
+    quick.gateway.totals().nodes[Node::FastPath as usize].packets
 }
 
 proptest! {

@@ -42,6 +42,8 @@ impl Metrics {
 }
 
 fn sample(line: &str) -> (String, f64) {
+    // What follows is an exemplar.
+    let line = line.split(" # ").next().unwrap_or(line);
     let parts = line
         .rsplit_once(' ')
         .and_then(|(series, value)| Some((series, value.parse().ok()?)));

@@ -14,6 +14,7 @@ use crate::difference;
 use crate::edit::Editing;
 use crate::failure::{Code, Failure};
 use crate::history;
+use crate::metrics;
 use crate::nat;
 use crate::routes;
 use crate::rules;
@@ -37,11 +38,14 @@ use crate::view::{self, Revision, State};
 /// `rewire show nat [NAME]` asks the running gateway which ports of external addresses masquerades have in use, by pool or interface
 /// and protocol, and how often none was left; with a name, of each address.
 ///
+/// `rewire show metrics [NAME]` asks the running gateway for its metrics, the same that Prometheus scrapes: those with this in their
+/// name.
+///
 /// `rewire show connections` asks the running gateway which connections it tracks, and how they are translated; with --top, who
 /// opens them.
 #[derive(clap::Args)]
 pub(crate) struct Show {
-    /// Which state; or the word revision, and then which one; or the word routes, acls, nat or connections
+    /// Which state; or the word revision, and then which one; or the word routes, acls, nat, metrics or connections
     #[arg(value_name = "STATE", default_value = "running", allow_negative_numbers = true, add = completion::states())]
     what: What,
     /// Only what this path leads to: vpcs.blue.routes, or vpcs blue routes
@@ -62,6 +66,7 @@ enum What {
     Routes,
     Acls,
     Nat,
+    Metrics,
     Connections,
 }
 
@@ -73,6 +78,7 @@ impl FromStr for What {
             "routes" => Ok(What::Routes),
             "acls" => Ok(What::Acls),
             "nat" => Ok(What::Nat),
+            "metrics" => Ok(What::Metrics),
             "connections" => Ok(What::Connections),
             state => state.parse().map(What::State),
         }
@@ -98,6 +104,7 @@ impl Show {
             (What::Routes, path) => routes::show(context, path),
             (What::Acls, path) => rules::show(context, path),
             (What::Nat, path) => nat::show(context, path),
+            (What::Metrics, path) => metrics::show(context, path),
             (What::Connections, []) => connections::show(context, &self.connections),
             (What::Connections, [word, ..]) => {
                 let message = format!("\"{}\" is too much: options say which connections", clean(word));

@@ -21,6 +21,7 @@ use super::audit::Notes;
 use super::progress::{Live, Steps};
 use super::route_sources;
 use super::service::{self, Watchdog};
+use crate::trace_id::TraceId;
 use crate::{checker, settling};
 use tail::{Damage, Tail};
 
@@ -151,6 +152,7 @@ impl<'a> Follower<'a> {
     fn follow(&mut self) -> Result<(), Error> {
         let head = self.store.head()?;
         self.daemon.progress.saw_head(head);
+        self.daemon.progress.saw_floor(self.store.floor()?);
         if let Some(damage) = self.daemon.progress.damage() {
             self.alarm(damage);
             return Ok(());
@@ -220,7 +222,8 @@ impl<'a> Follower<'a> {
             Ok(compiled) => {
                 *tail = next;
                 steps.compile_ns = Some(nanoseconds(start.elapsed()));
-                self.publish(revision, compiled, steps);
+                let trace = TraceId::of(&entry.hash);
+                self.publish(revision, compiled, steps, Some(trace));
             }
             Err(errors) => {
                 if self.failed != Some(revision) {
@@ -262,8 +265,12 @@ impl<'a> Follower<'a> {
         }
         self.daemon.progress.saw_head(head);
         let mut steps = Steps::default();
+        let mut trace = None;
+        // What the gateway does at its start is no commit.
         if head > 0 && self.is_ready {
-            steps.noticed_ns = Some(since(self.store.entry(head)?.committed_at));
+            let entry = self.store.entry(head)?;
+            steps.noticed_ns = Some(since(entry.committed_at));
+            trace = Some(TraceId::of(&entry.hash));
         }
         let rows = configuration.len();
         tracing::debug!(revision = head, rows, "read as a whole");
@@ -296,7 +303,7 @@ impl<'a> Follower<'a> {
                     compiled.operations.insert(0, TableOperation::Clear);
                 }
                 self.failed = None;
-                self.publish(head, compiled, steps);
+                self.publish(head, compiled, steps, trace);
             }
             Err(errors) => {
                 self.failed = Some(head);
@@ -311,7 +318,13 @@ impl<'a> Follower<'a> {
 
     /// Makes a revision live, however long a worker keeps it waiting: each deadline that passes is an alarm, and who
     /// waits for the revision is told.
-    fn publish(&mut self, revision: u64, compiled: Compiled, mut steps: Steps) {
+    fn publish(
+        &mut self,
+        revision: u64,
+        compiled: Compiled,
+        mut steps: Steps,
+        trace_id: Option<TraceId>,
+    ) {
         let daemon = self.daemon;
         daemon.progress.at(revision, steps);
         let start = Instant::now();
@@ -365,14 +378,14 @@ impl<'a> Follower<'a> {
         } = applied;
         steps.publish_ns.get_or_insert(nanoseconds(publish));
         steps.live_ns = Some(nanoseconds(live));
-        if self.is_ready {
-            // What the gateway does at its start is no commit.
-            daemon.step_times.observe(&steps);
+        if let Some(trace) = trace_id {
+            daemon.commit_steps.observe(&steps, trace);
         }
         daemon.progress.live(Live {
             revision,
             generation,
             policy,
+            trace_id,
             steps,
         });
         let ports = daemon.shared.ports();

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::trace_id::TraceId;
+
 /// Revisions whose times are remembered.
 const REMEMBERED: usize = 1024;
 
@@ -56,6 +58,9 @@ pub(crate) struct Live {
     /// Whether it changed the policy that connections are held against.
     #[serde(skip)]
     pub(crate) policy: bool,
+    /// The trace of its commit; none at the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trace_id: Option<TraceId>,
     pub(crate) steps: Steps,
 }
 
@@ -79,6 +84,7 @@ struct State {
     live: Option<Live>,
     recent: VecDeque<Live>,
     head: u64,
+    floor: u64,
     under_way: Option<(u64, Steps)>,
     alarm: Option<String>,
     alarms: u64,
@@ -107,6 +113,16 @@ impl Progress {
     /// The store's last revision is this.
     pub(crate) fn saw_head(&self, head: u64) {
         self.change(|state| state.head = head);
+    }
+
+    /// The oldest revision whose state the store can tell is this.
+    pub(crate) fn saw_floor(&self, floor: u64) {
+        self.state().floor = floor;
+    }
+
+    /// The oldest revision whose state the store can tell, as far as it was noticed: 0 where nothing was pruned.
+    pub(crate) fn floor(&self) -> u64 {
+        self.state().floor
     }
 
     /// A revision has come so far.
@@ -220,6 +236,7 @@ impl Progress {
                 return Outcome::Live(own.copied().unwrap_or(Live {
                     revision,
                     policy: false,
+                    trace_id: None,
                     steps: Steps::default(),
                     ..live
                 }));
@@ -278,6 +295,7 @@ mod tests {
             revision,
             generation: revision + 10,
             policy: true,
+            trace_id: None,
             steps,
         }
     }
@@ -297,6 +315,7 @@ mod tests {
             revision: 0,
             generation: 13,
             policy: false,
+            trace_id: None,
             steps: Steps::default(),
         };
         assert_eq!(now(&progress, 0), Outcome::Live(unknown));

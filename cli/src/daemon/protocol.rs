@@ -12,6 +12,7 @@
 //! - `{"request":"nat","name":NAME}`, the name optional, is answered with [`Nat`](super::nat::Nat).
 //! - `{"request":"clear_connections","filter":{…}}` ends the connections that are meant, and is answered with
 //!   [`Cleared`](super::connections::Cleared).
+//! - `{"request":"metrics"}` is answered with all [metrics](super::metrics::to_json).
 //! - `{"request":"status"}` is answered with [`Status`](super::status::Status).
 //! - `{"request":"recent"}` is answered with [`Columns`](super::recent::Columns): the rates of the last minutes.
 //! - Whatever else is answered with `{"error":"…"}`.
@@ -25,7 +26,7 @@ use serde_json::{Value, json};
 use super::Daemon;
 use super::progress::{Live, Outcome};
 use super::routes::Query;
-use super::{connections, nat, rules};
+use super::{connections, metrics, nat, rules};
 
 /// How long whoever waits for a revision waits for its connections besides.
 const RESOLVED_WITHIN: Duration = Duration::from_secs(1);
@@ -42,6 +43,7 @@ pub(crate) enum Request {
         timeout_ms: Option<u64>,
     },
     Status {},
+    Metrics {},
     Recent {},
     Routes(Query),
     Acls(rules::Query),
@@ -67,6 +69,7 @@ impl Request {
                 let status = serde_json::to_value(daemon.status());
                 Some(status.unwrap_or_else(|error| refusal(&error.to_string())))
             }
+            Request::Metrics {} => Some(metrics::to_json(&metrics::snapshot(daemon))),
             Request::Recent {} => Some(answer(Ok(daemon.recent.columns()))),
             Request::Routes(query) => Some(answer(daemon.routes(query))),
             Request::Acls(query) => Some(answer(daemon.rules(&query))),

@@ -248,7 +248,7 @@ impl Daemon {
             },
             offload: Offload::of(&self.shared, &totals),
             nodes: nodes
-                .map(|(node, packets)| (node.name().to_owned(), *packets))
+                .map(|(node, totals)| (node.name().to_owned(), totals.packets))
                 .collect(),
             learned_neighbors: self.shared.learned_neighbors(),
             route_sources: self.route_sources(),

@@ -185,10 +185,12 @@ impl Report {
             ..packet
         });
         let steps = &walked.walk.steps;
+        let is_forwarded = matches!(walked.walk.outcome, Some(Outcome::Forwarded(_)));
         let sent = walked.walk.sent.iter().map(|(interface, frame)| {
             let left = PacketText::of_frame(frame, MacAddress::ZERO);
             let changes = match (&came, &left) {
-                (Some(came), Some(left)) => changes(came, left, own),
+                (Some(came), Some(left)) if is_forwarded => changes(came, left, own),
+                // What the gateway makes itself is compared with nothing.
                 _ => Vec::new(),
             };
             // Of the link's addresses, the changes tell.

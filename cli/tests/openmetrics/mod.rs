@@ -38,6 +38,18 @@ pub(crate) fn read(text: &str) -> BTreeMap<String, f64> {
             }
             continue;
         }
+        // An exemplar: a label set, a value and a time.
+        let (line, exemplar) = match line.split_once(" # ") {
+            Some((line, exemplar)) => (line, Some(exemplar)),
+            None => (line, None),
+        };
+        if let Some(exemplar) = exemplar {
+            let (trace, rest) = exemplar.split_once("\"} ").expect(line);
+            let trace = trace.strip_prefix("{trace_id=\"").expect(line);
+            assert_eq!(trace.len(), 32, "{exemplar}");
+            let numbers = rest.split(' ').map(|n| n.parse::<f64>().expect(exemplar));
+            assert_eq!(numbers.count(), 2, "{exemplar}");
+        }
         let (series, value) = line.rsplit_once(' ').expect(line);
         let value: f64 = value.parse().expect(line);
         let name = series.split('{').next().unwrap();

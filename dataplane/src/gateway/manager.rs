@@ -25,6 +25,7 @@ use crate::port::{BoxedQueue, PortDriver, PortRequest};
 use crate::progress::Progress;
 use crate::rule_counts::RuleRegister;
 use crate::saved_connections::{self, Moment, Restored};
+use crate::table_sizes::TableSizes;
 use crate::worker::Command;
 
 /// What the manager holds of a worker.
@@ -184,6 +185,10 @@ impl<D: PortDriver> Manager<D> {
                 let tables = self.publisher.current();
                 let _ = reply.send(tables.map(|tables| Names::of(&tables)).unwrap_or_default());
             }
+            Request::TableSizes(reply) => {
+                let tables = self.publisher.current();
+                let _ = reply.send(tables.map(|t| TableSizes::of(&t)).unwrap_or_default());
+            }
             Request::Stop => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
@@ -247,6 +252,7 @@ impl<D: PortDriver> Manager<D> {
         match &published {
             Ok(generation) => {
                 self.shared.generation.store(*generation, Ordering::Relaxed);
+                self.shared.publications.fetch_add(1, Ordering::Relaxed);
                 self.shared.revision.store(self.revision, Ordering::Relaxed);
                 self.follow_offload();
                 self.neighbors.published(*generation);

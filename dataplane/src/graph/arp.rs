@@ -33,7 +33,10 @@ pub(super) fn run<B: PacketBuffer>(
     resolver: &Resolver<B, Ipv4Addr>,
     sinks: &mut dyn Sinks<B>,
 ) {
-    cx.counters.node(Node::Arp).add(frames.len() as u64);
+    if frames.is_empty() {
+        return;
+    }
+    cx.counters.visit(Node::Arp, frames.len());
     for mut frame in frames.drain(..) {
         let Origin::Received(index) = frame.origin else {
             drop_frame(cx, frame.origin, DropReason::ArpNotForUs);

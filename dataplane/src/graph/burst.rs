@@ -76,7 +76,7 @@ impl<B: PacketBuffer, A: Address> Burst<B, A> {
         let mut inbox = std::mem::take(&mut self.visit);
         std::mem::swap(&mut inbox, &mut self.inboxes[node as usize]);
         if !inbox.is_empty() {
-            counters.node(node).add(inbox.len() as u64);
+            counters.visit(node, inbox.len());
         }
         inbox
     }

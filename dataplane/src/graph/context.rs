@@ -146,6 +146,7 @@ pub struct Graph<P: BufferPool> {
     counts_offload: bool,
     /// Whether packets may come that are marked.
     observing: bool,
+    times_nodes: bool,
 }
 
 impl<P: BufferPool> Graph<P> {
@@ -174,6 +175,7 @@ impl<P: BufferPool> Graph<P> {
             policy_generation: 0,
             counts_offload: false,
             observing: false,
+            times_nodes: false,
         }
     }
 
@@ -220,6 +222,11 @@ impl<P: BufferPool> Graph<P> {
         self.ipv6.connections.enable_offload(six, offloading);
     }
 
+    /// Times the nodes from now on: a burst now and then. Not where time is its caller's.
+    pub fn time_nodes(&mut self) {
+        self.times_nodes = true;
+    }
+
     /// Whether every offloaded flow was looked at since the tables changed last: a few are with each burst.
     pub fn is_revalidated(&self) -> bool {
         self.ipv4.is_revalidated() && self.ipv6.is_revalidated()
@@ -262,7 +269,7 @@ impl<P: BufferPool> Graph<P> {
             identification: &self.identification,
         };
         if !received.is_empty() {
-            counters.bursts.add(1);
+            counters.begin_burst(self.times_nodes);
         }
         for frame in received.iter() {
             // What another worker has seen is counted there.
@@ -330,6 +337,10 @@ impl<P: BufferPool> Graph<P> {
             counters.resolutions.set_left(left);
         }
 
+        if counters.end_burst() || is_idle {
+            let memory = self.ipv4.connections.memory() + self.ipv6.connections.memory();
+            counters.connection_memory.set(memory as u64);
+        }
         self.count(counters);
         let held = self.ipv4.held() + self.ipv6.held();
         counters.held.set(held as u64);
@@ -421,7 +432,7 @@ pub(super) fn count_received<B: PacketBuffer>(counters: &WorkerCounters, frame: 
 pub(super) fn drop_frame(cx: &Context<'_>, origin: Origin, reason: DropReason) {
     cx.counters.dropped(reason).add(1);
     if let Origin::Received(interface) = origin {
-        cx.counters.interface(interface).dropped_packets.add(1);
+        cx.counters.interface(interface).drop_for(reason);
     }
 }
 

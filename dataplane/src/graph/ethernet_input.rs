@@ -37,14 +37,15 @@ pub(super) fn run<B: PacketBuffer>(
     to: Outlets<'_, B>,
     sinks: &mut dyn Sinks<B>,
 ) {
+    if received.is_empty() {
+        return;
+    }
+    cx.counters.visit(Node::EthernetInput, received.len());
     if cx.observes {
         for frame in received.iter() {
             observe::received(cx, frame, classify(cx, frame).err(), sinks);
         }
     }
-    cx.counters
-        .node(Node::EthernetInput)
-        .add(received.len() as u64);
     for frame in received.drain(..) {
         match classify(cx, &frame) {
             Ok(Carries::Arp) => to.arp.push(frame),

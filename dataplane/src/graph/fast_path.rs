@@ -188,7 +188,12 @@ impl<A: Family> FastPath<A> {
         connections: &mut Connections<A>,
         sinks: &mut dyn Sinks<B>,
     ) {
+        if frames.is_empty() {
+            return;
+        }
         let mut forwarded = 0;
+        // Those that it leaves are seen by other nodes.
+        cx.counters.visit(Node::FastPath, 0);
         while !frames.is_empty() {
             let number = frames.len().min(BATCH);
             self.read(cx, &frames[..number], connections);
@@ -231,7 +236,7 @@ impl<A: Family> FastPath<A> {
                 }
             }
         }
-        cx.counters.node(Node::FastPath).add(forwarded);
+        cx.counters.saw(Node::FastPath, forwarded);
         std::mem::swap(frames, left);
     }
 

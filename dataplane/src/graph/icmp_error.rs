@@ -63,7 +63,7 @@ pub(super) fn run<P: BufferPool, A: Family>(
         return false;
     }
     let refused = std::mem::take(&mut burst.refused);
-    cx.counters.node(Node::IcmpError).add(refused.len() as u64);
+    cx.counters.visit(Node::IcmpError, refused.len());
     for &(index, answer) in &refused {
         let offending = &burst.packets[usize::from(index)];
         let Some((source, origin, vpc)) = answerable(cx, offending, answer) else {

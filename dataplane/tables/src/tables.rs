@@ -141,7 +141,12 @@ impl Vpc {
 
     /// The number of routes of both families.
     pub fn route_count(&self) -> usize {
-        self.routes4.len() + self.routes6.len()
+        self.route_counts().iter().sum()
+    }
+
+    /// The number of IPv4 routes, and of IPv6 routes.
+    pub fn route_counts(&self) -> [usize; 2] {
+        [self.routes4.len(), self.routes6.len()]
     }
 }
 

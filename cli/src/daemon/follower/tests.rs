@@ -12,7 +12,7 @@ use rewire_dataplane::port::{OpenError, PortDriver, PortQueue, PortRequest};
 use rewire_schema::{Changeset, source};
 
 use super::*;
-use crate::daemon::metrics::StepTimes;
+use crate::daemon::metrics::CommitSteps;
 use crate::daemon::progress::{Outcome, Progress};
 
 /// Whoever looks at a frame waits while this is shut.
@@ -133,7 +133,8 @@ fn a_stalled_worker_is_an_alarm_and_no_hung_commit() {
         connection_table: gateway.connection_table(),
         progress: Progress::default(),
         administration: Default::default(),
-        step_times: StepTimes::default(),
+        commit_steps: CommitSteps::default(),
+        table_sizes: gateway.table_sizes(),
         recent: crate::daemon::recent::Recent::default(),
         kicks,
         started: Instant::now(),
