@@ -82,15 +82,25 @@ pub(crate) fn probes() -> Result<Report, Failure> {
     let plain = with_routes(PROBED_ROUTES);
     let mut probed = plain.clone();
     for number in 0..PROBES {
-        let mut probe = ProbeRow::new(
-            format!("probe{number}").parse()?,
-            "blue0".parse()?,
-            "10.1.0.5".parse()?,
-            format!("100.0.{}.{}", number / 200, number % 200).parse()?,
-            ProbeResult::Forwarded,
-        );
-        probe.protocol = Some(Protocol::Number(17));
-        probe.destination_port = Some(53);
+        let probe = ProbeRow {
+            name: format!("probe{number}").parse()?,
+            description: None,
+            interface: "blue0".parse()?,
+            source: "10.1.0.5".parse()?,
+            destination: format!("100.0.{}.{}", number / 200, number % 200).parse()?,
+            protocol: Some(Protocol::Number(17)),
+            source_port: None,
+            destination_port: Some(53),
+            icmp_type: None,
+            icmp_code: None,
+            expect: ProbeResult::Forwarded,
+            out_interface: None,
+            via: None,
+            translated_source: None,
+            translated_destination: None,
+            translated_destination_port: None,
+            marks: Default::default(),
+        };
         probed.insert(probe.into());
     }
     let (plain, probed) = (with("plain.db", &plain)?, with("probed.db", &probed)?);
