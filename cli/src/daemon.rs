@@ -37,6 +37,7 @@ mod scrub;
 pub(crate) mod service;
 pub(crate) mod signals;
 pub(crate) mod status;
+pub(crate) mod walks;
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
@@ -48,7 +49,9 @@ use std::time::{Duration, Instant};
 
 use rewire_configdb::Store;
 use rewire_dataplane::port::faulty::Faults;
-use rewire_dataplane::{ConnectionTable, RouteTable, RuleCountTable, Shared, SizesOfTables};
+use rewire_dataplane::{
+    ConnectionTable, LiveTables, RouteTable, RuleCountTable, Shared, SizesOfTables,
+};
 use rewire_feed::Feeds;
 
 use crate::failure::{Code, Failure};
@@ -93,6 +96,8 @@ pub(crate) struct Daemon {
     rule_counts: Option<RuleCountTable>,
     /// Who can be asked how large the tables are.
     table_sizes: Option<SizesOfTables>,
+    /// Who can be asked for a look at the live tables.
+    live_tables: Option<LiveTables>,
     /// Who can be asked about connections.
     connection_table: Option<ConnectionTable>,
     progress: progress::Progress,
@@ -141,6 +146,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         route_table: platform.gateway.route_table(),
         rule_counts: platform.gateway.rule_counts(),
         table_sizes: platform.gateway.table_sizes(),
+        live_tables: platform.gateway.live_tables(),
         connection_table: platform.gateway.connection_table(),
         progress: progress::Progress::default(),
         administration: administration::Administration::default(),

@@ -112,7 +112,10 @@ fn a_document_with_a_probe_that_fails_says_where_it_stands() {
 #[test]
 fn a_way_by_learned_routes_is_not_told() {
     let mut session = with_probes();
-    session.write("bgp.yaml", "route_sources: {frr: {type: fpm, listen: '127.0.0.1:2620', vpcs: {blue: {table: 10}}}}\n");
+    session.write(
+        "bgp.yaml",
+        "route_sources: {frr: {type: fpm, listen: '127.0.0.1:2620', vpcs: {blue: {table: 10}}}}\n",
+    );
     session.quietly(&["load", "merge", "bgp.yaml"]);
     assert_eq!(session.rewire(&["commit", "--no-wait"]), 2);
     let said = session.transcript();

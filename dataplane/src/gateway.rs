@@ -28,6 +28,7 @@ use crate::counters::{Totals, WorkerCounters};
 use crate::drop_reason::DropReason;
 use crate::graph::{Graph, GraphConfig};
 use crate::learned_routes::{LearnedRoutes, RouteInlet, RouteTable};
+use crate::live_tables::{LiveTables, Look};
 use crate::nat_ports::ExternalAddresses;
 use crate::neighbors::LearnedNeighbors;
 use crate::offload::OffloadConfig;
@@ -297,6 +298,8 @@ pub(crate) enum Request {
     Names(SyncSender<Names>),
     /// Say how large the tables are.
     TableSizes(SyncSender<TableSizes>),
+    /// Look at the live tables.
+    Look(Look),
     /// End.
     Stop,
 }
@@ -471,6 +474,11 @@ impl Gateway {
     /// Who can be asked how large the tables are; none while the gateway stops.
     pub fn table_sizes(&self) -> Option<SizesOfTables> {
         self.requests.clone().map(SizesOfTables)
+    }
+
+    /// Who can be asked for a look at the live tables; none while the gateway stops.
+    pub fn live_tables(&self) -> Option<LiveTables> {
+        self.requests.clone().map(LiveTables)
     }
 
     /// Who can be asked what rules of ACLs have counted; none while the gateway stops.

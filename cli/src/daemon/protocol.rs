@@ -13,6 +13,7 @@
 //! - `{"request":"clear_connections","filter":{…}}` ends the connections that are meant, and is answered with
 //!   [`Cleared`](super::connections::Cleared).
 //! - `{"request":"metrics"}` is answered with all [metrics](super::metrics::to_json).
+//! - `{"request":"walks","packets":[P,…]}` is answered with [`Walks`](super::walks::Walks): where packets would go now.
 //! - `{"request":"status"}` is answered with [`Status`](super::status::Status).
 //! - `{"request":"recent"}` is answered with [`Columns`](super::recent::Columns): the rates of the last minutes.
 //! - Whatever else is answered with `{"error":"…"}`.
@@ -26,7 +27,7 @@ use serde_json::{Value, json};
 use super::Daemon;
 use super::progress::{Live, Outcome};
 use super::routes::Query;
-use super::{connections, metrics, nat, rules};
+use super::{connections, metrics, nat, rules, walks};
 
 /// How long whoever waits for a revision waits for its connections besides.
 const RESOLVED_WITHIN: Duration = Duration::from_secs(1);
@@ -50,6 +51,7 @@ pub(crate) enum Request {
     Connections(connections::Query),
     Nat(nat::Query),
     ClearConnections(connections::Clear),
+    Walks(walks::Query),
 }
 
 impl Request {
@@ -75,6 +77,7 @@ impl Request {
             Request::Acls(query) => Some(answer(daemon.rules(&query))),
             Request::Connections(query) => Some(answer(daemon.connections(&query))),
             Request::Nat(query) => Some(answer(daemon.nat(&query))),
+            Request::Walks(query) => Some(answer(daemon.walks(&query))),
             Request::ClearConnections(clear) => Some(answer(daemon.clear_connections(&clear))),
         }
     }

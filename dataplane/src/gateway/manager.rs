@@ -189,6 +189,11 @@ impl<D: PortDriver> Manager<D> {
                 let tables = self.publisher.current();
                 let _ = reply.send(tables.map(|t| TableSizes::of(&t)).unwrap_or_default());
             }
+            Request::Look(look) => {
+                if let Some(tables) = self.publisher.current() {
+                    look.at(&tables);
+                }
+            }
             Request::Stop => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
