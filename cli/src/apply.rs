@@ -68,7 +68,7 @@ pub(crate) fn once(
         ..request(base, &changeset, signature)
     };
     let extra = json!({ "documents": count, "committed": true });
-    committing::commit(context, store, request, "", wait, extra)
+    committing::commit(context, store, request, confirm.auto(), "", wait, extra)
         .map_err(|failure| placed(failure, &parts))
 }
 

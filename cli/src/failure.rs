@@ -100,6 +100,8 @@ codes! {
     NoGateway = "no_gateway", 3;
     /// Committed, but not live in time.
     NotLive = "not_live", 4;
+    /// Committed, and gone back from: its probes failed until the deadline.
+    NotConfirmed = "not_confirmed", 4;
     /// Somebody committed since the candidate was made.
     StaleCandidate = "stale_candidate", 5;
     /// Somebody else saved or removed the candidate meanwhile.

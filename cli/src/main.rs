@@ -11,6 +11,7 @@ mod columns;
 mod command;
 mod committing;
 mod completion;
+mod confirming;
 mod conflict;
 mod connections;
 mod context;
@@ -70,7 +71,7 @@ Exit codes:
   1  the operation failed, or there is nothing to do
   2  the input is wrong: a document, a candidate that the check refuses, or the arguments
   3  the store cannot be used: missing, foreign, newer or busy; or no gateway runs
-  4  committed, but not live in time
+  4  committed, but not live in time, or not confirmed by its probes
   5  conflict: somebody else changed the same since
   6  somebody else has locked the store";
 

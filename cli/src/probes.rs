@@ -16,6 +16,9 @@ use rewire_schema::{Change, Changeset, Configuration, Path, Problem, Row};
 use rewire_tables::Tables;
 use serde_json::{Value, json};
 
+use crate::columns::{Cell, columns};
+use crate::failure::Failure;
+use crate::terminal::clean;
 use crate::trace::packet_text::{PacketText, Upper};
 use crate::trace::{self, Asked, Report, text};
 use crate::wanted::Wanted;
@@ -115,12 +118,7 @@ fn try_one(probe: &ProbeRow, tables: &Tables, learned: &BTreeMap<String, String>
                 None => judge(probe, report),
             }
         }
-        Err(error) => Outcome {
-            name: probe.name.clone(),
-            wanted: Wanted::of(probe),
-            missed: Some(format!("not to be tried: {error}")),
-            report: None,
-        },
+        Err(error) => untried(probe, &error.to_string()),
     }
 }
 
@@ -145,6 +143,60 @@ fn learned_on_the_way<'l>(
     let lookups = report.steps.iter().filter(|step| step.fact == "lookup");
     let mut vpcs = lookups.filter_map(|step| step.details.get("vpc")?.as_str());
     vpcs.find_map(|vpc| learned.get(vpc)).map(String::as_str)
+}
+
+/// A probe that could not be tried.
+pub(crate) fn untried(probe: &ProbeRow, why: &str) -> Outcome {
+    Outcome {
+        name: probe.name.clone(),
+        wanted: Wanted::of(probe),
+        missed: Some(format!("not to be tried: {why}")),
+        report: None,
+    }
+}
+
+/// Tries all probes of a configuration, as it is stored. Cost: the configuration, which is compiled.
+///
+/// # Errors
+///
+/// It does not compile.
+pub(crate) fn of_configuration(
+    configuration: Configuration,
+    revision: u64,
+) -> Result<Vec<Outcome>, Failure> {
+    let effective = configuration.effective().into_owned();
+    let tables = trace::tables(configuration, revision)?;
+    Ok(run(&effective, &tables))
+}
+
+/// A line for each: its name, whether it passes, and what came of it.
+pub(crate) fn table(outcomes: &[Outcome]) -> String {
+    let heading = ["probe", "", "packet", ""].map(Cell::word).to_vec();
+    let rows = outcomes.iter().map(|outcome| {
+        let report = outcome.report.as_ref();
+        let packet = report
+            .and_then(|report| report.packet.clone())
+            .unwrap_or_default();
+        let became = match (&outcome.missed, report) {
+            (Some(missed), _) => format!("is to be {}, and is {missed}", outcome.wanted),
+            (None, Some(report)) => text::outcome(report).trim_end().to_owned(),
+            (None, None) => String::new(),
+        };
+        let state = if outcome.passes() { "passes" } else { "FAILS" };
+        [
+            outcome.name.to_string(),
+            state.to_owned(),
+            clean(&packet),
+            clean(&became),
+        ]
+        .map(|text| Cell::word(&text))
+        .to_vec()
+    });
+    let lines = columns(&std::iter::once(heading).chain(rows).collect::<Vec<_>>());
+    lines
+        .iter()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect()
 }
 
 /// The packet of a probe.
