@@ -58,6 +58,8 @@ commands! {
     journal::Journal,
     run::Run,
     status::Status,
+    top::Top,
+    watch::Watch,
     clear::Clear,
     trace::Trace,
     bisect::Bisect,

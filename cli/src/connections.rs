@@ -164,7 +164,7 @@ fn text(found: &Connections, talkers: bool) -> String {
 }
 
 /// An end: an address, with its port where it has one.
-fn end(address: IpAddr, port: u16) -> String {
+pub(crate) fn end(address: IpAddr, port: u16) -> String {
     match (address, port) {
         (address, 0) => address.to_string(),
         (IpAddr::V4(address), port) => format!("{address}:{port}"),
@@ -173,7 +173,7 @@ fn end(address: IpAddr, port: u16) -> String {
 }
 
 /// What becomes of the ends of the original direction, where that is something else.
-fn translation(connection: &Connection) -> String {
+pub(crate) fn translation(connection: &Connection) -> String {
     let Direction {
         source,
         source_port,
@@ -275,7 +275,7 @@ fn talker_table(talkers: &[Talker]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::daemon::connections::{StateCount, VpcCount};
 
@@ -318,7 +318,7 @@ mod tests {
         }
     }
 
-    fn found() -> Connections {
+    pub(crate) fn found() -> Connections {
         let count = |protocol: &str, state: &str, connections| StateCount {
             protocol: protocol.to_owned(),
             state: state.to_owned(),

@@ -35,7 +35,7 @@ fn cells(entry: &LogEntry, head: u64) -> Vec<Cell> {
 }
 
 /// The message's first line, and what the entry is where that does not say it.
-fn message(entry: &LogEntry) -> String {
+pub(crate) fn message(entry: &LogEntry) -> String {
     let message = first_line(&entry.message);
     match way(entry.kind) {
         Some(way) if message.is_empty() => format!("({way})"),

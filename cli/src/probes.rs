@@ -171,7 +171,7 @@ pub(crate) fn of_configuration(
 
 /// A line for each: its name, whether it passes, and what came of it.
 pub(crate) fn table(outcomes: &[Outcome]) -> String {
-    let heading = ["probe", "", "packet", ""].map(Cell::word).to_vec();
+    let heading = ["probe", "", "packet", ""].map(Cell::word).into();
     let rows = outcomes.iter().map(|outcome| {
         let report = outcome.report.as_ref();
         let packet = report
@@ -190,7 +190,7 @@ pub(crate) fn table(outcomes: &[Outcome]) -> String {
             clean(&became),
         ]
         .map(|text| Cell::word(&text))
-        .to_vec()
+        .into()
     });
     let lines = columns(&std::iter::once(heading).chain(rows).collect::<Vec<_>>());
     lines

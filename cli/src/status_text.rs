@@ -88,7 +88,7 @@ pub(crate) fn render(status: &Status, colour: bool) -> String {
     out
 }
 
-fn headline(status: &Status, colour: bool) -> String {
+pub(crate) fn headline(status: &Status, colour: bool) -> String {
     let revision = match status.revision {
         Some(revision) => format!("revision {revision} live"),
         None => "no revision live yet".to_owned(),
@@ -105,7 +105,7 @@ fn headline(status: &Status, colour: bool) -> String {
     )
 }
 
-fn alarms(status: &Status) -> Vec<String> {
+pub(crate) fn alarms(status: &Status) -> Vec<String> {
     let mut alarms: Vec<String> = status.alarm.iter().cloned().collect();
     if status.stuck && status.alarm.is_none() {
         alarms.push("a worker is stuck: the tables cannot be published".to_owned());

@@ -95,13 +95,19 @@ pub(crate) fn clean(text: &str) -> String {
 
 /// Writes to standard output. A reader that has gone away (`rewire log | head`) is no error.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    print_or_end(text).map(|_| ())
+}
+
+/// The same; false where the reader has gone away, which is the end of what has no other.
+pub(crate) fn print_or_end(text: &str) -> Result<bool, Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(
             Code::Output,
             format!("cannot write the output: {error}"),
         )),
-        _ => Ok(()),
     }
 }
 

@@ -85,6 +85,7 @@ fn the_console_says_what_the_socket_says() {
     for status in [&mut here, &mut there] {
         status["uptime_ns"].take();
         status["uptime_seconds"].take();
+        status["worker_times"].take();
     }
     assert_eq!(here, there);
     assert_eq!(here["revision"], 1);

@@ -2,7 +2,7 @@
 
 mod session;
 
-use session::{Session, assert_transcript};
+use session::Session;
 
 const NETWORK: &str = "
 vpcs:
@@ -21,6 +21,14 @@ nat:
   static: {mail: {external_vpc: internet, external_address: 203.0.113.9, internal_vpc: blue, internal_address: 10.1.0.20}}
   nat64: {six: {vpc: six, pool: six}}
 ";
+
+#[track_caller]
+fn assert_transcript(s: &Session) {
+    let mut settings = s.settings();
+    settings.add_filter(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "[TIME]");
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    settings.bind(|| insta::assert_snapshot!(name, s.transcript()));
+}
 
 fn network() -> Session {
     let mut s = Session::new();
@@ -71,7 +79,7 @@ fn a_page_tells_each_decision_and_who_made_it() {
     ] {
         s.rewire(&["trace", packet]);
     }
-    assert_transcript!(s);
+    assert_transcript(&s);
 }
 
 #[test]
@@ -95,7 +103,7 @@ fn replies_neighbors_frames_and_machines() {
     s.rewire(&["trace", "--hex", "0x"]);
     s.rewire(&["trace", "--pcap", "none.pcap"]);
     s.rewire(&["trace", "--on", "7", "10.1.0.5:40000 > 1.1.1.1:443"]);
-    assert_transcript!(s);
+    assert_transcript(&s);
 }
 
 #[test]
@@ -126,5 +134,5 @@ fn two_states_part_where_the_first_decision_differs() {
     s.quietly(&["commit", "-m", "a hole", "--author", "bob", "--no-wait"]);
     s.rewire(&["trace", "10.1.0.5:40000 > 1.1.1.1:443"]);
     s.rewire(&["trace", "--on", "1", "10.1.0.5:40000 > 1.1.1.1:443"]);
-    assert_transcript!(s);
+    assert_transcript(&s);
 }

@@ -114,21 +114,61 @@ impl ListedConnection {
     }
 }
 
+/// What is copied, from a place on, and who has asked for it.
+#[derive(Debug)]
+pub(crate) struct Listing<T> {
+    from: Family<u32>,
+    slice: Vec<T>,
+    reply: SyncSender<Job>,
+}
+
+impl<T> Listing<T> {
+    /// Whether there is nothing more to copy, or no room.
+    fn is_done(&self) -> bool {
+        self.from == Family::Ipv6(u32::MAX) || self.slice.len() == self.slice.capacity()
+    }
+}
+
+/// What can be listed.
+trait Listed: Sized {
+    fn job(listing: Listing<Self>) -> Job;
+    /// What has come of that.
+    fn of(job: Job) -> Option<Listing<Self>>;
+}
+
+impl Listed for ListedConnection {
+    fn job(listing: Listing<Self>) -> Job {
+        Job::List(listing)
+    }
+
+    fn of(job: Job) -> Option<Listing<Self>> {
+        match job {
+            Job::List(listing) => Some(listing),
+            _ => None,
+        }
+    }
+}
+
+impl Listed for ListedPorts {
+    fn job(listing: Listing<Self>) -> Job {
+        Job::Ports(listing)
+    }
+
+    fn of(job: Job) -> Option<Listing<Self>> {
+        match job {
+            Job::Ports(listing) => Some(listing),
+            _ => None,
+        }
+    }
+}
+
 /// What a worker is to do with connections, between its bursts.
 #[derive(Debug)]
 pub(crate) enum Job {
     /// Copy those from a place on into the slice, until it is full.
-    List {
-        from: Family<u32>,
-        slice: Vec<ListedConnection>,
-        reply: SyncSender<Job>,
-    },
+    List(Listing<ListedConnection>),
     /// Copy which external ports are in use, from a place on, into the slice, until it is full.
-    Ports {
-        from: Family<u32>,
-        slice: Vec<ListedPorts>,
-        reply: SyncSender<Job>,
-    },
+    Ports(Listing<ListedPorts>),
     /// End these, from the last one on.
     End {
         connections: Vec<ConnectionId>,
@@ -153,22 +193,25 @@ impl Job {
         now: Instant,
     ) -> bool {
         match self {
-            Job::List { from, slice, .. } => match *from {
-                Family::Ipv4(slot) => {
-                    let id = |id| ConnectionId(Family::Ipv4(id));
-                    let next = copy(connections.0, slot, slice, now, worker, id);
-                    *from = next.map_or(Family::Ipv6(0), Family::Ipv4);
-                    slice.len() == slice.capacity()
-                }
-                Family::Ipv6(slot) => {
-                    let id = |id| ConnectionId(Family::Ipv6(id));
-                    let next = copy(connections.1, slot, slice, now, worker, id);
-                    *from = Family::Ipv6(next.unwrap_or(u32::MAX));
-                    next.is_none() || slice.len() == slice.capacity()
-                }
-            },
-            Job::Ports { from, slice, .. } => {
-                *from = match *from {
+            Job::List(listing) => {
+                let slice = &mut listing.slice;
+                listing.from = match listing.from {
+                    Family::Ipv4(slot) => {
+                        let id = |id| ConnectionId(Family::Ipv4(id));
+                        let next = copy(connections.0, slot, slice, now, worker, id);
+                        next.map_or(Family::Ipv6(0), Family::Ipv4)
+                    }
+                    Family::Ipv6(slot) => {
+                        let id = |id| ConnectionId(Family::Ipv6(id));
+                        let next = copy(connections.1, slot, slice, now, worker, id);
+                        Family::Ipv6(next.unwrap_or(u32::MAX))
+                    }
+                };
+                listing.is_done()
+            }
+            Job::Ports(listing) => {
+                let slice = &mut listing.slice;
+                listing.from = match listing.from {
                     Family::Ipv4(place) => {
                         let next = copy_ports(connections.0, place, slice, worker);
                         next.map_or(Family::Ipv6(0), Family::Ipv4)
@@ -178,7 +221,7 @@ impl Job {
                         Family::Ipv6(next.unwrap_or(u32::MAX))
                     }
                 };
-                *from == Family::Ipv6(u32::MAX) || slice.len() == slice.capacity()
+                listing.is_done()
             }
             Job::End {
                 connections: ids,
@@ -204,15 +247,15 @@ impl Job {
     /// How many connections it has ended.
     pub(crate) fn ended(&self) -> usize {
         match self {
-            Job::List { .. } | Job::Ports { .. } => 0,
+            Job::List(_) | Job::Ports(_) => 0,
             Job::End { ended, .. } => *ended,
         }
     }
 
     /// Hands it to who has asked, who may have gone away.
     pub(crate) fn reply(self) {
-        let (Job::List { ref reply, .. }
-        | Job::Ports { ref reply, .. }
+        let (Job::List(Listing { ref reply, .. })
+        | Job::Ports(Listing { ref reply, .. })
         | Job::End { ref reply, .. }) = self;
         let reply = reply.clone();
         let _ = reply.try_send(self);
@@ -322,27 +365,7 @@ impl ConnectionTable {
     /// # Errors
     /// The gateway is stopping, or a worker does not answer.
     pub fn visit(&self, mut see: impl FnMut(&ListedConnection)) -> Result<(), GatewayError> {
-        let (reply, answer) = mpsc::sync_channel(1);
-        let mut slice = Vec::with_capacity(SLICE);
-        for worker in 0..self.workers {
-            let mut from = Family::Ipv4(0);
-            while from != Family::Ipv6(u32::MAX) {
-                slice.clear();
-                let reply = reply.clone();
-                let done = self.ask(worker, Job::List { from, slice, reply }, &answer)?;
-                let Job::List {
-                    from: next,
-                    slice: full,
-                    ..
-                } = done
-                else {
-                    return Err(GatewayError::Stopping);
-                };
-                full.iter().for_each(&mut see);
-                (from, slice) = (next, full);
-            }
-        }
-        Ok(())
+        self.walk(&mut see)
     }
 
     /// Shows what every worker has in use of every external address to `see`; the numbers of one address add up. Cost: as of
@@ -351,6 +374,10 @@ impl ConnectionTable {
     /// # Errors
     /// The gateway is stopping, or a worker does not answer.
     pub fn visit_ports(&self, mut see: impl FnMut(&ListedPorts)) -> Result<(), GatewayError> {
+        self.walk(&mut see)
+    }
+
+    fn walk<T: Listed>(&self, see: &mut impl FnMut(&T)) -> Result<(), GatewayError> {
         let (reply, answer) = mpsc::sync_channel(1);
         let mut slice = Vec::with_capacity(SLICE);
         for worker in 0..self.workers {
@@ -358,17 +385,10 @@ impl ConnectionTable {
             while from != Family::Ipv6(u32::MAX) {
                 slice.clear();
                 let reply = reply.clone();
-                let done = self.ask(worker, Job::Ports { from, slice, reply }, &answer)?;
-                let Job::Ports {
-                    from: next,
-                    slice: full,
-                    ..
-                } = done
-                else {
-                    return Err(GatewayError::Stopping);
-                };
-                full.iter().for_each(&mut see);
-                (from, slice) = (next, full);
+                let job = T::job(Listing { from, slice, reply });
+                let done = T::of(self.ask(worker, job, &answer)?).ok_or(GatewayError::Stopping)?;
+                (from, slice) = (done.from, done.slice);
+                slice.iter().for_each(&mut *see);
             }
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
+use rewire_tables::memory::prefetch;
 use rewire_tables::{InterfaceIndex, Reader, Tables};
 
 use crate::buffer::{BufferPool, PacketBuffer};
@@ -383,6 +384,11 @@ fn deal_out<B: PacketBuffer>(
     peers: &mut Peers<B>,
     (received, kept): (&mut Vec<Received<B>>, &mut Vec<Received<B>>),
 ) {
+    for frame in received.iter() {
+        if let Some(first) = frame.buffer.bytes().first() {
+            prefetch(first);
+        }
+    }
     for frame in received.drain(..) {
         let owner = match frame.origin {
             Origin::Received(from) => steering.of_frame(tables, from, frame.buffer.bytes()),

@@ -55,6 +55,9 @@ pub(crate) struct Status {
     /// How often a worker kept a publication from being made, or did not leave the old tables, in time.
     pub(crate) late: u64,
     pub(crate) workers: usize,
+    /// Where the time of each worker went.
+    #[serde(default)]
+    pub(crate) worker_times: Vec<WorkerTime>,
     /// `dpdk` or `virtual`.
     pub(crate) driver: String,
     /// Whether packets lie in hugepages; none without DPDK.
@@ -80,6 +83,15 @@ pub(crate) struct Status {
     pub(crate) route_sources: Vec<RouteSource>,
     /// ICMP errors that were not sent, because too many were.
     pub(crate) icmp_suppressed: u64,
+}
+
+/// Where a worker's time went, since it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorkerTime {
+    /// Into bursts with packets.
+    pub(crate) busy_ns: u64,
+    /// Nothing came.
+    pub(crate) idle_ns: u64,
 }
 
 /// An interface of the revision that is live.
@@ -210,6 +222,10 @@ impl Daemon {
             packets: totals.dropped_for(*reason),
             description: reason.description(),
         });
+        let times = self.shared.worker_counters().map(|counters| WorkerTime {
+            busy_ns: counters.busy_time.get(),
+            idle_ns: counters.idle_time.get(),
+        });
         let nodes = rewire_dataplane::Node::ALL.iter().zip(&totals.nodes);
         Status {
             version: VERSION,
@@ -230,6 +246,7 @@ impl Daemon {
             stuck: self.shared.stuck(),
             late: self.shared.late(),
             workers: self.shared.workers(),
+            worker_times: times.collect(),
             driver: self.driver.to_owned(),
             hugepages: self.hugepages,
             metrics: self.metrics.map(|address| address.to_string()),

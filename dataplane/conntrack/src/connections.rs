@@ -440,10 +440,18 @@ impl<A: Address> Connections<A> {
         )
     }
 
-    /// Asks for the line that [`acquire_mapping`](Self::acquire_mapping) begins with.
+    /// Asks for the lines that [`acquire_mapping`](Self::acquire_mapping) begins with.
     #[inline]
     pub fn prefetch_mapping(&self, internal: &Internal<A>, external_vpc: VpcIndex) {
         self.mappings.prefetch(internal, external_vpc);
+    }
+
+    /// The external address that a new mapping of an internal endpoint will most likely have: that of its host. Nothing for a host
+    /// without one. Asks for the line that says whether the endpoint's own port is free there. Best when what
+    /// [`prefetch_mapping`](Self::prefetch_mapping) asked for is there.
+    #[inline]
+    pub fn expect_mapping(&mut self, internal: &Internal<A>, external_vpc: VpcIndex) -> Option<A> {
+        self.mappings.expect(internal, external_vpc)
     }
 
     /// Ends the mapping that was acquired last, if no flow was inserted with it; for when [`insert`](Self::insert) has

@@ -20,6 +20,47 @@ pub(crate) struct FixedMap<K, V> {
     hash: FixedState,
 }
 
+/// Where some keys were found last, each at a place that its low bits say: who asks for a key again soon finds it without its
+/// hash. What is remembered may be gone, or another key's: it is looked at again.
+#[derive(Debug)]
+pub(crate) struct Recent<const PLACES: usize>([Option<Id>; PLACES]);
+
+impl<const PLACES: usize> Default for Recent<PLACES> {
+    fn default() -> Self {
+        Recent([None; PLACES])
+    }
+}
+
+impl<const PLACES: usize> Recent<PLACES> {
+    /// Where a key is in a map, looked up there if that is not remembered.
+    #[inline]
+    pub(crate) fn find<K: Hash + Eq, V>(
+        &mut self,
+        map: &FixedMap<K, V>,
+        key: &K,
+        low: u128,
+    ) -> Option<Id> {
+        let known = self.peek(map, key, low);
+        known.or_else(|| {
+            let found = map.find(key);
+            self.0[low as usize % PLACES] = found;
+            found
+        })
+    }
+
+    /// Where a key is in a map, if that is remembered.
+    #[inline]
+    pub(crate) fn peek<K: Hash + Eq, V>(
+        &self,
+        map: &FixedMap<K, V>,
+        key: &K,
+        low: u128,
+    ) -> Option<Id> {
+        let is_it = |id: &Id| map.entries.get(*id).is_some_and(|entry| entry.key == *key);
+        self.0[low as usize % PLACES].filter(is_it)
+    }
+}
+
 impl<K: Hash + Eq, V> FixedMap<K, V> {
     pub(crate) fn new(capacity: usize, hash: &FixedState) -> Self {
         FixedMap {
@@ -48,6 +89,12 @@ impl<K: Hash + Eq, V> FixedMap<K, V> {
         let is_it = |slot| entry(slot).is_some_and(|(_, entry)| entry.key == *key);
         let slot = self.index.find(self.hash.hash_one(key), is_it)?;
         Some(entry(slot)?.0)
+    }
+
+    /// Asks for the line that a look-up of this key begins with.
+    #[inline]
+    pub(crate) fn prefetch(&self, key: &K) {
+        self.index.prefetch(self.hash.hash_one(key));
     }
 
     /// How many places were ever used: every entry is at one of the first so many. Never becomes less.
@@ -84,5 +131,29 @@ impl<K: Hash + Eq, V> FixedMap<K, V> {
         let entry = self.entries.remove(id)?;
         self.index.remove(self.hash.hash_one(&entry.key), id.slot);
         Some((entry.key, entry.value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_is_looked_at_again() {
+        let mut map = FixedMap::new(4, &FixedState::with_seed(3));
+        let mut recent = Recent::<2>::default();
+        let one = map.insert(1_u32, 'a').unwrap();
+        assert_eq!(recent.peek(&map, &1, 1), None);
+        assert_eq!(recent.find(&map, &1, 1), Some(one));
+        assert_eq!(recent.peek(&map, &1, 1), Some(one));
+        // Another key at the same place, and then one that has the slot of the first.
+        assert_eq!(recent.find(&map, &3, 1), None);
+        assert_eq!(recent.find(&map, &1, 1), Some(one));
+        map.remove(one);
+        assert_eq!(recent.find(&map, &1, 1), None);
+        let five = map.insert(5, 'b').unwrap();
+        assert_eq!(five.slot, one.slot);
+        assert_eq!(recent.find(&map, &1, 1), None);
+        assert_eq!(recent.find(&map, &5, 1), Some(five));
     }
 }

@@ -3,6 +3,7 @@
 mod external;
 pub(crate) use external::Endpoint;
 
+use std::hash::{Hash, Hasher};
 use std::ops::RangeInclusive;
 
 use foldhash::fast::FixedState;
@@ -10,17 +11,19 @@ use rewire_tables::nat::PortParity;
 use rewire_tables::{Address, PortAllocation, VpcIndex};
 
 use crate::error::{Exhausted, Resource};
-use crate::fixed_map::FixedMap;
+use crate::fixed_map::{FixedMap, Recent};
 use crate::index::Index;
 use crate::key::FlowKey;
 use crate::key_hash::KeyHasher;
 use crate::port_use::Exhaustions;
-use crate::ports::{External, Ports};
+use crate::ports::{External, Ports, hash_address};
 use crate::records::{Record, Records, flag};
 use crate::slab::Id as HostId;
 
 /// How many external addresses are tried for one mapping, at most.
 const MAX_TRIES: u128 = 1024;
+/// Hosts whose place is remembered: some more than there are in a burst.
+const RECENT_HOSTS: usize = 256;
 
 /// An endpoint behind the NAT. Port in host order; an identifier, for ICMP queries; 0 for protocols without ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,7 +55,19 @@ struct Host<A> {
 }
 
 /// An internal address, and the VPC it is translated into.
-type HostKey<A> = (VpcIndex, A, VpcIndex);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct HostKey<A> {
+    vpc: VpcIndex,
+    address: A,
+    external_vpc: VpcIndex,
+}
+
+impl<A: Address> Hash for HostKey<A> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let vpcs = u64::from(self.vpc.0) << 16 | u64::from(self.external_vpc.0);
+        hash_address(vpcs, self.address, state);
+    }
+}
 
 /// Who has an external address for itself, and by how many mappings.
 #[derive(Debug)]
@@ -86,6 +101,7 @@ pub(crate) struct Mappings<A> {
     /// Of a quarter as many hosts as there may be mappings: one that finds no room keeps to its address as long as its hash
     /// leads there, which it does while the rule's addresses are the same.
     hosts: FixedMap<HostKey<A>, Host<A>>,
+    recent_hosts: Recent<RECENT_HOSTS>,
     /// The external addresses, with their VPC, that a host has for itself.
     owners: FixedMap<(VpcIndex, A), Owner<A>>,
     pub(crate) ports: Ports<A>,
@@ -103,6 +119,7 @@ impl<A: Address> Mappings<A> {
             capacity,
             promise: None,
             hosts: FixedMap::new(hosts, seed),
+            recent_hosts: Recent::default(),
             owners: FixedMap::new(hosts, seed),
             ports: Ports::new(capacity, worker, workers, seed),
             exhaustions: Exhaustions::new(seed),
@@ -129,20 +146,62 @@ impl<A: Address> Mappings<A> {
         })
     }
 
-    fn host_hash(&self, &(vpc, address, external_vpc): &HostKey<A>) -> u64 {
+    fn host_hash(&self, key: &HostKey<A>) -> u64 {
         let host = Internal {
-            vpc,
+            vpc: key.vpc,
             protocol: 0,
-            address,
+            address: key.address,
             port: 0,
         };
-        self.hash(&host, external_vpc)
+        self.hash(&host, key.external_vpc)
     }
 
-    /// Asks for the line of the index that the mapping of an internal endpoint is found by.
+    /// Asks for the lines that the mapping of an internal endpoint and its host are found by.
     #[inline]
     pub(crate) fn prefetch(&self, internal: &Internal<A>, external_vpc: VpcIndex) {
         self.index.prefetch(self.hash(internal, external_vpc));
+        if self.hosts.is_empty() {
+            return;
+        }
+        self.hosts.prefetch(&host_of(internal, external_vpc));
+    }
+
+    /// See [`crate::Connections::expect_mapping`].
+    #[inline]
+    pub(crate) fn expect(&mut self, internal: &Internal<A>, external_vpc: VpcIndex) -> Option<A> {
+        if self.hosts.is_empty() {
+            return None;
+        }
+        let host = self.find_host(&host_of(internal, external_vpc))?;
+        let address = self.hosts.get(host)?.external;
+        self.prefetch_port(internal.protocol, external_vpc, address, internal.port);
+        Some(address)
+    }
+
+    /// Asks for the line that the end of a mapping changes.
+    #[inline]
+    pub(crate) fn prefetch_end(&self, reply: &FlowKey<A>) {
+        self.prefetch_port(
+            reply.protocol,
+            reply.vpc,
+            reply.destination,
+            reply.destination_port,
+        );
+    }
+
+    #[inline]
+    fn prefetch_port(&self, protocol: u8, vpc: VpcIndex, address: A, port: u16) {
+        let external = External {
+            vpc,
+            protocol,
+            address,
+        };
+        self.ports.prefetch(&external, port);
+    }
+
+    fn find_host(&mut self, key: &HostKey<A>) -> Option<HostId> {
+        let low = key.address.to_number();
+        self.recent_hosts.find(&self.hosts, key, low)
     }
 
     /// The first flow of the mapping that an internal endpoint has.
@@ -199,7 +258,7 @@ impl<A: Address> Mappings<A> {
             return Err(exhausted(Resource::Addresses));
         }
         let host_key = host_of(&internal, external_vpc);
-        let host = self.hosts.find(&host_key);
+        let host = self.find_host(&host_key);
         let first = self.first_place(&host_key, host, ranges.clone(), total);
         if allocation.address_only && host.is_none() && self.hosts.is_full() {
             return Err(exhausted(Resource::Mappings));
@@ -289,7 +348,7 @@ impl<A: Address> Mappings<A> {
 
     /// Whether a host has an external address for itself.
     fn has_for_itself(&self, host: &HostKey<A>, external: A) -> bool {
-        let owner = self.owners.find(&(host.2, external));
+        let owner = self.owners.find(&(host.external_vpc, external));
         let owner = owner.and_then(|id| self.owners.get(id));
         owner.is_some_and(|owner| owner.host == *host)
     }
@@ -297,7 +356,7 @@ impl<A: Address> Mappings<A> {
     /// Whether a host may be given a port of an external address: not where another has that for itself.
     fn is_open_to(&self, host: &HostKey<A>, external: A) -> bool {
         self.owners.is_empty()
-            || self.owners.find(&(host.2, external)).is_none()
+            || self.owners.find(&(host.external_vpc, external)).is_none()
             || self.has_for_itself(host, external)
     }
 
@@ -306,7 +365,7 @@ impl<A: Address> Mappings<A> {
         if !allocation.address_only && self.owners.is_empty() {
             return;
         }
-        let key = (host.2, external);
+        let key = (host.external_vpc, external);
         let id = match self.owners.find(&key) {
             None if allocation.address_only => self.owners.insert(key, Owner { host, mappings: 0 }),
             known => known,
@@ -319,7 +378,7 @@ impl<A: Address> Mappings<A> {
     /// Notes that a host has one mapping less on an external address.
     fn forget_owner(&mut self, host: &HostKey<A>, external: A) {
         if !self.owners.is_empty()
-            && let Some(id) = self.owners.find(&(host.2, external))
+            && let Some(id) = self.owners.find(&(host.external_vpc, external))
             && let Some(owner) = self.owners.get_mut(id)
             && owner.host == *host
         {
@@ -428,7 +487,8 @@ impl<A: Address> Mappings<A> {
             ..PortAllocation::default()
         };
         self.remember_owner(host, mapping.address, &allocation);
-        self.remember_host(host, self.hosts.find(&host), mapping.address, |_| true);
+        let known = self.find_host(&host);
+        self.remember_host(host, known, mapping.address, |_| true);
         self.promise = Some(Promise {
             internal,
             external_vpc,
@@ -538,7 +598,7 @@ impl<A: Address> Mappings<A> {
         self.ports.give_back(&external, mapping.port);
         let host = host_of(internal, external_vpc);
         self.forget_owner(&host, mapping.address);
-        if let Some(id) = self.hosts.find(&host)
+        if let Some(id) = self.find_host(&host)
             && let Some(host) = self.hosts.get_mut(id)
         {
             host.mappings -= 1;
@@ -560,7 +620,11 @@ impl<A: Address> Mappings<A> {
 }
 
 fn host_of<A: Copy>(internal: &Internal<A>, external_vpc: VpcIndex) -> HostKey<A> {
-    (internal.vpc, internal.address, external_vpc)
+    HostKey {
+        vpc: internal.vpc,
+        address: internal.address,
+        external_vpc,
+    }
 }
 
 /// The internal endpoint of a flow that begins with this key.

@@ -4,13 +4,14 @@
 //! whose it is. The table here holds one page of bits for each external address with a port in use, a word for each block. A
 //! search for a free port looks at words, not at ports.
 
-use std::hash::{BuildHasher, Hash};
+use std::hash::{BuildHasher, Hash, Hasher};
 
 use foldhash::fast::FixedState;
+use rewire_tables::memory::prefetch_at;
 use rewire_tables::nat::{PortParity, PortSet, has_translated_ports};
-use rewire_tables::{PortAllocation, VpcIndex};
+use rewire_tables::{Address, PortAllocation, VpcIndex};
 
-use crate::fixed_map::FixedMap;
+use crate::fixed_map::{FixedMap, Recent};
 use crate::slab::Id;
 
 const BLOCK: u16 = 64;
@@ -40,11 +41,29 @@ pub fn owner_within(set: &PortSet, source_port: u16, workers: u16) -> u16 {
 }
 
 /// One external address, as one protocol uses it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct External<A> {
     pub(crate) vpc: VpcIndex,
     pub(crate) protocol: u8,
     pub(crate) address: A,
+}
+
+impl<A: Address> Hash for External<A> {
+    /// Two or three words: a derived hash would hash the address byte by byte.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let place = u64::from(self.vpc.0) << 8 | u64::from(self.protocol);
+        hash_address(place, self.address, state);
+    }
+}
+
+/// Hashes an address, and what else there is to a key.
+pub(crate) fn hash_address<A: Address, H: Hasher>(rest: u64, address: A, state: &mut H) {
+    state.write_u64(rest);
+    let number = address.to_number();
+    match A::BITS {
+        ..=64 => state.write_u64(number as u64),
+        _ => state.write_u128(number),
+    }
 }
 
 /// The ports in use of an external address.
@@ -121,10 +140,14 @@ fn place(page: u32, block: u16) -> usize {
     page as usize * usize::from(BLOCKS) + usize::from(block)
 }
 
+/// External addresses whose place is remembered.
+const RECENT: usize = 64;
+
 /// All external addresses' ports.
 #[derive(Debug)]
 pub(crate) struct Ports<A> {
     pools: FixedMap<External<A>, Pool>,
+    recent: Recent<RECENT>,
     /// Pages of a word for each block, a bit for each port in use.
     words: Vec<u64>,
     free_pages: Vec<u32>,
@@ -135,13 +158,14 @@ pub(crate) struct Ports<A> {
     hash: FixedState,
 }
 
-impl<A: Copy + Eq + Hash> Ports<A> {
+impl<A: Address> Ports<A> {
     /// Room for as many external addresses in use as 64 ports of each need, out of `capacity`. The memory is touched as it
     /// is used: 8 KiB for each address and protocol.
     pub(crate) fn new(capacity: usize, worker: u16, workers: u16, hash: &FixedState) -> Self {
         let pools = capacity.div_ceil(64).max(capacity.min(64));
         Ports {
             pools: FixedMap::new(pools, hash),
+            recent: Recent::default(),
             words: vec![0; pools * usize::from(BLOCKS)],
             free_pages: Vec::with_capacity(pools),
             pages: 0,
@@ -170,7 +194,7 @@ impl<A: Copy + Eq + Hash> Ports<A> {
         allocation: &PortAllocation,
         is_reserved: impl Fn(u16) -> bool,
     ) -> Option<u16> {
-        let known = self.pools.find(&external);
+        let known = self.find(&external);
         let id = match known {
             Some(id) => id,
             None => self.begin(external)?,
@@ -227,7 +251,7 @@ impl<A: Copy + Eq + Hash> Ports<A> {
 
     /// Takes just this port, whoever's it is among workers; false where it is taken, or there is no room.
     pub(crate) fn take_exactly(&mut self, external: External<A>, port: u16) -> bool {
-        let known = self.pools.find(&external);
+        let known = self.find(&external);
         let Some(id) = known.or_else(|| self.begin(external)) else {
             return false;
         };
@@ -246,7 +270,7 @@ impl<A: Copy + Eq + Hash> Ports<A> {
     /// Gives a taken port back.
     pub(crate) fn give_back(&mut self, external: &External<A>, port: u16) {
         let turn = self.turn_of(port / BLOCK);
-        let Some(id) = self.pools.find(external) else {
+        let Some(id) = self.find(external) else {
             return;
         };
         let Some(pool) = self.pools.get_mut(id) else {
@@ -275,6 +299,21 @@ impl<A: Copy + Eq + Hash> Ports<A> {
     pub(crate) fn in_use(&self, place: u32) -> Option<(&External<A>, u32)> {
         let (external, pool) = self.pools.at(place)?;
         Some((external, pool.taken))
+    }
+
+    fn find(&mut self, external: &External<A>) -> Option<Id> {
+        let low = external.address.to_number();
+        self.recent.find(&self.pools, external, low)
+    }
+
+    /// Asks for the line that says whether a port is in use, if it is remembered where that is.
+    #[inline]
+    pub(crate) fn prefetch(&self, external: &External<A>, port: u16) {
+        let low = external.address.to_number();
+        let known = self.recent.peek(&self.pools, external, low);
+        if let Some(pool) = known.and_then(|id| self.pools.get(id)) {
+            prefetch_at(&self.words, place(pool.page, port / BLOCK));
+        }
     }
 
     /// A pool for an address of which no port is in use, if there is room.

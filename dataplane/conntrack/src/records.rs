@@ -335,6 +335,9 @@ impl<A: Address> Records<A> {
                 record.reuse = place.reuse.wrapping_add(1);
                 *place = record;
                 self.accounts[slot as usize] = account;
+                // Where the next one goes: what is written of it would wait for its line otherwise, and with it all behind that is
+                // read soon after it was written.
+                self.prefetch(self.free, true);
             }
             None => {
                 record.reuse = 1;

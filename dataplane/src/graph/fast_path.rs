@@ -308,18 +308,38 @@ impl<A: Family> FastPath<A> {
         begins
     }
 
-    /// Asks for what the mappings of new connections are found by.
+    /// Asks for what new connections are translated by, and for where their replies go in the index: most keep their port, and have
+    /// the external address of their host.
     fn prefetch_mappings(
         &mut self,
         cx: &Context<'_>,
         routes: &[Option<&Route>; BATCH],
-        connections: &Connections<A>,
+        connections: &mut Connections<A>,
     ) {
-        for (packet, route) in self.packets.iter().zip(routes) {
+        let mut vpcs = [None; BATCH];
+        for ((packet, route), vpc) in self.packets.iter().zip(routes).zip(&mut vpcs) {
             if let (Way::New(_), Some(Route::Forward(hops))) = (packet.way, route) {
                 let exit = self.exits.find(cx, hops, packet);
                 let internal = egress_nat::internal(&packet.key());
                 connections.prefetch_mapping(&internal, exit.vpc);
+                *vpc = Some(exit.vpc);
+            }
+        }
+        for (packet, vpc) in self.packets.iter().zip(vpcs) {
+            if let (Way::New(port), Some(vpc)) = (packet.way, vpc)
+                && let key = packet.key()
+                && let internal = egress_nat::internal(&key)
+                && let Some(source) = connections.expect_mapping(&internal, vpc)
+            {
+                let reply = FlowKey {
+                    source: packet.destination,
+                    source_port: port,
+                    destination: source,
+                    destination_port: key.source_port,
+                    vpc,
+                    ..key
+                };
+                connections.prefetch_index(connections.hash(&reply));
             }
         }
     }

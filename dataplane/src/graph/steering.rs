@@ -114,7 +114,8 @@ impl Steering {
                 port: None,
                 source_port: port,
             };
-            return self.leaving(tables, vpc, &answer);
+            let route = tables.vpc(vpc).route(answer.destination);
+            return self.leaving(tables, vpc, &answer, route);
         }
         // What NAT64 translates on its way out, as a masquerade does.
         if nat.has_nat64()
@@ -126,18 +127,23 @@ impl Steering {
                 None => self.of_one(ends.source),
             };
         }
+        let route = tables.vpc(vpc).route(ends.destination);
         // A masquerade may use the gateway's own addresses.
-        if let (Some(Route::NatExternal | Route::Local), Some(port)) =
-            (tables.vpc(vpc).route(ends.destination), ends.port)
-        {
+        if let (Some(Route::NatExternal | Route::Local), Some(port)) = (route, ends.port) {
             return owner(port, self.workers);
         }
-        self.leaving(tables, vpc, ends)
+        self.leaving(tables, vpc, ends, route)
     }
 
-    /// Of a packet whose destination stays, as far as its VPC goes.
-    fn leaving<A: AclFamily>(&self, tables: &Tables, vpc: VpcIndex, ends: &Ends<A>) -> u16 {
-        let Some(Route::Forward(hops)) = tables.vpc(vpc).route(ends.destination) else {
+    /// Of a packet whose destination stays and is routed so, as far as its VPC goes.
+    fn leaving<A: AclFamily>(
+        &self,
+        tables: &Tables,
+        vpc: VpcIndex,
+        ends: &Ends<A>,
+        route: Option<&Route>,
+    ) -> u16 {
+        let Some(Route::Forward(hops)) = route else {
             return self.of_both(ends.source, ends.destination);
         };
         let mut outside = None;

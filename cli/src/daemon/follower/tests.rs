@@ -135,6 +135,7 @@ fn a_stalled_worker_is_an_alarm_and_no_hung_commit() {
         administration: Default::default(),
         commit_steps: CommitSteps::default(),
         table_sizes: gateway.table_sizes(),
+        live_tables: gateway.live_tables(),
         recent: crate::daemon::recent::Recent::default(),
         kicks,
         started: Instant::now(),

@@ -67,6 +67,7 @@ impl<A: Address> Connections<A> {
             if record.has(flag::MAPPED) {
                 self.mappings
                     .prefetch(&mappings::internal_of(&record.original), record.reply.vpc);
+                self.mappings.prefetch_end(&record.reply);
             }
             over.push((slot, hashes));
         }

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use super::*;
 
@@ -11,15 +12,15 @@ const ANY: PortAllocation = PortAllocation {
     parity: PortParity::Any,
 };
 
-fn ports(worker: u16, workers: u16) -> Ports<u32> {
+fn ports(worker: u16, workers: u16) -> Ports<Ipv4Addr> {
     Ports::new(70_000, worker, workers, &FixedState::with_seed(1))
 }
 
-fn external(protocol: u8, address: u32) -> External<u32> {
+fn external(protocol: u8, address: u32) -> External<Ipv4Addr> {
     External {
         vpc: VpcIndex(3),
         protocol,
-        address,
+        address: Ipv4Addr::from_bits(address),
     }
 }
 

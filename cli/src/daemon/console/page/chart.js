@@ -34,7 +34,8 @@ export class Spark {
     for (let end = length; end > 0; end -= share) {
       points.push(Math.max(...values.slice(Math.max(0, end - share), end)));
     }
-    const largest = Math.max(top, 1, ...points);
+    // Of nothing there is a line at the bottom.
+    const largest = Math.max(top || 1, ...points);
     const steps = 600 / share;
     const at = (value, index) => {
       const x = WIDTH - (index * WIDTH) / steps;

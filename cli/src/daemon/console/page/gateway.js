@@ -59,6 +59,18 @@ export const interfaceRate = (name, counter) => rate((status) => named(status.in
 export const dropRate = (reason) => rate((status) => status.drops.find((drop) => drop.reason === reason)?.packets);
 const all = (counter) => rate((status) => status.interfaces.reduce((sum, one) => sum + (one.counters?.[counter] ?? 0), 0));
 
+/** The share of its time that each worker had packets, from 0 to 1; null where that is not known. */
+export function busy() {
+  const { status } = gateway;
+  return (status?.worker_times ?? []).map((now, worker) => {
+    const from = before?.worker_times[worker];
+    if (!from) return null;
+    const spent = now.busy_ns - from.busy_ns;
+    const all = spent + now.idle_ns - from.idle_ns;
+    return all > 0 && spent >= 0 ? spent / all : null;
+  });
+}
+
 function put(column, value) {
   column.push(Math.round(value));
   if (column.length > KEPT) column.shift();

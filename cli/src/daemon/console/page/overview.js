@@ -1,6 +1,6 @@
 // The first page: what is wrong, the rates, interfaces, drops, the last revisions.
 
-import { gateway, ask, rate, dropRate } from "./gateway.js";
+import { gateway, ask, busy, dropRate } from "./gateway.js";
 import { element, say, section, Table } from "./elements.js";
 import { Spark } from "./chart.js";
 import * as text from "./text.js";
@@ -66,6 +66,7 @@ export function open(root) {
     dropped: figure("Dropped", "drop"),
     connections: figure("Connections", "plain"),
     made: figure("New connections", "plain"),
+    workers: figure("Workers busy", "plain"),
   };
   const interfaces = new Table({
     caption: "Interfaces",
@@ -112,6 +113,7 @@ export function open(root) {
     element("div", { class: "pair" }, part("Drops", "#drops", drops), part("Last revisions", "#revisions", revisions)),
   );
 
+  const shown = [];
   let head = null;
   let last = [];
   async function lookAtRevisions(status) {
@@ -147,6 +149,14 @@ export function open(root) {
       const { connections } = status;
       figures.connections.show(`${text.count(connections.now)} now`, text.plural(connections.mappings, "NAT mapping"), recent.connections);
       figures.made.show(text.rate(at(recent.connections_created)), `${text.count(connections.created)} made, ${text.count(connections.expired)} timed out`, recent.connections_created);
+      const shares = busy().filter((share) => share !== null);
+      const percent = (share) => `${(100 * share).toFixed(0)} %`;
+      if (shares.length > 0) {
+        shown.push(Math.max(...shares));
+        if (shown.length > 600) shown.shift();
+      }
+      const most = shares.length > 0 ? percent(shown.at(-1)) : "– %";
+      figures.workers.show(`${most} at most`, shares.map(percent).join(" · ") || text.plural(status.workers, "worker"), shown, 1);
       interfaces.show(status.interfaces);
       const dropped = status.drops.filter((drop) => drop.packets > 0);
       dropped.sort((a, b) => dropRate(b.reason) - dropRate(a.reason) || b.packets - a.packets);
