@@ -21,6 +21,7 @@ use crate::committing::warn;
 use crate::conflict::Conflicts;
 use crate::context::Context;
 use crate::daemon::service;
+use crate::document;
 use crate::daemon::signals::End;
 use crate::failure::{Code, Failure};
 use crate::live::{self, Wait};
@@ -52,6 +53,10 @@ pub(crate) fn watch(context: &Context, options: Options<'_>) -> Result<Answer, F
     let cannot = |error: std::io::Error| {
         Failure::new(Code::Failed, format!("cannot wait for signals: {error}"))
     };
+    if !options.directory.is_dir() && document::is_standard_input(options.directory) {
+        let message = "standard input cannot be watched: name a directory";
+        return Err(Failure::new(Code::WrongArguments, message));
+    }
     let status_path = status_path(context, &options)?;
     let store = context.open()?;
     let _lock = lock(context)?;
