@@ -136,9 +136,21 @@ const LOOKING: &[Try] = &[
     ("no packet", "trace nothing", 2),
     ("no packet", "bisect nothing --want forwarded", 2),
     ("nothing wanted", "bisect 'in blue0 10.1.0.5 > 10.2.0.1'", 2),
-    ("wrong want", "bisect 'in blue0 10.1.0.5 > 10.2.0.1' --want lost", 2),
-    ("wrong want", "bisect 'in blue0 10.1.0.5 > 10.2.0.1' --want 'out wan0 via nowhere'", 2),
-    ("no such revision", "bisect 'in blue0 10.1.0.5 > 10.2.0.1' --want forwarded --good 99", 2),
+    (
+        "wrong want",
+        "bisect 'in blue0 10.1.0.5 > 10.2.0.1' --want lost",
+        2,
+    ),
+    (
+        "wrong want",
+        "bisect 'in blue0 10.1.0.5 > 10.2.0.1' --want 'out wan0 via nowhere'",
+        2,
+    ),
+    (
+        "no such revision",
+        "bisect 'in blue0 10.1.0.5 > 10.2.0.1' --want forwarded --good 99",
+        2,
+    ),
     ("too many words", "show probes out", 2),
     (
         "packet of an interface that is not there",

@@ -121,7 +121,7 @@ mod tests {
         let (store, conf) = (folder.path().join("rewire.db"), Path::new("conf"));
         let mut applied = Applied::open(&store, conf);
         assert_eq!(applied.configuration, None);
-        let blue = configuration("vpcs: {blue: {annotate: a}}");
+        let blue = configuration("vpcs: {blue: {annotation: a}}");
         applied.keep(&blue).unwrap();
         assert_eq!(Applied::open(&store, conf).configuration, Some(blue));
         assert_eq!(

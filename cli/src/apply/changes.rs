@@ -73,6 +73,7 @@ impl Changes {
         // An absolute path has a parent, but for the one of everything, which nobody replaces.
         let root = std::path::absolute(root).map_err(|error| failed(root, &error))?;
         if let Some(parent) = root.parent() {
+            std::fs::metadata(parent).map_err(|error| failed(parent, &error))?;
             watcher
                 .watch(parent, RecursiveMode::NonRecursive)
                 .map_err(|error| failed(parent, &error))?;

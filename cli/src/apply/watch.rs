@@ -21,8 +21,8 @@ use crate::committing::warn;
 use crate::conflict::Conflicts;
 use crate::context::Context;
 use crate::daemon::service;
-use crate::document;
 use crate::daemon::signals::End;
+use crate::document;
 use crate::failure::{Code, Failure};
 use crate::live::{self, Wait};
 use crate::terminal;
@@ -59,8 +59,8 @@ pub(crate) fn watch(context: &Context, options: Options<'_>) -> Result<Answer, F
     }
     let status_path = status_path(context, &options)?;
     let store = context.open()?;
-    let _lock = lock(context)?;
     let changes = Changes::watch(options.directory, options.quiet)?;
+    let _lock = lock(context)?;
     let end = End::register().map_err(cannot)?;
     let stopper = changes.stopper();
     // It ends with the process: nobody can wake it from here, and nothing hangs on it.
