@@ -54,6 +54,9 @@ install_packages() {
     if [[ " ${missing[*]} " == *" coturn "* && -d /run/systemd/system ]]; then
         as_root systemctl disable --quiet --now coturn.service
     fi
+    if [[ " ${missing[*]} " == *" prometheus "* && -d /run/systemd/system ]]; then
+        as_root systemctl disable --quiet --now prometheus.service
+    fi
 }
 
 check_rust() {
@@ -71,6 +74,15 @@ install_nextest() {
     cargo install --locked --quiet cargo-nextest </dev/null || fail "could not: cargo install --locked cargo-nextest"
 }
 
+# What decodes OTLP in the tests, and is not in Debian. Where it cannot be had, the test that uses it is skipped, and says so.
+install_python_packages() {
+    local to=${CARGO_TARGET_DIR:-target}/python
+    [[ -d $to/opentelemetry/proto ]] && return
+    python3 -m pip install --quiet --target "$to" opentelemetry-proto >/dev/null 2>&1 ||
+        say "no opentelemetry-proto from PyPI (python3 -m pip): OTLP is not tried with a collector"
+}
+
 install_packages
 check_rust
 install_nextest
+install_python_packages

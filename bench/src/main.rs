@@ -35,6 +35,7 @@ mod publish_pause;
 mod report;
 mod restart;
 mod rewind;
+mod scrape_cost;
 mod session;
 mod stores;
 mod thread;
@@ -209,6 +210,11 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "nat-new",
         about: "a masqueraded connection from its first packet to its end, through the whole graph, at a million live ones, beside Linux's begin of one; root",
         run: nat::new,
+    },
+    Benchmark {
+        name: "scrape-cost",
+        about: "a packet of one of 10,000 masqueraded connections while all metrics are read at 10 Hz, beside nobody reading",
+        run: scrape_cost::run,
     },
     Benchmark {
         name: "workers-established",

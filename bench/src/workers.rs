@@ -31,7 +31,7 @@ const BUFFERS: usize = 384;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Frames that come by a port, again and again.
-struct Traffic {
+pub(crate) struct Traffic {
     /// Those of each queue, one behind the other.
     queues: Vec<Vec<[u8; FRAME]>>,
     /// How often they may have come by now.
@@ -42,7 +42,7 @@ struct Traffic {
 
 impl Traffic {
     /// So many frames that `next` writes, over so many queues.
-    fn new(
+    pub(crate) fn new(
         queues: usize,
         frames: usize,
         mut next: impl FnMut(&mut [u8; 128]) -> usize,
@@ -64,6 +64,11 @@ impl Traffic {
             rounds: AtomicUsize::new(0),
             free: (0..queues).map(|_| free()).collect(),
         })
+    }
+
+    /// Lets all of it come, without an end.
+    pub(crate) fn flow(&self) {
+        self.rounds.store(usize::MAX, Ordering::Release);
     }
 
     /// Takes free buffers over from another worker that has been handed more packets than it has handed over.
@@ -122,7 +127,7 @@ impl PortQueue<Frame> for Queue {
 }
 
 /// Opens ports that make traffic, or swallow it.
-struct Driver(Arc<Traffic>);
+pub(crate) struct Driver(pub(crate) Arc<Traffic>);
 
 impl PortDriver for Driver {
     type Pool = NoPool;

@@ -92,7 +92,7 @@ pub(crate) fn commit(
     warn(context, &store, revision, changeset);
     // A gateway need not wait for this process to let go of the store.
     drop(store);
-    let live = wait.until_live(context, revision, durable)?;
+    let live = wait.until_live(context, &committed)?;
     let confirmed = match &pending {
         Some(pending) if auto => {
             context.say(&live.text)?;

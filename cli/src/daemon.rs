@@ -8,6 +8,7 @@
 //! | [`follower`] | reads the journal, compiles, hands over to the gateway's manager |
 //! | [`endpoint`] | takes connections; each has a thread of its own, in a bounded number |
 //! | [`metrics`] | answers scrapes |
+//! | [`exporters`] | one for each exporter of the configuration |
 //! | [`console`] | shows a browser what the gateway does; each connection has a thread of its own, in a bounded number |
 //! | [`recent`] | keeps the rates of the last minutes |
 //! | [`audit`] | compares what commits have made of the tables with a whole compile, now and then |
@@ -17,15 +18,18 @@
 pub(crate) mod administration;
 mod audit;
 mod clients;
+mod commit_trace;
 pub(crate) mod connections;
 pub(crate) mod console;
 mod endpoint;
+mod exporters;
 mod follower;
 mod lock;
 mod log;
 pub(crate) mod metrics;
 pub(crate) mod nat;
 mod offload;
+mod otlp;
 mod platform;
 mod progress;
 mod protocol;
@@ -53,6 +57,8 @@ use rewire_dataplane::{
     ConnectionTable, LiveTables, RouteTable, RuleCountTable, Shared, SizesOfTables,
 };
 use rewire_feed::Feeds;
+
+pub(crate) use log::LogFormat;
 
 use crate::failure::{Code, Failure};
 
@@ -83,6 +89,8 @@ pub(crate) struct Options {
     pub(crate) connections: Option<PathBuf>,
     /// What to log.
     pub(crate) log: String,
+    /// In which form.
+    pub(crate) log_format: LogFormat,
     /// Whether the log gets colours.
     pub(crate) colour: bool,
 }
@@ -103,6 +111,8 @@ pub(crate) struct Daemon {
     progress: progress::Progress,
     administration: administration::Administration,
     commit_steps: metrics::CommitSteps,
+    commits: commit_trace::Commits,
+    exporters: exporters::Register,
     recent: recent::Recent,
     kicks: SyncSender<()>,
     started: Instant,
@@ -125,7 +135,7 @@ impl Daemon {
 
 /// Runs the gateway until a signal, or a fault of its own, ends it.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    log::start(&options.log, options.colour)?;
+    log::start(&options.log, options.log_format, options.colour)?;
     let store = Store::open(&options.store)?;
     let path = store.path().to_owned();
     let audited = match options.audit {
@@ -135,7 +145,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let scrubbed = Store::open(&options.store)?;
     let _lock = lock::StoreLock::take(&path)?;
     let (listener, endpoint) = endpoint::bind(&options.socket)?;
-    let metrics = options.metrics.map(metrics::Server::bind).transpose()?;
+    let metrics = options.metrics.map(metrics::Server::bind).transpose();
+    let metrics = metrics.map_err(|why| {
+        Failure::new(Code::Failed, why)
+            .help("take another address with --metrics, or turn them off with --metrics off")
+    })?;
     let (console_listener, console_address) = console::bind(options.console)?.unzip();
     let end = signals::End::register().map_err(cannot_start)?;
     let first = follower::read_first(Store::open(&options.store)?).map_err(cannot_start)?;
@@ -151,6 +165,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         progress: progress::Progress::default(),
         administration: administration::Administration::default(),
         commit_steps: metrics::CommitSteps::default(),
+        commits: commit_trace::Commits::default(),
+        exporters: exporters::Register::default(),
         recent: recent::Recent::default(),
         kicks,
         started: Instant::now(),
@@ -193,6 +209,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         let (follower_ends, endpoint_ends) = ends;
         let mut follower =
             follower::Follower::new(&daemon, &platform.gateway, &feeds, store, first);
+        follower.exporting(exporters::Exporters::new(&daemon));
         if let Some(((notes, notes_come), store)) = audited {
             follower.audited(notes);
             let daemon = &*daemon;
@@ -222,7 +239,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             })?;
         }
         if let Some(metrics) = &metrics {
-            start(scope, "metrics", move || metrics.serve(daemon))?;
+            start(scope, "metrics", move || metrics.serve(daemon, || {}))?;
         }
         end.wait();
         drop(stop);

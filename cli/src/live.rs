@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::failure::{Code, Failure};
 use crate::gateway::{Gateway, GatewayError};
 use crate::terminal::clean;
+use crate::trace_context::CommandTimes;
 use crate::view::milliseconds;
 
 /// The steps of a revision's way into a gateway, in their order, as its answer names them.
@@ -59,9 +60,9 @@ impl Wait {
     pub(crate) fn until_live(
         &self,
         context: &Context,
-        revision: u64,
-        durable: Duration,
+        committed: &Committed,
     ) -> Result<Live, Failure> {
+        let (revision, durable) = (committed.revision, durable_time(committed));
         let nobody = Live {
             text: String::new(),
             answer: Value::Null,
@@ -83,6 +84,7 @@ impl Wait {
             "request": "follow",
             "revision": revision,
             "timeout_ms": u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
+            "command": CommandTimes::of(committed),
         });
         let waiting = context.waiting();
         waiting.step(&format!("revision {revision}: waiting for the gateway"));

@@ -38,6 +38,7 @@ mod status_text;
 mod terminal;
 mod top;
 mod trace;
+mod trace_context;
 mod trace_id;
 mod units;
 mod view;

@@ -18,6 +18,11 @@ impl TraceId {
         let [start @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = hash.to_bytes();
         TraceId(start)
     }
+
+    /// Its 16 bytes.
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
 }
 
 impl fmt::Display for TraceId {

@@ -114,7 +114,7 @@ pub enum GatewayError {
 }
 
 /// A revision that is live: the times of its last steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
     /// The generation that the revision became.
     pub generation: u64,
@@ -124,6 +124,8 @@ pub struct Applied {
     pub publish: Duration,
     /// From the swap until every worker had left the old tables and every new port was open or had failed.
     pub live: Duration,
+    /// From the swap until each worker had left the old tables, in their order.
+    pub workers: Vec<Duration>,
 }
 
 /// Where the port of an interface stands.

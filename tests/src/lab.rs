@@ -138,6 +138,14 @@ impl Lab {
         output.expect("the binary can be started").into()
     }
 
+    /// The same with more in its environment.
+    pub fn rewire_in(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Answer {
+        let mut command = self.command();
+        command.envs(environment.iter().copied());
+        let output = command.args(arguments).output();
+        output.expect("the binary can be started").into()
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(binary());
         command.env("REWIRE_STORE", self.directory.path().join("rewire.db"));

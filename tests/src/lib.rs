@@ -7,6 +7,7 @@
 //! `cargo nextest run --workspace` builds (`make test`); `-p rewire-tests` alone does not build it anew.
 
 mod browser;
+mod collector;
 pub mod documents;
 mod exchange;
 mod frr;
@@ -19,6 +20,7 @@ mod stun;
 mod wait;
 
 pub use browser::Browser;
+pub use collector::Collector;
 pub use exchange::{Exchange, tcp_pair, tcp_pair_within, udp_echo, udp_echoes};
 pub use frr::Frr;
 pub use lab::{Answer, Lab};

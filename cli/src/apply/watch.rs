@@ -273,11 +273,7 @@ impl Watching<'_> {
         warn(self.context, store, revision, &changeset);
         let state = self.keep(parts, revision, digest)?;
         // That it is not live is no reason to commit anything else: it is said, and `rewire status` goes on saying it.
-        self.status.live = match self
-            .options
-            .wait
-            .until_live(self.context, revision, durable)
-        {
+        self.status.live = match self.options.wait.until_live(self.context, &committed) {
             Ok(live) => {
                 self.context.say(&live.text)?;
                 live.answer

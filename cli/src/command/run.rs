@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::answer::Answer;
 use crate::context::Context;
 use crate::daemon::console::Where;
-use crate::daemon::{self, Options};
+use crate::daemon::{self, LogFormat, Options};
 use crate::failure::Failure;
 use crate::number::whole_number_in;
 use crate::when::Span;
@@ -57,6 +57,9 @@ pub(crate) struct Run {
     /// What to log: a level, or target=level separated by commas
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info", hide_env_values = true)]
     log: String,
+    /// In which form to log
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Auto)]
+    log_format: LogFormat,
 }
 
 /// Where metrics are served, if at all.
@@ -113,6 +116,7 @@ impl Run {
             scrub_every: self.scrub_every.0,
             connections: (connections != Path::new("off")).then_some(connections),
             log: self.log,
+            log_format: self.log_format,
             colour: context.colour_errors(),
         })?;
         Ok(context.done(String::new, || json!({})))

@@ -6,6 +6,7 @@
 mod tail;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
@@ -18,10 +19,11 @@ use rewire_tables::TableOperation;
 
 use super::Daemon;
 use super::audit::Notes;
+use super::commit_trace::Seen;
+use super::exporters::{self, Exporters};
 use super::progress::{Live, Steps};
 use super::route_sources;
 use super::service::{self, Watchdog};
-use crate::trace_id::TraceId;
 use crate::{checker, settling};
 use tail::{Damage, Tail};
 
@@ -62,6 +64,8 @@ pub(crate) struct Follower<'a> {
     watchdog: Watchdog,
     /// Where the audit hears what is published, if there is one.
     notes: Option<Notes>,
+    /// The exporters of the configuration; none in tests.
+    exporters: Option<Exporters>,
 }
 
 impl<'a> Follower<'a> {
@@ -86,7 +90,13 @@ impl<'a> Follower<'a> {
             first: Some(first),
             watchdog: Watchdog::new(),
             notes: None,
+            exporters: None,
         }
+    }
+
+    /// Keeps exporters as the configuration has them.
+    pub(crate) fn exporting(&mut self, exporters: Exporters) {
+        self.exporters = Some(exporters);
     }
 
     /// Tells an audit what is published.
@@ -116,6 +126,9 @@ impl<'a> Follower<'a> {
                     RETRY
                 }
             };
+            for trace in self.daemon.commits.finished(Instant::now()) {
+                self.daemon.exporters.pass(&Arc::new(trace));
+            }
             self.beat();
         }
     }
@@ -212,6 +225,8 @@ impl<'a> Follower<'a> {
                 return Ok(ControlFlow::Break(()));
             }
         };
+        let seen = Seen::of(&entry);
+        let _logged = logged(self.daemon, &seen);
         let mut steps = Steps {
             noticed_ns: Some(since(entry.committed_at)),
             ..Steps::default()
@@ -222,8 +237,7 @@ impl<'a> Follower<'a> {
             Ok(compiled) => {
                 *tail = next;
                 steps.compile_ns = Some(nanoseconds(start.elapsed()));
-                let trace = TraceId::of(&entry.hash);
-                self.publish(revision, compiled, steps, Some(trace));
+                self.publish(revision, compiled, steps, Some(seen));
             }
             Err(errors) => {
                 if self.failed != Some(revision) {
@@ -265,13 +279,14 @@ impl<'a> Follower<'a> {
         }
         self.daemon.progress.saw_head(head);
         let mut steps = Steps::default();
-        let mut trace = None;
+        let mut seen = None;
         // What the gateway does at its start is no commit.
         if head > 0 && self.is_ready {
             let entry = self.store.entry(head)?;
             steps.noticed_ns = Some(since(entry.committed_at));
-            trace = Some(TraceId::of(&entry.hash));
+            seen = Some(Seen::of(&entry));
         }
+        let _logged = seen.as_ref().map(|seen| logged(self.daemon, seen));
         let rows = configuration.len();
         tracing::debug!(revision = head, rows, "read as a whole");
         // The last entry may be as large as the state. What is not trusted is compiled in vain.
@@ -303,7 +318,7 @@ impl<'a> Follower<'a> {
                     compiled.operations.insert(0, TableOperation::Clear);
                 }
                 self.failed = None;
-                self.publish(head, compiled, steps, trace);
+                self.publish(head, compiled, steps, seen);
             }
             Err(errors) => {
                 self.failed = Some(head);
@@ -318,13 +333,7 @@ impl<'a> Follower<'a> {
 
     /// Makes a revision live, however long a worker keeps it waiting: each deadline that passes is an alarm, and who
     /// waits for the revision is told.
-    fn publish(
-        &mut self,
-        revision: u64,
-        compiled: Compiled,
-        mut steps: Steps,
-        trace_id: Option<TraceId>,
-    ) {
+    fn publish(&mut self, revision: u64, compiled: Compiled, mut steps: Steps, seen: Option<Seen>) {
         let daemon = self.daemon;
         daemon.progress.at(revision, steps);
         let start = Instant::now();
@@ -370,17 +379,30 @@ impl<'a> Follower<'a> {
             self.feeds.configure(sources.clone());
             self.sources = sources;
         }
+        if let (Some(exporters), Some((compiler, _))) = (&mut self.exporters, &self.compiler) {
+            exporters.configure(&exporters::configured(compiler.configuration()));
+        }
         let Applied {
             generation,
             policy,
             publish,
             live,
+            workers,
         } = applied;
         steps.publish_ns.get_or_insert(nanoseconds(publish));
         steps.live_ns = Some(nanoseconds(live));
-        if let Some(trace) = trace_id {
+        let trace_id = seen.map(|seen| {
+            let trace = daemon.commits.trace_of(revision, seen.entry_trace);
             daemon.commit_steps.observe(&steps, trace);
-        }
+            daemon.commits.live(Seen {
+                generation,
+                live_at: SystemTime::now(),
+                steps,
+                workers,
+                ..seen
+            });
+            trace
+        });
         daemon.progress.live(Live {
             revision,
             generation,
@@ -437,6 +459,12 @@ impl<'a> Follower<'a> {
             }
         }
     }
+}
+
+/// What is logged from here on is said to be of this commit.
+fn logged(daemon: &Daemon, seen: &Seen) -> tracing::span::EnteredSpan {
+    let trace_id = daemon.commits.trace_of(seen.revision, seen.entry_trace);
+    tracing::error_span!("commit", revision = seen.revision, %trace_id).entered()
 }
 
 /// The time, in microseconds since the Unix epoch.

@@ -14,11 +14,13 @@ mod open_metrics;
 mod page;
 mod process;
 mod server;
+#[cfg(test)]
+mod shipped;
 
 use std::time::SystemTime;
 
 pub(crate) use commit_steps::CommitSteps;
-pub(crate) use definition::{Family, Metric, Value};
+pub(crate) use definition::{Exemplar, Family, Histogram, Kind, Metric, Sample, Value};
 pub(crate) use json::{VERSION, to_json};
 pub(crate) use moment::Moment;
 pub(crate) use server::Server;

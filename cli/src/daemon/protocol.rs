@@ -4,6 +4,7 @@
 //!   the ports that could not be opened, and what became of connections where it changed the policy (null otherwise, and where a
 //!   later revision has changed it again); or says what is late. Without a time-out it waits as long as the peer does. It also is the kick: the gateway looks
 //!   at its store at once.
+//!   A command that has committed the revision says in `command` where its own time went, and the trace that it was called in.
 //! - `{"request":"routes","vpc":V,"within":PREFIX,"matching":ADDRESS,"most":N}`, all of it optional, is answered with
 //!   [`Routes`](super::routes::Routes).
 //! - `{"request":"acls","acl":NAME,"most":N}`, all of it optional, is answered with [`Rules`](super::rules::Rules).
@@ -28,6 +29,7 @@ use super::Daemon;
 use super::progress::{Live, Outcome};
 use super::routes::Query;
 use super::{connections, metrics, nat, rules, walks};
+use crate::trace_context::CommandTimes;
 
 /// How long whoever waits for a revision waits for its connections besides.
 const RESOLVED_WITHIN: Duration = Duration::from_secs(1);
@@ -42,6 +44,9 @@ pub(crate) enum Request {
         revision: u64,
         #[serde(default)]
         timeout_ms: Option<u64>,
+        /// Where the time of the command went that has committed it, and the trace that it was called in.
+        #[serde(default)]
+        command: Option<CommandTimes>,
     },
     Status {},
     Metrics {},
@@ -66,7 +71,13 @@ impl Request {
             Request::Follow {
                 revision,
                 timeout_ms,
-            } => follow(daemon, revision, timeout_ms, is_gone),
+                command,
+            } => {
+                if let Some(command) = command {
+                    told(daemon, revision, command);
+                }
+                follow(daemon, revision, timeout_ms, is_gone)
+            }
             Request::Status {} => {
                 let status = serde_json::to_value(daemon.status());
                 Some(status.unwrap_or_else(|error| refusal(&error.to_string())))
@@ -108,6 +119,7 @@ fn follow(
                 "revision": live.revision,
                 "live": true,
                 "generation": live.generation,
+                "trace_id": live.trace_id,
                 "steps": live.steps,
                 "workers": daemon.shared.workers(),
                 "closed_ports": closed_ports(daemon),
@@ -123,6 +135,16 @@ fn follow(
             Outcome::Gone => return None,
         },
     )
+}
+
+/// Notes what a command says of its commit.
+fn told(daemon: &Daemon, revision: u64, command: CommandTimes) {
+    if let Some(trace) = command.trace() {
+        for (step, nanoseconds) in command.steps() {
+            daemon.commit_steps.observe_one(step, nanoseconds, trace);
+        }
+    }
+    daemon.commits.told(revision, command);
 }
 
 /// What became of connections under a revision that changed the policy, once all of them have been looked at; or so far, when
@@ -171,7 +193,8 @@ mod tests {
             follow,
             Request::Follow {
                 revision: 3,
-                timeout_ms: None
+                timeout_ms: None,
+                command: None,
             }
         );
         assert_eq!(

@@ -233,19 +233,21 @@ impl<D: PortDriver> Manager<D> {
         self.publisher.extend(neighbors);
         self.revision = revision;
         let generation = self.publish()?;
-        let publish = start.elapsed();
+        let swapped = Instant::now();
+        let publish = swapped - start;
         self.restore();
         self.open_new_ports();
         if has_interfaces {
             self.note_offload();
         }
-        self.wait_until_live(generation)?;
+        let workers = self.wait_until_live(generation, swapped)?;
         let tables = self.publisher.current();
         Ok(Applied {
             generation,
             policy: tables.is_some_and(|tables| tables.policy_generation() == generation),
             publish,
-            live: start.elapsed() - publish,
+            live: swapped.elapsed(),
+            workers,
         })
     }
 
@@ -295,20 +297,31 @@ impl<D: PortDriver> Manager<D> {
         }
     }
 
-    fn wait_until_live(&self, generation: u64) -> Result<(), GatewayError> {
+    /// Waits until every worker has left the old tables; how long after the swap each had, as far as it was seen.
+    fn wait_until_live(
+        &self,
+        generation: u64,
+        swapped: Instant,
+    ) -> Result<Vec<Duration>, GatewayError> {
         let start = Instant::now();
-        for (worker, link) in self.links.iter().enumerate() {
-            let left = self.config.live_deadline.saturating_sub(start.elapsed());
-            if !wait_until(left, || link.progress.has_left_before(generation)) {
-                self.shared.late.fetch_add(1, Ordering::Relaxed);
-                return Err(GatewayError::LiveLate {
-                    generation,
-                    worker,
-                    waited: start.elapsed(),
-                });
+        let mut left: Vec<Option<Duration>> = vec![None; self.links.len()];
+        wait_until(self.config.live_deadline, || {
+            for (link, left) in self.links.iter().zip(&mut left) {
+                if left.is_none() && link.progress.has_left_before(generation) {
+                    *left = Some(swapped.elapsed());
+                }
             }
+            left.iter().all(Option::is_some)
+        });
+        if let Some(worker) = left.iter().position(Option::is_none) {
+            self.shared.late.fetch_add(1, Ordering::Relaxed);
+            return Err(GatewayError::LiveLate {
+                generation,
+                worker,
+                waited: start.elapsed(),
+            });
         }
-        Ok(())
+        Ok(left.into_iter().flatten().collect())
     }
 
     /// Writes what workers want logged.

@@ -173,7 +173,7 @@ words! {
     ExporterType {
         /// Answers scrapes by Prometheus (OpenMetrics 1.0).
         Prometheus = "prometheus",
-        /// Pushed with the OpenTelemetry protocol, over gRPC.
+        /// Pushed with the OpenTelemetry protocol, over HTTP in Protocol Buffers: metrics, and each commit as a trace.
         Otlp = "otlp",
         /// Flow records (RFC 7011).
         Ipfix = "ipfix",

@@ -134,6 +134,8 @@ fn a_stalled_worker_is_an_alarm_and_no_hung_commit() {
         progress: Progress::default(),
         administration: Default::default(),
         commit_steps: CommitSteps::default(),
+        commits: Default::default(),
+        exporters: Default::default(),
         table_sizes: gateway.table_sizes(),
         live_tables: gateway.live_tables(),
         recent: crate::daemon::recent::Recent::default(),

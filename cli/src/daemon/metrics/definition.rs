@@ -50,6 +50,17 @@ impl Unit {
             Unit::Cycles => Some("cycles"),
         }
     }
+
+    /// The code in the Unified Code for Units of Measure, which OTLP speaks.
+    pub(crate) fn ucum(self) -> &'static str {
+        match self {
+            Unit::One => "1",
+            Unit::Packets => "{packet}",
+            Unit::Bytes => "By",
+            Unit::Seconds => "s",
+            Unit::Cycles => "{cycle}",
+        }
+    }
 }
 
 /// The definition of a metric.

@@ -2,6 +2,7 @@
 
 mod commits;
 mod connections;
+mod exporters;
 mod interfaces;
 mod nat;
 mod offload;
@@ -25,6 +26,7 @@ pub(super) const ALL: &[&[Metric]] = &[
     tables::METRICS,
     commits::METRICS,
     routes::METRICS,
+    exporters::METRICS,
     process::METRICS,
 ];
 

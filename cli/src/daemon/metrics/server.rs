@@ -9,7 +9,6 @@ use tiny_http::{Header, Method, Response};
 use super::open_metrics::{self, CONTENT_TYPE};
 use super::snapshot;
 use crate::daemon::Daemon;
-use crate::failure::{Code, Failure};
 
 /// A metrics server that does not serve yet.
 pub(crate) struct Server {
@@ -19,15 +18,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Takes the address.
-    pub(crate) fn bind(address: SocketAddr) -> Result<Server, Failure> {
-        let cannot = |error: &dyn fmt::Display| {
-            Failure::new(
-                Code::Failed,
-                format!("cannot serve metrics on {address}: {error}"),
-            )
-            .help("take another address with --metrics, or turn them off with --metrics off")
-        };
+    /// Takes the address, or says why not.
+    pub(crate) fn bind(address: SocketAddr) -> Result<Server, String> {
+        let cannot =
+            |error: &dyn fmt::Display| format!("cannot serve metrics on {address}: {error}");
         let listener = TcpListener::bind(address).map_err(|error| cannot(&error))?;
         let address = listener.local_addr().map_err(|error| cannot(&error))?;
         let server =
@@ -35,8 +29,8 @@ impl Server {
         Ok(Server { server, address })
     }
 
-    /// Answers until [`stop`](Self::stop).
-    pub(crate) fn serve(&self, daemon: &Daemon) {
+    /// Answers until [`stop`](Self::stop), and says so each time.
+    pub(crate) fn serve(&self, daemon: &Daemon, mut answered: impl FnMut()) {
         while let Ok(request) = self.server.recv() {
             let answer = match (request.method(), request.url()) {
                 (Method::Get | Method::Head, "/metrics") => {
@@ -47,8 +41,9 @@ impl Server {
                 (Method::Get, "/") => plain(200, "metrics are at /metrics\n"),
                 _ => plain(404, "there is only /metrics\n"),
             };
-            if let Err(error) = request.respond(answer) {
-                tracing::debug!(%error, "a scrape was not answered");
+            match request.respond(answer) {
+                Ok(()) => answered(),
+                Err(error) => tracing::debug!(%error, "a scrape was not answered"),
             }
         }
     }

@@ -1,0 +1,49 @@
+//! How measurements leave: the exporters of the configuration.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{counter, gauge};
+use crate::daemon::exporters::Exporter;
+use crate::daemon::metrics::definition::{Metric, Sample, Unit, sample};
+use crate::daemon::metrics::{Moment, Value};
+
+/// A sample for each exporter.
+fn each<V: Into<Value>>(moment: &Moment<'_>, value: fn(&Exporter) -> V) -> Vec<Sample> {
+    let exporters = moment.daemon.exporters.list().into_iter();
+    exporters
+        .map(|(name, exporter)| sample([&name, &exporter.kind.to_string()], value(&exporter)))
+        .collect()
+}
+
+const LABELS: &[&str] = &["exporter", "type"];
+
+pub(super) const METRICS: &[Metric] = &[
+    gauge(
+        "rewire_exporter_up",
+        Unit::One,
+        "1 while the exporter listens, or its collector has taken what it was sent last.",
+        |m| each(m, |exporter| exporter.up.load(Relaxed)),
+    )
+    .by(LABELS),
+    counter(
+        "rewire_exporter_sent",
+        Unit::One,
+        "Scrapes that the exporter has answered, or requests that its collector has taken.",
+        |m| each(m, |exporter| exporter.sent.load(Relaxed)),
+    )
+    .by(LABELS),
+    counter(
+        "rewire_exporter_failed",
+        Unit::One,
+        "Requests that the collector did not take, or tries to listen that failed.",
+        |m| each(m, |exporter| exporter.failed.load(Relaxed)),
+    )
+    .by(LABELS),
+    counter(
+        "rewire_exporter_traces_lost",
+        Unit::One,
+        "Traces of commits that were let go, because the collector took none.",
+        |m| each(m, |exporter| exporter.traces_lost.load(Relaxed)),
+    )
+    .by(LABELS),
+];
