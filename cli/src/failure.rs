@@ -114,6 +114,10 @@ codes! {
     RevertConflict = "revert_conflict", 5;
     /// Somebody else holds the exclusive lock.
     Locked = "locked", 6;
+    /// A check of a replay failed.
+    CheckFailed = "check_failed", 7;
+    /// A check failed that only a fault of this program can make fail.
+    Fault = "fault", 8;
 }
 
 /// Why a command failed.

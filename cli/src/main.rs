@@ -78,7 +78,9 @@ Exit codes:
   3  the store cannot be used: missing, foreign, newer or busy; or no gateway runs
   4  committed, but not live in time, or not confirmed by its probes
   5  conflict: somebody else changed the same since
-  6  somebody else has locked the store";
+  6  somebody else has locked the store
+  7  a check of a replay failed
+  8  a check failed that only a fault of rewire can make fail";
 
 fn main() -> ExitCode {
     completion::answer_shell();

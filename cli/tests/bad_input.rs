@@ -119,7 +119,7 @@ const DOCUMENTS: &[Try] = &[
     ),
     ("binary junk", "replay --in blue0=junk.yaml", 2),
     ("not there", "replay --in blue0=none.pcap", 2),
-    ("wrong name", "replay --in bleu0=junk.yaml", 2),
+    ("wrong name", "replay --out bleu0=out.pcap", 2),
 ];
 
 const LOOKING: &[Try] = &[

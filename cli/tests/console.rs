@@ -108,6 +108,19 @@ fn the_console_says_what_the_socket_says() {
             .is_some_and(|changes| !changes.is_empty()),
         "{revision}"
     );
+    let packet = "/api/trace?packet=10.1.0.10:40000%20%3E%20192.0.2.1:443%20tcp%20syn";
+    let walk = json_of(&address, packet);
+    assert_eq!(
+        (&walk["version"], &walk["revision"]),
+        (&json!(1), &json!(1)),
+        "{walk}"
+    );
+    assert!(
+        walk["text"]
+            .as_str()
+            .is_some_and(|text| text.contains("under revision 1")),
+        "{walk}"
+    );
     gateway.end(Signal::TERM);
 }
 
@@ -124,6 +137,22 @@ fn what_cannot_be_answered_is_refused_with_a_reason() {
         ("/api/revisions?most=x", 400, "no number"),
         ("/api/revisions?colour=red", 400, "there is no parameter"),
         ("/api/connections?port=70000", 400, "70000"),
+        ("/api/trace", 400, "the packet cannot be read"),
+        (
+            "/api/trace?packet=nonsense",
+            400,
+            "the packet cannot be read",
+        ),
+        (
+            "/api/trace?packet=192.0.2.77:1+%3E+192.0.2.1:2+udp",
+            400,
+            "no interface",
+        ),
+        (
+            "/api/trace?packet=192.0.2.77:1+%3E+192.0.2.1:2+udp&on=9",
+            400,
+            "revision 9",
+        ),
     ] {
         let (found, _, body) = get(&address, path);
         assert_eq!(found, code, "{path}: {body}");

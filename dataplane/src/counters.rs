@@ -9,7 +9,7 @@ use rewire_conntrack::offload::OffloadCounts;
 use rewire_tables::InterfaceIndex;
 
 use crate::drop_reason::DropReason;
-use crate::graph::Node;
+use crate::graph::{MOST_NEXT, Node};
 use crate::resolutions::{Resolutions, Resolved};
 use crate::rule_counts::RuleCounts;
 use crate::stopwatch::{NodeCounters, NodeTotals, Stopwatch};
@@ -157,6 +157,8 @@ pub struct WorkerCounters {
     pub(crate) rules: RuleCounts,
     drops: Box<[Counter]>,
     nodes: Box<[NodeCounters]>,
+    /// Packets that each node has sent on, by its place in [`Node::next`].
+    edges: Box<[[Counter; MOST_NEXT]]>,
     stopwatch: Stopwatch,
     states: Box<[Counter]>,
     interfaces: Box<[InterfaceCounters]>,
@@ -195,6 +197,7 @@ impl Default for WorkerCounters {
             rules: RuleCounts::default(),
             drops: counters(DropReason::ALL.len()),
             nodes: counters(Node::ALL.len()),
+            edges: counters(Node::ALL.len()),
             stopwatch: Stopwatch::default(),
             states: counters(State::ALL.len()),
             interfaces: counters(COUNTED_INTERFACES),
@@ -231,6 +234,21 @@ impl WorkerCounters {
             counters.sampled_packets.add(packets);
         }
     }
+    /// A node has sent so many packets on by the edge at this place of [`Node::next`]. Once in a visit.
+    #[inline]
+    pub(crate) fn sent(&self, from: Node, edge: usize, packets: usize) {
+        if packets > 0 {
+            self.edges[from as usize][edge].add(packets as u64);
+        }
+    }
+    /// The same, where the edge is known by its other end. Nothing where there is no such edge.
+    pub(crate) fn sent_to(&self, from: Node, to: Node, packets: usize) {
+        let edge = from.next().iter().position(|next| *next == to);
+        debug_assert!(edge.is_some(), "{from:?} has no edge to {to:?}");
+        if let Some(edge) = edge {
+            self.sent(from, edge, packets);
+        }
+    }
     /// A burst with packets begins. Whether its nodes are timed is said by `is_timed`.
     #[inline]
     pub(crate) fn begin_burst(&self, is_timed: bool) {
@@ -253,10 +271,41 @@ impl WorkerCounters {
     pub fn resolved(&self, revision: u64) -> Option<Resolved> {
         self.resolutions.of(revision, self.connections.get())
     }
+    /// What became of this worker's packets. Cost: the drop reasons.
+    pub fn account(&self) -> Account {
+        Account {
+            received: self.received.get(),
+            generated: self.generated.get(),
+            transmitted: self.transmitted.get(),
+            dropped: self.drops.iter().map(Counter::get).sum(),
+            consumed: self.consumed.get(),
+            held: self.held.get(),
+        }
+    }
     /// The counters of an interface.
     #[inline]
     pub fn interface(&self, index: InterfaceIndex) -> &InterfaceCounters {
         &self.interfaces[index.position().min(COUNTED_INTERFACES - 1)]
+    }
+}
+
+/// What became of all packets: the terms of the equation that every packet is accounted for by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Account {
+    pub received: u64,
+    pub generated: u64,
+    pub transmitted: u64,
+    pub dropped: u64,
+    pub consumed: u64,
+    pub held: u64,
+}
+
+impl Account {
+    /// Whether every packet is accounted for.
+    pub fn is_balanced(&self) -> bool {
+        self.received + self.generated
+            == self.transmitted + self.dropped + self.consumed + self.held
     }
 }
 
@@ -288,6 +337,8 @@ pub struct Totals {
     pub drops: Vec<u64>,
     /// By [`Node`], in the order of [`Node::ALL`].
     pub nodes: Vec<NodeTotals>,
+    /// Packets that nodes have sent on, by [`Node`] and then in the order of [`Node::next`].
+    pub edges: Vec<[u64; MOST_NEXT]>,
     /// Connections by [`State`], in the order of [`State::ALL`].
     pub states: Vec<u64>,
     /// By interface index.
@@ -347,12 +398,17 @@ impl Totals {
             offload: OffloadCounts::default(),
             drops: vec![0; DropReason::ALL.len()],
             nodes: vec![NodeTotals::default(); Node::ALL.len()],
+            edges: vec![[0; MOST_NEXT]; Node::ALL.len()],
             states: vec![0; State::ALL.len()],
             interfaces: vec![InterfaceTotals::default(); COUNTED_INTERFACES],
         };
         for worker in workers {
             totals.offload += worker.offload.get();
             for (total, counter) in totals.drops.iter_mut().zip(&worker.drops) {
+                *total += counter.get();
+            }
+            let edges = worker.edges.iter().flatten();
+            for (total, counter) in totals.edges.iter_mut().flatten().zip(edges) {
                 *total += counter.get();
             }
             for (total, counters) in totals.nodes.iter_mut().zip(&worker.nodes) {
@@ -366,6 +422,15 @@ impl Totals {
             }
         }
         totals
+    }
+
+    /// The edges of the graph, each with the packets that went over it.
+    pub fn edges(&self) -> impl Iterator<Item = (Node, Node, u64)> + '_ {
+        let nodes = Node::ALL.iter().zip(&self.edges);
+        nodes.flat_map(|(from, packets)| {
+            let edges = from.next().iter().zip(packets);
+            edges.map(|(to, packets)| (*from, *to, *packets))
+        })
     }
 
     /// The packets dropped, over all reasons.
@@ -387,10 +452,36 @@ impl Totals {
             .filter(|(_, n)| *n > 0)
     }
 
+    /// What became of all packets.
+    pub fn account(&self) -> Account {
+        Account {
+            received: self.received,
+            generated: self.generated,
+            transmitted: self.transmitted,
+            dropped: self.dropped(),
+            consumed: self.consumed,
+            held: self.held,
+        }
+    }
+
     /// Whether every packet is accounted for: received + generated = transmitted + dropped + consumed + held. Holds
     /// between bursts; a reader beside running workers can see a burst half counted.
     pub fn balanced(&self) -> bool {
-        self.received + self.generated
-            == self.transmitted + self.dropped() + self.consumed + self.held
+        self.account().is_balanced()
+    }
+
+    /// The node whose packets did not all come by an edge, if there is one: where there are edges to a node, it sees what went over
+    /// them, and nothing else. Holds between bursts, as [`balanced`](Self::balanced) does.
+    pub fn unexplained_node(&self) -> Option<Node> {
+        let came = |node: Node| {
+            let edges = self.edges().filter(move |(_, to, _)| *to == node);
+            edges
+                .map(|(.., packets)| packets)
+                .reduce(|sum, packets| sum + packets)
+        };
+        let nodes = Node::ALL.iter().zip(&self.nodes);
+        let mut wrong =
+            nodes.filter(|(node, seen)| came(**node).is_some_and(|came| came != seen.packets));
+        wrong.next().map(|(node, _)| *node)
     }
 }

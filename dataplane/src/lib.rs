@@ -42,7 +42,7 @@ mod sync {
 
 pub use change::Change;
 pub use connection_table::{ConnectionId, ConnectionTable, Ends, ListedConnection, Names};
-pub use counters::{InterfaceTotals, Totals};
+pub use counters::{Account, InterfaceTotals, Totals};
 pub use drop_reason::DropReason;
 pub use gateway::{Applied, Gateway, GatewayConfig, GatewayError, PortStatus, Shared};
 pub use graph::Node;

@@ -9,10 +9,10 @@ use std::time::Duration;
 use rewire_conntrack::offload::{Card, Engine, Latencies};
 use rewire_tables::{InterfaceIndex, Publisher, TableOperation, Tables, TablesDigest};
 
-use crate::buffer::{MemoryBuffer, MemoryPool};
+use crate::buffer::{MemoryBuffer, MemoryPool, PacketBuffer};
 use crate::change::Change;
 use crate::clock::{Instant, ManualClock};
-use crate::counters::{Totals, WorkerCounters};
+use crate::counters::{Account, Totals, WorkerCounters};
 use crate::drop_reason::DropReason;
 use crate::gateway::{GatewayConfig, graph_config};
 use crate::graph::{
@@ -54,20 +54,23 @@ struct VirtualCard {
     engine: Engine,
 }
 
-#[derive(Default)]
-struct Collect {
-    sent: Vec<Sent>,
+/// What leaves the graph in one step.
+struct Collect<'a> {
+    /// Who takes the frames.
+    sent: &'a mut dyn FnMut(InterfaceIndex, MemoryBuffer),
+    counters: &'a WorkerCounters,
     learned: Vec<LearnedNeighbor>,
-    logged: Vec<LogEntry>,
+    logged: &'a mut Vec<LogEntry>,
     steps: Vec<Step>,
 }
 
-impl Sinks<MemoryBuffer> for Collect {
+impl Sinks<MemoryBuffer> for Collect<'_> {
     fn transmit(&mut self, interface: InterfaceIndex, buffer: MemoryBuffer) {
-        self.sent.push(Sent {
-            interface,
-            frame: buffer.into_bytes(),
-        });
+        self.counters.transmitted.add(1);
+        let counters = self.counters.interface(interface);
+        counters.transmitted_packets.add(1);
+        counters.transmitted_bytes.add(buffer.bytes().len() as u64);
+        (self.sent)(interface, buffer);
     }
     fn learned(&mut self, neighbor: LearnedNeighbor) -> bool {
         self.learned.push(neighbor);
@@ -188,8 +191,24 @@ impl VirtualGateway {
         &mut self,
         frames: impl IntoIterator<Item = (InterfaceIndex, Vec<u8>)>,
     ) -> Vec<Sent> {
-        self.receive(frames.into_iter().map(|frame| (frame, None)))
-            .sent
+        let mut sent = Vec::new();
+        let frames = frames.into_iter();
+        let frames = frames.map(|(interface, frame)| (interface, MemoryBuffer::new(frame)));
+        self.step_into(frames, &mut |interface, buffer| {
+            let frame = buffer.into_bytes();
+            sent.push(Sent { interface, frame });
+        });
+        sent
+    }
+
+    /// As [`step`](Self::step), for whoever keeps buffers: gives each frame that leaves to `sent`, in order, in the buffer that
+    /// it is in. A buffer whose frame does not leave is freed.
+    pub fn step_into(
+        &mut self,
+        frames: impl IntoIterator<Item = (InterfaceIndex, MemoryBuffer)>,
+        sent: &mut dyn FnMut(InterfaceIndex, MemoryBuffer),
+    ) {
+        self.receive(frames.into_iter().map(|frame| (frame, None)), sent);
     }
 
     /// As [`step`](Self::step), with the walk of each frame: the first one's steps have the [first mark](Mark::FIRST), and so on.
@@ -198,43 +217,54 @@ impl VirtualGateway {
         &mut self,
         frames: impl IntoIterator<Item = (InterfaceIndex, Vec<u8>)>,
     ) -> (Vec<Sent>, Vec<Step>) {
+        let mut sent = Vec::new();
         self.graph.set_observing(true);
         let marks = (1..=u16::MAX).map(|number| NonZeroU16::new(number).map(Mark));
-        let collect = self.receive(frames.into_iter().zip(marks));
+        let frames = frames.into_iter();
+        let frames = frames.map(|(interface, frame)| (interface, MemoryBuffer::new(frame)));
+        let steps = self.receive(frames.zip(marks), &mut |interface, buffer| {
+            let frame = buffer.into_bytes();
+            sent.push(Sent { interface, frame });
+        });
         self.graph.set_observing(false);
-        (collect.sent, collect.steps)
+        (sent, steps)
     }
 
     fn receive(
         &mut self,
-        frames: impl IntoIterator<Item = ((InterfaceIndex, Vec<u8>), Option<Mark>)>,
-    ) -> Collect {
-        let mut collect = Collect::default();
+        frames: impl IntoIterator<Item = ((InterfaceIndex, MemoryBuffer), Option<Mark>)>,
+        sent: &mut dyn FnMut(InterfaceIndex, MemoryBuffer),
+    ) -> Vec<Step> {
         let now = self.now();
-        for ((interface, frame), mark) in frames {
-            let card = self.card.as_ref().map(|card| &card.card);
-            let taken = match card {
-                Some(card) => card.receive(interface, frame, now),
-                None => Taken::Punted(frame),
+        for ((interface, buffer), mark) in frames {
+            let buffer = match &self.card {
+                None => buffer,
+                Some(card) => match card.card.receive(interface, buffer.into_bytes(), now) {
+                    Taken::Forwarded(interface, frame) => {
+                        sent(interface, MemoryBuffer::new(frame));
+                        continue;
+                    }
+                    Taken::Punted(frame) => MemoryBuffer::new(frame),
+                },
             };
-            let frame = match taken {
-                Taken::Forwarded(interface, frame) => {
-                    collect.sent.push(Sent { interface, frame });
-                    continue;
-                }
-                Taken::Punted(frame) => frame,
-            };
-            let buffer = MemoryBuffer::new(frame);
             let origin = Origin::Received(interface);
             self.received.push(Received {
                 mark,
                 ..Received::new(buffer, origin)
             });
         }
+        let counters = Arc::clone(&self.counters);
+        let mut logged = std::mem::take(&mut self.logged);
+        let mut collect = Collect {
+            sent,
+            counters: &counters,
+            learned: Vec::new(),
+            logged: &mut logged,
+            steps: Vec::new(),
+        };
         self.run(&mut collect);
         // What was learned reaches the tables, and packets that waited for it walk in a burst of their own.
         while !collect.learned.is_empty() {
-            let now = self.now();
             for neighbor in collect.learned.drain(..) {
                 if let Some(operation) = self.neighbors.learn(neighbor, now) {
                     self.publisher.append(operation);
@@ -252,11 +282,12 @@ impl VirtualGateway {
         while self.graph.has_released() {
             self.run(&mut collect);
         }
-        self.logged.append(&mut collect.logged);
+        let steps = collect.steps;
+        self.logged = logged;
         if let Some(card) = &mut self.card {
             while card.engine.poll(|| now) > 0 {}
         }
-        collect
+        steps
     }
 
     /// What rules of ACLs have logged since this was asked last.
@@ -281,20 +312,18 @@ impl VirtualGateway {
         entries.filter_map(exhausted).collect()
     }
 
-    fn run(&mut self, collect: &mut Collect) {
+    fn run(&mut self, collect: &mut Collect<'_>) {
         let Some(tables) = self.reader.enter() else {
             return;
         };
-        let before = collect.sent.len();
         let now = crate::clock::Clock::now(&self.clock);
         self.graph
             .run(&mut self.received, &tables, now, &self.counters, collect);
-        for sent in &collect.sent[before..] {
-            self.counters.transmitted.add(1);
-            let interface = self.counters.interface(sent.interface);
-            interface.transmitted_packets.add(1);
-            interface.transmitted_bytes.add(sent.frame.len() as u64);
-        }
+    }
+
+    /// What became of all packets so far. Cost: the drop reasons.
+    pub fn account(&self) -> Account {
+        self.counters.account()
     }
 
     /// All counters.

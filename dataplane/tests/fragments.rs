@@ -289,10 +289,10 @@ fn a_fragment_that_comes_home_after_its_round_is_no_duplicate() {
     // From a port, from the worker that has found the home out, or from the next of a round.
     const HOME: u8 = u8::MAX;
     let mut send = |frame: &[u8], hops| {
+        let buffer = MemoryBuffer::new(frame.to_vec());
         let received = Received {
-            buffer: MemoryBuffer::new(frame.to_vec()),
-            origin: Origin::Received(blue),
             hops,
+            ..Received::new(buffer, Origin::Received(blue))
         };
         let mut kept = Kept::default();
         let (burst, now) = (&mut vec![received], Instant(1_000_000_000));

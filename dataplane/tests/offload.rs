@@ -189,6 +189,7 @@ impl Twins {
             transmitted: totals.transmitted + totals.offload.packets,
             offload: Default::default(),
             nodes: Vec::new(),
+            edges: Vec::new(),
             bursts: 0,
             // They end, or are kept, sooner.
             connections: 0,

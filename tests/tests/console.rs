@@ -8,12 +8,14 @@ use rustix::process::Signal;
 use serde_json::json;
 
 const CONSOLE: &str = "http://127.0.0.1:9475";
-const VIEWS: [&str; 5] = [
+const VIEWS: [&str; 7] = [
     "overview",
     "interfaces",
     "drops",
     "connections",
     "revisions",
+    "graph",
+    "trace?packet=10.1.0.10:40000+%3E+198.51.100.1:443+tcp+syn",
 ];
 
 /// Whether a text stands somewhere on the page.
@@ -113,6 +115,15 @@ fn the_console_shows_a_gateway_under_traffic() {
     browser.click("#every-reason");
     browser.until(&row("Packets dropped, by reason", "no_route"));
 
+    // What the fast path does not take goes from node to node.
+    browser.click("nav a[href='#graph']");
+    browser.until("[...document.querySelectorAll('.edge.busy title')].some((title) => /^rx to ethernet input: \\d/.test(title.textContent))");
+    browser.until("document.querySelectorAll('svg.graph .node').length === 20");
+    browser.until(&format!(
+        "({})?.[3].includes('route ')",
+        row("Nodes of the graph", "ingress nat")
+    ));
+
     browser.click("nav a[href='#connections']");
     browser.until("document.body.innerText.match(/tcp\\s+established\\s+10\\.1\\.0\\.10:\\d+\\s+198\\.51\\.100\\.1:80/)");
     // What is asked for is what the gateway filters by, and stands in the address.
@@ -143,6 +154,13 @@ fn the_console_shows_a_gateway_under_traffic() {
         "({})?.[1] === 'blue'",
         row("Who opens connections", "10.1.0.10")
     ));
+
+    // A packet is traced on paper.
+    browser.go(&format!(
+        "{CONSOLE}/#trace?packet=10.1.0.10:40000+%3E+198.51.100.1:443+tcp+syn"
+    ));
+    browser.until("document.querySelector('pre.diff')?.textContent.includes('ingress_nat')");
+    browser.until("document.querySelector('pre.diff')?.textContent.includes('203.0.113.1')");
 
     // A commit is seen as it goes live, with what it has changed.
     browser.go(&format!("{CONSOLE}/#revisions"));
@@ -197,11 +215,14 @@ fn the_console_can_be_read_by_everybody() {
             for view in VIEWS {
                 browser.go("about:blank");
                 browser.go(&format!("{CONSOLE}/#{view}"));
-                browser.until("document.querySelector('table, .timeline li')?.checkVisibility()");
+                browser.until(
+                    "document.querySelector('table, .timeline li, pre.diff')?.checkVisibility()",
+                );
                 if view == "overview" {
                     browser.until(&says("Interface red0 is down"));
                 }
-                let place = format!("{view} {width} {scheme}");
+                let name = view.split('?').next().unwrap_or(view);
+                let place = format!("{name} {width} {scheme}");
                 assert_eq!(browser.evaluate(FAULTS), json!([]), "{place}");
                 let wide = browser.evaluate("document.documentElement.scrollWidth");
                 assert!(wide.as_u64() <= Some(width.into()), "{place}: {wide}");

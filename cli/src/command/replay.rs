@@ -1,40 +1,100 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
-use rewire_compiler::Compiler;
-use rewire_schema::Configuration;
-use rewire_tables::InterfaceIndex;
+use rewire_replay::check::{self, Checks};
+use rewire_replay::{
+    Captures, Check, Expected, Generator, GeneratorOptions, History, MOST_FLOWS, Options, Output, Pace, Report, Traffic,
+};
 use serde_json::json;
 
 use crate::answer::Answer;
+use crate::completion;
 use crate::context::Context;
-use crate::document;
 use crate::failure::{Code, Failure};
-use crate::replay::Replay as Player;
-use crate::replay::capture::{CaptureError, Merged, Output};
-use crate::number::whole_number;
+use crate::live::seconds;
+use crate::number::whole_number_in;
+use crate::replay::source;
+use crate::replay::summary::Summary;
+use crate::replay::told::{Teller, failed};
+use crate::terminal;
+use crate::view::Revision;
 
-/// Play captures through a configuration, without a gateway
+/// Play a journal and captures through the gateway's graph, without a gateway
 ///
-/// Frames go through the same graph as in a gateway, on a clock that their time stamps set: the same configuration and
-/// captures always give the same frames, to the byte. Exit code 0 says that every packet is accounted for.
+/// Every revision is applied as a gateway applies it, from what it changes; frames go through the same graph as in a gateway, on
+/// a clock that their time stamps set. The same journal and captures always give the same frames and the same report, to
+/// the byte. Exit code 0 says that every check has passed, 7 that one has failed, 8 that one has which only a fault of rewire
+/// can make fail.
 #[derive(clap::Args)]
 pub(crate) struct Replay {
+    /// A journal file, as `rewire journal export` writes it, instead of the store
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    file: Option<PathBuf>,
     /// Take a document's configuration, instead of the store's
-    #[arg(long, value_name = "FILE", conflicts_with = "revision")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "revision", "from", "to"])]
     document: Option<PathBuf>,
-    /// Take this revision of the store [default: the last one]
-    #[arg(long, value_name = "N", value_parser = whole_number::<u64>)]
-    revision: Option<u64>,
-    /// Frames that come in by an interface, from a pcap file; several are merged by time
-    #[arg(long = "in", value_name = "INTERFACE=PCAP", required = true)]
+    /// Take this revision alone, as a whole
+    #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with_all = ["from", "to"], add = completion::revisions())]
+    revision: Option<Revision>,
+    /// The first revision, whose state is taken as a whole [default: the oldest that there is]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, add = completion::revisions())]
+    from: Option<Revision>,
+    /// The last revision [default: the last one]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, add = completion::revisions())]
+    to: Option<Revision>,
+    /// Frames that come in by an interface, from a pcap or pcapng file; several are merged by time
+    #[arg(long = "in", value_name = "INTERFACE=CAPTURE")]
     inputs: Vec<Capture>,
+    /// Frames that come in by the interfaces that a pcapng file names
+    #[arg(long, value_name = "PCAPNG", value_hint = clap::ValueHint::FilePath)]
+    packets: Vec<PathBuf>,
+    /// Generate so many frames, between the networks that the configuration has
+    #[arg(long, value_name = "FRAMES", value_parser = whole_number_in(1..=1u64 << 40), conflicts_with_all = ["inputs", "packets"])]
+    generate: Option<u64>,
+    /// What the generated frames are drawn from: the same number, the same frames
+    #[arg(long, value_name = "N", default_value_t = GeneratorOptions::default().seed, requires = "generate")]
+    seed: u64,
+    /// How many generated flows there are at a time
+    #[arg(long, value_name = "N", default_value_t = GeneratorOptions::default().flows, requires = "generate", value_parser = whole_number_in(1..=MOST_FLOWS))]
+    flows: usize,
+    /// How many generated frames come in a second, on the replay's clock
+    #[arg(long, value_name = "N", default_value_t = GeneratorOptions::default().rate, requires = "generate", value_parser = whole_number_in(1..=1_000_000_000u64))]
+    rate: u64,
     /// Write the frames that leave by an interface to a pcap file
     #[arg(long = "out", value_name = "INTERFACE=PCAP")]
     outputs: Vec<Capture>,
+    /// Frames that must leave by an interface: these, in this order, to the byte
+    #[arg(long = "expect", value_name = "INTERFACE=CAPTURE")]
+    expected: Vec<Capture>,
     /// Take frames for other stations too: their destination becomes the interface's own MAC address
     #[arg(long)]
     any_mac: bool,
+    /// When revisions become live: `even`ly among the frames, when they were `committed`, or one every so many frames
+    #[arg(long, value_name = "PACE", default_value_t = Pace::Even)]
+    pace: Pace,
+    /// What to check, of tables, state, intents, outputs, accounting, invariants, time, memory [default: all of it]
+    #[arg(long = "check", value_name = "NAMES", value_delimiter = ',')]
+    checks: Vec<Check>,
+    /// Compile the whole state after each so many revisions, to hold the tables against it [default: the more rows, the more
+    /// seldom]
+    #[arg(long, value_name = "N", value_parser = whole_number_in(1..=u64::MAX))]
+    whole_every: Option<u64>,
+    /// The longest that a revision may take until it is live, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    revision_time: Option<Duration>,
+    /// The longest that the replay may take, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    total_time: Option<Duration>,
+    /// The most memory that routes and ACLs may take, in MiB
+    #[arg(long, value_name = "MIB", value_parser = whole_number_in(1..=1u64 << 32))]
+    tables_memory: Option<u64>,
+    /// The most memory that the process may take, in MiB
+    #[arg(long, value_name = "MIB", value_parser = whole_number_in(1..=1u64 << 32))]
+    resident_memory: Option<u64>,
+    /// Write what was checked of each revision to a file, as JUnit XML
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    junit: Option<PathBuf>,
 }
 
 /// A capture, and the interface that it belongs to.
@@ -58,52 +118,95 @@ impl FromStr for Capture {
 
 impl Replay {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
-        let (revision, configuration) = self.configuration(context)?;
-        let (_, compiled) = Compiler::compile(configuration, revision)
-            .map_err(|errors| Failure::new(Code::Refused, format!("revision {revision} does not compile: {errors}")))?;
-        let mut player = Player::new(compiled, self.any_mac);
-        let interfaces = |captures: &[Capture], player: &Player| -> Result<Vec<InterfaceIndex>, Failure> {
-            captures.iter().map(|capture| find(player, &capture.interface)).collect()
-        };
-        let inputs = interfaces(&self.inputs, &player)?;
-        let outputs = interfaces(&self.outputs, &player)?;
         self.refuse_overwriting()?;
-        let paths = self.inputs.iter().map(|capture| capture.path.as_path());
-        let captures = Merged::open(inputs.into_iter().zip(paths))?;
-        for (interface, capture) in outputs.into_iter().zip(&self.outputs) {
-            player.write_to(interface, Output::create(&capture.path)?);
+        let (history, whole) = self.history(context)?;
+        let options = self.options();
+        let mut traffic = self.traffic()?;
+        let mut replay = rewire_replay::Replay::new(&history, &options);
+        for expected in &self.expected {
+            replay.expect(Expected::open(&expected.interface, &expected.path)?);
         }
-        let summary = player.play(captures)?;
-        if !summary.is_balanced() {
-            return Err(Failure::new(Code::Failed, "packets are not accounted for: this is a fault of rewire")
-                .detail("summary", json!(summary)));
+        for output in &self.outputs {
+            replay.write_to(&output.interface, Output::new(&output.path));
         }
-        Ok(context.shown(|_| summary.render(), || json!(summary)))
+        let revisions = history.last() - whole + 1;
+        let report = replay.run(whole, traffic.as_mut(), &mut Teller::new(context, revisions as usize))?;
+        if let Some(junit) = &self.junit {
+            std::fs::write(junit, rewire_replay::junit::junit(&report)).map_err(|error| {
+                Failure::new(Code::Output, format!("cannot write {}: {error}", junit.display()))
+            })?;
+        }
+        told(&report, context)
     }
 
-    fn configuration(&self, context: &Context) -> Result<(u64, Configuration), Failure> {
-        if let Some(document) = &self.document {
-            return Ok((0, document::whole(document, &context.waiting())?.configuration));
+    /// Where frames come from.
+    fn traffic(&self) -> Result<Box<dyn Traffic>, Failure> {
+        if let Some(packets) = self.generate {
+            return Ok(Box::new(Generator::new(GeneratorOptions {
+                seed: self.seed,
+                packets,
+                flows: self.flows,
+                rate: self.rate,
+            })));
         }
-        let store = context.open()?;
-        match self.revision {
-            Some(revision) => Ok((revision, store.configuration_at(revision)?)),
-            None => Ok(store.head_and_configuration()?),
+        let mut captures = Captures::new();
+        for input in &self.inputs {
+            captures.add(Some(&input.interface), &input.path)?;
+        }
+        for packets in &self.packets {
+            captures.add(None, packets)?;
+        }
+        Ok(Box::new(captures))
+    }
+
+    /// What is replayed, and the revision that it begins with.
+    fn history(&self, context: &Context) -> Result<(History, u64), Failure> {
+        if let Some(document) = &self.document {
+            return Ok((source::of_document(document, context)?, 1));
+        }
+        let (from, to) = match &self.revision {
+            Some(revision) => (Some(revision), Some(revision)),
+            None => (self.from.as_ref(), self.to.as_ref()),
+        };
+        match &self.file {
+            Some(file) => source::of_file(file, from, to),
+            None => source::of_store(&context.open()?, from, to),
+        }
+    }
+
+    fn options(&self) -> Options {
+        let checks: Checks = match self.checks.is_empty() {
+            true => check::all(),
+            false => self.checks.iter().copied().collect(),
+        };
+        let mebibytes = |number: u64| number << 20;
+        Options {
+            pace: self.pace,
+            any_mac: self.any_mac,
+            checks,
+            whole_every: self.whole_every,
+            revision_time: self.revision_time,
+            total_time: self.total_time,
+            tables_memory: self.tables_memory.map(mebibytes),
+            resident_memory: self.resident_memory.map(mebibytes),
+            ..Options::default()
         }
     }
 
     /// A capture is never written over one that is read, nor two into one file.
     fn refuse_overwriting(&self) -> Result<(), Failure> {
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let read = self.inputs.iter().chain(&self.expected).map(|capture| &capture.path);
+        let read: Vec<&PathBuf> = read.chain(&self.packets).chain(&self.file).chain(&self.document).collect();
         for (index, output) in self.outputs.iter().enumerate() {
-            let others = self.inputs.iter().chain(&self.outputs[..index]);
-            let path = real(&output.path);
-            let same_interface = self.outputs[..index].iter().any(|other| other.interface == output.interface);
-            if same_interface {
+            let before = &self.outputs[..index];
+            if before.iter().any(|other| other.interface == output.interface) {
                 let message = format!("--out names the interface {} twice", output.interface);
                 return Err(Failure::new(Code::WrongArguments, message));
             }
-            if others.into_iter().any(|other| real(&other.path) == path) {
+            let path = real(&output.path);
+            let mut others = before.iter().map(|other| &other.path).chain(read.iter().copied());
+            if others.any(|other| real(other) == path) {
                 let message = format!("--out would write over {}, which is named twice", output.path.display());
                 return Err(Failure::new(Code::WrongArguments, message));
             }
@@ -112,37 +215,29 @@ impl Replay {
     }
 }
 
-fn find(player: &Player, name: &str) -> Result<InterfaceIndex, Failure> {
-    player.interface(name).ok_or_else(|| {
-        let failure = Failure::new(Code::NoSuchName, format!("the configuration has no interface \"{name}\""));
-        let distance = |known: &&str| strsim::osa_distance(known, name);
-        match player.interface_names().min_by_key(distance) {
-            Some(nearest) if distance(&nearest) <= name.chars().count() / 2 => {
-                failure.help(format!("did you mean \"{nearest}\"?"))
-            }
-            Some(_) => {
-                let names: Vec<&str> = player.interface_names().take(20).collect();
-                failure.help(format!("its interfaces are {}", names.join(", ")))
-            }
-            None => failure.help("it has none at all"),
-        }
-    })
-}
-
-impl From<CaptureError> for Failure {
-    fn from(error: CaptureError) -> Self {
-        let code = match error {
-            CaptureError::Write { .. } => Code::Output,
-            _ => Code::UnreadableFile,
-        };
-        let help = match error {
-            CaptureError::PcapNg { .. } => Some("`tcpdump -r FILE -w OUT.pcap` turns it into one"),
-            _ => None,
-        };
-        let failure = Failure::new(code, error.to_string());
-        match help {
-            Some(help) => failure.help(help),
-            None => failure,
+/// The report, or what failed.
+fn told(report: &Report, context: &Context) -> Result<Answer, Failure> {
+    let summary = Summary::of(report);
+    if report.passed() {
+        return Ok(context.shown(|_| summary.render(), || json!(summary)));
+    }
+    let mut text = String::new();
+    for failure in &report.failures {
+        text.push_str(&format!("{}\n", failed(failure)));
+        for line in &failure.details {
+            text.push_str(&format!("    {}\n", terminal::clean(line)));
         }
     }
+    if !context.json {
+        terminal::print(&format!("{}\n{text}\n", summary.render()))?;
+    }
+    let failed: u64 = report.checks.iter().map(|checked| checked.failed).sum();
+    let bad = report.checks.iter().filter(|checked| checked.failed > 0);
+    let (code, whose) = match bad.clone().any(|checked| checked.check.is_of_ours()) {
+        true => (Code::Fault, ": this is a fault of rewire"),
+        false => (Code::CheckFailed, ""),
+    };
+    let names: Vec<&str> = bad.map(|checked| checked.check.name()).collect();
+    let message = format!("{failed} of the checks failed, of {}{whose}", names.join(", "));
+    Err(Failure::new(code, message).detail("report", json!(summary)))
 }

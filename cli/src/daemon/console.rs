@@ -6,6 +6,7 @@
 mod api;
 mod assets;
 mod http;
+mod trace;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Mutex;
@@ -62,6 +63,8 @@ pub(crate) struct Console<'a> {
     store: Mutex<Store>,
     /// Held by whoever looks at connections: workers are asked for one look at a time.
     looking: Mutex<()>,
+    /// Held by whoever traces a packet: one configuration is compiled at a time.
+    tracing: Mutex<()>,
 }
 
 impl<'a> Console<'a> {
@@ -70,6 +73,7 @@ impl<'a> Console<'a> {
             daemon,
             store: Mutex::new(Store::open_read_only(&daemon.store)?),
             looking: Mutex::default(),
+            tracing: Mutex::default(),
         })
     }
 

@@ -77,12 +77,23 @@ pub(crate) struct Status {
     pub(crate) offload: Option<Offload>,
     /// Packets that each node of the graph has seen.
     pub(crate) nodes: BTreeMap<String, u64>,
+    /// Packets that went from one node to another, of every edge.
+    #[serde(default)]
+    pub(crate) edges: Vec<Edge>,
     pub(crate) learned_neighbors: u64,
     /// The sources of learned routes.
     #[serde(default)]
     pub(crate) route_sources: Vec<RouteSource>,
     /// ICMP errors that were not sent, because too many were.
     pub(crate) icmp_suppressed: u64,
+}
+
+/// Packets that went from one node of the graph to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Edge {
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) packets: u64,
 }
 
 /// Where a worker's time went, since it began.
@@ -227,6 +238,11 @@ impl Daemon {
             idle_ns: counters.idle_time.get(),
         });
         let nodes = rewire_dataplane::Node::ALL.iter().zip(&totals.nodes);
+        let edges = totals.edges().map(|(from, to, packets)| Edge {
+            from: from.name().to_owned(),
+            to: to.name().to_owned(),
+            packets,
+        });
         Status {
             version: VERSION,
             program: env!("CARGO_PKG_VERSION").to_owned(),
@@ -267,6 +283,7 @@ impl Daemon {
             nodes: nodes
                 .map(|(node, totals)| (node.name().to_owned(), totals.packets))
                 .collect(),
+            edges: edges.collect(),
             learned_neighbors: self.shared.learned_neighbors(),
             route_sources: self.route_sources(),
             icmp_suppressed: totals.icmp_suppressed,

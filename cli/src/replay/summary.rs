@@ -1,9 +1,9 @@
 //! What a replay came to.
 
 use rewire_dataplane::InterfaceTotals;
+use rewire_replay::{Checked, Failure, Report, Step};
 use serde::Serialize;
 
-use super::Replay;
 use crate::columns::{Cell, columns};
 use crate::daemon::status::{Drop, Packets};
 use crate::status_text::{count, drop_row};
@@ -26,6 +26,16 @@ pub(crate) struct Summary {
     tables_digest: Option<String>,
     /// Of every frame that was sent, with its interface and time.
     output_digest: String,
+    /// Frames for an interface that the revision of the moment did not have, or not up.
+    undelivered: u64,
+    /// Each revision, in order.
+    revisions: Vec<Step>,
+    /// What was checked, how often, and how often that failed.
+    checks: Vec<Checked>,
+    /// The first failures, in order.
+    failures: Vec<Failure>,
+    /// Of all of the above, as far as it does not depend on the machine.
+    report_digest: String,
 }
 
 /// What came in and went out by an interface.
@@ -40,10 +50,10 @@ struct Interface {
 }
 
 impl Summary {
-    pub(super) fn new(replay: &Replay) -> Summary {
-        let totals = replay.gateway.totals();
-        let interfaces = replay.interfaces.iter().map(|(index, (name, _))| {
-            let counters = totals.interfaces.get(index.position()).copied();
+    pub(crate) fn of(report: &Report) -> Summary {
+        let totals = &report.totals;
+        let interfaces = report.interfaces.iter().map(|(position, name)| {
+            let counters = totals.interfaces.get(*position).copied();
             let InterfaceTotals {
                 received_packets,
                 received_bytes,
@@ -69,22 +79,22 @@ impl Summary {
         });
         Summary {
             version: 1,
-            time_ns: replay.gateway.now().0,
-            bursts: replay.bursts,
+            time_ns: report.time_ns,
+            bursts: report.bursts,
             interfaces,
-            packets: Packets::of(&totals),
+            packets: Packets::of(totals),
             balanced: totals.balanced(),
             drops: drops.collect(),
             connections_created: totals.connections_created,
             connections_now: totals.connections,
-            tables_digest: replay.gateway.digest().map(|digest| digest.to_string()),
-            output_digest: replay.digest.finalize().to_hex().to_string(),
+            tables_digest: report.tables_digest.clone(),
+            output_digest: report.output_digest.clone(),
+            undelivered: report.undelivered,
+            revisions: report.steps.clone(),
+            checks: report.checks.clone(),
+            failures: report.failures.clone(),
+            report_digest: report.digest.clone(),
         }
-    }
-
-    /// Whether every packet is accounted for.
-    pub(crate) fn is_balanced(&self) -> bool {
-        self.balanced
     }
 
     /// The summary in words.
@@ -135,6 +145,26 @@ impl Summary {
             self.tables_digest.as_deref().unwrap_or("none")
         ));
         lines.push(format!("output digest: {}", self.output_digest));
+        lines.push(format!("report digest: {}", self.report_digest));
+        if self.undelivered > 0 {
+            let frames = count(self.undelivered, "frame");
+            lines.push(format!(
+                "{frames} came for an interface that was not there, or not up"
+            ));
+        }
+        lines.push(self.checked());
         lines.join("\n") + "\n"
+    }
+
+    /// What was checked, in one line.
+    fn checked(&self) -> String {
+        let checks = self.checks.iter().filter(|checked| checked.made > 0);
+        let said = checks.map(|checked| match checked.failed {
+            0 => checked.check.to_string(),
+            failed => format!("{} ({failed} failed)", checked.check),
+        });
+        let revisions = count(self.revisions.len() as u64, "revision");
+        let said: Vec<String> = said.collect();
+        format!("checked of {revisions}: {}", said.join(", "))
     }
 }

@@ -140,7 +140,7 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
         };
         burst.dispatch(index, next);
     }
-    burst.return_inbox(inbox);
+    burst.return_inbox(inbox, cx.counters);
 }
 
 /// What a packet asks; nothing, where it passes unasked.

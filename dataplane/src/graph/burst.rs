@@ -3,9 +3,9 @@
 use rewire_packet::ethernet;
 use rewire_tables::Address;
 
-use super::Node;
 use super::observe::Before;
 use super::packet::{Fate, Packet};
+use super::{MOST_NEXT, Node};
 use crate::buffer::PacketBuffer;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
@@ -45,6 +45,8 @@ pub(super) struct Burst<B, A: Address> {
     /// Packets that were refused, with what their senders are told.
     pub refused: Vec<(u16, Answer<IcmpErrorOf<A>>)>,
     visit: Vec<u16>,
+    /// The node that is visited, and how many packets waited for each of those that it sends packets to when it began.
+    visited: Option<(Node, [usize; MOST_NEXT])>,
     /// Packets at a node that are observed.
     pub observed: Vec<Before<A>>,
 }
@@ -56,6 +58,7 @@ impl<B: PacketBuffer, A: Address> Burst<B, A> {
             inboxes: std::array::from_fn(|_| Vec::with_capacity(2 * packets)),
             refused: Vec::with_capacity(packets),
             visit: Vec::with_capacity(2 * packets),
+            visited: None,
             observed: Vec::with_capacity(2 * packets),
         }
     }
@@ -77,12 +80,27 @@ impl<B: PacketBuffer, A: Address> Burst<B, A> {
         std::mem::swap(&mut inbox, &mut self.inboxes[node as usize]);
         if !inbox.is_empty() {
             counters.visit(node, inbox.len());
+            self.visited = Some((node, self.waiting(node)));
         }
         inbox
     }
 
-    /// Gives the storage of an inbox back, so that no burst allocates.
-    pub(super) fn return_inbox(&mut self, mut inbox: Vec<u16>) {
+    /// How many packets wait for each of the nodes that a node sends packets to.
+    fn waiting(&self, node: Node) -> [usize; MOST_NEXT] {
+        let mut waiting = [0; MOST_NEXT];
+        for (length, next) in waiting.iter_mut().zip(node.next()) {
+            *length = self.inboxes[*next as usize].len();
+        }
+        waiting
+    }
+
+    /// Ends the visit: what the node has sent on is counted, and the storage of its inbox given back, so that no burst allocates.
+    pub(super) fn return_inbox(&mut self, mut inbox: Vec<u16>, counters: &WorkerCounters) {
+        if let Some((node, before)) = self.visited.take() {
+            for (edge, (now, before)) in self.waiting(node).into_iter().zip(before).enumerate() {
+                counters.sent(node, edge, now - before);
+            }
+        }
         inbox.clear();
         self.visit = inbox;
     }
@@ -90,7 +108,15 @@ impl<B: PacketBuffer, A: Address> Burst<B, A> {
     /// Sends a packet on.
     pub(super) fn dispatch(&mut self, index: u16, next: Next<IcmpErrorOf<A>>) {
         match next {
-            Next::To(node) => self.inboxes[node as usize].push(index),
+            Next::To(node) => {
+                debug_assert!(
+                    self.visited
+                        .is_none_or(|(from, _)| from.next().contains(&node)),
+                    "{:?} has no edge to {node:?}",
+                    self.visited
+                );
+                self.inboxes[node as usize].push(index);
+            }
             Next::Done => {}
             Next::Drop(reason) => self.packets[usize::from(index)].fate = Fate::Drop(reason),
             Next::Refuse(reason, error) => {
@@ -116,7 +142,7 @@ impl<B: PacketBuffer, A: Address> Burst<B, A> {
             let next = decide(&mut self.packets[usize::from(index)]);
             self.dispatch(index, next);
         }
-        self.return_inbox(inbox);
+        self.return_inbox(inbox, counters);
     }
 }
 

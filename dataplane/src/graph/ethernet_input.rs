@@ -41,6 +41,7 @@ pub(super) fn run<B: PacketBuffer>(
         return;
     }
     cx.counters.visit(Node::EthernetInput, received.len());
+    let before = (to.arp.len(), to.ipv4.packets.len() + to.ipv6.packets.len());
     if cx.observes {
         for frame in received.iter() {
             observe::received(cx, frame, classify(cx, frame).err(), sinks);
@@ -71,6 +72,11 @@ pub(super) fn run<B: PacketBuffer>(
             Err(reason) => drop_frame(cx, frame.origin, reason),
         }
     }
+    let now = (to.arp.len(), to.ipv4.packets.len() + to.ipv6.packets.len());
+    cx.counters
+        .sent_to(Node::EthernetInput, Node::Arp, now.0 - before.0);
+    cx.counters
+        .sent_to(Node::EthernetInput, Node::IpInput, now.1 - before.1);
 }
 
 fn classify<B: PacketBuffer>(cx: &Context<'_>, frame: &Received<B>) -> Result<Carries, DropReason> {

@@ -63,6 +63,7 @@ pub(super) fn run<P: BufferPool, A: Family>(
         return false;
     }
     let refused = std::mem::take(&mut burst.refused);
+    let before = burst.packets.len();
     cx.counters.visit(Node::IcmpError, refused.len());
     for &(index, answer) in &refused {
         let offending = &burst.packets[usize::from(index)];
@@ -85,6 +86,8 @@ pub(super) fn run<P: BufferPool, A: Family>(
         };
         burst.push(Packet::new(own, MacAddress::ZERO, vpc), Node::IpInput);
     }
+    let answers = burst.packets.len() - before;
+    cx.counters.sent_to(Node::IcmpError, Node::IpInput, answers);
     let made = refused.len();
     burst.refused = refused;
     burst.refused.clear();

@@ -93,6 +93,9 @@ pub enum Node {
     Nat64,
 }
 
+/// The nodes that one sends packets to, at most.
+pub const MOST_NEXT: usize = 7;
+
 impl Node {
     /// Every node.
     pub const ALL: &'static [Node] = &[
@@ -139,6 +142,36 @@ impl Node {
             Node::Nat64 => "nat64",
         }
     }
+
+    /// The nodes that it sends packets to: the edges of the graph, at most [`MOST_NEXT`]. What it sends nowhere leaves the graph
+    /// there: transmitted, dropped, held or taken in.
+    pub const fn next(self) -> &'static [Node] {
+        match self {
+            Node::FastPath | Node::Arp | Node::Ndp | Node::Fragment => &[],
+            Node::EthernetInput => &[Node::Arp, Node::IpInput],
+            Node::IpInput => &[
+                Node::Ndp,
+                Node::VirtualReassembly,
+                Node::IngressNat,
+                Node::Route,
+                Node::Acl,
+                Node::Local,
+                Node::Neighbor,
+            ],
+            Node::VirtualReassembly => &[Node::IngressNat],
+            // Also for what goes on in the other family.
+            Node::IngressNat => &[Node::Route],
+            Node::Route => &[Node::Acl, Node::Local, Node::HopLimit, Node::Neighbor],
+            Node::Acl => &[Node::Local, Node::HopLimit],
+            Node::Local => &[Node::Route, Node::Neighbor],
+            Node::HopLimit => &[Node::Neighbor, Node::EgressNat],
+            Node::Neighbor => &[Node::Mtu],
+            Node::Mtu => &[Node::EgressNat, Node::Nat64, Node::EthernetOutput],
+            Node::EgressNat | Node::Nat64 => &[Node::EthernetOutput],
+            Node::EthernetOutput => &[Node::Fragment],
+            Node::IcmpError => &[Node::IpInput],
+        }
+    }
 }
 
 #[cfg(test)]
@@ -150,5 +183,11 @@ mod tests {
         for (index, node) in Node::ALL.iter().enumerate() {
             assert_eq!(*node as usize, index);
         }
+    }
+
+    #[test]
+    fn no_node_has_more_edges_than_are_counted() {
+        let most = Node::ALL.iter().map(|node| node.next().len()).max();
+        assert_eq!(most, Some(super::MOST_NEXT));
     }
 }

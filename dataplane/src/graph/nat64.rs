@@ -74,6 +74,7 @@ pub(super) fn run<P: BufferPool>(
     if ipv4.leaving.is_empty() && ipv6.leaving.is_empty() {
         return;
     }
+    let before = ipv4.burst.packets.len() + ipv6.burst.packets.len();
     let connections = &mut ipv6.connections;
     for mut packet in ipv6.leaving.drain(..) {
         match enter::to_ipv4(cx, connections, &mut packet, limits.acl_logger, sinks) {
@@ -111,6 +112,8 @@ pub(super) fn run<P: BufferPool>(
             }
         }
     }
+    let entered = ipv4.burst.packets.len() + ipv6.burst.packets.len() - before;
+    cx.counters.sent_to(Node::IngressNat, Node::Route, entered);
     // Refused here are packets of the family itself. What is refused from now on goes back to the other one.
     let own = (ipv4.burst.refused.len(), ipv6.burst.refused.len());
     ipv4.route_to_mtu(cx, pool, limits, sinks);

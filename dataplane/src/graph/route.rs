@@ -38,7 +38,7 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
             burst.dispatch(index, next);
         }
     }
-    burst.return_inbox(inbox);
+    burst.return_inbox(inbox, cx.counters);
 }
 
 /// Looks the destinations of up to [`BATCH`] packets up in their own VPCs' tables, neighbors of one VPC together.

@@ -196,5 +196,5 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
         burst.dispatch(index, next);
     }
     state.early = early;
-    burst.return_inbox(inbox);
+    burst.return_inbox(inbox, cx.counters);
 }

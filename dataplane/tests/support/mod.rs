@@ -179,6 +179,7 @@ impl Lab {
             .collect();
         let sent = self.gateway.step(frames);
         let totals = self.gateway.totals();
+        assert_eq!(totals.unexplained_node(), None, "{totals:?}");
         assert!(
             totals.balanced(),
             "every packet is accounted for: {totals:?}"

@@ -142,6 +142,7 @@ impl Town {
         self.gateway.stop();
         let totals = shared.totals();
         assert!(totals.balanced(), "{totals:?}");
+        assert_eq!(totals.unexplained_node(), None, "{totals:?}");
         totals
     }
 }

@@ -7,8 +7,8 @@ use rewire_schema::Changeset;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::Console;
 use super::http::Answer;
+use super::{Console, trace};
 use crate::daemon::connections;
 use crate::difference;
 use crate::failure::{Code, Failure};
@@ -16,7 +16,7 @@ use crate::history;
 use crate::selection::Selection;
 use crate::view;
 
-/// The version of the answers about revisions. The others have their own.
+/// The version of the answers about revisions and walks. The others have their own.
 const VERSION: u32 = 1;
 /// Revisions in one answer.
 const MOST_REVISIONS: usize = 200;
@@ -34,6 +34,7 @@ impl Console<'_> {
                 "recent" => shown(&self.daemon.recent.columns()),
                 "connections" => self.connections(query),
                 "revisions" => self.revisions(query),
+                "trace" => self.trace(query),
                 _ => Err(Wrong::Unknown),
             },
             Some(("revisions", number)) => self.revision(number),
@@ -54,6 +55,23 @@ impl Console<'_> {
         let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
         let found = self.daemon.connections(&query).map_err(Wrong::Gateway)?;
         shown(&found)
+    }
+
+    fn trace(&self, query: &Query) -> Result<Value, Wrong> {
+        let (mut packet, mut on) = ("", None);
+        for (name, value) in query {
+            match name.as_str() {
+                "packet" => packet = value,
+                "on" => on = Some(number(name, value)?),
+                _ => return Err(unknown(name)),
+            }
+        }
+        let _tracing = self.tracing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Not the one that others wait for: it is read for as long as it takes.
+        let store = Store::open_read_only(&self.daemon.store)?;
+        let mut answer = trace::trace(&store, packet, on)?;
+        answer["version"] = json!(VERSION);
+        Ok(answer)
     }
 
     fn revisions(&self, query: &Query) -> Result<Value, Wrong> {
@@ -114,7 +132,10 @@ impl From<Failure> for Wrong {
     fn from(failure: Failure) -> Self {
         let message = failure.to_json()["message"].as_str().map(str::to_owned);
         match (failure.code(), message.unwrap_or_default()) {
-            (Code::NoSuchRevision | Code::Pruned, why) => Wrong::Question(why),
+            (
+                Code::NoSuchRevision | Code::Pruned | Code::WrongArguments | Code::NoSuchName,
+                why,
+            ) => Wrong::Question(why),
             (_, why) => Wrong::Gateway(why),
         }
     }

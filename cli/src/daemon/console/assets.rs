@@ -29,6 +29,8 @@ files! {
     "/drops.js" SCRIPT "drops.js",
     "/connections.js" SCRIPT "connections.js",
     "/revisions.js" SCRIPT "revisions.js",
+    "/graph.js" SCRIPT "graph.js",
+    "/trace.js" SCRIPT "trace.js",
 }
 
 /// The file of this path.
@@ -52,6 +54,18 @@ mod tests {
     fn the_page_is_small() {
         let size: usize = FILES.iter().map(|(.., content)| content.len()).sum();
         assert!(size < LARGEST, "{size} bytes");
+    }
+
+    #[test]
+    fn every_node_has_a_place_in_the_graph() {
+        let script = include_str!("page/graph.js");
+        for node in rewire_dataplane::Node::ALL {
+            assert!(
+                script.contains(&format!("\n  {}: [", node.name())),
+                "{}",
+                node.name()
+            );
+        }
     }
 
     #[test]

@@ -9,8 +9,10 @@ import * as interfaces from "./interfaces.js";
 import * as drops from "./drops.js";
 import * as connections from "./connections.js";
 import * as revisions from "./revisions.js";
+import * as graph from "./graph.js";
+import * as trace from "./trace.js";
 
-const VIEWS = { overview, interfaces, drops, connections, revisions };
+const VIEWS = { overview, interfaces, drops, connections, revisions, graph, trace };
 const find = (id) => document.getElementById(id);
 
 let shown = null;

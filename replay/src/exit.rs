@@ -1,0 +1,218 @@
+//! What leaves the gateway: counted, put into the digest, held against what was expected, written down, and shown to whoever may
+//! answer.
+
+use std::collections::BTreeMap;
+
+use rewire_dataplane::buffer::{MemoryBuffer, PacketBuffer};
+use rewire_packet::EtherType;
+use rewire_packet::ipv4::Ipv4View;
+use rewire_tables::InterfaceIndex;
+
+use crate::capture::{CaptureError, Output};
+use crate::expected::Expected;
+use crate::ports::Ports;
+use crate::traffic::Traffic;
+
+/// How much is hashed at once: the hash is several times faster on long inputs.
+const HASHED_AT_ONCE: usize = 64 << 10;
+/// The length of an Ethernet header.
+const ETHERNET: usize = 14;
+
+/// A digest of frames, with their interfaces and times.
+pub(crate) struct OutputDigest {
+    hasher: blake3::Hasher,
+    waiting: Vec<u8>,
+}
+
+impl OutputDigest {
+    fn new() -> OutputDigest {
+        OutputDigest {
+            hasher: blake3::Hasher::new_derive_key("rewire 2026 replay output"),
+            waiting: Vec::with_capacity(HASHED_AT_ONCE + (16 << 10)),
+        }
+    }
+
+    fn add(&mut self, name: &str, now: u64, frame: &[u8]) {
+        for part in [name.as_bytes(), &now.to_le_bytes(), frame] {
+            let length = (part.len() as u64).to_le_bytes();
+            self.waiting.extend_from_slice(&length);
+            self.waiting.extend_from_slice(part);
+        }
+        if self.waiting.len() >= HASHED_AT_ONCE {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.hasher.update(&self.waiting);
+        self.waiting.clear();
+    }
+
+    fn finish(&mut self) -> String {
+        self.flush();
+        self.hasher.finalize().to_hex().to_string()
+    }
+}
+
+/// The way out.
+pub(crate) struct Exit {
+    digest: OutputDigest,
+    /// By the number of the interface.
+    outputs: BTreeMap<usize, Output>,
+    expected: BTreeMap<usize, Expected>,
+    /// Frames that left.
+    pub(crate) sent: u64,
+    /// Whether every frame is looked at for what it must be.
+    looks: bool,
+    /// What was wrong with frames since this was asked last, at most [`MOST`](Self::MOST).
+    wrong: Vec<Wrong>,
+    error: Option<CaptureError>,
+    /// Buffers to use again.
+    pub(crate) free: Vec<Vec<u8>>,
+}
+
+/// A frame that must not have left as it did.
+pub(crate) struct Wrong {
+    /// Whether it is not what was expected; otherwise it is what no frame may be.
+    pub(crate) is_unexpected: bool,
+    pub(crate) message: String,
+    pub(crate) details: Vec<String>,
+}
+
+impl Exit {
+    const MOST: usize = 16;
+
+    pub(crate) fn new(looks: bool) -> Exit {
+        Exit {
+            digest: OutputDigest::new(),
+            outputs: BTreeMap::new(),
+            expected: BTreeMap::new(),
+            sent: 0,
+            looks,
+            wrong: Vec::new(),
+            error: None,
+            free: Vec::new(),
+        }
+    }
+
+    pub(crate) fn write_to(&mut self, number: usize, output: Output) {
+        self.outputs.insert(number, output);
+    }
+
+    pub(crate) fn expect(&mut self, number: usize, expected: Expected) {
+        self.expected.insert(number, expected);
+    }
+
+    /// One frame leaves, at a time of the gateway's clock, which began at a Unix time.
+    pub(crate) fn leaves(
+        &mut self,
+        (interface, buffer): (InterfaceIndex, MemoryBuffer),
+        ports: &Ports,
+        (now, beginning): (u64, u64),
+        traffic: &mut dyn Traffic,
+    ) {
+        self.sent += 1;
+        let frame = buffer.bytes();
+        let number = ports.at(interface);
+        if self.looks {
+            let wrong = match number {
+                None => Some(format!(
+                    "a frame left by the interface with index {}, which is not there or not up",
+                    interface.0
+                )),
+                Some(_) => ill_formed(frame),
+            };
+            if let Some(message) = wrong {
+                self.note(Wrong {
+                    is_unexpected: false,
+                    message,
+                    details: crate::words::hex(frame),
+                });
+            }
+        }
+        let name = number.map_or("", |number| ports.name(number));
+        self.digest.add(name, now, frame);
+        let time = beginning.saturating_add(now);
+        if let Some(number) = number {
+            if !self.expected.is_empty()
+                && let Some(expected) = self.expected.get_mut(&number)
+            {
+                match expected.meets(frame) {
+                    Ok(None) => {}
+                    Ok(Some((message, details))) => self.note(Wrong {
+                        is_unexpected: true,
+                        message,
+                        details,
+                    }),
+                    Err(error) => self.error = Some(error),
+                }
+            }
+            if !self.outputs.is_empty()
+                && let Some(output) = self.outputs.get_mut(&number)
+                && let Err(error) = output.write(time, frame)
+            {
+                self.error = Some(error);
+            }
+            if let Some(entrance) = ports.entrance(number) {
+                traffic.left(entrance, time, frame);
+            }
+        }
+        self.free.push(buffer.into_bytes());
+    }
+
+    fn note(&mut self, wrong: Wrong) {
+        if self.wrong.len() < Exit::MOST {
+            self.wrong.push(wrong);
+        }
+    }
+
+    /// What was wrong since this was asked last.
+    pub(crate) fn take_wrong(&mut self) -> Vec<Wrong> {
+        std::mem::take(&mut self.wrong)
+    }
+
+    /// The first error in writing or reading a capture, if there was any.
+    pub(crate) fn check(&mut self) -> Result<(), CaptureError> {
+        self.error.take().map_or(Ok(()), Err)
+    }
+
+    /// Ends the captures, and what was expected; gives the digest of everything that left.
+    pub(crate) fn finish(&mut self, ports: &Ports) -> Result<String, CaptureError> {
+        for output in std::mem::take(&mut self.outputs).into_values() {
+            output.finish()?;
+        }
+        for (number, expected) in std::mem::take(&mut self.expected) {
+            if let Some((message, details)) = expected.end(ports.name(number))? {
+                self.note(Wrong {
+                    is_unexpected: true,
+                    message,
+                    details,
+                });
+            }
+        }
+        Ok(self.digest.finish())
+    }
+}
+
+/// What is wrong with a frame that no frame which leaves may have.
+fn ill_formed(frame: &[u8]) -> Option<String> {
+    let Some((header, packet)) = frame.split_at_checked(ETHERNET) else {
+        return Some(format!("a frame of {} bytes left", frame.len()));
+    };
+    match EtherType(u16::from_be_bytes([header[12], header[13]])) {
+        EtherType::IPV4 => {
+            let view = match Ipv4View::new_checked(packet) {
+                Ok(view) => view,
+                Err(error) => return Some(format!("an IPv4 packet left that is none: {error}")),
+            };
+            let error = view.check_checksum().err()?;
+            Some(format!("an IPv4 packet left with a wrong header: {error}"))
+        }
+        EtherType::IPV6 => {
+            let length = packet.get(4..6)?;
+            let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
+            (packet.len() < 40 + length).then(|| "an IPv6 packet left that is cut off".to_owned())
+        }
+        _ => None,
+    }
+}

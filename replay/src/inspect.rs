@@ -1,0 +1,180 @@
+//! The checks of a revision, each from what it needs. What is found wrong is one line, and more about it.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rewire_compiler::Compiler;
+use rewire_conntrack::{Connections, FlowKey};
+use rewire_dataplane::VirtualGateway;
+use rewire_journal::{Entry, StateDigest};
+use rewire_schema::Configuration;
+use rewire_tables::{Address, Tables};
+
+/// The most lines of a difference that are shown.
+const MOST_LINES: usize = 10;
+
+/// What is wrong, in one line, and more about it.
+pub(crate) type Found = (String, Vec<String>);
+
+/// Law 3: the digest that is kept up is the one on record.
+pub(crate) fn state(kept_up: StateDigest, entry: &Entry) -> Result<(), Found> {
+    if kept_up == entry.state_digest {
+        return Ok(());
+    }
+    let message = "the state is not the one that the journal says".to_owned();
+    let details = format!(
+        "expected {}, found {}",
+        entry.state_digest.short(),
+        kept_up.short()
+    );
+    Err((message, vec![details]))
+}
+
+/// Law 3: the digest that is kept up is the one of all rows. Cost: the rows.
+pub(crate) fn recounted(state: &Configuration, kept_up: StateDigest) -> Result<(), Found> {
+    let recounted = StateDigest::of(state);
+    if kept_up == recounted {
+        return Ok(());
+    }
+    let message = "the state's digest is not that of its rows".to_owned();
+    let details = format!("kept up {}, counted {}", kept_up.short(), recounted.short());
+    Err((message, vec![details]))
+}
+
+/// Law 4: the tables are those that the whole state compiles to. Cost: the state.
+pub(crate) fn tables(
+    gateway: &VirtualGateway,
+    state: Arc<Configuration>,
+    revision: u64,
+) -> Result<(), Found> {
+    let whole = match Compiler::compile(state, revision) {
+        Ok((_, compiled)) => compiled,
+        Err(errors) => {
+            let message = "the change compiles, but the whole state does not".to_owned();
+            return Err((message, vec![errors.to_string()]));
+        }
+    };
+    let mut expected = Tables::default();
+    for operation in &whole.operations {
+        expected.apply(operation);
+    }
+    if gateway.digest() == Some(expected.digest()) {
+        return Ok(());
+    }
+    let found = gateway
+        .with_tables(Tables::canonical_lines)
+        .unwrap_or_default();
+    let expected = expected.canonical_lines();
+    let (has, lacks) = differing(&found, &expected);
+    let lines = |mark: &str, lines: Vec<&String>| -> Vec<String> {
+        let more = lines.len().saturating_sub(MOST_LINES);
+        let shown = lines
+            .iter()
+            .take(MOST_LINES)
+            .map(|line| format!("{mark} {line}"));
+        let mut shown: Vec<String> = shown.collect();
+        if more > 0 {
+            shown.push(format!("{mark} … and {more} more"));
+        }
+        shown
+    };
+    let mut details = lines("-", lacks);
+    details.extend(lines("+", has));
+    let message =
+        "the tables that changes have led to (+) are not those of the whole state (-)".to_owned();
+    Err((message, details))
+}
+
+/// The lines that only the one, and only the other has. Both are sorted.
+fn differing<'a>(a: &'a [String], b: &'a [String]) -> (Vec<&'a String>, Vec<&'a String>) {
+    let only = |a: &'a [String], b: &[String]| -> Vec<&'a String> {
+        a.iter()
+            .filter(|line| b.binary_search(line).is_err())
+            .collect()
+    };
+    (only(a, b), only(b, a))
+}
+
+/// Every intent is proven.
+pub(crate) fn intents(compiler: &Compiler) -> Result<(), Found> {
+    let broken = compiler.prove();
+    if broken.is_empty() {
+        return Ok(());
+    }
+    let message = match broken.len() {
+        1 => "an intent is not proven".to_owned(),
+        number => format!("{number} intents are not proven"),
+    };
+    Err((message, broken.iter().map(ToString::to_string).collect()))
+}
+
+/// No two connections have one tuple: a packet would belong to both. Cost: the connections.
+pub(crate) fn tuples(gateway: &VirtualGateway) -> Result<(), Found> {
+    let graph = gateway.graph();
+    let mut details = twice(graph.connections4());
+    details.extend(twice(graph.connections6()));
+    if details.is_empty() {
+        return Ok(());
+    }
+    details.truncate(MOST_LINES);
+    Err(("a tuple was given to two connections".to_owned(), details))
+}
+
+fn twice<A: Address + Hash + std::fmt::Display>(connections: &Connections<A>) -> Vec<String> {
+    let mut seen: HashSet<FlowKey<A>> = HashSet::with_capacity(2 * connections.len());
+    let mut twice = Vec::new();
+    for (_, flow) in connections.iter() {
+        for key in [flow.original, flow.reply] {
+            if !seen.insert(key) {
+                twice.push(key.to_string());
+            }
+        }
+    }
+    // Not in the order of this run's hashes.
+    twice.sort();
+    twice
+}
+
+/// A budget of time.
+pub(crate) fn time(taken: Duration, budget: Duration, what: &str) -> Result<(), Found> {
+    if taken <= budget {
+        return Ok(());
+    }
+    let details = format!("{taken:.1?}, and may take {budget:?}");
+    Err((format!("it took too long {what}"), vec![details]))
+}
+
+/// A budget of memory: what routes and ACLs take, in both halves. Cost: the VPCs and ACLs.
+pub(crate) fn tables_memory(gateway: &VirtualGateway, budget: u64) -> Result<(), Found> {
+    let one = gateway.with_tables(|tables| {
+        let vpcs: usize = tables.vpcs().map(|(_, vpc)| vpc.memory()).sum();
+        let acls: usize = tables.acls().map(|(_, acl)| acl.memory()).sum();
+        vpcs + acls
+    });
+    within(2 * one.unwrap_or(0) as u64, budget, "the tables take")
+}
+
+/// A budget of memory: the most that the process has had so far.
+pub(crate) fn resident_memory(budget: u64) -> Result<(), Found> {
+    // Where the system does not say, nothing is known to be wrong.
+    within(resident().unwrap_or(0), budget, "the process has taken")
+}
+
+fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+fn within(found: u64, budget: u64, what: &str) -> Result<(), Found> {
+    if found <= budget {
+        return Ok(());
+    }
+    let details = format!("{found} bytes, and may have {budget}");
+    Err((format!("{what} more memory than it may"), vec![details]))
+}
