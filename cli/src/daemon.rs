@@ -38,10 +38,11 @@ pub(crate) mod route_sources;
 pub(crate) mod routes;
 pub(crate) mod rules;
 mod scrub;
-mod service;
-mod signals;
+pub(crate) mod service;
+pub(crate) mod signals;
 pub(crate) mod status;
 pub(crate) mod trace;
+pub(crate) mod walks;
 pub(crate) mod watch;
 
 use std::net::SocketAddr;

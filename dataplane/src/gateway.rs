@@ -300,7 +300,7 @@ pub(crate) enum Request {
     /// Look at the live tables.
     Look(Look),
     /// Let each worker watch packets.
-    Watch(Vec<Box<Watch>>),
+    Watch(Vec<Watch>),
     /// Let no worker watch any more for this watch.
     Unwatch(u64),
     /// Say what indices stand for.

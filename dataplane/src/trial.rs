@@ -104,8 +104,11 @@ impl Trial {
     }
 }
 
+/// What looks at the live tables, at a moment of the gateway's clock.
+type AtTables = dyn FnOnce(&Tables, Instant) + Send;
+
 /// Something that looks at the live tables.
-pub(crate) struct Look(Box<dyn FnOnce(&Tables, Instant) + Send>);
+pub(crate) struct Look(Box<AtTables>);
 
 impl Look {
     pub(crate) fn at(self, tables: &Tables, now: Instant) {

@@ -189,7 +189,7 @@ impl Watching {
             let (records, read_records) = rtrb::RingBuffer::new(wanted.steps.max(1));
             let (bytes, read_bytes) = rtrb::RingBuffer::new(wanted.bytes.max(wanted.snap).max(1));
             readers.push((read_records, read_bytes));
-            watches.push(Box::new(Watch {
+            watches.push(Watch {
                 id,
                 wanted: wanted.clone(),
                 left: wanted.packets,
@@ -199,7 +199,7 @@ impl Watching {
                 records,
                 bytes,
                 missed: Arc::clone(&missed),
-            }));
+            });
         }
         let stopping = |_| GatewayError::Stopping;
         requests.send(Request::Watch(watches)).map_err(stopping)?;
@@ -212,7 +212,7 @@ impl Watching {
     }
 
     /// The next step that was seen, if there is one: in order within one worker.
-    pub fn next(&mut self) -> Option<Seen> {
+    pub fn next_seen(&mut self) -> Option<Seen> {
         for (worker, (records, bytes)) in self.workers.iter_mut().enumerate() {
             let Ok(record) = records.pop() else { continue };
             let copied = bytes.read_chunk(record.copied as usize).ok()?;

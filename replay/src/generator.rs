@@ -108,14 +108,11 @@ impl Generator {
             return;
         }
         let slot = self.slot();
-        self.next = self
-            .due(slot)
-            .or_else(|| self.from_client(slot))
-            .or_else(|| {
-                // All clients wait: for the next answer, whenever it is due.
-                let (_, entrance, bytes) = self.answers.pop_front()?;
-                Some((slot, entrance, bytes))
-            });
+        self.next = self.due(slot).or_else(|| self.of_client(slot)).or_else(|| {
+            // All clients wait: for the next answer, whenever it is due.
+            let (_, entrance, bytes) = self.answers.pop_front()?;
+            Some((slot, entrance, bytes))
+        });
     }
 
     fn due(&mut self, slot: u64) -> Option<Queued> {
@@ -128,7 +125,7 @@ impl Generator {
     }
 
     /// What one of the clients sends.
-    fn from_client(&mut self, slot: u64) -> Option<Queued> {
+    fn of_client(&mut self, slot: u64) -> Option<Queued> {
         if self.places.origins.is_empty() {
             return None;
         }

@@ -435,10 +435,7 @@ impl<'a> Replay<'a> {
     /// Plays packets: until the next revision is due, or to the end.
     fn play(&mut self, traffic: &mut dyn Traffic, until: Option<When>) -> Result<(), ReplayError> {
         let mut burst: Vec<(InterfaceIndex, MemoryBuffer)> = Vec::with_capacity(BURST_PACKETS);
-        loop {
-            let Some(first) = traffic.next_time() else {
-                break;
-            };
+        while let Some(first) = traffic.next_time() {
             let mut most = BURST_PACKETS as u64;
             let mut deadline = first.saturating_add(BURST_TIME.as_nanos() as u64);
             match until {

@@ -62,7 +62,7 @@ impl Capture {
         let watched = watching(context, &query)?;
         let bytes = capture::write(&watched.frames, self.snap as u32);
         let path = self.write.display();
-        let written = bytes.and_then(|bytes| Ok(std::fs::write(&self.write, bytes)?));
+        let written = bytes.and_then(|bytes| std::fs::write(&self.write, bytes));
         written.map_err(|error| Failure::new(Code::Output, format!("cannot write {path}: {error}")))?;
         let packets = watched.frames.len();
         Ok(context.done(

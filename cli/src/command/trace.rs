@@ -12,7 +12,6 @@ use crate::daemon::watch;
 use crate::failure::{Code, Failure};
 use crate::gateway;
 use crate::trace::input::{self, CapturedFrame};
-use crate::trace::packet_text::PacketText;
 use crate::number::whole_number_in;
 use crate::trace::filter;
 use crate::trace::{Asked, Report, parting, rows, text, touched};
@@ -250,12 +249,7 @@ impl Trace {
             return Ok(frame(capture.read()?));
         }
         let text = self.packet.join(" ");
-        let packet = text.parse::<PacketText>();
-        let mut packet = packet.map_err(|error| {
-            let pointer = " ".repeat(error.column.saturating_sub(1));
-            Failure::new(Code::WrongArguments, format!("the packet cannot be read: {error}\n  {text}\n  {pointer}^"))
-                .detail("column", error.column)
-        })?;
+        let mut packet = input::packet(&text)?;
         packet.interface = packet.interface.or_else(|| self.interface.clone());
         Ok(Asked::Text(Box::new(packet)))
     }

@@ -18,6 +18,7 @@
 //!   with [`Traced`](super::trace::Traced).
 //! - `{"request":"watch","filter":PROGRAM,"at":…,"packets":N,"timeout_ms":T,"snap":B}` watches the gateway's own packets, and is answered
 //!   with [`Watched`](super::watch::Watched) when there are enough, or the time is up.
+//! - `{"request":"walks","packets":[P,…]}` is answered with [`Walks`](super::walks::Walks): where packets would go now.
 //! - `{"request":"status"}` is answered with [`Status`](super::status::Status).
 //! - `{"request":"recent"}` is answered with [`Columns`](super::recent::Columns): the rates of the last minutes.
 //! - Whatever else is answered with `{"error":"…"}`.
@@ -31,7 +32,7 @@ use serde_json::{Value, json};
 use super::Daemon;
 use super::progress::{Live, Outcome};
 use super::routes::Query;
-use super::{connections, metrics, nat, rules, trace, watch};
+use super::{connections, metrics, nat, rules, trace, walks, watch};
 use crate::trace_context::CommandTimes;
 
 /// How long whoever waits for a revision waits for its connections besides.
@@ -61,6 +62,7 @@ pub(crate) enum Request {
     ClearConnections(connections::Clear),
     Trace(trace::Query),
     Watch(watch::Query),
+    Walks(walks::Query),
 }
 
 impl Request {
@@ -94,6 +96,7 @@ impl Request {
             Request::Nat(query) => Some(answer(daemon.nat(&query))),
             Request::Trace(query) => Some(answer(daemon.trace(&query))),
             Request::Watch(query) => Some(answer(daemon.watch(&query, is_gone))),
+            Request::Walks(query) => Some(answer(daemon.walks(&query))),
             Request::ClearConnections(clear) => Some(answer(daemon.clear_connections(&clear))),
         }
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Daemon;
 use crate::trace::packet_text::PacketText;
-use crate::trace::{Asked, Report, input, prepare, walk};
+use crate::trace::{Asked, Report, TraceError, input, prepare, walk};
 
 /// The version of [`Traced`]. Fields may be added to a version; they are never renamed or removed.
 pub(crate) const VERSION: u32 = 1;
@@ -74,17 +74,30 @@ pub(crate) struct Traced {
 impl Daemon {
     /// Lets a packet walk over the live tables, with the connections of the workers. Nothing is changed by it.
     pub(super) fn trace(&self, query: &Query) -> Result<Traced, String> {
+        let traced = self.try_live(query.asked()?, query.resolve, query.reply)?;
+        traced.map_err(|error| error.to_string())
+    }
+
+    /// Lets a packet walk, and its answer if that is wanted; or says why nobody receives it.
+    ///
+    /// # Errors
+    /// The gateway has no answer.
+    pub(super) fn try_live(
+        &self,
+        asked: Asked,
+        resolve: bool,
+        wants_reply: bool,
+    ) -> Result<Result<Traced, TraceError>, String> {
         let trials = self.live_trials.as_ref();
         let trials = trials.ok_or("the gateway is stopping")?;
-        let asked = query.asked()?;
         let about = asked.clone();
         let prepared = trials.look(move |tables, _| prepare(tables, &about));
-        let (ingress, frame) = prepared
-            .map_err(|error| error.to_string())?
-            .map_err(|error| error.to_string())?;
+        let (ingress, frame) = match prepared.map_err(|error| error.to_string())? {
+            Ok(prepared) => prepared,
+            Err(error) => return Ok(Err(error)),
+        };
         let found = trials.connections_of(ingress, &frame);
         let found = found.map_err(|error| error.to_string())?;
-        let (resolve, wants_reply) = (query.resolve, query.reply);
         let traced = trials.look(move |tables, now| {
             let mut trial = Trial::new(now, resolve);
             trial.take_over(&found);
@@ -99,8 +112,6 @@ impl Daemon {
                 reply: reply.map(|walked| Report::of(&walked, tables)),
             })
         });
-        let traced: Result<Traced, crate::trace::TraceError> =
-            traced.map_err(|error| error.to_string())?;
         traced.map_err(|error| error.to_string())
     }
 }

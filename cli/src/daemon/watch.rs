@@ -166,7 +166,7 @@ fn walks(
     let mut seen: BTreeMap<Mark, Vec<Seen>> = BTreeMap::new();
     let mut is_done = false;
     while Instant::now() < until && !watching.is_over() && !is_over() {
-        let Some(step) = watching.next() else {
+        let Some(step) = watching.next_seen() else {
             let ended = seen.values().filter(|seen| has_ended(seen)).count();
             if ended >= packets && !is_done {
                 is_done = true;
@@ -243,7 +243,7 @@ fn frames(
     let mut frames = Vec::new();
     let mut bytes = 0;
     while frames.len() < packets && bytes < MOST_BYTES {
-        match watching.next() {
+        match watching.next_seen() {
             Some(seen) => {
                 bytes += seen.bytes.len();
                 let time_ns = wall.wrapping_add(seen.time.0.wrapping_sub(clock.0));

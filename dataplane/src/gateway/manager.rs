@@ -184,7 +184,7 @@ impl<D: PortDriver> Manager<D> {
             Request::Watch(watches) => {
                 for (link, watch) in self.links.iter_mut().zip(watches) {
                     // A worker whose ring is full is not watched.
-                    let _ = link.commands.push(Command::Watch(watch));
+                    let _ = link.commands.push(Command::Watch(Box::new(watch)));
                     link.thread.unpark();
                 }
             }
