@@ -7,6 +7,7 @@
 mod acl;
 mod acl_forward;
 mod acl_rules;
+mod bisect;
 mod bpf;
 mod cold_start;
 mod commit_durable;
@@ -85,6 +86,16 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "history",
         about: "log, blame and diff as whole processes, at 10,000 revisions and 100,000 rows; no peer",
         run: history::run,
+    },
+    Benchmark {
+        name: "bisect",
+        about: "the revision that broke a packet's way, as a whole process, at 10,000 revisions and 20,000 rows; no peer",
+        run: bisect::run,
+    },
+    Benchmark {
+        name: "probes",
+        about: "a one-row commit with 300 probes at 100,000 rows as a whole process, beside itself without probes",
+        run: bisect::probes,
     },
     Benchmark {
         name: "journal-verify",

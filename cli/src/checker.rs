@@ -10,33 +10,46 @@ use rewire_compiler::{CompileError, Compiler, not_yet};
 use rewire_configdb::{Checker, StateReader};
 use rewire_schema::state::{Overlay, Rows};
 use rewire_schema::{Changeset, Configuration, Path, Problem, Row, Table, meaning};
+use rewire_tables::Tables;
 
 use crate::failure::Failure;
+use crate::probes;
 
 /// Everything that is wrong with a configuration; none if it can be committed. Cost: the configuration.
 fn problems(configuration: &Configuration) -> Vec<Problem> {
     let mut problems = meaning::check(configuration);
     let effective = configuration.effective();
     problems.extend(effective.rows().filter_map(|row| not_yet(&row)));
-    if problems.is_empty() && !effective.intent.is_empty() {
-        problems = broken_intents(configuration.clone());
+    if problems.is_empty() && !(effective.intent.is_empty() && effective.probe.is_empty()) {
+        problems = disproven(configuration.clone(), true, true);
     }
     problems.sort_by(|a, b| a.path.cmp(&b.path));
     problems
 }
 
-/// The intents that are not proven. Cost: the configuration, and the proofs.
-fn broken_intents(configuration: Configuration) -> Vec<Problem> {
-    match Compiler::compile(configuration, 0) {
-        Ok((compiler, _)) => {
-            let broken = compiler.prove();
-            broken
-                .iter()
-                .map(|broken| at(broken.path(), broken))
-                .collect()
-        }
-        Err(errors) => errors.iter().map(problem).collect(),
+/// The intents that are not proven, and the probes that fail, where each is asked for. Cost: the configuration, the proofs and
+/// the walks.
+fn disproven(configuration: Configuration, intents: bool, probes: bool) -> Vec<Problem> {
+    let (compiler, compiled) = match Compiler::compile(configuration, 0) {
+        Ok(compiled) => compiled,
+        Err(errors) => return errors.iter().map(problem).collect(),
+    };
+    let mut problems = Vec::new();
+    if intents {
+        let broken = compiler.prove();
+        problems.extend(broken.iter().map(|broken| at(broken.path(), broken)));
     }
+    if probes && !compiler.configuration().probe.is_empty() {
+        let mut tables = Box::<Tables>::default();
+        for operation in &compiled.operations {
+            tables.apply(operation);
+        }
+        problems.extend(probes::problems(&probes::run(
+            compiler.configuration(),
+            &tables,
+        )));
+    }
+    problems
 }
 
 /// Whether a change may break an intent, or make one: what has to do with who gets where, and not with how fast, for how long,
@@ -67,8 +80,8 @@ fn at(path: &Path, error: &impl fmt::Display) -> Problem {
     Problem::new(path.clone(), message)
 }
 
-/// The checker of a commit. Cost: the change; where there are intents, and the change may have to do with one, the
-/// configuration, which is compiled for the proof.
+/// The checker of a commit. Cost: the change; where there are intents or probes, and the change may have to do with one, the
+/// configuration, which is compiled for them.
 pub(crate) fn checker() -> impl Checker {
     OfChange
 }
@@ -84,9 +97,11 @@ impl Checker for OfChange {
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let problems = meaning::check_change_and(state, changeset, &not_yet)?;
         refuse(problems)?;
-        let has_intents = || state.some_below(Table::Intent, &[], 1);
-        if touches_intents(changeset) && !has_intents()?.is_empty() {
-            refuse(broken_intents(state.configuration()?))?;
+        let has = |table| state.some_below(table, &[], 1).map(|rows| !rows.is_empty());
+        let intents = touches_intents(changeset) && has(Table::Intent)?;
+        let probes = probes::touches(changeset) && has(Table::Probe)?;
+        if intents || probes {
+            refuse(disproven(state.configuration()?, intents, probes))?;
         }
         Ok(())
     }
@@ -113,7 +128,7 @@ fn refuse(problems: Vec<Problem>) -> Result<(), Refusal> {
     }
 }
 
-/// Checks edits on top of a committed state, all at once, but for intents, which a commit asks about by itself. Cost: the edits
+/// Checks edits on top of a committed state, all at once, but for intents and probes, which a commit asks about by itself. Cost: the edits
 /// and what depends on them. It finds what [`check`] finds in the state that they lead to, as the committed state has no
 /// problems.
 pub(crate) fn check_edits(base: &dyn Rows, edits: &Changeset) -> Result<(), Failure> {

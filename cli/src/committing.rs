@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use jiff::Zoned;
 use rewire_configdb::{Candidate, CommitRequest, Committed, Counts, Store};
-use rewire_schema::Changeset;
 use rewire_schema::edit::Edits;
+use rewire_schema::state::{Overlay, Rows};
+use rewire_schema::{Changeset, Table};
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::checker;
+use crate::confirming;
 use crate::context::Context;
 use crate::edit;
 use crate::failure::{Code, Failure};
@@ -26,12 +28,20 @@ pub(crate) struct Confirm {
     /// Go back by itself after so long, unless `rewire confirm` or a later commit confirms it; 10m where no time is said
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "10m")]
     confirm: Option<Span>,
+    /// With --confirm: confirm it once all probes pass in the running gateway; else it goes back by itself
+    #[arg(long, requires = "confirm")]
+    auto: bool,
 }
 
 impl Confirm {
     /// After how long it goes back, if it does.
     pub(crate) fn time(&self) -> Option<Duration> {
         self.confirm.map(|span| span.0)
+    }
+
+    /// Whether its probes confirm it.
+    pub(crate) fn auto(&self) -> bool {
+        self.auto
     }
 }
 
@@ -41,10 +51,16 @@ pub(crate) fn commit(
     context: &Context,
     mut store: Store,
     request: CommitRequest<'_>,
+    auto: bool,
     what: &str,
     wait: &Wait,
     extra: Value,
 ) -> Result<Answer, Failure> {
+    if auto {
+        let base = store.reader(request.base)?;
+        let probes = Overlay::new(&base, request.changeset).some_below(Table::Probe, &[], 1)?;
+        confirming::expect_possible(context, !probes.is_empty())?;
+    }
     let waiting = context.waiting();
     waiting.step("checking and committing");
     let committed = store.commit(request, &mut checker::checker())?;
@@ -77,8 +93,18 @@ pub(crate) fn commit(
     // A gateway need not wait for this process to let go of the store.
     drop(store);
     let live = wait.until_live(context, &committed)?;
+    let confirmed = match &pending {
+        Some(pending) if auto => {
+            context.say(&live.text)?;
+            Some(confirming::by_probes(context, pending)?)
+        }
+        _ => None,
+    };
     Ok(context.done(
-        || live.text,
+        || match &confirmed {
+            Some(confirmed) => confirmed.text(revision),
+            None => live.text,
+        },
         || {
             let mut result = json!({
                 "revision": revision,
@@ -89,6 +115,9 @@ pub(crate) fn commit(
                 "durable_ns": nanoseconds(durable),
                 "live": live.answer,
             });
+            if let Some(confirmed) = &confirmed {
+                result["confirmed_by"] = confirmed.to_json();
+            }
             if let (Some(result), Value::Object(extra)) = (result.as_object_mut(), extra) {
                 result.extend(extra);
             }
@@ -102,8 +131,14 @@ pub(crate) fn schedule(
     context: &Context,
     mut store: Store,
     request: CommitRequest<'_>,
+    auto: bool,
     moment: Moment,
 ) -> Result<Answer, Failure> {
+    if auto {
+        let message =
+            "nobody would be there to try the probes: --auto confirms what is committed now";
+        return Err(Failure::new(Code::WrongArguments, message));
+    }
     let now = Zoned::now();
     let at = moment.microseconds(&now).ok_or_else(|| {
         Failure::new(
@@ -131,7 +166,7 @@ pub(crate) fn schedule(
 }
 
 /// Says what is odd about what was committed. The commit stands, whatever comes of this.
-fn warn(context: &Context, store: &Store, revision: u64, changeset: &Changeset) {
+pub(crate) fn warn(context: &Context, store: &Store, revision: u64, changeset: &Changeset) {
     let Ok(rows) = store.reader(revision) else {
         return;
     };

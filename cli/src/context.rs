@@ -135,6 +135,11 @@ impl Context {
         }
     }
 
+    /// What was said beside the answer since somebody took it, where machines are told.
+    pub(crate) fn take_notes(&self) -> Vec<String> {
+        self.notes.take()
+    }
+
     /// Says at once what has been done so far. Machines wait for the answer.
     pub(crate) fn say(&self, text: &str) -> Result<(), Failure> {
         if self.json || self.quiet {
@@ -180,6 +185,13 @@ impl Context {
             text,
             result,
             asked_for,
+        }
+    }
+
+    /// Says to people what is wrong, and goes on.
+    pub(crate) fn complain(&self, failure: &Failure) {
+        if !self.json {
+            terminal::complain(&failure.render(self.colour_errors()));
         }
     }
 

@@ -38,9 +38,12 @@ pub(crate) mod route_sources;
 pub(crate) mod routes;
 pub(crate) mod rules;
 mod scrub;
-mod service;
-mod signals;
+pub(crate) mod service;
+pub(crate) mod signals;
 pub(crate) mod status;
+pub(crate) mod trace;
+pub(crate) mod walks;
+pub(crate) mod watch;
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
@@ -52,7 +55,9 @@ use std::time::{Duration, Instant};
 
 use rewire_configdb::Store;
 use rewire_dataplane::port::faulty::Faults;
-use rewire_dataplane::{ConnectionTable, RouteTable, RuleCountTable, Shared, SizesOfTables};
+use rewire_dataplane::{
+    ConnectionTable, LiveTrials, RouteTable, RuleCountTable, Shared, SizesOfTables,
+};
 use rewire_feed::Feeds;
 
 pub(crate) use log::LogFormat;
@@ -103,6 +108,8 @@ pub(crate) struct Daemon {
     table_sizes: Option<SizesOfTables>,
     /// Who can be asked about connections.
     connection_table: Option<ConnectionTable>,
+    /// Who can be asked where a packet would go.
+    live_trials: Option<LiveTrials>,
     progress: progress::Progress,
     administration: administration::Administration,
     commit_steps: metrics::CommitSteps,
@@ -156,6 +163,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         rule_counts: platform.gateway.rule_counts(),
         table_sizes: platform.gateway.table_sizes(),
         connection_table: platform.gateway.connection_table(),
+        live_trials: platform.gateway.live_trials(),
         progress: progress::Progress::default(),
         administration: administration::Administration::default(),
         commit_steps: metrics::CommitSteps::default(),

@@ -20,7 +20,8 @@ pub(crate) fn name(file: &Path) -> String {
     }
 }
 
-fn is_standard_input(file: &Path) -> bool {
+/// Whether a name stands for standard input.
+pub(crate) fn is_standard_input(file: &Path) -> bool {
     file.as_os_str() == OsStr::new("-")
 }
 

@@ -161,7 +161,7 @@ fn shortened(text: &str) -> String {
 /// What is wrong with a command, with a mark under the word that is meant.
 pub(crate) fn failure(place: &str, line: usize, words: &[&str], error: &EditError) -> Failure {
     match error.word() {
-        Some(_) => Failure::Document(edit::explain(place, line, words, error)),
+        Some(_) => edit::explain(place, line, words, error).into(),
         None => Failure::new(Code::Failed, with_sources(error)),
     }
 }

@@ -100,6 +100,8 @@ codes! {
     NoGateway = "no_gateway", 3;
     /// Committed, but not live in time.
     NotLive = "not_live", 4;
+    /// Committed, and gone back from: its probes failed until the deadline.
+    NotConfirmed = "not_confirmed", 4;
     /// Somebody committed since the candidate was made.
     StaleCandidate = "stale_candidate", 5;
     /// Somebody else saved or removed the candidate meanwhile.
@@ -129,8 +131,8 @@ pub(crate) enum Failure {
         /// What machines are told besides.
         details: Map<String, Value>,
     },
-    /// A document is wrong.
-    Document(Diagnostics),
+    /// Documents are wrong: what is, for each of them.
+    Documents(Vec<Diagnostics>),
     /// A configuration that is in no document is wrong.
     Problems { code: Code, problems: Vec<Problem> },
     /// Others changed the same since.
@@ -165,7 +167,7 @@ impl Failure {
     pub(crate) fn code(&self) -> Code {
         match self {
             Failure::Plain { code, .. } => *code,
-            Failure::Document(_) => Code::BadDocument,
+            Failure::Documents(_) => Code::BadDocument,
             Failure::Problems { code, .. } => *code,
             Failure::Conflicts(conflicts) => conflicts.code(),
         }
@@ -179,9 +181,13 @@ impl Failure {
     pub(crate) fn render(&self, colour: bool) -> String {
         match self {
             Failure::Plain { message, help, .. } => one(message, help.as_deref(), colour),
-            Failure::Document(diagnostics) => {
-                let mut out = diagnostics.render(colour);
-                out.push_str(&format!("\n\n{}\n", document_summary(diagnostics)));
+            Failure::Documents(wrong) => {
+                let mut out = String::new();
+                for diagnostics in wrong {
+                    out.push_str(&diagnostics.render(colour));
+                    out.push_str("\n\n");
+                }
+                out.push_str(&format!("{}\n", documents_summary(wrong)));
                 out
             }
             Failure::Problems { problems, .. } => {
@@ -218,18 +224,9 @@ impl Failure {
                 }
                 error.extend(details.clone());
             }
-            Failure::Document(diagnostics) => {
-                error.insert("message".to_owned(), json!(document_summary(diagnostics)));
-                let problems = diagnostics.iter().map(|diagnostic| {
-                    let (line, column) = diagnostics.position(diagnostic);
-                    let place = json!({ "line": line, "column": column });
-                    problem(
-                        &diagnostic.path,
-                        &diagnostic.message,
-                        &diagnostic.help,
-                        place,
-                    )
-                });
+            Failure::Documents(wrong) => {
+                error.insert("message".to_owned(), json!(documents_summary(wrong)));
+                let problems = wrong.iter().flat_map(problems_of_document);
                 error.insert("problems".to_owned(), problems.collect());
             }
             Failure::Problems { problems, .. } => {
@@ -257,10 +254,26 @@ fn problem(path: &Path, message: &str, help: &Option<String>, place: Value) -> V
     problem
 }
 
-fn document_summary(diagnostics: &Diagnostics) -> String {
-    let count = count_errors(diagnostics.len());
-    let name = clean(diagnostics.name());
-    format!("{count} in {name}: nothing was changed")
+fn problems_of_document(diagnostics: &Diagnostics) -> impl Iterator<Item = Value> {
+    diagnostics.iter().map(|diagnostic| {
+        let (line, column) = diagnostics.position(diagnostic);
+        let place = json!({ "file": diagnostics.name(), "line": line, "column": column });
+        problem(
+            &diagnostic.path,
+            &diagnostic.message,
+            &diagnostic.help,
+            place,
+        )
+    })
+}
+
+fn documents_summary(wrong: &[Diagnostics]) -> String {
+    let count = count_errors(wrong.iter().map(Diagnostics::len).sum());
+    let place = match wrong {
+        [one] => clean(one.name()),
+        several => format!("{} documents", several.len()),
+    };
+    format!("{count} in {place}: nothing was changed")
 }
 
 fn problems_summary(problems: &[Problem]) -> String {
@@ -273,7 +286,10 @@ fn count_errors(count: usize) -> String {
 }
 
 fn one(message: &str, help: Option<&str>, colour: bool) -> String {
-    let mut out = format!("{}: {}\n", paint("error", "1;31", colour), clean(message));
+    // A message may have several lines, such as the walk of a packet. Nothing else in it moves the terminal.
+    let message: Vec<String> = message.lines().map(clean).collect();
+    let error = paint("error", "1;31", colour);
+    let mut out = format!("{error}: {}\n", message.join("\n"));
     if let Some(help) = help {
         let title = paint("help", "1;36", colour);
         out.push_str(&format!("{title}: {}\n", clean(help)));
@@ -283,7 +299,7 @@ fn one(message: &str, help: Option<&str>, colour: bool) -> String {
 
 impl From<Diagnostics> for Failure {
     fn from(diagnostics: Diagnostics) -> Self {
-        Failure::Document(diagnostics)
+        Failure::Documents(vec![diagnostics])
     }
 }
 

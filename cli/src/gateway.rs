@@ -28,6 +28,21 @@ pub(crate) fn ask<T: DeserializeOwned>(
     query: &impl Serialize,
     version: u32,
 ) -> Result<Option<T>, String> {
+    ask_within(socket, request, query, version, PATIENCE)
+}
+
+/// As [`ask`], of what takes the gateway up to `patience`.
+///
+/// # Errors
+///
+/// Why there is no answer, in words.
+pub(crate) fn ask_within<T: DeserializeOwned>(
+    socket: &Path,
+    request: &str,
+    query: &impl Serialize,
+    version: u32,
+    patience: Duration,
+) -> Result<Option<T>, String> {
     let gateway = Gateway::connect(socket).map_err(|error| error.to_string())?;
     let Some(mut gateway) = gateway else {
         return Ok(None);
@@ -39,7 +54,7 @@ pub(crate) fn ask<T: DeserializeOwned>(
         message.extend(query);
     }
     let answer = gateway
-        .request(&message, PATIENCE)
+        .request(&message, patience)
         .map_err(|error| error.to_string())?;
     if let Some(error) = answer.get("error") {
         return Err(format!("the gateway refuses: {error}"));

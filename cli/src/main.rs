@@ -4,11 +4,14 @@
 //! and comes to an [`answer::Answer`], which people read as text and machines as JSON.
 
 mod answer;
+mod apply;
+mod bisect;
 mod checker;
 mod columns;
 mod command;
 mod committing;
 mod completion;
+mod confirming;
 mod conflict;
 mod connections;
 mod context;
@@ -24,6 +27,7 @@ mod metrics;
 mod nat;
 mod number;
 mod pager;
+mod probes;
 mod rates;
 mod replay;
 mod routes;
@@ -39,6 +43,7 @@ mod trace_id;
 mod units;
 mod view;
 mod waiting;
+mod wanted;
 mod watch;
 mod when;
 
@@ -71,7 +76,7 @@ Exit codes:
   1  the operation failed, or there is nothing to do
   2  the input is wrong: a document, a candidate that the check refuses, or the arguments
   3  the store cannot be used: missing, foreign, newer or busy; or no gateway runs
-  4  committed, but not live in time
+  4  committed, but not live in time, or not confirmed by its probes
   5  conflict: somebody else changed the same since
   6  somebody else has locked the store
   7  a check of a replay failed

@@ -3,6 +3,8 @@
 //! [`walk`] lets a packet walk over any tables, without changing anything. [`tables`] makes tables of a configuration. What comes
 //! out is a [`Walked`], which [`Report`] tells.
 
+pub(crate) mod capture;
+pub(crate) mod filter;
 pub(crate) mod input;
 mod machine;
 pub(crate) mod packet_text;
@@ -10,12 +12,14 @@ pub(crate) mod parting;
 pub(crate) mod report;
 pub(crate) mod rows;
 pub(crate) mod text;
+pub(crate) mod touched;
 pub(crate) mod words;
 
 use std::net::IpAddr;
 
 use rewire_compiler::Compiler;
 use rewire_dataplane::{Trial, Walk};
+use rewire_packet::MacAddress;
 use rewire_schema::Configuration;
 use rewire_tables::{InterfaceIndex, Tables};
 
@@ -90,27 +94,40 @@ pub(crate) fn walk(
     asked: &Asked,
     trial: &mut Trial,
 ) -> Result<Walked, TraceError> {
-    let (name, source) = match asked {
-        Asked::Text(packet) => (packet.interface.as_deref(), Some(packet.source)),
-        Asked::Frame { interface, bytes } => {
-            let own = rewire_packet::MacAddress::ZERO;
-            let source = PacketText::of_frame(bytes, own).map(|packet| packet.source);
-            (interface.as_deref(), source)
-        }
-    };
-    let ingress = ingress(tables, name, source)?;
+    let (ingress, frame) = prepare(tables, asked)?;
     let interface = tables.interface(ingress);
-    let mac = interface.map_or(rewire_packet::MacAddress::ZERO, |interface| interface.mac);
-    let frame = match asked {
-        Asked::Text(packet) => packet.frame(mac),
-        Asked::Frame { bytes, .. } => bytes.clone(),
-    };
     Ok(Walked {
         interface: interface.map_or_else(String::new, |interface| interface.name.to_string()),
         ingress,
         walk: trial.walk(tables, ingress, frame.clone()),
         frame,
     })
+}
+
+/// A packet as a frame, and the interface that receives it.
+///
+/// # Errors
+/// It is not known which.
+pub(crate) fn prepare(
+    tables: &Tables,
+    asked: &Asked,
+) -> Result<(InterfaceIndex, Vec<u8>), TraceError> {
+    let (name, source) = match asked {
+        Asked::Text(packet) => (packet.interface.as_deref(), Some(packet.source)),
+        Asked::Frame { interface, bytes } => {
+            let source = PacketText::of_frame(bytes, MacAddress::ZERO).map(|packet| packet.source);
+            (interface.as_deref(), source)
+        }
+    };
+    let ingress = ingress(tables, name, source)?;
+    let mac = tables
+        .interface(ingress)
+        .map_or(MacAddress::ZERO, |i| i.mac);
+    let frame = match asked {
+        Asked::Text(packet) => packet.frame(mac),
+        Asked::Frame { bytes, .. } => bytes.clone(),
+    };
+    Ok((ingress, frame))
 }
 
 /// The interface that receives a packet: the one that is named, or the one that has the sender in a subnet.
@@ -141,6 +158,7 @@ fn ingress(
 ///
 /// # Errors
 /// It does not compile.
+#[allow(dead_code, reason = "for who lets many packets walk over one state")]
 pub(crate) fn tables(configuration: Configuration, revision: u64) -> Result<Box<Tables>, Failure> {
     let (_, compiled) = Compiler::compile(configuration, revision)
         .map_err(|errors| Failure::new(Code::Refused, errors.to_string()))?;

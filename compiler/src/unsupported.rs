@@ -46,7 +46,6 @@ pub fn unsupported(row: RowRef<'_>) -> Option<(Option<&'static str>, &'static st
             (r.exporter_type == ExporterType::Ipfix, "type", "IPFIX is"),
             (r.exporter_type == ExporterType::Sflow, "type", "sFlow is"),
         ]),
-        RowRef::Probe(_) => object("probes are"),
         _ => None,
     }
 }

@@ -59,6 +59,33 @@ impl Store {
         let snapshot = self.snapshot()?;
         way_back(&snapshot, to)
     }
+
+    /// The first revision whose state is known: 0, the empty configuration, or the one up to which the journal was pruned. Constant
+    /// cost.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sqlite`].
+    pub fn first_state(&self) -> Result<u64, Error> {
+        Ok(journal::floor(&self.connection)?.revision)
+    }
+
+    /// The changeset that leads from the state of one revision to that of another, which may be before it. Revision 0 is the
+    /// empty configuration. Cost: the changesets in between, not the configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchRevision`], [`Error::Pruned`], [`Error::Journal`], [`Error::Fold`], [`Error::Sqlite`].
+    pub fn changeset_between(&self, from: u64, to: u64) -> Result<Changeset, Error> {
+        let snapshot = self.snapshot()?;
+        for revision in [from, to] {
+            journal::expect_state(&snapshot, revision)?;
+        }
+        Ok(match from <= to {
+            true => journal::fold(&snapshot, from + 1..=to)?,
+            false => journal::fold(&snapshot, to + 1..=from)?.inverse(),
+        })
+    }
 }
 
 /// See [`Store::configuration_at`].

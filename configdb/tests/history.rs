@@ -135,8 +135,13 @@ proptest! {
         let head = model.len() - 1;
         prop_assert_eq!(store.head().unwrap(), head as u64);
         prop_assert_eq!(&store.configuration().unwrap(), &model[head]);
+        prop_assert_eq!(store.first_state().unwrap(), 0);
         for (revision, state) in model.iter().enumerate() {
             prop_assert_eq!(&store.configuration_at(revision as u64).unwrap(), state);
+            for (other, there) in model.iter().enumerate() {
+                let between = store.changeset_between(revision as u64, other as u64).unwrap();
+                prop_assert_eq!(&between, &Changeset::between(state, there));
+            }
             if revision > 0 {
                 let entry = store.entry(revision as u64).unwrap();
                 prop_assert_eq!(entry.state_digest, StateDigest::of(state));

@@ -4,11 +4,11 @@
 //! is full. So a look at a million connections keeps no packet waiting for longer than a microsecond or two, and takes no
 //! memory of the worker's. What is seen is no moment: each connection is as it was when the worker came to it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::time::Duration;
 
-use rewire_conntrack::{Connections, Direction, Flow, FlowId, State, Traffic};
+use rewire_conntrack::{Connections, Direction, Flow, FlowId, FlowKey, SavedFlow, State, Traffic};
 use rewire_tables::{Address, InterfaceIndex, Tables, VpcIndex};
 
 use crate::clock::Instant;
@@ -169,12 +169,52 @@ pub(crate) enum Job {
     List(Listing<ListedConnection>),
     /// Copy which external ports are in use, from a place on, into the slice, until it is full.
     Ports(Listing<ListedPorts>),
+    /// Copy those that packets belong to.
+    Find {
+        sought: Sought,
+        found: FoundConnections,
+        reply: SyncSender<Job>,
+    },
     /// End these, from the last one on.
     End {
         connections: Vec<ConnectionId>,
         ended: usize,
         reply: SyncSender<Job>,
     },
+}
+
+/// Keys of packets, a few, whose connections are sought.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sought {
+    pub(crate) four: Vec<FlowKey<Ipv4Addr>>,
+    pub(crate) six: Vec<FlowKey<Ipv6Addr>>,
+}
+
+/// Copies of the connections that packets belong to, to be taken over by a [trial](crate::Trial).
+#[derive(Clone, Debug, Default)]
+pub struct FoundConnections {
+    pub(crate) four: Vec<SavedFlow<Ipv4Addr>>,
+    pub(crate) six: Vec<SavedFlow<Ipv6Addr>>,
+}
+
+impl FoundConnections {
+    /// With room for what is sought, so that no worker allocates.
+    fn for_all(sought: &Sought) -> Self {
+        FoundConnections {
+            four: Vec::with_capacity(sought.four.len()),
+            six: Vec::with_capacity(sought.six.len()),
+        }
+    }
+
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        self.four.len() + self.six.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// Places that a worker looks at between two bursts, at most, and connections that it copies or ends.
@@ -186,10 +226,7 @@ impl Job {
     pub(crate) fn go_on(
         &mut self,
         worker: u16,
-        connections: (
-            &mut Connections<std::net::Ipv4Addr>,
-            &mut Connections<std::net::Ipv6Addr>,
-        ),
+        connections: (&mut Connections<Ipv4Addr>, &mut Connections<Ipv6Addr>),
         now: Instant,
     ) -> bool {
         match self {
@@ -223,6 +260,19 @@ impl Job {
                 };
                 listing.is_done()
             }
+            Job::Find { sought, found, .. } => {
+                let flows = sought.four.iter().filter_map(|key| {
+                    let (id, _) = connections.0.lookup(key, now)?;
+                    connections.0.saved_flow(id, now)
+                });
+                found.four.extend(flows);
+                let flows = sought.six.iter().filter_map(|key| {
+                    let (id, _) = connections.1.lookup(key, now)?;
+                    connections.1.saved_flow(id, now)
+                });
+                found.six.extend(flows);
+                true
+            }
             Job::End {
                 connections: ids,
                 ended,
@@ -247,7 +297,7 @@ impl Job {
     /// How many connections it has ended.
     pub(crate) fn ended(&self) -> usize {
         match self {
-            Job::List(_) | Job::Ports(_) => 0,
+            Job::List(_) | Job::Ports(_) | Job::Find { .. } => 0,
             Job::End { ended, .. } => *ended,
         }
     }
@@ -256,6 +306,7 @@ impl Job {
     pub(crate) fn reply(self) {
         let (Job::List(Listing { ref reply, .. })
         | Job::Ports(Listing { ref reply, .. })
+        | Job::Find { ref reply, .. }
         | Job::End { ref reply, .. }) = self;
         let reply = reply.clone();
         let _ = reply.try_send(self);
@@ -420,6 +471,24 @@ impl ConnectionTable {
             reply,
         };
         self.ask(worker, job, &answer).map(|job| job.ended())
+    }
+
+    /// The connections that packets with these keys belong to, of all workers; each is left as it is.
+    pub(crate) fn find(&self, sought: &Sought) -> Result<FoundConnections, GatewayError> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        let mut all = FoundConnections::default();
+        for worker in 0..self.workers {
+            let job = Job::Find {
+                sought: sought.clone(),
+                found: FoundConnections::for_all(sought),
+                reply: reply.clone(),
+            };
+            if let Job::Find { mut found, .. } = self.ask(worker, job, &answer)? {
+                all.four.append(&mut found.four);
+                all.six.append(&mut found.six);
+            }
+        }
+        Ok(all)
     }
 
     fn ask(&self, worker: u16, job: Job, answer: &Receiver<Job>) -> Result<Job, GatewayError> {

@@ -37,6 +37,8 @@ use crate::resolutions::Resolved;
 use crate::rule_counts::{CountedRule, RuleCountTable, RuleRegister};
 use crate::saved_connections::Restored;
 use crate::table_sizes::{SizesOfTables, TableSizes};
+use crate::trial::{LiveTrials, Look};
+use crate::watch::Watch;
 use crate::worker::{BURST, ToManager, Worker};
 use engine::EngineThread;
 use manager::{Manager, WorkerLink};
@@ -295,6 +297,12 @@ pub(crate) enum Request {
     Job(u16, Job),
     /// Say which external addresses are shared out.
     ExternalAddresses(SyncSender<Vec<ExternalAddresses>>),
+    /// Look at the live tables.
+    Look(Look),
+    /// Let each worker watch packets.
+    Watch(Vec<Watch>),
+    /// Let no worker watch any more for this watch.
+    Unwatch(u64),
     /// Say what indices stand for.
     Names(SyncSender<Names>),
     /// Say how large the tables are.
@@ -478,6 +486,11 @@ impl Gateway {
     /// Who can be asked what rules of ACLs have counted; none while the gateway stops.
     pub fn rule_counts(&self) -> Option<RuleCountTable> {
         self.requests.clone().map(RuleCountTable)
+    }
+
+    /// Who can be asked where a packet would go; none while the gateway stops.
+    pub fn live_trials(&self) -> Option<LiveTrials> {
+        Some(LiveTrials::new(self.connection_table()?))
     }
 
     /// Who can be asked about connections; none while the gateway stops.

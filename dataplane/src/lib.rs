@@ -32,6 +32,7 @@ mod table_sizes;
 mod trial;
 pub mod virtual_gateway;
 pub mod walk;
+pub mod watch;
 mod worker;
 
 /// What `progress.rs` synchronises with: the standard library's here, loom's in its model.
@@ -40,7 +41,9 @@ mod sync {
 }
 
 pub use change::Change;
-pub use connection_table::{ConnectionId, ConnectionTable, Ends, ListedConnection, Names};
+pub use connection_table::{
+    ConnectionId, ConnectionTable, Ends, FoundConnections, ListedConnection, Names,
+};
 pub use counters::{Account, InterfaceTotals, Totals};
 pub use drop_reason::DropReason;
 pub use gateway::{Applied, Gateway, GatewayConfig, GatewayError, PortStatus, Shared};
@@ -53,5 +56,5 @@ pub use rule_counts::{CountedRule, RuleCountTable, RuleTraffic};
 pub use saved_connections::{Restored, SavedError};
 pub use stopwatch::NodeTotals;
 pub use table_sizes::{AclSizes, SizesOfTables, TableSizes, VpcSizes};
-pub use trial::{ASSUMED_NEIGHBOR, Trial, Walk};
+pub use trial::{ASSUMED_NEIGHBOR, LiveTrials, Trial, Walk};
 pub use virtual_gateway::{Sent, VirtualGateway};

@@ -3,15 +3,20 @@
 //! The graph is the one of every worker. It begins without connections; those that a packet begins are there for the next one, so
 //! that a reply can be tried behind the packet that it answers.
 
+use std::fmt;
+use std::sync::mpsc;
+
 use rewire_packet::MacAddress;
 use rewire_tables::{InterfaceIndex, Tables};
 
 use crate::buffer::{MemoryBuffer, MemoryPool};
 use crate::clock::Instant;
+use crate::connection_table::{ConnectionTable, FoundConnections};
 use crate::counters::WorkerCounters;
-use crate::gateway::{GatewayConfig, graph_config};
-use crate::graph::{Graph, LearnedNeighbor, LogEntry, Origin, Received, Sinks};
+use crate::gateway::{GatewayConfig, GatewayError, Request, graph_config};
+use crate::graph::{self, Graph, LearnedNeighbor, LogEntry, Origin, Received, Sinks};
 use crate::walk::{Label, Mark, Outcome, Step};
+use crate::watch::{Wanted, Watching};
 
 /// Connections that a trial can have.
 const CONNECTIONS: usize = 4096;
@@ -60,6 +65,11 @@ impl Trial {
         }
     }
 
+    /// Takes connections of a running gateway over: a packet of one goes on with it.
+    pub fn take_over(&mut self, connections: &FoundConnections) {
+        self.graph.take_over(connections, self.now);
+    }
+
     /// Lets a frame walk that an interface received. Cost: the graph's, and for each look-up on the way one for every length of a
     /// prefix.
     pub fn walk(&mut self, tables: &Tables, ingress: InterfaceIndex, frame: Vec<u8>) -> Walk {
@@ -91,6 +101,78 @@ impl Trial {
             steps,
             sent,
         }
+    }
+}
+
+/// What looks at the live tables, at a moment of the gateway's clock.
+type AtTables = dyn FnOnce(&Tables, Instant) + Send;
+
+/// Something that looks at the live tables.
+pub(crate) struct Look(Box<AtTables>);
+
+impl Look {
+    pub(crate) fn at(self, tables: &Tables, now: Instant) {
+        (self.0)(tables, now);
+    }
+}
+
+impl fmt::Debug for Look {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Look")
+    }
+}
+
+/// Who can be asked where a packet would go in a running gateway: over its live tables, with what it has learned, and with its
+/// connections. Nothing of the gateway is changed by it, and no worker does more than a few look-ups.
+#[derive(Clone, Debug)]
+pub struct LiveTrials(ConnectionTable);
+
+impl LiveTrials {
+    pub(crate) fn new(connections: ConnectionTable) -> Self {
+        LiveTrials(connections)
+    }
+
+    /// Lets `look` look at the live tables, at a moment of the gateway's clock. It keeps the manager from other work meanwhile.
+    ///
+    /// # Errors
+    /// The gateway is stopping.
+    pub fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Tables, Instant) -> T + Send + 'static,
+    ) -> Result<T, GatewayError> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        let look = Look(Box::new(move |tables, now| {
+            // Who has asked may have gone away.
+            let _ = reply.try_send(look(tables, now));
+        }));
+        let stopping = |_| GatewayError::Stopping;
+        self.0
+            .requests
+            .send(Request::Look(look))
+            .map_err(|_| GatewayError::Stopping)?;
+        answer.recv().map_err(stopping)
+    }
+
+    /// Watches packets from now on, in place of who watched before.
+    ///
+    /// # Errors
+    /// The gateway is stopping.
+    pub fn watch(&self, wanted: &Wanted) -> Result<Watching, GatewayError> {
+        Watching::begin(self.0.requests.clone(), self.0.workers, wanted)
+    }
+
+    /// The connections that a frame belongs to which an interface receives, or that the packet belongs to which it quotes.
+    ///
+    /// # Errors
+    /// The gateway is stopping, or a worker does not answer.
+    pub fn connections_of(
+        &self,
+        ingress: InterfaceIndex,
+        frame: &[u8],
+    ) -> Result<FoundConnections, GatewayError> {
+        let frame = frame.to_vec();
+        let sought = self.look(move |tables, _| graph::sought(tables, ingress, &frame))?;
+        self.0.find(&sought)
     }
 }
 

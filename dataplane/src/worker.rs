@@ -17,6 +17,8 @@ use crate::peers::{Handed, Peers};
 use crate::port::PortQueue;
 use crate::progress::Progress;
 use crate::saved_connections::Share;
+use crate::walk::Step;
+use crate::watch::Watch;
 
 /// Frames that a worker takes in one burst, over all of its ports.
 pub(crate) const BURST: usize = 64;
@@ -44,6 +46,10 @@ pub(crate) enum Command<B> {
     Restore(Share),
     /// Does something with its connections, between bursts. Commands behind it wait.
     Job(Job),
+    /// Watches packets, in place of what it watched before.
+    Watch(Box<Watch>),
+    /// Watches no more, if it is this watch.
+    Unwatch(u64),
 }
 
 /// What a worker tells its manager, through rings that may be full.
@@ -94,12 +100,15 @@ pub(crate) struct Worker<P: BufferPool> {
     job: Option<Job>,
     /// When it looked at the clock last, and whether there were packets then.
     looked: Option<(Instant, bool)>,
+    watch: Option<Box<Watch>>,
 }
 
 struct WorkerSinks<'a, B> {
     ports: &'a mut Vec<WorkerPort<B>>,
     peers: &'a mut Peers<B>,
     to_manager: &'a mut ToManager,
+    watch: Option<&'a mut Watch>,
+    now: Instant,
 }
 
 impl<B> Sinks<B> for WorkerSinks<'_, B> {
@@ -116,6 +125,11 @@ impl<B> Sinks<B> for WorkerSinks<'_, B> {
     }
     fn log(&mut self, entry: LogEntry) -> bool {
         self.to_manager.log.push(entry).is_ok()
+    }
+    fn observe(&mut self, step: Step, frame: &[u8]) {
+        if let Some(watch) = &mut self.watch {
+            watch.see(step, frame, self.now);
+        }
     }
     fn hand_over(&mut self, worker: u16, frame: Received<B>) -> Result<(), Received<B>> {
         match self.peers.hand(worker, Handed::Packet(frame)) {
@@ -151,6 +165,7 @@ impl<P: BufferPool> Worker<P> {
             number,
             job: None,
             looked: None,
+            watch: None,
         }
     }
 
@@ -193,6 +208,16 @@ impl<P: BufferPool> Worker<P> {
                     }
                 }
                 Command::Job(job) => self.job = Some(job),
+                Command::Watch(watch) => {
+                    self.graph.set_observing(true);
+                    self.watch = Some(watch);
+                }
+                Command::Unwatch(id) => {
+                    if self.watch.as_ref().is_some_and(|watch| watch.id() == id) {
+                        self.graph.set_observing(false);
+                        self.watch = None;
+                    }
+                }
                 Command::Restore(share) => {
                     let now = self.clock.now();
                     self.graph.restore(&share, now, &self.counters);
@@ -241,10 +266,15 @@ impl<P: BufferPool> Worker<P> {
                 );
                 take_over(&mut self.peers, &mut self.ports, &mut self.received);
             }
+            if let Some(watch) = &mut self.watch {
+                watch.mark(&mut self.received);
+            }
             let mut sinks = WorkerSinks {
                 ports: &mut self.ports,
                 peers: &mut self.peers,
                 to_manager: &mut self.to_manager,
+                watch: self.watch.as_deref_mut(),
+                now,
             };
             self.graph
                 .run(&mut self.received, &tables, now, &self.counters, &mut sinks);

@@ -5,6 +5,7 @@ use rewire_schema::Configuration;
 use serde_json::json;
 
 use crate::answer::Answer;
+use crate::apply;
 use crate::checker;
 use crate::committing::expect_complete;
 use crate::context::Context;
@@ -24,8 +25,8 @@ use crate::view::{self, State, revisions};
 /// neither need be compiled to know. --full checks and compiles all of it all the same, at the cost of the configuration.
 #[derive(clap::Args)]
 pub(crate) struct Check {
-    /// The document; - for standard input [default: the candidate]
-    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    /// The document, or a directory of documents as `apply` takes it; - for standard input [default: the candidate]
+    #[arg(value_name = "FILE|DIR", value_hint = clap::ValueHint::AnyPath)]
     file: Option<PathBuf>,
     /// Check all of it, not only what the candidate changes, and compile it as a gateway does when it starts
     #[arg(long)]
@@ -36,6 +37,17 @@ impl Check {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         let waiting = context.waiting();
         waiting.step("checking");
+        if let Some(directory) = self.file.as_deref().filter(|file| file.is_dir()) {
+            let (configuration, documents) = apply::read_checked(directory, self.full)?;
+            drop(waiting);
+            warn(context, &configuration);
+            let (name, rows) = (directory.display().to_string(), configuration.len());
+            let s = if documents == 1 { "" } else { "s" };
+            return Ok(context.done(
+                || format!("{name} is good: {rows} rows in {documents} document{s}\n"),
+                || json!({ "document": name, "documents": documents, "rows": rows }),
+            ));
+        }
         if let Some(file) = self.file {
             let source = document::whole(&file, &waiting)?;
             let rows = source.configuration.len();

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::Author;
 use crate::answer::Answer;
 use crate::committing::{self, Confirm, expect_complete};
+use crate::confirming;
 use crate::context::Context;
 use crate::document;
 use crate::failure::Failure;
@@ -73,8 +74,8 @@ impl Commit {
             ..CommitRequest::new(edits.base, &edits.changeset, &author, &self.message)
         };
         match self.at {
-            Some(moment) => committing::schedule(context, store, request, moment),
-            None => committing::commit(context, store, request, "", &self.wait, json!({})),
+            Some(moment) => committing::schedule(context, store, request, self.confirm.auto(), moment),
+            None => committing::commit(context, store, request, self.confirm.auto(), "", &self.wait, json!({})),
         }
     }
 
@@ -92,6 +93,11 @@ impl Commit {
             return super::confirm::confirm(context, store);
         };
         let pending = store.rearm_confirmation(time)?;
+        if self.confirm.auto() {
+            confirming::expect_possible(context, true)?;
+            drop(store);
+            return confirming::confirmed(context, &pending);
+        }
         let (revision, back_to) = (pending.revision, pending.back_to);
         Ok(context.done(
             || {

@@ -53,7 +53,7 @@ impl Revert {
                 ..CommitRequest::new(base, &changeset, &author, &message)
             };
             let what = format!(": undid revision {of}");
-            return committing::commit(context, store, request, &what, &self.wait, json!({ "of": of }));
+            return committing::commit(context, store, request, self.confirm.auto(), &what, &self.wait, json!({ "of": of }));
         }
         let name = context.candidate();
         let edit = CandidateEdit {

@@ -61,13 +61,13 @@ impl Rewind {
             ..CommitRequest::new(base, &changeset, &author, &message)
         };
         if let Some(moment) = self.at {
-            return committing::schedule(context, store, request, moment);
+            return committing::schedule(context, store, request, self.confirm.auto(), moment);
         }
         let request = CommitRequest {
             kind: EntryKind::Rewind { to },
             ..request
         };
         let what = format!(": rewound to revision {to}");
-        committing::commit(context, store, request, &what, &self.wait, json!({ "to": to }))
+        committing::commit(context, store, request, self.confirm.auto(), &what, &self.wait, json!({ "to": to }))
     }
 }

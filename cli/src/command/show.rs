@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::completion;
+use crate::confirming;
 use crate::connections;
 use crate::context::Context;
 use crate::difference;
@@ -43,9 +44,12 @@ use crate::view::{self, Revision, State};
 ///
 /// `rewire show connections` asks the running gateway which connections it tracks, and how they are translated; with --top, who
 /// opens them.
+///
+/// `rewire show probes` tries the probes of the last revision: over the live tables of the running gateway, with its neighbors and
+/// learned routes, or without one on the virtual dataplane.
 #[derive(clap::Args)]
 pub(crate) struct Show {
-    /// Which state; or the word revision, and then which one; or the word routes, acls, nat, metrics or connections
+    /// Which state; or the word revision, and then which one; or the word routes, acls, nat, metrics, connections or probes
     #[arg(value_name = "STATE", default_value = "running", allow_negative_numbers = true, add = completion::states())]
     what: What,
     /// Only what this path leads to: vpcs.blue.routes, or vpcs blue routes
@@ -68,6 +72,7 @@ enum What {
     Nat,
     Metrics,
     Connections,
+    Probes,
 }
 
 impl FromStr for What {
@@ -80,6 +85,7 @@ impl FromStr for What {
             "nat" => Ok(What::Nat),
             "metrics" => Ok(What::Metrics),
             "connections" => Ok(What::Connections),
+            "probes" => Ok(What::Probes),
             state => state.parse().map(What::State),
         }
     }
@@ -104,6 +110,7 @@ impl Show {
             (What::Routes, path) => routes::show(context, path),
             (What::Acls, path) => rules::show(context, path),
             (What::Nat, path) => nat::show(context, path),
+            (What::Probes, path) => confirming::show(context, path),
             (What::Metrics, path) => metrics::show(context, path),
             (What::Connections, []) => connections::show(context, &self.connections),
             (What::Connections, [word, ..]) => {

@@ -1,32 +1,42 @@
-use rewire_dataplane::Trial;
-use rewire_dataplane::clock::Instant;
+use std::time::Duration;
+
+use rewire_schema::Changeset;
+use rewire_schema::state::Overlay;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::completion;
 use crate::context::Context;
+use crate::daemon::trace::{Query, Traced, VERSION};
+use crate::daemon::watch;
 use crate::failure::{Code, Failure};
+use crate::gateway;
 use crate::trace::input::{self, CapturedFrame};
-use crate::trace::packet_text::PacketText;
-use crate::trace::{self, Asked, Report, parting, rows, text, walk};
+use crate::number::whole_number_in;
+use crate::trace::filter;
+use crate::trace::{Asked, Report, parting, rows, text, touched};
 use crate::view::State;
+use crate::when::Span;
 
 /// Show where a packet would go, node by node, and why
 ///
 /// The packet walks through the same graph as in a gateway, over the tables of a state; nothing is changed by it, and no gateway
 /// need run. Each decision is said with the object of the configuration that it comes from, and who last changed that.
 ///
+/// --live watches the running gateway's own traffic instead: the real walks of the next packets that a filter lets through.
+///
 /// A packet is written as in: in lan0 10.0.1.5:40000 > 1.1.1.1:443 tcp syn ttl 3. The interface may be left out where the sender's
 /// address tells it. For IPv6, ports stand behind brackets: [2001:db8::1]:80. Other protocols: udp, sctp, icmp echo,
 /// icmp type N code N, proto N. Options: ttl, len, tos, may-fragment, frag, ident, id, seq, ackseq, from MAC, to MAC.
 #[derive(clap::Args)]
 pub(crate) struct Trace {
-    /// The packet, in words
-    #[arg(value_name = "PACKET", required_unless_present_any = ["hex", "pcap"], conflicts_with_all = ["hex", "pcap"])]
+    /// The packet, in words; with --live a filter, in pcap's syntax
+    #[arg(value_name = "PACKET|FILTER", required_unless_present_any = ["hex", "pcap", "live"], conflicts_with_all = ["hex", "pcap"])]
     packet: Vec<String>,
-    /// Under which state: candidate, candidate:NAME, running, a revision's number, -N, or a tag
-    #[arg(long, value_name = "STATE", default_value = "running", allow_negative_numbers = true, add = completion::states())]
-    on: State,
+    /// Under which state: candidate, candidate:NAME, running, a revision's number, -N, or a tag [default: as the running gateway
+    /// is now, with what it has learned and its connections; or running, where there is none]
+    #[arg(long, value_name = "STATE", allow_negative_numbers = true, add = completion::states())]
+    on: Option<State>,
     /// Take a frame in hexadecimal digits, from its Ethernet header on
     #[arg(long, value_name = "DIGITS", conflicts_with = "pcap")]
     hex: Option<String>,
@@ -45,7 +55,19 @@ pub(crate) struct Trace {
     /// Show where the packet's ways under two states part; exit code 1 says that they do
     #[arg(long, num_args = 2, value_names = ["FROM", "TO"], allow_negative_numbers = true, conflicts_with = "on")]
     diff: Option<Vec<State>>,
+    /// Show the walks of the next packets of the running gateway that match
+    #[arg(long, conflicts_with_all = ["hex", "pcap", "on", "diff", "reply", "interface"])]
+    live: bool,
+    /// So many of them
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "live", value_parser = whole_number_in(1..=1000_u64))]
+    count: u64,
+    /// Wait so long for them
+    #[arg(long, value_name = "TIME", default_value = "10s", requires = "live")]
+    timeout: Span,
 }
+
+/// What is said where no answer was made.
+const NO_REPLY: &str = "no reply: nothing was forwarded that could be answered";
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Resolve {
@@ -57,12 +79,28 @@ enum Resolve {
 
 impl Trace {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
+        if self.live {
+            return self.live(context);
+        }
         let asked = self.asked()?;
         if let Some([from, to]) = self.diff.as_deref() {
             return self.difference(context, &asked, from, to);
         }
-        let reports = self.reports(context, &asked, &self.on)?;
-        let state = self.on.to_json(context, &context.open()?)?;
+        let asked_gateway = match &self.on {
+            Some(_) => None,
+            None => self.ask_gateway(context, &asked)?,
+        };
+        let (reports, state) = match asked_gateway {
+            Some(reports) => {
+                let revision = reports.first().map_or(0, |report| report.revision);
+                (reports, json!({ "name": "gateway", "revision": revision }))
+            }
+            None => {
+                let state = self.on.clone().unwrap_or(State::RUNNING);
+                let reports = self.reports(context, &asked, &state)?;
+                (reports, state.to_json(context, &context.open()?)?)
+            }
+        };
         let name = describe(&state);
         Ok(context.shown(
             |_| {
@@ -81,6 +119,63 @@ impl Trace {
         ))
     }
 
+    /// The walks of the gateway's own packets.
+    fn live(&self, context: &Context) -> Result<Answer, Failure> {
+        let query = watch::Query {
+            filter: filter::compile(&self.packet)?,
+            at: watch::Place::Walk,
+            packets: self.count,
+            timeout_ms: self.timeout.0.as_millis() as u64,
+            snap: None,
+        };
+        let mut watched = watching(context, &query)?;
+        if watched.walks.len() < self.count as usize {
+            let found = watched.walks.len();
+            context.note(&format!("{found} of {} packets came in time", self.count));
+        }
+        // Who decided it is the store's to say.
+        if let Ok(store) = context.open() {
+            for report in &mut watched.walks {
+                let revision = report.revision;
+                rows::fill(report, &store, revision, None)?;
+            }
+        }
+        Ok(context.shown(
+            |_| {
+                let pages = watched.walks.iter().map(|report| {
+                    text::page(report, &format!("the running gateway, revision {}", report.revision))
+                });
+                pages.collect::<Vec<_>>().join("\n")
+            },
+            || json!({ "walks": watched.walks, "missed": watched.missed, "replaced": watched.replaced }),
+        ))
+    }
+
+    /// What a running gateway says, if there is one.
+    fn ask_gateway(&self, context: &Context, asked: &Asked) -> Result<Option<Vec<Report>>, Failure> {
+        let query = Query {
+            resolve: self.resolve == Resolve::Yes,
+            reply: self.reply,
+            ..Query::of(asked)
+        };
+        let traced = gateway::ask::<Traced>(&context.socket(), "trace", &query, VERSION);
+        let Some(traced) = traced.map_err(|why| Failure::new(Code::Failed, why))? else {
+            return Ok(None);
+        };
+        if self.reply && traced.reply.is_none() {
+            context.note(NO_REPLY);
+        }
+        let mut reports: Vec<Report> = [traced.walk].into_iter().chain(traced.reply).collect();
+        // Who decided it is the store's to say; the gateway can be asked from elsewhere, too.
+        if let Ok(store) = context.open() {
+            for report in &mut reports {
+                let revision = report.revision;
+                rows::fill(report, &store, revision, None)?;
+            }
+        }
+        Ok(Some(reports))
+    }
+
     /// The walk under a state; and the reply's, where it is asked for and there is any.
     fn reports(
         &self,
@@ -90,22 +185,19 @@ impl Trace {
     ) -> Result<Vec<Report>, Failure> {
         let store = context.open()?;
         let (revision, edits) = state.parts(context, &store)?;
-        let waiting = context.waiting();
-        waiting.step("compiling");
-        let tables = trace::tables(state.configuration(context, &store)?, revision)?;
-        drop(waiting);
-        let mut trial = Trial::new(Instant(0), self.resolve == Resolve::Yes);
-        let walked = walk(&tables, asked, &mut trial)?;
-        let mut reports = vec![Report::of(&walked, &tables)];
-        if self.reply {
-            match input::reply(&walked) {
-                Some(reply) => {
-                    let walked = walk(&tables, &reply, &mut trial)?;
-                    reports.push(Report::of(&walked, &tables));
-                }
-                None => context.note("no reply: nothing was forwarded that could be answered"),
-            }
+        let how = (self.resolve == Resolve::Yes, self.reply);
+        let (tables, walks) = {
+            // The store can be asked for more when this is over.
+            let reader = store.reader(revision)?;
+            let none = Changeset::default();
+            let state = Overlay::new(&reader, edits.as_ref().unwrap_or(&none));
+            touched::walks(&state, revision, asked, how)?
+        };
+        if self.reply && walks.len() < 2 {
+            context.note(NO_REPLY);
         }
+        let reports = walks.iter().map(|walked| Report::of(walked, &tables));
+        let mut reports: Vec<Report> = reports.collect();
         for report in &mut reports {
             rows::fill(report, &store, revision, edits.as_ref())?;
         }
@@ -157,12 +249,7 @@ impl Trace {
             return Ok(frame(capture.read()?));
         }
         let text = self.packet.join(" ");
-        let packet = text.parse::<PacketText>();
-        let mut packet = packet.map_err(|error| {
-            let pointer = " ".repeat(error.column.saturating_sub(1));
-            Failure::new(Code::WrongArguments, format!("the packet cannot be read: {error}\n  {text}\n  {pointer}^"))
-                .detail("column", error.column)
-        })?;
+        let mut packet = input::packet(&text)?;
         packet.interface = packet.interface.or_else(|| self.interface.clone());
         Ok(Asked::Text(Box::new(packet)))
     }
@@ -170,8 +257,30 @@ impl Trace {
 
 /// A state as people name it.
 fn describe(state: &Value) -> String {
+    if state["name"] == json!("gateway") {
+        return format!("the running gateway, revision {}", state["revision"]);
+    }
     match state["candidate"].as_str() {
         Some(name) => format!("candidate {name} on revision {}", state["base"]),
         None => format!("revision {}", state["revision"]),
     }
+}
+
+/// How much longer than the watch the gateway may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Watches the gateway's packets; notes what was missed.
+pub(super) fn watching(context: &Context, query: &watch::Query) -> Result<watch::Watched, Failure> {
+    let socket = context.socket();
+    let patience = Duration::from_millis(query.timeout_ms) + PATIENCE;
+    let watched = gateway::ask_within::<watch::Watched>(&socket, "watch", query, watch::VERSION, patience);
+    let watched = watched.map_err(|why| Failure::new(Code::Failed, why))?;
+    let watched = watched.ok_or_else(|| gateway::no_gateway(&socket))?;
+    if watched.missed > 0 {
+        context.note(&format!("{} steps were missed: too much came at once", watched.missed));
+    }
+    if watched.replaced {
+        context.note("another watch has taken its place");
+    }
+    Ok(watched)
 }

@@ -14,6 +14,11 @@
 //! - `{"request":"clear_connections","filter":{…}}` ends the connections that are meant, and is answered with
 //!   [`Cleared`](super::connections::Cleared).
 //! - `{"request":"metrics"}` is answered with all [metrics](super::metrics::to_json).
+//! - `{"request":"trace","packet":TEXT,"resolve":R,"reply":R}`, or with `frame` and `interface` in place of the packet, is answered
+//!   with [`Traced`](super::trace::Traced).
+//! - `{"request":"watch","filter":PROGRAM,"at":…,"packets":N,"timeout_ms":T,"snap":B}` watches the gateway's own packets, and is answered
+//!   with [`Watched`](super::watch::Watched) when there are enough, or the time is up.
+//! - `{"request":"walks","packets":[P,…]}` is answered with [`Walks`](super::walks::Walks): where packets would go now.
 //! - `{"request":"status"}` is answered with [`Status`](super::status::Status).
 //! - `{"request":"recent"}` is answered with [`Columns`](super::recent::Columns): the rates of the last minutes.
 //! - Whatever else is answered with `{"error":"…"}`.
@@ -27,7 +32,7 @@ use serde_json::{Value, json};
 use super::Daemon;
 use super::progress::{Live, Outcome};
 use super::routes::Query;
-use super::{connections, metrics, nat, rules};
+use super::{connections, metrics, nat, rules, trace, walks, watch};
 use crate::trace_context::CommandTimes;
 
 /// How long whoever waits for a revision waits for its connections besides.
@@ -55,6 +60,9 @@ pub(crate) enum Request {
     Connections(connections::Query),
     Nat(nat::Query),
     ClearConnections(connections::Clear),
+    Trace(trace::Query),
+    Watch(watch::Query),
+    Walks(walks::Query),
 }
 
 impl Request {
@@ -86,6 +94,9 @@ impl Request {
             Request::Acls(query) => Some(answer(daemon.rules(&query))),
             Request::Connections(query) => Some(answer(daemon.connections(&query))),
             Request::Nat(query) => Some(answer(daemon.nat(&query))),
+            Request::Trace(query) => Some(answer(daemon.trace(&query))),
+            Request::Watch(query) => Some(answer(daemon.watch(&query, is_gone))),
+            Request::Walks(query) => Some(answer(daemon.walks(&query))),
             Request::ClearConnections(clear) => Some(answer(daemon.clear_connections(&clear))),
         }
     }

@@ -137,9 +137,7 @@ impl<'a> Shell<'a> {
         let words = match words::split(text) {
             Ok(words) => words,
             Err(open) => {
-                return Err(Failure::Document(edit::explain_open(
-                    place, number, text, &open,
-                )));
+                return Err(edit::explain_open(place, number, text, &open).into());
             }
         };
         let words: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();

@@ -17,6 +17,18 @@ use super::{Asked, Walked};
 use crate::failure::{Code, Failure};
 use crate::terminal::clean;
 
+/// Reads a packet in words.
+///
+/// # Errors
+/// Where it cannot be read, with the place.
+pub(crate) fn packet(text: &str) -> Result<PacketText, Failure> {
+    text.parse::<PacketText>().map_err(|error| {
+        let pointer = " ".repeat(error.column.saturating_sub(1));
+        let message = format!("the packet cannot be read: {error}\n  {text}\n  {pointer}^");
+        Failure::new(Code::WrongArguments, message).detail("column", error.column)
+    })
+}
+
 /// The first four bytes of a pcapng file.
 const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 

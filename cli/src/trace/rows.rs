@@ -45,7 +45,7 @@ pub(crate) fn fill(
 /// A row in a line.
 pub(crate) fn line(row: &Value) -> Option<String> {
     let steps = row["path"].as_array()?.iter().filter_map(Value::as_str);
-    let path = Path::new(&steps.map(str::to_owned).collect::<Vec<_>>());
+    let path = Path::new(steps.map(str::to_owned).collect::<Vec<_>>());
     if row["candidate"] == json!(true) {
         return Some(format!("{path}  in the candidate"));
     }

@@ -181,6 +181,24 @@ impl<D: PortDriver> Manager<D> {
                 let shared = tables.map(|tables| ExternalAddresses::of(&tables));
                 let _ = reply.send(shared.unwrap_or_default());
             }
+            Request::Watch(watches) => {
+                for (link, watch) in self.links.iter_mut().zip(watches) {
+                    // A worker whose ring is full is not watched.
+                    let _ = link.commands.push(Command::Watch(Box::new(watch)));
+                    link.thread.unpark();
+                }
+            }
+            Request::Unwatch(id) => {
+                for link in &mut self.links {
+                    let _ = link.commands.push(Command::Unwatch(id));
+                    link.thread.unpark();
+                }
+            }
+            Request::Look(look) => {
+                if let Some(tables) = self.publisher.current() {
+                    look.at(&tables, self.clock.now());
+                }
+            }
             Request::Names(reply) => {
                 let tables = self.publisher.current();
                 let _ = reply.send(tables.map(|tables| Names::of(&tables)).unwrap_or_default());

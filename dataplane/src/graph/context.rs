@@ -23,7 +23,7 @@ use super::steering::Steering;
 use super::{Node, arp, ethernet_input, nat64, ndp};
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Instant;
-use crate::connection_table::Job;
+use crate::connection_table::{FoundConnections, Job};
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
 use crate::saved_connections::{self, Share};
@@ -365,6 +365,17 @@ impl<P: BufferPool> Graph<P> {
         saved_connections::save(&self.ipv4.connections, now, &mut out);
         saved_connections::save(&self.ipv6.connections, now, &mut out);
         out
+    }
+
+    /// Takes copies of another graph's connections over. For trials.
+    pub(crate) fn take_over(&mut self, found: &FoundConnections, now: Instant) {
+        // One that is there already stays as it is.
+        for flow in &found.four {
+            let _ = self.ipv4.connections.restore(flow, now);
+        }
+        for flow in &found.six {
+            let _ = self.ipv6.connections.restore(flow, now);
+        }
     }
 
     /// Takes connections over. For before packets come.

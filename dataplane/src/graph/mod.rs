@@ -59,6 +59,7 @@ mod resolution;
 mod resolver;
 mod route;
 mod segment;
+mod sought;
 mod steering;
 mod tcp_reset;
 mod virtual_reassembly;
@@ -67,6 +68,7 @@ pub use acl_log::AclLogEntry;
 pub use context::{Graph, GraphConfig, LearnedNeighbor, Received, Sinks};
 pub use log_entry::{LogEntry, PortsExhausted};
 pub use packet::Origin;
+pub(crate) use sought::sought;
 pub use steering::Steering;
 
 /// The nodes of the graph, in the order in which a burst visits them.

@@ -25,6 +25,7 @@ use rewire_packet::{Fragment, IpHeader, Transport};
 use rewire_tables::VpcIndex;
 use rewire_tables::acl::RuleCounters;
 
+pub(super) use self::enter::key_of_ipv6;
 pub(super) use self::policy::{rule, still_admits};
 use super::acl_policy::Kind;
 use super::burst::{Answer, Burst, IcmpErrorOf, Next, layer3};

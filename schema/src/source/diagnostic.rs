@@ -92,6 +92,10 @@ impl Text {
         &self.text
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The line (from 0) of a byte, and the bytes of that line without its end.
     fn line(&self, at: usize) -> (usize, Range<usize>) {
         let lines = self.lines();
@@ -105,7 +109,7 @@ impl Text {
     }
 
     /// Line and column of a byte, both from 1; the column counts characters.
-    fn position(&self, at: usize) -> (usize, usize) {
+    pub(super) fn position(&self, at: usize) -> (usize, usize) {
         let (line, range) = self.line(at);
         let before = self.text.get(range.start..at.min(self.text.len()));
         (line + 1, before.map_or(0, |b| b.chars().count()) + 1)

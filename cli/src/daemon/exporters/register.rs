@@ -61,8 +61,10 @@ impl Exporter {
     /// Waits until then, or until there is a trace to be sent, where traces are wanted. False where it is to end.
     pub(crate) fn wait_until(&self, time: Instant, wants_traces: bool) -> bool {
         let left = time.saturating_duration_since(Instant::now());
-        let nothing =
-            |state: &mut State| !state.is_stopping && !(wants_traces && !state.traces.is_empty());
+        let nothing = |state: &mut State| {
+            let has_trace = wants_traces && !state.traces.is_empty();
+            !state.is_stopping && !has_trace
+        };
         let waited = self.changed.wait_timeout_while(self.state(), left, nothing);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         !state.is_stopping

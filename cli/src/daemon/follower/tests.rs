@@ -131,6 +131,7 @@ fn a_stalled_worker_is_an_alarm_and_no_hung_commit() {
         route_table: gateway.route_table(),
         rule_counts: gateway.rule_counts(),
         connection_table: gateway.connection_table(),
+        live_trials: None,
         progress: Progress::default(),
         administration: Default::default(),
         commit_steps: CommitSteps::default(),

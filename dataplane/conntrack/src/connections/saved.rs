@@ -293,6 +293,12 @@ impl<A: Address> Connections<A> {
         live.map(move |slot| self.save(slot, now))
     }
 
+    /// A copy of one connection, if it is there still: see [`saved`](Self::saved).
+    pub fn saved_flow(&self, id: FlowId, now: Instant) -> Option<SavedFlow<A>> {
+        self.records.get(id.0)?;
+        Some(self.save(id.0.slot, now))
+    }
+
     fn save(&self, slot: u32, now: Instant) -> SavedFlow<A> {
         let (record, account) = (self.records.used(slot), self.records.account(slot));
         SavedFlow {

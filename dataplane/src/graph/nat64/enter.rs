@@ -113,7 +113,7 @@ pub(super) fn to_ipv6<B: PacketBuffer>(
         true => related(cx, connections, packet).ok_or(DropReason::IcmpErrorUnrelated)?,
         false => {
             let key = segment::key(packet.vpc, &header, &packet.transport);
-            let found = find(cx, connections, &of_ipv6(&key));
+            let found = find(cx, connections, &key_of_ipv6(&key));
             let (id, direction) = found.ok_or(DropReason::NatNoMapping)?;
             let flow = connections.flow(id).ok_or(DropReason::NatNoMapping)?;
             (id, direction, flow)
@@ -168,12 +168,12 @@ fn related<B: PacketBuffer>(
 ) -> Option<(FlowId, Direction, Flow<Ipv6Addr>)> {
     let quoted = Quoted::find(layer3(&packet.buffer), &packet.header).ok()?;
     let key = segment::quoted_key(packet.vpc, &quoted).reversed(packet.vpc);
-    let (id, direction) = find(cx, connections, &of_ipv6(&key))?;
+    let (id, direction) = find(cx, connections, &key_of_ipv6(&key))?;
     Some((id, direction, connections.flow(id)?))
 }
 
 /// The key of an IPv4 packet as IPv6's table has it.
-fn of_ipv6(key: &FlowKey<Ipv4Addr>) -> FlowKey<Ipv6Addr> {
+pub(in crate::graph) fn key_of_ipv6(key: &FlowKey<Ipv4Addr>) -> FlowKey<Ipv6Addr> {
     FlowKey {
         vpc: key.vpc,
         protocol: match key.protocol {

@@ -1,0 +1,282 @@
+//! `rewire trace --live` and `rewire capture` on the gateway's side: packets of the gateway's own traffic, watched.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rewire_dataplane::walk::{Fact, Mark, Onward, Outcome, Step};
+use rewire_dataplane::watch::bpf::Program;
+use rewire_dataplane::watch::{At, Seen, Wanted, Watching};
+use rewire_dataplane::{DropReason, LiveTrials, Node, Walk};
+use serde::{Deserialize, Serialize};
+
+use super::Daemon;
+use crate::trace::report::hexadecimal;
+use crate::trace::{Report, Walked};
+
+/// The version of [`Watched`]. Fields may be added to a version; they are never renamed or removed.
+pub(crate) const VERSION: u32 = 1;
+/// The most packets of one answer.
+pub(crate) const MOST_PACKETS: u64 = 10_000;
+/// The most bytes of frames of one answer.
+const MOST_BYTES: usize = 4 << 20;
+/// The longest watch, in milliseconds.
+const LONGEST: u64 = 3_600_000;
+/// Steps that wait to be read, at most, of each worker.
+const STEPS: usize = 16_384;
+/// How often the rings are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// How long is waited for answers that the gateway makes about the last packet: a few bursts.
+const AFTERWARDS: Duration = Duration::from_millis(20);
+
+/// What is to be watched.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Query {
+    /// A filter, as `tcpdump -ddd` compiles it; none for all packets.
+    #[serde(default)]
+    pub(crate) filter: Option<String>,
+    /// Where.
+    pub(crate) at: Place,
+    /// So many packets at most.
+    pub(crate) packets: u64,
+    /// For so long at most.
+    pub(crate) timeout_ms: u64,
+    /// So many bytes of each frame at most.
+    #[serde(default)]
+    pub(crate) snap: Option<usize>,
+}
+
+/// Where packets are watched.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Place {
+    /// Everywhere: their walks.
+    #[default]
+    Walk,
+    /// At a port, by its interface.
+    Port(String),
+    /// Where they leave a node.
+    Node(String),
+    /// Where they are dropped, for this reason or any.
+    Drops(Option<String>),
+}
+
+impl Place {
+    fn at(&self) -> Result<At, String> {
+        Ok(match self {
+            Place::Walk => At::Walk,
+            Place::Port(interface) => At::Port(interface.as_str().into()),
+            Place::Node(name) => {
+                let mut nodes = Node::ALL.iter().filter(|node| node.name() == name);
+                At::Node(
+                    *nodes
+                        .next()
+                        .ok_or_else(|| format!("there is no node \"{name}\""))?,
+                )
+            }
+            Place::Drops(None) => At::Drops(None),
+            Place::Drops(Some(name)) => {
+                let mut reasons = DropReason::ALL
+                    .iter()
+                    .filter(|reason| reason.name() == name);
+                let reason = reasons.next();
+                let reason = reason.ok_or_else(|| format!("there is no reason \"{name}\""))?;
+                At::Drops(Some(*reason))
+            }
+        })
+    }
+}
+
+/// What was seen.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Watched {
+    pub(crate) version: u32,
+    /// Whole walks, where those were asked for.
+    pub(crate) walks: Vec<Report>,
+    /// Frames, where those were asked for.
+    pub(crate) frames: Vec<Frame>,
+    /// Steps that were missed, because nobody had read those before.
+    pub(crate) missed: u64,
+    /// Whether another watch has taken its place before it was done.
+    pub(crate) replaced: bool,
+}
+
+/// A frame that was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Frame {
+    /// Since the Unix epoch, in nanoseconds.
+    pub(crate) time_ns: u64,
+    /// The interface that it came in by, or left by, where that is known.
+    pub(crate) interface: String,
+    /// Whether it left.
+    pub(crate) leaves: bool,
+    /// Its length, in bytes.
+    pub(crate) length: usize,
+    /// Its bytes in hexadecimal digits, as many as were wanted.
+    pub(crate) frame: String,
+    /// What the node decided, in words; the reason of a drop.
+    pub(crate) comment: Option<String>,
+    /// The node.
+    pub(crate) node: String,
+}
+
+impl Daemon {
+    /// Watches packets until there are enough, the time is up, or the peer has gone away.
+    pub(super) fn watch(
+        &self,
+        query: &Query,
+        mut is_gone: impl FnMut() -> bool,
+    ) -> Result<Watched, String> {
+        let trials = self.live_trials.as_ref();
+        let trials = trials.ok_or("the gateway is stopping")?;
+        let filter = query.filter.as_deref().map(Program::from_text).transpose();
+        let snap = query.snap.unwrap_or(256).clamp(14, 65_535);
+        let packets = query.packets.min(MOST_PACKETS);
+        let at = query.at.at()?;
+        let wanted = Wanted {
+            filter: filter.map_err(|error| error.to_string())?,
+            // Packets that are dropped, or come to a node, are among many.
+            packets: match at {
+                At::Walk => packets,
+                _ => u64::MAX,
+            },
+            at,
+            snap,
+            steps: STEPS,
+            bytes: MOST_BYTES,
+        };
+        let watching = trials.watch(&wanted).map_err(|error| error.to_string())?;
+        let until = Instant::now() + Duration::from_millis(query.timeout_ms.min(LONGEST));
+        let is_over = || is_gone() || self.progress.is_stopping();
+        match query.at {
+            Place::Walk => walks(trials, watching, packets as usize, until, is_over),
+            _ => frames(trials, watching, packets as usize, until, is_over),
+        }
+    }
+}
+
+/// Collects whole walks.
+fn walks(
+    trials: &LiveTrials,
+    mut watching: Watching,
+    packets: usize,
+    mut until: Instant,
+    mut is_over: impl FnMut() -> bool,
+) -> Result<Watched, String> {
+    let mut seen: BTreeMap<Mark, Vec<Seen>> = BTreeMap::new();
+    let mut is_done = false;
+    while Instant::now() < until && !watching.is_over() && !is_over() {
+        let Some(step) = watching.next_seen() else {
+            let ended = seen.values().filter(|seen| has_ended(seen)).count();
+            if ended >= packets && !is_done {
+                is_done = true;
+                until = until.min(Instant::now() + AFTERWARDS);
+            }
+            std::thread::sleep(LOOK_EVERY);
+            continue;
+        };
+        seen.entry(step.step.packet).or_default().push(step);
+    }
+    let (missed, replaced) = (watching.missed(), watching.is_over());
+    let mut walks: Vec<Vec<Seen>> = seen.into_values().collect();
+    walks.sort_by_key(|seen| seen.first().map(|seen| seen.time));
+    walks.truncate(packets);
+    let walks = trials.look(move |tables, _| {
+        let walked = walks.into_iter().map(|seen| walked(tables, &seen));
+        walked.map(|walked| Report::of(&walked, tables)).collect()
+    });
+    Ok(Watched {
+        version: VERSION,
+        walks: walks.map_err(|error| error.to_string())?,
+        frames: Vec::new(),
+        missed,
+        replaced,
+    })
+}
+
+fn has_ended(seen: &[Seen]) -> bool {
+    let steps: Vec<Step> = seen.iter().map(|seen| seen.step.clone()).collect();
+    Outcome::of(&steps).is_some()
+}
+
+/// The walk that these steps are.
+fn walked(tables: &rewire_tables::Tables, seen: &[Seen]) -> Walked {
+    let steps: Vec<Step> = seen.iter().map(|seen| seen.step.clone()).collect();
+    let interface = steps.iter().find_map(|step| match &step.fact {
+        Fact::Received { interface, .. } => Some(interface.to_string()),
+        _ => None,
+    });
+    let interface = interface.unwrap_or_default();
+    let index = tables.interfaces().find(|(_, i)| *i.name == *interface);
+    let sent = seen.iter().filter_map(|seen| match &seen.step.fact {
+        Fact::Next(Onward::Transmit(interface)) => Some((interface.clone(), seen.bytes.clone())),
+        _ => None,
+    });
+    Walked {
+        interface,
+        ingress: index.map_or(rewire_tables::InterfaceIndex(u16::MAX), |(index, _)| index),
+        frame: seen
+            .first()
+            .map(|seen| seen.bytes.clone())
+            .unwrap_or_default(),
+        walk: Walk {
+            sent: sent.collect(),
+            outcome: Outcome::of(&steps),
+            steps,
+        },
+    }
+}
+
+/// Collects frames.
+fn frames(
+    trials: &LiveTrials,
+    mut watching: Watching,
+    packets: usize,
+    until: Instant,
+    mut is_over: impl FnMut() -> bool,
+) -> Result<Watched, String> {
+    let clock = trials
+        .look(|_, now| now)
+        .map_err(|error| error.to_string())?;
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+    let wall = wall.map_or(0, |wall| wall.as_nanos() as u64);
+    let mut frames = Vec::new();
+    let mut bytes = 0;
+    while frames.len() < packets && bytes < MOST_BYTES {
+        match watching.next_seen() {
+            Some(seen) => {
+                bytes += seen.bytes.len();
+                let time_ns = wall.wrapping_add(seen.time.0.wrapping_sub(clock.0));
+                frames.push(frame(&seen, time_ns));
+            }
+            None if Instant::now() >= until || watching.is_over() || is_over() => break,
+            None => std::thread::sleep(LOOK_EVERY),
+        }
+    }
+    frames.sort_by_key(|frame| frame.time_ns);
+    Ok(Watched {
+        version: VERSION,
+        walks: Vec::new(),
+        frames,
+        missed: watching.missed(),
+        replaced: watching.is_over(),
+    })
+}
+
+fn frame(seen: &Seen, time_ns: u64) -> Frame {
+    let (interface, leaves) = match &seen.step.fact {
+        Fact::Received { interface, .. } => (interface.to_string(), false),
+        Fact::Next(Onward::Transmit(interface)) => (interface.to_string(), true),
+        _ => (String::new(), false),
+    };
+    Frame {
+        time_ns,
+        interface,
+        leaves,
+        length: seen.length,
+        frame: hexadecimal(&seen.bytes),
+        comment: crate::trace::words::words(&seen.step.fact)
+            .filter(|_| matches!(seen.step.fact, Fact::Next(_))),
+        node: seen.step.node.name().to_owned(),
+    }
+}
