@@ -122,6 +122,13 @@ fn try_one(probe: &ProbeRow, tables: &Tables, learned: &BTreeMap<String, String>
     }
 }
 
+/// What is wrong with those that fail, each with its walk. For whoever knows nothing of outcomes.
+pub(crate) fn failing(configuration: &Configuration, tables: &Tables) -> Vec<String> {
+    let outcomes = run(&configuration.effective(), tables);
+    let problems = problems(&outcomes);
+    problems.iter().map(ToString::to_string).collect()
+}
+
 /// What a walk means for a probe.
 pub(crate) fn judge(probe: &ProbeRow, report: Report) -> Outcome {
     let wanted = Wanted::of(probe);

@@ -258,6 +258,38 @@ fn what_must_leave_is_held_against_what_leaves() {
 }
 
 #[test]
+fn probes_are_tried_under_every_revision() {
+    let mut s = Session::new();
+    let probe = "\
+probes:
+  hidden:
+    interface: left
+    source: 10.0.0.2
+    destination: 198.51.100.1
+    protocol: udp
+    destination_port: 53
+    expect: forwarded
+    via: 192.0.2.2
+    translated_source: 192.0.2.1
+";
+    s.write(
+        "hidden.yaml",
+        &document("192.0.2.2", &[MASQUERADE, probe].concat()),
+    );
+    let passed = report(&mut s, 0, &["--document", "hidden.yaml"]);
+    let made = passed["checks"].as_array().unwrap();
+    let made = made.iter().find(|made| made["check"] == "probes");
+    assert_eq!(made.map(|made| &made["made"]), Some(&Value::from(1)));
+    let unasked = report(
+        &mut s,
+        0,
+        &["--document", "hidden.yaml", "--check", "tables"],
+    );
+    let made = unasked["checks"].as_array().unwrap();
+    assert!(made.iter().all(|made| made["check"] != "probes"));
+}
+
+#[test]
 fn budgets_are_kept() {
     let mut s = history();
     let names = |report: &Value| report["failures"][0]["check"].as_str().unwrap().to_owned();

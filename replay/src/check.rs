@@ -37,6 +37,8 @@ checks! {
     State = "state", "the state after each revision has the digest that the journal says";
     /// The configuration's own intents.
     Intents = "intents", "every intent is proven, of every revision that has any";
+    /// The packets that are stored with the configuration.
+    Probes = "probes", "what is wanted becomes of every probe, under every revision that has any";
     /// What was expected to leave.
     Outputs = "outputs", "what leaves is, frame by frame, what was expected";
     /// Law 10.

@@ -110,6 +110,17 @@ pub(crate) fn intents(compiler: &Compiler) -> Result<(), Found> {
     Err((message, broken.iter().map(ToString::to_string).collect()))
 }
 
+/// What is wanted becomes of every probe.
+pub(crate) fn probes(missed: Vec<String>) -> Result<(), Found> {
+    let message = match missed.len() {
+        0 => return Ok(()),
+        1 => "a probe fails".to_owned(),
+        number => format!("{number} probes fail"),
+    };
+    let lines = missed.iter().flat_map(|missed| missed.lines());
+    Err((message, lines.map(str::to_owned).collect()))
+}
+
 /// No two connections have one tuple: a packet would belong to both. Cost: the connections.
 pub(crate) fn tuples(gateway: &VirtualGateway) -> Result<(), Found> {
     let graph = gateway.graph();
@@ -177,4 +188,21 @@ fn within(found: u64, budget: u64, what: &str) -> Result<(), Found> {
     }
     let details = format!("{found} bytes, and may have {budget}");
     Err((format!("{what} more memory than it may"), vec![details]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nobody can commit a probe that fails; but what a history has may fail in a later release.
+    #[test]
+    fn a_probe_that_fails_is_told_line_by_line() {
+        assert_eq!(probes(Vec::new()), Ok(()));
+        let one = "probes.out: dropped\n  route: none".to_owned();
+        let lines = vec!["probes.out: dropped".to_owned(), "  route: none".to_owned()];
+        let found = ("a probe fails".to_owned(), lines.clone());
+        assert_eq!(probes(vec![one.clone()]), Err(found));
+        let found = ("2 probes fail".to_owned(), [&lines[..], &lines].concat());
+        assert_eq!(probes(vec![one.clone(), one]), Err(found));
+    }
 }

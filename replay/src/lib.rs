@@ -32,6 +32,6 @@ pub use expected::Expected;
 pub use generator::{Generator, GeneratorOptions, MOST_FLOWS};
 pub use history::{History, HistoryError};
 pub use pace::{NoSuchPace, Pace};
-pub use player::{Options, Replay, ReplayError, Watcher};
+pub use player::{Options, Replay, ReplayError, TryProbes, Watcher};
 pub use report::{Checked, MOST_FAILURES, Report, Step, Taken};
 pub use traffic::{Arrival, Entrance, Silence, Traffic};

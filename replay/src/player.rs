@@ -9,7 +9,7 @@ use rewire_dataplane::clock::Instant;
 use rewire_dataplane::{Account, GatewayConfig, VirtualGateway};
 use rewire_journal::{Entry, StateDigest};
 use rewire_schema::{Changeset, Configuration};
-use rewire_tables::InterfaceIndex;
+use rewire_tables::{InterfaceIndex, Tables};
 
 use crate::capture::{CaptureError, Output};
 use crate::check::{Check, Checks, Failure};
@@ -33,6 +33,9 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// A revision of a state of at most so many rows is compiled whole, too, each time, where nothing else is asked for.
 const ROWS_FOR_EACH_WHOLE: u64 = 200;
 
+/// Tries the probes of a configuration over its tables: a text for each that fails, of one line or more.
+pub type TryProbes = fn(&Configuration, &Tables) -> Vec<String>;
+
 /// How a history is replayed.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -42,6 +45,8 @@ pub struct Options {
     pub any_mac: bool,
     /// What is checked.
     pub checks: Checks,
+    /// Who tries the probes of a configuration over its tables, and tells of those that fail: lines of text. None: they are not tried.
+    pub probes: Option<TryProbes>,
     /// After how many revisions, each time, what costs as much as the whole state is checked: that the tables are those that the
     /// state compiles to, and that its digest is that of all rows. None: the more rows, the more seldom. The first and
     /// the last revision always are.
@@ -64,6 +69,7 @@ impl Default for Options {
             pace: Pace::default(),
             any_mac: false,
             checks: crate::check::all(),
+            probes: None,
             whole_every: None,
             revision_time: None,
             total_time: None,
@@ -369,6 +375,14 @@ impl<'a> Replay<'a> {
         }
         if wants(Check::Intents) && !self.compiler.configuration().intent.is_empty() {
             self.verdict(Check::Intents, inspect::intents(&self.compiler));
+        }
+        if wants(Check::Probes)
+            && let Some(probes) = self.options.probes
+            && let configuration = self.compiler.configuration()
+            && !configuration.probe.is_empty()
+            && let Some(missed) = self.gateway.with_tables(|t| probes(configuration, t))
+        {
+            self.verdict(Check::Probes, inspect::probes(missed));
         }
         if wants(Check::Invariants) && is_whole {
             self.verdict(Check::Invariants, inspect::tuples(&self.gateway));

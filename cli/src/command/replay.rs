@@ -13,6 +13,7 @@ use crate::completion;
 use crate::context::Context;
 use crate::failure::{Code, Failure};
 use crate::live::seconds;
+use crate::probes;
 use crate::number::whole_number_in;
 use crate::replay::source;
 use crate::replay::summary::Summary;
@@ -73,7 +74,7 @@ pub(crate) struct Replay {
     /// When revisions become live: `even`ly among the frames, when they were `committed`, or one every so many frames
     #[arg(long, value_name = "PACE", default_value_t = Pace::Even)]
     pace: Pace,
-    /// What to check, of tables, state, intents, outputs, accounting, invariants, time, memory [default: all of it]
+    /// What to check, of tables, state, intents, probes, outputs, accounting, invariants, time, memory [default: all of it]
     #[arg(long = "check", value_name = "NAMES", value_delimiter = ',')]
     checks: Vec<Check>,
     /// Compile the whole state after each so many revisions, to hold the tables against it [default: the more rows, the more
@@ -184,6 +185,7 @@ impl Replay {
             pace: self.pace,
             any_mac: self.any_mac,
             checks,
+            probes: Some(probes::failing),
             whole_every: self.whole_every,
             revision_time: self.revision_time,
             total_time: self.total_time,
