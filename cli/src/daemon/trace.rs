@@ -1,6 +1,6 @@
 //! `rewire trace` on the gateway's side: where a packet would go now.
 
-use rewire_dataplane::Trial;
+use rewire_dataplane::{FoundConnections, Trial};
 use serde::{Deserialize, Serialize};
 
 use super::Daemon;
@@ -71,22 +71,37 @@ pub(crate) struct Traced {
     pub(crate) reply: Option<Report>,
 }
 
+/// How a packet is tried.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Manner {
+    /// Whether neighbors that are not known are assumed; else the packet waits for them.
+    pub(super) assumes_neighbors: bool,
+    /// Whether its answer walks back.
+    pub(super) wants_reply: bool,
+    /// Whether it may belong to a connection that the gateway has; else it is a first packet.
+    pub(super) has_connections: bool,
+}
+
 impl Daemon {
     /// Lets a packet walk over the live tables, with the connections of the workers. Nothing is changed by it.
     pub(super) fn trace(&self, query: &Query) -> Result<Traced, String> {
-        let traced = self.try_live(query.asked()?, query.resolve, query.reply)?;
+        let manner = Manner {
+            assumes_neighbors: query.resolve,
+            wants_reply: query.reply,
+            has_connections: true,
+        };
+        let traced = self.try_live(query.asked()?, manner)?;
         traced.map_err(|error| error.to_string())
     }
 
-    /// Lets a packet walk, and its answer if that is wanted; or says why nobody receives it.
+    /// Lets a packet walk over the live tables, and its answer if that is wanted; or says why nobody receives it.
     ///
     /// # Errors
     /// The gateway has no answer.
     pub(super) fn try_live(
         &self,
         asked: Asked,
-        resolve: bool,
-        wants_reply: bool,
+        manner: Manner,
     ) -> Result<Result<Traced, TraceError>, String> {
         let trials = self.live_trials.as_ref();
         let trials = trials.ok_or("the gateway is stopping")?;
@@ -96,13 +111,16 @@ impl Daemon {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Err(error)),
         };
-        let found = trials.connections_of(ingress, &frame);
+        let found = match manner.has_connections {
+            true => trials.connections_of(ingress, &frame),
+            false => Ok(FoundConnections::default()),
+        };
         let found = found.map_err(|error| error.to_string())?;
         let traced = trials.look(move |tables, now| {
-            let mut trial = Trial::new(now, resolve);
+            let mut trial = Trial::new(now, manner.assumes_neighbors);
             trial.take_over(&found);
             let walked = walk(tables, &asked, &mut trial)?;
-            let reply = input::reply(&walked).filter(|_| wants_reply);
+            let reply = input::reply(&walked).filter(|_| manner.wants_reply);
             let reply = reply
                 .map(|reply| walk(tables, &reply, &mut trial))
                 .transpose()?;

@@ -1,9 +1,10 @@
-//! Where packets would go in the gateway as it runs: over its live tables, with learned routes and neighbors, and with its connections.
-//! Nothing is changed by it.
+//! Where packets would go in the gateway as it runs: over its live tables, with learned routes and neighbors, as first
+//! packets. Nothing is changed by it.
 
 use serde::{Deserialize, Serialize};
 
 use super::Daemon;
+use super::trace::Manner;
 use crate::trace::packet_text::PacketText;
 use crate::trace::{Asked, Report};
 
@@ -56,7 +57,7 @@ impl Daemon {
             .parse::<PacketText>()
             .map_err(|error| format!("{packet}: {error}"))?;
         let asked = Asked::Text(Box::new(packet));
-        Ok(match self.try_live(asked, false, false)? {
+        Ok(match self.try_live(asked, Manner::default())? {
             Ok(traced) => OneWalk::Walked(Box::new(traced.walk)),
             Err(error) => OneWalk::Refused(error.to_string()),
         })
