@@ -25,8 +25,6 @@ use crate::wanted::Wanted;
 
 /// The port that a probe comes from where it says none (RFC 6335, section 6: the first dynamic port).
 const SOURCE_PORT: u16 = 49_152;
-/// The hops that a probe may go.
-const HOP_LIMIT: u8 = 64;
 /// The types of echo requests (RFC 792; RFC 4443, section 4.1).
 const ECHO_REQUEST: (u8, u8) = (8, 128);
 
@@ -235,20 +233,8 @@ pub(crate) fn packet(probe: &ProbeRow) -> PacketText {
         Some(Protocol::Number(132)) => Upper::Sctp(ports),
         Some(Protocol::Number(number)) => Upper::Other(Number(number)),
     };
-    PacketText {
-        interface: Some(probe.interface.to_string()),
-        source: probe.source,
-        destination: probe.destination,
-        upper,
-        hop_limit: HOP_LIMIT,
-        length: None,
-        traffic_class: 0,
-        may_fragment: false,
-        fragment: None,
-        identification: 0,
-        link_source: None,
-        link_destination: None,
-    }
+    let interface = Some(probe.interface.to_string());
+    PacketText::plain(interface, (probe.source, probe.destination), upper)
 }
 
 /// The problems of those that fail.

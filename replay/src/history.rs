@@ -1,13 +1,10 @@
 //! What is replayed: a state, and the journal entries that follow it.
 
-use std::io::{Read, Write};
+use std::io::Read;
 
-use rewire_journal::export::{FileError, Floor, Header, Reader, Writer};
+use rewire_journal::export::{FileError, Floor, Header, Reader};
 use rewire_journal::{Entry, EntryKind, StateDigest};
-use rewire_schema::{Change, Changeset, Configuration, Mismatch};
-
-/// How many rows of a state are in one piece of a journal file.
-const PIECE: usize = 4096;
+use rewire_schema::{Changeset, Configuration, Mismatch};
 
 /// Why a history cannot be read, or followed.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +49,6 @@ pub enum HistoryError {
 /// A part of a journal, in memory: the state that it begins with, and what was committed after it.
 #[derive(Clone, Debug)]
 pub struct History {
-    identity: [u8; 16],
     floor: Floor,
     state: Configuration,
     entries: Vec<Entry>,
@@ -61,14 +57,8 @@ pub struct History {
 impl History {
     /// The history of a store: the state at the floor, and the entries that follow it. They are the caller's to have
     /// checked: a store's own are.
-    pub fn new(
-        identity: [u8; 16],
-        floor: Floor,
-        state: Configuration,
-        entries: Vec<Entry>,
-    ) -> History {
+    pub fn new(floor: Floor, state: Configuration, entries: Vec<Entry>) -> History {
         History {
-            identity,
             floor,
             state,
             entries,
@@ -77,8 +67,7 @@ impl History {
 
     /// A configuration that is in no journal, as revision 1 of one that begins with it.
     pub fn of_configuration(configuration: &Configuration) -> History {
-        let identity = [0; 16];
-        let floor = Floor::beginning(&identity);
+        let floor = Floor::beginning(&[0; 16]);
         let changeset = Changeset::between(&Configuration::default(), configuration);
         let entry = Entry {
             revision: 1,
@@ -94,7 +83,7 @@ impl History {
             hash: floor.hash,
         };
         let entries = vec![entry.sealed()];
-        History::new(identity, floor, Configuration::default(), entries)
+        History::new(floor, Configuration::default(), entries)
     }
 
     /// Reads a journal file, whole or with the state that it begins with; every entry is checked against the chain. Cost: the
@@ -107,9 +96,7 @@ impl History {
     pub fn read(source: impl Read) -> Result<History, HistoryError> {
         let mut reader = Reader::new(source)?;
         let Header {
-            identity,
-            floor,
-            has_state,
+            floor, has_state, ..
         } = *reader.header();
         if floor.revision > 0 && !has_state {
             let floor = floor.revision;
@@ -120,30 +107,7 @@ impl History {
             apply(&mut state, floor.revision, &rows)?;
         }
         let entries = reader.collect::<Result<_, _>>()?;
-        Ok(History::new(identity, floor, state, entries))
-    }
-
-    /// Writes the history as a journal file, which [`read`](Self::read) reads again. Cost: the history.
-    ///
-    /// # Errors
-    ///
-    /// [`HistoryError::File`]: also where the history is one state above revision 0, and no entry.
-    pub fn write(&self, sink: impl Write) -> Result<(), HistoryError> {
-        let header = Header {
-            identity: self.identity,
-            floor: self.floor,
-            has_state: self.floor.revision > 0,
-        };
-        let mut writer = Writer::new(sink, &header)?;
-        let mut rows = self.state.rows().map(Change::Insert).peekable();
-        while rows.peek().is_some() {
-            writer.write_rows(&rows.by_ref().take(PIECE).collect())?;
-        }
-        for entry in &self.entries {
-            writer.write(entry)?;
-        }
-        writer.finish()?;
-        Ok(())
+        Ok(History::new(floor, state, entries))
     }
 
     /// The part that begins with the state at one revision and ends with another, both inclusive. The entry of the first is

@@ -18,15 +18,16 @@ use crate::when::Span;
 /// as the comment of each. What is captured takes the long way through the graph, to the same end; a worker never waits for it:
 /// what comes too fast is counted as missed.
 #[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("place").required(true).args(["port", "node", "drops"]))]
 pub(crate) struct Capture {
     /// Which packets, in pcap's syntax, by what they are as they come in [default: all]
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
     /// At the port of this interface
-    #[arg(long = "at", value_name = "INTERFACE", required_unless_present_any = ["node", "drops"], conflicts_with_all = ["node", "drops"])]
+    #[arg(long = "at", value_name = "INTERFACE")]
     port: Option<String>,
     /// Where they leave this node, as `rewire status` names it
-    #[arg(long, value_name = "NODE", conflicts_with = "drops")]
+    #[arg(long, value_name = "NODE")]
     node: Option<String>,
     /// Where they are dropped, for one reason or for any
     #[arg(long, value_name = "REASON", num_args = 0..=1, default_missing_value = "")]
@@ -66,7 +67,16 @@ impl Capture {
         written.map_err(|error| Failure::new(Code::Output, format!("cannot write {path}: {error}")))?;
         let packets = watched.frames.len();
         Ok(context.done(
-            || format!("{packets} packets in {path}\n"),
+            || {
+                let mut said = format!("{packets} packets in {path}\n");
+                if watched.missed > 0 {
+                    said.push_str(&format!("{} more found no room\n", watched.missed));
+                }
+                if watched.replaced {
+                    said.push_str("another watch has taken its place before it was done\n");
+                }
+                said
+            },
             || json!({ "file": self.write, "packets": packets, "missed": watched.missed, "replaced": watched.replaced }),
         ))
     }

@@ -1,7 +1,7 @@
 //! Who is connected to the daemon: each on a thread of its own, in a bounded number.
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -26,6 +26,19 @@ pub(crate) trait Stream: Sized + Send + 'static {
 
     /// No more is read from the client; what is said to it still arrives.
     fn end_reading(&self);
+}
+
+/// Receives something of a client, behind what was received before; 0 where it has said its last.
+pub(crate) fn receive(stream: &mut impl Read, received: &mut Vec<u8>) -> io::Result<usize> {
+    let mut buffer = [0; 4096];
+    let count = loop {
+        match stream.read(&mut buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => break other?,
+        }
+    };
+    received.extend_from_slice(&buffer[..count]);
+    Ok(count)
 }
 
 impl Listen for UnixListener {

@@ -1,7 +1,7 @@
 //! The gateway's unix socket: who may ask it something, and how much of its time that may take.
 
 use std::fs::{self, Permissions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::Daemon;
-use super::clients::Service;
+use super::clients::{self, Service};
 use super::protocol::{Request, refusal};
 use crate::failure::{Code, Failure};
 
@@ -189,15 +189,7 @@ impl Peer {
     /// Receives something; 0 where the peer has said its last.
     fn receive(&mut self, timeout: Duration) -> io::Result<usize> {
         self.stream.set_read_timeout(Some(timeout))?;
-        let mut buffer = [0; 4096];
-        let count = loop {
-            match self.stream.read(&mut buffer) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                other => break other?,
-            }
-        };
-        self.received.extend_from_slice(&buffer[..count]);
-        Ok(count)
+        clients::receive(&mut self.stream, &mut self.received)
     }
 
     /// Whether the peer has hung up, while it waits for an answer. One that sends on and on has not the patience either.

@@ -62,6 +62,30 @@ pub(crate) struct PacketText {
     pub(crate) link_destination: Option<MacAddress>,
 }
 
+impl PacketText {
+    /// A packet whose ends and content are said, and nothing else.
+    pub(crate) fn plain(
+        interface: Option<String>,
+        (source, destination): (IpAddr, IpAddr),
+        upper: Upper,
+    ) -> PacketText {
+        PacketText {
+            interface,
+            source,
+            destination,
+            upper,
+            hop_limit: HOP_LIMIT,
+            length: None,
+            traffic_class: 0,
+            may_fragment: false,
+            fragment: None,
+            identification: 0,
+            link_source: None,
+            link_destination: None,
+        }
+    }
+}
+
 /// What a packet carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Upper {

@@ -5,7 +5,7 @@
 //! whoever can reach the port could take all of the gateway's memory. Here a client has a bounded head, bounded time, and
 //! one of a bounded number of places.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -257,15 +257,7 @@ impl Conversation {
     /// Receives something; 0 where the client has said its last.
     fn receive(&mut self, timeout: Duration) -> io::Result<usize> {
         self.stream.set_read_timeout(Some(timeout))?;
-        let mut buffer = [0; 4096];
-        let count = loop {
-            match self.stream.read(&mut buffer) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                other => break other?,
-            }
-        };
-        self.received.extend_from_slice(&buffer[..count]);
-        Ok(count)
+        crate::daemon::clients::receive(&mut self.stream, &mut self.received)
     }
 }
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use rewire_packet::tcp::TcpFlags;
 use rewire_packet::{MacAddress, Protocol};
 
-use super::{FLAGS, HOP_LIMIT, PacketText, SOURCE_PORT, Upper, default_query, echo_types};
+use super::{FLAGS, PacketText, SOURCE_PORT, Upper, default_query, echo_types};
 
 /// Why a text is no packet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -171,20 +171,8 @@ impl FromStr for PacketText {
             return Err(words.error(destination_at, &expected));
         }
         let kind = protocol(&mut words, source, destination_port.is_some())?;
-        let mut packet = PacketText {
-            interface,
-            source,
-            destination,
-            upper: Upper::Other(Protocol(0)),
-            hop_limit: HOP_LIMIT,
-            length: None,
-            traffic_class: 0,
-            may_fragment: false,
-            fragment: None,
-            identification: 0,
-            link_source: None,
-            link_destination: None,
-        };
+        let unread = Upper::Other(Protocol(0));
+        let mut packet = PacketText::plain(interface, (source, destination), unread);
         let mut query = Query::default();
         let length_at = options(&mut words, &mut packet, &kind, &mut query)?;
         let is_later = matches!(packet.fragment, Some((1.., _)));
