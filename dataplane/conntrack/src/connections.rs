@@ -5,6 +5,7 @@ mod filtering;
 mod life;
 mod limits;
 mod lookup;
+mod newcomers;
 mod offload;
 mod saved;
 mod walk;
@@ -22,6 +23,7 @@ use foldhash::fast::FixedState;
 use rewire_tables::acl::RuleCounters;
 use rewire_tables::{Address, PortAllocation, VpcIndex, VpcTimeouts};
 
+use self::newcomers::Newcomers;
 use crate::error::{Exhausted, Invalid};
 use crate::fixed_map::FixedMap;
 use crate::flow::{Admission, Ends, Flow, FlowId};
@@ -85,10 +87,15 @@ pub struct KeyHash(u64);
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate(u32);
 
+impl Candidate {
+    /// There is no connection with the key's hash. No slot has this number.
+    const NONE: Candidate = Candidate(u32::MAX);
+}
+
 impl Default for Candidate {
     /// None.
     fn default() -> Self {
-        Candidate(u32::MAX)
+        Candidate::NONE
     }
 }
 
@@ -115,6 +122,7 @@ pub struct Connections<A> {
     timeouts: TimeoutClasses,
     tcp_pickup: bool,
     hash: KeyHasher,
+    newcomers: Newcomers,
     /// The last moment that a change was told.
     latest: Instant,
     /// Those that are handed to a card, where there is one.
@@ -178,6 +186,7 @@ impl<A: Address> Connections<A> {
             timeouts: TimeoutClasses::new(timeouts),
             tcp_pickup,
             hash: KeyHasher::new(&seed),
+            newcomers: Newcomers::default(),
             latest: Instant(0),
             offloads: None,
             is_offloading: false,

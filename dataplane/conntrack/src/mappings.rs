@@ -86,6 +86,8 @@ struct Promise<A> {
     is_alone: bool,
     /// Whether the endpoint has no other mapping, either.
     is_first: bool,
+    /// What a mapping of this endpoint is found by.
+    hash: u64,
 }
 
 /// All mappings of one worker. A mapping is nothing by itself: it is the ring of the flows that use it, whose keys say both
@@ -211,11 +213,23 @@ impl<A: Address> Mappings<A> {
         internal: &Internal<A>,
         external_vpc: VpcIndex,
     ) -> Option<u32> {
+        let hash = self.hash(internal, external_vpc);
+        self.first_hashed(records, hash, internal, external_vpc)
+    }
+
+    #[inline]
+    fn first_hashed(
+        &self,
+        records: &Records<A>,
+        hash: u64,
+        internal: &Internal<A>,
+        external_vpc: VpcIndex,
+    ) -> Option<u32> {
         let is_it = |slot| {
             let of = Use::of(records, slot);
             of.internal == *internal && of.external_vpc == external_vpc
         };
-        self.index.find(self.hash(internal, external_vpc), is_it)
+        self.index.find(hash, is_it)
     }
 
     /// See [`crate::Connections::acquire_mapping`].
@@ -229,7 +243,8 @@ impl<A: Address> Mappings<A> {
         reserved: impl Fn(A, u16) -> bool,
     ) -> Result<Mapping<A>, Exhausted> {
         self.release_unused();
-        let old = self.first(records, &internal, external_vpc);
+        let hash = self.hash(&internal, external_vpc);
+        let old = self.first_hashed(records, hash, &internal, external_vpc);
         if let Some(first) = old {
             let mapping = Use::of(records, first).mapping;
             if place_of(ranges.clone(), mapping.address).is_some()
@@ -250,26 +265,10 @@ impl<A: Address> Mappings<A> {
         if self.number >= self.capacity {
             return Err(exhausted(Resource::Mappings));
         }
-        let total = ranges
-            .clone()
-            .map(|range| size(&range))
-            .fold(0, u128::saturating_add);
-        if total == 0 {
-            return Err(exhausted(Resource::Addresses));
-        }
         let host_key = host_of(&internal, external_vpc);
         let host = self.find_host(&host_key);
-        let first = self.first_place(&host_key, host, ranges.clone(), total);
-        if allocation.address_only && host.is_none() && self.hosts.is_full() {
-            return Err(exhausted(Resource::Mappings));
-        }
-        let has_its_own = || {
-            let known = host.and_then(|host| self.hosts.get(host));
-            known.is_some_and(|known| {
-                place_of(ranges.clone(), known.external).is_some()
-                    && self.has_for_itself(&host_key, known.external)
-            })
-        };
+        let known = host.and_then(|host| Some(self.hosts.get(host)?.external));
+        let known = known.filter(|known| place_of(ranges.clone(), *known).is_some());
         // The mapping of the other port of a pair.
         let partner = match allocation.parity {
             PortParity::Pairs if matches!(protocol, 6 | 17) => {
@@ -282,57 +281,87 @@ impl<A: Address> Mappings<A> {
             }
             _ => None,
         };
-        let tries = match allocation.address_only && has_its_own() {
-            true => 1,
-            false => total.min(MAX_TRIES),
+        let wanted = (internal.port, partner);
+        // Mostly there is a port where the host has others.
+        let found = match known {
+            Some(known) => self.take(&host_key, protocol, known, wanted, allocation, &reserved),
+            None => None,
         };
-        let found = (0..tries).find_map(|offset| {
-            let place = if offset < total - first {
-                first + offset
-            } else {
-                offset - (total - first)
-            };
-            let address = nth(ranges.clone(), place)?;
-            if !self.is_open_to(&host_key, address) {
-                return None;
+        let mapping = match (found, known) {
+            (Some(found), _) => found,
+            (None, Some(known))
+                if allocation.address_only && self.has_for_itself(&host_key, known) =>
+            {
+                return Err(exhausted(Resource::Ports));
             }
-            let external = External {
-                vpc: external_vpc,
-                protocol,
-                address,
-            };
-            let reserved = |port| reserved(address, port);
-            let next_to = partner.filter(|partner| partner.address == address);
-            let next_to = next_to.map(|partner| partner.port);
-            let port = self
-                .ports
-                .take(external, internal.port, next_to, allocation, reserved)?;
-            Some(Mapping { address, port })
-        });
-        let mapping = found.ok_or(exhausted(Resource::Ports))?;
+            (None, _) => {
+                let total = ranges
+                    .clone()
+                    .map(|range| size(&range))
+                    .fold(0, u128::saturating_add);
+                if total == 0 {
+                    return Err(exhausted(Resource::Addresses));
+                }
+                if allocation.address_only && host.is_none() && self.hosts.is_full() {
+                    return Err(exhausted(Resource::Mappings));
+                }
+                let first = self.first_place(&host_key, known, ranges.clone(), total);
+                let found = (0..total.min(MAX_TRIES)).find_map(|offset| {
+                    let place = if offset < total - first {
+                        first + offset
+                    } else {
+                        offset - (total - first)
+                    };
+                    let address = nth(ranges.clone(), place)?;
+                    self.take(&host_key, protocol, address, wanted, allocation, &reserved)
+                });
+                found.ok_or(exhausted(Resource::Ports))?
+            }
+        };
         self.number += 1;
         self.remember_owner(host_key, mapping.address, allocation);
-        self.remember_host(host_key, host, mapping.address, |external| {
-            !allocation.address_only && place_of(ranges, external).is_some()
-        });
+        let keeps = !allocation.address_only && known.is_some();
+        self.remember_host(host_key, host, mapping.address, keeps);
         self.promise = Some(Promise {
             internal,
             external_vpc,
             mapping,
             is_alone: true,
             is_first: old.is_none(),
+            hash,
         });
         Ok(mapping)
     }
 
-    /// Notes that a host has one more mapping.
-    fn remember_host(
+    /// Takes a port of an external address for a host: `wanted` if it can be, beside its partner's, if that is there.
+    fn take(
         &mut self,
-        key: HostKey<A>,
-        known: Option<HostId>,
-        external: A,
-        keeps: impl FnOnce(A) -> bool,
-    ) {
+        host: &HostKey<A>,
+        protocol: u8,
+        address: A,
+        (wanted, partner): (u16, Option<Mapping<A>>),
+        allocation: &PortAllocation,
+        reserved: impl Fn(A, u16) -> bool,
+    ) -> Option<Mapping<A>> {
+        if !self.is_open_to(host, address) {
+            return None;
+        }
+        let external = External {
+            vpc: host.external_vpc,
+            protocol,
+            address,
+        };
+        let next_to = partner.filter(|partner| partner.address == address);
+        let next_to = next_to.map(|partner| partner.port);
+        let reserved = |port| reserved(address, port);
+        let port = self
+            .ports
+            .take(external, wanted, next_to, allocation, reserved)?;
+        Some(Mapping { address, port })
+    }
+
+    /// Notes that a host has one more mapping. Its external address is this one now, unless it keeps another.
+    fn remember_host(&mut self, key: HostKey<A>, known: Option<HostId>, external: A, keeps: bool) {
         let host = Host {
             external,
             mappings: 0,
@@ -340,7 +369,7 @@ impl<A: Address> Mappings<A> {
         let id = known.or_else(|| self.hosts.insert(key, host));
         if let Some(host) = id.and_then(|id| self.hosts.get_mut(id)) {
             host.mappings += 1;
-            if !keeps(host.external) {
+            if !keeps {
                 host.external = external;
             }
         }
@@ -394,7 +423,7 @@ impl<A: Address> Mappings<A> {
     fn first_place(
         &self,
         host: &HostKey<A>,
-        known: Option<HostId>,
+        known: Option<A>,
         ranges: impl Iterator<Item = RangeInclusive<A>> + Clone,
         total: u128,
     ) -> u128 {
@@ -402,8 +431,7 @@ impl<A: Address> Mappings<A> {
             return 0;
         }
         known
-            .and_then(|id| self.hosts.get(id))
-            .and_then(|known| place_of(ranges, known.external))
+            .and_then(|known| place_of(ranges, known))
             .unwrap_or_else(|| u128::from(self.host_hash(host)) % total)
             .min(total - 1)
     }
@@ -441,7 +469,8 @@ impl<A: Address> Mappings<A> {
         if self.promise.as_ref().is_some_and(is_it) {
             return true;
         }
-        let first = self.first(records, &internal, external_vpc);
+        let hash = self.hash(&internal, external_vpc);
+        let first = self.first_hashed(records, hash, &internal, external_vpc);
         if first.is_none_or(|first| Use::of(records, first).mapping != mapping) {
             return false;
         }
@@ -452,6 +481,7 @@ impl<A: Address> Mappings<A> {
             mapping,
             is_alone: false,
             is_first: false,
+            hash,
         });
         true
     }
@@ -480,7 +510,8 @@ impl<A: Address> Mappings<A> {
         {
             return false;
         }
-        let is_first = self.first(records, &internal, external_vpc).is_none();
+        let hash = self.hash(&internal, external_vpc);
+        let old = self.first_hashed(records, hash, &internal, external_vpc);
         self.number += 1;
         let allocation = PortAllocation {
             address_only: is_owner,
@@ -488,13 +519,14 @@ impl<A: Address> Mappings<A> {
         };
         self.remember_owner(host, mapping.address, &allocation);
         let known = self.find_host(&host);
-        self.remember_host(host, known, mapping.address, |_| true);
+        self.remember_host(host, known, mapping.address, true);
         self.promise = Some(Promise {
             internal,
             external_vpc,
             mapping,
             is_alone: true,
-            is_first,
+            is_first: old.is_none(),
+            hash,
         });
         true
     }
@@ -512,10 +544,15 @@ impl<A: Address> Mappings<A> {
             external_vpc,
             mapping,
         } = Use::of(records, slot);
-        let is_first = |promise: Promise<A>| promise.is_alone && promise.is_first;
-        let first = match self.promise.take() {
-            Some(promise) if is_first(promise) => None,
-            _ => self.first(records, &internal, external_vpc),
+        let (hash, first) = match self.promise.take() {
+            Some(promise) if promise.is_alone && promise.is_first => (promise.hash, None),
+            _ => {
+                let hash = self.hash(&internal, external_vpc);
+                (
+                    hash,
+                    self.first_hashed(records, hash, &internal, external_vpc),
+                )
+            }
         };
         match first {
             Some(first) if Use::of(records, first).mapping == mapping => {
@@ -523,7 +560,6 @@ impl<A: Address> Mappings<A> {
                 link_before(records, slot, next);
             }
             old => {
-                let hash = self.hash(&internal, external_vpc);
                 let is_listed = match old {
                     // Policy has taken its external endpoint away: what flows use it still do, no new one does.
                     Some(old) => {

@@ -197,6 +197,7 @@ impl<A: Family> FastPath<A> {
         while !frames.is_empty() {
             let number = frames.len().min(BATCH);
             self.read(cx, &frames[..number], connections);
+            connections.watch_beginnings();
             let begins = self.find(cx, &frames[..number], connections);
             let routes = look_up_routes(cx, &self.packets);
             if begins {
@@ -298,9 +299,10 @@ impl<A: Family> FastPath<A> {
             match connections.passage(packet.candidate, &key, generation, cx.now) {
                 Known::Passes(passage) => packet.follow(cx, passage),
                 Known::Unresolved => {}
-                Known::Nothing | Known::Perhaps => {
+                known @ (Known::Nothing | Known::Perhaps) => {
                     let frame = &frames[usize::from(packet.frame)];
-                    look_closer(cx, packet, layer3(&frame.buffer), connections);
+                    let is_new = matches!(known, Known::Nothing);
+                    look_closer(cx, packet, is_new, layer3(&frame.buffer), connections);
                     begins |= matches!(packet.way, Way::New(_));
                 }
             }
@@ -364,20 +366,23 @@ fn is_asked_by_peering(cx: &Context<'_>, peering: PeeringIndex) -> bool {
     acl_policy::has_packet_rules(cx.tables, cx.tables.peering(peering).acl())
 }
 
-/// Finds the way of a packet that has no connection, or not the one that was likely.
+/// Finds the way of a packet that has no connection (it is new), or not the one that was likely.
 #[inline(never)]
 fn look_closer<A: Family>(
     cx: &Context<'_>,
     packet: &mut Packet<A>,
+    is_new: bool,
     bytes: &[u8],
     connections: &Connections<A>,
 ) {
     let key = packet.key();
-    let generation = cx.tables.policy_generation();
-    match connections.any_passage(packet.hash, &key, generation, cx.now) {
-        Known::Passes(passage) => return packet.follow(cx, passage),
-        Known::Unresolved => return,
-        Known::Nothing | Known::Perhaps => {}
+    if !is_new {
+        let generation = cx.tables.policy_generation();
+        match connections.any_passage(packet.hash, &key, generation, cx.now) {
+            Known::Passes(passage) => return packet.follow(cx, passage),
+            Known::Unresolved => return,
+            Known::Nothing | Known::Perhaps => {}
+        }
     }
     let FlowKey {
         source,
@@ -550,15 +555,17 @@ fn begin<A: Family>(
     }
     let original = packet.key();
     // An earlier packet of this burst may have begun it since.
-    let generation = cx.tables.policy_generation();
-    match connections.any_passage(packet.hash, &original, generation, cx.now) {
-        Known::Nothing => {}
-        Known::Passes(Passage {
-            flow, direction, ..
-        }) if !packet.is_turn() => {
-            return pass(cx, &packet.plain, (flow, direction), bytes, connections);
+    if connections.has_begun(packet.hash) {
+        let generation = cx.tables.policy_generation();
+        match connections.any_passage(packet.hash, &original, generation, cx.now) {
+            Known::Nothing => {}
+            Known::Passes(Passage {
+                flow, direction, ..
+            }) if !packet.is_turn() => {
+                return pass(cx, &packet.plain, (flow, direction), bytes, connections);
+            }
+            Known::Passes(_) | Known::Unresolved | Known::Perhaps => return None,
         }
-        Known::Passes(_) | Known::Unresolved | Known::Perhaps => return None,
     }
     let plain = &packet.plain;
     let is_led = (packet.destination, port) != (plain.destination, plain.destination_port);

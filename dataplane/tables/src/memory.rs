@@ -32,19 +32,21 @@ pub fn prefetch_at<T>(array: &[T], index: usize) {
 
 /// A bit for each of sixteen bytes that is equal to one; the lowest bit and byte first.
 #[inline(always)]
-pub fn equal_bytes(words: [u64; 2], byte: u8) -> u32 {
+pub fn equal_bytes(bytes: &[u8; 16], byte: u8) -> u32 {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: every processor of this architecture has SSE2, which is all that these ask for.
+    // SAFETY: every processor of this architecture has SSE2, which is all that these ask for; sixteen bytes are read of sixteen, from
+    // wherever they begin.
     unsafe {
-        use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
-        let words = _mm_set_epi64x(words[1] as i64, words[0] as i64);
-        let equal = _mm_cmpeq_epi8(words, _mm_set1_epi8(byte as i8));
+        use std::arch::x86_64::{
+            _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8,
+        };
+        let bytes = _mm_loadu_si128(bytes.as_ptr().cast());
+        let equal = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte as i8));
         _mm_movemask_epi8(equal) as u32
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
-        let bytes = words.map(u64::to_le_bytes);
-        let equal = bytes.as_flattened().iter().map(|other| *other == byte);
+        let equal = bytes.iter().map(|other| *other == byte);
         (0..)
             .zip(equal)
             .fold(0, |bits, (bit, equal)| bits | u32::from(equal) << bit)
@@ -74,10 +76,10 @@ mod tests {
 
     #[test]
     fn equal_bytes_are_found_where_they_are() {
-        let words = [0x0102_0304_0506_0701, 0x8000_0000_0000_0001];
-        assert_eq!(equal_bytes(words, 1), 0b0000_0001_1000_0001);
-        assert_eq!(equal_bytes(words, 0), 0b0111_1110_0000_0000);
-        assert_eq!(equal_bytes(words, 0x80), 0b1000_0000_0000_0000);
-        assert_eq!(equal_bytes(words, 9), 0);
+        let bytes = [1, 7, 6, 5, 4, 3, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0x80];
+        assert_eq!(equal_bytes(&bytes, 1), 0b0000_0001_1000_0001);
+        assert_eq!(equal_bytes(&bytes, 0), 0b0111_1110_0000_0000);
+        assert_eq!(equal_bytes(&bytes, 0x80), 0b1000_0000_0000_0000);
+        assert_eq!(equal_bytes(&bytes, 9), 0);
     }
 }

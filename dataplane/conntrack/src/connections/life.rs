@@ -107,6 +107,7 @@ impl<A: Address> Connections<A> {
         if new.mapping.is_some() {
             self.mappings.attach(&mut self.records, id.slot);
         }
+        hashes.iter().for_each(|hash| self.newcomers.add(*hash));
         self.sweep.schedule(id.slot, tick(expires.instant(now)));
         self.counts.add(state);
         self.vpc_counts.add(new.original.vpc);

@@ -27,7 +27,7 @@ impl<A: Address> Connections<A> {
     #[inline(always)]
     pub fn prefetch_flow(&self, hash: KeyHash, is_tcp: bool) -> Candidate {
         let Some(entry) = self.index.candidate(hash.0) else {
-            return Candidate::default();
+            return Candidate::NONE;
         };
         self.records.prefetch(entry / 2, is_tcp);
         Candidate(entry)
@@ -68,7 +68,7 @@ impl<A: Address> Connections<A> {
     }
 
     /// What is known of a packet: where it goes, if the policy of `generation` has let its connection in as a whole. Looks at
-    /// no connection but the likely one; without that, or where it is another's, the answer is [`Known::Perhaps`].
+    /// no connection but the likely one, which was found since one was added last; where that is another's, the answer is [`Known::Perhaps`].
     #[inline(always)]
     pub fn passage(
         &self,
@@ -83,6 +83,7 @@ impl<A: Address> Connections<A> {
             Some(record) if record.key(direction) == key => {
                 self.passage_of(slot, record, direction, generation, now)
             }
+            _ if candidate.0 == Candidate::NONE.0 => Known::Nothing,
             _ => Known::Perhaps,
         }
     }
@@ -102,6 +103,18 @@ impl<A: Address> Connections<A> {
             }
             None => Known::Nothing,
         }
+    }
+
+    /// From now on, [`has_begun`](Self::has_begun) tells of connections that begin.
+    #[inline]
+    pub fn watch_beginnings(&mut self) {
+        self.newcomers.forget();
+    }
+
+    /// Whether a connection with a key of this hash may have begun since [`watch_beginnings`](Self::watch_beginnings); false, if none has.
+    #[inline(always)]
+    pub fn has_begun(&self, hash: KeyHash) -> bool {
+        self.newcomers.may_have(hash)
     }
 
     #[inline(always)]
