@@ -13,7 +13,7 @@ type Failure = Box<dyn std::error::Error>;
 /// What is counted, its name, and the most that it may cost.
 const WORKLOADS: [(&str, Workload, f64); 2] = [
     ("established", nat::some_established, 820.0),
-    ("new", nat::some_new, 4_800.0),
+    ("new", nat::some_new, 4_200.0),
 ];
 
 /// Sends so many bursts through a worker; answers the packets.

@@ -26,7 +26,7 @@ const MAX_TRIES: u128 = 1024;
 const RECENT_HOSTS: usize = 256;
 
 /// An endpoint behind the NAT. Port in host order; an identifier, for ICMP queries; 0 for protocols without ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Eq)]
 pub struct Internal<A> {
     /// The VPC that its packets arrive in.
     pub vpc: VpcIndex,
@@ -36,6 +36,17 @@ pub struct Internal<A> {
     pub address: A,
     /// Its port.
     pub port: u16,
+}
+
+impl<A: PartialEq> PartialEq for Internal<A> {
+    /// All fields, and one branch: two endpoints that are compared are mostly equal.
+    #[inline(always)]
+    fn eq(&self, other: &Self) -> bool {
+        (self.address == other.address)
+            & (self.port == other.port)
+            & (self.vpc == other.vpc)
+            & (self.protocol == other.protocol)
+    }
 }
 
 /// What an internal endpoint is on the outside. Port in host order.
@@ -437,17 +448,18 @@ impl<A: Address> Mappings<A> {
     }
 
     /// Holds a mapping for a flow that begins with this key, and leaves into this VPC. Answers whether the mapping is there.
+    #[inline(always)]
     pub(crate) fn promise(
         &mut self,
         records: &Records<A>,
-        original: &FlowKey<A>,
+        original: FlowKey<A>,
         external_vpc: VpcIndex,
         mapping: &Mapping<A>,
     ) -> bool {
         self.promise_use(
             records,
             &Use {
-                internal: internal_of(original),
+                internal: internal_of(&original),
                 external_vpc,
                 mapping: *mapping,
             },
@@ -455,20 +467,25 @@ impl<A: Address> Mappings<A> {
     }
 
     /// As [`promise`](Self::promise), for a flow whose first packet may come from either side.
+    #[inline(always)]
     fn promise_use(&mut self, records: &Records<A>, of: &Use<A>) -> bool {
+        let is_promised = self.promise.as_ref().is_some_and(|promise| {
+            (promise.internal == of.internal)
+                & (promise.external_vpc == of.external_vpc)
+                & (promise.mapping.address == of.mapping.address)
+                & (promise.mapping.port == of.mapping.port)
+        });
+        is_promised || self.promise_existing(records, *of)
+    }
+
+    /// Holds the mapping of other flows for one more.
+    #[inline(never)]
+    fn promise_existing(&mut self, records: &Records<A>, of: Use<A>) -> bool {
         let Use {
             internal,
             external_vpc,
             mapping,
-        } = *of;
-        let is_it = |promise: &Promise<A>| {
-            promise.internal == internal
-                && promise.external_vpc == external_vpc
-                && promise.mapping == mapping
-        };
-        if self.promise.as_ref().is_some_and(is_it) {
-            return true;
-        }
+        } = of;
         let hash = self.hash(&internal, external_vpc);
         let first = self.first_hashed(records, hash, &internal, external_vpc);
         if first.is_none_or(|first| Use::of(records, first).mapping != mapping) {

@@ -322,33 +322,35 @@ impl<A: Address> Records<A> {
     }
 
     /// Stores a connection, unless all slots are taken. Its `reuse` is set here.
-    #[inline]
-    pub(crate) fn insert(&mut self, mut record: Record<A>, account: Account) -> Option<Id> {
+    #[inline(always)]
+    pub(crate) fn insert(&mut self, record: Record<A>, account: Account) -> Option<Id> {
         if self.is_full() {
             return None;
         }
         self.used += 1;
         let slot = self.next_slot();
-        match self.records.get_mut(slot as usize) {
-            Some(place) => {
+        let places = (
+            self.records.get_mut(slot as usize),
+            self.accounts.get_mut(slot as usize),
+        );
+        let reuse = match places {
+            (Some(place), Some(counted)) => {
                 self.free = place.next;
-                record.reuse = place.reuse.wrapping_add(1);
-                *place = record;
-                self.accounts[slot as usize] = account;
+                let reuse = place.reuse.wrapping_add(1);
+                *place = Record { reuse, ..record };
+                *counted = account;
                 // Where the next one goes: what is written of it would wait for its line otherwise, and with it all behind that is
                 // read soon after it was written.
                 self.prefetch(self.free, true);
+                reuse
             }
-            None => {
-                record.reuse = 1;
-                self.records.push(record);
+            _ => {
+                self.records.push(Record { reuse: 1, ..record });
                 self.accounts.push(account);
+                1
             }
-        }
-        Some(Id {
-            slot,
-            reuse: self.records[slot as usize].reuse,
-        })
+        };
+        Some(Id { slot, reuse })
     }
 
     /// Frees a slot that is used.

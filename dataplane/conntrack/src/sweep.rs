@@ -8,6 +8,8 @@
 //! A slot whose time is put off is left as it is: when a pass comes to it, the caller schedules it again. So a packet that
 //! only prolongs its connection writes nothing here.
 
+use rewire_tables::memory::prefetch_at;
+
 /// Ticks that a slot can be scheduled ahead. One that is due later is looked at then, and scheduled again.
 const MOST_AHEAD: u64 = 1 << 15;
 /// Slots that are compared at once.
@@ -46,6 +48,12 @@ impl Sweep {
             // Slots are used for the first time in their order.
             None => self.ticks.push(tick),
         }
+    }
+
+    /// Asks for what [`schedule`](Self::schedule) changes.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, slot: u32) {
+        prefetch_at(&self.ticks, slot as usize);
     }
 
     /// Brings a scheduled slot forward, if it is scheduled later than `tick`.

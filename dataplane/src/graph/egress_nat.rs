@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rewire_conntrack::{
-    Admission, Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, Internal, KeyHash,
-    Mapping, NewFlow, Rewrite, Segment,
+    Admission, Connections, Direction, Ends, Exhausted, FlowId, FlowKey, InsertError, Internal,
+    KeyHash, Mapping, NewFlow, Rewrite, Segment,
 };
 use rewire_packet::icmp_error::IcmpErrorKind;
 use rewire_packet::nat::{self, Quoted};
@@ -157,7 +157,7 @@ fn begin<B: PacketBuffer, A: Family>(
     let opening = opening(packet, original, connections.hash(&original));
     let segment = segment::<A>(&packet.header, &packet.transport, layer3(&packet.buffer));
     let bytes = packet.header.packet_len as u32;
-    let id = open(cx, connections, &opening, &segment, bytes)?;
+    let (id, _) = open(cx, connections, &opening, &segment, bytes)?;
     let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
     packet.rewrite = flow.rewrite(Direction::Original);
     Ok(())
@@ -228,14 +228,16 @@ impl From<DropReason> for NotHere {
     }
 }
 
-/// Begins a connection: chooses its translation, and puts both of its directions into the table.
+/// Begins a connection: chooses its translation, and puts both of its directions into the table. Answers what the ends of its first
+/// packet become, too.
+#[inline(always)]
 pub(super) fn open<A: Family>(
     cx: &Context<'_>,
     connections: &mut Connections<A>,
     opening: &Opening<A>,
     segment: &Segment,
     bytes: u32,
-) -> Result<FlowId, NotHere> {
+) -> Result<(FlowId, Ends<A>), NotHere> {
     let interface = cx.tables.interface(opening.egress);
     let interface = interface.ok_or(DropReason::InterfaceUnknown)?;
     let egress = source_rule(cx, opening, interface);
@@ -303,7 +305,11 @@ pub(super) fn open<A: Family>(
     cx.counters.connections_created.add(1);
     limits::count(cx, connections, id, opening.original.vpc);
     note_counters(cx, connections, id, opening.counters);
-    Ok(id)
+    let ends = (
+        (reply.destination, reply.destination_port),
+        (reply.source, reply.source_port),
+    );
+    Ok((id, ends))
 }
 
 /// The key of the packets that answer a connection whose source becomes `source`.
@@ -396,6 +402,7 @@ fn translate_source<A: Family>(
 }
 
 /// What the policy does with the source of a connection.
+#[inline(always)]
 pub(super) fn source_rule<'a, A: Family>(
     cx: &Context<'a>,
     opening: &Opening<A>,

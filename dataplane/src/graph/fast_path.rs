@@ -595,6 +595,6 @@ fn begin<A: Family>(
         is_later_fragment: false,
     };
     let segment = segment(plain, bytes);
-    let id = egress_nat::open(cx, connections, &opening, &segment, plain.packet_len).ok()?;
-    connections.ends(id, Direction::Original)
+    let opened = egress_nat::open(cx, connections, &opening, &segment, plain.packet_len);
+    opened.ok().map(|(_, ends)| ends)
 }

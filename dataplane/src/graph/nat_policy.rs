@@ -180,6 +180,7 @@ impl<A> Egress<'_, A> {
 
 /// What egress NAT sees of a connection that begins with this key, and is led to `destination` by ingress NAT. Its ports are
 /// those that filters see: none where the packet's are not known, or its protocol has none.
+#[inline(always)]
 pub(super) fn egress_key<A: AclFamily>(
     original: &FlowKey<A>,
     destination: (A, u16),
@@ -209,6 +210,8 @@ pub(super) fn egress_key<A: AclFamily>(
 /// The egress NAT of a connection that leaves by an interface, or would, did it not turn round; across a peering or not, and led elsewhere by
 /// ingress NAT or not. An exclusion goes before all else, what
 /// the peering says before the rest, and a static translation before a masquerade.
+// Inline, so that what has just been computed is not read back from memory in other pieces than it was written in.
+#[inline(always)]
 pub(super) fn egress<'a, A: AclFamily>(
     tables: &'a Tables,
     key: &AclKey<A>,

@@ -138,6 +138,7 @@ impl NatPolicy {
     }
 
     /// The masquerade rule of a packet of VPC `key.from` that leaves by `interface`.
+    #[inline]
     pub fn masquerade<A: AclFamily>(
         &self,
         interface: InterfaceIndex,

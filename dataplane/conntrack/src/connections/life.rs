@@ -40,6 +40,9 @@ impl<A: Address> Connections<A> {
     ///
     /// # Errors
     /// As there.
+    // Always inline, and all others get copies of the keys: then the fields go from where they were computed into the record, one by one.
+    // A key that is written in parts and then copied as a whole waits until all stores before it are done.
+    #[inline(always)]
     pub fn insert_hashed(
         &mut self,
         new: NewFlow<A>,
@@ -48,79 +51,78 @@ impl<A: Address> Connections<A> {
         bytes: u32,
         now: Instant,
     ) -> Result<FlowId, InsertError> {
+        let NewFlow {
+            original,
+            reply,
+            route_vpc,
+            policy_generation,
+            admission,
+            mapping,
+        } = new;
         self.latest = self.latest.max(now);
         // Where the reply's key goes is known only now: it comes near while the record is written.
         self.prefetch_index(hashes[1]);
         // Promised first, lest it end with the last of the flows that make way.
-        if let Some(mapping) = &new.mapping
+        if let Some(mapping) = &mapping
             && !self
                 .mappings
-                .promise(&self.records, &new.original, new.reply.vpc, mapping)
+                .promise(&self.records, original, reply.vpc, mapping)
         {
             return Err(InsertError::Clash);
         }
+        if !self.claim([original, reply], hashes) {
+            self.claim_after_others([original, reply], hashes, now)?;
+        }
         let (state, memory) = State::begin(segment);
-        let expires = Deadline::after(now, self.timeouts.of(new.admission.timeouts, state));
+        let expires = Deadline::after(now, self.timeouts.of(admission.timeouts, state));
         let mut account = Account::default();
         account.count(Direction::Original, bytes);
-        let ports = new.admission.ports;
-        match (state, ports) {
+        match (state, admission.ports) {
             (State::Tcp(_), _) => account.set_tcp(&memory),
             (_, Some(ports)) => account.set_ports(ports),
             _ => {}
         }
-        account.set_peering(new.admission.peering);
-        let flags = [
-            (flag::WHOLE, new.admission.whole),
-            (flag::PORTS, ports.is_some()),
-            (flag::MAPPED, new.mapping.is_some()),
-            (flag::PEERING, new.admission.peering.is_some()),
-        ];
+        account.set_peering(admission.peering);
+        let bit = |flag, on| if on { flag } else { 0 };
         let record = Record {
-            original: new.original,
-            reply: new.reply,
-            policy_generation: new.policy_generation as u32,
+            original,
+            reply,
+            policy_generation: policy_generation as u32,
             expires,
             created: Second::of(now),
             next: NONE,
             previous: NONE,
             reuse: 0,
-            route_vpc: new.route_vpc,
-            ingress: new.admission.ingress,
+            route_vpc,
+            ingress: admission.ingress,
             state,
-            flags: flags
-                .iter()
-                .filter(|(_, on)| *on)
-                .fold(0, |flags, (flag, _)| flags | flag),
-            timeouts: new.admission.timeouts,
+            flags: bit(flag::WHOLE, admission.whole)
+                | bit(flag::PORTS, admission.ports.is_some())
+                | bit(flag::MAPPED, mapping.is_some())
+                | bit(flag::PEERING, admission.peering.is_some()),
+            timeouts: admission.timeouts,
         };
-        if !self.claim([&new.original, &new.reply], hashes) {
-            self.make_way(&new, hashes, now)?;
-            if !self.claim([&new.original, &new.reply], hashes) {
-                return Err(InsertError::TableFull);
-            }
-        }
         let id = self
             .records
             .insert(record, account)
             .ok_or(InsertError::TableFull)?;
-        if new.mapping.is_some() {
+        if mapping.is_some() {
             self.mappings.attach(&mut self.records, id.slot);
         }
         hashes.iter().for_each(|hash| self.newcomers.add(*hash));
         self.sweep.schedule(id.slot, tick(expires.instant(now)));
         self.counts.add(state);
-        self.vpc_counts.add(new.original.vpc);
-        self.timeouts.hold(new.admission.timeouts);
+        self.vpc_counts.add(original.vpc);
+        self.timeouts.hold(admission.timeouts);
         Ok(FlowId(id))
     }
 
     /// Puts both keys of a connection into the index, for the slot that it will have. False, and no change, where another has one
     /// of them, or there is no room.
-    #[inline]
+    #[inline(never)]
     pub(super) fn claim(
         &mut self,
-        [original, reply]: [&FlowKey<A>; 2],
+        [original, reply]: [FlowKey<A>; 2],
         [original_hash, reply_hash]: [KeyHash; 2],
     ) -> bool {
         if self.records.is_full() {
@@ -131,7 +133,7 @@ impl<A: Address> Connections<A> {
         let has = |key| {
             move |entry| {
                 let (slot, direction) = slot_and_direction(entry);
-                slot != own && records.used(slot).key(direction) == key
+                slot != own && *records.used(slot).key(direction) == key
             }
         };
         let entries = [Direction::Original, Direction::Reply].map(|way| entry(own, way));
@@ -145,18 +147,19 @@ impl<A: Address> Connections<A> {
         false
     }
 
-    /// Ends what has one of the keys of a new connection, if its time is up.
+    /// As [`claim`](Self::claim), once what has one of the keys, and whose time is up, has made way.
     ///
     /// # Errors
     /// [`InsertError::Clash`], if its time is not up.
     #[cold]
-    fn make_way(
+    #[inline(never)]
+    fn claim_after_others(
         &mut self,
-        new: &NewFlow<A>,
+        keys: [FlowKey<A>; 2],
         hashes: [KeyHash; 2],
         now: Instant,
     ) -> Result<(), InsertError> {
-        for (hash, key) in hashes.into_iter().zip([&new.original, &new.reply]) {
+        for (hash, key) in hashes.into_iter().zip(&keys) {
             if let Some((slot, _)) = self.find(hash, key) {
                 let record = self.records.used(slot);
                 // What is still in the card is not over.
@@ -166,7 +169,10 @@ impl<A: Address> Connections<A> {
                 self.remove_slot(slot);
             }
         }
-        Ok(())
+        match self.claim(keys, hashes) {
+            true => Ok(()),
+            false => Err(InsertError::TableFull),
+        }
     }
 
     /// Finds a packet's flow, which is to end, and asks for the lines of the index that its end changes; also a flow whose time is
@@ -187,6 +193,7 @@ impl<A: Address> Connections<A> {
         let other = self.hash(record.key(direction.other()));
         self.prefetch_index(hash);
         self.prefetch_index(other);
+        self.sweep.prefetch(slot);
         let reuse = record.reuse;
         Some(Removal {
             id: FlowId(Id { slot, reuse }),

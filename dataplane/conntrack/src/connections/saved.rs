@@ -324,9 +324,9 @@ impl<A: Address> Connections<A> {
     /// [`InsertError::Clash`] where another has one of its keys, or its port; [`InsertError::TableFull`].
     pub fn restore(&mut self, saved: &SavedFlow<A>, now: Instant) -> Result<FlowId, InsertError> {
         self.latest = self.latest.max(now);
-        let keys = [&saved.original, &saved.reply];
-        let hashes = keys.map(|key| self.hash(key));
-        for (hash, key) in hashes.into_iter().zip(keys) {
+        let keys = [saved.original, saved.reply];
+        let hashes = keys.map(|key| self.hash(&key));
+        for (hash, key) in hashes.into_iter().zip(&keys) {
             if self.find(hash, key).is_some() {
                 return Err(InsertError::Clash);
             }

@@ -66,7 +66,7 @@ impl<A: Address> World<A> {
         };
         let promised = self
             .mappings
-            .promise(&self.records, &original, external_vpc, &mapping);
+            .promise(&self.records, original, external_vpc, &mapping);
         assert!(promised);
         let record = Record {
             original,
