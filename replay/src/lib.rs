@@ -13,12 +13,14 @@
 
 pub mod capture;
 pub mod check;
+mod error;
 mod exit;
 mod expected;
 mod generator;
 pub mod history;
 mod inspect;
 pub mod junit;
+mod options;
 mod pace;
 mod player;
 mod ports;
@@ -28,10 +30,12 @@ pub mod words;
 
 pub use capture::{CaptureError, Captures, Output};
 pub use check::{Check, Checks, Failure};
+pub use error::ReplayError;
 pub use expected::Expected;
 pub use generator::{Generator, GeneratorOptions, MOST_FLOWS};
 pub use history::{History, HistoryError};
+pub use options::{Options, TryProbes};
 pub use pace::{NoSuchPace, Pace};
-pub use player::{Options, Replay, ReplayError, TryProbes, Watcher};
+pub use player::{Replay, Watcher};
 pub use report::{Checked, MOST_FAILURES, Report, Step, Taken};
 pub use traffic::{Arrival, Entrance, Silence, Traffic};
