@@ -11,6 +11,7 @@
 //! the gateway's timers run: every 100 ms for 5 s, and then once more at the pause's end. After the last packet they
 //! run for 5 s too, so that what waits for a neighbor comes to its end.
 
+pub mod bundle;
 pub mod capture;
 pub mod check;
 mod error;
@@ -34,8 +35,8 @@ pub use error::ReplayError;
 pub use expected::Expected;
 pub use generator::{Generator, GeneratorOptions, MOST_FLOWS};
 pub use history::{History, HistoryError};
-pub use options::{Options, TryProbes};
-pub use pace::{NoSuchPace, Pace};
+pub use options::{MOST_IN_A_BURST, Options, TryProbes};
+pub use pace::{NoSuchPace, Pace, When};
 pub use player::{Replay, Watcher};
 pub use report::{Checked, MOST_FAILURES, Report, Step, Taken};
 pub use traffic::{Arrival, Entrance, Silence, Traffic};

@@ -1,5 +1,6 @@
 //! How a history is replayed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rewire_dataplane::GatewayConfig;
@@ -7,16 +8,25 @@ use rewire_schema::Configuration;
 use rewire_tables::Tables;
 
 use crate::check::Checks;
-use crate::pace::Pace;
+use crate::pace::{Pace, When};
 
 /// Tries the probes of a configuration over its tables: a text for each that fails, of one line or more.
 pub type TryProbes = fn(&Configuration, &Tables) -> Vec<String>;
+
+/// The most frames of a burst, where nothing else is asked for.
+pub const MOST_IN_A_BURST: usize = 32;
 
 /// How a history is replayed.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// When revisions become live.
     pub pace: Pace,
+    /// When these revisions do, whatever the pace says.
+    pub schedule: BTreeMap<u64, When>,
+    /// The Unix time in nanoseconds at which the gateway's clock is 0; none where the traffic says it.
+    pub beginning: Option<u64>,
+    /// The most frames of a burst, from 1 to [`MOST_IN_A_BURST`].
+    pub burst: usize,
     /// Whether frames for other stations are made frames for us.
     pub any_mac: bool,
     /// What is checked.
@@ -43,6 +53,9 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             pace: Pace::default(),
+            schedule: BTreeMap::new(),
+            beginning: None,
+            burst: MOST_IN_A_BURST,
             any_mac: false,
             checks: crate::check::all(),
             probes: None,

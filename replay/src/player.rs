@@ -19,7 +19,7 @@ use crate::expected::Expected;
 use crate::history::{self, History};
 use crate::inspect;
 use crate::options::Options;
-use crate::pace::Pace;
+use crate::pace::{Pace, When};
 use crate::ports::Ports;
 use crate::report::{Checked, Report, Step, Taken};
 use crate::traffic::Traffic;
@@ -63,6 +63,8 @@ pub struct Replay<'a> {
     /// What was accounted for when the revision became live.
     since: (u64, u64, u64),
     since_whole: u64,
+    schedule: Vec<(u64, When)>,
+    failed_after: Option<u64>,
     /// Whether the account was found wrong: it is then wrong forever.
     is_out_of_balance: bool,
     started: Wall,
@@ -100,6 +102,8 @@ impl<'a> Replay<'a> {
             undelivered: 0,
             since: (0, 0, 0),
             since_whole: 0,
+            schedule: Vec::new(),
+            failed_after: None,
             is_out_of_balance: false,
             started: Wall::now(),
             packets_started: Wall::now(),
@@ -111,6 +115,12 @@ impl<'a> Replay<'a> {
         let number = self.ports.number(interface);
         self.named.push(interface.to_owned());
         self.exit.write_to(number, output);
+    }
+
+    /// Notes what leaves, for the report; its bytes, once so many frames have come in.
+    pub(crate) fn note_departures(&mut self, bytes_after: u64) {
+        self.exit.departures = Some(Vec::new());
+        self.exit.bytes_after = bytes_after;
     }
 
     /// Holds what leaves by an interface against what is expected.
@@ -142,7 +152,10 @@ impl<'a> Replay<'a> {
             _ => 0,
         };
         let revisions = after.len() as u64 + u64::from(has_first);
-        self.beginning = traffic.beginning();
+        self.beginning = self
+            .options
+            .beginning
+            .unwrap_or_else(|| traffic.beginning());
         // Also those of a capture that ends before any revision has them.
         self.named.extend_from_slice(traffic.interfaces());
         if has_first {
@@ -155,15 +168,26 @@ impl<'a> Replay<'a> {
         }
         for (position, entry) in (u64::from(has_first)..).zip(after) {
             let at = (revisions, packets);
-            let when = self.options.pace.when(position, at, entry.committed_at);
+            let when = self.options.schedule.get(&entry.revision).copied();
+            let when =
+                when.unwrap_or_else(|| self.options.pace.when(position, at, entry.committed_at));
             self.play(traffic, Some(when))?;
             self.end_step(watcher);
+            self.schedule.push((entry.revision, self.placed(when)));
             self.next(entry)?;
             self.follow(traffic);
         }
         self.play(traffic, None)?;
         self.settle(traffic)?;
         self.finish(traffic, watcher)
+    }
+
+    /// Where a revision has come to stand: behind the last frame, where there are fewer than it waited for.
+    fn placed(&self, when: When) -> When {
+        match when {
+            When::Packets(number) => When::Packets(number.min(self.given)),
+            time @ When::Time(_) => time,
+        }
     }
 
     /// Every interface that is named has been there by now.
@@ -316,6 +340,13 @@ impl<'a> Replay<'a> {
             output_digest,
             digest: String::new(),
             elapsed,
+            beginning: self.beginning,
+            schedule: self.schedule,
+            failed_after: self.failed_after,
+            numbers: self.ports.numbers().clone(),
+            parted: self.exit.parted,
+            burst_ends: self.exit.bursts,
+            departures: self.exit.departures.unwrap_or_default(),
         };
         Ok(report.sealed())
     }

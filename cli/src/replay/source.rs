@@ -64,7 +64,7 @@ pub(crate) fn of_store(
         .map(|revision| store.entry(revision))
         .collect::<Result<_, Error>>()?;
     let floor = floor_of(store, floor, &state, entries.first())?;
-    let history = History::new(floor, state, entries);
+    let history = History::new(store.identity(), floor, state, entries);
     Ok((history, from))
 }
 

@@ -111,6 +111,7 @@ impl Replay<'_> {
             return;
         };
         made.failed += 1;
+        self.failed_after.get_or_insert(self.given);
         if self.failures.len() < MOST_FAILURES {
             self.failures.push(Failure {
                 check,

@@ -14,8 +14,6 @@ use crate::traffic::Traffic;
 
 /// The longest time between a burst's first packet and its last.
 const BURST_TIME: Duration = Duration::from_micros(100);
-/// The most packets of a burst.
-const BURST_PACKETS: usize = 32;
 /// How often timers run in a pause.
 const TICK: Duration = Duration::from_millis(100);
 /// How long they do. Longer than a neighbor may take to answer.
@@ -34,9 +32,10 @@ impl Replay<'_> {
         traffic: &mut dyn Traffic,
         until: Option<When>,
     ) -> Result<(), ReplayError> {
-        let mut burst: Vec<(InterfaceIndex, MemoryBuffer)> = Vec::with_capacity(BURST_PACKETS);
+        let mut burst: Vec<(InterfaceIndex, MemoryBuffer)> = Vec::with_capacity(self.options.burst);
         while let Some(first) = traffic.next_time() {
-            let mut most = BURST_PACKETS as u64;
+            let before = self.given;
+            let mut most = self.options.burst.max(1) as u64;
             let mut deadline = first.saturating_add(BURST_TIME.as_nanos() as u64);
             match until {
                 Some(When::Packets(number)) => {
@@ -61,7 +60,12 @@ impl Replay<'_> {
                 last = arrival.nanoseconds;
                 self.arrive(traffic, arrival.entrance, bytes, &mut burst);
             }
+            self.exit.after = before;
             self.pause_until(Instant(last.saturating_sub(self.beginning)), traffic)?;
+            self.exit.after = self.given;
+            if self.exit.departures.is_some() {
+                self.exit.bursts.push(self.given);
+            }
             self.bursts += 1;
             self.step(&mut burst, traffic)?;
         }
