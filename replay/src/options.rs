@@ -45,6 +45,9 @@ pub struct Options {
     pub tables_memory: Option<u64>,
     /// The most memory that the process may have taken, in bytes.
     pub resident_memory: Option<u64>,
+    /// What the gateway's hash tables, and the choice among ports and addresses of NAT, are keyed with: another one may choose
+    /// others.
+    pub hash_seed: u64,
     /// The gateway's.
     pub gateway: GatewayConfig,
 }
@@ -64,6 +67,7 @@ impl Default for Options {
             total_time: None,
             tables_memory: None,
             resident_memory: None,
+            hash_seed: 0,
             gateway: GatewayConfig::default(),
         }
     }

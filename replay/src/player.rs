@@ -83,7 +83,7 @@ impl<'a> Replay<'a> {
         Replay {
             history,
             options,
-            gateway: VirtualGateway::new(&options.gateway),
+            gateway: VirtualGateway::seeded(&options.gateway, options.hash_seed),
             compiler: Compiler::new(),
             state: Arc::new(state.clone()),
             state_digest,

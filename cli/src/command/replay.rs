@@ -151,6 +151,12 @@ impl Replay {
         let revisions = history.last() - first + 1;
         let mut traffic = self.traffic(bundle.as_ref())?;
         let report = replay.run(first, traffic.as_mut(), &mut Teller::new(context, revisions as usize))?;
+        let given: u64 = report.steps.iter().map(|step| step.packets_in).sum();
+        if self.generate.is_some() && given + report.undelivered == 0 {
+            let message = "nothing can be generated: no revision has an interface with a port and an address";
+            let help = "frames come from hosts in the subnets of such interfaces; without --generate, the revisions alone are checked";
+            return Err(Failure::new(Code::WrongArguments, message).help(help));
+        }
         if let Some(junit) = &self.junit {
             std::fs::write(junit, rewire_replay::junit::junit(&report)).map_err(|error| {
                 Failure::new(Code::Output, format!("cannot write {}: {error}", junit.display()))
@@ -318,7 +324,7 @@ fn told(report: &Report, summary: Summary, is_packed: bool, context: &Context) -
     let names: Vec<&str> = bad.map(|checked| checked.check.name()).collect();
     let message = format!("{failed} of the checks failed, of {}{whose}", names.join(", "));
     let failure = Failure::new(code, message).detail("report", json!(summary));
-    Err(match is_packed {
+    Err(match is_packed || summary.is_of_bundle() {
         true => failure,
         false => failure.help("`--bundle FOLDER` packs up what it takes to see this again, elsewhere"),
     })

@@ -30,7 +30,11 @@ pub(crate) fn of_file(
         let message = format!("cannot read {}: {error}", path.display());
         Failure::new(Code::UnreadableFile, message)
     })?;
-    let history = History::read(file).map_err(Failure::from)?;
+    let named = |error| {
+        let message = format!("{}: {error}", path.display());
+        Failure::new(Code::BadJournalFile, message)
+    };
+    let history = History::read(file).map_err(named)?;
     let (first, last) = (history.first(), history.last());
     let number = |revision: &Revision| match revision {
         Revision::Number(number) => Ok(*number),

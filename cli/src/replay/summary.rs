@@ -115,6 +115,11 @@ impl Summary {
         }
     }
 
+    /// Whether a bundle was replayed.
+    pub(crate) fn is_of_bundle(&self) -> bool {
+        self.bundle.is_some()
+    }
+
     /// The summary in words.
     pub(crate) fn render(&self) -> String {
         let titles = [

@@ -42,7 +42,7 @@ impl Default for Limits {
         Limits {
             bytes: 512 << 20,
             tries: 500,
-            time: Duration::from_secs(60),
+            time: Duration::from_secs(30),
         }
     }
 }
