@@ -50,7 +50,11 @@ fn a_report_does_not_depend_on_what_hash_tables_are_keyed_with() {
     let document = network(false);
     let first = report(&document, 0);
     assert!(first.passed());
-    assert!(first.totals.connections > 100, "{:?}", first.totals.connections);
+    assert!(
+        first.totals.connections > 100,
+        "{:?}",
+        first.totals.connections
+    );
     for seed in [1, 0x5eed, u64::MAX] {
         let other = report(&document, seed);
         assert_eq!(first.output_digest, other.output_digest, "{seed}");
