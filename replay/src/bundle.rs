@@ -25,6 +25,7 @@ mod tests;
 mod write;
 
 pub use error::BundleError;
+pub(crate) use frames::{Chosen, Frame, Noted};
 pub use manifest::{ExpectedFile, FileDigest, MANIFEST, Manifest, Revisions, Settings, Shrunk};
 pub use pack::{Limits, Packing, expect_free, pack};
 pub use read::{Bundle, is_bundle};
