@@ -34,6 +34,7 @@ mod platform;
 mod progress;
 mod protocol;
 pub(crate) mod recent;
+pub(crate) mod record;
 pub(crate) mod route_sources;
 pub(crate) mod routes;
 pub(crate) mod rules;

@@ -33,6 +33,7 @@ use crate::neighbors::LearnedNeighbors;
 use crate::offload::OffloadConfig;
 use crate::peers::Peers;
 use crate::port::PortDriver;
+use crate::recording::Tap;
 use crate::resolutions::Resolved;
 use crate::rule_counts::{CountedRule, RuleCountTable, RuleRegister};
 use crate::saved_connections::Restored;
@@ -164,6 +165,7 @@ pub struct Shared {
     vpc_counts: OnceLock<Arc<[Arc<VpcCounts>]>>,
     latencies: Option<Arc<Latencies>>,
     offloading: AtomicBool,
+    hash_seed: u64,
 }
 
 impl Shared {
@@ -179,6 +181,11 @@ impl Shared {
             resolved += worker.resolved(revision)?;
         }
         Some(resolved)
+    }
+    /// What the hash tables, and the choice among ports and addresses of NAT, are keyed with, until the gateway stops. Whoever
+    /// knows it can make connections that collide: it is for whoever may have the configuration.
+    pub fn hash_seed(&self) -> u64 {
+        self.hash_seed
     }
     /// The number of workers.
     pub fn workers(&self) -> usize {
@@ -303,6 +310,10 @@ pub(crate) enum Request {
     Watch(Vec<Watch>),
     /// Let no worker watch any more for this watch.
     Unwatch(u64),
+    /// Let each worker record frames.
+    Record(Vec<Tap>),
+    /// Let no worker record any more for this recording.
+    EndRecording(u64),
     /// Say what indices stand for.
     Names(SyncSender<Names>),
     /// Say how large the tables are.
@@ -343,6 +354,7 @@ impl Gateway {
         let workers = readers.len() as u16;
         // The standard library's hasher is keyed anew in each process: nobody outside knows the seed.
         let hash_seed = RandomState::new().hash_one("rewire");
+        shared.hash_seed = hash_seed;
         let vpc_counts: Arc<[Arc<VpcCounts>]> = (0..workers).map(|_| Arc::default()).collect();
         let _ = shared.vpc_counts.set(Arc::clone(&vpc_counts));
         let offload = config.offload.as_ref();

@@ -22,6 +22,7 @@ pub mod offload;
 mod peers;
 pub mod port;
 mod progress;
+pub mod recording;
 mod resolutions;
 #[cfg(feature = "dpdk")]
 pub mod rte_flow;

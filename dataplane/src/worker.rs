@@ -16,6 +16,7 @@ use crate::graph::{Graph, LearnedNeighbor, LogEntry, Origin, Received, Sinks, St
 use crate::peers::{Handed, Peers};
 use crate::port::PortQueue;
 use crate::progress::Progress;
+use crate::recording::Tap;
 use crate::saved_connections::Share;
 use crate::walk::Step;
 use crate::watch::Watch;
@@ -50,6 +51,10 @@ pub(crate) enum Command<B> {
     Watch(Box<Watch>),
     /// Watches no more, if it is this watch.
     Unwatch(u64),
+    /// Records frames, in place of what it recorded for before.
+    Record(Box<Tap>),
+    /// Records no more, if it is for this recording.
+    EndRecording(u64),
 }
 
 /// What a worker tells its manager, through rings that may be full.
@@ -101,6 +106,7 @@ pub(crate) struct Worker<P: BufferPool> {
     /// When it looked at the clock last, and whether there were packets then.
     looked: Option<(Instant, bool)>,
     watch: Option<Box<Watch>>,
+    tap: Option<Box<Tap>>,
 }
 
 struct WorkerSinks<'a, B> {
@@ -166,6 +172,7 @@ impl<P: BufferPool> Worker<P> {
             job: None,
             looked: None,
             watch: None,
+            tap: None,
         }
     }
 
@@ -218,6 +225,10 @@ impl<P: BufferPool> Worker<P> {
                         self.watch = None;
                     }
                 }
+                Command::Record(tap) => self.tap = Some(tap),
+                Command::EndRecording(id) => {
+                    self.tap.take_if(|tap| tap.id() == id);
+                }
                 Command::Restore(share) => {
                     let now = self.clock.now();
                     self.graph.restore(&share, now, &self.counters);
@@ -269,6 +280,9 @@ impl<P: BufferPool> Worker<P> {
             if let Some(watch) = &mut self.watch {
                 watch.mark(&mut self.received);
             }
+            if let Some(tap) = &mut self.tap {
+                tap.received(&self.received, now, tables.generation());
+            }
             let mut sinks = WorkerSinks {
                 ports: &mut self.ports,
                 peers: &mut self.peers,
@@ -280,6 +294,9 @@ impl<P: BufferPool> Worker<P> {
                 .run(&mut self.received, &tables, now, &self.counters, &mut sinks);
         }
         self.progress.leave();
+        if self.tap.is_some() {
+            self.record_leaving();
+        }
         self.transmit();
         number
     }
@@ -346,6 +363,18 @@ impl<P: BufferPool> Worker<P> {
         } else {
             (self.first_port + 1) % ports
         };
+    }
+
+    /// Frames that are about to leave by its own ports: those that it hands over are recorded there.
+    #[cold]
+    fn record_leaving(&mut self) {
+        let Some(tap) = &mut self.tap else { return };
+        let ports = self.ports.iter().enumerate();
+        for (position, port) in ports.filter(|(_, port)| port.queue.is_some()) {
+            for frame in &port.out {
+                tap.leaves(InterfaceIndex(position as u16), frame.bytes());
+            }
+        }
     }
 
     fn transmit(&mut self) {

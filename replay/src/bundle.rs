@@ -19,6 +19,7 @@ mod frames;
 mod manifest;
 mod pack;
 mod read;
+mod record;
 mod shrink;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,9 @@ mod write;
 
 pub use error::BundleError;
 pub(crate) use frames::{Chosen, Frame, Noted};
-pub use manifest::{ExpectedFile, FileDigest, MANIFEST, Manifest, Revisions, Settings, Shrunk};
+pub use manifest::{
+    ExpectedFile, FileDigest, MANIFEST, Manifest, Recorded, Revisions, Scheduled, Settings, Shrunk,
+};
 pub use pack::{Limits, Packing, expect_free, pack};
 pub use read::{Bundle, is_bundle};
+pub use record::Draft as RecordingDraft;

@@ -14,6 +14,7 @@
 pub mod bundle;
 pub mod capture;
 pub mod check;
+mod compared;
 mod error;
 mod exit;
 mod expected;
@@ -32,11 +33,12 @@ pub mod words;
 
 pub use capture::{CaptureError, Captures, Output};
 pub use check::{Check, Checks, Failure};
+pub use compared::{Compared, LeftFrames};
 pub use error::ReplayError;
 pub use expected::Expected;
 pub use generator::{Generator, GeneratorOptions, MOST_FLOWS};
 pub use history::{History, HistoryError};
-pub use options::{MOST_IN_A_BURST, Options, TryProbes};
+pub use options::{KnownNeighbor, MOST_IN_A_BURST, Options, TryProbes};
 pub use pace::{NoSuchPace, Pace, When};
 pub use player::{Replay, Watcher};
 pub use ready::Ready;

@@ -194,6 +194,19 @@ impl<D: PortDriver> Manager<D> {
                     link.thread.unpark();
                 }
             }
+            Request::Record(taps) => {
+                for (link, tap) in self.links.iter_mut().zip(taps) {
+                    // Of a worker whose ring is full nothing is recorded, and the recording is over.
+                    let _ = link.commands.push(Command::Record(Box::new(tap)));
+                    link.thread.unpark();
+                }
+            }
+            Request::EndRecording(id) => {
+                for link in &mut self.links {
+                    let _ = link.commands.push(Command::EndRecording(id));
+                    link.thread.unpark();
+                }
+            }
             Request::Look(look) => {
                 if let Some(tables) = self.publisher.current() {
                     look.at(&tables, self.clock.now());
