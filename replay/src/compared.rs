@@ -1,5 +1,6 @@
 //! What left a gateway while it was recorded, held against what leaves the replay: as many frames of each, whatever their order. Bursts
-//! are others in a replay, and so is the order of frames of different connections.
+//! are others in a replay, and so is the order of frames of different connections. Questions for neighbors are not compared: a gateway's
+//! workers hear of an answer a moment later, and may ask once more meanwhile.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -41,6 +42,16 @@ fn digest(frame: &[u8], snap: usize) -> Digest {
     digest
 }
 
+/// Whether a frame asks for a neighbor: ARP, or a neighbor solicitation (RFC 4861, section 4.3).
+fn is_question(frame: &[u8]) -> bool {
+    const SOLICITATION: u8 = 135;
+    match frame.get(12..14) {
+        Some([0x08, 0x06]) => frame.get(21) == Some(&1),
+        Some([0x86, 0xdd]) => frame.get(20) == Some(&58) && frame.get(54) == Some(&SOLICITATION),
+        _ => false,
+    }
+}
+
 impl LeftFrames {
     pub(crate) fn read(path: &Path, snap: usize) -> Result<LeftFrames, CaptureError> {
         let mut input = Input::open_padded(path, Direction::Out)?;
@@ -51,6 +62,9 @@ impl LeftFrames {
         let mut bytes = Vec::new();
         while input.peek().is_some() {
             let number = input.take(&mut bytes)?;
+            if is_question(&bytes) {
+                continue;
+            }
             let name = input.interfaces().get(number).cloned().unwrap_or_default();
             let counts = frames.counts.entry(name).or_default();
             *counts.entry(digest(&bytes, snap)).or_default() += 1;
@@ -60,6 +74,9 @@ impl LeftFrames {
 
     /// A frame leaves the replay.
     pub(crate) fn leaves(&mut self, interface: &str, frame: &[u8]) {
+        if is_question(frame) {
+            return;
+        }
         if !self.counts.contains_key(interface) {
             self.counts.insert(interface.to_owned(), HashMap::new());
         }
