@@ -24,6 +24,7 @@ pub(crate) mod console;
 mod endpoint;
 mod exporters;
 mod follower;
+mod ipfix;
 mod lock;
 mod log;
 pub(crate) mod metrics;
@@ -115,6 +116,7 @@ pub(crate) struct Daemon {
     commit_steps: metrics::CommitSteps,
     commits: commit_trace::Commits,
     exporters: exporters::Register,
+    flows: exporters::Flows,
     recent: recent::Recent,
     kicks: SyncSender<()>,
     started: Instant,
@@ -169,6 +171,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         commit_steps: metrics::CommitSteps::default(),
         commits: commit_trace::Commits::default(),
         exporters: exporters::Register::default(),
+        flows: exporters::Flows::new(platform.gateway.flow_recorders()),
         recent: recent::Recent::default(),
         kicks,
         started: Instant::now(),

@@ -42,10 +42,9 @@ pub fn unsupported(row: RowRef<'_>) -> Option<(Option<&'static str>, &'static st
         ]),
         RowRef::Policer(_) => object("policers are"),
         RowRef::Shaper(_) => object("shapers are"),
-        RowRef::Exporter(r) => fields(&[
-            (r.exporter_type == ExporterType::Ipfix, "type", "IPFIX is"),
-            (r.exporter_type == ExporterType::Sflow, "type", "sFlow is"),
-        ]),
+        RowRef::Exporter(r) => {
+            fields(&[(r.exporter_type == ExporterType::Sflow, "type", "sFlow is")])
+        }
         _ => None,
     }
 }

@@ -26,6 +26,7 @@ use crate::clock::{Clock, MonotonicClock};
 use crate::connection_table::{ConnectionTable, Job, Names};
 use crate::counters::{Totals, WorkerCounters};
 use crate::drop_reason::DropReason;
+use crate::flow_recording::{FlowRecorders, RecorderChange};
 use crate::graph::{Graph, GraphConfig};
 use crate::learned_routes::{LearnedRoutes, RouteInlet, RouteTable};
 use crate::nat_ports::ExternalAddresses;
@@ -303,6 +304,8 @@ pub(crate) enum Request {
     Watch(Vec<Watch>),
     /// Let no worker watch any more for this watch.
     Unwatch(u64),
+    /// Let each worker record flows, or no more.
+    Record(Vec<RecorderChange>),
     /// Say what indices stand for.
     Names(SyncSender<Names>),
     /// Say how large the tables are.
@@ -327,6 +330,8 @@ pub struct Gateway {
     requests: Option<Sender<Request>>,
     inlet: Mutex<Option<RouteInlet>>,
     manager: Option<JoinHandle<()>>,
+    clock: Arc<dyn Clock>,
+    connections: usize,
 }
 
 impl Gateway {
@@ -411,6 +416,7 @@ impl Gateway {
         let shared = Arc::new(shared);
         let (requests, inbox) = mpsc::channel();
         let (routes, inlet) = LearnedRoutes::new(shared.sources.clone(), requests.clone());
+        let connections = config.connections;
         let manager = Manager {
             neighbors: LearnedNeighbors::new(config.neighbor_lifetime),
             routes,
@@ -422,7 +428,7 @@ impl Gateway {
             links,
             threads,
             shared: Arc::clone(&shared),
-            clock,
+            clock: Arc::clone(&clock),
             revision: 0,
             owners: BTreeMap::new(),
             to_open: Vec::new(),
@@ -438,6 +444,8 @@ impl Gateway {
             requests: Some(requests),
             inlet: Mutex::new(Some(inlet)),
             manager: Some(manager),
+            clock,
+            connections,
         })
     }
 
@@ -498,6 +506,16 @@ impl Gateway {
         let requests = self.requests.clone()?;
         let workers = self.shared.counters.len() as u16;
         Some(ConnectionTable { requests, workers })
+    }
+
+    /// Who can let flows be recorded; none while the gateway stops.
+    pub fn flow_recorders(&self) -> Option<FlowRecorders> {
+        Some(FlowRecorders {
+            requests: self.requests.clone()?,
+            workers: self.shared.counters.len() as u16,
+            connections: self.connections,
+            clock: Arc::clone(&self.clock),
+        })
     }
 
     /// What anybody may read while the gateway runs, and after.

@@ -12,6 +12,7 @@ use crate::clock::{Clock, Instant};
 use crate::connection_table::Job;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
+use crate::flow_recording::RecorderChange;
 use crate::graph::{Graph, LearnedNeighbor, LogEntry, Origin, Received, Sinks, Steering};
 use crate::peers::{Handed, Peers};
 use crate::port::PortQueue;
@@ -50,6 +51,8 @@ pub(crate) enum Command<B> {
     Watch(Box<Watch>),
     /// Watches no more, if it is this watch.
     Unwatch(u64),
+    /// Records flows, or no more.
+    Record(RecorderChange),
 }
 
 /// What a worker tells its manager, through rings that may be full.
@@ -101,6 +104,8 @@ pub(crate) struct Worker<P: BufferPool> {
     /// When it looked at the clock last, and whether there were packets then.
     looked: Option<(Instant, bool)>,
     watch: Option<Box<Watch>>,
+    /// Which recording of flows it writes for.
+    recording: Option<u64>,
 }
 
 struct WorkerSinks<'a, B> {
@@ -166,6 +171,7 @@ impl<P: BufferPool> Worker<P> {
             job: None,
             looked: None,
             watch: None,
+            recording: None,
         }
     }
 
@@ -217,6 +223,9 @@ impl<P: BufferPool> Worker<P> {
                         self.graph.set_observing(false);
                         self.watch = None;
                     }
+                }
+                Command::Record(change) => {
+                    change.make(&mut self.recording, self.graph.connections_mut());
                 }
                 Command::Restore(share) => {
                     let now = self.clock.now();

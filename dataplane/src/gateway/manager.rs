@@ -194,6 +194,13 @@ impl<D: PortDriver> Manager<D> {
                     link.thread.unpark();
                 }
             }
+            Request::Record(changes) => {
+                for (link, change) in self.links.iter_mut().zip(changes) {
+                    // A worker whose ring is full records nothing, or goes on into a ring that nobody reads.
+                    let _ = link.commands.push(Command::Record(change));
+                    link.thread.unpark();
+                }
+            }
             Request::Look(look) => {
                 if let Some(tables) = self.publisher.current() {
                     look.at(&tables, self.clock.now());

@@ -210,6 +210,13 @@ impl<P: BufferPool> Graph<P> {
         &self.ipv6.connections
     }
 
+    /// The connections of both families, for what is done between bursts.
+    pub(crate) fn connections_mut(
+        &mut self,
+    ) -> (&mut Connections<Ipv4Addr>, &mut Connections<Ipv6Addr>) {
+        (&mut self.ipv4.connections, &mut self.ipv6.connections)
+    }
+
     /// How packets are dealt out among workers.
     pub fn steering(&self) -> Steering {
         self.steering

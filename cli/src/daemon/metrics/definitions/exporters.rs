@@ -40,6 +40,27 @@ pub(super) const METRICS: &[Metric] = &[
     )
     .by(LABELS),
     counter(
+        "rewire_exporter_records",
+        Unit::One,
+        "Records of flows that were sent, and records that say what interfaces and VPCs are called (ipfix), or samples (sflow).",
+        |m| each(m, |exporter| exporter.records.load(Relaxed)),
+    )
+    .by(LABELS),
+    counter(
+        "rewire_exporter_records_lost",
+        Unit::One,
+        "Records or samples that were let go, because a worker's ring or what waits was full, or because they could not be sent.",
+        |m| each(m, |exporter| exporter.records_lost.load(Relaxed)),
+    )
+    .by(LABELS),
+    counter(
+        "rewire_exporter_sent_bytes",
+        Unit::Bytes,
+        "Bytes of the datagrams that were sent (ipfix, sflow).",
+        |m| each(m, |exporter| exporter.bytes.load(Relaxed)),
+    )
+    .by(LABELS),
+    counter(
         "rewire_exporter_traces_lost",
         Unit::One,
         "Traces of commits that were let go, because the collector took none.",
