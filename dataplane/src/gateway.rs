@@ -32,6 +32,7 @@ use crate::learned_routes::{LearnedRoutes, RouteInlet, RouteTable};
 use crate::nat_ports::ExternalAddresses;
 use crate::neighbors::LearnedNeighbors;
 use crate::offload::OffloadConfig;
+use crate::packet_sampling::{PacketSamplers, Sampler};
 use crate::peers::Peers;
 use crate::port::PortDriver;
 use crate::resolutions::Resolved;
@@ -304,6 +305,10 @@ pub(crate) enum Request {
     Watch(Vec<Watch>),
     /// Let no worker watch any more for this watch.
     Unwatch(u64),
+    /// Let each worker sample packets.
+    Sample(Vec<Box<Sampler>>),
+    /// Let no worker sample any more for this sampling.
+    EndSampling(u64),
     /// Let each worker record flows, or no more.
     Record(Vec<RecorderChange>),
     /// Say what indices stand for.
@@ -506,6 +511,14 @@ impl Gateway {
         let requests = self.requests.clone()?;
         let workers = self.shared.counters.len() as u16;
         Some(ConnectionTable { requests, workers })
+    }
+
+    /// Who can let packets be sampled; none while the gateway stops.
+    pub fn packet_samplers(&self) -> Option<PacketSamplers> {
+        Some(PacketSamplers {
+            requests: self.requests.clone()?,
+            workers: self.shared.counters.len() as u16,
+        })
     }
 
     /// Who can let flows be recorded; none while the gateway stops.

@@ -14,6 +14,7 @@ use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
 use crate::flow_recording::RecorderChange;
 use crate::graph::{Graph, LearnedNeighbor, LogEntry, Origin, Received, Sinks, Steering};
+use crate::packet_sampling::Sampler;
 use crate::peers::{Handed, Peers};
 use crate::port::PortQueue;
 use crate::progress::Progress;
@@ -51,6 +52,10 @@ pub(crate) enum Command<B> {
     Watch(Box<Watch>),
     /// Watches no more, if it is this watch.
     Unwatch(u64),
+    /// Samples packets, beside whatever samples already.
+    Sample(Box<Sampler>),
+    /// Samples no more for this sampling.
+    EndSampling(u64),
     /// Records flows, or no more.
     Record(RecorderChange),
 }
@@ -106,6 +111,8 @@ pub(crate) struct Worker<P: BufferPool> {
     watch: Option<Box<Watch>>,
     /// Which recording of flows it writes for.
     recording: Option<u64>,
+    /// Who samples what its ports receive; mostly nobody.
+    samplers: Vec<Box<Sampler>>,
 }
 
 struct WorkerSinks<'a, B> {
@@ -172,6 +179,7 @@ impl<P: BufferPool> Worker<P> {
             looked: None,
             watch: None,
             recording: None,
+            samplers: Vec::new(),
         }
     }
 
@@ -224,6 +232,8 @@ impl<P: BufferPool> Worker<P> {
                         self.watch = None;
                     }
                 }
+                Command::Sample(sampler) => self.samplers.push(sampler),
+                Command::EndSampling(id) => self.samplers.retain(|sampler| sampler.id() != id),
                 Command::Record(change) => {
                     change.make(&mut self.recording, self.graph.connections_mut());
                 }
@@ -254,6 +264,11 @@ impl<P: BufferPool> Worker<P> {
             self.do_job();
         }
         self.receive();
+        if !self.samplers.is_empty() {
+            for sampler in &mut self.samplers {
+                sampler.look(&self.received);
+            }
+        }
         let number = self.received.len() + handed;
         if number == 0 && !self.graph.has_timers() {
             let now = self.clock.now();
@@ -289,8 +304,22 @@ impl<P: BufferPool> Worker<P> {
                 .run(&mut self.received, &tables, now, &self.counters, &mut sinks);
         }
         self.progress.leave();
+        if !self.samplers.is_empty() {
+            self.finish_samples();
+        }
         self.transmit();
         number
+    }
+
+    /// Hands the samples of a burst over, once it is known where their packets go.
+    #[cold]
+    fn finish_samples(&mut self) {
+        for sampler in self.samplers.iter_mut().filter(|sampler| sampler.has_taken()) {
+            for (position, port) in self.ports.iter().enumerate() {
+                sampler.leave(InterfaceIndex(position as u16), &port.out);
+            }
+            sampler.finish();
+        }
     }
 
     /// Counts the time since it looked at the clock last, as what it went into.

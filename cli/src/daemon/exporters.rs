@@ -8,6 +8,7 @@ mod ipfix;
 mod otlp;
 mod register;
 mod scraped;
+mod sflow;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -35,6 +36,8 @@ pub(crate) struct ExporterConfig {
     pub(crate) kind: ExporterType,
     pub(crate) address: SocketAddr,
     pub(crate) interval: Duration,
+    /// One packet in so many is sampled.
+    pub(crate) sampling: u32,
 }
 
 /// The exporters that a configuration names, in order. Cost: the exporters.
@@ -48,9 +51,13 @@ pub(crate) fn configured(configuration: &Configuration) -> Vec<ExporterConfig> {
             || default_interval(row.exporter_type),
             |time| Duration::from_millis(time.as_millis()),
         ),
+        sampling: row.sampling.unwrap_or(SAMPLING),
     })
     .collect()
 }
+
+/// One packet in so many is sampled where the configuration does not say.
+const SAMPLING: u32 = 1_000;
 
 fn default_interval(kind: ExporterType) -> Duration {
     match kind {
@@ -134,8 +141,9 @@ impl Exporters {
             (ExporterType::Prometheus, _) => scraped::run(&daemon, &own, &told),
             (ExporterType::Otlp, _) => otlp::run(&daemon, &own, &told),
             (ExporterType::Ipfix, Some(reader)) => ipfix::run(&daemon, &own, &told, reader),
-            // Not in this dataplane yet: no revision has them.
-            (ExporterType::Ipfix | ExporterType::Sflow, _) => {}
+            (ExporterType::Sflow, _) => sflow::run(&daemon, &own, &told),
+            // A reader of flows was made for each.
+            (ExporterType::Ipfix, None) => {}
         };
         match thread.spawn(work) {
             Ok(thread) => {

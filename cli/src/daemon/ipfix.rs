@@ -19,3 +19,6 @@ mod template;
 
 pub(crate) use message::Messages;
 pub(crate) use record::{write, write_names};
+
+#[cfg(test)]
+mod tests;

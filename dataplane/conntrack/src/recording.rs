@@ -14,7 +14,7 @@ use std::time::Duration;
 use rewire_tables::{Address, InterfaceIndex, VpcIndex};
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::flow::Traffic;
+pub use crate::flow::Traffic;
 use crate::key::FlowKey;
 use crate::state::State;
 use crate::time::Instant;

@@ -2,7 +2,7 @@
 //! nobody is there.
 
 use std::io::{Error, ErrorKind};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -93,8 +93,17 @@ impl<'a> Datagrams<'a> {
         }
     }
 
-    /// None while the socket is not to be had.
-    fn try_send(&mut self, bytes: &[u8]) -> Option<Result<(), Error>> {
+    /// The address that datagrams come from; none while the socket is not to be had.
+    pub(super) fn local_address(&mut self) -> Option<IpAddr> {
+        if let Err(error) = self.open()? {
+            self.failed(&error);
+        }
+        let address = self.socket.as_ref()?.local_addr().ok()?;
+        Some(address.ip())
+    }
+
+    /// Sees to it that there is a socket; none where it is too early to try again.
+    fn open(&mut self) -> Option<Result<(), Error>> {
         if self.socket.is_none() {
             if Instant::now() < self.next_try {
                 return None;
@@ -103,6 +112,14 @@ impl<'a> Datagrams<'a> {
                 Ok(socket) => self.socket = Some(socket),
                 Err(error) => return Some(Err(error)),
             }
+        }
+        Some(Ok(()))
+    }
+
+    /// None while the socket is not to be had.
+    fn try_send(&mut self, bytes: &[u8]) -> Option<Result<(), Error>> {
+        if let Err(error) = self.open()? {
+            return Some(Err(error));
         }
         let socket = self.socket.as_ref()?;
         Some(socket.send(bytes).map(|_| ()))
