@@ -1,7 +1,7 @@
 //! Packets of a running gateway, one in so many, for whoever exports samples (sFlow version 5, "Random 1 in N Sampling").
 //!
-//! A worker counts down what its ports receive, with a random number of packets between two samples, and copies the first bytes of
-//! those into a bounded ring. It never waits: a sample that finds no room is counted. Without a sampling it looks once a burst whether there
+//! A worker counts down what it walks of what ports receive, with a random number of packets between two samples, and copies the first
+//! bytes of those into a bounded ring. It never waits: a sample that finds no room is counted. Without a sampling it looks once a burst whether there
 //! is one. Packets that a card forwards are seen by no worker, and are neither sampled nor counted here.
 
 use std::hash::{BuildHasher, RandomState};
@@ -44,7 +44,11 @@ struct Seen {
 
 impl Seen {
     fn new() -> Arc<Self> {
-        let counters = || (0..COUNTED_INTERFACES).map(|_| Counter::default()).collect();
+        let counters = || {
+            (0..COUNTED_INTERFACES)
+                .map(|_| Counter::default())
+                .collect()
+        };
         Arc::new(Seen {
             packets: counters(),
             lost: counters(),
@@ -83,10 +87,11 @@ impl Sampler {
         self.id
     }
 
-    /// Looks at what the ports have just received.
+    /// Looks at what the ports have just received, here or for another worker which has handed it over: each packet is seen by the
+    /// worker that walks it first.
     pub(crate) fn look<B: PacketBuffer>(&mut self, received: &[Received<B>]) {
         for frame in received {
-            let Origin::Received(ingress) = frame.origin else {
+            let (Origin::Received(ingress), 0) = (frame.origin, frame.hops) else {
                 continue;
             };
             self.seen.packets[place(ingress)].add(1);
@@ -317,7 +322,10 @@ mod tests {
         assert_eq!(samples[0].egress, Some(InterfaceIndex(7)));
         assert_eq!(samples[1].egress, None);
         let first: Vec<u8> = (0..128).collect();
-        assert_eq!((samples[0].length, &samples[0].bytes[..]), (300, &first[..]));
+        assert_eq!(
+            (samples[0].length, &samples[0].bytes[..]),
+            (300, &first[..])
+        );
         assert!(!sampler.has_taken());
     }
 }

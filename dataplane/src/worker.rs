@@ -264,11 +264,6 @@ impl<P: BufferPool> Worker<P> {
             self.do_job();
         }
         self.receive();
-        if !self.samplers.is_empty() {
-            for sampler in &mut self.samplers {
-                sampler.look(&self.received);
-            }
-        }
         let number = self.received.len() + handed;
         if number == 0 && !self.graph.has_timers() {
             let now = self.clock.now();
@@ -289,6 +284,9 @@ impl<P: BufferPool> Worker<P> {
                     (&mut self.received, &mut self.kept),
                 );
                 take_over(&mut self.peers, &mut self.ports, &mut self.received);
+            }
+            for sampler in &mut self.samplers {
+                sampler.look(&self.received);
             }
             if let Some(watch) = &mut self.watch {
                 watch.mark(&mut self.received);
@@ -314,7 +312,11 @@ impl<P: BufferPool> Worker<P> {
     /// Hands the samples of a burst over, once it is known where their packets go.
     #[cold]
     fn finish_samples(&mut self) {
-        for sampler in self.samplers.iter_mut().filter(|sampler| sampler.has_taken()) {
+        for sampler in self
+            .samplers
+            .iter_mut()
+            .filter(|sampler| sampler.has_taken())
+        {
             for (position, port) in self.ports.iter().enumerate() {
                 sampler.leave(InterfaceIndex(position as u16), &port.out);
             }

@@ -130,7 +130,9 @@ impl LoopbackCapture {
         self.running.signal(Signal::INT);
         self.running.finish();
         let mut command = Command::new("tshark");
-        command.arg("-r").arg(self.directory.path().join("capture.pcap"));
+        command
+            .arg("-r")
+            .arg(self.directory.path().join("capture.pcap"));
         command.args(["-d", port_is, "-V"]);
         let output = command.output().expect("tshark can be started");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rewire_tests::documents::{push, two_vpcs};
-use rewire_tests::{
-    FlowCollector, Lab, LoopbackCapture, tcp_pair, udp_echoes, until, until_for,
-};
+use rewire_tests::{FlowCollector, Lab, LoopbackCapture, tcp_pair, udp_echoes, until, until_for};
 use serde_json::{Value, json};
 
 /// nfcapd writes every other second.
@@ -28,7 +26,9 @@ fn is_event(record: &Value) -> bool {
 /// The sum of a counter over what was reported of connections.
 fn sum<'a>(records: impl IntoIterator<Item = &'a Value>, counter: &str) -> u64 {
     let counted = records.into_iter().filter(|record| !is_event(record));
-    counted.map(|record| record[counter].as_u64().unwrap_or(0)).sum()
+    counted
+        .map(|record| record[counter].as_u64().unwrap_or(0))
+        .sum()
 }
 
 /// What was told of NAT: how often each event was, of each pair of ends, as far as the event names them.
@@ -69,7 +69,10 @@ fn a_collector_hears_of_every_byte_and_of_every_translation() {
     lab.start_gateway();
     let collector = FlowCollector::ipfix(&lab.inside, 4739);
     let capture = LoopbackCapture::start(&lab.inside, 4739);
-    lab.commit(&with_exporters(two_vpcs(), &json!({ "nfdump": to_port(4739) })));
+    lab.commit(&with_exporters(
+        two_vpcs(),
+        &json!({ "nfdump": to_port(4739) }),
+    ));
 
     // What was received: of what is sent, a kernel counts headers before it cuts segments.
     let received = |lab: &Lab| [&lab.internet, &lab.blue].map(|host| host.ip_bytes().received);
@@ -91,10 +94,21 @@ fn a_collector_hears_of_every_byte_and_of_every_translation() {
     });
     tcp.talk(100_000);
     drop(tcp);
-    udp_echoes(&lab.blue, "10.1.0.10:5353", &lab.internet, "198.51.100.1:53", 400, 20);
+    udp_echoes(
+        &lab.blue,
+        "10.1.0.10:5353",
+        &lab.internet,
+        "198.51.100.1:53",
+        400,
+        20,
+    );
     // Both FINs are acknowledged: the connection is said to be over while it lingers.
     until_for(WRITTEN, "the connection is over", || {
-        let has_fin = |record: &Value| record["tcp_flags"].as_str().is_some_and(|f| f.contains('F'));
+        let has_fin = |record: &Value| {
+            record["tcp_flags"]
+                .as_str()
+                .is_some_and(|f| f.contains('F'))
+        };
         collector.records().iter().any(has_fin).then_some(())
     });
     let shown = lab.rewire(&["show", "connections"]).good();
@@ -118,7 +132,12 @@ fn a_collector_hears_of_every_byte_and_of_every_translation() {
     assert_eq!(sum(udp.iter().copied(), "in_bytes"), 20 * 428);
     let mut expected = BTreeMap::new();
     for protocol in [1, 6, 17] {
-        for event in ["BIB create", "BIB delete", "session create", "session delete"] {
+        for event in [
+            "BIB create",
+            "BIB delete",
+            "session create",
+            "session delete",
+        ] {
             let text = format!("NAT44 {event} {protocol} 10.1.0.10 as 203.0.113.1");
             expected.insert(text, 1);
         }
@@ -134,10 +153,15 @@ fn a_collector_hears_of_every_byte_and_of_every_translation() {
     }
     let reports: Vec<_> = sessions.filter(|record| !is_event(record)).collect();
     assert!(reports.len() >= 2, "{reports:#?}");
-    let last = reports.iter().max_by_key(|r| r["last"].as_str().map(str::to_owned));
+    let last = reports
+        .iter()
+        .max_by_key(|r| r["last"].as_str().map(str::to_owned));
     let last = last.expect("there are some");
     assert_eq!(last["tcp_flags"], "...A..SF", "{last}");
-    assert_eq!(exported(&lab, "rewire_exporter_records_lost_total", "nfdump"), 0.0);
+    assert_eq!(
+        exported(&lab, "rewire_exporter_records_lost_total", "nfdump"),
+        0.0
+    );
     assert_eq!(exported(&lab, "rewire_exporter_up", "nfdump"), 1.0);
 
     // Wireshark understands every byte, too, and reads names and reasons.
@@ -162,11 +186,20 @@ fn a_collector_hears_of_every_byte_and_of_every_translation() {
 #[test]
 fn ipv6_and_nat64_are_told_apart() {
     let mut document = two_vpcs();
-    push(&mut document["interfaces"]["blue0"]["addresses"], "fd00:1::1/64");
-    push(&mut document["interfaces"]["red0"]["addresses"], "fd00:2::1/64");
+    push(
+        &mut document["interfaces"]["blue0"]["addresses"],
+        "fd00:1::1/64",
+    );
+    push(
+        &mut document["interfaces"]["red0"]["addresses"],
+        "fd00:2::1/64",
+    );
     document["vpcs"]["internet"]["routes"]["198.51.100.0/24"] =
         json!({ "next_hops": [{ "interface": "wan0", "via": "203.0.113.2" }] });
-    for (vpc, interface, prefix) in [("blue", "red0", "fd00:2::/64"), ("red", "blue0", "fd00:1::/64")] {
+    for (vpc, interface, prefix) in [
+        ("blue", "red0", "fd00:2::/64"),
+        ("red", "blue0", "fd00:1::/64"),
+    ] {
         document["vpcs"][vpc]["routes"][prefix] =
             json!({ "next_hops": [{ "interface": interface }] });
     }
@@ -201,7 +234,9 @@ fn ipv6_and_nat64_are_told_apart() {
     clear(&lab);
     let records = until_for(WRITTEN, "both are over", || {
         let records = collector.records();
-        let is_over = events(&records).keys().any(|event| event.contains("BIB delete"));
+        let is_over = events(&records)
+            .keys()
+            .any(|event| event.contains("BIB delete"));
         let has_ping = records.iter().any(|record| record["proto"] == 58);
         (is_over && has_ping).then_some(records)
     });
@@ -209,12 +244,21 @@ fn ipv6_and_nat64_are_told_apart() {
     let event = |event| format!("NAT64 {event} 6 fd00:1::10 as 203.0.113.64");
     assert_eq!(
         told,
-        ["BIB create", "BIB delete", "session create", "session delete"].map(event)
+        [
+            "BIB create",
+            "BIB delete",
+            "session create",
+            "session delete"
+        ]
+        .map(event)
     );
     let pings: Vec<_> = records.iter().filter(|r| r["proto"] == 58).collect();
     assert_eq!(sum(pings.iter().copied(), "in_packets"), 3);
     assert_eq!(sum(pings.iter().copied(), "out_bytes"), 3 * 104);
-    assert_eq!((&pings[0]["icmp_type"], &pings[0]["icmp_code"]), (&json!(128), &json!(0)));
+    assert_eq!(
+        (&pings[0]["icmp_type"], &pings[0]["icmp_code"]),
+        (&json!(128), &json!(0))
+    );
 }
 
 /// Exporters come, change and go with commits, and collectors without: what is known to go nowhere waits.
@@ -226,7 +270,10 @@ fn exporters_and_collectors_come_and_go() {
     }
     lab.start_gateway();
     // Nobody listens.
-    lab.commit(&with_exporters(two_vpcs(), &json!({ "one": to_port(4739) })));
+    lab.commit(&with_exporters(
+        two_vpcs(),
+        &json!({ "one": to_port(4739) }),
+    ));
     until("it is known that nobody listens", || {
         (exported(&lab, "rewire_exporter_failed_total", "one") > 0.0).then_some(())
     });
@@ -247,7 +294,9 @@ fn exporters_and_collectors_come_and_go() {
     let lost = |exporter| exported(&lab, "rewire_exporter_records_lost_total", exporter);
     until_for(WRITTEN, "what came after that", || {
         let deleted = events(&second.records());
-        let mut deleted = deleted.keys().filter(|event| event.contains("session delete"));
+        let mut deleted = deleted
+            .keys()
+            .filter(|event| event.contains("session delete"));
         deleted.next().map(|_| ())
     });
     // One datagram at most went while nobody knew: it is counted.
@@ -291,18 +340,96 @@ fn samples_are_read_by_nfdump_and_wireshark() {
     lab.start_gateway();
     let collector = FlowCollector::sflow(&lab.inside, 6343);
     let capture = LoopbackCapture::start(&lab.inside, 6343);
-    let exporters = json!({ "samples": {
-        "type": "sflow", "address": "127.0.0.1:6343", "sampling": 1, "interval": "1s",
-    } });
-    lab.commit(&with_exporters(two_vpcs(), &exporters));
+    let sampling = |sampling: u32| {
+        let exporter = json!({
+            "type": "sflow", "address": "127.0.0.1:6343", "sampling": sampling, "interval": "1s",
+        });
+        with_exporters(two_vpcs(), &json!({ "samples": exporter }))
+    };
+    lab.commit(&sampling(1));
     lab.blue.ping("198.51.100.1", "-c 5 -i 0.05").assert_all();
-    udp_echoes(&lab.blue, "10.1.0.10:5353", &lab.internet, "198.51.100.1:53", 400, 20);
+    udp_echoes(
+        &lab.blue,
+        "10.1.0.10:5353",
+        &lab.internet,
+        "198.51.100.1:53",
+        400,
+        20,
+    );
+    let of = |records: &[Value], protocol: u64, input: u64| {
+        let records = records.iter();
+        let is_it = |r: &&Value| r["proto"] == protocol && r["input_snmp"] == input;
+        records.filter(is_it).cloned().collect::<Vec<_>>()
+    };
     let records = until_for(WRITTEN, "every packet is sampled", || {
         let records = collector.records();
-        println!("{} {:#?}", records.len(), records.last());
-        (records.len() >= 52).then_some(records)
+        let udp = [1, 3].map(|input| of(&records, 17, input).len());
+        (udp == [20, 20]).then_some(records)
     });
-    println!("{:#?}", &records[10]);
+    // As they came in: there, and back to what NAT has made of them. Ethernet's header and checksum are counted.
+    for (input, output, source, destination) in [
+        (1, 3, "10.1.0.10", "198.51.100.1"),
+        (3, 1, "198.51.100.1", "203.0.113.1"),
+    ] {
+        let pings = of(&records, 1, input);
+        assert_eq!(sum(&pings, "in_packets"), 5);
+        let udp = of(&records, 17, input);
+        assert_eq!(sum(&udp, "in_bytes"), 20 * (428 + 14 + 4));
+        for record in &udp {
+            assert_eq!(record["src4_addr"], source, "{record}");
+            assert_eq!(record["dst4_addr"], destination, "{record}");
+        }
+        // All but those that begin something at another worker, or wait for a neighbor.
+        let known = udp.iter().filter(|r| r["output_snmp"] == output);
+        assert!(known.count() >= 18, "{udp:#?}");
+    }
+
+    // One in ten on average, under another commit, and all of them in the pool.
+    let before = exported(&lab, "rewire_exporter_records_total", "samples");
+    assert!(before >= 50.0, "{before}");
+    lab.commit(&sampling(10));
+    let sockets = udp_echoes(
+        &lab.blue,
+        "10.1.0.10:5354",
+        &lab.internet,
+        "198.51.100.1:54",
+        100,
+        2_000,
+    );
+    drop(sockets);
+    let port = |record: &Value| record["dst_port"] == 54;
+    until_for(WRITTEN, "about a tenth is sampled", || {
+        let sampled = collector.records();
+        let sampled: Vec<_> = sampled.iter().filter(|record| port(record)).collect();
+        // sfcapd multiplies by the rate. Ten times the spread is allowed for.
+        let packets = sum(sampled.iter().copied(), "in_packets");
+        (1_000..=3_000).contains(&packets).then_some(())
+    });
+    assert_eq!(
+        exported(&lab, "rewire_exporter_records_lost_total", "samples"),
+        0.0
+    );
+
     let dissected = capture.dissect("udp.port==6343,sflow");
-    println!("{dissected}");
+    for wrong in ["Malformed", "Expert Info (Error"] {
+        assert!(!dissected.contains(wrong), "{dissected}");
+    }
+    for right in [
+        "Generic interface counters",
+        "Sampling rate: 1 out of 10 packets",
+        "Raw packet header",
+        "IfOperStatus: Up",
+    ] {
+        assert!(dissected.contains(right), "no {right}");
+    }
+    // The last sample of blue's interface is near the end of what it has received.
+    let pools = dissected.lines().filter_map(|line| {
+        let pool = line.trim().strip_prefix("Sample pool: ")?;
+        pool.split(' ').next()?.parse::<u32>().ok()
+    });
+    let most = pools.max().expect("there are samples");
+    assert!((1_800..=2_100).contains(&most), "{most}");
+    // Without an exporter nobody samples, and packets go on.
+    lab.commit(&two_vpcs());
+    lab.blue.ping("198.51.100.1", "-c 3 -i 0.05").assert_all();
 }

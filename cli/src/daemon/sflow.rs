@@ -118,7 +118,12 @@ impl Datagrams {
     }
 
     /// Adds a sample of a packet: its flow_sample, with a sampled_header.
-    pub(crate) fn add_packet(&mut self, packet: &SampledPacket, sampled: &Sampled, uptime: Duration) {
+    pub(crate) fn add_packet(
+        &mut self,
+        packet: &SampledPacket,
+        sampled: &Sampled,
+        uptime: Duration,
+    ) {
         const FLOW_SAMPLE: u32 = 1;
         const SAMPLED_HEADER: u32 = 1;
         const ETHERNET: u32 = 1;

@@ -66,7 +66,9 @@ pub(super) fn run(daemon: &Daemon, exporter: &Exporter, config: &ExporterConfig)
         if !datagrams.is_empty() && !transport.is_refused() {
             transport.is_up();
         }
-        exporter.records_lost.fetch_add(agent.news_of_lost(), Relaxed);
+        exporter
+            .records_lost
+            .fetch_add(agent.news_of_lost(), Relaxed);
         if !goes_on {
             return;
         }
@@ -116,7 +118,8 @@ impl Agent<'_> {
         let uptime = self.daemon.started.elapsed();
         let totals = self.daemon.shared.totals();
         let ports = self.daemon.shared.ports().into_iter();
-        for (interface, port) in ports.filter(|(index, _)| index.position() < COUNTED_INTERFACES - 1)
+        for (interface, port) in
+            ports.filter(|(index, _)| index.position() < COUNTED_INTERFACES - 1)
         {
             let counted = Counted {
                 sequence: next(&mut self.reports, interface),

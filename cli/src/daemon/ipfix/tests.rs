@@ -38,7 +38,9 @@ fn take<'a>(bytes: &mut &'a [u8], length: usize) -> &'a [u8] {
 }
 
 fn number(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    bytes
+        .iter()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 impl Decoder {
@@ -166,8 +168,14 @@ fn ends(vpc: u16, source: (IpAddr, u16), destination: (IpAddr, u16)) -> Recorded
 const HOST: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::new(10, 1, 0, 10)), 5000);
 const SERVER: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)), 53);
 const EXTERNAL: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), 6000);
-const HOST6: (IpAddr, u16) = (IpAddr::V6(Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 0x10)), 5000);
-const SERVER6: (IpAddr, u16) = (IpAddr::V6(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 1)), 53);
+const HOST6: (IpAddr, u16) = (
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 0x10)),
+    5000,
+);
+const SERVER6: (IpAddr, u16) = (
+    IpAddr::V6(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 1)),
+    53,
+);
 
 fn report(reason: ReportReason) -> FlowReport {
     FlowReport {
@@ -324,11 +332,15 @@ fn any_event() -> impl Strategy<Value = TimedEvent> {
         }),
     ];
     let ends = || {
-        (any::<u16>(), any_address(), any_address(), any::<[u16; 2]>()).prop_map(
-            |(vpc, source, destination, ports)| {
-                ends(vpc, (source, ports[0]), (destination, ports[1]))
-            },
+        (
+            any::<u16>(),
+            any_address(),
+            any_address(),
+            any::<[u16; 2]>(),
         )
+            .prop_map(|(vpc, source, destination, ports)| {
+                ends(vpc, (source, ports[0]), (destination, ports[1]))
+            })
     };
     (any::<u64>(), step, ends(), ends(), any::<[bool; 2]>()).prop_map(
         |(at, step, original, reply, [is_mapped, is_joined])| {

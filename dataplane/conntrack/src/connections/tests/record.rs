@@ -193,7 +193,10 @@ impl Model {
         if let Some(report) = report {
             // Never twice for the same time; an interval without packets is not told of.
             assert!(report.since >= truth.until, "{report:?}");
-            assert!(report.since <= report.last && report.last <= at, "{report:?}");
+            assert!(
+                report.since <= report.last && report.last <= at,
+                "{report:?}"
+            );
             truth.until = at;
             truth.is_finished = report.reason == ReportReason::Finished;
             for (told, more) in truth.told.iter_mut().zip(report.traffic) {
@@ -325,9 +328,14 @@ fn an_end_says_why() {
     now = after(now, 300);
     // Its time-out ended two minutes after its only packet; the interval has long passed, and nothing more came.
     connections.expire(now, usize::MAX);
-    let [told] = flows(&mut ring)[..] else { panic!() };
+    let [told] = flows(&mut ring)[..] else {
+        panic!()
+    };
     let idle = report(&told);
-    assert_eq!((idle.reason, idle.traffic[0].packets), (ReportReason::Idle, 1));
+    assert_eq!(
+        (idle.reason, idle.traffic[0].packets),
+        (ReportReason::Idle, 1)
+    );
     assert!(idle.last.duration_since(START) < Duration::from_millis(3));
 
     let id = begin(&mut connections, &Segment::Udp, now);
@@ -344,7 +352,9 @@ fn an_end_says_why() {
     connections.update(id, Reply, &rst, 40, now).unwrap();
     now = after(now, 2);
     connections.expire(now, usize::MAX);
-    let [told] = flows(&mut ring)[..] else { panic!() };
+    let [told] = flows(&mut ring)[..] else {
+        panic!()
+    };
     assert!(matches!(told.step, FlowStep::Report(_)));
     assert_eq!(report(&told).reason, ReportReason::Finished);
     assert_eq!(told.tcp_flags & TcpFlags::RST.0, TcpFlags::RST.0);
@@ -372,7 +382,11 @@ fn a_full_ring_loses_ends_alone() {
         connections.expire(now, usize::MAX);
         let flows = flows(&mut ring);
         assert_eq!(flows.len(), told, "round {round}");
-        assert!(flows.iter().all(|flow| report(flow).traffic[0].packets == 1));
+        assert!(
+            flows
+                .iter()
+                .all(|flow| report(flow).traffic[0].packets == 1)
+        );
         now = after(now, 2);
     }
     assert_eq!(control.lost(), 0);
@@ -392,9 +406,13 @@ fn what_was_before_is_not_told() {
     assert!(connections.record(Some(Box::new(recorder))).is_none());
     connections.expire(after(START, 1), usize::MAX);
     let now = after(START, 2);
-    connections.update(id, Reply, &Segment::Udp, 77, now).unwrap();
+    connections
+        .update(id, Reply, &Segment::Udp, 77, now)
+        .unwrap();
     assert!(connections.remove(id).is_some());
-    let [told] = flows(&mut ring)[..] else { panic!() };
+    let [told] = flows(&mut ring)[..] else {
+        panic!()
+    };
     let report = report(&told);
     assert_eq!(report.since, after(START, 1));
     assert_eq!(told.egress, None);
