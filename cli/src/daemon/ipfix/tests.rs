@@ -229,8 +229,8 @@ fn a_connection_is_told_with_both_of_its_directions_and_what_nat_made_of_it() {
     // Source, its port, what either becomes; VPCs.
     let of_source = [8, 7, 225, 227, 234, 235];
     let expected = [address(HOST.0), 5000, address(EXTERNAL.0), 6000, 1, 2];
-    for nth in 0..5 {
-        assert_eq!(values(&records[nth], &of_source), expected, "{nth}");
+    for record in &records {
+        assert_eq!(values(record, &of_source), expected, "{}", record.0);
     }
     let report = &records[2];
     assert_eq!(values(report, &[152, 153, 136]), [1000, 3500, 1]);
