@@ -19,7 +19,7 @@ use crate::walk::{Label, Mark, Outcome, Step};
 use crate::watch::{Wanted, Watching};
 
 /// Connections that a trial can have.
-const CONNECTIONS: usize = 4096;
+const CONNECTIONS: usize = 64;
 
 /// The MAC address of neighbors that are not known, where they are assumed: one of those for documentation (RFC 9542, section
 /// 2.1.4), made local.
