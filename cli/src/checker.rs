@@ -24,7 +24,9 @@ fn problems(configuration: &Configuration) -> Vec<Problem> {
     if problems.is_empty() {
         problems = match (effective.intent.is_empty(), effective.probe.is_empty()) {
             (true, true) => problems,
-            (true, false) => astray(configuration).unwrap_or_else(|error| vec![at(&Path::default(), &error)]),
+            (true, false) => {
+                astray(configuration).unwrap_or_else(|error| vec![at(&Path::default(), &error)])
+            }
             (false, no_probes) => disproven(configuration.clone(), !no_probes),
         };
     }

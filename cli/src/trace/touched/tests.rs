@@ -158,8 +158,13 @@ fn merge(into: &mut Value, from: Value) {
 /// A route: its VPC, its prefix, and where it leads.
 fn route() -> impl Strategy<Value = (&'static str, String, Value)> {
     let length = any::<Index>();
-    (select(&VPCS[..]), select(&ADDRESSES[..]), length, 0..12_usize).prop_map(
-        |(vpc, around, length, kind)| {
+    (
+        select(&VPCS[..]),
+        select(&ADDRESSES[..]),
+        length,
+        0..12_usize,
+    )
+        .prop_map(|(vpc, around, length, kind)| {
             let address: IpAddr = around.parse().unwrap();
             let most = IpNet::from(address).max_prefix_len();
             let length = length.index(usize::from(most) + 1) as u8;
@@ -168,7 +173,8 @@ fn route() -> impl Strategy<Value = (&'static str, String, Value)> {
                 true => ["10.1.0.9", "10.2.0.9", "203.0.113.2"],
                 false => ["fd00::9", "fd02::8", "2001:db8::2"],
             };
-            let hop = |number: usize| json!({ "interface": INTERFACES[number], "via": via[number] });
+            let hop =
+                |number: usize| json!({ "interface": INTERFACES[number], "via": via[number] });
             let route = match kind {
                 0..3 => json!({ "next_hops": [hop(kind)] }),
                 3 => json!({ "next_hops": [{ "interface": INTERFACES[length as usize % 3] }] }),
@@ -179,8 +185,7 @@ fn route() -> impl Strategy<Value = (&'static str, String, Value)> {
                 kind => json!({ "type": "vpc", "to_vpc": VPCS[kind % 3] }),
             };
             (vpc, prefix.to_string(), route)
-        },
-    )
+        })
 }
 
 /// A probe: who receives it, from where, to where, and what it carries. What it wants does not matter: its walk is looked at.
@@ -221,7 +226,10 @@ fn meaningful(mut configuration: Configuration) -> Configuration {
         for row in bad {
             // With all that stands below it.
             let path = row.path();
-            for below in rows.iter().filter(|below| below.path().steps().starts_with(path.steps())) {
+            for below in rows
+                .iter()
+                .filter(|below| below.path().steps().starts_with(path.steps()))
+            {
                 configuration.remove(below);
             }
         }
