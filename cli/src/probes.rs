@@ -93,16 +93,18 @@ pub(crate) fn learned(configuration: &Configuration) -> BTreeMap<String, String>
 pub(crate) fn run(configuration: &Configuration, tables: &Tables) -> Vec<Outcome> {
     let learned = learned(configuration);
     let probes = configuration.probe.values();
-    let outcomes =
-        probes.map(|probe| outcome_of(probe, walk_alone(probe, tables), tables, &learned));
+    let mut trial = Trial::new(Instant(0), true);
+    let outcomes = probes.map(|probe| {
+        let walked = walk_alone(probe, tables, &mut trial);
+        outcome_of(probe, walked, tables, &learned)
+    });
     outcomes.collect()
 }
 
 /// Lets the packet of a probe walk, as the only one there ever was.
-fn walk_alone(probe: &ProbeRow, tables: &Tables) -> Result<Walked, TraceError> {
-    let asked = Asked::Text(Box::new(packet(probe)));
-    let mut trial = Trial::new(Instant(0), true);
-    trace::walk(tables, &asked, &mut trial)
+fn walk_alone(probe: &ProbeRow, tables: &Tables, trial: &mut Trial) -> Result<Walked, TraceError> {
+    trial.begin_anew();
+    trace::walk(tables, &Asked::Text(Box::new(packet(probe))), trial)
 }
 
 /// What a walk before the commit means for a probe.
@@ -183,13 +185,14 @@ pub(crate) fn of_state(rows: &dyn Rows, revision: u64) -> Result<Vec<Outcome>, T
     let learned = learned(configuration);
     let probes: Vec<ProbeRow> = configuration.probe.values().cloned().collect();
     let mut outcomes: Vec<Option<Outcome>> = vec![None; probes.len()];
+    let mut trial = Trial::new(Instant(0), true);
     loop {
         let mut unknown = BTreeSet::new();
         for (probe, outcome) in probes.iter().zip(&mut outcomes) {
             if outcome.is_some() {
                 continue;
             }
-            let walked = walk_alone(probe, touched.tables());
+            let walked = walk_alone(probe, touched.tables(), &mut trial);
             let new = match &walked {
                 Ok(walked) => touched.unknown(std::slice::from_ref(walked)),
                 Err(_) => BTreeSet::new(),

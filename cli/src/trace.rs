@@ -13,6 +13,7 @@ pub(crate) mod report;
 pub(crate) mod rows;
 pub(crate) mod text;
 pub(crate) mod touched;
+pub(crate) mod under;
 pub(crate) mod words;
 
 use std::net::IpAddr;
@@ -158,7 +159,7 @@ fn ingress(
 ///
 /// # Errors
 /// It does not compile.
-#[allow(dead_code, reason = "for who lets many packets walk over one state")]
+#[cfg(test)]
 pub(crate) fn tables(configuration: Configuration, revision: u64) -> Result<Box<Tables>, Failure> {
     let (_, compiled) = Compiler::compile(configuration, revision)
         .map_err(|errors| Failure::new(Code::Refused, errors.to_string()))?;
