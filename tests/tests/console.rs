@@ -185,7 +185,7 @@ fn the_console_shows_a_gateway_under_traffic() {
         "({diff}).startsWith('~ vpcs.blue.description: the first tenant -> <b>somebody')"
     ));
 
-    // The ways under two revisions are held against each other: the route out of blue is gone in the second one's successor.
+    // The ways under two revisions are held against each other: the third one has no way out of blue.
     dead_end(&mut document, "blue", "unreachable");
     lab.commit(&document);
     browser.go(&format!(
@@ -214,7 +214,7 @@ fn the_console_shows_a_gateway_under_traffic() {
     );
     lab.start_gateway();
     browser.until("document.querySelector('#gone').hidden");
-    browser.until(&says("revision 2 live"));
+    browser.until(&says("revision 3 live"));
     drop((pings, lost));
 }
 
