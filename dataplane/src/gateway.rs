@@ -577,6 +577,7 @@ pub(crate) fn graph_config(
             hash_seed,
         },
         burst: BURST,
+        fragmented_datagrams: 1024,
         icmp_errors_per_second: 1000,
         acl_logs_per_second: 100,
         fast_path: config.fast_path,

@@ -88,9 +88,15 @@ impl Sinks<MemoryBuffer> for Collect<'_> {
 impl VirtualGateway {
     /// A gateway with empty tables, at time 0.
     pub fn new(config: &GatewayConfig) -> Self {
+        VirtualGateway::seeded(config, 0)
+    }
+
+    /// The same whose hash tables, and choice among ports and addresses of NAT, are keyed with a seed: that of a running gateway, so
+    /// that it chooses the same.
+    pub fn seeded(config: &GatewayConfig, hash_seed: u64) -> Self {
         let (publisher, mut readers) = Publisher::new(1);
         VirtualGateway {
-            graph: Graph::new(graph_config(config, (0, 1), 0), MemoryPool),
+            graph: Graph::new(graph_config(config, (0, 1), hash_seed), MemoryPool),
             publisher,
             reader: readers.remove(0),
             counters: Arc::default(),
