@@ -40,6 +40,7 @@ mod scrape_cost;
 mod session;
 mod stores;
 mod thread;
+mod trace;
 mod veth;
 mod worker;
 mod workers;
@@ -102,6 +103,11 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "probes",
         about: "a one-row commit with 300 probes at 100,000 rows as a whole process, beside itself without probes",
         run: bisect::probes,
+    },
+    Benchmark {
+        name: "trace",
+        about: "where a packet would go, asked of a running gateway at 100,000 rows, and as a whole process; no peer",
+        run: trace::run,
     },
     Benchmark {
         name: "journal-verify",

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rewire_dataplane::LiveTrials;
 use rewire_dataplane::clock::Instant;
-use rewire_dataplane::recording::{RecordedFrame, Recorder, WantedFrames};
+use rewire_dataplane::tap::{RecordedFrame, Recorder, WantedFrames};
 use rewire_dataplane::watch::bpf::Program;
 use rewire_tables::Tables;
 use serde::{Deserialize, Serialize};

@@ -172,7 +172,7 @@ impl Recorder {
             });
         }
         let stopping = |_| GatewayError::Stopping;
-        requests.send(Request::Record(taps)).map_err(stopping)?;
+        requests.send(Request::Tap(taps)).map_err(stopping)?;
         Ok(Recorder {
             id,
             workers: readers,
@@ -216,6 +216,6 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         // Where the gateway stops, nobody records any more.
-        let _ = self.requests.send(Request::EndRecording(self.id));
+        let _ = self.requests.send(Request::Untap(self.id));
     }
 }
