@@ -3,13 +3,11 @@
 //! A worker writes into bounded rings, one for each address family, and never waits: see [`Recorder`]. Without a recording it looks once
 //! a burst whether there is one, and once where a connection begins or ends.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender, SyncSender};
 use std::time::{Duration, SystemTime};
 
-use rewire_conntrack::Connections;
 use rewire_conntrack::recording::{Recorder, RecorderControl, TimedEvent};
 
 use crate::clock::{Clock, Instant};
@@ -34,9 +32,9 @@ impl RecorderChange {
     pub(crate) fn make(
         self,
         current: &mut Option<u64>,
-        (four, six): (&mut Connections<Ipv4Addr>, &mut Connections<Ipv6Addr>),
+        record: impl FnOnce([Option<Box<Recorder>>; 2]) -> [Option<Box<Recorder>>; 2],
     ) {
-        let [new_four, new_six] = match self.recorders {
+        let recorders = match self.recorders {
             Some(recorders) => {
                 *current = Some(self.id);
                 recorders.map(Some)
@@ -48,9 +46,8 @@ impl RecorderChange {
             // Another has taken its place.
             None => return,
         };
-        let old = [four.record(new_four), six.record(new_six)];
         // Where nobody waits any more, they are freed here.
-        let _ = self.back.try_send(old);
+        let _ = self.back.try_send(record(recorders));
     }
 }
 

@@ -242,7 +242,8 @@ impl<P: BufferPool> Worker<P> {
                 Command::Sample(sampler) => self.samplers.push(sampler),
                 Command::EndSampling(id) => self.samplers.retain(|sampler| sampler.id() != id),
                 Command::Record(change) => {
-                    change.make(&mut self.recording, self.graph.connections_mut());
+                    let graph = &mut self.graph;
+                    change.make(&mut self.recording, |recorders| graph.record(recorders));
                 }
                 Command::Tap(tap) => self.tap = Some(tap),
                 Command::Untap(id) => {

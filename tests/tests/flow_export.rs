@@ -433,3 +433,47 @@ fn samples_are_read_by_nfdump_and_wireshark() {
     lab.commit(&two_vpcs());
     lab.blue.ping("198.51.100.1", "-c 3 -i 0.05").assert_all();
 }
+
+/// What a card forwards, no worker sees; a connection is told of with it all the same.
+#[test]
+fn what_a_card_forwards_is_told_too() {
+    let Some(mut lab) = Lab::new() else { return };
+    if !FlowCollector::is_possible() {
+        return;
+    }
+    lab.start_gateway_with(&["--modelled-card"]);
+    let collector = FlowCollector::ipfix(&lab.inside, 4739);
+    let mut document = with_exporters(two_vpcs(), &json!({ "nfdump": to_port(4739) }));
+    for interface in ["blue0", "wan0"] {
+        document["interfaces"][interface]["offload"] = json!(true);
+    }
+    lab.commit(&document);
+    let sockets = udp_echoes(
+        &lab.blue,
+        "10.1.0.10:4000",
+        &lab.internet,
+        "198.51.100.1:53",
+        1000,
+        400,
+    );
+    let share = |lab: &Lab| lab.status()["offload"]["share_of_bytes"].as_f64();
+    until("the card is asked what it has done", || {
+        (share(&lab) > Some(90.0)).then_some(())
+    });
+    // Its rules are taken out of the card, which says the last of them.
+    clear(&lab);
+    let records = until_for(WRITTEN, "the connection is over", || {
+        let records = collector.records();
+        let mut events = events(&records).into_keys();
+        events
+            .any(|event| event.contains("BIB delete 17"))
+            .then_some(records)
+    });
+    drop(sockets);
+    let udp: Vec<_> = records.iter().filter(|r| r["proto"] == 17).collect();
+    for direction in ["in", "out"] {
+        let counted = ["packets", "bytes"]
+            .map(|counter| sum(udp.iter().copied(), &format!("{direction}_{counter}")));
+        assert_eq!(counted, [400, 400 * 1028], "{direction}");
+    }
+}

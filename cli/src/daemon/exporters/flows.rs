@@ -147,6 +147,11 @@ impl Flows {
         drop(over);
     }
 
+    /// Takes what workers have told out of their rings, for whoever reads it later.
+    pub(super) fn gather(&self) {
+        self.state().read();
+    }
+
     /// What waits for a reader, so many events at most: `see` is told of each, and of how to know when it was. Whether there is more.
     pub(super) fn take(
         &self,

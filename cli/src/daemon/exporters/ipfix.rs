@@ -44,8 +44,10 @@ pub(super) fn run(daemon: &Daemon, exporter: &Exporter, config: &ExporterConfig,
     };
     loop {
         let goes_on = exporter.pause(LOOK_EVERY);
-        if link.is_ready(!goes_on) {
-            link.send_all(reader);
+        match link.is_ready(!goes_on) {
+            true => link.send_all(reader),
+            // What workers tell meanwhile waits outside of their rings.
+            false => daemon.flows.gather(),
         }
         if !goes_on {
             break;

@@ -110,12 +110,19 @@ fn end_reason(reason: ReportReason) -> u8 {
     }
 }
 
+/// The numbers of ICMP, of either version.
+const ICMP: [u8; 2] = [1, 58];
+
 /// What all records of a connection have.
 fn common(flow: &FlowRecord, time: SystemTime) -> Values {
-    let ((source, source_port), (destination, destination_port)) =
+    let ((source, source_port), (destination, mut destination_port)) =
         (flow.original.source, flow.original.destination);
-    let ((post_source, post_source_port), (post_destination, post_destination_port)) =
+    let ((post_source, post_source_port), (post_destination, mut post_destination_port)) =
         (flow.reply.destination, flow.reply.source);
+    // An identifier is its source's; collectors take the other port of ICMP for type and code.
+    if ICMP.contains(&flow.protocol) {
+        (destination_port, post_destination_port) = (0, 0);
+    }
     Values {
         time: milliseconds(time),
         source,

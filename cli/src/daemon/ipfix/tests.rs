@@ -244,6 +244,21 @@ fn a_connection_is_told_with_both_of_its_directions_and_what_nat_made_of_it() {
 }
 
 #[test]
+fn identifiers_of_icmp_are_no_destination_ports() {
+    let mut echo = flow(
+        ends(0, (HOST.0, 77), (SERVER.0, 77)),
+        ends(1, (SERVER.0, 99), (EXTERNAL.0, 99)),
+        FlowStep::Report(report(ReportReason::Interval)),
+    );
+    (echo.protocol, echo.icmp) = (1, 8 << 8);
+    let records = told(&[FlowEvent::Flow(echo)]);
+    assert_eq!(
+        values(&records[0], &[7, 227, 11, 228, 32]),
+        [77, 99, 0, 0, 8 << 8]
+    );
+}
+
+#[test]
 fn nat64_has_events_of_its_own_and_ipv6_has_none() {
     let original = ends(0, HOST6, SERVER6);
     let begins = FlowStep::Begins { mapping: true };

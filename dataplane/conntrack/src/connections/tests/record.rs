@@ -151,6 +151,7 @@ impl Truth {
     }
 }
 
+type Endpoint = (IpAddr, u16);
 type Key = (IpAddr, u16, IpAddr, u8);
 
 #[derive(Default)]
@@ -158,7 +159,8 @@ struct Model {
     live: BTreeMap<Key, (FlowId, Truth)>,
     /// Those in whose place there are others, until their end is told.
     replaced: BTreeMap<Key, VecDeque<Truth>>,
-    mappings: BTreeSet<(u8, (IpAddr, u16), (IpAddr, u16))>,
+    /// By protocol and both endpoints.
+    mappings: BTreeSet<(u8, Endpoint, Endpoint)>,
 }
 
 impl Model {
@@ -390,7 +392,9 @@ fn a_full_ring_loses_ends_alone() {
         now = after(now, 2);
     }
     assert_eq!(control.lost(), 0);
-    ids.map(|id| connections.remove(id));
+    for id in ids {
+        connections.remove(id);
+    }
     assert_eq!((flows(&mut ring).len(), control.lost()), (1, 2));
 }
 
