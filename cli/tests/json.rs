@@ -153,16 +153,17 @@ fn what_is_too_long_to_be_shown_is_documented_too() {
 #[test]
 fn a_gateway_says_of_itself_what_is_promised() {
     let mut s = Session::with_one_revision();
-    s.write(
-        "bgp.yaml",
-        "route_sources: {frr: {type: fpm, listen: '127.0.0.1:0', vpcs: {blue: {table: 10}}}}\n",
-    );
+    // A port that nobody has at the moment.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let source = format!("{{type: fpm, listen: '{address}', vpcs: {{blue: {{table: 10}}}}}}");
+    s.write("bgp.yaml", &format!("route_sources: {{frr: {source}}}\n"));
     s.quietly(&["load", "merge", "bgp.yaml"]);
     s.quietly(&["commit", "-m", "a route source"]);
     s.quietly(&["set", "vpcs", "blue", "description", "later"]);
     s.quietly(&["commit", "--at", "2099-01-01T00:00"]);
     let mut gateway = running::Running::start(&s, &[]);
-    s.quietly(&["discard"]);
     s.quietly(&["set", "vpcs", "red", "description", "now"]);
     s.quietly(&["commit", "--confirm", "1h"]);
     s.quietly(&["lock", "-m", "the window"]);
