@@ -26,11 +26,13 @@ use crate::clock::{Clock, MonotonicClock};
 use crate::connection_table::{ConnectionTable, Job, Names};
 use crate::counters::{Totals, WorkerCounters};
 use crate::drop_reason::DropReason;
+use crate::flow_recording::{FlowRecorders, RecorderChange};
 use crate::graph::{Graph, GraphConfig};
 use crate::learned_routes::{LearnedRoutes, RouteInlet, RouteTable};
 use crate::nat_ports::ExternalAddresses;
 use crate::neighbors::LearnedNeighbors;
 use crate::offload::OffloadConfig;
+use crate::packet_sampling::{PacketSamplers, Sampler};
 use crate::peers::Peers;
 use crate::port::PortDriver;
 use crate::resolutions::Resolved;
@@ -303,6 +305,12 @@ pub(crate) enum Request {
     Watch(Vec<Watch>),
     /// Let no worker watch any more for this watch.
     Unwatch(u64),
+    /// Let each worker sample packets.
+    Sample(Vec<Box<Sampler>>),
+    /// Let no worker sample any more for this sampling.
+    EndSampling(u64),
+    /// Let each worker record flows, or no more.
+    Record(Vec<RecorderChange>),
     /// Say what indices stand for.
     Names(SyncSender<Names>),
     /// Say how large the tables are.
@@ -327,6 +335,8 @@ pub struct Gateway {
     requests: Option<Sender<Request>>,
     inlet: Mutex<Option<RouteInlet>>,
     manager: Option<JoinHandle<()>>,
+    clock: Arc<dyn Clock>,
+    connections: usize,
 }
 
 impl Gateway {
@@ -411,6 +421,7 @@ impl Gateway {
         let shared = Arc::new(shared);
         let (requests, inbox) = mpsc::channel();
         let (routes, inlet) = LearnedRoutes::new(shared.sources.clone(), requests.clone());
+        let connections = config.connections;
         let manager = Manager {
             neighbors: LearnedNeighbors::new(config.neighbor_lifetime),
             routes,
@@ -422,7 +433,7 @@ impl Gateway {
             links,
             threads,
             shared: Arc::clone(&shared),
-            clock,
+            clock: Arc::clone(&clock),
             revision: 0,
             owners: BTreeMap::new(),
             to_open: Vec::new(),
@@ -438,6 +449,8 @@ impl Gateway {
             requests: Some(requests),
             inlet: Mutex::new(Some(inlet)),
             manager: Some(manager),
+            clock,
+            connections,
         })
     }
 
@@ -498,6 +511,24 @@ impl Gateway {
         let requests = self.requests.clone()?;
         let workers = self.shared.counters.len() as u16;
         Some(ConnectionTable { requests, workers })
+    }
+
+    /// Who can let packets be sampled; none while the gateway stops.
+    pub fn packet_samplers(&self) -> Option<PacketSamplers> {
+        Some(PacketSamplers {
+            requests: self.requests.clone()?,
+            workers: self.shared.counters.len() as u16,
+        })
+    }
+
+    /// Who can let flows be recorded; none while the gateway stops.
+    pub fn flow_recorders(&self) -> Option<FlowRecorders> {
+        Some(FlowRecorders {
+            requests: self.requests.clone()?,
+            workers: self.shared.counters.len() as u16,
+            connections: self.connections,
+            clock: Arc::clone(&self.clock),
+        })
     }
 
     /// What anybody may read while the gateway runs, and after.

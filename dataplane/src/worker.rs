@@ -12,7 +12,9 @@ use crate::clock::{Clock, Instant};
 use crate::connection_table::Job;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
+use crate::flow_recording::RecorderChange;
 use crate::graph::{Graph, LearnedNeighbor, LogEntry, Origin, Received, Sinks, Steering};
+use crate::packet_sampling::Sampler;
 use crate::peers::{Handed, Peers};
 use crate::port::PortQueue;
 use crate::progress::Progress;
@@ -50,6 +52,12 @@ pub(crate) enum Command<B> {
     Watch(Box<Watch>),
     /// Watches no more, if it is this watch.
     Unwatch(u64),
+    /// Samples packets, beside whatever samples already.
+    Sample(Box<Sampler>),
+    /// Samples no more for this sampling.
+    EndSampling(u64),
+    /// Records flows, or no more.
+    Record(RecorderChange),
 }
 
 /// What a worker tells its manager, through rings that may be full.
@@ -101,6 +109,10 @@ pub(crate) struct Worker<P: BufferPool> {
     /// When it looked at the clock last, and whether there were packets then.
     looked: Option<(Instant, bool)>,
     watch: Option<Box<Watch>>,
+    /// Which recording of flows it writes for.
+    recording: Option<u64>,
+    /// Who samples what its ports receive; mostly nobody.
+    samplers: Vec<Box<Sampler>>,
 }
 
 struct WorkerSinks<'a, B> {
@@ -166,6 +178,8 @@ impl<P: BufferPool> Worker<P> {
             job: None,
             looked: None,
             watch: None,
+            recording: None,
+            samplers: Vec::new(),
         }
     }
 
@@ -218,6 +232,12 @@ impl<P: BufferPool> Worker<P> {
                         self.watch = None;
                     }
                 }
+                Command::Sample(sampler) => self.samplers.push(sampler),
+                Command::EndSampling(id) => self.samplers.retain(|sampler| sampler.id() != id),
+                Command::Record(change) => {
+                    let graph = &mut self.graph;
+                    change.make(&mut self.recording, |recorders| graph.record(recorders));
+                }
                 Command::Restore(share) => {
                     let now = self.clock.now();
                     self.graph.restore(&share, now, &self.counters);
@@ -266,6 +286,9 @@ impl<P: BufferPool> Worker<P> {
                 );
                 take_over(&mut self.peers, &mut self.ports, &mut self.received);
             }
+            for sampler in &mut self.samplers {
+                sampler.look(&self.received);
+            }
             if let Some(watch) = &mut self.watch {
                 watch.mark(&mut self.received);
             }
@@ -280,8 +303,26 @@ impl<P: BufferPool> Worker<P> {
                 .run(&mut self.received, &tables, now, &self.counters, &mut sinks);
         }
         self.progress.leave();
+        if !self.samplers.is_empty() {
+            self.finish_samples();
+        }
         self.transmit();
         number
+    }
+
+    /// Hands the samples of a burst over, once it is known where their packets go.
+    #[cold]
+    fn finish_samples(&mut self) {
+        for sampler in self
+            .samplers
+            .iter_mut()
+            .filter(|sampler| sampler.has_taken())
+        {
+            for (position, port) in self.ports.iter().enumerate() {
+                sampler.leave(InterfaceIndex(position as u16), &port.out);
+            }
+            sampler.finish();
+        }
     }
 
     /// Counts the time since it looked at the clock last, as what it went into.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rewire_conntrack::offload::{Offloading, WorkerQueue};
+use rewire_conntrack::recording::Recorder;
 use rewire_conntrack::{Config as ConnectionConfig, Connections, VpcCounts};
 use rewire_packet::MacAddress;
 use rewire_tables::{InterfaceIndex, Tables, VpcIndex};
@@ -211,6 +212,17 @@ impl<P: BufferPool> Graph<P> {
     /// The IPv6 connections of this worker.
     pub fn connections6(&self) -> &Connections<Ipv6Addr> {
         &self.ipv6.connections
+    }
+
+    /// Tells these recorders of connections from now on, of IPv4 and of IPv6; those before, if there were any, are given back.
+    pub fn record(
+        &mut self,
+        [four, six]: [Option<Box<Recorder>>; 2],
+    ) -> [Option<Box<Recorder>>; 2] {
+        [
+            self.ipv4.connections.record(four),
+            self.ipv6.connections.record(six),
+        ]
     }
 
     /// How packets are dealt out among workers.
