@@ -32,6 +32,7 @@ mod offload;
 mod ovn;
 mod program;
 mod publish_pause;
+mod replay;
 mod report;
 mod restart;
 mod rewind;
@@ -87,6 +88,11 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "history",
         about: "log, blame and diff as whole processes, at 10,000 revisions and 100,000 rows; no peer",
         run: history::run,
+    },
+    Benchmark {
+        name: "replay",
+        about: "a frame of a replay with all checks, of a history of 100 revisions and generated traffic that is ready; no peer",
+        run: replay::run,
     },
     Benchmark {
         name: "bisect",

@@ -35,6 +35,7 @@ mod platform;
 mod progress;
 mod protocol;
 pub(crate) mod recent;
+pub(crate) mod record;
 pub(crate) mod route_sources;
 pub(crate) mod routes;
 pub(crate) mod rules;

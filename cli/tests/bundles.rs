@@ -236,5 +236,6 @@ fn what_is_no_bundle_any_more_is_said() {
         "has [0-9]+ bytes, and had [0-9]+",
         "has [N] bytes, and had [N]",
     );
+    settings.add_filter("line [0-9]+ column [0-9]+", "line [N] column [N]");
     settings.bind(|| assert_transcript!(s));
 }

@@ -39,6 +39,7 @@ use crate::resolutions::Resolved;
 use crate::rule_counts::{CountedRule, RuleCountTable, RuleRegister};
 use crate::saved_connections::Restored;
 use crate::table_sizes::{SizesOfTables, TableSizes};
+use crate::tap::Tap;
 use crate::trial::{LiveTrials, Look};
 use crate::watch::Watch;
 use crate::worker::{BURST, ToManager, Worker};
@@ -166,6 +167,7 @@ pub struct Shared {
     vpc_counts: OnceLock<Arc<[Arc<VpcCounts>]>>,
     latencies: Option<Arc<Latencies>>,
     offloading: AtomicBool,
+    hash_seed: u64,
 }
 
 impl Shared {
@@ -181,6 +183,11 @@ impl Shared {
             resolved += worker.resolved(revision)?;
         }
         Some(resolved)
+    }
+    /// What the hash tables, and the choice among ports and addresses of NAT, are keyed with, until the gateway stops. Whoever
+    /// knows it can make connections that collide: it is for whoever may have the configuration.
+    pub fn hash_seed(&self) -> u64 {
+        self.hash_seed
     }
     /// The number of workers.
     pub fn workers(&self) -> usize {
@@ -311,6 +318,10 @@ pub(crate) enum Request {
     EndSampling(u64),
     /// Let each worker record flows, or no more.
     Record(Vec<RecorderChange>),
+    /// Let each worker record frames.
+    Tap(Vec<Tap>),
+    /// Let no worker record any more for this recording.
+    Untap(u64),
     /// Say what indices stand for.
     Names(SyncSender<Names>),
     /// Say how large the tables are.
@@ -353,6 +364,7 @@ impl Gateway {
         let workers = readers.len() as u16;
         // The standard library's hasher is keyed anew in each process: nobody outside knows the seed.
         let hash_seed = RandomState::new().hash_one("rewire");
+        shared.hash_seed = hash_seed;
         let vpc_counts: Arc<[Arc<VpcCounts>]> = (0..workers).map(|_| Arc::default()).collect();
         let _ = shared.vpc_counts.set(Arc::clone(&vpc_counts));
         let offload = config.offload.as_ref();

@@ -31,6 +31,7 @@ pub mod rule_counts;
 mod saved_connections;
 pub mod stopwatch;
 mod table_sizes;
+pub mod tap;
 mod trial;
 pub mod virtual_gateway;
 pub mod walk;

@@ -15,6 +15,7 @@ use crate::connection_table::{ConnectionTable, FoundConnections};
 use crate::counters::WorkerCounters;
 use crate::gateway::{GatewayConfig, GatewayError, Request, graph_config};
 use crate::graph::{self, Graph, GraphConfig, LearnedNeighbor, LogEntry, Origin, Received, Sinks};
+use crate::tap::{Recorder, WantedFrames};
 use crate::walk::{Label, Mark, Outcome, Step};
 use crate::watch::{Wanted, Watching};
 
@@ -179,6 +180,14 @@ impl LiveTrials {
     /// The gateway is stopping.
     pub fn watch(&self, wanted: &Wanted) -> Result<Watching, GatewayError> {
         Watching::begin(self.0.requests.clone(), self.0.workers, wanted)
+    }
+
+    /// Records frames from now on, in place of who recorded before.
+    ///
+    /// # Errors
+    /// The gateway is stopping.
+    pub fn record(&self, wanted: &WantedFrames) -> Result<Recorder, GatewayError> {
+        Recorder::begin(self.0.requests.clone(), self.0.workers, wanted)
     }
 
     /// The connections that a frame belongs to which an interface receives, or that the packet belongs to which it quotes.

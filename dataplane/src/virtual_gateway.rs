@@ -2,11 +2,13 @@
 //! journal, packets and clock give the same bytes (law 8).
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rewire_conntrack::offload::{Card, Engine, Latencies};
+use rewire_packet::MacAddress;
 use rewire_tables::{InterfaceIndex, Publisher, TableOperation, Tables, TablesDigest};
 
 use crate::buffer::{MemoryBuffer, MemoryPool, PacketBuffer};
@@ -162,6 +164,24 @@ impl VirtualGateway {
         let published = self.publisher.publish(Duration::ZERO);
         debug_assert!(published.is_ok());
         self.neighbors.published(self.publisher.generation());
+    }
+
+    /// Takes a neighbor over that another gateway has learned, as an operation of its own. Whether it has the interface.
+    pub fn learn_neighbor(&mut self, interface: &str, address: IpAddr, mac: MacAddress) -> bool {
+        let Some(interface) = self.interface(interface) else {
+            return false;
+        };
+        let neighbor = LearnedNeighbor {
+            interface,
+            address,
+            mac,
+            generation: self.publisher.generation(),
+        };
+        if let Some(operation) = self.neighbors.learn(neighbor, self.now()) {
+            self.publisher.append(operation);
+            self.publish();
+        }
+        true
     }
 
     /// The interface of this name.

@@ -19,6 +19,7 @@ use crate::peers::{Handed, Peers};
 use crate::port::PortQueue;
 use crate::progress::Progress;
 use crate::saved_connections::Share;
+use crate::tap::Tap;
 use crate::walk::Step;
 use crate::watch::Watch;
 
@@ -58,6 +59,10 @@ pub(crate) enum Command<B> {
     EndSampling(u64),
     /// Records flows, or no more.
     Record(RecorderChange),
+    /// Records frames, in place of what it recorded for before.
+    Tap(Box<Tap>),
+    /// Records no more, if it is for this recording.
+    Untap(u64),
 }
 
 /// What a worker tells its manager, through rings that may be full.
@@ -113,6 +118,7 @@ pub(crate) struct Worker<P: BufferPool> {
     recording: Option<u64>,
     /// Who samples what its ports receive; mostly nobody.
     samplers: Vec<Box<Sampler>>,
+    tap: Option<Box<Tap>>,
 }
 
 struct WorkerSinks<'a, B> {
@@ -180,6 +186,7 @@ impl<P: BufferPool> Worker<P> {
             watch: None,
             recording: None,
             samplers: Vec::new(),
+            tap: None,
         }
     }
 
@@ -238,6 +245,10 @@ impl<P: BufferPool> Worker<P> {
                     let graph = &mut self.graph;
                     change.make(&mut self.recording, |recorders| graph.record(recorders));
                 }
+                Command::Tap(tap) => self.tap = Some(tap),
+                Command::Untap(id) => {
+                    self.tap.take_if(|tap| tap.id() == id);
+                }
                 Command::Restore(share) => {
                     let now = self.clock.now();
                     self.graph.restore(&share, now, &self.counters);
@@ -292,6 +303,9 @@ impl<P: BufferPool> Worker<P> {
             if let Some(watch) = &mut self.watch {
                 watch.mark(&mut self.received);
             }
+            if let Some(tap) = &mut self.tap {
+                tap.received(&self.received, now, tables.generation());
+            }
             let mut sinks = WorkerSinks {
                 ports: &mut self.ports,
                 peers: &mut self.peers,
@@ -305,6 +319,9 @@ impl<P: BufferPool> Worker<P> {
         self.progress.leave();
         if !self.samplers.is_empty() {
             self.finish_samples();
+        }
+        if self.tap.is_some() {
+            self.record_leaving();
         }
         self.transmit();
         number
@@ -387,6 +404,18 @@ impl<P: BufferPool> Worker<P> {
         } else {
             (self.first_port + 1) % ports
         };
+    }
+
+    /// Frames that are about to leave by its own ports: those that it hands over are recorded there.
+    #[cold]
+    fn record_leaving(&mut self) {
+        let Some(tap) = &mut self.tap else { return };
+        let ports = self.ports.iter().enumerate();
+        for (position, port) in ports.filter(|(_, port)| port.queue.is_some()) {
+            for frame in &port.out {
+                tap.leaves(InterfaceIndex(position as u16), frame.bytes());
+            }
+        }
     }
 
     fn transmit(&mut self) {

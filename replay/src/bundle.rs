@@ -19,12 +19,17 @@ mod frames;
 mod manifest;
 mod pack;
 mod read;
+mod record;
 mod shrink;
 #[cfg(test)]
 mod tests;
 mod write;
 
 pub use error::BundleError;
-pub use manifest::{ExpectedFile, FileDigest, MANIFEST, Manifest, Revisions, Settings, Shrunk};
+pub(crate) use frames::{Chosen, Frame, Noted};
+pub use manifest::{
+    ExpectedFile, FileDigest, MANIFEST, Manifest, Recorded, Revisions, Scheduled, Settings, Shrunk,
+};
 pub use pack::{Limits, Packing, expect_free, pack};
 pub use read::{Bundle, is_bundle};
+pub use record::Draft as RecordingDraft;

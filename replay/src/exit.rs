@@ -10,6 +10,7 @@ use rewire_packet::ipv4::Ipv4View;
 use rewire_tables::InterfaceIndex;
 
 use crate::capture::{CaptureError, Output};
+use crate::compared::LeftFrames;
 use crate::expected::{Difference, Expected, How};
 use crate::ports::Ports;
 use crate::traffic::Traffic;
@@ -75,6 +76,8 @@ pub(crate) struct Exit {
     pub(crate) bursts: Vec<u64>,
     /// Where what left first parted from what was expected.
     pub(crate) parted: Option<Parted>,
+    /// What left the gateway that was recorded.
+    pub(crate) recorded: Option<LeftFrames>,
     /// What was wrong with frames since this was asked last, at most [`MOST`](Self::MOST).
     wrong: Vec<Wrong>,
     error: Option<CaptureError>,
@@ -125,6 +128,7 @@ impl Exit {
             bytes_after: 0,
             bursts: Vec::new(),
             parted: None,
+            recorded: None,
             wrong: Vec::new(),
             error: None,
             free: Vec::new(),
@@ -170,6 +174,9 @@ impl Exit {
         self.digest.add(name, now, frame);
         let time = beginning.saturating_add(now);
         if let Some(number) = number {
+            if let Some(recorded) = &mut self.recorded {
+                recorded.leaves(name, frame);
+            }
             if let Some(departures) = &mut self.departures {
                 departures.push(Departure {
                     interface: number,

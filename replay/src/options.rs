@@ -1,11 +1,13 @@
 //! How a history is replayed.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rewire_dataplane::GatewayConfig;
 use rewire_schema::Configuration;
 use rewire_tables::Tables;
+use serde::{Deserialize, Serialize};
 
 use crate::check::Checks;
 use crate::pace::{Pace, When};
@@ -15,6 +17,17 @@ pub type TryProbes = fn(&Configuration, &Tables) -> Vec<String>;
 
 /// The most frames of a burst, where nothing else is asked for.
 pub const MOST_IN_A_BURST: usize = 32;
+
+/// A neighbor that a gateway has learned.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct KnownNeighbor {
+    /// The interface that it is behind.
+    pub interface: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its MAC address, in six bytes.
+    pub mac: [u8; 6],
+}
 
 /// How a history is replayed.
 #[derive(Clone, Debug)]
@@ -45,6 +58,9 @@ pub struct Options {
     pub tables_memory: Option<u64>,
     /// The most memory that the process may have taken, in bytes.
     pub resident_memory: Option<u64>,
+    /// Neighbors that are known from the beginning: learned, not configured. Those of interfaces that the first revision does not
+    /// have are left out.
+    pub neighbors: Vec<KnownNeighbor>,
     /// What the gateway's hash tables, and the choice among ports and addresses of NAT, are keyed with: another one may choose
     /// others.
     pub hash_seed: u64,
@@ -67,6 +83,7 @@ impl Default for Options {
             total_time: None,
             tables_memory: None,
             resident_memory: None,
+            neighbors: Vec::new(),
             hash_seed: 0,
             gateway: GatewayConfig::default(),
         }

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant as Wall};
 use rewire_compiler::{Compiled, Compiler};
 use rewire_dataplane::VirtualGateway;
 use rewire_journal::{Entry, StateDigest};
+use rewire_packet::MacAddress;
 use rewire_schema::{Changeset, Configuration};
 
 use crate::capture::Output;
 use crate::check::{Check, Failure};
+use crate::compared::LeftFrames;
 use crate::error::ReplayError;
 use crate::exit::Exit;
 use crate::expected::Expected;
@@ -117,6 +119,11 @@ impl<'a> Replay<'a> {
         self.exit.write_to(number, output);
     }
 
+    /// Compares what leaves with what left a gateway.
+    pub fn compare(&mut self, recorded: LeftFrames) {
+        self.exit.recorded = Some(recorded);
+    }
+
     /// Notes what leaves, for the report; its bytes, once so many frames have come in.
     pub(crate) fn note_departures(&mut self, bytes_after: u64) {
         self.exit.departures = Some(Vec::new());
@@ -160,6 +167,11 @@ impl<'a> Replay<'a> {
         self.named.extend_from_slice(traffic.interfaces());
         if has_first {
             self.first(before, whole)?;
+            for known in &self.options.neighbors {
+                let mac = MacAddress(known.mac);
+                self.gateway
+                    .learn_neighbor(&known.interface, known.address, mac);
+            }
             self.follow(traffic);
         }
         if after.is_empty() {
@@ -346,6 +358,7 @@ impl<'a> Replay<'a> {
             numbers: self.ports.numbers().clone(),
             parted: self.exit.parted,
             burst_ends: self.exit.bursts,
+            compared: self.exit.recorded.map(|recorded| recorded.compared()),
             departures: self.exit.departures.unwrap_or_default(),
         };
         Ok(report.sealed())

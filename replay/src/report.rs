@@ -7,6 +7,7 @@ use rewire_dataplane::Totals;
 use serde::Serialize;
 
 use crate::check::{Check, Failure};
+use crate::compared::Compared;
 use crate::exit::{Departure, Parted};
 use crate::pace::When;
 
@@ -103,6 +104,8 @@ pub struct Report {
     pub schedule: Vec<(u64, When)>,
     /// How many frames the traffic had given when the first check failed.
     pub failed_after: Option<u64>,
+    /// How what left compares with what left the gateway that was recorded.
+    pub compared: Option<Compared>,
     /// Where what left first parted from what was expected.
     pub(crate) parted: Option<Parted>,
     /// What left, where that was noted.

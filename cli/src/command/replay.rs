@@ -145,6 +145,11 @@ impl Replay {
         for expected in self.expectations(bundle.as_ref())? {
             replay.expect(expected);
         }
+        if let Some(bundle) = &bundle
+            && let Some(recorded) = bundle.recorded()?
+        {
+            replay.compare(recorded);
+        }
         for output in &self.outputs {
             replay.write_to(&output.interface, Output::new(&output.path));
         }

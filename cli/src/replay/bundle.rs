@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use rewire_replay::Report;
-use rewire_replay::bundle::{Bundle, BundleError, Manifest};
+use rewire_replay::bundle::{Bundle, BundleError, Manifest, Recorded};
+use rewire_replay::{Compared, Report};
 use serde::Serialize;
 
 use crate::failure::{Code, Failure};
 use crate::replay::told;
 use crate::status_text::count;
+use crate::terminal::clean;
 
 impl From<BundleError> for Failure {
     fn from(error: BundleError) -> Self {
@@ -47,6 +48,10 @@ pub(crate) struct Replayed {
     failure: Option<rewire_replay::Failure>,
     /// Whether the report is the same as then, to the byte; not known where it was not replayed then.
     same_report: Option<bool>,
+    /// What was recorded, where it is of a running gateway.
+    recording: Option<Recorded>,
+    /// How what left compares with what left that gateway, where every frame was recorded.
+    compared: Option<Compared>,
 }
 
 impl Replayed {
@@ -63,6 +68,8 @@ impl Replayed {
             same_report: report_digest
                 .as_ref()
                 .map(|digest| *digest == report.digest),
+            recording: bundle.manifest.recording.clone(),
+            compared: report.compared,
         }
     }
 
@@ -72,6 +79,18 @@ impl Replayed {
         if let Some(failure) = &self.failure {
             lines.push(format!("made of: {}", told::failed(failure)));
         }
+        if let Some(recording) = &self.recording {
+            lines.extend(said_of(recording));
+        }
+        lines.extend(self.compared.map(|compared| {
+            let Compared {
+                alike,
+                missing,
+                more,
+            } = compared;
+            let of = alike + missing;
+            format!("left the gateway, and here: {alike} of {of} frames; {more} more left here")
+        }));
         lines.extend(self.same_report.map(|same| match same {
             true => "the report is the one that the bundle was made with".to_owned(),
             false => format!(
@@ -81,6 +100,50 @@ impl Replayed {
         }));
         lines
     }
+}
+
+/// What is to be known of a recording.
+pub(crate) fn said_of(recording: &Recorded) -> Vec<String> {
+    let mut lines = Vec::new();
+    let Recorded {
+        missed,
+        one_of,
+        filter,
+        workers,
+        connections,
+        learned_routes,
+        ..
+    } = recording;
+    if *missed > 0 {
+        lines.push(format!(
+            "{missed} frames were not recorded: they found no room"
+        ));
+    }
+    if *one_of > 1 {
+        lines.push(format!("one of {one_of} frames was recorded"));
+    }
+    if let Some(filter) = filter {
+        lines.push(format!(
+            "frames were recorded that match: {}",
+            clean(filter)
+        ));
+    }
+    if *workers > 1 {
+        lines.push(format!(
+            "{workers} workers gave out ports of NAT, each of its own: here one does"
+        ));
+    }
+    if *connections > 0 {
+        lines.push(format!(
+            "{connections} connections were there before: here they begin in their middle"
+        ));
+    }
+    if *learned_routes > 0 {
+        lines.push(format!(
+            "{learned_routes} learned routes are not in the recording"
+        ));
+    }
+    lines
 }
 
 /// A bundle that was made of a failure.

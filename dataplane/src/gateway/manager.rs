@@ -215,6 +215,19 @@ impl<D: PortDriver> Manager<D> {
                     link.thread.unpark();
                 }
             }
+            Request::Tap(taps) => {
+                for (link, tap) in self.links.iter_mut().zip(taps) {
+                    // Of a worker whose ring is full nothing is recorded, and the recording is over.
+                    let _ = link.commands.push(Command::Tap(Box::new(tap)));
+                    link.thread.unpark();
+                }
+            }
+            Request::Untap(id) => {
+                for link in &mut self.links {
+                    let _ = link.commands.push(Command::Untap(id));
+                    link.thread.unpark();
+                }
+            }
             Request::Look(look) => {
                 if let Some(tables) = self.publisher.current() {
                     look.at(&tables, self.clock.now());

@@ -10,28 +10,28 @@ use crate::traffic::{Arrival, Entrance, Traffic};
 
 /// A frame that comes in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Frame {
+pub(crate) struct Frame {
     /// When, in nanoseconds since the Unix epoch.
-    pub(super) nanoseconds: u64,
-    pub(super) interface: Arc<str>,
-    pub(super) bytes: Arc<[u8]>,
+    pub(crate) nanoseconds: u64,
+    pub(crate) interface: Arc<str>,
+    pub(crate) bytes: Arc<[u8]>,
 }
 
 /// Notes the first frames of some traffic, and ends it behind them.
-pub(super) struct Noted<'a> {
+pub(crate) struct Noted<'a> {
     inner: &'a mut dyn Traffic,
     names: Vec<Arc<str>>,
-    pub(super) frames: Vec<Frame>,
+    pub(crate) frames: Vec<Frame>,
     wanted: u64,
     bytes: usize,
     most_bytes: usize,
     /// Whether there were more bytes than may be.
-    pub(super) is_too_large: bool,
+    pub(crate) is_too_large: bool,
 }
 
 impl<'a> Noted<'a> {
     /// Notes so many frames of `inner`, of at most so many bytes.
-    pub(super) fn new(inner: &'a mut dyn Traffic, wanted: u64, most_bytes: usize) -> Noted<'a> {
+    pub(crate) fn new(inner: &'a mut dyn Traffic, wanted: u64, most_bytes: usize) -> Noted<'a> {
         Noted {
             inner,
             names: Vec::new(),
@@ -93,14 +93,14 @@ impl Traffic for Noted<'_> {
 }
 
 /// Some of the frames, in order.
-pub(super) struct Chosen<'a> {
+pub(crate) struct Chosen<'a> {
     frames: Vec<(&'a Frame, Entrance)>,
     interfaces: Vec<String>,
     next: usize,
 }
 
 impl<'a> Chosen<'a> {
-    pub(super) fn of(frames: impl Iterator<Item = &'a Frame>) -> Chosen<'a> {
+    pub(crate) fn of(frames: impl Iterator<Item = &'a Frame>) -> Chosen<'a> {
         let mut interfaces: Vec<String> = Vec::new();
         let frames = frames.map(|frame| {
             let known = interfaces

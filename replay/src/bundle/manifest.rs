@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Check, Failure};
+use crate::options::KnownNeighbor;
 use crate::pace::When;
 
 /// The format that is written, and the last one that is read.
@@ -43,11 +44,51 @@ pub struct Manifest {
     /// The digest of the report that its own replay came to.
     #[serde(default)]
     pub report_digest: Option<String>,
+    /// Neighbors that are known from the beginning.
+    #[serde(default)]
+    pub neighbors: Vec<KnownNeighbor>,
+    /// What was recorded, where it is of a running gateway.
+    #[serde(default)]
+    pub recording: Option<Recorded>,
     /// What was left out of what the failure was found with.
     #[serde(default)]
     pub shrunk: Option<Shrunk>,
     /// Every other file, by its name.
     pub files: BTreeMap<String, FileDigest>,
+}
+
+/// What was recorded of a running gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// From when, in nanoseconds since the Unix epoch.
+    pub from_ns: u64,
+    /// Until when.
+    pub to_ns: u64,
+    /// Frames that came in and were recorded.
+    pub received: u64,
+    /// Frames that left and were recorded.
+    pub left: u64,
+    /// Frames that found no room: the gateway had them, and a replay does not.
+    pub missed: u64,
+    /// Of the frames that came in, one of so many was recorded.
+    pub one_of: u64,
+    /// The filter of the frames that came in, where there was one.
+    pub filter: Option<String>,
+    /// So many bytes of each frame, at most; what was cut off is zero in a replay.
+    pub snap: usize,
+    /// The gateway's workers: of several, a replay gives out other ports.
+    pub workers: u64,
+    /// The connections that there were in the beginning: a replay begins without.
+    pub connections: u64,
+    /// The learned routes that there were in the end: a replay has none.
+    pub learned_routes: u64,
+}
+
+impl Recorded {
+    /// Whether every frame was recorded, so that what leaves a replay can be held against what left the gateway.
+    pub fn is_whole(&self) -> bool {
+        self.missed == 0 && self.one_of <= 1 && self.filter.is_none()
+    }
 }
 
 /// A range of revisions, both inclusive.
@@ -78,6 +119,9 @@ pub struct Settings {
     pub checks: Vec<Check>,
     /// The most frames of a burst.
     pub burst: usize,
+    /// What the gateway's hash tables, and the choice among ports and addresses of NAT, are keyed with, in hexadecimal digits.
+    #[serde(default)]
+    pub hash_seed: String,
     /// After how many revisions, each time, the whole state is compiled, too; none: the more rows, the more seldom.
     #[serde(default)]
     pub whole_every: Option<u64>,

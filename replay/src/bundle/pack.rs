@@ -256,6 +256,8 @@ fn write(
         expected,
         failure,
         report_digest: None,
+        neighbors: options.neighbors.clone(),
+        recording: None,
         shrunk,
         files: draft.files.clone(),
     };

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::error::BundleError;
 use super::manifest::{FORMAT, FileDigest, JOURNAL, MANIFEST, Manifest, PACKETS, Settings};
 use crate::capture::Captures;
+use crate::compared::LeftFrames;
 use crate::expected::Expected;
 use crate::history::History;
 use crate::options::Options;
@@ -84,6 +85,7 @@ impl Bundle {
         Options {
             schedule: schedule.collect(),
             beginning: Some(*beginning_ns),
+            neighbors: self.manifest.neighbors.clone(),
             ..settings.options()
         }
     }
@@ -95,8 +97,24 @@ impl Bundle {
     /// [`BundleError::Capture`].
     pub fn traffic(&self) -> Result<Captures, BundleError> {
         let mut captures = Captures::new();
-        captures.add(None, &self.folder.join(PACKETS))?;
+        captures.add_padded(&self.folder.join(PACKETS))?;
         Ok(captures)
+    }
+
+    /// The frames that left the gateway while it was recorded; none where it was not, or not every frame was.
+    ///
+    /// # Errors
+    ///
+    /// [`BundleError::Capture`].
+    pub fn recorded(&self) -> Result<Option<LeftFrames>, BundleError> {
+        let recording = self.manifest.recording.as_ref();
+        let Some(recording) = recording.filter(|recording| recording.is_whole()) else {
+            return Ok(None);
+        };
+        Ok(Some(LeftFrames::read(
+            &self.folder.join(PACKETS),
+            recording.snap,
+        )?))
     }
 
     /// The frames that must leave, by each interface of which that is known.
@@ -119,6 +137,7 @@ impl Settings {
             any_mac: options.any_mac,
             checks: options.checks.iter().copied().collect(),
             burst: options.burst,
+            hash_seed: format!("{:016x}", options.hash_seed),
             whole_every: options.whole_every,
             revision_time_ns: options.revision_time.map(nanoseconds),
             total_time_ns: options.total_time.map(nanoseconds),
@@ -132,6 +151,7 @@ impl Settings {
             any_mac: self.any_mac,
             checks: self.checks.iter().copied().collect(),
             burst: self.burst.clamp(1, crate::options::MOST_IN_A_BURST),
+            hash_seed: u64::from_str_radix(&self.hash_seed, 16).unwrap_or(0),
             whole_every: self.whole_every,
             revision_time: self.revision_time_ns.map(Duration::from_nanos),
             total_time: self.total_time_ns.map(Duration::from_nanos),

@@ -69,7 +69,7 @@ impl Draft {
         Ok(draft)
     }
 
-    fn failed(&self, name: &str, source: io::Error) -> BundleError {
+    pub(super) fn failed(&self, name: &str, source: io::Error) -> BundleError {
         BundleError::Write {
             path: self.folder.join(name),
             source,
@@ -83,14 +83,19 @@ impl Draft {
         write: impl FnOnce(&mut Digested) -> io::Result<()>,
     ) -> Result<(), BundleError> {
         let written = (|| {
-            let file = File::create_new(self.folder.join(name))?;
-            let mut sink = Digested::new(BufWriter::new(file));
+            let mut sink = self.open(name)?;
             write(&mut sink)?;
             sink.finish()
         })();
         let digest = written.map_err(|source| self.failed(name, source))?;
         self.files.insert(name.to_owned(), digest);
         Ok(())
+    }
+
+    /// Begins a file, which whoever writes it adds to the others.
+    pub(super) fn open(&self, name: &str) -> io::Result<Digested> {
+        let file = File::create_new(self.folder.join(name))?;
+        Ok(Digested::new(BufWriter::new(file)))
     }
 
     /// Writes the manifest, and moves all of it to its place.
@@ -125,7 +130,7 @@ impl Digested {
         }
     }
 
-    fn finish(mut self) -> io::Result<FileDigest> {
+    pub(super) fn finish(mut self) -> io::Result<FileDigest> {
         self.file.flush()?;
         Ok(FileDigest {
             bytes: self.bytes,
