@@ -184,29 +184,39 @@ pub(crate) fn of_state(rows: &dyn Rows, revision: u64) -> Result<Vec<Outcome>, T
     let configuration = touched.configuration();
     let learned = learned(configuration);
     let probes: Vec<ProbeRow> = configuration.probe.values().cloned().collect();
-    let mut outcomes: Vec<Option<Outcome>> = vec![None; probes.len()];
+    // Where each will be looked up first is known without a walk.
+    let first = probes.iter().filter_map(|probe| {
+        let row = configuration.interface.get(&(probe.interface.clone(),))?;
+        Some([probe.source, probe.destination].map(|address| (row.vpc.to_string(), address)))
+    });
+    let first: BTreeSet<_> = first.flatten().collect();
+    touched.add(first)?;
     let mut trial = Trial::new(Instant(0), true);
-    loop {
-        let mut unknown = BTreeSet::new();
-        for (probe, outcome) in probes.iter().zip(&mut outcomes) {
-            if outcome.is_some() {
-                continue;
-            }
-            let walked = walk_alone(probe, touched.tables(), &mut trial);
-            let new = match &walked {
+    let mut outcomes: Vec<Option<Outcome>> = vec![None; probes.len()];
+    let mut pending: Vec<usize> = (0..probes.len()).collect();
+    while !pending.is_empty() {
+        let mut walks = Vec::with_capacity(pending.len());
+        for place in pending.drain(..) {
+            let walked = walk_alone(&probes[place], touched.tables(), &mut trial);
+            let unknown = match &walked {
                 Ok(walked) => touched.unknown(std::slice::from_ref(walked)),
                 Err(_) => BTreeSet::new(),
             };
-            match new.is_empty() {
-                true => *outcome = Some(outcome_of(probe, walked, touched.tables(), &learned)),
-                false => unknown.extend(new),
+            walks.push((place, walked, unknown));
+        }
+        let unknown = walks.iter().flat_map(|(.., unknown)| unknown.clone());
+        let changed = touched.add(unknown.collect())?;
+        for (place, walked, unknown) in walks {
+            match unknown.is_disjoint(&changed) {
+                true => {
+                    let outcome = outcome_of(&probes[place], walked, touched.tables(), &learned);
+                    outcomes[place] = Some(outcome);
+                }
+                false => pending.push(place),
             }
         }
-        if unknown.is_empty() {
-            return Ok(outcomes.into_iter().flatten().collect());
-        }
-        touched.add(unknown)?;
     }
+    Ok(outcomes.into_iter().flatten().collect())
 }
 
 /// A line for each: its name, whether it passes, and what came of it.

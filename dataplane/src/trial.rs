@@ -21,7 +21,7 @@ use crate::watch::{Wanted, Watching};
 
 /// Connections that a trial can have: those of a packet, its reply, and what they quote. A graph for more takes longer to make than a
 /// packet to walk.
-const CONNECTIONS: usize = 16;
+const CONNECTIONS: usize = 8;
 /// Datagrams of which a trial remembers fragments.
 const DATAGRAMS: usize = 8;
 

@@ -6,13 +6,16 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use rewire_dataplane::buffer::{BufferPool, LARGEST_FRAME, MemoryBuffer};
 use rewire_dataplane::clock::Instant;
 use rewire_dataplane::counters::WorkerCounters;
-use rewire_dataplane::graph::{Origin, Received};
+use rewire_dataplane::graph::{LearnedNeighbor, LogEntry, Origin, Received, Sinks};
 use rewire_dataplane::recording::{FlowEvent, FlowStep, Recorder, RecorderControl};
+use rewire_dataplane::walk::{Mark, Step};
+use rewire_tables::InterfaceIndex;
 use serde_json::Value;
 use support::*;
 
@@ -89,6 +92,63 @@ fn neither_new_nor_established_connections_allocate() {
     let allocations = allocations(8, 1, &ports);
     assert_eq!(allocations[2], 0, "established");
     assert_eq!(allocations[3..].iter().sum::<u64>(), 0, "new");
+}
+
+/// What leaves, and what is told of marked packets, into room that is there.
+struct Watched {
+    kept: Kept,
+    steps: Vec<Step>,
+}
+
+impl Sinks<MemoryBuffer> for Watched {
+    fn transmit(&mut self, interface: InterfaceIndex, buffer: MemoryBuffer) {
+        self.kept.transmit(interface, buffer);
+    }
+    fn learned(&mut self, neighbor: LearnedNeighbor) -> bool {
+        self.kept.learned(neighbor)
+    }
+    fn log(&mut self, entry: LogEntry) -> bool {
+        self.kept.log(entry)
+    }
+    fn observe(&mut self, step: Step, _: &[u8]) {
+        assert!(self.steps.len() < self.steps.capacity(), "there is room");
+        self.steps.push(step);
+    }
+}
+
+/// While a watch is on, every packet takes the long way, and each of its steps is told.
+#[test]
+fn watched_packets_allocate_nothing() {
+    let (mut graph, tables, compiler) = bare_graph(two_vpcs(), Shelf(Vec::new()));
+    graph.set_observing(true);
+    let counters = WorkerCounters::default();
+    let blue = compiler.interface_index(&"blue0".parse().unwrap()).unwrap();
+    let mut received = Vec::with_capacity(64);
+    let mut sinks = Watched {
+        kept: Kept(Vec::with_capacity(64)),
+        steps: Vec::with_capacity(64 * 64),
+    };
+    let mut allocations = Vec::new();
+    // New ones, established ones, and new ones again.
+    for (round, first_port) in (0..).zip([1000, 1000, 1000, 2000, 2000, 3000]) {
+        received.extend((0..64).map(|n| {
+            let datagram = udp((HOST, first_port + n), (SITE, 53), 8);
+            Received {
+                mark: NonZeroU16::new(n + 1).map(Mark),
+                ..Received::new(MemoryBuffer::new(datagram.frame()), Origin::Received(blue))
+            }
+        }));
+        let now = Instant(round * 1_000_000);
+        let before = ALLOCATIONS.with(Cell::get);
+        graph.run(&mut received, &tables, now, &counters, &mut sinks);
+        allocations.push(ALLOCATIONS.with(Cell::get) - before);
+        assert_eq!(sinks.kept.0.len(), 64, "all of them leave");
+        assert!(sinks.steps.len() >= 64 * 10, "all of them are told of");
+        sinks.kept.0.clear();
+        sinks.steps.clear();
+    }
+    // The first bursts may still grow what is reused from then on.
+    assert_eq!(allocations[2..], [0; 4]);
 }
 
 #[test]

@@ -124,6 +124,11 @@ fn the_console_shows_a_gateway_under_traffic() {
         row("Nodes of the graph", "ingress nat")
     ));
 
+    browser.picture("graph-under-traffic");
+    browser.click("nav a[href='#overview']");
+    browser.until(&row("Interfaces", "blue0"));
+    browser.picture("overview-under-traffic");
+
     browser.click("nav a[href='#connections']");
     browser.until("document.body.innerText.match(/tcp\\s+established\\s+10\\.1\\.0\\.10:\\d+\\s+198\\.51\\.100\\.1:80/)");
     // What is asked for is what the gateway filters by, and stands in the address.

@@ -18,7 +18,7 @@ use rewire_dataplane::clock::Instant;
 use rewire_dataplane::walk::Fact;
 use rewire_schema::state::{Rows, StateError};
 use rewire_schema::types::{Name, Prefix};
-use rewire_schema::{Change, Changeset, Configuration, RowKey, Table};
+use rewire_schema::{Change, Changeset, Configuration, Row, RowKey, Table};
 use rewire_tables::Tables;
 
 use super::{Asked, Walked, input, walk};
@@ -105,32 +105,35 @@ impl<'a> Touched<'a> {
         looked_up
     }
 
-    /// Adds the routes that cover what was looked up. Cost: a look-up in the state for every length of a prefix, where no other
-    /// address has led to the same.
+    /// Adds the routes that cover what was looked up; gives back those of them that are looked up to something else now. What
+    /// has walked over no such one has walked as over all tables. Cost: a look-up in the state for every length of a prefix, where no
+    /// other address has led to the same.
     ///
     /// # Errors
     /// The state cannot be read, or its routes do not compile.
     pub(crate) fn add(
         &mut self,
-        looked_up: impl IntoIterator<Item = LookedUp>,
-    ) -> Result<(), TouchedError> {
+        looked_up: BTreeSet<LookedUp>,
+    ) -> Result<BTreeSet<LookedUp>, TouchedError> {
         let mut routes = Vec::new();
-        for (vpc, address) in looked_up {
+        for (vpc, address) in &looked_up {
             // What the tables have a name for has one in the state.
             if let Ok(vpc) = vpc.parse::<Name>() {
-                self.cover(&vpc, address, &mut routes)?;
+                self.cover(&vpc, *address, &mut routes)?;
             }
-            self.known.insert((vpc, address));
         }
+        self.known.extend(looked_up.iter().cloned());
+        let mut changed = looked_up;
+        changed.retain(|looked_up| routes.iter().any(|route| covers(route, looked_up)));
         if routes.is_empty() {
-            return Ok(());
+            return Ok(changed);
         }
         let changeset: Changeset = routes.into_iter().collect();
         let compiled = self.compiler.apply(self.revision, &changeset)?;
         for operation in &compiled.operations {
             self.tables.apply(operation);
         }
-        Ok(())
+        Ok(changed)
     }
 
     /// The routes of a VPC that cover an address, with their next hops, but for those that were looked at already.
@@ -179,10 +182,17 @@ pub(crate) fn walks(
             walks.push(walk(&touched.tables, &reply, &mut trial)?);
         }
         let unknown = touched.unknown(&walks);
-        if unknown.is_empty() {
+        if touched.add(unknown)?.is_empty() {
             return Ok((touched.tables, walks));
         }
-        touched.add(unknown)?;
+    }
+}
+
+/// Whether a change is of a route that an address in a VPC may be looked up to.
+fn covers(change: &Change, (vpc, address): &LookedUp) -> bool {
+    match change.row() {
+        Row::Route(route) => route.vpc.as_str() == vpc && route.prefix.network().contains(address),
+        _ => false,
     }
 }
 
