@@ -14,6 +14,8 @@ packages=(
     frr
     # to judge NAT by: a STUN client and server, and packets that nobody here wrote
     coturn python3-scapy traceroute
+    # to read flows back that are exported
+    nfdump nfdump-sflow tshark
     # to look at the web console
     chromium
 )
@@ -53,6 +55,10 @@ install_packages() {
     # Debian starts coturn's server, which the tests run by themselves, in a namespace.
     if [[ " ${missing[*]} " == *" coturn "* && -d /run/systemd/system ]]; then
         as_root systemctl disable --quiet --now coturn.service
+    fi
+    # Its collector likewise.
+    if [[ " ${missing[*]} " == *" nfdump "* && -d /run/systemd/system ]]; then
+        as_root systemctl disable --quiet --now nfdump.service
     fi
     if [[ " ${missing[*]} " == *" prometheus "* && -d /run/systemd/system ]]; then
         as_root systemctl disable --quiet --now prometheus.service

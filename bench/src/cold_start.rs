@@ -20,7 +20,7 @@ use rewire_dataplane::{Gateway, GatewayConfig};
 use rewire_schema::model::InterfaceRow;
 
 use crate::configuration::{datagram, with_router, with_routes};
-use crate::program::binary;
+use crate::program::{Running, binary};
 use crate::report::{Report, Run, median};
 use crate::stores::{Failure, store_with};
 use crate::veth::{self, FarEnd};
@@ -41,17 +41,6 @@ fn configuration() -> Result<rewire_schema::Configuration, Failure> {
         configuration.insert(row.into());
     }
     Ok(configuration)
-}
-
-/// A running gateway, which ends with this.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// One start of the process.

@@ -32,6 +32,7 @@ mod offload;
 mod ovn;
 mod program;
 mod publish_pause;
+mod replay;
 mod report;
 mod restart;
 mod rewind;
@@ -39,6 +40,7 @@ mod scrape_cost;
 mod session;
 mod stores;
 mod thread;
+mod trace;
 mod veth;
 mod worker;
 mod workers;
@@ -88,6 +90,11 @@ const BENCHMARKS: &[Benchmark] = &[
         run: history::run,
     },
     Benchmark {
+        name: "replay",
+        about: "a frame of a replay with all checks, of a history of 100 revisions and generated traffic that is ready; no peer",
+        run: replay::run,
+    },
+    Benchmark {
         name: "bisect",
         about: "the revision that broke a packet's way, as a whole process, at 10,000 revisions and 20,000 rows; no peer",
         run: bisect::run,
@@ -96,6 +103,11 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "probes",
         about: "a one-row commit with 300 probes at 100,000 rows as a whole process, beside itself without probes",
         run: bisect::probes,
+    },
+    Benchmark {
+        name: "trace",
+        about: "where a packet would go, asked of a running gateway at 100,000 rows, and as a whole process; no peer",
+        run: trace::run,
     },
     Benchmark {
         name: "journal-verify",

@@ -1,7 +1,7 @@
 //! The `rewire` command beside this program, run as people run it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use crate::stores::Failure;
@@ -20,13 +20,31 @@ pub(crate) fn binary() -> Result<PathBuf, Failure> {
     }
 }
 
-/// Runs `rewire` on a store; gives the nanoseconds of the whole process.
+/// A running gateway, which ends with this.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs `rewire` on a store that no gateway follows; gives the nanoseconds of the whole process.
 pub(crate) fn rewire(store: &Path, arguments: &[&str]) -> Result<f64, Failure> {
+    rewire_on(store, &store.with_extension("no.sock"), arguments)
+}
+
+/// Runs `rewire` on a store, with a gateway's socket; gives the nanoseconds of the whole process.
+pub(crate) fn rewire_on(store: &Path, socket: &Path, arguments: &[&str]) -> Result<f64, Failure> {
     let start = Instant::now();
     let output = Command::new(binary()?)
         .args(arguments)
         .arg("--store")
         .arg(store)
+        .arg("--socket")
+        .arg(socket)
         .env("REWIRE_AUTHOR", "bench")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

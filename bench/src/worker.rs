@@ -121,6 +121,7 @@ impl Worker {
                 hash_seed: 7,
             },
             burst: BURST,
+            fragmented_datagrams: 1024,
             icmp_errors_per_second: 1000,
             acl_logs_per_second: 100,
             fast_path: true,

@@ -8,37 +8,53 @@ use std::fmt;
 
 use rewire_compiler::{CompileError, Compiler, not_yet};
 use rewire_configdb::{Checker, StateReader};
-use rewire_schema::state::{Overlay, Rows};
+use rewire_schema::state::{Overlay, Rows, StateError};
 use rewire_schema::{Changeset, Configuration, Path, Problem, Row, Table, meaning};
 use rewire_tables::Tables;
 
 use crate::failure::Failure;
 use crate::probes;
+use crate::trace::touched::TouchedError;
 
 /// Everything that is wrong with a configuration; none if it can be committed. Cost: the configuration.
 fn problems(configuration: &Configuration) -> Vec<Problem> {
     let mut problems = meaning::check(configuration);
     let effective = configuration.effective();
     problems.extend(effective.rows().filter_map(|row| not_yet(&row)));
-    if problems.is_empty() && !(effective.intent.is_empty() && effective.probe.is_empty()) {
-        problems = disproven(configuration.clone(), true, true);
+    if problems.is_empty() {
+        problems = match (effective.intent.is_empty(), effective.probe.is_empty()) {
+            (true, true) => problems,
+            (true, false) => {
+                astray(configuration).unwrap_or_else(|error| vec![at(&Path::default(), &error)])
+            }
+            (false, no_probes) => disproven(configuration.clone(), !no_probes),
+        };
     }
     problems.sort_by(|a, b| a.path.cmp(&b.path));
     problems
 }
 
-/// The intents that are not proven, and the probes that fail, where each is asked for. Cost: the configuration, the proofs and
-/// the walks.
-fn disproven(configuration: Configuration, intents: bool, probes: bool) -> Vec<Problem> {
+/// The probes of a state that fail. Cost: what they touch of it.
+fn astray(state: &dyn Rows) -> Result<Vec<Problem>, StateError> {
+    match probes::of_state(state, 0) {
+        Ok(outcomes) => Ok(probes::problems(&outcomes)),
+        Err(TouchedError::Compile(errors)) => Ok(errors.iter().map(problem).collect()),
+        Err(TouchedError::State(error)) => Err(error),
+    }
+}
+
+/// The intents that are not proven, and the probes that fail where that is asked, over the same tables. Cost: the configuration, the
+/// proofs and the walks.
+fn disproven(configuration: Configuration, probes: bool) -> Vec<Problem> {
     let (compiler, compiled) = match Compiler::compile(configuration, 0) {
         Ok(compiled) => compiled,
         Err(errors) => return errors.iter().map(problem).collect(),
     };
-    let mut problems = Vec::new();
-    if intents {
-        let broken = compiler.prove();
-        problems.extend(broken.iter().map(|broken| at(broken.path(), broken)));
-    }
+    let broken = compiler.prove();
+    let mut problems: Vec<Problem> = broken
+        .iter()
+        .map(|broken| at(broken.path(), broken))
+        .collect();
     if probes && !compiler.configuration().probe.is_empty() {
         let mut tables = Box::<Tables>::default();
         for operation in &compiled.operations {
@@ -80,8 +96,8 @@ fn at(path: &Path, error: &impl fmt::Display) -> Problem {
     Problem::new(path.clone(), message)
 }
 
-/// The checker of a commit. Cost: the change; where there are intents or probes, and the change may have to do with one, the
-/// configuration, which is compiled for them.
+/// The checker of a commit. Cost: the change; where there are probes, and the change may have to do with one, what they touch;
+/// where there are intents, and it may have to do with one, the configuration, which is compiled for them.
 pub(crate) fn checker() -> impl Checker {
     OfChange
 }
@@ -100,8 +116,11 @@ impl Checker for OfChange {
         let has = |table| state.some_below(table, &[], 1).map(|rows| !rows.is_empty());
         let intents = touches_intents(changeset) && has(Table::Intent)?;
         let probes = probes::touches(changeset) && has(Table::Probe)?;
-        if intents || probes {
-            refuse(disproven(state.configuration()?, intents, probes))?;
+        if intents {
+            // The proofs need all of it, and what is compiled for them does for the probes.
+            refuse(disproven(state.configuration()?, probes))?;
+        } else if probes {
+            refuse(astray(state)?)?;
         }
         Ok(())
     }

@@ -64,6 +64,7 @@ commands! {
     trace::Trace,
     capture::Capture,
     bisect::Bisect,
+    record::Record,
     replay::Replay,
     schema::Schema,
     completions::Completions,

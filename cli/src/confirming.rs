@@ -250,7 +250,7 @@ pub(crate) fn show(context: &Context, words: &[String]) -> Result<Answer, Failur
         }
         false => {
             context.note("no gateway is running: neighbors are assumed to answer");
-            probes::of_configuration(store.configuration()?, revision)?
+            probes::of_state(&store.reader(revision)?, revision)?
         }
     };
     Ok(context.shown(

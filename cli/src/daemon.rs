@@ -24,6 +24,7 @@ pub(crate) mod console;
 mod endpoint;
 mod exporters;
 mod follower;
+mod ipfix;
 mod lock;
 mod log;
 pub(crate) mod metrics;
@@ -34,11 +35,13 @@ mod platform;
 mod progress;
 mod protocol;
 pub(crate) mod recent;
+pub(crate) mod record;
 pub(crate) mod route_sources;
 pub(crate) mod routes;
 pub(crate) mod rules;
 mod scrub;
 pub(crate) mod service;
+mod sflow;
 pub(crate) mod signals;
 pub(crate) mod status;
 pub(crate) mod trace;
@@ -56,7 +59,7 @@ use std::time::{Duration, Instant};
 use rewire_configdb::Store;
 use rewire_dataplane::port::faulty::Faults;
 use rewire_dataplane::{
-    ConnectionTable, LiveTrials, RouteTable, RuleCountTable, Shared, SizesOfTables,
+    ConnectionTable, LiveTrials, PacketSamplers, RouteTable, RuleCountTable, Shared, SizesOfTables,
 };
 use rewire_feed::Feeds;
 
@@ -115,6 +118,9 @@ pub(crate) struct Daemon {
     commit_steps: metrics::CommitSteps,
     commits: commit_trace::Commits,
     exporters: exporters::Register,
+    flows: exporters::Flows,
+    /// Who can let packets be sampled.
+    packet_samplers: Option<PacketSamplers>,
     recent: recent::Recent,
     kicks: SyncSender<()>,
     started: Instant,
@@ -169,6 +175,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         commit_steps: metrics::CommitSteps::default(),
         commits: commit_trace::Commits::default(),
         exporters: exporters::Register::default(),
+        flows: exporters::Flows::new(platform.gateway.flow_recorders()),
+        packet_samplers: platform.gateway.packet_samplers(),
         recent: recent::Recent::default(),
         kicks,
         started: Instant::now(),

@@ -74,6 +74,8 @@ codes! {
     DoesNotFit = "does_not_fit", 2;
     /// A journal file is none, is damaged, or does not begin where it must.
     BadJournalFile = "bad_journal_file", 2;
+    /// A bundle is none, is of another version, or is not as it was made.
+    BadBundle = "bad_bundle", 2;
     /// The revision was pruned from the journal, or is still needed where it shall be.
     Pruned = "pruned", 2;
     /// There is no such revision.

@@ -81,7 +81,7 @@ impl Wait {
         };
         // The gateway is told when to give up, so that it can say what is late; who does not answer at all is given a
         // moment more.
-        let request = json!({
+        let mut request = json!({
             "request": "follow",
             "revision": revision,
             "timeout_ms": u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
@@ -89,9 +89,19 @@ impl Wait {
         });
         let waiting = context.waiting();
         waiting.step(&format!("revision {revision}: waiting for the gateway"));
-        let answer = gateway
+        let mut answer = gateway
             .request(&request, self.timeout + GRACE)
             .map_err(not_live)?;
+        if refuses_command(&answer) {
+            // It is older than this program. It cannot be told where the command's time went, which is no reason not to wait.
+            request
+                .as_object_mut()
+                .map(|request| request.remove("command"));
+            answer = gateway
+                .request(&request, self.timeout + GRACE)
+                .map_err(not_live)?;
+            context.note("the running gateway is older than this program: restart it to have this commit in its traces");
+        }
         drop(waiting);
         let text = report(revision, durable, &answer)?;
         closed_ports(&answer)
@@ -99,6 +109,12 @@ impl Wait {
             .for_each(|warning| context.note(warning));
         Ok(Live { text, answer })
     }
+}
+
+/// Whether a gateway does not know what a command says of itself.
+fn refuses_command(answer: &Value) -> bool {
+    let error = answer.get("error").and_then(Value::as_str);
+    error.is_some_and(|error| error.contains("unknown field `command`"))
 }
 
 fn not_live(revision: u64, why: &str) -> Failure {

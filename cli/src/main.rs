@@ -29,6 +29,7 @@ mod number;
 mod pager;
 mod probes;
 mod rates;
+mod record;
 mod replay;
 mod routes;
 mod rules;

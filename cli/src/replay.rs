@@ -1,5 +1,6 @@
 //! `rewire replay`: where a history comes from, and how a report is told. The replay itself is `rewire-replay`.
 
+pub(crate) mod bundle;
 pub(crate) mod source;
 pub(crate) mod summary;
 pub(crate) mod told;

@@ -103,15 +103,11 @@ impl Selection {
         Selection::of_words(steps)
     }
 
-    /// The newest entry, up to `revision`, that changed the object that it leads to, or what there is below in the running
-    /// configuration, of at most [`MOST_BELOW`] rows. Cost: a look at a short filter of each entry, and those that touch the object.
-    pub(crate) fn last_change(
-        &self,
-        store: &Store,
-        revision: u64,
-    ) -> Result<Option<LogEntry>, Failure> {
+    /// The keys of the object that it leads to, and of what there is below in the running configuration, of at most
+    /// [`MOST_BELOW`] rows. Cost: those rows.
+    pub(crate) fn keys(&self, store: &Store) -> Result<Vec<RowKey>, Failure> {
         let Some(place) = &self.0 else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let own = place
             .tables()
@@ -122,12 +118,7 @@ impl Selection {
         if below.len() <= MOST_BELOW {
             keys.extend(below.iter().map(Row::row_key));
         }
-        let query = LogQuery {
-            before: Some(revision.saturating_add(1)),
-            limit: 1,
-            touching: Some(Touching::Rows(&keys)),
-        };
-        Ok(store.log(query)?.into_iter().next())
+        Ok(keys)
     }
 
     /// The changes that it leads to.

@@ -1,7 +1,7 @@
 //! Trying packets: where one would go, node by node, and why.
 //!
-//! [`walk`] lets a packet walk over any tables, without changing anything. [`tables`] makes tables of a configuration. What comes
-//! out is a [`Walked`], which [`Report`] tells.
+//! [`walk`] lets a packet walk over any tables, without changing anything; [`touched`] makes tables of what it touches of a
+//! configuration. What comes out is a [`Walked`], which [`Report`] tells.
 
 pub(crate) mod capture;
 pub(crate) mod filter;
@@ -13,14 +13,13 @@ pub(crate) mod report;
 pub(crate) mod rows;
 pub(crate) mod text;
 pub(crate) mod touched;
+pub(crate) mod under;
 pub(crate) mod words;
 
 use std::net::IpAddr;
 
-use rewire_compiler::Compiler;
 use rewire_dataplane::{Trial, Walk};
 use rewire_packet::MacAddress;
-use rewire_schema::Configuration;
 use rewire_tables::{InterfaceIndex, Tables};
 
 use crate::failure::{Code, Failure};
@@ -154,14 +153,13 @@ fn ingress(
     }
 }
 
-/// The tables of a configuration, to try packets on.
-///
-/// # Errors
-/// It does not compile.
-#[allow(dead_code, reason = "for who lets many packets walk over one state")]
-pub(crate) fn tables(configuration: Configuration, revision: u64) -> Result<Box<Tables>, Failure> {
-    let (_, compiled) = Compiler::compile(configuration, revision)
-        .map_err(|errors| Failure::new(Code::Refused, errors.to_string()))?;
+/// The tables of a whole configuration, for tests: what others walk over is held against them.
+#[cfg(test)]
+pub(crate) fn tables(
+    configuration: rewire_schema::Configuration,
+    revision: u64,
+) -> Result<Box<Tables>, rewire_compiler::Errors> {
+    let (_, compiled) = rewire_compiler::Compiler::compile(configuration, revision)?;
     let mut tables = Box::<Tables>::default();
     for operation in &compiled.operations {
         tables.apply(operation);

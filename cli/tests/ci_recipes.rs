@@ -317,3 +317,39 @@ fn node<'a>(event: Event<'a>, events: &mut impl Iterator<Item = Event<'a>>) -> V
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn the_journal_replays_with_the_change_and_what_fails_is_packed_up() {
+    let session = repository();
+    session.write("net/more.yaml", "vpcs: {new: {}}\n");
+    let proposed = run(
+        &session,
+        "propose.sh",
+        &["production.journal", "net", "out"],
+    );
+    ran(&proposed, 0);
+    let good = ran(
+        &run(&session, "replay.sh", &["out", "--generate", "300"]),
+        0,
+    );
+    assert!(
+        good.contains("checked of 2 revisions: tables, state"),
+        "{good}"
+    );
+    assert!(!session.path("out/replay.bundle").exists());
+    let xml = std::fs::read_to_string(session.path("out/replay.xml")).unwrap();
+    assert!(xml.contains("failures=\"0\""), "{xml}");
+
+    // Nothing replays in a mebibyte. What an earlier run has left is not in the way.
+    for _ in 0..2 {
+        let late = ["out", "--generate", "300", "--resident-memory", "1"];
+        let said = ran(&run(&session, "replay.sh", &late), 7);
+        assert!(said.contains("packed up: "), "{said}");
+    }
+    let comment = ran(&run(&session, "comment.sh", &["out"]), 0);
+    assert!(comment.contains("packed up: "), "{comment}");
+    let mut session = session;
+    std::fs::rename(session.path("out/replay.bundle"), session.path("elsewhere")).unwrap();
+    std::fs::remove_dir_all(session.path("out")).unwrap();
+    assert_eq!(session.rewire(&["replay", "elsewhere"]), 7);
+}

@@ -67,7 +67,7 @@ fn json_of(address: &str, path: &str) -> Value {
 
 #[test]
 fn the_console_says_what_the_socket_says() {
-    let session = committed();
+    let mut session = committed();
     let (gateway, address) = gateway(&session);
     let (code, head, page) = get(&address, "/");
     assert_eq!(code, 200);
@@ -118,8 +118,36 @@ fn the_console_says_what_the_socket_says() {
     assert!(
         walk["text"]
             .as_str()
-            .is_some_and(|text| text.contains("under revision 1")),
+            .is_some_and(|text| text.contains("under the running gateway, revision 1")),
         "{walk}"
+    );
+    assert_eq!(walk["state"], json!({"name": "gateway", "revision": 1}));
+    assert_eq!(walk["reply"], Value::Null);
+    // The same over the tables of a revision, with the way back; and as a frame.
+    let under = json_of(&address, &format!("{packet}&on=1&reply=true"));
+    assert_eq!(under["steps"], walk["steps"]);
+    assert_eq!(under["reply"]["interface"], "wan0", "{under}");
+    let text = under["text"].as_str().unwrap_or_default();
+    assert!(text.contains("under revision 1"), "{text}");
+    let frame = format!(
+        "/api/trace?frame={}&in=blue0",
+        walk["frame"].as_str().unwrap_or_default()
+    );
+    assert_eq!(json_of(&address, &frame)["outcome"], walk["outcome"]);
+
+    session.quietly(&["delete", "vpcs", "blue", "routes", "0.0.0.0/0"]);
+    session.quietly(&["commit", "-m", "no way out"]);
+    let differs = json_of(&address, &format!("{packet}&on=1&against=2"));
+    assert_eq!(
+        (&differs["differs"], &differs["to"]["outcome"]["reason"]),
+        (&json!(true), &json!("no_route")),
+        "{differs}"
+    );
+    // Without another word it is the last revision that is held against one.
+    let alike = json_of(&address, &format!("{packet}&against=2"));
+    assert_eq!(
+        (&alike["differs"], &alike["first_step"]),
+        (&json!(false), &Value::Null)
     );
     gateway.end(Signal::TERM);
 }
@@ -152,6 +180,18 @@ fn what_cannot_be_answered_is_refused_with_a_reason() {
             "/api/trace?packet=192.0.2.77:1+%3E+192.0.2.1:2+udp&on=9",
             400,
             "revision 9",
+        ),
+        ("/api/trace?frame=0&in=blue0", 400, "two digits"),
+        ("/api/trace?frame=00&packet=x", 400, "not as both"),
+        (
+            "/api/trace?packet=10.1.0.5+%3E+192.0.2.1&reply=perhaps",
+            400,
+            "neither true nor false",
+        ),
+        (
+            "/api/trace?packet=10.1.0.5+%3E+192.0.2.1&reply=true&against=1",
+            400,
+            "without their replies",
         ),
     ] {
         let (found, _, body) = get(&address, path);

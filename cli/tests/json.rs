@@ -1,5 +1,6 @@
 //! What machines read: one envelope for every verb, as `docs/json.md` promises.
 
+mod running;
 mod session;
 
 use std::collections::BTreeSet;
@@ -146,6 +147,39 @@ fn what_is_too_long_to_be_shown_is_documented_too() {
     std::fs::create_dir(s.path("pages")).unwrap();
     ask(&mut s, &["man", "pages"]);
     s.write("empty.pcap", "");
+}
+
+/// With all that a gateway can say of itself but flows in a card.
+#[test]
+fn a_gateway_says_of_itself_what_is_promised() {
+    let mut s = Session::with_one_revision();
+    // A port that nobody has at the moment.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let source = format!("{{type: fpm, listen: '{address}', vpcs: {{blue: {{table: 10}}}}}}");
+    s.write("bgp.yaml", &format!("route_sources: {{frr: {source}}}\n"));
+    s.quietly(&["load", "merge", "bgp.yaml"]);
+    s.quietly(&["commit", "-m", "a route source"]);
+    s.quietly(&["set", "vpcs", "blue", "description", "later"]);
+    s.quietly(&["commit", "--at", "2099-01-01T00:00"]);
+    let mut gateway = running::Running::start(&s, &[]);
+    s.quietly(&["set", "vpcs", "red", "description", "now"]);
+    s.quietly(&["commit", "--confirm", "1h"]);
+    s.quietly(&["lock", "-m", "the window"]);
+    gateway.has_logged("live");
+    let status = ask(&mut s, &["status"]);
+    for part in ["last_live", "confirmation", "lock"] {
+        assert!(status[part].is_object(), "{part}: {status}");
+    }
+    for part in ["scheduled", "interfaces", "edges", "route_sources"] {
+        assert_ne!(
+            status[part].as_array().map(Vec::len),
+            Some(0),
+            "{part}: {status}"
+        );
+    }
+    gateway.end(rustix::process::Signal::TERM);
 }
 
 #[test]

@@ -97,6 +97,37 @@ fn a_commit_waits_until_the_gateway_is_live() {
     assert_transcript!(s);
 }
 
+/// A gateway of before the field refuses it, and is asked again without.
+#[test]
+fn a_commit_waits_for_a_gateway_that_is_older() {
+    let mut s = session_with_candidate();
+    let listener = UnixListener::bind(s.path("rewire.db.sock")).unwrap();
+    let requests = thread::scope(|scope| {
+        let gateway = scope.spawn(|| {
+            let (stream, _) = listener.accept().unwrap();
+            let mut reader = BufReader::new(stream);
+            let refusal = r#"{"error":"the request cannot be read: unknown field `command`, expected `revision` or `timeout_ms`"}"#;
+            [refusal, LIVE].map(|answer| {
+                let mut request = String::new();
+                reader.read_line(&mut request).unwrap();
+                writeln!(reader.get_mut(), "{answer}").unwrap();
+                request
+            })
+        });
+        assert_eq!(s.rewire(&["commit", "-m", "x"]), 0);
+        gateway.join().unwrap()
+    });
+    assert_follows(&requests[0], 1);
+    let again: serde_json::Value = serde_json::from_str(&requests[1]).unwrap();
+    assert_eq!(
+        again,
+        serde_json::json!({ "request": "follow", "revision": 1, "timeout_ms": 10000 })
+    );
+    let said = s.transcript();
+    assert!(said.contains("revision 1 live"), "{said}");
+    assert!(said.contains("older than this program"), "{said}");
+}
+
 #[test]
 fn a_rewind_waits_too_and_the_socket_can_be_named() {
     let mut s = Session::with_one_revision();

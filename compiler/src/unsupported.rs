@@ -1,6 +1,6 @@
 //! What a configuration can say and this dataplane cannot do yet. It is refused by name, never ignored.
 
-use rewire_schema::types::{ExporterType, InterfaceType};
+use rewire_schema::types::InterfaceType;
 use rewire_schema::{Problem, Row, RowRef};
 
 use crate::error::{CompileError, Errors};
@@ -42,10 +42,6 @@ pub fn unsupported(row: RowRef<'_>) -> Option<(Option<&'static str>, &'static st
         ]),
         RowRef::Policer(_) => object("policers are"),
         RowRef::Shaper(_) => object("shapers are"),
-        RowRef::Exporter(r) => fields(&[
-            (r.exporter_type == ExporterType::Ipfix, "type", "IPFIX is"),
-            (r.exporter_type == ExporterType::Sflow, "type", "sFlow is"),
-        ]),
         _ => None,
     }
 }

@@ -216,4 +216,26 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn the_last_changes_of_groups_are_the_first_of_their_logs(
+        states in prop::collection::vec(testing::configuration(), 1..8),
+        groups in prop::collection::vec(prop::collection::vec(any::<Index>(), 0..4), 0..6),
+        before in any::<Index>(),
+    ) {
+        let (_folder, path) = folder();
+        let mut store = Store::create(path).unwrap();
+        for state in &states {
+            commit_target(&mut store, state).unwrap();
+        }
+        let mut keys: Vec<RowKey> = states.iter().flat_map(|state| state.rows()).map(|row| row.row_key()).collect();
+        keys.push(vpc("never", None).row_key());
+        let groups: Vec<Vec<RowKey>> = groups.iter().map(|group| group.iter().map(|row| row.get(&keys).clone()).collect()).collect();
+        let revision = before.index(states.len() + 2) as u64;
+        let expected: Vec<_> = groups.iter().map(|group| {
+            let query = LogQuery { before: Some(revision + 1), limit: 1, touching: Some(Touching::Rows(group)) };
+            store.log(query).unwrap().into_iter().next()
+        }).collect();
+        prop_assert_eq!(store.last_changes(revision, &groups).unwrap(), expected);
+    }
 }

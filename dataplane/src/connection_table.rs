@@ -382,6 +382,14 @@ impl Names {
             .map(|(index, name)| (index, name.as_str()))
     }
 
+    /// All interfaces, by name.
+    pub fn interfaces(&self) -> impl Iterator<Item = (InterfaceIndex, &str)> {
+        let interfaces = (0..).map(InterfaceIndex).zip(&self.interfaces);
+        interfaces
+            .filter(|(_, name)| !name.is_empty())
+            .map(|(index, name)| (index, name.as_str()))
+    }
+
     /// An interface's name; empty where it is gone.
     pub fn interface(&self, index: InterfaceIndex) -> &str {
         let interface = self.interfaces.get(index.position());

@@ -26,17 +26,20 @@ use crate::clock::{Clock, MonotonicClock};
 use crate::connection_table::{ConnectionTable, Job, Names};
 use crate::counters::{Totals, WorkerCounters};
 use crate::drop_reason::DropReason;
+use crate::flow_recording::{FlowRecorders, RecorderChange};
 use crate::graph::{Graph, GraphConfig};
 use crate::learned_routes::{LearnedRoutes, RouteInlet, RouteTable};
 use crate::nat_ports::ExternalAddresses;
 use crate::neighbors::LearnedNeighbors;
 use crate::offload::OffloadConfig;
+use crate::packet_sampling::{PacketSamplers, Sampler};
 use crate::peers::Peers;
 use crate::port::PortDriver;
 use crate::resolutions::Resolved;
 use crate::rule_counts::{CountedRule, RuleCountTable, RuleRegister};
 use crate::saved_connections::Restored;
 use crate::table_sizes::{SizesOfTables, TableSizes};
+use crate::tap::Tap;
 use crate::trial::{LiveTrials, Look};
 use crate::watch::Watch;
 use crate::worker::{BURST, ToManager, Worker};
@@ -164,6 +167,7 @@ pub struct Shared {
     vpc_counts: OnceLock<Arc<[Arc<VpcCounts>]>>,
     latencies: Option<Arc<Latencies>>,
     offloading: AtomicBool,
+    hash_seed: u64,
 }
 
 impl Shared {
@@ -179,6 +183,11 @@ impl Shared {
             resolved += worker.resolved(revision)?;
         }
         Some(resolved)
+    }
+    /// What the hash tables, and the choice among ports and addresses of NAT, are keyed with, until the gateway stops. Whoever
+    /// knows it can make connections that collide: it is for whoever may have the configuration.
+    pub fn hash_seed(&self) -> u64 {
+        self.hash_seed
     }
     /// The number of workers.
     pub fn workers(&self) -> usize {
@@ -303,6 +312,16 @@ pub(crate) enum Request {
     Watch(Vec<Watch>),
     /// Let no worker watch any more for this watch.
     Unwatch(u64),
+    /// Let each worker sample packets.
+    Sample(Vec<Box<Sampler>>),
+    /// Let no worker sample any more for this sampling.
+    EndSampling(u64),
+    /// Let each worker record flows, or no more.
+    Record(Vec<RecorderChange>),
+    /// Let each worker record frames.
+    Tap(Vec<Tap>),
+    /// Let no worker record any more for this recording.
+    Untap(u64),
     /// Say what indices stand for.
     Names(SyncSender<Names>),
     /// Say how large the tables are.
@@ -327,6 +346,8 @@ pub struct Gateway {
     requests: Option<Sender<Request>>,
     inlet: Mutex<Option<RouteInlet>>,
     manager: Option<JoinHandle<()>>,
+    clock: Arc<dyn Clock>,
+    connections: usize,
 }
 
 impl Gateway {
@@ -343,6 +364,7 @@ impl Gateway {
         let workers = readers.len() as u16;
         // The standard library's hasher is keyed anew in each process: nobody outside knows the seed.
         let hash_seed = RandomState::new().hash_one("rewire");
+        shared.hash_seed = hash_seed;
         let vpc_counts: Arc<[Arc<VpcCounts>]> = (0..workers).map(|_| Arc::default()).collect();
         let _ = shared.vpc_counts.set(Arc::clone(&vpc_counts));
         let offload = config.offload.as_ref();
@@ -411,6 +433,7 @@ impl Gateway {
         let shared = Arc::new(shared);
         let (requests, inbox) = mpsc::channel();
         let (routes, inlet) = LearnedRoutes::new(shared.sources.clone(), requests.clone());
+        let connections = config.connections;
         let manager = Manager {
             neighbors: LearnedNeighbors::new(config.neighbor_lifetime),
             routes,
@@ -422,7 +445,7 @@ impl Gateway {
             links,
             threads,
             shared: Arc::clone(&shared),
-            clock,
+            clock: Arc::clone(&clock),
             revision: 0,
             owners: BTreeMap::new(),
             to_open: Vec::new(),
@@ -438,6 +461,8 @@ impl Gateway {
             requests: Some(requests),
             inlet: Mutex::new(Some(inlet)),
             manager: Some(manager),
+            clock,
+            connections,
         })
     }
 
@@ -500,6 +525,24 @@ impl Gateway {
         Some(ConnectionTable { requests, workers })
     }
 
+    /// Who can let packets be sampled; none while the gateway stops.
+    pub fn packet_samplers(&self) -> Option<PacketSamplers> {
+        Some(PacketSamplers {
+            requests: self.requests.clone()?,
+            workers: self.shared.counters.len() as u16,
+        })
+    }
+
+    /// Who can let flows be recorded; none while the gateway stops.
+    pub fn flow_recorders(&self) -> Option<FlowRecorders> {
+        Some(FlowRecorders {
+            requests: self.requests.clone()?,
+            workers: self.shared.counters.len() as u16,
+            connections: self.connections,
+            clock: Arc::clone(&self.clock),
+        })
+    }
+
     /// What anybody may read while the gateway runs, and after.
     pub fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
@@ -546,6 +589,7 @@ pub(crate) fn graph_config(
             hash_seed,
         },
         burst: BURST,
+        fragmented_datagrams: 1024,
         icmp_errors_per_second: 1000,
         acl_logs_per_second: 100,
         fast_path: config.fast_path,

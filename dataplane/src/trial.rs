@@ -14,12 +14,16 @@ use crate::clock::Instant;
 use crate::connection_table::{ConnectionTable, FoundConnections};
 use crate::counters::WorkerCounters;
 use crate::gateway::{GatewayConfig, GatewayError, Request, graph_config};
-use crate::graph::{self, Graph, LearnedNeighbor, LogEntry, Origin, Received, Sinks};
+use crate::graph::{self, Graph, GraphConfig, LearnedNeighbor, LogEntry, Origin, Received, Sinks};
+use crate::tap::{Recorder, WantedFrames};
 use crate::walk::{Label, Mark, Outcome, Step};
 use crate::watch::{Wanted, Watching};
 
-/// Connections that a trial can have.
-const CONNECTIONS: usize = 4096;
+/// Connections that a trial can have: those of a packet, its reply, and what they quote. A graph for more takes longer to make than a
+/// packet to walk.
+const CONNECTIONS: usize = 8;
+/// Datagrams of which a trial remembers fragments.
+const DATAGRAMS: usize = 8;
 
 /// The MAC address of neighbors that are not known, where they are assumed: one of those for documentation (RFC 9542, section
 /// 2.1.4), made local.
@@ -42,27 +46,25 @@ pub struct Trial {
     graph: Graph<MemoryPool>,
     counters: Box<WorkerCounters>,
     now: Instant,
+    assumes_neighbors: bool,
 }
 
 impl Trial {
     /// A trial without connections at a moment. If `assumes_neighbors`, a neighbor that the tables do not know is taken for
     /// [`ASSUMED_NEIGHBOR`]; else it is asked for, and the packet waits.
     pub fn new(now: Instant, assumes_neighbors: bool) -> Trial {
-        let config = GatewayConfig {
-            connections: CONNECTIONS,
-            fast_path: false,
-            ..GatewayConfig::default()
-        };
-        let mut graph = Graph::new(graph_config(&config, (0, 1), 0), MemoryPool);
-        graph.set_observing(true);
-        if assumes_neighbors {
-            graph.assume_neighbors(ASSUMED_NEIGHBOR);
-        }
         Trial {
-            graph,
+            graph: graph(assumes_neighbors),
             counters: Box::default(),
             now,
+            assumes_neighbors,
         }
+    }
+
+    /// Begins anew, as if nothing had walked or been taken over. It costs less than another trial, whose counters would have
+    /// to be made, too.
+    pub fn begin_anew(&mut self) {
+        self.graph = graph(self.assumes_neighbors);
     }
 
     /// Takes connections of a running gateway over: a packet of one goes on with it.
@@ -102,6 +104,25 @@ impl Trial {
             sent,
         }
     }
+}
+
+/// A graph without connections.
+fn graph(assumes_neighbors: bool) -> Graph<MemoryPool> {
+    let config = GatewayConfig {
+        connections: CONNECTIONS,
+        fast_path: false,
+        ..GatewayConfig::default()
+    };
+    let config = GraphConfig {
+        fragmented_datagrams: DATAGRAMS,
+        ..graph_config(&config, (0, 1), 0)
+    };
+    let mut graph = Graph::new(config, MemoryPool);
+    graph.set_observing(true);
+    if assumes_neighbors {
+        graph.assume_neighbors(ASSUMED_NEIGHBOR);
+    }
+    graph
 }
 
 /// What looks at the live tables, at a moment of the gateway's clock.
@@ -159,6 +180,14 @@ impl LiveTrials {
     /// The gateway is stopping.
     pub fn watch(&self, wanted: &Wanted) -> Result<Watching, GatewayError> {
         Watching::begin(self.0.requests.clone(), self.0.workers, wanted)
+    }
+
+    /// Records frames from now on, in place of who recorded before.
+    ///
+    /// # Errors
+    /// The gateway is stopping.
+    pub fn record(&self, wanted: &WantedFrames) -> Result<Recorder, GatewayError> {
+        Recorder::begin(self.0.requests.clone(), self.0.workers, wanted)
     }
 
     /// The connections that a frame belongs to which an interface receives, or that the packet belongs to which it quotes.

@@ -2,11 +2,13 @@
 //! journal, packets and clock give the same bytes (law 8).
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rewire_conntrack::offload::{Card, Engine, Latencies};
+use rewire_packet::MacAddress;
 use rewire_tables::{InterfaceIndex, Publisher, TableOperation, Tables, TablesDigest};
 
 use crate::buffer::{MemoryBuffer, MemoryPool, PacketBuffer};
@@ -88,9 +90,15 @@ impl Sinks<MemoryBuffer> for Collect<'_> {
 impl VirtualGateway {
     /// A gateway with empty tables, at time 0.
     pub fn new(config: &GatewayConfig) -> Self {
+        VirtualGateway::seeded(config, 0)
+    }
+
+    /// The same whose hash tables, and choice among ports and addresses of NAT, are keyed with a seed: that of a running gateway, so
+    /// that it chooses the same.
+    pub fn seeded(config: &GatewayConfig, hash_seed: u64) -> Self {
         let (publisher, mut readers) = Publisher::new(1);
         VirtualGateway {
-            graph: Graph::new(graph_config(config, (0, 1), 0), MemoryPool),
+            graph: Graph::new(graph_config(config, (0, 1), hash_seed), MemoryPool),
             publisher,
             reader: readers.remove(0),
             counters: Arc::default(),
@@ -156,6 +164,24 @@ impl VirtualGateway {
         let published = self.publisher.publish(Duration::ZERO);
         debug_assert!(published.is_ok());
         self.neighbors.published(self.publisher.generation());
+    }
+
+    /// Takes a neighbor over that another gateway has learned, as an operation of its own. Whether it has the interface.
+    pub fn learn_neighbor(&mut self, interface: &str, address: IpAddr, mac: MacAddress) -> bool {
+        let Some(interface) = self.interface(interface) else {
+            return false;
+        };
+        let neighbor = LearnedNeighbor {
+            interface,
+            address,
+            mac,
+            generation: self.publisher.generation(),
+        };
+        if let Some(operation) = self.neighbors.learn(neighbor, self.now()) {
+            self.publisher.append(operation);
+            self.publish();
+        }
+        true
     }
 
     /// The interface of this name.

@@ -12,11 +12,14 @@ use crate::clock::{Clock, Instant};
 use crate::connection_table::Job;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
+use crate::flow_recording::RecorderChange;
 use crate::graph::{Graph, LearnedNeighbor, LogEntry, Origin, Received, Sinks, Steering};
+use crate::packet_sampling::Sampler;
 use crate::peers::{Handed, Peers};
 use crate::port::PortQueue;
 use crate::progress::Progress;
 use crate::saved_connections::Share;
+use crate::tap::Tap;
 use crate::walk::Step;
 use crate::watch::Watch;
 
@@ -50,6 +53,16 @@ pub(crate) enum Command<B> {
     Watch(Box<Watch>),
     /// Watches no more, if it is this watch.
     Unwatch(u64),
+    /// Samples packets, beside whatever samples already.
+    Sample(Box<Sampler>),
+    /// Samples no more for this sampling.
+    EndSampling(u64),
+    /// Records flows, or no more.
+    Record(RecorderChange),
+    /// Records frames, in place of what it recorded for before.
+    Tap(Box<Tap>),
+    /// Records no more, if it is for this recording.
+    Untap(u64),
 }
 
 /// What a worker tells its manager, through rings that may be full.
@@ -101,6 +114,11 @@ pub(crate) struct Worker<P: BufferPool> {
     /// When it looked at the clock last, and whether there were packets then.
     looked: Option<(Instant, bool)>,
     watch: Option<Box<Watch>>,
+    /// Which recording of flows it writes for.
+    recording: Option<u64>,
+    /// Who samples what its ports receive; mostly nobody.
+    samplers: Vec<Box<Sampler>>,
+    tap: Option<Box<Tap>>,
 }
 
 struct WorkerSinks<'a, B> {
@@ -166,6 +184,9 @@ impl<P: BufferPool> Worker<P> {
             job: None,
             looked: None,
             watch: None,
+            recording: None,
+            samplers: Vec::new(),
+            tap: None,
         }
     }
 
@@ -218,6 +239,16 @@ impl<P: BufferPool> Worker<P> {
                         self.watch = None;
                     }
                 }
+                Command::Sample(sampler) => self.samplers.push(sampler),
+                Command::EndSampling(id) => self.samplers.retain(|sampler| sampler.id() != id),
+                Command::Record(change) => {
+                    let graph = &mut self.graph;
+                    change.make(&mut self.recording, |recorders| graph.record(recorders));
+                }
+                Command::Tap(tap) => self.tap = Some(tap),
+                Command::Untap(id) => {
+                    self.tap.take_if(|tap| tap.id() == id);
+                }
                 Command::Restore(share) => {
                     let now = self.clock.now();
                     self.graph.restore(&share, now, &self.counters);
@@ -266,8 +297,14 @@ impl<P: BufferPool> Worker<P> {
                 );
                 take_over(&mut self.peers, &mut self.ports, &mut self.received);
             }
+            for sampler in &mut self.samplers {
+                sampler.look(&self.received);
+            }
             if let Some(watch) = &mut self.watch {
                 watch.mark(&mut self.received);
+            }
+            if let Some(tap) = &mut self.tap {
+                tap.received(&self.received, now, tables.generation());
             }
             let mut sinks = WorkerSinks {
                 ports: &mut self.ports,
@@ -280,8 +317,29 @@ impl<P: BufferPool> Worker<P> {
                 .run(&mut self.received, &tables, now, &self.counters, &mut sinks);
         }
         self.progress.leave();
+        if !self.samplers.is_empty() {
+            self.finish_samples();
+        }
+        if self.tap.is_some() {
+            self.record_leaving();
+        }
         self.transmit();
         number
+    }
+
+    /// Hands the samples of a burst over, once it is known where their packets go.
+    #[cold]
+    fn finish_samples(&mut self) {
+        for sampler in self
+            .samplers
+            .iter_mut()
+            .filter(|sampler| sampler.has_taken())
+        {
+            for (position, port) in self.ports.iter().enumerate() {
+                sampler.leave(InterfaceIndex(position as u16), &port.out);
+            }
+            sampler.finish();
+        }
     }
 
     /// Counts the time since it looked at the clock last, as what it went into.
@@ -346,6 +404,18 @@ impl<P: BufferPool> Worker<P> {
         } else {
             (self.first_port + 1) % ports
         };
+    }
+
+    /// Frames that are about to leave by its own ports: those that it hands over are recorded there.
+    #[cold]
+    fn record_leaving(&mut self) {
+        let Some(tap) = &mut self.tap else { return };
+        let ports = self.ports.iter().enumerate();
+        for (position, port) in ports.filter(|(_, port)| port.queue.is_some()) {
+            for frame in &port.out {
+                tap.leaves(InterfaceIndex(position as u16), frame.bytes());
+            }
+        }
     }
 
     fn transmit(&mut self) {

@@ -155,6 +155,7 @@ impl Worker {
         let config = GraphConfig {
             connections,
             burst: 64,
+            fragmented_datagrams: 1024,
             icmp_errors_per_second: 1000,
             acl_logs_per_second: 100,
             fast_path: true,

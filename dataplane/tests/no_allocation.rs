@@ -4,12 +4,18 @@ mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
+use std::time::Duration;
 
 use rewire_dataplane::buffer::{BufferPool, LARGEST_FRAME, MemoryBuffer};
 use rewire_dataplane::clock::Instant;
 use rewire_dataplane::counters::WorkerCounters;
-use rewire_dataplane::graph::{Origin, Received};
+use rewire_dataplane::graph::{LearnedNeighbor, LogEntry, Origin, Received, Sinks};
+use rewire_dataplane::recording::{FlowEvent, FlowStep, Recorder, RecorderControl};
+use rewire_dataplane::walk::{Mark, Step};
+use rewire_tables::InterfaceIndex;
 use serde_json::Value;
 use support::*;
 
@@ -88,6 +94,63 @@ fn neither_new_nor_established_connections_allocate() {
     assert_eq!(allocations[3..].iter().sum::<u64>(), 0, "new");
 }
 
+/// What leaves, and what is told of marked packets, into room that is there.
+struct Watched {
+    kept: Kept,
+    steps: Vec<Step>,
+}
+
+impl Sinks<MemoryBuffer> for Watched {
+    fn transmit(&mut self, interface: InterfaceIndex, buffer: MemoryBuffer) {
+        self.kept.transmit(interface, buffer);
+    }
+    fn learned(&mut self, neighbor: LearnedNeighbor) -> bool {
+        self.kept.learned(neighbor)
+    }
+    fn log(&mut self, entry: LogEntry) -> bool {
+        self.kept.log(entry)
+    }
+    fn observe(&mut self, step: Step, _: &[u8]) {
+        assert!(self.steps.len() < self.steps.capacity(), "there is room");
+        self.steps.push(step);
+    }
+}
+
+/// While a watch is on, every packet takes the long way, and each of its steps is told.
+#[test]
+fn watched_packets_allocate_nothing() {
+    let (mut graph, tables, compiler) = bare_graph(two_vpcs(), Shelf(Vec::new()));
+    graph.set_observing(true);
+    let counters = WorkerCounters::default();
+    let blue = compiler.interface_index(&"blue0".parse().unwrap()).unwrap();
+    let mut received = Vec::with_capacity(64);
+    let mut sinks = Watched {
+        kept: Kept(Vec::with_capacity(64)),
+        steps: Vec::with_capacity(64 * 64),
+    };
+    let mut allocations = Vec::new();
+    // New ones, established ones, and new ones again.
+    for (round, first_port) in (0..).zip([1000, 1000, 1000, 2000, 2000, 3000]) {
+        received.extend((0..64).map(|n| {
+            let datagram = udp((HOST, first_port + n), (SITE, 53), 8);
+            Received {
+                mark: NonZeroU16::new(n + 1).map(Mark),
+                ..Received::new(MemoryBuffer::new(datagram.frame()), Origin::Received(blue))
+            }
+        }));
+        let now = Instant(round * 1_000_000);
+        let before = ALLOCATIONS.with(Cell::get);
+        graph.run(&mut received, &tables, now, &counters, &mut sinks);
+        allocations.push(ALLOCATIONS.with(Cell::get) - before);
+        assert_eq!(sinks.kept.0.len(), 64, "all of them leave");
+        assert!(sinks.steps.len() >= 64 * 10, "all of them are told of");
+        sinks.kept.0.clear();
+        sinks.steps.clear();
+    }
+    // The first bursts may still grow what is reused from then on.
+    assert_eq!(allocations[2..], [0; 4]);
+}
+
 #[test]
 fn fragments_take_buffers_and_nothing_else() {
     let allocations = allocations(1460, 2, &[1000, 1000, 1000]);
@@ -163,6 +226,63 @@ fn what_changes_its_family_allocates_nothing() {
     }
     // The first bursts may still grow what is reused from then on.
     assert_eq!(allocations[4..], [0; 8]);
+}
+
+/// Connections that begin, go on and end are told of without, and nothing of them is lost.
+#[test]
+fn what_is_told_of_connections_allocates_nothing() {
+    let (mut graph, tables, compiler) = bare_graph(two_vpcs(), Shelf(Vec::new()));
+    let control = RecorderControl::new(Duration::ZERO);
+    // As many as the graph has room for.
+    let (four, mut ring) = Recorder::new(4096, 10_000, &control);
+    let (six, _) = Recorder::new(4096, 1, &control);
+    let before = graph.record([Some(Box::new(four)), Some(Box::new(six))]);
+    assert!(before.iter().all(Option::is_none));
+    let counters = WorkerCounters::default();
+    let blue = compiler.interface_index(&"blue0".parse().unwrap()).unwrap();
+    let mut received = Vec::with_capacity(64);
+    let mut sinks = Kept(Vec::with_capacity(64));
+    let mut now = Instant(0);
+    let mut allocations = Vec::new();
+    let mut told = BTreeMap::new();
+    let mut bytes = 0;
+    // The same connections twice, others, and then time in which all of them end.
+    for (first_port, frames) in [(1000, 64), (1000, 64), (1000, 64), (3000, 64)]
+        .into_iter()
+        .chain([(0, 0); 100])
+    {
+        received.extend((0..frames).map(|n| {
+            let datagram = udp((HOST, first_port + n), (SITE, 53), 72);
+            Received::new(MemoryBuffer::new(datagram.frame()), Origin::Received(blue))
+        }));
+        now = Instant(now.0 + 3_000_000_000);
+        let before = ALLOCATIONS.with(Cell::get);
+        graph.run(&mut received, &tables, now, &counters, &mut sinks);
+        allocations.push(ALLOCATIONS.with(Cell::get) - before);
+        assert_eq!(sinks.0.len(), usize::from(frames));
+        sinks.0.clear();
+        while let Ok((_, event)) = ring.pop() {
+            let FlowEvent::Flow(flow) = event else {
+                panic!("{event:?}");
+            };
+            let (name, report) = match flow.step {
+                FlowStep::Begins { mapping: true } => ("begins", None),
+                FlowStep::Report(report) => ("goes on", Some(report)),
+                FlowStep::Ends {
+                    report,
+                    mapping: true,
+                } => ("ends", report),
+                step => panic!("{step:?}"),
+            };
+            *told.entry(name).or_insert(0) += 1;
+            bytes += report.map_or(0, |report| report.traffic[0].bytes);
+        }
+    }
+    // The first bursts may still grow what is reused from then on.
+    assert_eq!(allocations[3..].iter().sum::<u64>(), 0, "{allocations:?}");
+    assert_eq!((told["begins"], told["ends"]), (128, 128));
+    assert!(told["goes on"] >= 128, "{told:?}");
+    assert_eq!((bytes, control.lost()), (4 * 64 * 100, 0));
 }
 
 /// How often something is allocated for each burst that a whole gateway is handed: frames to take in and to give out.

@@ -115,6 +115,22 @@ impl Captures {
         Ok(())
     }
 
+    /// The same of a file whose frames may have been cut short: what is missing at their ends is zero.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    pub fn add_padded(&mut self, path: &Path) -> Result<(), CaptureError> {
+        let mut source = Source {
+            input: Input::open_padded(path, Direction::In)?,
+            interface: None,
+            entrances: Vec::new(),
+        };
+        self.name(&mut source);
+        self.sources.push(source);
+        Ok(())
+    }
+
     fn entrance(&mut self, name: &str) -> Entrance {
         match self.interfaces.iter().position(|known| known == name) {
             Some(known) => known,

@@ -2,6 +2,7 @@
 //! answer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rewire_dataplane::buffer::{MemoryBuffer, PacketBuffer};
 use rewire_packet::EtherType;
@@ -9,7 +10,8 @@ use rewire_packet::ipv4::Ipv4View;
 use rewire_tables::InterfaceIndex;
 
 use crate::capture::{CaptureError, Output};
-use crate::expected::Expected;
+use crate::compared::LeftFrames;
+use crate::expected::{Difference, Expected, How};
 use crate::ports::Ports;
 use crate::traffic::Traffic;
 
@@ -64,11 +66,43 @@ pub(crate) struct Exit {
     pub(crate) sent: u64,
     /// Whether every frame is looked at for what it must be.
     looks: bool,
+    /// How many frames had come in before what leaves now.
+    pub(crate) after: u64,
+    /// What left, if that is noted.
+    pub(crate) departures: Option<Vec<Departure>>,
+    /// Of what left once so many frames had come in, the bytes are noted, too.
+    pub(crate) bytes_after: u64,
+    /// How many frames had come in behind each burst, if that is noted.
+    pub(crate) bursts: Vec<u64>,
+    /// Where what left first parted from what was expected.
+    pub(crate) parted: Option<Parted>,
+    /// What left the gateway that was recorded.
+    pub(crate) recorded: Option<LeftFrames>,
     /// What was wrong with frames since this was asked last, at most [`MOST`](Self::MOST).
     wrong: Vec<Wrong>,
     error: Option<CaptureError>,
     /// Buffers to use again.
     pub(crate) free: Vec<Vec<u8>>,
+}
+
+/// A frame that left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Departure {
+    /// The interface that it left by, by its number among all names.
+    pub(crate) interface: usize,
+    /// How many frames had come in by then: it left because of the last of them, or of an earlier one.
+    pub(crate) after: u64,
+    /// Its bytes, where those were wanted.
+    pub(crate) bytes: Option<Arc<[u8]>>,
+}
+
+/// Where what left parted from what was expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Parted {
+    /// The interface.
+    pub(crate) interface: String,
+    /// How.
+    pub(crate) how: How,
 }
 
 /// A frame that must not have left as it did.
@@ -89,6 +123,12 @@ impl Exit {
             expected: BTreeMap::new(),
             sent: 0,
             looks,
+            after: 0,
+            departures: None,
+            bytes_after: 0,
+            bursts: Vec::new(),
+            parted: None,
+            recorded: None,
             wrong: Vec::new(),
             error: None,
             free: Vec::new(),
@@ -134,16 +174,22 @@ impl Exit {
         self.digest.add(name, now, frame);
         let time = beginning.saturating_add(now);
         if let Some(number) = number {
+            if let Some(recorded) = &mut self.recorded {
+                recorded.leaves(name, frame);
+            }
+            if let Some(departures) = &mut self.departures {
+                departures.push(Departure {
+                    interface: number,
+                    after: self.after,
+                    bytes: (self.after >= self.bytes_after).then(|| frame.into()),
+                });
+            }
             if !self.expected.is_empty()
                 && let Some(expected) = self.expected.get_mut(&number)
             {
                 match expected.meets(frame) {
                     Ok(None) => {}
-                    Ok(Some((message, details))) => self.note(Wrong {
-                        is_unexpected: true,
-                        message,
-                        details,
-                    }),
+                    Ok(Some(difference)) => self.differs(ports.name(number), difference),
                     Err(error) => self.error = Some(error),
                 }
             }
@@ -158,6 +204,24 @@ impl Exit {
             }
         }
         self.free.push(buffer.into_bytes());
+    }
+
+    /// What left by an interface is not what was expected.
+    fn differs(&mut self, interface: &str, difference: Difference) {
+        let Difference {
+            message,
+            details,
+            how,
+        } = difference;
+        self.parted.get_or_insert_with(|| Parted {
+            interface: interface.to_owned(),
+            how,
+        });
+        self.note(Wrong {
+            is_unexpected: true,
+            message,
+            details,
+        });
     }
 
     fn note(&mut self, wrong: Wrong) {
@@ -182,12 +246,9 @@ impl Exit {
             output.finish()?;
         }
         for (number, expected) in std::mem::take(&mut self.expected) {
-            if let Some((message, details)) = expected.end(ports.name(number))? {
-                self.note(Wrong {
-                    is_unexpected: true,
-                    message,
-                    details,
-                });
+            let name = ports.name(number);
+            if let Some(difference) = expected.end(name)? {
+                self.differs(name, difference);
             }
         }
         Ok(self.digest.finish())

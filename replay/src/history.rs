@@ -1,10 +1,13 @@
 //! What is replayed: a state, and the journal entries that follow it.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
-use rewire_journal::export::{FileError, Floor, Header, Reader};
+use rewire_journal::export::{FileError, Floor, Header, Reader, Writer};
 use rewire_journal::{Entry, EntryKind, StateDigest};
-use rewire_schema::{Changeset, Configuration, Mismatch};
+use rewire_schema::{Change, Changeset, Configuration, Mismatch};
+
+/// How many rows of a state are in one piece of a journal file, as stores write them.
+const PIECE: usize = 4096;
 
 /// Why a history cannot be read, or followed.
 #[derive(Debug, thiserror::Error)]
@@ -49,16 +52,23 @@ pub enum HistoryError {
 /// A part of a journal, in memory: the state that it begins with, and what was committed after it.
 #[derive(Clone, Debug)]
 pub struct History {
+    identity: [u8; 16],
     floor: Floor,
     state: Configuration,
     entries: Vec<Entry>,
 }
 
 impl History {
-    /// The history of a store: the state at the floor, and the entries that follow it. They are the caller's to have
-    /// checked: a store's own are.
-    pub fn new(floor: Floor, state: Configuration, entries: Vec<Entry>) -> History {
+    /// The history of a store of this identity: the state at the floor, and the entries that follow it. They are the caller's to
+    /// have checked: a store's own are.
+    pub fn new(
+        identity: [u8; 16],
+        floor: Floor,
+        state: Configuration,
+        entries: Vec<Entry>,
+    ) -> History {
         History {
+            identity,
             floor,
             state,
             entries,
@@ -67,7 +77,8 @@ impl History {
 
     /// A configuration that is in no journal, as revision 1 of one that begins with it.
     pub fn of_configuration(configuration: &Configuration) -> History {
-        let floor = Floor::beginning(&[0; 16]);
+        let identity = [0; 16];
+        let floor = Floor::beginning(&identity);
         let changeset = Changeset::between(&Configuration::default(), configuration);
         let entry = Entry {
             revision: 1,
@@ -83,7 +94,7 @@ impl History {
             hash: floor.hash,
         };
         let entries = vec![entry.sealed()];
-        History::new(floor, Configuration::default(), entries)
+        History::new(identity, floor, Configuration::default(), entries)
     }
 
     /// Reads a journal file, whole or with the state that it begins with; every entry is checked against the chain. Cost: the
@@ -96,7 +107,9 @@ impl History {
     pub fn read(source: impl Read) -> Result<History, HistoryError> {
         let mut reader = Reader::new(source)?;
         let Header {
-            floor, has_state, ..
+            identity,
+            floor,
+            has_state,
         } = *reader.header();
         if floor.revision > 0 && !has_state {
             let floor = floor.revision;
@@ -107,7 +120,7 @@ impl History {
             apply(&mut state, floor.revision, &rows)?;
         }
         let entries = reader.collect::<Result<_, _>>()?;
-        Ok(History::new(floor, state, entries))
+        Ok(History::new(identity, floor, state, entries))
     }
 
     /// The part that begins with the state at one revision and ends with another, both inclusive. The entry of the first is
@@ -138,6 +151,32 @@ impl History {
             };
         }
         Ok(self)
+    }
+
+    /// Writes it as a journal file. Cost: the state and the entries.
+    ///
+    /// # Errors
+    ///
+    /// [`HistoryError::File`] where it cannot be written, or where nothing follows the state that it begins with.
+    pub fn write(&self, sink: impl Write) -> Result<(), HistoryError> {
+        let has_state = self.floor.revision > 0;
+        let header = Header {
+            identity: self.identity,
+            floor: self.floor,
+            has_state,
+        };
+        let mut writer = Writer::new(sink, &header)?;
+        if has_state {
+            let mut rows = self.state.rows().map(Change::Insert).peekable();
+            while rows.peek().is_some() {
+                writer.write_rows(&rows.by_ref().take(PIECE).collect())?;
+            }
+        }
+        for entry in &self.entries {
+            writer.write(entry)?;
+        }
+        writer.finish()?;
+        Ok(())
     }
 
     /// The first revision whose state is known: that of the floor.

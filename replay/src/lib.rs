@@ -11,27 +11,36 @@
 //! the gateway's timers run: every 100 ms for 5 s, and then once more at the pause's end. After the last packet they
 //! run for 5 s too, so that what waits for a neighbor comes to its end.
 
+pub mod bundle;
 pub mod capture;
 pub mod check;
+mod compared;
+mod error;
 mod exit;
 mod expected;
 mod generator;
 pub mod history;
 mod inspect;
 pub mod junit;
+mod options;
 mod pace;
 mod player;
 mod ports;
+mod ready;
 mod report;
 mod traffic;
 pub mod words;
 
 pub use capture::{CaptureError, Captures, Output};
 pub use check::{Check, Checks, Failure};
+pub use compared::{Compared, LeftFrames};
+pub use error::ReplayError;
 pub use expected::Expected;
 pub use generator::{Generator, GeneratorOptions, MOST_FLOWS};
 pub use history::{History, HistoryError};
-pub use pace::{NoSuchPace, Pace};
-pub use player::{Options, Replay, ReplayError, TryProbes, Watcher};
+pub use options::{KnownNeighbor, MOST_IN_A_BURST, Options, TryProbes};
+pub use pace::{NoSuchPace, Pace, When};
+pub use player::{Replay, Watcher};
+pub use ready::Ready;
 pub use report::{Checked, MOST_FAILURES, Report, Step, Taken};
 pub use traffic::{Arrival, Entrance, Silence, Traffic};

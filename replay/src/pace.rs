@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// When the revisions of a history become live, on the clock that the packets' time stamps set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pace {
@@ -44,11 +46,13 @@ impl std::fmt::Display for Pace {
 }
 
 /// When one revision becomes live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum When {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum When {
     /// Once so many packets have come in.
+    #[serde(rename = "after_frames")]
     Packets(u64),
     /// At this time, in nanoseconds since the Unix epoch.
+    #[serde(rename = "at_ns")]
     Time(u64),
 }
 

@@ -46,6 +46,11 @@ impl Ports {
         number
     }
 
+    /// The numbers of all names.
+    pub(crate) fn numbers(&self) -> &BTreeMap<String, usize> {
+        &self.numbers
+    }
+
     /// Takes over what the gateway has now.
     pub(crate) fn follow(&mut self, gateway: &VirtualGateway) {
         self.now.fill(None);

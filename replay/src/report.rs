@@ -1,11 +1,15 @@
 //! What a replay came to.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rewire_dataplane::Totals;
 use serde::Serialize;
 
 use crate::check::{Check, Failure};
+use crate::compared::Compared;
+use crate::exit::{Departure, Parted};
+use crate::pace::When;
 
 /// The most failures that a report tells of one by one.
 pub const MOST_FAILURES: usize = 100;
@@ -90,10 +94,26 @@ pub struct Report {
     pub tables_digest: Option<String>,
     /// The digest of every frame that left, with its interface and time.
     pub output_digest: String,
-    /// The digest of all of the above but for how long things took.
+    /// The digest of all of the above but for how long things took. What follows is not part of it.
     pub digest: String,
     /// How long all of it took, by the clock on the wall.
     pub elapsed: Duration,
+    /// The Unix time in nanoseconds at which the gateway's clock was 0.
+    pub beginning: u64,
+    /// When each revision became live.
+    pub schedule: Vec<(u64, When)>,
+    /// How many frames the traffic had given when the first check failed.
+    pub failed_after: Option<u64>,
+    /// How what left compares with what left the gateway that was recorded.
+    pub compared: Option<Compared>,
+    /// Where what left first parted from what was expected.
+    pub(crate) parted: Option<Parted>,
+    /// What left, where that was noted.
+    pub(crate) departures: Vec<Departure>,
+    /// How many frames had come in behind each burst, where that was noted.
+    pub(crate) burst_ends: Vec<u64>,
+    /// The numbers of all names of interfaces.
+    pub(crate) numbers: BTreeMap<String, usize>,
 }
 
 impl Report {

@@ -146,6 +146,13 @@ impl Lab {
         output.expect("the binary can be started").into()
     }
 
+    /// Starts `rewire` with the lab's store, in the background.
+    pub fn start(&self, arguments: &[&str]) -> Running {
+        let mut command = self.command();
+        command.args(arguments);
+        self.inside.start(command)
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(binary());
         command.env("REWIRE_STORE", self.directory.path().join("rewire.db"));

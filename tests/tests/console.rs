@@ -124,6 +124,11 @@ fn the_console_shows_a_gateway_under_traffic() {
         row("Nodes of the graph", "ingress nat")
     ));
 
+    browser.picture("graph-under-traffic");
+    browser.click("nav a[href='#overview']");
+    browser.until(&row("Interfaces", "blue0"));
+    browser.picture("overview-under-traffic");
+
     browser.click("nav a[href='#connections']");
     browser.until("document.body.innerText.match(/tcp\\s+established\\s+10\\.1\\.0\\.10:\\d+\\s+198\\.51\\.100\\.1:80/)");
     // What is asked for is what the gateway filters by, and stands in the address.
@@ -155,12 +160,21 @@ fn the_console_shows_a_gateway_under_traffic() {
         row("Who opens connections", "10.1.0.10")
     ));
 
-    // A packet is traced on paper.
+    // A packet is traced over the live tables, and so is its reply. One of a connection goes on with that.
+    let traced =
+        |text: &str| format!("document.querySelector('pre.diff')?.textContent.includes({text:?})");
     browser.go(&format!(
-        "{CONSOLE}/#trace?packet=10.1.0.10:40000+%3E+198.51.100.1:443+tcp+syn"
+        "{CONSOLE}/#trace?packet=10.1.0.10:40000+%3E+198.51.100.1:443+tcp+syn&reply=true"
     ));
-    browser.until("document.querySelector('pre.diff')?.textContent.includes('ingress_nat')");
-    browser.until("document.querySelector('pre.diff')?.textContent.includes('203.0.113.1')");
+    browser.until(&traced("under the running gateway, revision 1"));
+    browser.until(&traced("ingress_nat"));
+    browser.until(&traced("203.0.113.1"));
+    browser.until(&traced("in wan0 198.51.100.1:443 > 203.0.113.1:40000 tcp"));
+    let from = tcp.client.local_addr().expect("it is connected");
+    browser.go(&format!(
+        "{CONSOLE}/#trace?packet={from}+%3E+198.51.100.1:80+tcp+ack"
+    ));
+    browser.until(&traced("established"));
 
     // A commit is seen as it goes live, with what it has changed.
     browser.go(&format!("{CONSOLE}/#revisions"));
@@ -176,6 +190,22 @@ fn the_console_shows_a_gateway_under_traffic() {
         "({diff}).startsWith('~ vpcs.blue.description: the first tenant -> <b>somebody')"
     ));
 
+    // The ways under two revisions are held against each other: the third one has no way out of blue.
+    dead_end(&mut document, "blue", "unreachable");
+    lab.commit(&document);
+    browser.go(&format!(
+        "{CONSOLE}/#trace?packet=10.1.0.10:40000+%3E+198.51.100.1:443+tcp+syn&on=1&against=2"
+    ));
+    browser.until(&traced("no difference between revision 1 and revision 2"));
+    assert_eq!(
+        browser.evaluate("document.querySelector('input[name=reply]').disabled"),
+        json!(true)
+    );
+    browser.go(&format!(
+        "{CONSOLE}/#trace?packet=10.1.0.10:40000+%3E+198.51.100.1:443+tcp+syn&on=1&against=3"
+    ));
+    browser.until(&traced("the ways part at route"));
+
     // Nothing is asked of anybody else, and nothing went wrong.
     let elsewhere = |address: &String| !address.starts_with(CONSOLE);
     let asked: BTreeSet<String> = browser.asked().into_iter().filter(elsewhere).collect();
@@ -189,7 +219,7 @@ fn the_console_shows_a_gateway_under_traffic() {
     );
     lab.start_gateway();
     browser.until("document.querySelector('#gone').hidden");
-    browser.until(&says("revision 2 live"));
+    browser.until(&says("revision 3 live"));
     drop((pings, lost));
 }
 

@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use rewire_replay::bundle::{self, Bundle, Limits, Packing};
 use rewire_replay::check::{self, Checks};
 use rewire_replay::{
     Captures, Check, Expected, Generator, GeneratorOptions, History, MOST_FLOWS, Options, Output, Pace, Report, Traffic,
@@ -15,6 +16,7 @@ use crate::failure::{Code, Failure};
 use crate::live::seconds;
 use crate::probes;
 use crate::number::whole_number_in;
+use crate::replay::bundle::{Packed, Replayed};
 use crate::replay::source;
 use crate::replay::summary::Summary;
 use crate::replay::told::{Teller, failed};
@@ -26,11 +28,12 @@ use crate::view::Revision;
 /// Every revision is applied as a gateway applies it, from what it changes; frames go through the same graph as in a gateway, on
 /// a clock that their time stamps set. The same journal and captures always give the same frames and the same report, to
 /// the byte. Exit code 0 says that every check has passed, 7 that one has failed, 8 that one has which only a fault of rewire
-/// can make fail.
+/// can make fail. Of what has failed, --bundle makes a folder that replays alone, and fails alike.
 #[derive(clap::Args)]
 pub(crate) struct Replay {
-    /// A journal file, as `rewire journal export` writes it, instead of the store
-    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    /// Instead of the store: a journal file, as `rewire journal export` writes it; or the folder of a bundle, which says by itself how
+    /// it is replayed
+    #[arg(value_name = "FILE|BUNDLE", value_hint = clap::ValueHint::AnyPath)]
     file: Option<PathBuf>,
     /// Take a document's configuration, instead of the store's
     #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "revision", "from", "to"])]
@@ -93,6 +96,9 @@ pub(crate) struct Replay {
     /// The most memory that the process may take, in MiB
     #[arg(long, value_name = "MIB", value_parser = whole_number_in(1..=1u64 << 32))]
     resident_memory: Option<u64>,
+    /// Where a check fails, pack up into this folder what it takes to see that again, and as little of it as that needs
+    #[arg(long, value_name = "FOLDER", value_hint = clap::ValueHint::DirPath)]
+    bundle: Option<PathBuf>,
     /// Write what was checked of each revision to a file, as JUnit XML
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     junit: Option<PathBuf>,
@@ -120,28 +126,110 @@ impl FromStr for Capture {
 impl Replay {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, Failure> {
         self.refuse_overwriting()?;
-        let (history, whole) = self.history(context)?;
-        let options = self.options();
-        let mut traffic = self.traffic()?;
+        if let Some(place) = &self.bundle {
+            bundle::expect_free(place)?;
+        }
+        let bundle = match &self.file {
+            Some(file) if bundle::is_bundle(file) => Some(self.open_bundle(file)?),
+            _ => None,
+        };
+        let (history, first) = match &bundle {
+            Some(bundle) => (bundle.history.clone(), bundle.manifest.revisions.first),
+            None => self.history(context)?,
+        };
+        let options = match &bundle {
+            Some(bundle) => Options { probes: Some(probes::failing), ..bundle.options() },
+            None => self.options(),
+        };
         let mut replay = rewire_replay::Replay::new(&history, &options);
-        for expected in &self.expected {
-            replay.expect(Expected::open(&expected.interface, &expected.path)?);
+        for expected in self.expectations(bundle.as_ref())? {
+            replay.expect(expected);
+        }
+        if let Some(bundle) = &bundle
+            && let Some(recorded) = bundle.recorded()?
+        {
+            replay.compare(recorded);
         }
         for output in &self.outputs {
             replay.write_to(&output.interface, Output::new(&output.path));
         }
-        let revisions = history.last() - whole + 1;
-        let report = replay.run(whole, traffic.as_mut(), &mut Teller::new(context, revisions as usize))?;
+        let revisions = history.last() - first + 1;
+        let mut traffic = self.traffic(bundle.as_ref())?;
+        let report = replay.run(first, traffic.as_mut(), &mut Teller::new(context, revisions as usize))?;
+        let given: u64 = report.steps.iter().map(|step| step.packets_in).sum();
+        if self.generate.is_some() && given + report.undelivered == 0 {
+            let message = "nothing can be generated: no revision has an interface with a port and an address";
+            let help = "frames come from hosts in the subnets of such interfaces; without --generate, the revisions alone are checked";
+            return Err(Failure::new(Code::WrongArguments, message).help(help));
+        }
         if let Some(junit) = &self.junit {
             std::fs::write(junit, rewire_replay::junit::junit(&report)).map_err(|error| {
                 Failure::new(Code::Output, format!("cannot write {}: {error}", junit.display()))
             })?;
         }
-        told(&report, context)
+        let packed = match &self.bundle {
+            Some(place) if !report.passed() => {
+                let mut again = self.traffic(bundle.as_ref())?;
+                let packing = Packing {
+                    history: &history,
+                    first,
+                    options: &options,
+                    traffic: again.as_mut(),
+                    expected: self.expectations(bundle.as_ref())?,
+                    report: &report,
+                    rewire: env!("CARGO_PKG_VERSION"),
+                    limits: Limits::default(),
+                };
+                Some(Packed::of(place, &bundle::pack(packing, place)?))
+            }
+            _ => None,
+        };
+        let summary = Summary::of(&report).with(bundle.as_ref().map(|bundle| Replayed::of(bundle, &report)), packed);
+        told(&report, summary, self.bundle.is_some(), context)
+    }
+
+    /// Opens a bundle. It says by itself how it is replayed.
+    fn open_bundle(&self, path: &Path) -> Result<Bundle, Failure> {
+        let given = [
+            ("--revision", self.revision.is_some()),
+            ("--from", self.from.is_some()),
+            ("--to", self.to.is_some()),
+            ("--in", !self.inputs.is_empty()),
+            ("--packets", !self.packets.is_empty()),
+            ("--generate", self.generate.is_some()),
+            ("--expect", !self.expected.is_empty()),
+            ("--any-mac", self.any_mac),
+            ("--pace", self.pace != Pace::Even),
+            ("--check", !self.checks.is_empty()),
+            ("--whole-every", self.whole_every.is_some()),
+            ("--revision-time", self.revision_time.is_some()),
+            ("--total-time", self.total_time.is_some()),
+            ("--tables-memory", self.tables_memory.is_some()),
+            ("--resident-memory", self.resident_memory.is_some()),
+        ];
+        if let Some((option, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
+            let message = format!("{option} is not for a bundle: its manifest says how it is replayed");
+            let help = "its parts can be replayed as you like: `rewire replay FOLDER/journal --packets FOLDER/packets.pcapng`";
+            return Err(Failure::new(Code::WrongArguments, message).help(help));
+        }
+        Ok(Bundle::open(path)?)
+    }
+
+    /// What must leave.
+    fn expectations(&self, bundle: Option<&Bundle>) -> Result<Vec<Expected>, Failure> {
+        if let Some(bundle) = bundle {
+            return Ok(bundle.expected()?);
+        }
+        let expected = self.expected.iter();
+        let open = expected.map(|expected| Expected::open(&expected.interface, &expected.path));
+        Ok(open.collect::<Result<_, _>>()?)
     }
 
     /// Where frames come from.
-    fn traffic(&self) -> Result<Box<dyn Traffic>, Failure> {
+    fn traffic(&self, bundle: Option<&Bundle>) -> Result<Box<dyn Traffic>, Failure> {
+        if let Some(bundle) = bundle {
+            return Ok(Box::new(bundle.traffic()?));
+        }
         if let Some(packets) = self.generate {
             return Ok(Box::new(Generator::new(GeneratorOptions {
                 seed: self.seed,
@@ -218,8 +306,7 @@ impl Replay {
 }
 
 /// The report, or what failed.
-fn told(report: &Report, context: &Context) -> Result<Answer, Failure> {
-    let summary = Summary::of(report);
+fn told(report: &Report, summary: Summary, is_packed: bool, context: &Context) -> Result<Answer, Failure> {
     if report.passed() {
         return Ok(context.shown(|_| summary.render(), || json!(summary)));
     }
@@ -241,5 +328,9 @@ fn told(report: &Report, context: &Context) -> Result<Answer, Failure> {
     };
     let names: Vec<&str> = bad.map(|checked| checked.check.name()).collect();
     let message = format!("{failed} of the checks failed, of {}{whose}", names.join(", "));
-    Err(Failure::new(code, message).detail("report", json!(summary)))
+    let failure = Failure::new(code, message).detail("report", json!(summary));
+    Err(match is_packed || summary.is_of_bundle() {
+        true => failure,
+        false => failure.help("`--bundle FOLDER` packs up what it takes to see this again, elsewhere"),
+    })
 }

@@ -1,7 +1,5 @@
 use std::time::Duration;
 
-use rewire_schema::Changeset;
-use rewire_schema::state::Overlay;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
@@ -14,7 +12,8 @@ use crate::gateway;
 use crate::trace::input::{self, CapturedFrame};
 use crate::number::whole_number_in;
 use crate::trace::filter;
-use crate::trace::{Asked, Report, parting, rows, text, touched};
+use crate::trace::under::{self, Manner, NO_REPLY};
+use crate::trace::{Asked, Report, parting, rows, text};
 use crate::view::State;
 use crate::when::Span;
 
@@ -65,9 +64,6 @@ pub(crate) struct Trace {
     #[arg(long, value_name = "TIME", default_value = "10s", requires = "live")]
     timeout: Span,
 }
-
-/// What is said where no answer was made.
-const NO_REPLY: &str = "no reply: nothing was forwarded that could be answered";
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Resolve {
@@ -137,7 +133,7 @@ impl Trace {
         if let Ok(store) = context.open() {
             for report in &mut watched.walks {
                 let revision = report.revision;
-                rows::fill(report, &store, revision, None)?;
+                rows::fill(std::slice::from_mut(report), &store, revision, None)?;
             }
         }
         Ok(context.shown(
@@ -168,10 +164,8 @@ impl Trace {
         let mut reports: Vec<Report> = [traced.walk].into_iter().chain(traced.reply).collect();
         // Who decided it is the store's to say; the gateway can be asked from elsewhere, too.
         if let Ok(store) = context.open() {
-            for report in &mut reports {
-                let revision = report.revision;
-                rows::fill(report, &store, revision, None)?;
-            }
+            let revision = reports.iter().map(|report| report.revision).max();
+            rows::fill(&mut reports, &store, revision.unwrap_or_default(), None)?;
         }
         Ok(Some(reports))
     }
@@ -185,21 +179,13 @@ impl Trace {
     ) -> Result<Vec<Report>, Failure> {
         let store = context.open()?;
         let (revision, edits) = state.parts(context, &store)?;
-        let how = (self.resolve == Resolve::Yes, self.reply);
-        let (tables, walks) = {
-            // The store can be asked for more when this is over.
-            let reader = store.reader(revision)?;
-            let none = Changeset::default();
-            let state = Overlay::new(&reader, edits.as_ref().unwrap_or(&none));
-            touched::walks(&state, revision, asked, how)?
+        let manner = Manner {
+            assumes_neighbors: self.resolve == Resolve::Yes,
+            wants_reply: self.reply,
         };
-        if self.reply && walks.len() < 2 {
+        let reports = under::reports(&store, revision, edits.as_ref(), asked, manner)?;
+        if self.reply && reports.len() < 2 {
             context.note(NO_REPLY);
-        }
-        let reports = walks.iter().map(|walked| Report::of(walked, &tables));
-        let mut reports: Vec<Report> = reports.collect();
-        for report in &mut reports {
-            rows::fill(report, &store, revision, edits.as_ref())?;
         }
         Ok(reports)
     }

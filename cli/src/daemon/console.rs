@@ -63,7 +63,7 @@ pub(crate) struct Console<'a> {
     store: Mutex<Store>,
     /// Held by whoever looks at connections: workers are asked for one look at a time.
     looking: Mutex<()>,
-    /// Held by whoever traces a packet: one configuration is compiled at a time.
+    /// Held by whoever traces a packet: one walks at a time.
     tracing: Mutex<()>,
 }
 

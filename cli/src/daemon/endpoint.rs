@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::Daemon;
 use super::clients::{self, Service};
 use super::protocol::{Request, refusal};
+use super::record;
 use crate::failure::{Code, Failure};
 
 /// The longest request, in bytes.
@@ -140,6 +141,7 @@ impl Peer {
     fn converse(&mut self, daemon: &Daemon) -> io::Result<()> {
         while let Some(line) = self.line()? {
             let answer = match Request::read(&line) {
+                Ok(Request::Record(query)) => return self.record(daemon, &query),
                 Ok(request) => request.answer(daemon, || self.is_gone()),
                 Err(why) => Some(refusal(&why)),
             };
@@ -149,6 +151,16 @@ impl Peer {
             }
         }
         Ok(())
+    }
+
+    /// A recording: its connection is for nothing else.
+    fn record(&mut self, daemon: &Daemon, query: &record::Query) -> io::Result<()> {
+        let mut said = self.stream.try_clone()?;
+        daemon.record(
+            query,
+            |line| said.write_all(format!("{line}\n").as_bytes()),
+            || self.is_gone(),
+        )
     }
 
     fn say(&mut self, answer: &Value) -> io::Result<()> {

@@ -2,9 +2,13 @@
 //! says so. None of them touches a worker: they read what anybody may read, and what they cannot get rid of is counted and
 //! let go.
 
+mod datagrams;
+mod flows;
+mod ipfix;
 mod otlp;
 mod register;
 mod scraped;
+mod sflow;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,12 +19,15 @@ use std::time::Duration;
 use rewire_schema::Configuration;
 use rewire_schema::types::ExporterType;
 
+pub(crate) use flows::Flows;
 pub(crate) use register::{Exporter, Register};
 
 use super::Daemon;
 
 /// How often measurements are pushed where the configuration does not say.
 const INTERVAL: Duration = Duration::from_secs(10);
+/// How often connections that go on are reported, likewise.
+const FLOW_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the configuration says of an exporter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +36,8 @@ pub(crate) struct ExporterConfig {
     pub(crate) kind: ExporterType,
     pub(crate) address: SocketAddr,
     pub(crate) interval: Duration,
+    /// One packet in so many is sampled.
+    pub(crate) sampling: u32,
 }
 
 /// The exporters that a configuration names, in order. Cost: the exporters.
@@ -38,17 +47,31 @@ pub(crate) fn configured(configuration: &Configuration) -> Vec<ExporterConfig> {
         name: row.name.to_string(),
         kind: row.exporter_type,
         address: row.address,
-        interval: row
-            .interval
-            .map_or(INTERVAL, |time| Duration::from_millis(time.as_millis())),
+        interval: row.interval.map_or_else(
+            || default_interval(row.exporter_type),
+            |time| Duration::from_millis(time.as_millis()),
+        ),
+        sampling: row.sampling.unwrap_or(SAMPLING),
     })
     .collect()
+}
+
+/// One packet in so many is sampled where the configuration does not say.
+const SAMPLING: u32 = 1_000;
+
+fn default_interval(kind: ExporterType) -> Duration {
+    match kind {
+        ExporterType::Ipfix => FLOW_INTERVAL,
+        ExporterType::Prometheus | ExporterType::Otlp | ExporterType::Sflow => INTERVAL,
+    }
 }
 
 /// An exporter that runs.
 struct Running {
     config: ExporterConfig,
     exporter: Arc<Exporter>,
+    /// Which reader of flows it is, where it is one.
+    reader: Option<u64>,
     thread: JoinHandle<()>,
 }
 
@@ -84,6 +107,10 @@ impl Exporters {
             .into_iter()
             .filter_map(|name| self.running.remove(&name))
         {
+            // What happens from now on is for whoever comes after it.
+            if let Some(reader) = running.reader {
+                self.daemon.flows.close(reader);
+            }
             running.exporter.stop();
             let (name, kind) = (&running.config.name, running.config.kind);
             tracing::info!(exporter = name, %kind, "exporter stopped");
@@ -105,14 +132,20 @@ impl Exporters {
             Arc::clone(&exporter),
             config.clone(),
         );
-        let work: fn(&Daemon, &Exporter, &ExporterConfig) = match config.kind {
-            ExporterType::Prometheus => scraped::run,
-            ExporterType::Otlp => otlp::run,
-            // Not in this dataplane yet: no revision has them.
-            ExporterType::Ipfix | ExporterType::Sflow => return,
+        let reader = match config.kind {
+            ExporterType::Ipfix => Some(self.daemon.flows.join(&exporter, config.interval)),
+            ExporterType::Prometheus | ExporterType::Otlp | ExporterType::Sflow => None,
         };
         let thread = std::thread::Builder::new().name("exporter".to_owned());
-        match thread.spawn(move || work(&daemon, &own, &told)) {
+        let work = move || match (told.kind, reader) {
+            (ExporterType::Prometheus, _) => scraped::run(&daemon, &own, &told),
+            (ExporterType::Otlp, _) => otlp::run(&daemon, &own, &told),
+            (ExporterType::Ipfix, Some(reader)) => ipfix::run(&daemon, &own, &told, reader),
+            (ExporterType::Sflow, _) => sflow::run(&daemon, &own, &told),
+            // A reader of flows was made for each.
+            (ExporterType::Ipfix, None) => {}
+        };
+        match thread.spawn(work) {
             Ok(thread) => {
                 let (name, kind, address) = (&config.name, config.kind, config.address);
                 tracing::info!(exporter = name, %kind, %address, "exporter started");
@@ -120,11 +153,15 @@ impl Exporters {
                 let running = Running {
                     config,
                     exporter,
+                    reader,
                     thread,
                 };
                 self.running.insert(running.config.name.clone(), running);
             }
             Err(error) => {
+                if let Some(reader) = reader {
+                    self.daemon.flows.leave(reader);
+                }
                 tracing::error!(exporter = config.name, %error, "an exporter has no thread")
             }
         }

@@ -391,6 +391,7 @@ impl<'a> Follower<'a> {
         } = applied;
         steps.publish_ns.get_or_insert(nanoseconds(publish));
         steps.live_ns = Some(nanoseconds(live));
+        let is_commit = seen.is_some();
         let trace_id = seen.map(|seen| {
             let trace = daemon.commits.trace_of(revision, seen.entry_trace);
             daemon.commit_steps.observe(&steps, trace);
@@ -415,7 +416,12 @@ impl<'a> Follower<'a> {
             .iter()
             .filter(|(_, port)| port.problem.is_some())
             .count();
-        tracing::info!(revision, generation, ports = ports.len(), closed, "live");
+        let ports_in_all = ports.len();
+        // What concerns a commit says its revision by itself.
+        match is_commit {
+            true => tracing::info!(generation, ports = ports_in_all, closed, "live"),
+            false => tracing::info!(revision, generation, ports = ports_in_all, closed, "live"),
+        }
         let status = match closed {
             0 => format!("revision {revision} live"),
             closed => format!(

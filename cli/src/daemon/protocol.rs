@@ -19,6 +19,9 @@
 //! - `{"request":"watch","filter":PROGRAM,"at":…,"packets":N,"timeout_ms":T,"snap":B}` watches the gateway's own packets, and is answered
 //!   with [`Watched`](super::watch::Watched) when there are enough, or the time is up.
 //! - `{"request":"walks","packets":[P,…]}` is answered with [`Walks`](super::walks::Walks): where packets would go now.
+//! - `{"request":"record","filter":PROGRAM,"one_of":N,"snap":B}` records what the gateway receives and sends. It is answered with
+//!   [`Began`](super::record::Began), and then line by line with [`More`](super::record::More), until the peer says no more; what
+//!   there is by then is said still, and how it ended.
 //! - `{"request":"status"}` is answered with [`Status`](super::status::Status).
 //! - `{"request":"recent"}` is answered with [`Columns`](super::recent::Columns): the rates of the last minutes.
 //! - Whatever else is answered with `{"error":"…"}`.
@@ -32,7 +35,7 @@ use serde_json::{Value, json};
 use super::Daemon;
 use super::progress::{Live, Outcome};
 use super::routes::Query;
-use super::{connections, metrics, nat, rules, trace, walks, watch};
+use super::{connections, metrics, nat, record, rules, trace, walks, watch};
 use crate::trace_context::CommandTimes;
 
 /// How long whoever waits for a revision waits for its connections besides.
@@ -63,6 +66,8 @@ pub(crate) enum Request {
     Trace(trace::Query),
     Watch(watch::Query),
     Walks(walks::Query),
+    /// Answered with many lines.
+    Record(record::Query),
 }
 
 impl Request {
@@ -97,6 +102,7 @@ impl Request {
             Request::Trace(query) => Some(answer(daemon.trace(&query))),
             Request::Watch(query) => Some(answer(daemon.watch(&query, is_gone))),
             Request::Walks(query) => Some(answer(daemon.walks(&query))),
+            Request::Record(_) => Some(refusal("a recording has a connection of its own")),
             Request::ClearConnections(clear) => Some(answer(daemon.clear_connections(&clear))),
         }
     }

@@ -30,7 +30,11 @@ pub(crate) fn of_file(
         let message = format!("cannot read {}: {error}", path.display());
         Failure::new(Code::UnreadableFile, message)
     })?;
-    let history = History::read(file).map_err(Failure::from)?;
+    let named = |error| {
+        let message = format!("{}: {error}", path.display());
+        Failure::new(Code::BadJournalFile, message)
+    };
+    let history = History::read(file).map_err(named)?;
     let (first, last) = (history.first(), history.last());
     let number = |revision: &Revision| match revision {
         Revision::Number(number) => Ok(*number),
@@ -64,7 +68,7 @@ pub(crate) fn of_store(
         .map(|revision| store.entry(revision))
         .collect::<Result<_, Error>>()?;
     let floor = floor_of(store, floor, &state, entries.first())?;
-    let history = History::new(floor, state, entries);
+    let history = History::new(store.identity(), floor, state, entries);
     Ok((history, from))
 }
 

@@ -4,6 +4,7 @@ use rewire_dataplane::InterfaceTotals;
 use rewire_replay::{Checked, Failure, Report, Step};
 use serde::Serialize;
 
+use super::bundle::{Packed, Replayed};
 use crate::columns::{Cell, columns};
 use crate::daemon::status::{Drop, Packets};
 use crate::status_text::{count, drop_row};
@@ -36,6 +37,12 @@ pub(crate) struct Summary {
     failures: Vec<Failure>,
     /// Of all of the above, as far as it does not depend on the machine.
     report_digest: String,
+    /// What was replayed, where it was a bundle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bundle: Option<Replayed>,
+    /// The bundle that was made of what failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packed: Option<Packed>,
 }
 
 /// What came in and went out by an interface.
@@ -94,7 +101,23 @@ impl Summary {
             checks: report.checks.clone(),
             failures: report.failures.clone(),
             report_digest: report.digest.clone(),
+            bundle: None,
+            packed: None,
         }
+    }
+
+    /// The same with what is said of bundles.
+    pub(crate) fn with(self, bundle: Option<Replayed>, packed: Option<Packed>) -> Summary {
+        Summary {
+            bundle,
+            packed,
+            ..self
+        }
+    }
+
+    /// Whether a bundle was replayed.
+    pub(crate) fn is_of_bundle(&self) -> bool {
+        self.bundle.is_some()
     }
 
     /// The summary in words.
@@ -153,6 +176,8 @@ impl Summary {
             ));
         }
         lines.push(self.checked());
+        lines.extend(self.bundle.iter().flat_map(Replayed::lines));
+        lines.extend(self.packed.iter().flat_map(Packed::lines));
         lines.join("\n") + "\n"
     }
 

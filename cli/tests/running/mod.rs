@@ -100,6 +100,16 @@ impl Running {
         assert_eq!(status.code(), Some(0), "{status}");
     }
 
+    /// Ends it in order, and gives back all that it has logged.
+    #[track_caller]
+    pub(crate) fn log_to_the_end(mut self) -> Vec<String> {
+        self.signal(Signal::TERM);
+        self.log.extend(self.lines.iter());
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.code(), Some(0), "{status}");
+        std::mem::take(&mut self.log)
+    }
+
     /// Ends it with no chance to say goodbye.
     pub(crate) fn kill(self) {
         self.signal(Signal::KILL);

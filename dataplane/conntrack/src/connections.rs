@@ -7,6 +7,7 @@ mod limits;
 mod lookup;
 mod newcomers;
 mod offload;
+mod record;
 mod saved;
 mod walk;
 
@@ -33,6 +34,7 @@ use crate::key::Direction;
 use crate::key_hash::KeyHasher;
 use crate::mappings::{Internal, Mapping, Mappings};
 use crate::offload::{Leaving, Offloads};
+use crate::recording::Recorder;
 use crate::records::{Account, Record, Records, flag};
 use crate::segment::Segment;
 use crate::state::{Exchange, State, StateCounts};
@@ -129,6 +131,8 @@ pub struct Connections<A> {
     offloads: Option<Box<Offloads>>,
     /// Whether connections are offered to the card now.
     is_offloading: bool,
+    /// Who is told of them, where somebody wants to know.
+    recorder: Option<Box<Recorder>>,
 }
 
 fn entry(slot: u32, direction: Direction) -> u32 {
@@ -190,6 +194,7 @@ impl<A: Address> Connections<A> {
             latest: Instant(0),
             offloads: None,
             is_offloading: false,
+            recorder: None,
         }
     }
 

@@ -51,6 +51,7 @@ mod mappings;
 pub mod offload;
 mod port_use;
 mod ports;
+pub mod recording;
 mod records;
 mod segment;
 mod slab;

@@ -194,6 +194,40 @@ impl<D: PortDriver> Manager<D> {
                     link.thread.unpark();
                 }
             }
+            Request::Sample(samplers) => {
+                for (link, sampler) in self.links.iter_mut().zip(samplers) {
+                    // A worker whose ring is full samples nothing.
+                    let _ = link.commands.push(Command::Sample(sampler));
+                    link.thread.unpark();
+                }
+            }
+            Request::EndSampling(id) => {
+                for link in &mut self.links {
+                    // One that goes on finds its ring full, and says so to nobody.
+                    let _ = link.commands.push(Command::EndSampling(id));
+                    link.thread.unpark();
+                }
+            }
+            Request::Record(changes) => {
+                for (link, change) in self.links.iter_mut().zip(changes) {
+                    // A worker whose ring is full records nothing, or goes on into a ring that nobody reads.
+                    let _ = link.commands.push(Command::Record(change));
+                    link.thread.unpark();
+                }
+            }
+            Request::Tap(taps) => {
+                for (link, tap) in self.links.iter_mut().zip(taps) {
+                    // Of a worker whose ring is full nothing is recorded, and the recording is over.
+                    let _ = link.commands.push(Command::Tap(Box::new(tap)));
+                    link.thread.unpark();
+                }
+            }
+            Request::Untap(id) => {
+                for link in &mut self.links {
+                    let _ = link.commands.push(Command::Untap(id));
+                    link.thread.unpark();
+                }
+            }
             Request::Look(look) => {
                 if let Some(tables) = self.publisher.current() {
                     look.at(&tables, self.clock.now());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rewire_conntrack::offload::{Offloading, WorkerQueue};
+use rewire_conntrack::recording::Recorder;
 use rewire_conntrack::{Config as ConnectionConfig, Connections, VpcCounts};
 use rewire_packet::MacAddress;
 use rewire_tables::{InterfaceIndex, Tables, VpcIndex};
@@ -112,6 +113,8 @@ pub struct GraphConfig {
     pub connections: ConnectionConfig,
     /// The largest number of packets in a burst.
     pub burst: usize,
+    /// Datagrams of each address family whose fragments this worker remembers at once, of 2 KiB each; 65,528 at most.
+    pub fragmented_datagrams: usize,
     /// ICMP errors that this worker sends at most, in a second, of both families (RFC 1812, section 4.3.2.8; RFC 4443,
     /// section 2.4).
     pub icmp_errors_per_second: u32,
@@ -154,8 +157,9 @@ impl<P: BufferPool> Graph<P> {
     pub fn new(config: GraphConfig, pool: P) -> Self {
         let of = &config.connections;
         let steering = Steering::new(of.worker, of.workers);
-        let ipv4 = Pipeline::new(config.burst, config.connections.clone());
-        let mut ipv6 = Pipeline::new(config.burst, config.connections);
+        let (burst, datagrams) = (config.burst, config.fragmented_datagrams);
+        let ipv4 = Pipeline::new(burst, datagrams, config.connections.clone());
+        let mut ipv6 = Pipeline::new(burst, datagrams, config.connections);
         let vpc_counts = Arc::clone(ipv4.connections.vpc_counts());
         ipv6.connections.count_vpcs_in(Arc::clone(&vpc_counts));
         Graph {
@@ -208,6 +212,17 @@ impl<P: BufferPool> Graph<P> {
     /// The IPv6 connections of this worker.
     pub fn connections6(&self) -> &Connections<Ipv6Addr> {
         &self.ipv6.connections
+    }
+
+    /// Tells these recorders of connections from now on, of IPv4 and of IPv6; those before, if there were any, are given back.
+    pub fn record(
+        &mut self,
+        [four, six]: [Option<Box<Recorder>>; 2],
+    ) -> [Option<Box<Recorder>>; 2] {
+        [
+            self.ipv4.connections.record(four),
+            self.ipv6.connections.record(six),
+        ]
     }
 
     /// How packets are dealt out among workers.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rewire_conntrack::recording::Shortage;
 use rewire_conntrack::{
     Admission, Connections, Direction, Ends, Exhausted, FlowId, FlowKey, InsertError, Internal,
     KeyHash, Mapping, NewFlow, Rewrite, Segment,
@@ -93,7 +94,9 @@ fn exhausted<B: PacketBuffer, A: Family>(
     match source_rule(cx, &opening, interface) {
         Egress::Masquerade(rule) => {
             if let Some(first) = rule.ranges::<A>().next() {
-                connections.count_exhausted(interface.vpc, original.protocol, *first.start());
+                let first = *first.start();
+                connections.count_exhausted(interface.vpc, original.protocol, first);
+                connections.record_shortage(Shortage::Ports, &original, Some(first), cx.now);
             }
             Some(PortsExhausted {
                 rule: Arc::clone(&rule.name),
@@ -305,6 +308,9 @@ pub(super) fn open<A: Family>(
     cx.counters.connections_created.add(1);
     limits::count(cx, connections, id, opening.original.vpc);
     note_counters(cx, connections, id, opening.counters);
+    if connections.is_recording() {
+        connections.record_begin(id, opening.egress);
+    }
     let ends = (
         (reply.destination, reply.destination_port),
         (reply.source, reply.source_port),

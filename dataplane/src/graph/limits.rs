@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use rewire_conntrack::recording::Shortage;
 use rewire_conntrack::{Connections, FlowId, FlowKey, Room, VpcCounts};
 use rewire_tables::{ConnectionLimits, VpcIndex};
 
@@ -35,11 +36,13 @@ pub(super) fn admit<A: Family>(
             limit.is_some_and(|most| number >= u64::from(most.get()))
         };
         if is_over(limits.most, cx.vpc_counts.of(vpc)) {
+            connections.record_shortage(Shortage::Vpc, original, None, cx.now);
             return Err(DropReason::ConnectionLimitVpc);
         }
         if limits.most_per_source.is_some() {
             let number = connections.from_source(vpc, original.source);
             if is_over(limits.most_per_source, number.into()) {
+                connections.record_shortage(Shortage::Source, original, None, cx.now);
                 return Err(DropReason::ConnectionLimitSource);
             }
         }
@@ -48,7 +51,10 @@ pub(super) fn admit<A: Family>(
         Room::Free => {}
         Room::Expired => cx.counters.connections_expired.add(1),
         Room::Evicted => cx.counters.connections_evicted.add(1),
-        Room::Full => return Err(DropReason::ConnectionTableFull),
+        Room::Full => {
+            connections.record_shortage(Shortage::Table, original, None, cx.now);
+            return Err(DropReason::ConnectionTableFull);
+        }
     }
     Ok(())
 }

@@ -133,10 +133,10 @@ pub(super) struct Pipeline<B, A: Family> {
 }
 
 impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
-    pub(super) fn new(burst: usize, connections: ConnectionConfig) -> Self {
+    pub(super) fn new(burst: usize, datagrams: usize, connections: ConnectionConfig) -> Self {
         Pipeline {
             burst: Burst::with_capacity(burst),
-            virtual_reassembly: VirtualReassembly::new(burst, connections.hash_seed),
+            virtual_reassembly: VirtualReassembly::new(burst, datagrams, connections.hash_seed),
             connections: Connections::new(connections),
             resolver: Resolver::default(),
             sweep: Sweep::default(),

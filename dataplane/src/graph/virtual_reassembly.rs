@@ -39,11 +39,12 @@ pub(super) struct VirtualReassembly<B, A> {
 }
 
 impl<B: PacketBuffer, A: Family> VirtualReassembly<B, A> {
-    /// With bursts of so many packets at most.
-    pub(super) fn new(burst: usize, hash_seed: u64) -> Self {
+    /// With bursts of so many packets at most, and room for so many datagrams.
+    pub(super) fn new(burst: usize, datagrams: usize, hash_seed: u64) -> Self {
+        let datagrams = Datagrams::new(datagrams, hash_seed);
         VirtualReassembly {
-            datagrams: Datagrams::new(hash_seed),
-            waiting: Waiting::new(),
+            waiting: Waiting::new(datagrams.capacity()),
+            datagrams,
             early: Vec::with_capacity(2 * burst),
         }
     }
@@ -77,7 +78,7 @@ impl<B: PacketBuffer, A: Family> VirtualReassembly<B, A> {
 
     /// Frees what is held.
     pub(super) fn stop(&mut self) {
-        self.waiting = Waiting::new();
+        self.waiting = Waiting::new(self.datagrams.capacity());
     }
 
     /// Keeps a fragment that was told to wait.

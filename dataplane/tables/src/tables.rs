@@ -287,6 +287,14 @@ impl Tables {
             .copied()
     }
 
+    /// The neighbors that were learned, in no order.
+    pub fn learned_neighbors(
+        &self,
+    ) -> impl Iterator<Item = (InterfaceIndex, IpAddr, MacAddress)> + '_ {
+        let learned = self.learned_neighbors.iter();
+        learned.map(|((interface, address), mac)| (*interface, *address, *mac))
+    }
+
     /// The number of neighbors set by hand, and of those learned.
     pub fn neighbor_counts(&self) -> (usize, usize) {
         (self.static_neighbors.len(), self.learned_neighbors.len())

@@ -256,6 +256,7 @@ pub fn bare_graph<P: BufferPool>(
     let config = GraphConfig {
         connections,
         burst: 64,
+        fragmented_datagrams: 1024,
         icmp_errors_per_second: 1000,
         acl_logs_per_second: 100,
         fast_path: true,

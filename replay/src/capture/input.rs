@@ -17,6 +17,8 @@ use super::{CaptureError, why};
 
 /// The first four bytes of a pcapng file.
 const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+/// No frame that was cut short is made longer than this, in bytes.
+const LONGEST_FRAME: usize = 65_535;
 /// The unit of a pcapng file's time stamps where it does not say another: microseconds, as a power of ten.
 const MICROSECONDS: u8 = 6;
 
@@ -46,6 +48,8 @@ pub struct Input {
     next: Packet,
     has_next: bool,
     wanted: Direction,
+    /// Whether frames that were cut short get zeros at their ends.
+    pads: bool,
     /// Of a pcapng file: the interfaces of all sections, with the unit of their time stamps.
     interfaces: Vec<String>,
     units: Vec<u8>,
@@ -62,6 +66,14 @@ impl Input {
     /// Where the file cannot be read, is no capture, or its first packet is none.
     pub fn open(path: &Path, wanted: Direction) -> Result<Input, CaptureError> {
         let mut input = Input::begin(path, wanted)?;
+        input.advance()?;
+        Ok(input)
+    }
+
+    /// The same, where frames that were cut short get as long as they were, with zeros.
+    pub(crate) fn open_padded(path: &Path, wanted: Direction) -> Result<Input, CaptureError> {
+        let mut input = Input::begin(path, wanted)?;
+        input.pads = true;
         input.advance()?;
         Ok(input)
     }
@@ -103,6 +115,7 @@ impl Input {
             next: Packet::default(),
             has_next: false,
             wanted,
+            pads: false,
             interfaces: Vec::new(),
             units: Vec::new(),
             section: 0,
@@ -218,6 +231,11 @@ impl Input {
                     self.next.direction = direction(&packet);
                     self.next.bytes.clear();
                     self.next.bytes.extend_from_slice(&packet.data);
+                    if self.pads {
+                        let length = (packet.original_len as usize).min(LONGEST_FRAME);
+                        let length = length.max(packet.data.len());
+                        self.next.bytes.resize(length, 0);
+                    }
                     return Ok(true);
                 }
                 // Without a time stamp: it counts as there with the one before it.

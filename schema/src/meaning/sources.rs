@@ -73,8 +73,7 @@ pub(super) fn check_exporter<L: LookUp>(
     };
     let path = || super::path(&*row);
     let kind = row.exporter_type;
-    let samples = matches!(kind, ExporterType::Ipfix | ExporterType::Sflow);
-    if row.sampling.is_some() && !samples {
+    if row.sampling.is_some() && kind != ExporterType::Sflow {
         let message = format!("an exporter of type {kind} takes no samples");
         let problem = Problem::new(path().join("sampling"), message);
         problems.push(problem.help("leave sampling out"));

@@ -16,9 +16,9 @@ object! {
             exporter_type as "type": ExporterType,
             /// Where scrapes are answered (prometheus), or where measurements are sent (all others).
             address: SocketAddr,
-            /// The time between two reports. Without it, 10s. Scrapes come when they come.
+            /// The time between two reports; for ipfix, of a connection that goes on. Without it, 10s, and 60s for ipfix. Scrapes come when they come.
             interval: Option<Duration>,
-            /// One packet in so many is sampled, for ipfix and sflow. Without it, 1000.
+            /// One packet in so many is sampled, for sflow. Without it, 1000. Connections are never sampled.
             sampling: Option<u32> [1..=u32::MAX],
         }
     }

@@ -175,9 +175,9 @@ words! {
         Prometheus = "prometheus",
         /// Pushed with the OpenTelemetry protocol, over HTTP in Protocol Buffers: metrics, and each commit as a trace.
         Otlp = "otlp",
-        /// Flow records (RFC 7011).
+        /// What connections and NAT have done, over UDP (RFC 7011, RFC 8158).
         Ipfix = "ipfix",
-        /// Sampled packet headers and counters (sFlow version 5).
+        /// Sampled packet headers and counters of interfaces, over UDP (sFlow version 5).
         Sflow = "sflow",
     }
 }

@@ -23,7 +23,7 @@ const MOST_REVISIONS: usize = 200;
 /// Changes of one revision that are shown. A revision can change a million rows.
 const MOST_CHANGES: usize = 500;
 
-type Query = [(String, String)];
+pub(super) type Query = [(String, String)];
 
 impl Console<'_> {
     /// Answers a question.
@@ -58,18 +58,9 @@ impl Console<'_> {
     }
 
     fn trace(&self, query: &Query) -> Result<Value, Wrong> {
-        let (mut packet, mut on) = ("", None);
-        for (name, value) in query {
-            match name.as_str() {
-                "packet" => packet = value,
-                "on" => on = Some(number(name, value)?),
-                _ => return Err(unknown(name)),
-            }
-        }
+        let question = trace::Question::of(query)?;
         let _tracing = self.tracing.lock().unwrap_or_else(PoisonError::into_inner);
-        // Not the one that others wait for: it is read for as long as it takes.
-        let store = Store::open_read_only(&self.daemon.store)?;
-        let mut answer = trace::trace(&store, packet, on)?;
+        let mut answer = question.answer(self.daemon)?;
         answer["version"] = json!(VERSION);
         Ok(answer)
     }
@@ -119,7 +110,7 @@ fn described(store: &Store, revision: u64) -> Result<(Value, Changeset), Failure
 }
 
 /// Why there is no answer.
-enum Wrong {
+pub(super) enum Wrong {
     /// There is nothing of this name.
     Unknown,
     /// The question is wrong.
@@ -159,12 +150,12 @@ fn json_answer(code: u16, value: &Value) -> Answer {
     }
 }
 
-fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, Wrong> {
+pub(super) fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, Wrong> {
     let number = value.parse();
     number.map_err(|_| Wrong::Question(format!("{name} is no number: {value:?}")))
 }
 
-fn unknown(name: &str) -> Wrong {
+pub(super) fn unknown(name: &str) -> Wrong {
     Wrong::Question(format!("there is no parameter {name:?}"))
 }
 

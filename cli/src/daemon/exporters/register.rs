@@ -30,6 +30,12 @@ pub(crate) struct Exporter {
     pub(crate) failed: AtomicU64,
     /// Traces that were let go, because the collector takes none.
     pub(crate) traces_lost: AtomicU64,
+    /// Records of flows, or samples, that were sent.
+    pub(crate) records: AtomicU64,
+    /// Those that were let go: a worker's ring, or what waits here, was full; or they could not be sent.
+    pub(crate) records_lost: AtomicU64,
+    /// Bytes of datagrams that were sent.
+    pub(crate) bytes: AtomicU64,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -42,6 +48,9 @@ impl Exporter {
             sent: AtomicU64::default(),
             failed: AtomicU64::default(),
             traces_lost: AtomicU64::default(),
+            records: AtomicU64::default(),
+            records_lost: AtomicU64::default(),
+            bytes: AtomicU64::default(),
             state: Mutex::default(),
             changed: Condvar::new(),
         }

@@ -137,6 +137,8 @@ fn a_stalled_worker_is_an_alarm_and_no_hung_commit() {
         commit_steps: CommitSteps::default(),
         commits: Default::default(),
         exporters: Default::default(),
+        packet_samplers: None,
+        flows: crate::daemon::exporters::Flows::new(None),
         table_sizes: gateway.table_sizes(),
         recent: crate::daemon::recent::Recent::default(),
         kicks,

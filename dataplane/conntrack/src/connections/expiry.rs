@@ -42,6 +42,9 @@ impl<A: Address> Connections<A> {
             left -= due.len();
             removed += self.expire_batch(&due, now);
         }
+        if self.is_recording() {
+            self.record_some(now);
+        }
         removed
     }
 

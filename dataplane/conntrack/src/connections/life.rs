@@ -236,6 +236,10 @@ impl<A: Address> Connections<A> {
 
     #[inline]
     pub(super) fn remove_hashed(&mut self, slot: u32, [original, reply]: [KeyHash; 2]) {
+        // Before anything of it is undone.
+        if self.is_recording() {
+            self.record_end(slot);
+        }
         let record = self.records.used(slot);
         let has_two_keys = record.reply != record.original;
         self.counts.subtract(record.state);

@@ -6,6 +6,7 @@ use rewire_tables::{Address, VpcIndex};
 
 use super::Connections;
 use crate::flow::FlowId;
+use crate::recording::ReportReason;
 use crate::records::flag;
 use crate::time::Instant;
 use crate::vpc_counts::VpcCounts;
@@ -94,6 +95,9 @@ impl<A: Address> Connections<A> {
                 state if state.may_make_way() => Room::Evicted,
                 _ => continue,
             };
+            if room == Room::Evicted && self.is_recording() {
+                self.note_end(slot, ReportReason::Evicted);
+            }
             self.remove_slot(slot);
             return room;
         }

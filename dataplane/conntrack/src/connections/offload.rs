@@ -12,6 +12,7 @@ use crate::offload::{
     Actions, Leaving, Merged, OffloadCounts, Offloading, Offloads, Path, Pattern, Phase, Refusal,
     Report, Request, Rule, STRAY_AFTER, Usage, WorkerQueue,
 };
+use crate::recording::ReportReason;
 use crate::records::{Record, flag};
 use crate::state::{Exchange, State};
 use crate::tcp::TcpState;
@@ -395,6 +396,9 @@ impl<A: Address> Connections<A> {
     #[cold]
     pub(super) fn end_offloaded(&mut self, slot: u32) {
         let now = self.latest;
+        if self.is_recording() {
+            self.note_end(slot, ReportReason::Forced);
+        }
         let record = self.records.used_mut(slot);
         record.expires = Deadline::past(now);
         record.set(flag::WHOLE, false);

@@ -18,6 +18,7 @@ mod limits;
 mod mapping;
 mod model;
 mod offload;
+mod record;
 mod saved;
 
 const INSIDE: VpcIndex = VpcIndex(1);

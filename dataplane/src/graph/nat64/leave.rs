@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use rewire_conntrack::recording::Shortage;
 use rewire_conntrack::{
     Admission, Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, NewFlow, owner,
     owner_within,
@@ -43,9 +44,8 @@ pub(super) fn to_ipv4<B: PacketBuffer>(
         match written {
             Ok(()) => sent(cx, packet),
             Err(NotHere::Dropped(reason @ DropReason::NatPortsExhausted)) => {
-                if let Some(entry) =
-                    exhausted(cx, packet).filter(|_| limits.exhaustion.allows(cx.now))
-                {
+                let entry = exhausted(cx, packet, connections);
+                if let Some(entry) = entry.filter(|_| limits.exhaustion.allows(cx.now)) {
                     sinks.log(LogEntry::PortsExhausted(entry));
                 }
                 Next::Refuse(reason, IcmpErrorKind::Prohibited.into())
@@ -192,6 +192,9 @@ fn begin<B: PacketBuffer, A: Family>(
     cx.counters.connections_created.add(1);
     connection_limits::count(cx, connections, id, original.vpc);
     note_counters(cx, connections, id, acl_policy::lasting(packet));
+    if connections.is_recording() {
+        connections.record_begin(id, packet.egress);
+    }
     Ok((id, Direction::Original))
 }
 
@@ -204,11 +207,17 @@ fn home(cx: &Context<'_>, rule: &Nat64, original: &FlowKey<Ipv6Addr>) -> u16 {
 }
 
 /// What is said of a packet for whose sender no external port is left.
-fn exhausted<B, A: Family>(cx: &Context<'_>, packet: &Packet<B, A>) -> Option<PortsExhausted> {
+fn exhausted<B, A: Family>(
+    cx: &Context<'_>,
+    packet: &Packet<B, A>,
+    connections: &mut Connections<Ipv6Addr>,
+) -> Option<PortsExhausted> {
     let Connection::New(original) = packet.foreign.as_ref()?.connection else {
         return None;
     };
     let (rule, _) = policy::rule(cx.tables, &original)?;
+    let first = rule.ranges().next().map(|range| *range.start());
+    connections.record_shortage(Shortage::Ports, &original, first, cx.now);
     Some(PortsExhausted {
         rule: Arc::clone(&rule.name),
         from: original.vpc,

@@ -19,8 +19,6 @@ use super::bytes_seen::{BytesSeen, Mark};
 /// How long after its first fragment to come a datagram is remembered. RFC 791 and RFC 8200 let a receiver wait 15 and 60
 /// seconds; on the way, fragments of one datagram are milliseconds apart.
 pub(super) const LIFETIME: Duration = Duration::from_secs(2);
-/// Datagrams that are remembered at once.
-const CAPACITY: usize = 1024;
 const WAYS: usize = 8;
 const NOWHERE: u16 = u16::MAX;
 
@@ -61,7 +59,7 @@ pub(in crate::graph) struct DatagramId {
 }
 
 impl DatagramId {
-    /// Its number, less than [`Datagrams::CAPACITY`].
+    /// Its number, less than [`Datagrams::capacity`].
     pub(super) fn slot(self) -> usize {
         usize::from(self.slot)
     }
@@ -103,10 +101,10 @@ pub(super) struct Datagrams<A> {
 }
 
 impl<A: Copy + Eq + Hash> Datagrams<A> {
-    /// The number of datagrams that there is room for.
-    pub(super) const CAPACITY: usize = CAPACITY;
-
-    pub(super) fn new(hash_seed: u64) -> Self {
+    /// Room for so many datagrams at once, or a few more. They are numbered with 16 bits.
+    pub(super) fn new(capacity: usize, hash_seed: u64) -> Self {
+        let most = usize::from(NOWHERE) / WAYS * WAYS;
+        let capacity = capacity.next_multiple_of(WAYS).clamp(WAYS, most);
         let free = Datagram {
             key: None,
             use_count: 0,
@@ -117,13 +115,18 @@ impl<A: Copy + Eq + Hash> Datagrams<A> {
             younger: NOWHERE,
         };
         Datagrams {
-            places: vec![free; CAPACITY],
-            seen: BytesSeen::new(CAPACITY),
+            places: vec![free; capacity],
+            seen: BytesSeen::new(capacity),
             oldest: NOWHERE,
             youngest: NOWHERE,
             number: 0,
             hash: FixedState::with_seed(hash_seed),
         }
+    }
+
+    /// The number of datagrams that there is room for.
+    pub(super) fn capacity(&self) -> usize {
+        self.places.len()
     }
 
     /// Whether none is remembered.
@@ -205,7 +208,7 @@ impl<A: Copy + Eq + Hash> Datagrams<A> {
     }
 
     fn bucket(&self, key: &DatagramKey<A>) -> std::ops::Range<u16> {
-        let buckets = (CAPACITY / WAYS) as u64;
+        let buckets = (self.places.len() / WAYS) as u64;
         let first = (self.hash.hash_one(key) % buckets) as u16 * WAYS as u16;
         first..first + WAYS as u16
     }

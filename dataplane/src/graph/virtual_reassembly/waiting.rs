@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::datagrams::{DatagramId, Datagrams};
+use super::datagrams::DatagramId;
 use crate::graph::context::Received;
 
 /// Fragments that wait at once, of all datagrams.
@@ -42,7 +42,8 @@ pub(super) struct Waiting<B> {
 }
 
 impl<B> Waiting<B> {
-    pub(super) fn new() -> Self {
+    /// Of so many datagrams.
+    pub(super) fn new(datagrams: usize) -> Self {
         let frame = |next| Frame { frame: None, next };
         let next = |place| {
             if place + 1 == MOST as u16 {
@@ -54,7 +55,7 @@ impl<B> Waiting<B> {
         Waiting {
             frames: (0..MOST as u16).map(|place| frame(next(place))).collect(),
             free: 0,
-            queues: vec![EMPTY; Datagrams::<std::net::Ipv4Addr>::CAPACITY],
+            queues: vec![EMPTY; datagrams],
             number: 0,
             released: VecDeque::with_capacity(MOST),
         }

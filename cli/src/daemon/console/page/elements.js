@@ -49,6 +49,9 @@ export class Table {
     );
     this.scroll = element("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": caption }, this.table);
     this.empty = element("p", { class: "empty", text: empty });
+    // Nothing is said of what is not known yet.
+    this.scroll.hidden = true;
+    this.empty.hidden = true;
     this.node = element("div", {}, this.scroll, this.empty);
   }
 

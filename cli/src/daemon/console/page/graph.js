@@ -7,9 +7,9 @@ import * as text from "./text.js";
 
 export const title = "Graph";
 
-const WIDTH = 116;
+const WIDTH = 136;
 const HEIGHT = 44;
-const COLUMN = 140;
+const COLUMN = 156;
 const ROW = 80;
 
 // Where nodes stand: column and row. One that is not here stands below all others.

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+const CAPACITY: usize = 1024;
+
 fn key(number: u32) -> DatagramKey<Ipv4Addr> {
     DatagramKey {
         vpc: VpcIndex(0),
@@ -89,7 +91,7 @@ proptest! {
     fn fragments_are_judged_as_by_a_list_of_them(
         parts in prop::collection::vec((0..3u32, parts()), 0..60),
     ) {
-        let mut datagrams = Datagrams::new(1);
+        let mut datagrams = Datagrams::new(CAPACITY, 1);
         let mut model: BTreeMap<u32, Model> = BTreeMap::new();
         for (number, part) in parts {
             let datagram = model.entry(number).or_default();
@@ -117,7 +119,7 @@ proptest! {
             .collect();
         let turn = order.index(parts.len());
         parts.rotate_left(turn);
-        let mut datagrams = Datagrams::new(1);
+        let mut datagrams = Datagrams::new(CAPACITY, 1);
         let mut waiting = Vec::new();
         for part in parts {
             match datagrams.admit(key(1), part, head(part), Instant(0), |_| ()) {
@@ -140,7 +142,7 @@ proptest! {
 #[test]
 fn a_fragment_of_the_same_units_is_another_one_if_its_length_is() {
     let judged = |first: Part, second: Part| {
-        let mut datagrams = Datagrams::new(1);
+        let mut datagrams = Datagrams::new(CAPACITY, 1);
         let mut admit = |part| datagrams.admit(key(1), part, Some(HEAD), Instant(0), |_| ());
         admit(first).expect("it is new");
         admit(second)
@@ -166,7 +168,7 @@ fn a_fragment_of_the_same_units_is_another_one_if_its_length_is() {
 
 #[test]
 fn the_largest_datagram_is_not_too_large() {
-    let mut datagrams = Datagrams::new(1);
+    let mut datagrams = Datagrams::new(CAPACITY, 1);
     let mut admit = |part| {
         datagrams
             .admit(key(1), part, Some(HEAD), Instant(0), |_| ())
@@ -182,7 +184,7 @@ fn the_largest_datagram_is_not_too_large() {
 
 #[test]
 fn more_datagrams_than_there_is_room_for_push_the_oldest_out_one_by_one() {
-    let mut datagrams = Datagrams::new(1);
+    let mut datagrams = Datagrams::new(CAPACITY, 1);
     let mut forgotten = Vec::new();
     for number in 0..10_000 {
         let now = Instant(u64::from(number));
@@ -203,7 +205,7 @@ fn more_datagrams_than_there_is_room_for_push_the_oldest_out_one_by_one() {
 
 #[test]
 fn a_datagram_is_forgotten_when_its_time_is_up_and_not_before() {
-    let mut datagrams = Datagrams::new(1);
+    let mut datagrams = Datagrams::new(CAPACITY, 1);
     let admit = |datagrams: &mut Datagrams<_>, number, now| {
         datagrams.admit(key(number), part(8, 8, true), None, now, |_| ())
     };

@@ -1,0 +1,296 @@
+//! `rewire record` on the gateway's side: what the gateway receives and sends, which revision is live and what it has learned, as a
+//! stream of JSON objects, one a line, until the peer has said its last.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rewire_dataplane::LiveTrials;
+use rewire_dataplane::clock::Instant;
+use rewire_dataplane::tap::{RecordedFrame, Recorder, WantedFrames};
+use rewire_dataplane::watch::bpf::Program;
+use rewire_tables::Tables;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Daemon;
+use super::protocol::refusal;
+use crate::trace::report::hexadecimal;
+
+/// The version of the stream. Fields may be added to a version; they are never renamed or removed.
+pub(crate) const VERSION: u32 = 1;
+/// Frames that wait to be read, at most, of each worker.
+const FRAMES: usize = 65_536;
+/// Bytes of frames that wait to be read, at most, of each worker.
+const BYTES: usize = 64 << 20;
+/// Frames of one line, at most.
+const FRAMES_OF_A_LINE: usize = 256;
+/// How often the rings are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// What is to be recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Query {
+    /// A filter of what comes in, as `tcpdump -ddd` compiles it; none for all frames.
+    #[serde(default)]
+    pub(crate) filter: Option<String>,
+    /// One of so many.
+    pub(crate) one_of: u64,
+    /// So many bytes of each frame at most.
+    pub(crate) snap: usize,
+}
+
+/// The first line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Began {
+    pub(crate) version: u32,
+    /// In nanoseconds since the Unix epoch.
+    pub(crate) time_ns: u64,
+    /// The revision that is live.
+    pub(crate) revision: u64,
+    /// In hexadecimal digits: JSON's numbers have too few.
+    pub(crate) hash_seed: String,
+    pub(crate) workers: u64,
+    pub(crate) connections: u64,
+    /// The neighbors that were learned: interface, address, MAC address.
+    pub(crate) neighbors: Vec<(String, std::net::IpAddr, [u8; 6])>,
+}
+
+/// Any line behind it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct More {
+    /// A revision became live, at this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) live: Option<(u64, u64)>,
+    /// Frames: time, interface, whether it leaves, length, first bytes in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) frames: Vec<(u64, String, bool, usize, String)>,
+    /// The last line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended: Option<Ended>,
+}
+
+/// How it ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ended {
+    pub(crate) time_ns: u64,
+    /// Frames that found no room.
+    pub(crate) missed: u64,
+    /// Whether another recording has taken its place, or the gateway ends.
+    pub(crate) replaced: bool,
+    pub(crate) learned_routes: u64,
+}
+
+/// What a stream needs to know of the gateway.
+struct Stream<'a> {
+    daemon: &'a Daemon,
+    trials: &'a LiveTrials,
+    recorder: Recorder,
+    /// The wall clock when the gateway's was 0, in nanoseconds.
+    epoch: u64,
+    names: BTreeMap<u16, String>,
+    revision: u64,
+    /// The generation that a revision became, where no frame of it was seen yet.
+    expected: Option<(u64, u64, u64)>,
+}
+
+fn names_of(tables: &Tables) -> BTreeMap<u16, String> {
+    let interfaces = tables.interfaces();
+    interfaces
+        .map(|(index, interface)| (index.0, interface.name.to_string()))
+        .collect()
+}
+
+impl Daemon {
+    /// Records, and says what; until the peer has said its last, or goes away.
+    pub(super) fn record(
+        &self,
+        query: &Query,
+        mut say: impl FnMut(&Value) -> io::Result<()>,
+        mut is_done: impl FnMut() -> bool,
+    ) -> io::Result<()> {
+        let begun = self.begin_recording(query);
+        let (mut stream, began) = match begun {
+            Ok(begun) => begun,
+            Err(why) => return say(&refusal(&why)),
+        };
+        let from = began.time_ns;
+        say(&json!(began))?;
+        let mut until = None;
+        loop {
+            let lines = stream.lines(from, until);
+            let is_idle = lines.is_empty();
+            for line in lines {
+                say(&json!(line))?;
+            }
+            let is_over = stream.recorder.is_over() || self.progress.is_stopping();
+            if is_idle && (until.is_some() || is_over) {
+                let ended = Some(stream.ended(until, is_over && until.is_none()));
+                return say(&json!(More {
+                    ended,
+                    ..More::default()
+                }));
+            }
+            if is_idle && until.is_none() {
+                match is_done() {
+                    true => until = Some(stream.now()),
+                    false => std::thread::sleep(LOOK_EVERY),
+                }
+            }
+        }
+    }
+
+    fn begin_recording(&self, query: &Query) -> Result<(Stream<'_>, Began), String> {
+        let trials = self.live_trials.as_ref();
+        let trials = trials.ok_or("the gateway is stopping")?;
+        let filter = query.filter.as_deref().map(Program::from_text).transpose();
+        let wanted = WantedFrames {
+            filter: filter.map_err(|error| error.to_string())?,
+            one_of: query.one_of.max(1),
+            snap: query.snap.clamp(14, 65_535),
+            frames: FRAMES,
+            bytes: BYTES,
+        };
+        let recorder = trials.record(&wanted).map_err(|error| error.to_string())?;
+        let looked = trials.look(|tables, now| {
+            let names = names_of(tables);
+            let neighbors = tables.learned_neighbors();
+            let neighbors = neighbors.filter_map(|(interface, address, mac)| {
+                Some((names.get(&interface.0)?.clone(), address, mac.0))
+            });
+            let neighbors: Vec<_> = neighbors.collect();
+            (now, tables.revision(), names, neighbors)
+        });
+        let (now, revision, names, neighbors) = looked.map_err(|error| error.to_string())?;
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+        let wall = wall.map_or(0, |wall| wall.as_nanos() as u64);
+        let began = Began {
+            version: VERSION,
+            time_ns: wall,
+            revision,
+            hash_seed: format!("{:016x}", self.shared.hash_seed()),
+            workers: self.shared.workers() as u64,
+            connections: self.shared.totals().connections,
+            neighbors,
+        };
+        let stream = Stream {
+            daemon: self,
+            trials,
+            recorder,
+            epoch: wall.wrapping_sub(now.0),
+            names,
+            revision,
+            expected: None,
+        };
+        Ok((stream, began))
+    }
+}
+
+impl Stream<'_> {
+    fn wall(&self, time: Instant) -> u64 {
+        self.epoch.wrapping_add(time.0)
+    }
+
+    fn now(&self) -> u64 {
+        let now = self.trials.look(|_, now| now);
+        self.wall(now.unwrap_or(Instant(0)))
+    }
+
+    /// What there is to say now: frames from one time to another.
+    fn lines(&mut self, from: u64, until: Option<u64>) -> Vec<More> {
+        let mut lines = Vec::new();
+        let mut frames = Vec::new();
+        self.follow();
+        while frames.len() < FRAMES_OF_A_LINE
+            && let Some(frame) = self.recorder.next_frame()
+        {
+            let time = self.wall(frame.time);
+            if let Some((revision, generation, seen)) = self.expected
+                && frame.generation >= generation
+            {
+                // It was live with this burst, if not before.
+                self.expected = None;
+                lines.extend(said(&mut frames));
+                let live = Some((revision, seen.min(time)));
+                lines.push(More {
+                    live,
+                    ..More::default()
+                });
+            }
+            if time >= from && until.is_none_or(|until| time <= until) {
+                frames.push(self.named(frame, time));
+            }
+        }
+        lines.extend(said(&mut frames));
+        // Without frames nothing says it better than the clock; every burst that has begun is read by now.
+        if lines.is_empty()
+            && let Some((revision, _, seen)) = self.expected.take()
+        {
+            let live = Some((revision, seen));
+            lines.push(More {
+                live,
+                ..More::default()
+            });
+        }
+        lines
+    }
+
+    /// Looks whether another revision is live.
+    fn follow(&mut self) {
+        let revision = self.daemon.shared.revision();
+        if revision == self.revision || self.expected.is_some() {
+            return;
+        }
+        let looked = self.trials.look(|tables, now| {
+            (
+                now,
+                tables.revision(),
+                tables.policy_generation(),
+                names_of(tables),
+            )
+        });
+        if let Ok((now, revision, generation, names)) = looked
+            && revision != self.revision
+        {
+            self.revision = revision;
+            self.names = names;
+            self.expected = Some((revision, generation, self.wall(now)));
+        }
+    }
+
+    fn named(&mut self, frame: RecordedFrame, time: u64) -> (u64, String, bool, usize, String) {
+        let name = self.names.get(&frame.interface.0).cloned();
+        let name = name.unwrap_or_else(|| {
+            // An interface that has come meanwhile.
+            if let Ok(names) = self.trials.look(|tables, _| names_of(tables)) {
+                self.names.extend(names);
+            }
+            self.names
+                .get(&frame.interface.0)
+                .cloned()
+                .unwrap_or_default()
+        });
+        let bytes = hexadecimal(&frame.bytes);
+        (time, name, frame.leaves, frame.length, bytes)
+    }
+
+    fn ended(&self, until: Option<u64>, replaced: bool) -> Ended {
+        let sources = self.daemon.route_sources();
+        Ended {
+            time_ns: until.unwrap_or_else(|| self.now()),
+            missed: self.recorder.missed(),
+            replaced,
+            learned_routes: sources.iter().map(|source| source.routes).sum(),
+        }
+    }
+}
+
+/// A line of frames, if there are any.
+fn said(frames: &mut Vec<(u64, String, bool, usize, String)>) -> Option<More> {
+    let frames = std::mem::take(frames);
+    (!frames.is_empty()).then(|| More {
+        frames,
+        ..More::default()
+    })
+}

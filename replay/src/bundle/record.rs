@@ -1,0 +1,126 @@
+//! A bundle of what is recorded of a running gateway, as it is being written.
+
+use std::path::Path;
+
+use super::error::BundleError;
+use super::manifest::{
+    FORMAT, JOURNAL, Manifest, PACKETS, Recorded, Revisions, Scheduled, Settings,
+};
+use super::write::{self, Digested};
+use crate::capture::{Direction, Recording};
+use crate::history::History;
+use crate::options::{KnownNeighbor, Options};
+
+/// A recording on its way. Dropped before it is finished, it goes.
+pub struct Draft {
+    draft: write::Draft,
+    packets: Recording<Digested>,
+    received: u64,
+    left: u64,
+    bytes: u64,
+}
+
+impl Draft {
+    /// Begins one, in a folder that is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// [`BundleError::Exists`], [`BundleError::Write`].
+    pub fn begin(place: &Path) -> Result<Draft, BundleError> {
+        let draft = write::Draft::begin(place)?;
+        let failed = |source| draft.failed(PACKETS, source);
+        let sink = draft.open(PACKETS).map_err(failed)?;
+        let packets = Recording::new(sink).map_err(failed)?;
+        Ok(Draft {
+            draft,
+            packets,
+            received: 0,
+            left: 0,
+            bytes: 0,
+        })
+    }
+
+    /// Adds a frame of so many bytes, of which `bytes` are the first, with its time in nanoseconds since the Unix epoch.
+    ///
+    /// # Errors
+    ///
+    /// [`BundleError::Write`].
+    pub fn frame(
+        &mut self,
+        interface: &str,
+        leaves: bool,
+        nanoseconds: u64,
+        (bytes, length): (&[u8], usize),
+    ) -> Result<(), BundleError> {
+        let direction = match leaves {
+            true => Direction::Out,
+            false => Direction::In,
+        };
+        match leaves {
+            true => self.left += 1,
+            false => self.received += 1,
+        }
+        self.bytes += bytes.len() as u64;
+        let written = self
+            .packets
+            .write(interface, direction, nanoseconds, (bytes, length));
+        written.map_err(|source| self.draft.failed(PACKETS, source))
+    }
+
+    /// The frames that came in so far, those that left, and the bytes of both.
+    pub fn so_far(&self) -> (u64, u64, u64) {
+        (self.received, self.left, self.bytes)
+    }
+
+    /// Ends it: with the revisions that were live meanwhile, of which the first is compiled as a whole, when each became so, and what
+    /// the gateway knew.
+    ///
+    /// # Errors
+    ///
+    /// [`BundleError::Write`].
+    pub fn finish(
+        mut self,
+        (history, first): (&History, u64),
+        schedule: Vec<Scheduled>,
+        (hash_seed, mut neighbors): (u64, Vec<KnownNeighbor>),
+        recorded: Recorded,
+        rewire: &str,
+    ) -> Result<Manifest, BundleError> {
+        let digest = self.packets.finish().finish();
+        let digest = digest.map_err(|source| self.draft.failed(PACKETS, source))?;
+        self.draft.files.insert(PACKETS.to_owned(), digest);
+        self.draft.add(JOURNAL, |sink| {
+            history.write(sink).map_err(std::io::Error::other)
+        })?;
+        neighbors.sort();
+        let options = Options {
+            hash_seed,
+            ..Options::default()
+        };
+        let manifest = Manifest {
+            format: FORMAT,
+            rewire: rewire.to_owned(),
+            revisions: Revisions {
+                first,
+                last: history.last(),
+            },
+            beginning_ns: recorded.from_ns,
+            schedule,
+            settings: Settings::of(&options),
+            frames: self.received,
+            expected: Vec::new(),
+            failure: None,
+            report_digest: None,
+            neighbors,
+            recording: Some(Recorded {
+                received: self.received,
+                left: self.left,
+                ..recorded
+            }),
+            shrunk: None,
+            files: self.draft.files.clone(),
+        };
+        self.draft.finish(&manifest)?;
+        Ok(manifest)
+    }
+}

@@ -1,0 +1,139 @@
+//! What a running gateway does is recorded between real kernels, and replayed without it: the same frames leave.
+
+use rewire_tests::documents::{red_stays_inside, two_vpcs};
+use rewire_tests::{Lab, tcp_pair, udp_echo, until};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// A gateway with one worker: several give out ports of NAT each of its own.
+fn lab() -> Option<Lab> {
+    let mut lab = Lab::new()?;
+    lab.start_gateway_with(&["--workers", "1"]);
+    lab.commit(&two_vpcs());
+    Some(lab)
+}
+
+/// The report of its replay, without the store that it is of.
+fn replayed(lab: &Lab, folder: &str) -> Value {
+    let replay = ["replay", folder, "--json", "--store", "/nowhere"];
+    let said = lab.rewire(&replay).good();
+    let answer: Value = serde_json::from_str(&said).expect("JSON");
+    answer["result"].clone()
+}
+
+#[test]
+fn a_part_is_recorded_where_that_is_asked_for_and_ends_by_itself() {
+    let Some(lab) = lab() else { return };
+    let place = tempfile::tempdir().expect("a folder for temporary files");
+    let folder = place.path().join("part");
+    let folder = folder.to_str().expect("a name");
+    let ping = lab.blue.keep_pinging("198.51.100.1");
+    ping.wait_for(1);
+    let part = [
+        "record",
+        "-o",
+        folder,
+        "--packets",
+        "4",
+        "--snap",
+        "60",
+        "icmp[icmptype] = icmp-echo",
+    ];
+    let said = lab.rewire(&part).good();
+    assert!(
+        said.starts_with("4 frames in, 0 out, revision 1 in "),
+        "{said}"
+    );
+    assert!(
+        said.contains("frames were recorded that match: icmp"),
+        "{said}"
+    );
+    // It is there already.
+    let again = lab.rewire(&part);
+    assert_eq!(again.code, Some(1), "{again:?}");
+    // Frames that were cut short go the way of whole ones.
+    let report = replayed(&lab, folder);
+    assert_eq!(report["bundle"]["compared"], Value::Null);
+    assert_eq!(report["bundle"]["recording"]["received"], 4);
+    let blue = &report["interfaces"][0];
+    assert_eq!(
+        (&blue["name"], &blue["packets_in"]),
+        (&"blue0".into(), &4.into())
+    );
+    let wan = report["interfaces"]
+        .as_array()
+        .and_then(|all| all.last())
+        .expect("interfaces");
+    assert_eq!(
+        (&wan["name"], &wan["packets_out"]),
+        (&"wan0".into(), &4.into())
+    );
+    assert_eq!(wan["bytes_out"], 4 * 98, "{wan}");
+    ping.stop().assert_all();
+}
+
+#[test]
+fn where_no_gateway_runs_nothing_is_left() {
+    let Some(lab) = Lab::new() else { return };
+    let place = tempfile::tempdir().expect("a folder for temporary files");
+    let folder = place.path().join("recording");
+    let answer = lab.rewire(&["record", "-o", folder.to_str().expect("a name")]);
+    assert_eq!(answer.code, Some(3), "{answer:?}");
+    assert!(
+        answer.stderr.contains("no gateway is running"),
+        "{answer:?}"
+    );
+    let left = std::fs::read_dir(place.path()).expect("it is there");
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
+fn a_recording_replays_to_the_frames_that_left_the_gateway() {
+    let Some(lab) = lab() else { return };
+    let place = tempfile::tempdir().expect("a folder for temporary files");
+    let folder = place.path().join("recording");
+    let folder = folder.to_str().expect("a name");
+    let mut recording = lab.start(&["record", "-o", folder]);
+    until("it records", || {
+        let lines = recording.lines();
+        let begun = lines
+            .iter()
+            .any(|line| line.contains("recording from revision 1"));
+        begun.then_some(())
+    });
+    lab.blue
+        .ping("198.51.100.1", "-c 3 -i 0.2 -W 2")
+        .assert_all();
+    lab.red.ping("198.51.100.1", "-c 1 -W 2").assert_all();
+    let remote = "198.51.100.1:7000";
+    let mut tcp = tcp_pair(&lab.blue, remote, &lab.internet, remote).expect("it goes through");
+    tcp.talk(20_000);
+    udp_echo(
+        &lab.blue,
+        "0.0.0.0:5353",
+        &lab.internet,
+        "198.51.100.1:53",
+        100,
+    );
+    // A policy that red does not get through any more.
+    lab.commit(&red_stays_inside());
+    let refused = lab.red.ping("198.51.100.1", "-c 1 -W 1");
+    refused.assert_refused("10.2.0.1", "Destination Host Unreachable");
+    tcp.talk(20_000);
+    recording.signal(Signal::INT);
+    assert!(recording.finish().success(), "{:?}", recording.lines());
+    let said = recording.lines().join("\n");
+    assert!(said.contains("revisions 1 to 2 in "), "{said}");
+
+    let report = replayed(&lab, folder);
+    let compared = &report["bundle"]["compared"];
+    assert_eq!(compared["missing"], 0, "{report:#}");
+    assert_eq!(compared["more"], 0, "{report:#}");
+    assert!(compared["alike"].as_u64() > Some(40), "{compared}");
+    let live = report["revisions"].as_array().expect("revisions");
+    assert_eq!(live.len(), 2);
+    for revision in live {
+        assert!(revision["packets_in"].as_u64() > Some(10), "{revision}");
+    }
+    assert_eq!(report, replayed(&lab, folder), "to the byte");
+}
