@@ -1,8 +1,11 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
 use rewire_tables::nat::{PortParity, PortSet};
 
+use super::acquire::{nth, place_of};
 use super::*;
+use crate::error::{Exhausted, Resource};
 use crate::records::{Account, NONE};
 use crate::state::{Exchange, State};
 use crate::time::{Deadline, Instant, Second};

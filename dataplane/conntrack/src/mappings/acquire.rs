@@ -1,0 +1,266 @@
+//! Who gets which external address and port: a mapping for an internal endpoint, and what is remembered of hosts, so that each keeps to one
+//! address (RFC 4787 REQ-2), or has one for itself.
+
+use std::ops::RangeInclusive;
+
+use rewire_tables::nat::PortParity;
+use rewire_tables::{Address, PortAllocation, VpcIndex};
+
+use super::{Host, HostKey, Internal, MAX_TRIES, Mapping, Mappings, Owner, Promise, Use, host_of};
+use crate::error::{Exhausted, Resource};
+use crate::ports::External;
+use crate::records::Records;
+use crate::slab::Id as HostId;
+
+impl<A: Address> Mappings<A> {
+    /// See [`crate::Connections::acquire_mapping`].
+    pub(crate) fn acquire(
+        &mut self,
+        records: &Records<A>,
+        internal: Internal<A>,
+        external_vpc: VpcIndex,
+        ranges: impl Iterator<Item = RangeInclusive<A>> + Clone,
+        allocation: &PortAllocation,
+        reserved: impl Fn(A, u16) -> bool,
+    ) -> Result<Mapping<A>, Exhausted> {
+        self.release_unused();
+        let hash = self.hash(&internal, external_vpc);
+        let old = self.first_hashed(records, hash, &internal, external_vpc);
+        if let Some(first) = old {
+            let mapping = Use::of(records, first).mapping;
+            if place_of(ranges.clone(), mapping.address).is_some()
+                && allocation.allows(internal.protocol, internal.port, mapping.port)
+                && (!allocation.address_only
+                    || self.has_for_itself(&host_of(&internal, external_vpc), mapping.address))
+                && !reserved(mapping.address, mapping.port)
+            {
+                return Ok(mapping);
+            }
+        }
+        let protocol = internal.protocol;
+        let exhausted = |resource| Exhausted {
+            resource,
+            external_vpc,
+            protocol,
+        };
+        if self.number >= self.capacity {
+            return Err(exhausted(Resource::Mappings));
+        }
+        let host_key = host_of(&internal, external_vpc);
+        let host = self.find_host(&host_key);
+        let known = host.and_then(|host| Some(self.hosts.get(host)?.external));
+        let known = known.filter(|known| place_of(ranges.clone(), *known).is_some());
+        // The mapping of the other port of a pair.
+        let partner = match allocation.parity {
+            PortParity::Pairs if matches!(protocol, 6 | 17) => {
+                let partner = Internal {
+                    port: internal.port ^ 1,
+                    ..internal
+                };
+                let first = self.first(records, &partner, external_vpc);
+                first.map(|first| Use::of(records, first).mapping)
+            }
+            _ => None,
+        };
+        let wanted = (internal.port, partner);
+        // Mostly there is a port where the host has others.
+        let found = match known {
+            Some(known) => self.take(&host_key, protocol, known, wanted, allocation, &reserved),
+            None => None,
+        };
+        let mapping = match (found, known) {
+            (Some(found), _) => found,
+            (None, Some(known))
+                if allocation.address_only && self.has_for_itself(&host_key, known) =>
+            {
+                return Err(exhausted(Resource::Ports));
+            }
+            (None, _) => {
+                let total = ranges
+                    .clone()
+                    .map(|range| size(&range))
+                    .fold(0, u128::saturating_add);
+                if total == 0 {
+                    return Err(exhausted(Resource::Addresses));
+                }
+                if allocation.address_only && host.is_none() && self.hosts.is_full() {
+                    return Err(exhausted(Resource::Mappings));
+                }
+                let first = self.first_place(&host_key, known, ranges.clone(), total);
+                let found = (0..total.min(MAX_TRIES)).find_map(|offset| {
+                    let place = if offset < total - first {
+                        first + offset
+                    } else {
+                        offset - (total - first)
+                    };
+                    let address = nth(ranges.clone(), place)?;
+                    self.take(&host_key, protocol, address, wanted, allocation, &reserved)
+                });
+                found.ok_or(exhausted(Resource::Ports))?
+            }
+        };
+        self.number += 1;
+        self.remember_owner(host_key, mapping.address, allocation);
+        let keeps = !allocation.address_only && known.is_some();
+        self.remember_host(host_key, host, mapping.address, keeps);
+        self.promise = Some(Promise {
+            internal,
+            external_vpc,
+            mapping,
+            is_alone: true,
+            is_first: old.is_none(),
+            hash,
+        });
+        Ok(mapping)
+    }
+
+    /// Takes a port of an external address for a host: `wanted` if it can be, beside its partner's, if that is there.
+    fn take(
+        &mut self,
+        host: &HostKey<A>,
+        protocol: u8,
+        address: A,
+        (wanted, partner): (u16, Option<Mapping<A>>),
+        allocation: &PortAllocation,
+        reserved: impl Fn(A, u16) -> bool,
+    ) -> Option<Mapping<A>> {
+        if !self.is_open_to(host, address) {
+            return None;
+        }
+        let external = External {
+            vpc: host.external_vpc,
+            protocol,
+            address,
+        };
+        let next_to = partner.filter(|partner| partner.address == address);
+        let next_to = next_to.map(|partner| partner.port);
+        let reserved = |port| reserved(address, port);
+        let port = self
+            .ports
+            .take(external, wanted, next_to, allocation, reserved)?;
+        Some(Mapping { address, port })
+    }
+
+    /// Notes that a host has one more mapping. Its external address is this one now, unless it keeps another.
+    pub(super) fn remember_host(
+        &mut self,
+        key: HostKey<A>,
+        known: Option<HostId>,
+        external: A,
+        keeps: bool,
+    ) {
+        let host = Host {
+            external,
+            mappings: 0,
+        };
+        let id = known.or_else(|| self.hosts.insert(key, host));
+        if let Some(host) = id.and_then(|id| self.hosts.get_mut(id)) {
+            host.mappings += 1;
+            if !keeps {
+                host.external = external;
+            }
+        }
+    }
+
+    /// Whether a host has an external address for itself.
+    pub(super) fn has_for_itself(&self, host: &HostKey<A>, external: A) -> bool {
+        let owner = self.owners.find(&(host.external_vpc, external));
+        let owner = owner.and_then(|id| self.owners.get(id));
+        owner.is_some_and(|owner| owner.host == *host)
+    }
+
+    /// Whether a host may be given a port of an external address: not where another has that for itself.
+    pub(super) fn is_open_to(&self, host: &HostKey<A>, external: A) -> bool {
+        self.owners.is_empty()
+            || self.owners.find(&(host.external_vpc, external)).is_none()
+            || self.has_for_itself(host, external)
+    }
+
+    /// Notes that a host has one more mapping on an external address, if that is its own, or is to be.
+    pub(super) fn remember_owner(
+        &mut self,
+        host: HostKey<A>,
+        external: A,
+        allocation: &PortAllocation,
+    ) {
+        if !allocation.address_only && self.owners.is_empty() {
+            return;
+        }
+        let key = (host.external_vpc, external);
+        let id = match self.owners.find(&key) {
+            None if allocation.address_only => self.owners.insert(key, Owner { host, mappings: 0 }),
+            known => known,
+        };
+        if let Some(owner) = id.and_then(|id| self.owners.get_mut(id)) {
+            owner.mappings += 1;
+        }
+    }
+
+    /// Notes that a host has one mapping less on an external address.
+    pub(super) fn forget_owner(&mut self, host: &HostKey<A>, external: A) {
+        if !self.owners.is_empty()
+            && let Some(id) = self.owners.find(&(host.external_vpc, external))
+            && let Some(owner) = self.owners.get_mut(id)
+            && owner.host == *host
+        {
+            owner.mappings = owner.mappings.saturating_sub(1);
+            if owner.mappings == 0 {
+                self.owners.remove(id);
+            }
+        }
+    }
+
+    /// Which of the external addresses to try first: the one that the host has, or else the one that its hash chooses, so
+    /// that hosts spread over the addresses, and one host has one address with all workers that share a seed.
+    fn first_place(
+        &self,
+        host: &HostKey<A>,
+        known: Option<A>,
+        ranges: impl Iterator<Item = RangeInclusive<A>> + Clone,
+        total: u128,
+    ) -> u128 {
+        if total == 1 {
+            return 0;
+        }
+        known
+            .and_then(|known| place_of(ranges, known))
+            .unwrap_or_else(|| u128::from(self.host_hash(host)) % total)
+            .min(total - 1)
+    }
+}
+
+/// How many addresses a range has; none if it ends before it begins.
+fn size<A: Address>(range: &RangeInclusive<A>) -> u128 {
+    let (start, end) = (range.start().to_number(), range.end().to_number());
+    end.checked_sub(start)
+        .map_or(0, |size| size.saturating_add(1))
+}
+
+/// The address at a place, counted through all ranges.
+pub(super) fn nth<A: Address>(
+    ranges: impl Iterator<Item = RangeInclusive<A>>,
+    mut place: u128,
+) -> Option<A> {
+    for range in ranges {
+        match place.checked_sub(size(&range)) {
+            None => return Some(A::from_number(range.start().to_number() + place)),
+            Some(beyond) => place = beyond,
+        }
+    }
+    None
+}
+
+/// The first place of an address, counted through all ranges.
+pub(super) fn place_of<A: Address>(
+    ranges: impl Iterator<Item = RangeInclusive<A>>,
+    address: A,
+) -> Option<u128> {
+    let mut before = 0_u128;
+    for range in ranges {
+        if range.contains(&address) {
+            return Some(before.saturating_add(address.to_number() - range.start().to_number()));
+        }
+        before = before.saturating_add(size(&range));
+    }
+    None
+}
