@@ -189,7 +189,7 @@ fn a_gateway_that_lags_behind_a_prune_takes_the_whole_over() {
     }
     session.quietly(&["journal", "prune", "4"]);
     gateway.signal(Signal::CONT);
-    gateway.has_logged("live revision=5");
+    gateway.has_logged("revision=5");
     let status = status(&session);
     assert_eq!(
         (&status["revision"], &status["alarm"]),

@@ -166,8 +166,18 @@ fn a_gateway_says_of_itself_what_is_promised() {
     let mut gateway = running::Running::start(&s, &[]);
     s.quietly(&["set", "vpcs", "red", "description", "now"]);
     s.quietly(&["commit", "--confirm", "1h"]);
-    s.quietly(&["lock", "-m", "the window"]);
+    let pid = std::process::id().to_string();
+    s.quietly(&["lock", "-m", "the window", "--pid", &pid]);
     gateway.has_logged("live");
+    // It looks at the store now and then.
+    let deadline = std::time::Instant::now() + running::PATIENCE;
+    let seen = || {
+        let output = s.command(&["status", "--json"]).output().unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    while seen()["result"]["lock"].is_null() {
+        assert!(std::time::Instant::now() < deadline, "the lock is not seen");
+    }
     let status = ask(&mut s, &["status"]);
     for part in ["last_live", "confirmation", "lock"] {
         assert!(status[part].is_object(), "{part}: {status}");

@@ -19,7 +19,7 @@ use rewire_dataplane::walk::Fact;
 use rewire_schema::state::{Rows, StateError};
 use rewire_schema::types::{Name, Prefix};
 use rewire_schema::{Change, Changeset, Configuration, Row, RowKey, Table};
-use rewire_tables::Tables;
+use rewire_tables::{Route, Tables, Vpc};
 
 use super::{Asked, Walked, input, walk};
 use crate::failure::{Code, Failure};
@@ -235,11 +235,36 @@ fn looked_up(walks: &[Walked], tables: &Tables) -> BTreeSet<LookedUp> {
             _ => {}
         }
     }
+    // A way that was stopped does not say through which VPCs it came.
+    let mut open: Vec<String> = vpcs.iter().cloned().collect();
+    while let Some(name) = open.pop() {
+        let named = tables.vpcs().find(|(_, vpc)| vpc.name() == name);
+        for route in named
+            .iter()
+            .flat_map(|(_, vpc)| addresses.iter().map(|address| route(vpc, *address)))
+        {
+            let next = match route {
+                Some(Route::Vpc(next) | Route::Peering { vpc: next, .. }) => tables.vpc(*next),
+                _ => continue,
+            };
+            if vpcs.insert(next.name().to_owned()) {
+                open.push(next.name().to_owned());
+            }
+        }
+    }
     let pairs = vpcs.iter().flat_map(|vpc| {
         let addresses = addresses.iter();
         addresses.map(move |address| (vpc.clone(), *address))
     });
     pairs.collect()
+}
+
+/// The route of an address in a VPC.
+fn route(vpc: &Vpc, address: IpAddr) -> Option<&Route> {
+    match address {
+        IpAddr::V4(address) => vpc.route(address),
+        IpAddr::V6(address) => vpc.route(address),
+    }
 }
 
 #[cfg(test)]
