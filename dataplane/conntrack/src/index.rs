@@ -4,8 +4,8 @@
 //! look-up compares all tags of a bucket at once, and looks at no entry but those that have the tag.
 //!
 //! An entry has two places: its home bucket, by its hash, and another one, by its home and its tag (B. Fan, D. Andersen,
-//! M. Kaminsky and M. Mitzenmacher, "Cuckoo Filter: Practically Better Than Bloom", 2014). It goes home, if there is room;
-//! otherwise to the other one; and where that is full, too, an entry there or at home makes room, and goes to the other one
+//! M. Kaminsky and M. Mitzenmacher, "Cuckoo Filter: Practically Better Than Bloom", 2014). It goes home, if there is room
+//! (in a crowded index, if there is room for two), otherwise to the emptier of both; and where that is full, too, an entry there or at home makes room, and goes to the other one
 //! of its own two, which its tag says without a look at it. So a look-up sees two lines at most, however full the index is and
 //! however long it was in use; and one that was not crowded sees one: each bucket counts those that are away from it. Nothing is
 //! ever hashed again, neither at once nor bit by bit.
