@@ -13,6 +13,7 @@ pub mod clock;
 mod connection_table;
 pub mod counters;
 pub mod drop_reason;
+mod first_packets;
 mod flow_recording;
 pub mod gateway;
 pub mod graph;
@@ -49,6 +50,7 @@ pub use connection_table::{
 };
 pub use counters::{Account, InterfaceTotals, Totals};
 pub use drop_reason::DropReason;
+pub use first_packets::FirstPackets;
 pub use flow_recording::{ClockAnchor, FlowRecorders, FlowRecording};
 pub use gateway::{Applied, Gateway, GatewayConfig, GatewayError, PortStatus, Shared};
 pub use graph::Node;

@@ -18,7 +18,8 @@ use crate::counters::{Account, Totals, WorkerCounters};
 use crate::drop_reason::DropReason;
 use crate::gateway::{GatewayConfig, graph_config};
 use crate::graph::{
-    AclLogEntry, Graph, LearnedNeighbor, LogEntry, Origin, PortsExhausted, Received, Sinks,
+    AclLogEntry, EndedByPolicy, Graph, LearnedNeighbor, LogEntry, Origin, PortsExhausted, Received,
+    Sinks,
 };
 use crate::neighbors::LearnedNeighbors;
 use crate::offload::{ModelledCard, Taken};
@@ -357,6 +358,15 @@ impl VirtualGateway {
         Totals::of([self.counters.as_ref()])
     }
 
+    /// Connections that have timed out so far, and that have made way for others.
+    pub fn connections_gone(&self) -> (u64, u64) {
+        let counters = &self.counters;
+        (
+            counters.connections_expired.get(),
+            counters.connections_evicted.get(),
+        )
+    }
+
     /// What became of connections when a revision changed the policy; none where another has taken its place.
     pub fn resolved(&self, revision: u64) -> Option<Resolved> {
         self.counters.resolved(revision)
@@ -386,6 +396,16 @@ impl VirtualGateway {
     /// How long rules took to come and go, where there is a card.
     pub fn offload_latencies(&self) -> Option<Arc<Latencies>> {
         self.card.as_ref().map(|card| card.engine.latencies())
+    }
+
+    /// Notes from now on which connections a change of policy ends.
+    pub fn note_ended_by_policy(&mut self) {
+        self.graph.note_ended_by_policy();
+    }
+
+    /// The connections that a change of policy has ended since this was asked last.
+    pub fn take_ended_by_policy(&mut self) -> Vec<EndedByPolicy> {
+        self.graph.take_ended_by_policy()
     }
 
     /// The worker's graph, with its connections.

@@ -26,7 +26,7 @@ mod tests;
 mod write;
 
 pub use error::BundleError;
-pub(crate) use frames::{Chosen, Frame, Noted};
+pub(crate) use frames::Noted;
 pub use manifest::{
     ExpectedFile, FileDigest, MANIFEST, Manifest, Recorded, Revisions, Scheduled, Settings, Shrunk,
 };

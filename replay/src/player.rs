@@ -15,6 +15,7 @@ use rewire_schema::{Changeset, Configuration};
 use crate::capture::Output;
 use crate::check::{Check, Failure};
 use crate::compared::LeftFrames;
+use crate::continuity::Continuity;
 use crate::error::ReplayError;
 use crate::exit::Exit;
 use crate::expected::Expected;
@@ -25,6 +26,7 @@ use crate::pace::{Pace, When};
 use crate::ports::Ports;
 use crate::report::{Checked, Report, Step, Taken};
 use crate::traffic::Traffic;
+use crate::tuples::Tuples;
 
 /// Somebody who watches a replay.
 pub trait Watcher {
@@ -47,6 +49,8 @@ pub struct Replay<'a> {
     state_digest: StateDigest,
     ports: Ports,
     exit: Exit,
+    tuples: Tuples,
+    continuity: Option<Continuity>,
     /// The interfaces of captures, which some revision must have.
     named: Vec<String>,
     steps: Vec<Step>,
@@ -82,15 +86,22 @@ impl<'a> Replay<'a> {
             made: 0,
             failed: 0,
         });
+        let mut gateway = VirtualGateway::seeded(&options.gateway, options.hash_seed);
+        let continuity = options.checks.contains(&Check::Connections).then(|| {
+            gateway.note_ended_by_policy();
+            Continuity::new(options.hash_seed)
+        });
         Replay {
             history,
             options,
-            gateway: VirtualGateway::seeded(&options.gateway, options.hash_seed),
+            gateway,
             compiler: Compiler::new(),
             state: Arc::new(state.clone()),
             state_digest,
             ports: Ports::default(),
             exit: Exit::new(options.checks.contains(&Check::Invariants)),
+            tuples: Tuples::default(),
+            continuity,
             named: Vec::new(),
             steps: Vec::new(),
             taken: Vec::new(),
@@ -269,6 +280,9 @@ impl<'a> Replay<'a> {
     ) {
         step.time_ns = self.gateway.now().0;
         step.operations = compiled.operations.len() as u64;
+        if let Some(continuity) = &mut self.continuity {
+            continuity.before(&mut self.gateway);
+        }
         self.gateway.apply(compiled.into_parts());
         self.ports.follow(&self.gateway);
         let live = started.elapsed();
@@ -293,6 +307,7 @@ impl<'a> Replay<'a> {
                 self.made(check);
             }
         }
+        self.end_connections();
         let account = self.gateway.account();
         let Some(step) = self.steps.last_mut() else {
             return;
@@ -324,7 +339,8 @@ impl<'a> Replay<'a> {
             self.fail(Check::Outputs, wrong.message, wrong.details);
         }
         if self.options.checks.contains(&Check::Invariants) {
-            self.verdict(Check::Invariants, inspect::tuples(&self.gateway));
+            let found = self.tuples.check(&self.gateway);
+            self.verdict(Check::Invariants, found);
         }
         let elapsed = self.started.elapsed();
         if self.options.checks.contains(&Check::Time)
@@ -357,6 +373,7 @@ impl<'a> Replay<'a> {
             failed_after: self.failed_after,
             numbers: self.ports.numbers().clone(),
             parted: self.exit.parted,
+            judged: self.continuity.map(|continuity| continuity.judged),
             burst_ends: self.exit.bursts,
             compared: self.exit.recorded.map(|recorded| recorded.compared()),
             departures: self.exit.departures.unwrap_or_default(),

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::check::{Check, Failure};
 use crate::compared::Compared;
+use crate::continuity::Judged;
 use crate::exit::{Departure, Parted};
 use crate::pace::When;
 
@@ -94,6 +95,8 @@ pub struct Report {
     pub tables_digest: Option<String>,
     /// The digest of every frame that left, with its interface and time.
     pub output_digest: String,
+    /// The connections that were held against each revision, where that was checked.
+    pub judged: Option<Judged>,
     /// The digest of all of the above but for how long things took. What follows is not part of it.
     pub digest: String,
     /// How long all of it took, by the clock on the wall.
@@ -142,6 +145,9 @@ impl Report {
         put(&(self.time_ns, self.bursts, self.undelivered));
         put(&(&self.interfaces, &self.totals));
         put(&(&self.tables_digest, &self.output_digest));
+        if let Some(judged) = &self.judged {
+            put(judged);
+        }
         self.digest = hasher.finalize().to_hex().to_string();
         self
     }

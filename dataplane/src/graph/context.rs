@@ -1,6 +1,6 @@
 //! The graph as a whole: what a worker hands it, and how one burst runs through it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use rewire_conntrack::offload::{Offloading, WorkerQueue};
 use rewire_conntrack::recording::Recorder;
 use rewire_conntrack::{Config as ConnectionConfig, Connections, VpcCounts};
 use rewire_packet::MacAddress;
-use rewire_tables::{InterfaceIndex, Tables, VpcIndex};
+use rewire_tables::{Address, InterfaceIndex, Tables, VpcIndex};
 
 use super::acl_log::AclLogger;
 use super::ethernet_input::Outlets;
@@ -19,7 +19,7 @@ use super::limits::AllVpcCounts;
 use super::log_entry::LogEntry;
 use super::packet::Origin;
 use super::pipeline::{Limits, Pipeline};
-use super::resolution;
+use super::resolution::{self, EndedByPolicy};
 use super::steering::Steering;
 use super::{Node, arp, ethernet_input, nat64, ndp};
 use crate::buffer::{BufferPool, PacketBuffer};
@@ -93,6 +93,8 @@ pub(super) struct Context<'a> {
     pub vpc_counts: &'a AllVpcCounts,
     /// Whether a packet of this burst is observed.
     pub observes: bool,
+    /// Where it is noted which connections a change of policy ends, if somebody wants to know.
+    pub ended: Option<&'a RefCell<Vec<EndedByPolicy>>>,
     /// What was said last in the header of an IPv4 packet of the gateway's making that others may cut.
     identification: &'a Cell<u16>,
 }
@@ -150,6 +152,7 @@ pub struct Graph<P: BufferPool> {
     /// Whether packets may come that are marked.
     observing: bool,
     times_nodes: bool,
+    ended: Option<Box<RefCell<Vec<EndedByPolicy>>>>,
 }
 
 impl<P: BufferPool> Graph<P> {
@@ -180,6 +183,7 @@ impl<P: BufferPool> Graph<P> {
             counts_offload: false,
             observing: false,
             times_nodes: false,
+            ended: None,
         }
     }
 
@@ -242,6 +246,20 @@ impl<P: BufferPool> Graph<P> {
         self.times_nodes = true;
     }
 
+    /// Notes from now on which connections a change of policy ends. Not in workers: what is noted takes memory until it is
+    /// [taken](Self::take_ended_by_policy).
+    pub fn note_ended_by_policy(&mut self) {
+        self.ended = Some(Box::default());
+    }
+
+    /// The connections that a change of policy has ended since this was asked last, in the order in which they did.
+    pub fn take_ended_by_policy(&mut self) -> Vec<EndedByPolicy> {
+        let ended = self.ended.as_mut();
+        ended
+            .map(|ended| std::mem::take(ended.get_mut()))
+            .unwrap_or_default()
+    }
+
     /// Whether every offloaded flow was looked at since the tables changed last: a few are with each burst.
     pub fn is_revalidated(&self) -> bool {
         self.ipv4.is_revalidated() && self.ipv6.is_revalidated()
@@ -281,6 +299,7 @@ impl<P: BufferPool> Graph<P> {
             steering: self.steering,
             vpc_counts: &self.vpc_counts,
             observes: false,
+            ended: self.ended.as_deref(),
             identification: &self.identification,
         };
         if !received.is_empty() {
@@ -382,6 +401,12 @@ impl<P: BufferPool> Graph<P> {
         out
     }
 
+    /// Ends all connections at once. For trials.
+    pub(crate) fn end_all(&mut self) {
+        end_all(&mut self.ipv4.connections);
+        end_all(&mut self.ipv6.connections);
+    }
+
     /// Takes copies of another graph's connections over. For trials.
     pub(crate) fn take_over(&mut self, found: &FoundConnections, now: Instant) {
         // One that is there already stays as it is.
@@ -439,6 +464,13 @@ impl<P: BufferPool> Graph<P> {
         let held = self.ipv4.stop() + self.ipv6.stop();
         counters.dropped(DropReason::Stopped).add(held as u64);
         counters.held.set(0);
+    }
+}
+
+fn end_all<A: Address>(connections: &mut Connections<A>) {
+    let ids: Vec<_> = connections.iter().map(|(id, _)| id).collect();
+    for id in ids {
+        connections.remove(id);
     }
 }
 
