@@ -284,8 +284,8 @@ impl<'a> Replay<'a> {
     ) {
         step.time_ns = self.gateway.now().0;
         step.operations = compiled.operations.len() as u64;
-        let change = self.with_sources(Change::from(compiled.into_parts()));
-        self.gateway.apply(change);
+        let parts = self.with_sources(Change::from(compiled.into_parts()));
+        self.gateway.apply(parts);
         self.ports.follow(&self.gateway);
         let live = started.elapsed();
         let account = self.gateway.account();
