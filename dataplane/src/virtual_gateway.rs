@@ -212,6 +212,11 @@ impl VirtualGateway {
         self.publish();
     }
 
+    /// What another gateway has to take over of routes that were learned here.
+    pub fn retold_routes(&self) -> Vec<Told> {
+        self.routes.as_ref().map(Rib::retold).unwrap_or_default()
+    }
+
     /// Hears what routing daemons say, in order; all of it is published together. What is stale goes only where that is said.
     pub fn hear_routes(&mut self, told: &[Told]) {
         let Some(rib) = &mut self.routes else { return };
