@@ -12,11 +12,12 @@ use rewire_conntrack::{Connections, Direction, Flow, FlowId, FlowKey, SavedFlow,
 use rewire_tables::{Address, InterfaceIndex, Tables, VpcIndex};
 
 use crate::clock::Instant;
+use crate::connection_copy::Copying;
 use crate::gateway::{GatewayError, Request};
 use crate::nat_ports::{ExternalAddresses, ListedPorts, copy_ports};
 
 /// Connections in one slice.
-const SLICE: usize = 2_048;
+pub(crate) const SLICE: usize = 2_048;
 /// How long a worker may take for a slice.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -169,6 +170,8 @@ pub(crate) enum Job {
     List(Listing<ListedConnection>),
     /// Copy which external ports are in use, from a place on, into the slice, until it is full.
     Ports(Listing<ListedPorts>),
+    /// Copy them for another gateway, from a place on, until a slice is full.
+    Copy(Copying),
     /// Copy those that packets belong to.
     Find {
         sought: Sought,
@@ -218,8 +221,8 @@ impl FoundConnections {
 }
 
 /// Places that a worker looks at between two bursts, at most, and connections that it copies or ends.
-const SLOTS_BETWEEN: u32 = 128;
-const CONNECTIONS_BETWEEN: usize = 32;
+pub(crate) const SLOTS_BETWEEN: u32 = 128;
+pub(crate) const CONNECTIONS_BETWEEN: usize = 32;
 
 impl Job {
     /// Does a part of it. Whether that was the last one.
@@ -260,6 +263,7 @@ impl Job {
                 };
                 listing.is_done()
             }
+            Job::Copy(copying) => copying.go_on((connections.0, connections.1), now),
             Job::Find { sought, found, .. } => {
                 let flows = sought.four.iter().filter_map(|key| {
                     let (id, _) = connections.0.lookup(key, now)?;
@@ -297,7 +301,7 @@ impl Job {
     /// How many connections it has ended.
     pub(crate) fn ended(&self) -> usize {
         match self {
-            Job::List(_) | Job::Ports(_) | Job::Find { .. } => 0,
+            Job::List(_) | Job::Ports(_) | Job::Copy(_) | Job::Find { .. } => 0,
             Job::End { ended, .. } => *ended,
         }
     }
@@ -306,6 +310,7 @@ impl Job {
     pub(crate) fn reply(self) {
         let (Job::List(Listing { ref reply, .. })
         | Job::Ports(Listing { ref reply, .. })
+        | Job::Copy(Copying { ref reply, .. })
         | Job::Find { ref reply, .. }
         | Job::End { ref reply, .. }) = self;
         let reply = reply.clone();
@@ -499,7 +504,12 @@ impl ConnectionTable {
         Ok(all)
     }
 
-    fn ask(&self, worker: u16, job: Job, answer: &Receiver<Job>) -> Result<Job, GatewayError> {
+    pub(crate) fn ask(
+        &self,
+        worker: u16,
+        job: Job,
+        answer: &Receiver<Job>,
+    ) -> Result<Job, GatewayError> {
         let request = Request::Job(worker, job);
         self.requests
             .send(request)
