@@ -137,9 +137,10 @@ proptest! {
             // One by one, in whatever order.
             true => {
                 let live = before.iter().filter(|(_, flow)| flow.expires > now);
-                let mut copied: Vec<_> = live.filter_map(|(id, _)| before.copied_flow(id, now)).collect();
-                copied.sort_by_key(|copied| seed.wrapping_mul(u64::from(copied.saved.original.source_port) | 1));
-                in_order(copied).collect()
+                let mut ids: Vec<_> = live.map(|(id, flow)| (flow.original.source_port, id)).collect();
+                ids.sort_by_key(|(port, _)| seed.wrapping_mul(u64::from(*port) | 1));
+                let copied = ids.into_iter().filter_map(|(_, id)| before.copied_flow(id, now));
+                in_order(copied.collect()).collect()
             }
         };
         for saved in all {
