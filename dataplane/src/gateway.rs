@@ -41,7 +41,7 @@ use crate::saved_connections::Restored;
 use crate::table_sizes::{SizesOfTables, TableSizes};
 use crate::tap::Tap;
 use crate::trial::{LiveTrials, Look};
-use crate::watch::Watch;
+use crate::watch::{Places, Watch};
 use crate::worker::{BURST, ToManager, Worker};
 use engine::EngineThread;
 use manager::{Manager, WorkerLink};
@@ -109,6 +109,12 @@ pub enum GatewayError {
         /// The worker's number, from 0.
         worker: usize,
     },
+    /// As many watch the gateway's packets as can at once.
+    #[error("{} watch the gateway's packets already, and no more can at once: {}", .names.len(), .names.join(", "))]
+    TooManyWatches {
+        /// Who.
+        names: Vec<Arc<str>>,
+    },
     /// The manager has ended.
     #[error("the gateway is stopping")]
     Stopping,
@@ -164,6 +170,8 @@ pub struct Shared {
     ports: Mutex<BTreeMap<u16, PortStatus>>,
     restored: OnceLock<Restored>,
     vpc_names: Mutex<BTreeMap<u16, Arc<str>>>,
+    /// Who watches packets.
+    places: Arc<Places>,
     vpc_counts: OnceLock<Arc<[Arc<VpcCounts>]>>,
     latencies: Option<Arc<Latencies>>,
     offloading: AtomicBool,
@@ -403,7 +411,14 @@ impl Gateway {
                 jobs: jobs_tx,
             };
             let clock = Arc::clone(&clock);
-            let worker = Worker::new(number, graph, reader, clock, command_rx, to_manager);
+            let worker = Worker::new(
+                (number, workers),
+                graph,
+                reader,
+                clock,
+                command_rx,
+                to_manager,
+            );
             let worker = worker.among(peers);
             shared.counters.push(Arc::clone(&worker.counters));
             let progress = Arc::clone(&worker.progress);
@@ -515,7 +530,8 @@ impl Gateway {
 
     /// Who can be asked where a packet would go; none while the gateway stops.
     pub fn live_trials(&self) -> Option<LiveTrials> {
-        Some(LiveTrials::new(self.connection_table()?))
+        let places = Arc::clone(&self.shared.places);
+        Some(LiveTrials::new(self.connection_table()?, places))
     }
 
     /// Who can be asked about connections; none while the gateway stops.
