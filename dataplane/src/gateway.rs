@@ -147,6 +147,10 @@ pub struct PortStatus {
     pub port: String,
     /// Why it is not open; none where it is.
     pub problem: Option<String>,
+    /// Whether its link is up; none where it is not open, or its driver cannot tell.
+    pub link: Option<bool>,
+    /// How often its link has gone up or down, as far as it was seen: it is looked at ten times a second.
+    pub link_changes: u64,
     /// Whether the configuration asks for its flows to be handed to the card.
     pub offload: bool,
     /// Why they are not, whatever is asked for; none where there is a card that takes them.
@@ -466,6 +470,8 @@ impl Gateway {
             to_open: Vec::new(),
             waiting: BTreeMap::new(),
             next_retry: None,
+            next_link_look: None,
+            last_link_looked_at: None,
             has_restored: false,
         };
         let manager = std::thread::Builder::new()
