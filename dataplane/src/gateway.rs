@@ -39,7 +39,7 @@ use crate::resolutions::Resolved;
 use crate::rule_counts::{CountedRule, RuleCountTable, RuleRegister};
 use crate::saved_connections::Restored;
 use crate::table_sizes::{SizesOfTables, TableSizes};
-use crate::tap::Tap;
+use crate::tap::Taps;
 use crate::trial::{LiveTrials, Look};
 use crate::watch::{Places, Watch};
 use crate::worker::{BURST, ToManager, Worker};
@@ -331,7 +331,7 @@ pub(crate) enum Request {
     /// Let each worker record flows, or no more.
     Record(Vec<RecorderChange>),
     /// Let each worker record frames.
-    Tap(Vec<Tap>),
+    Tap(Box<Taps>),
     /// Let no worker record any more for this recording.
     Untap(u64),
     /// Say what indices stand for.
@@ -473,6 +473,7 @@ impl Gateway {
             next_link_look: None,
             last_link_looked_at: None,
             has_restored: false,
+            recording: None,
         };
         let manager = std::thread::Builder::new()
             .name("manager".to_owned())

@@ -25,6 +25,7 @@ mod peers;
 pub mod port;
 mod progress;
 mod resolutions;
+mod route_sources;
 #[cfg(feature = "dpdk")]
 pub mod rte_flow;
 pub mod rule_counts;
@@ -58,6 +59,8 @@ pub use packet_sampling::{PacketSamplers, PacketSampling, SAMPLED_BYTES, Sampled
 pub use resolutions::Resolved;
 pub use rewire_conntrack::State as ConnectionState;
 pub use rewire_conntrack::recording;
+pub use rewire_feed::Told;
+pub use route_sources::route_sources;
 pub use rule_counts::{CountedRule, RuleCountTable, RuleTraffic};
 pub use saved_connections::{Restored, SavedError};
 pub use stopwatch::NodeTotals;

@@ -15,7 +15,7 @@ use crate::connection_table::{ConnectionTable, FoundConnections};
 use crate::counters::WorkerCounters;
 use crate::gateway::{GatewayConfig, GatewayError, Request, graph_config};
 use crate::graph::{self, Graph, GraphConfig, LearnedNeighbor, LogEntry, Origin, Received, Sinks};
-use crate::tap::{Recorder, WantedFrames};
+use crate::tap::{Beginning, Recorder, WantedFrames};
 use crate::walk::{Label, Mark, Outcome, Step};
 use crate::watch::{Places, Wanted, Watching};
 
@@ -189,11 +189,12 @@ impl LiveTrials {
         Watching::begin(requests.clone(), *workers, &self.places, wanted)
     }
 
-    /// Records frames from now on, in place of who recorded before.
+    /// Records frames and changes from now on, in place of who recorded before; tells how it is now. It keeps the manager from other
+    /// work for as long as it takes to copy the learned routes.
     ///
     /// # Errors
     /// The gateway is stopping.
-    pub fn record(&self, wanted: &WantedFrames) -> Result<Recorder, GatewayError> {
+    pub fn record(&self, wanted: &WantedFrames) -> Result<(Recorder, Beginning), GatewayError> {
         let ConnectionTable { requests, workers } = &self.connections;
         Recorder::begin(requests.clone(), *workers, wanted)
     }

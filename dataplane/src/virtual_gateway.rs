@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rewire_conntrack::offload::{Card, Engine, Latencies};
+use rewire_feed::{Rib, SourceConfig, Told};
 use rewire_packet::MacAddress;
 use rewire_tables::{InterfaceIndex, Publisher, TableOperation, Tables, TablesDigest};
 
@@ -48,6 +49,8 @@ pub struct VirtualGateway {
     received: Vec<Received<MemoryBuffer>>,
     logged: Vec<LogEntry>,
     card: Option<VirtualCard>,
+    /// There where routes are learned.
+    routes: Option<Rib>,
 }
 
 /// A card in front of the ports, and the engine that gives it rules.
@@ -87,6 +90,19 @@ impl Sinks<MemoryBuffer> for Collect<'_> {
     }
 }
 
+/// What a table of candidates makes of a change.
+fn absorbed(
+    rib: &mut Rib,
+    (operations, sources): (Vec<TableOperation>, Option<&[SourceConfig]>),
+) -> Vec<TableOperation> {
+    let mut out = Vec::new();
+    if let Some(sources) = sources {
+        rib.configure(sources, &mut out);
+    }
+    rib.absorb(operations, &mut out);
+    out
+}
+
 impl VirtualGateway {
     /// A gateway with empty tables, at time 0.
     pub fn new(config: &GatewayConfig) -> Self {
@@ -109,7 +125,14 @@ impl VirtualGateway {
             received: Vec::new(),
             logged: Vec::new(),
             card: None,
+            routes: None,
         }
+    }
+
+    /// With a table of candidates, for routes that are learned. For before the first change.
+    pub fn learning_routes(mut self) -> Self {
+        self.routes = Some(Rib::default());
+        self
     }
 
     /// A gateway with a modelled card in front of its ports. `control` is the side of it that takes rules: a clone of it, or
@@ -129,11 +152,10 @@ impl VirtualGateway {
 
     /// Makes a change live.
     pub fn apply(&mut self, change: impl Into<Change>) {
-        // Nothing is learned here: a replay has what its captures hold.
         let Change {
             mut operations,
             ports,
-            ..
+            sources,
         } = change.into();
         if let Some(card) = &mut self.card {
             let is_cleared = operations.contains(&TableOperation::Clear);
@@ -154,8 +176,62 @@ impl VirtualGateway {
         let neighbors = self.neighbors.follow(&operations);
         let worker = std::slice::from_ref(&self.counters);
         self.rules.follow(&mut operations, worker);
-        self.publisher.extend(operations);
+        match &mut self.routes {
+            None => self.publisher.extend(operations),
+            Some(rib) => {
+                let change = (operations, sources.as_deref());
+                self.publisher.extend(absorbed(rib, change));
+            }
+        }
         self.publisher.extend(neighbors);
+        self.publish();
+    }
+
+    /// The tables that a change of a whole state would lead to from nothing, with the routes that were learned here. Cost: the
+    /// state and the learned routes.
+    pub fn tables_from(&self, change: Change) -> Tables {
+        let mut operations = change.operations;
+        if let Some(rib) = &self.routes {
+            let mut other = Rib::default();
+            operations = absorbed(&mut other, (operations, change.sources.as_deref()));
+            other.retell(rib.retold(), &mut operations);
+        }
+        let mut tables = Tables::default();
+        for operation in &operations {
+            tables.apply(operation);
+        }
+        tables
+    }
+
+    /// Takes over what another gateway has learned of routes, whatever limits say now.
+    pub fn take_over_routes(&mut self, told: impl IntoIterator<Item = Told>) {
+        let Some(rib) = &mut self.routes else { return };
+        let mut operations = Vec::new();
+        rib.retell(told, &mut operations);
+        self.publisher.extend(operations);
+        self.publish();
+    }
+
+    /// What another gateway has to take over of routes that were learned here.
+    pub fn retold_routes(&self) -> Vec<Told> {
+        self.routes.as_ref().map(Rib::retold).unwrap_or_default()
+    }
+
+    /// Hears what routing daemons say, in order; all of it is published together. What is stale goes only where that is said.
+    pub fn hear_routes(&mut self, told: &[Told]) {
+        let Some(rib) = &mut self.routes else { return };
+        let mut operations = Vec::new();
+        let is_together = |a: &Told, b: &Told| (&a.source, a.session) == (&b.source, b.session);
+        for part in told.chunk_by(is_together) {
+            if let Some(Told {
+                source, session, ..
+            }) = part.first()
+            {
+                let updates = part.iter().map(|told| told.update.clone());
+                rib.update(source, *session, updates, Duration::ZERO, &mut operations);
+            }
+        }
+        self.publisher.extend(operations);
         self.publish();
     }
 

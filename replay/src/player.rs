@@ -1,13 +1,15 @@
 //! The replay itself.
 
 mod checking;
+mod hearing;
 mod packets;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant as Wall};
 
 use rewire_compiler::{Compiled, Compiler};
-use rewire_dataplane::VirtualGateway;
+use rewire_dataplane::{Change, VirtualGateway};
+use rewire_feed::SourceConfig;
 use rewire_journal::{Entry, StateDigest};
 use rewire_packet::MacAddress;
 use rewire_schema::{Changeset, Configuration};
@@ -66,6 +68,10 @@ pub struct Replay<'a> {
     since: (u64, u64, u64),
     since_whole: u64,
     schedule: Vec<(u64, When)>,
+    /// Of what is heard of routes, how much was.
+    heard: usize,
+    /// The sources of learned routes that the gateway knows.
+    sources: Vec<SourceConfig>,
     failed_after: Option<u64>,
     /// Whether the account was found wrong: it is then wrong forever.
     is_out_of_balance: bool,
@@ -82,10 +88,14 @@ impl<'a> Replay<'a> {
             made: 0,
             failed: 0,
         });
+        let mut gateway = VirtualGateway::seeded(&options.gateway, options.hash_seed);
+        if !options.heard.is_empty() {
+            gateway = gateway.learning_routes();
+        }
         Replay {
             history,
             options,
-            gateway: VirtualGateway::seeded(&options.gateway, options.hash_seed),
+            gateway,
             compiler: Compiler::new(),
             state: Arc::new(state.clone()),
             state_digest,
@@ -105,6 +115,8 @@ impl<'a> Replay<'a> {
             since: (0, 0, 0),
             since_whole: 0,
             schedule: Vec::new(),
+            heard: 0,
+            sources: Vec::new(),
             failed_after: None,
             is_out_of_balance: false,
             started: Wall::now(),
@@ -173,6 +185,7 @@ impl<'a> Replay<'a> {
                     .learn_neighbor(&known.interface, known.address, mac);
             }
             self.follow(traffic);
+            self.begin_hearing(traffic)?;
         }
         if after.is_empty() {
             // No other revision can have them.
@@ -184,12 +197,14 @@ impl<'a> Replay<'a> {
             let when =
                 when.unwrap_or_else(|| self.options.pace.when(position, at, entry.committed_at));
             self.play(traffic, Some(when))?;
+            self.hear_before(entry.revision, traffic)?;
             self.end_step(watcher);
             self.schedule.push((entry.revision, self.placed(when)));
             self.next(entry)?;
             self.follow(traffic);
         }
         self.play(traffic, None)?;
+        self.hear_until(u64::MAX, traffic)?;
         self.settle(traffic)?;
         self.finish(traffic, watcher)
     }
@@ -269,7 +284,8 @@ impl<'a> Replay<'a> {
     ) {
         step.time_ns = self.gateway.now().0;
         step.operations = compiled.operations.len() as u64;
-        self.gateway.apply(compiled.into_parts());
+        let parts = self.with_sources(Change::from(compiled.into_parts()));
+        self.gateway.apply(parts);
         self.ports.follow(&self.gateway);
         let live = started.elapsed();
         let account = self.gateway.account();

@@ -24,8 +24,8 @@ use crate::when::Span;
 
 /// Record what the running gateway receives and sends, to be replayed elsewhere
 ///
-/// The folder holds the revision that is live and those that become so meanwhile, the neighbors that are known, and the frames with
-/// their times: `rewire replay FOLDER` replays it without the gateway. It ends with --for, --packets, --size or Ctrl-C, whichever
+/// The folder holds the revision that is live and those that become so meanwhile, the neighbors that are known, what routing daemons
+/// say and have said, and the frames with their times: `rewire replay FOLDER` replays it without the gateway. It ends with --for, --packets, --size or Ctrl-C, whichever
 /// is first. A worker never waits for it: what comes too fast is counted as missed.
 #[derive(clap::Args)]
 pub(crate) struct Record {
@@ -93,10 +93,11 @@ impl Record {
             if is_enough {
                 stream.end();
             }
-            let Next::Line(More { live: now, frames, ended }) = stream.next()? else {
+            let Next::Line(More { live: now, heard, frames, ended }) = stream.next()? else {
                 continue;
             };
             live.extend(now);
+            draft.heard(&heard)?;
             for (time, interface, leaves, length, bytes) in frames {
                 let is_over = self.packets.is_some_and(|most| draft.so_far().0 >= most);
                 let bytes = input::bytes(&bytes).unwrap_or_default();
@@ -147,6 +148,8 @@ impl Record {
             workers: began.workers,
             connections: began.connections,
             learned_routes: ended.learned_routes,
+            heard_routes: None,
+            missed_routes: ended.missed_routes,
         };
         let seed = u64::from_str_radix(&began.hash_seed, 16).unwrap_or(0);
         let known = (seed, neighbors.collect());

@@ -32,9 +32,9 @@ impl From<BundleError> for Failure {
             | BundleError::Length { .. }
             | BundleError::Missing { .. } => Failure::new(Code::BadBundle, text)
                 .help("it was damaged on its way here: fetch it once more"),
-            BundleError::Manifest { .. } | BundleError::Journal { .. } => {
-                Failure::new(Code::BadBundle, text)
-            }
+            BundleError::Manifest { .. }
+            | BundleError::Journal { .. }
+            | BundleError::Line { .. } => Failure::new(Code::BadBundle, text),
         }
     }
 }
@@ -112,6 +112,8 @@ pub(crate) fn said_of(recording: &Recorded) -> Vec<String> {
         workers,
         connections,
         learned_routes,
+        heard_routes,
+        missed_routes,
         ..
     } = recording;
     if *missed > 0 {
@@ -138,9 +140,22 @@ pub(crate) fn said_of(recording: &Recorded) -> Vec<String> {
             "{connections} connections were there before: here they begin in their middle"
         ));
     }
-    if *learned_routes > 0 {
-        lines.push(format!(
+    match heard_routes {
+        Some(0) => {}
+        Some(heard) => lines.push(format!(
+            "{} from routing daemons, {} in the end",
+            count(*heard, "update"),
+            count(*learned_routes, "learned route")
+        )),
+        None if *learned_routes > 0 => lines.push(format!(
             "{learned_routes} learned routes are not in the recording"
+        )),
+        None => {}
+    }
+    if *missed_routes > 0 {
+        lines.push(format!(
+            "{} from routing daemons were not recorded: they found no room",
+            count(*missed_routes, "update")
         ));
     }
     lines

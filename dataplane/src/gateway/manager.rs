@@ -26,6 +26,7 @@ use crate::progress::Progress;
 use crate::rule_counts::RuleRegister;
 use crate::saved_connections::{self, Moment, Restored};
 use crate::table_sizes::TableSizes;
+use crate::tap::{Beginning, ChangeLog, Taps};
 use crate::worker::Command;
 
 /// What the manager holds of a worker.
@@ -89,6 +90,8 @@ pub(super) struct Manager<D: PortDriver> {
     pub(super) last_link_looked_at: Option<InterfaceIndex>,
     /// Whether the connections that were saved have been taken over.
     pub(super) has_restored: bool,
+    /// Who records what changes.
+    pub(super) recording: Option<ChangeLog>,
 }
 
 /// The worker that transmits for another by a port of which these have a queue; none where that is one of them.
@@ -223,14 +226,11 @@ impl<D: PortDriver> Manager<D> {
                     link.thread.unpark();
                 }
             }
-            Request::Tap(taps) => {
-                for (link, tap) in self.links.iter_mut().zip(taps) {
-                    // Of a worker whose ring is full nothing is recorded, and the recording is over.
-                    let _ = link.commands.push(Command::Tap(Box::new(tap)));
-                    link.thread.unpark();
-                }
-            }
+            Request::Tap(taps) => self.begin_recording(*taps),
             Request::Untap(id) => {
+                if self.recording.take_if(|log| log.id() == id).is_some() {
+                    self.routes.end_recording();
+                }
                 for link in &mut self.links {
                     let _ = link.commands.push(Command::Untap(id));
                     link.thread.unpark();
@@ -284,9 +284,10 @@ impl<D: PortDriver> Manager<D> {
         let neighbors = self.neighbors.follow(&operations);
         self.shared.follow_vpcs(&operations);
         self.rules.follow(&mut operations, &self.shared.counters);
+        self.revision = revision;
+        self.routes.follow(revision);
         self.routes.absorb(operations, sources, &mut self.publisher);
         self.publisher.extend(neighbors);
-        self.revision = revision;
         let generation = self.publish()?;
         let swapped = Instant::now();
         let publish = swapped - start;
@@ -306,6 +307,33 @@ impl<D: PortDriver> Manager<D> {
         })
     }
 
+    /// Lets workers record frames, and tells what changes from now on.
+    fn begin_recording(&mut self, taps: Taps) {
+        let Taps {
+            workers,
+            mut log,
+            begun,
+        } = taps;
+        // What waits is of before. Where it is late, it is told twice, which does no harm.
+        if self.publisher.has_pending() {
+            let _ = self.publish();
+        }
+        let beginning = Beginning {
+            time: self.clock.now(),
+            revision: self.revision,
+            routes: self.routes.begin_recording(),
+        };
+        log.begin(self.revision, self.publisher.generation());
+        self.recording = Some(log);
+        for (link, tap) in self.links.iter_mut().zip(workers) {
+            // Of a worker whose ring is full nothing is recorded, and the recording is over.
+            let _ = link.commands.push(Command::Tap(Box::new(tap)));
+            link.thread.unpark();
+        }
+        // Who has asked may have gone away.
+        let _ = begun.try_send(beginning);
+    }
+
     fn publish(&mut self) -> Result<u64, PublishLate> {
         let published = self.publisher.publish(self.config.publish_deadline);
         self.shared
@@ -318,6 +346,10 @@ impl<D: PortDriver> Manager<D> {
                 self.shared.revision.store(self.revision, Ordering::Relaxed);
                 self.follow_offload();
                 self.neighbors.published(*generation);
+                if let Some(log) = &mut self.recording {
+                    let at = (self.clock.now(), *generation);
+                    log.published(at, self.revision, self.routes.take_heard());
+                }
                 self.routes.published(self.clock.now(), &mut self.publisher);
             }
             Err(late) => {

@@ -9,13 +9,15 @@ use crate::check::{Check, Failure};
 use crate::options::KnownNeighbor;
 use crate::pace::When;
 
-/// The format that is written, and the last one that is read.
-pub(crate) const FORMAT: u32 = 1;
+/// The last format that is read. The first one is written where nothing is in the bundle that a program of that time would leave
+/// out without a word.
+pub(crate) const FORMAT: u32 = 2;
 /// The name of the manifest.
 pub const MANIFEST: &str = "manifest.json";
 /// The names of the other files.
 pub(crate) const JOURNAL: &str = "journal";
 pub(crate) const PACKETS: &str = "packets.pcapng";
+pub(crate) const ROUTES: &str = "routes.jsonl";
 pub(crate) const READ_ME: &str = "README.txt";
 
 /// What a bundle says of itself.
@@ -57,6 +59,14 @@ pub struct Manifest {
     pub files: BTreeMap<String, FileDigest>,
 }
 
+/// The format of a bundle with these files.
+pub(super) fn format_of(files: &BTreeMap<String, FileDigest>) -> u32 {
+    match files.contains_key(ROUTES) {
+        true => 2,
+        false => 1,
+    }
+}
+
 /// What was recorded of a running gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
@@ -80,14 +90,20 @@ pub struct Recorded {
     pub workers: u64,
     /// The connections that there were in the beginning: a replay begins without.
     pub connections: u64,
-    /// The learned routes that there were in the end: a replay has none.
+    /// The learned routes that there were in the end.
     pub learned_routes: u64,
+    /// What routing daemons said, in updates, with what they had said before; none where that was not recorded.
+    #[serde(default)]
+    pub heard_routes: Option<u64>,
+    /// Updates that found no room: the gateway heard them, and a replay does not.
+    #[serde(default)]
+    pub missed_routes: u64,
 }
 
 impl Recorded {
     /// Whether every frame was recorded, so that what leaves a replay can be held against what left the gateway.
     pub fn is_whole(&self) -> bool {
-        self.missed == 0 && self.one_of <= 1 && self.filter.is_none()
+        self.missed == 0 && self.missed_routes == 0 && self.one_of <= 1 && self.filter.is_none()
     }
 }
 

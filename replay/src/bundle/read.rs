@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::BundleError;
-use super::manifest::{FORMAT, FileDigest, JOURNAL, MANIFEST, Manifest, PACKETS, Settings};
+use super::manifest::{FORMAT, FileDigest, JOURNAL, MANIFEST, Manifest, PACKETS, ROUTES, Settings};
+use super::routes;
 use crate::capture::Captures;
 use crate::compared::LeftFrames;
 use crate::expected::Expected;
+use crate::heard::HeardRoute;
 use crate::history::History;
 use crate::options::Options;
 
@@ -25,6 +28,8 @@ pub struct Bundle {
     pub manifest: Manifest,
     /// The revisions that are replayed.
     pub history: History,
+    /// What routing daemons say to the gateway.
+    heard: Arc<[HeardRoute]>,
 }
 
 /// Whether there is a folder here: then it is meant to be a bundle.
@@ -43,21 +48,21 @@ impl Bundle {
         for (name, digest) in &manifest.files {
             expect_as_made(&folder.join(name), digest)?;
         }
-        let history = Bundle::history_in(folder, &manifest)?;
-        Ok(Bundle {
-            folder: folder.to_owned(),
-            manifest,
-            history,
-        })
+        Bundle::draft(folder, manifest)
     }
 
     /// One that has just been written, whose manifest is not there yet.
     pub(super) fn draft(folder: &Path, manifest: Manifest) -> Result<Bundle, BundleError> {
         let history = Bundle::history_in(folder, &manifest)?;
+        let heard = match manifest.files.contains_key(ROUTES) {
+            true => routes::read(&folder.join(ROUTES))?.into(),
+            false => Arc::default(),
+        };
         Ok(Bundle {
             folder: folder.to_owned(),
             manifest,
             history,
+            heard,
         })
     }
 
@@ -86,6 +91,7 @@ impl Bundle {
             schedule: schedule.collect(),
             beginning: Some(*beginning_ns),
             neighbors: self.manifest.neighbors.clone(),
+            heard: Arc::clone(&self.heard),
             ..settings.options()
         }
     }

@@ -4,10 +4,12 @@ use std::path::Path;
 
 use super::error::BundleError;
 use super::manifest::{
-    FORMAT, JOURNAL, Manifest, PACKETS, Recorded, Revisions, Scheduled, Settings,
+    JOURNAL, Manifest, PACKETS, ROUTES, Recorded, Revisions, Scheduled, Settings, format_of,
 };
+use super::routes;
 use super::write::{self, Digested};
 use crate::capture::{Direction, Recording};
+use crate::heard::HeardRoute;
 use crate::history::History;
 use crate::options::{KnownNeighbor, Options};
 
@@ -15,6 +17,9 @@ use crate::options::{KnownNeighbor, Options};
 pub struct Draft {
     draft: write::Draft,
     packets: Recording<Digested>,
+    /// There once something was heard.
+    routes: Option<Digested>,
+    heard: u64,
     received: u64,
     left: u64,
     bytes: u64,
@@ -34,6 +39,8 @@ impl Draft {
         Ok(Draft {
             draft,
             packets,
+            routes: None,
+            heard: 0,
             received: 0,
             left: 0,
             bytes: 0,
@@ -67,6 +74,28 @@ impl Draft {
         written.map_err(|source| self.draft.failed(PACKETS, source))
     }
 
+    /// Adds what routing daemons said.
+    ///
+    /// # Errors
+    ///
+    /// [`BundleError::Write`].
+    pub fn heard(&mut self, heard: &[HeardRoute]) -> Result<(), BundleError> {
+        let written = (|| {
+            if self.routes.is_none() && !heard.is_empty() {
+                self.routes = Some(self.draft.open(ROUTES)?);
+            }
+            let sink = self.routes.iter_mut();
+            for sink in sink {
+                for heard in heard {
+                    routes::write(sink, heard)?;
+                }
+            }
+            Ok(())
+        })();
+        self.heard += heard.len() as u64;
+        written.map_err(|source| self.draft.failed(ROUTES, source))
+    }
+
     /// The frames that came in so far, those that left, and the bytes of both.
     pub fn so_far(&self) -> (u64, u64, u64) {
         (self.received, self.left, self.bytes)
@@ -89,6 +118,11 @@ impl Draft {
         let digest = self.packets.finish().finish();
         let digest = digest.map_err(|source| self.draft.failed(PACKETS, source))?;
         self.draft.files.insert(PACKETS.to_owned(), digest);
+        if let Some(routes) = self.routes {
+            let digest = routes.finish();
+            let digest = digest.map_err(|source| self.draft.failed(ROUTES, source))?;
+            self.draft.files.insert(ROUTES.to_owned(), digest);
+        }
         self.draft.add(JOURNAL, |sink| {
             history.write(sink).map_err(std::io::Error::other)
         })?;
@@ -98,7 +132,7 @@ impl Draft {
             ..Options::default()
         };
         let manifest = Manifest {
-            format: FORMAT,
+            format: format_of(&self.draft.files),
             rewire: rewire.to_owned(),
             revisions: Revisions {
                 first,
@@ -115,6 +149,7 @@ impl Draft {
             recording: Some(Recorded {
                 received: self.received,
                 left: self.left,
+                heard_routes: Some(self.heard),
                 ..recorded
             }),
             shrunk: None,

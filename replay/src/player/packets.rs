@@ -48,6 +48,10 @@ impl Replay<'_> {
             if most == 0 {
                 break;
             }
+            self.hear_until(first, traffic)?;
+            if let Some(next) = self.next_heard() {
+                deadline = deadline.min(next - 1);
+            }
             let mut last = first;
             let mut taken = 0;
             while taken < most && traffic.next_time().is_some_and(|time| time <= deadline) {
