@@ -4,7 +4,7 @@
 //! that a reply can be tried behind the packet that it answers.
 
 use std::fmt;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use rewire_packet::MacAddress;
 use rewire_tables::{InterfaceIndex, Tables};
@@ -19,7 +19,7 @@ use crate::graph::{self, Graph, GraphConfig, LearnedNeighbor, LogEntry, Origin, 
 use crate::saved_connections::names_of;
 use crate::tap::{Beginning, Recorder, WantedFrames};
 use crate::walk::{Label, Mark, Outcome, Step};
-use crate::watch::{Wanted, Watching};
+use crate::watch::{Places, Wanted, Watching};
 
 /// Connections that a trial can have: those of a packet, its reply, and what they quote. A graph for more takes longer to make than a
 /// packet to walk.
@@ -148,11 +148,17 @@ impl fmt::Debug for Look {
 /// Who can be asked where a packet would go in a running gateway: over its live tables, with what it has learned, and with its
 /// connections. Nothing of the gateway is changed by it, and no worker does more than a few look-ups.
 #[derive(Clone, Debug)]
-pub struct LiveTrials(ConnectionTable);
+pub struct LiveTrials {
+    connections: ConnectionTable,
+    places: Arc<Places>,
+}
 
 impl LiveTrials {
-    pub(crate) fn new(connections: ConnectionTable) -> Self {
-        LiveTrials(connections)
+    pub(crate) fn new(connections: ConnectionTable, places: Arc<Places>) -> Self {
+        LiveTrials {
+            connections,
+            places,
+        }
     }
 
     /// Lets `look` look at the live tables, at a moment of the gateway's clock. It keeps the manager from other work meanwhile.
@@ -169,19 +175,20 @@ impl LiveTrials {
             let _ = reply.try_send(look(tables, now));
         }));
         let stopping = |_| GatewayError::Stopping;
-        self.0
+        self.connections
             .requests
             .send(Request::Look(look))
             .map_err(|_| GatewayError::Stopping)?;
         answer.recv().map_err(stopping)
     }
 
-    /// Watches packets from now on, in place of who watched before.
+    /// Watches packets from now on, beside [others](crate::watch::MOST_WATCHES).
     ///
     /// # Errors
-    /// The gateway is stopping.
+    /// The gateway is stopping; or as many watch as can at once.
     pub fn watch(&self, wanted: &Wanted) -> Result<Watching, GatewayError> {
-        Watching::begin(self.0.requests.clone(), self.0.workers, wanted)
+        let ConnectionTable { requests, workers } = &self.connections;
+        Watching::begin(requests.clone(), *workers, &self.places, wanted)
     }
 
     /// Records frames and changes from now on, in place of who recorded before; tells how it is now. It keeps the manager from other
@@ -190,7 +197,8 @@ impl LiveTrials {
     /// # Errors
     /// The gateway is stopping.
     pub fn record(&self, wanted: &WantedFrames) -> Result<(Recorder, Beginning), GatewayError> {
-        Recorder::begin(self.0.requests.clone(), self.0.workers, wanted)
+        let ConnectionTable { requests, workers } = &self.connections;
+        Recorder::begin(requests.clone(), *workers, wanted)
     }
 
     /// Copies of all connections that began before a recording did. No worker does more than a few between two bursts. Cost: some
@@ -217,7 +225,7 @@ impl LiveTrials {
     ) -> Result<FoundConnections, GatewayError> {
         let frame = frame.to_vec();
         let sought = self.look(move |tables, _| graph::sought(tables, ingress, &frame))?;
-        self.0.find(&sought)
+        self.connections.find(&sought)
     }
 }
 

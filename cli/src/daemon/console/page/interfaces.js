@@ -27,8 +27,9 @@ export function columns() {
     {
       title: "State",
       cell(one, cell) {
-        look(cell, one.open ? "up" : "down");
-        return one.open ? "open" : "DOWN";
+        look(cell, one.open && one.link !== false ? "up" : "down");
+        if (!one.open) return "DOWN";
+        return one.link === false ? "no link" : "open";
       },
     },
     rateColumn("Received", "received_bytes", text.bits),
