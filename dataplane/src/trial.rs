@@ -211,7 +211,7 @@ impl LiveTrials {
         beginning: Instant,
     ) -> Result<CopiedConnections, GatewayError> {
         let names = self.look(|tables, _| names_of(tables))?;
-        self.0.copied(&names, beginning)
+        self.connections.copied(&names, beginning)
     }
 
     /// The connections that a frame belongs to which an interface receives, or that the packet belongs to which it quotes.
