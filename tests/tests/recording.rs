@@ -190,7 +190,7 @@ fn connections_of_before_go_on_in_a_replay() {
     ping.stop().assert_all();
     let said = recorded(recording);
     assert!(
-        said.contains("4 connections from before: a replay begins with them"),
+        said.contains("a replay begins with 4 connections from before"),
         "{said}"
     );
 

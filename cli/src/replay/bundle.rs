@@ -163,7 +163,7 @@ pub(crate) fn said_of(recording: &Recorded, workers_here: u16) -> Vec<String> {
     match copied_connections {
         Some(0) => {}
         Some(copied) => lines.push(format!(
-            "{} from before: a replay begins with them",
+            "a replay begins with {} from before",
             count(*copied, "connection")
         )),
         None if *connections > 0 => lines.push(format!(
