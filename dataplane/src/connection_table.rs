@@ -14,11 +14,12 @@ use rewire_conntrack::{
 use rewire_tables::{Address, InterfaceIndex, Tables, VpcIndex};
 
 use crate::clock::Instant;
+use crate::connection_copy::Copying;
 use crate::gateway::{GatewayError, Request};
 use crate::nat_ports::{ExternalAddresses, ListedPorts, copy_ports};
 
 /// Connections in one slice.
-const SLICE: usize = 2_048;
+pub(crate) const SLICE: usize = 2_048;
 /// How long a worker may take for a slice.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -171,6 +172,8 @@ pub(crate) enum Job {
     List(Listing<ListedConnection>),
     /// Copy which external ports are in use, from a place on, into the slice, until it is full.
     Ports(Listing<ListedPorts>),
+    /// Copy them for another gateway, from a place on, until a slice is full.
+    Copy(Copying),
     /// Copy those that packets belong to.
     Find {
         sought: Sought,
@@ -222,8 +225,8 @@ impl FoundConnections {
 }
 
 /// Places that a worker looks at between two bursts, at most, and connections that it copies or ends.
-const SLOTS_BETWEEN: u32 = 128;
-const CONNECTIONS_BETWEEN: usize = 32;
+pub(crate) const SLOTS_BETWEEN: u32 = 128;
+pub(crate) const CONNECTIONS_BETWEEN: usize = 32;
 
 impl Job {
     /// Does a part of it. Whether that was the last one.
@@ -264,6 +267,7 @@ impl Job {
                 };
                 listing.is_done()
             }
+            Job::Copy(copying) => copying.go_on((connections.0, connections.1), now),
             Job::Find { sought, found, .. } => {
                 let (external, four, six) = (&sought.external, &sought.four, &sought.six);
                 let flow = |key| one_of(connections.0, key, external, now);
@@ -296,7 +300,7 @@ impl Job {
     /// How many connections it has ended.
     pub(crate) fn ended(&self) -> usize {
         match self {
-            Job::List(_) | Job::Ports(_) | Job::Find { .. } => 0,
+            Job::List(_) | Job::Ports(_) | Job::Copy(_) | Job::Find { .. } => 0,
             Job::End { ended, .. } => *ended,
         }
     }
@@ -305,6 +309,7 @@ impl Job {
     pub(crate) fn reply(self) {
         let (Job::List(Listing { ref reply, .. })
         | Job::Ports(Listing { ref reply, .. })
+        | Job::Copy(Copying { ref reply, .. })
         | Job::Find { ref reply, .. }
         | Job::End { ref reply, .. }) = self;
         let reply = reply.clone();
@@ -519,7 +524,12 @@ impl ConnectionTable {
         Ok(all)
     }
 
-    fn ask(&self, worker: u16, job: Job, answer: &Receiver<Job>) -> Result<Job, GatewayError> {
+    pub(crate) fn ask(
+        &self,
+        worker: u16,
+        job: Job,
+        answer: &Receiver<Job>,
+    ) -> Result<Job, GatewayError> {
         let request = Request::Job(worker, job);
         self.requests
             .send(request)

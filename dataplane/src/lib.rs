@@ -10,6 +10,7 @@
 pub mod buffer;
 pub mod change;
 pub mod clock;
+mod connection_copy;
 mod connection_table;
 pub mod counters;
 pub mod drop_reason;
@@ -45,6 +46,7 @@ mod sync {
 }
 
 pub use change::Change;
+pub use connection_copy::CopiedConnections;
 pub use connection_table::{
     ConnectionId, ConnectionTable, Ends, FoundConnections, ListedConnection, Names,
 };
@@ -62,7 +64,7 @@ pub use rewire_conntrack::recording;
 pub use rewire_feed::Told;
 pub use route_sources::route_sources;
 pub use rule_counts::{CountedRule, RuleCountTable, RuleTraffic};
-pub use saved_connections::{Restored, SavedError};
+pub use saved_connections::{Restored, SavedError, SavedFlaw};
 pub use stopwatch::NodeTotals;
 pub use table_sizes::{AclSizes, SizesOfTables, TableSizes, VpcSizes};
 pub use trial::{ASSUMED_NEIGHBOR, LiveTrials, Trial, Walk};

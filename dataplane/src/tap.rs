@@ -71,6 +71,9 @@ pub(crate) struct Tap {
     id: u64,
     wanted: WantedFrames,
     passed: u64,
+    from: Instant,
+    /// Whether the burst that is walked is recorded.
+    is_on: bool,
     time: Instant,
     generation: u64,
     heads: rtrb::Producer<Head>,
@@ -84,6 +87,11 @@ impl Tap {
         self.id
     }
 
+    /// Bursts of before this moment are not recorded.
+    pub(crate) fn begin_at(&mut self, from: Instant) {
+        self.from = from;
+    }
+
     /// A burst has come in, and is about to be walked.
     pub(crate) fn received<B: PacketBuffer>(
         &mut self,
@@ -92,6 +100,10 @@ impl Tap {
         generation: u64,
     ) {
         (self.time, self.generation) = (time, generation);
+        self.is_on = time >= self.from;
+        if !self.is_on {
+            return;
+        }
         for frame in received.iter().filter(|frame| frame.hops == 0) {
             let Origin::Received(interface) = frame.origin else {
                 continue;
@@ -113,7 +125,7 @@ impl Tap {
 
     /// A frame is about to leave.
     pub(crate) fn leaves(&mut self, interface: InterfaceIndex, frame: &[u8]) {
-        if self.wanted.filter.is_none() && self.wanted.one_of <= 1 {
+        if self.is_on && self.wanted.filter.is_none() && self.wanted.one_of <= 1 {
             self.copy(interface, frame, true);
         }
     }
@@ -181,6 +193,8 @@ impl Recorder {
                 id,
                 wanted: wanted.clone(),
                 passed: 0,
+                from: Instant(0),
+                is_on: false,
                 time: Instant(0),
                 generation: 0,
                 heads,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use rewire_conntrack::offload::{Card, Engine, Latencies};
@@ -25,6 +26,7 @@ use crate::neighbors::LearnedNeighbors;
 use crate::offload::{ModelledCard, Taken};
 use crate::resolutions::Resolved;
 use crate::rule_counts::{CountedRule, RuleRegister};
+use crate::saved_connections::{self, Moment, Restored, SavedFlaw};
 use crate::walk::{Mark, Step};
 
 /// A frame that left the gateway.
@@ -258,6 +260,31 @@ impl VirtualGateway {
             self.publish();
         }
         true
+    }
+
+    /// Takes connections over that another gateway had, with their mappings; what became of them. Each is resolved again as the policy
+    /// is now. For after the first change, before packets come.
+    ///
+    /// # Errors
+    /// [`SavedFlaw`].
+    pub fn restore_connections(&mut self, saved: &[u8]) -> Result<Restored, SavedFlaw> {
+        let saved = saved_connections::decode(saved.to_vec())?;
+        let now = self.now();
+        let (reply, answers) = mpsc::sync_channel(1);
+        let Some(tables) = self.publisher.current() else {
+            return Ok(Restored::default());
+        };
+        let (shares, homeless) = saved.shares(&tables, &Moment::replayed(now), 1, &reply);
+        drop(tables);
+        let mut restored = Restored {
+            not_owned: homeless,
+            ..Restored::default()
+        };
+        for share in shares {
+            self.graph.restore(&share, now, &self.counters);
+            restored += answers.try_recv().unwrap_or_default();
+        }
+        Ok(restored)
     }
 
     /// The interface of this name.

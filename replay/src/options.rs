@@ -65,6 +65,8 @@ pub struct Options {
     pub neighbors: Vec<KnownNeighbor>,
     /// What routing daemons say to the gateway, in order: what is not later than its clock's beginning, before the first frame.
     pub heard: Arc<[HeardRoute]>,
+    /// Connections that the gateway has from the beginning, as [`rewire_dataplane::CopiedConnections`] has them; empty: none.
+    pub connections: Arc<[u8]>,
     /// What the gateway's hash tables, and the choice among ports and addresses of NAT, are keyed with: another one may choose
     /// others.
     pub hash_seed: u64,
@@ -89,6 +91,7 @@ impl Default for Options {
             resident_memory: None,
             neighbors: Vec::new(),
             heard: Arc::default(),
+            connections: Arc::default(),
             hash_seed: 0,
             gateway: GatewayConfig::default(),
         }

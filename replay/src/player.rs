@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Wall};
 
 use rewire_compiler::{Compiled, Compiler};
-use rewire_dataplane::{Change, VirtualGateway};
+use rewire_dataplane::{Change, Restored, VirtualGateway};
 use rewire_feed::SourceConfig;
 use rewire_journal::{Entry, StateDigest};
 use rewire_packet::MacAddress;
@@ -70,6 +70,8 @@ pub struct Replay<'a> {
     schedule: Vec<(u64, When)>,
     /// Of what is heard of routes, how much was.
     heard: usize,
+    /// What became of connections of before.
+    restored: Option<Restored>,
     /// The sources of learned routes that the gateway knows.
     sources: Vec<SourceConfig>,
     failed_after: Option<u64>,
@@ -116,6 +118,7 @@ impl<'a> Replay<'a> {
             since_whole: 0,
             schedule: Vec::new(),
             heard: 0,
+            restored: None,
             sources: Vec::new(),
             failed_after: None,
             is_out_of_balance: false,
@@ -186,6 +189,12 @@ impl<'a> Replay<'a> {
             }
             self.follow(traffic);
             self.begin_hearing(traffic)?;
+            if !self.options.connections.is_empty() {
+                let restored = self
+                    .gateway
+                    .restore_connections(&self.options.connections)?;
+                self.restored = Some(restored);
+            }
         }
         if after.is_empty() {
             // No other revision can have them.
@@ -375,6 +384,7 @@ impl<'a> Replay<'a> {
             parted: self.exit.parted,
             burst_ends: self.exit.bursts,
             compared: self.exit.recorded.map(|recorded| recorded.compared()),
+            restored: self.restored,
             departures: self.exit.departures.unwrap_or_default(),
         };
         Ok(report.sealed())

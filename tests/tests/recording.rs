@@ -115,3 +115,42 @@ fn a_recording_replays_to_the_frames_that_left_the_gateway() {
     }
     assert_eq!(report, lab.replayed(&folder), "to the byte");
 }
+
+/// A connection through a masquerade goes on where it was, and a port that was another one's choice stays that.
+#[test]
+fn connections_of_before_go_on_in_a_replay() {
+    let Some(lab) = lab() else { return };
+    let remote = "198.51.100.1:7000";
+    let mut tcp = tcp_pair(&lab.blue, remote, &lab.internet, remote).expect("it goes through");
+    tcp.talk(20_000);
+    // Both want one port, and who comes second gets another one.
+    let echo = |host| udp_echo(host, "0.0.0.0:5353", &lab.internet, "198.51.100.1:53", 100);
+    echo(&lab.blue);
+    echo(&lab.red);
+    let ping = lab.blue.keep_pinging("198.51.100.1");
+    ping.wait_for(3);
+    let place = tempfile::tempdir().expect("a folder for temporary files");
+    let folder = place.path().join("recording");
+    let recording = lab.record(&folder);
+    ping.wait_for(6);
+    tcp.talk(20_000);
+    echo(&lab.red);
+    echo(&lab.blue);
+    let mut another = tcp_pair(&lab.red, remote, &lab.internet, remote).expect("it goes through");
+    another.talk(20_000);
+    ping.stop().assert_all();
+    let said = recorded(recording);
+    assert!(
+        said.contains("4 connections from before: a replay begins with them"),
+        "{said}"
+    );
+
+    let report = lab.replayed(&folder);
+    let connections = &report["bundle"]["connections"];
+    assert_eq!(
+        (&connections["restored"], &connections["lost"]),
+        (&4.into(), &0.into())
+    );
+    assert_alike(&report, 40);
+    assert_eq!(report, lab.replayed(&folder), "to the byte");
+}

@@ -24,8 +24,8 @@ use crate::when::Span;
 
 /// Record what the running gateway receives and sends, to be replayed elsewhere
 ///
-/// The folder holds the revision that is live and those that become so meanwhile, the neighbors that are known, what routing daemons
-/// say and have said, and the frames with their times: `rewire replay FOLDER` replays it without the gateway. It ends with --for, --packets, --size or Ctrl-C, whichever
+/// The folder holds the revision that is live and those that become so meanwhile, the neighbors that are known, the connections
+/// that there are, what routing daemons say and have said, and the frames with their times: `rewire replay FOLDER` replays it without the gateway. It ends with --for, --packets, --size or Ctrl-C, whichever
 /// is first. A worker never waits for it: what comes too fast is counted as missed.
 #[derive(clap::Args)]
 pub(crate) struct Record {
@@ -93,11 +93,14 @@ impl Record {
             if is_enough {
                 stream.end();
             }
-            let Next::Line(More { live: now, heard, frames, ended }) = stream.next()? else {
+            let Next::Line(More { live: now, heard, connections, frames, ended }) = stream.next()? else {
                 continue;
             };
             live.extend(now);
             draft.heard(&heard)?;
+            if !connections.is_empty() {
+                draft.connections(&input::bytes(&connections).unwrap_or_default())?;
+            }
             for (time, interface, leaves, length, bytes) in frames {
                 let is_over = self.packets.is_some_and(|most| draft.so_far().0 >= most);
                 let bytes = input::bytes(&bytes).unwrap_or_default();
@@ -147,6 +150,7 @@ impl Record {
             snap: self.snap,
             workers: began.workers,
             connections: began.connections,
+            copied_connections: ended.copied.as_ref().ok().copied(),
             learned_routes: ended.learned_routes,
             heard_routes: None,
             missed_routes: ended.missed_routes,
@@ -167,6 +171,9 @@ impl Record {
                 let mut said = format!("{} in, {left} out, {revisions} in {folder}\n", count(received, "frame"));
                 for line in recording.iter().flat_map(said_of) {
                     said.push_str(&format!("{line}\n"));
+                }
+                if let Err(why) = &ended.copied {
+                    said.push_str(&format!("the connections of before could not be copied: {why}\n"));
                 }
                 if ended.replaced {
                     said.push_str("another recording has taken its place, or the gateway has stopped, before it was done\n");

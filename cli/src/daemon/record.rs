@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::time::{self, Duration, SystemTime, UNIX_EPOCH};
 
-use rewire_dataplane::LiveTrials;
 use rewire_dataplane::Told;
 use rewire_dataplane::clock::Instant;
 use rewire_dataplane::tap::{
     Beginning, Changed, RecordedChange, RecordedFrame, Recorder, WantedFrames,
 };
 use rewire_dataplane::watch::bpf::Program;
+use rewire_dataplane::{GatewayError, LiveTrials};
 use rewire_replay::HeardRoute;
 use rewire_tables::Tables;
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,9 @@ pub(crate) struct More {
     /// What routing daemons said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) heard: Vec<HeardRoute>,
+    /// A part of the connections of before, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) connections: String,
     /// Frames: time, interface, whether it leaves, length, first bytes in hexadecimal digits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) frames: Vec<(u64, String, bool, usize, String)>,
@@ -79,7 +82,7 @@ pub(crate) struct More {
 }
 
 /// How it ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ended {
     pub(crate) time_ns: u64,
     /// Frames that found no room.
@@ -88,6 +91,8 @@ pub(crate) struct Ended {
     /// Whether another recording has taken its place, or the gateway ends.
     pub(crate) replaced: bool,
     pub(crate) learned_routes: u64,
+    /// How many connections were copied, or why none.
+    pub(crate) copied: Result<u64, String>,
 }
 
 /// What a stream needs to know of the gateway.
@@ -97,6 +102,8 @@ struct Stream<'a> {
     recorder: Recorder,
     /// The wall clock when the gateway's was 0, in nanoseconds.
     epoch: u64,
+    /// When the recording begins.
+    from: Instant,
     names: BTreeMap<u16, String>,
     /// A frame whose generation was not told of yet.
     waiting: Option<RecordedFrame>,
@@ -132,28 +139,41 @@ impl Daemon {
         for line in lines_of(known) {
             say(&json!(line))?;
         }
-        let mut until = None;
-        loop {
-            let lines = stream.lines(from, until);
-            let is_idle = lines.is_empty() && stream.waiting.is_none();
-            for line in lines {
-                say(&json!(line))?;
-            }
-            let is_over = stream.recorder.is_over() || self.progress.is_stopping();
-            if is_idle && (until.is_some() || is_over) {
-                let ended = Some(stream.ended(until, is_over && until.is_none()));
-                return say(&json!(More {
-                    ended,
-                    ..More::default()
-                }));
-            }
-            if is_idle && until.is_none() {
-                match is_done() {
-                    true => until = Some(stream.now()),
-                    false => std::thread::sleep(LOOK_EVERY),
+        let (trials, beginning) = (stream.trials, stream.from);
+        std::thread::scope(|scope| {
+            let mut copying = Some(scope.spawn(move || trials.connections_before(beginning)));
+            let mut copied = Err(String::new());
+            let mut until = None;
+            loop {
+                let mut lines = stream.lines(from, until);
+                if let Some(done) = copying.take_if(|copying| copying.is_finished()) {
+                    let done = done.join().unwrap_or(Err(GatewayError::Stopping));
+                    copied = done.map_err(|error| error.to_string()).map(|copied| {
+                        lines.extend(parts_of(&copied.bytes));
+                        copied.number
+                    });
+                }
+                let is_idle = lines.is_empty() && stream.waiting.is_none();
+                for line in lines {
+                    say(&json!(line))?;
+                }
+                let is_over = stream.recorder.is_over() || self.progress.is_stopping();
+                let is_copied = copying.is_none();
+                if is_idle && is_copied && (until.is_some() || is_over) {
+                    let ended = stream.ended(until, is_over && until.is_none(), copied);
+                    return say(&json!(More {
+                        ended: Some(ended),
+                        ..More::default()
+                    }));
+                }
+                if is_idle {
+                    match until.is_none() && is_done() {
+                        true => until = Some(stream.now()),
+                        false => std::thread::sleep(LOOK_EVERY),
+                    }
                 }
             }
-        }
+        })
     }
 
     fn begin_recording(&self, query: &Query) -> Result<Begun<'_>, String> {
@@ -186,19 +206,22 @@ impl Daemon {
             trials,
             recorder,
             epoch: wall.wrapping_sub(now.0),
+            from: beginning.from,
             names,
             waiting: None,
             changes: VecDeque::new(),
         };
         let Beginning {
             time,
+            from,
             revision,
             routes,
         } = beginning;
+        std::thread::sleep(from.duration_since(now));
         let time_ns = stream.wall(time);
         let began = Began {
             version: VERSION,
-            time_ns,
+            time_ns: stream.wall(from),
             revision,
             hash_seed: format!("{:016x}", self.shared.hash_seed()),
             workers: self.shared.workers() as u64,
@@ -216,6 +239,17 @@ impl Daemon {
 const QUIET: Duration = Duration::from_millis(50);
 /// What routing daemons said, of one line, at most.
 const HEARD_OF_A_LINE: usize = 1024;
+
+/// Bytes of connections of one line, at most.
+const BYTES_OF_A_LINE: usize = 32 << 10;
+
+/// Lines of connections of before.
+fn parts_of(bytes: &[u8]) -> impl Iterator<Item = More> {
+    bytes.chunks(BYTES_OF_A_LINE).map(|part| More {
+        connections: hexadecimal(part),
+        ..More::default()
+    })
+}
 
 fn heard(at_ns: u64, (revision, told): (u64, Told)) -> HeardRoute {
     HeardRoute {
@@ -334,7 +368,7 @@ impl Stream<'_> {
         (time, name, frame.leaves, frame.length, bytes)
     }
 
-    fn ended(&self, until: Option<u64>, replaced: bool) -> Ended {
+    fn ended(&self, until: Option<u64>, replaced: bool, copied: Result<u64, String>) -> Ended {
         let sources = self.daemon.route_sources();
         Ended {
             time_ns: until.unwrap_or_else(|| self.now()),
@@ -342,6 +376,7 @@ impl Stream<'_> {
             missed_routes: self.recorder.missed_routes(),
             replaced,
             learned_routes: sources.iter().map(|source| source.routes).sum(),
+            copied,
         }
     }
 }

@@ -50,8 +50,19 @@ pub(crate) struct Replayed {
     same_report: Option<bool>,
     /// What was recorded, where it is of a running gateway.
     recording: Option<Recorded>,
+    /// Of the connections that it began with, how many go on, and how many do not.
+    connections: Option<Connections>,
     /// How what left compares with what left that gateway, where every frame was recorded.
     compared: Option<Compared>,
+}
+
+/// What became of the connections that a replay began with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+struct Connections {
+    /// They go on as they were.
+    restored: u64,
+    /// Their time was up, there was no room, or something of theirs is not there.
+    lost: u64,
 }
 
 impl Replayed {
@@ -69,6 +80,10 @@ impl Replayed {
                 .as_ref()
                 .map(|digest| *digest == report.digest),
             recording: bundle.manifest.recording.clone(),
+            connections: report.restored.map(|restored| Connections {
+                restored: restored.restored,
+                lost: restored.lost(),
+            }),
             compared: report.compared,
         }
     }
@@ -81,6 +96,12 @@ impl Replayed {
         }
         if let Some(recording) = &self.recording {
             lines.extend(said_of(recording));
+        }
+        let lost = self.connections.map_or(0, |connections| connections.lost);
+        if lost > 0 {
+            lines.push(format!(
+                "of the connections from before, {lost} do not go on here"
+            ));
         }
         lines.extend(self.compared.map(|compared| {
             let Compared {
@@ -111,6 +132,7 @@ pub(crate) fn said_of(recording: &Recorded) -> Vec<String> {
         filter,
         workers,
         connections,
+        copied_connections,
         learned_routes,
         heard_routes,
         missed_routes,
@@ -135,10 +157,16 @@ pub(crate) fn said_of(recording: &Recorded) -> Vec<String> {
             "{workers} workers gave out ports of NAT, each of its own: here one does"
         ));
     }
-    if *connections > 0 {
-        lines.push(format!(
+    match copied_connections {
+        Some(0) => {}
+        Some(copied) => lines.push(format!(
+            "{} from before: a replay begins with them",
+            count(*copied, "connection")
+        )),
+        None if *connections > 0 => lines.push(format!(
             "{connections} connections were there before: here they begin in their middle"
-        ));
+        )),
+        None => {}
     }
     match heard_routes {
         Some(0) => {}

@@ -12,7 +12,7 @@ mod saved;
 mod walk;
 
 pub use limits::Room;
-pub use saved::{Renumber, SavedFlow};
+pub use saved::{CopiedFlow, Renumber, SavedFlow, in_order};
 
 pub use life::Removal;
 

@@ -105,6 +105,8 @@ fn transmitter(owners: &[u16], worker: u16) -> Option<u16> {
     }
 }
 
+/// How long workers may take, by far, until they know that they are to record.
+const TAPPED_WITHIN: Duration = Duration::from_millis(20);
 /// How long the manager sleeps at most, before it looks at what workers have learned.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// How often links are looked at.
@@ -318,14 +320,18 @@ impl<D: PortDriver> Manager<D> {
         if self.publisher.has_pending() {
             let _ = self.publish();
         }
+        let routes = self.routes.begin_recording();
+        let time = self.clock.now();
         let beginning = Beginning {
-            time: self.clock.now(),
+            time,
+            from: time.saturating_add(TAPPED_WITHIN).next_age(),
             revision: self.revision,
-            routes: self.routes.begin_recording(),
+            routes,
         };
         log.begin(self.revision, self.publisher.generation());
         self.recording = Some(log);
-        for (link, tap) in self.links.iter_mut().zip(workers) {
+        for (link, mut tap) in self.links.iter_mut().zip(workers) {
+            tap.begin_at(beginning.from);
             // Of a worker whose ring is full nothing is recorded, and the recording is over.
             let _ = link.commands.push(Command::Tap(Box::new(tap)));
             link.thread.unpark();

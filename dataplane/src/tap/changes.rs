@@ -17,8 +17,11 @@ const MOST_WAITING: usize = 1 << 21;
 /// How it was when a recording began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beginning {
-    /// When that was, on the gateway's clock. No frame of the recording is older.
+    /// When that was, on the gateway's clock.
     pub time: Instant,
+    /// The time of the first burst that is recorded, or before it: a moment that tells which connections
+    /// [were there before](crate::LiveTrials::connections_before), which is up to a second later.
+    pub from: Instant,
     /// The last revision by then.
     pub revision: u64,
     /// The learned routes that there were: see [`rewire_feed::Rib::retold`].

@@ -18,6 +18,7 @@ pub const MANIFEST: &str = "manifest.json";
 pub(crate) const JOURNAL: &str = "journal";
 pub(crate) const PACKETS: &str = "packets.pcapng";
 pub(crate) const ROUTES: &str = "routes.jsonl";
+pub(crate) const CONNECTIONS: &str = "connections";
 pub(crate) const READ_ME: &str = "README.txt";
 
 /// What a bundle says of itself.
@@ -61,7 +62,10 @@ pub struct Manifest {
 
 /// The format of a bundle with these files.
 pub(super) fn format_of(files: &BTreeMap<String, FileDigest>) -> u32 {
-    match files.contains_key(ROUTES) {
+    match [ROUTES, CONNECTIONS]
+        .iter()
+        .any(|name| files.contains_key(*name))
+    {
         true => 2,
         false => 1,
     }
@@ -88,8 +92,11 @@ pub struct Recorded {
     pub snap: usize,
     /// The gateway's workers: of several, a replay gives out other ports.
     pub workers: u64,
-    /// The connections that there were in the beginning: a replay begins without.
+    /// The connections that there were in the beginning.
     pub connections: u64,
+    /// The connections that a replay begins with: those that were still there when they were copied; none where they were not.
+    #[serde(default)]
+    pub copied_connections: Option<u64>,
     /// The learned routes that there were in the end.
     pub learned_routes: u64,
     /// What routing daemons said, in updates, with what they had said before; none where that was not recorded.

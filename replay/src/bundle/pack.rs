@@ -1,6 +1,7 @@
 //! A replay that has failed becomes a bundle: what came in until then, and of that as little as the failure needs.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,8 +10,8 @@ use super::case::{Case, Dues};
 use super::error::BundleError;
 use super::frames::Noted;
 use super::manifest::{
-    ExpectedFile, JOURNAL, Manifest, PACKETS, ROUTES, Revisions, Scheduled, Settings, Shrunk,
-    format_of,
+    CONNECTIONS, ExpectedFile, JOURNAL, Manifest, PACKETS, ROUTES, Revisions, Scheduled, Settings,
+    Shrunk, format_of,
 };
 use super::read::Bundle;
 use super::routes;
@@ -229,6 +230,9 @@ fn write(
             let mut heard = options.heard.iter();
             heard.try_for_each(|heard| routes::write(sink, heard))
         })?;
+    }
+    if !options.connections.is_empty() {
+        draft.add(CONNECTIONS, |sink| sink.write_all(&options.connections))?;
     }
     let mut expected = Vec::new();
     for (number, Dues { interface, frames }) in (1..).zip(case.expected()) {

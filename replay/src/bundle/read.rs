@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::BundleError;
-use super::manifest::{FORMAT, FileDigest, JOURNAL, MANIFEST, Manifest, PACKETS, ROUTES, Settings};
+use super::manifest::{
+    CONNECTIONS, FORMAT, FileDigest, JOURNAL, MANIFEST, Manifest, PACKETS, ROUTES, Settings,
+};
 use super::routes;
 use crate::capture::Captures;
 use crate::compared::LeftFrames;
@@ -30,6 +32,8 @@ pub struct Bundle {
     pub history: History,
     /// What routing daemons say to the gateway.
     heard: Arc<[HeardRoute]>,
+    /// The connections that there are from the beginning.
+    connections: Arc<[u8]>,
 }
 
 /// Whether there is a folder here: then it is meant to be a bundle.
@@ -58,11 +62,20 @@ impl Bundle {
             true => routes::read(&folder.join(ROUTES))?.into(),
             false => Arc::default(),
         };
+        let connections = match manifest.files.contains_key(CONNECTIONS) {
+            true => {
+                let path = folder.join(CONNECTIONS);
+                let read = std::fs::read(&path);
+                read.map_err(|source| BundleError::Read { path, source })?
+            }
+            false => Vec::new(),
+        };
         Ok(Bundle {
             folder: folder.to_owned(),
             manifest,
             history,
             heard,
+            connections: connections.into(),
         })
     }
 
@@ -92,6 +105,7 @@ impl Bundle {
             beginning: Some(*beginning_ns),
             neighbors: self.manifest.neighbors.clone(),
             heard: Arc::clone(&self.heard),
+            connections: Arc::clone(&self.connections),
             ..settings.options()
         }
     }

@@ -1,10 +1,12 @@
 //! A bundle of what is recorded of a running gateway, as it is being written.
 
+use std::io::Write;
 use std::path::Path;
 
 use super::error::BundleError;
 use super::manifest::{
-    JOURNAL, Manifest, PACKETS, ROUTES, Recorded, Revisions, Scheduled, Settings, format_of,
+    CONNECTIONS, JOURNAL, Manifest, PACKETS, ROUTES, Recorded, Revisions, Scheduled, Settings,
+    format_of,
 };
 use super::routes;
 use super::write::{self, Digested};
@@ -20,6 +22,7 @@ pub struct Draft {
     /// There once something was heard.
     routes: Option<Digested>,
     heard: u64,
+    connections: Option<Digested>,
     received: u64,
     left: u64,
     bytes: u64,
@@ -41,6 +44,7 @@ impl Draft {
             packets,
             routes: None,
             heard: 0,
+            connections: None,
             received: 0,
             left: 0,
             bytes: 0,
@@ -96,6 +100,22 @@ impl Draft {
         written.map_err(|source| self.draft.failed(ROUTES, source))
     }
 
+    /// Adds a part of the connections that were there before.
+    ///
+    /// # Errors
+    ///
+    /// [`BundleError::Write`].
+    pub fn connections(&mut self, part: &[u8]) -> Result<(), BundleError> {
+        let written = (|| {
+            if self.connections.is_none() {
+                self.connections = Some(self.draft.open(CONNECTIONS)?);
+            }
+            let mut sinks = self.connections.iter_mut();
+            sinks.try_for_each(|sink| sink.write_all(part))
+        })();
+        written.map_err(|source| self.draft.failed(CONNECTIONS, source))
+    }
+
     /// The frames that came in so far, those that left, and the bytes of both.
     pub fn so_far(&self) -> (u64, u64, u64) {
         (self.received, self.left, self.bytes)
@@ -118,10 +138,11 @@ impl Draft {
         let digest = self.packets.finish().finish();
         let digest = digest.map_err(|source| self.draft.failed(PACKETS, source))?;
         self.draft.files.insert(PACKETS.to_owned(), digest);
-        if let Some(routes) = self.routes {
-            let digest = routes.finish();
-            let digest = digest.map_err(|source| self.draft.failed(ROUTES, source))?;
-            self.draft.files.insert(ROUTES.to_owned(), digest);
+        for (name, sink) in [(ROUTES, self.routes), (CONNECTIONS, self.connections)] {
+            let Some(sink) = sink else { continue };
+            let digest = sink.finish();
+            let digest = digest.map_err(|source| self.draft.failed(name, source))?;
+            self.draft.files.insert(name.to_owned(), digest);
         }
         self.draft.add(JOURNAL, |sink| {
             history.write(sink).map_err(std::io::Error::other)
