@@ -8,7 +8,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::time::Duration;
 
-use rewire_conntrack::{Connections, Direction, Flow, FlowId, FlowKey, SavedFlow, State, Traffic};
+use rewire_conntrack::{
+    Connections, Direction, Flow, FlowId, FlowKey, Internal, SavedFlow, State, Traffic,
+};
 use rewire_tables::{Address, InterfaceIndex, Tables, VpcIndex};
 
 use crate::clock::Instant;
@@ -189,6 +191,8 @@ pub(crate) enum Job {
 /// Keys of packets, a few, whose connections are sought.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sought {
+    /// Where to a packet without a connection may be translated: the VPCs that have interfaces, a few of them.
+    pub(crate) external: Vec<VpcIndex>,
     pub(crate) four: Vec<FlowKey<Ipv4Addr>>,
     pub(crate) six: Vec<FlowKey<Ipv6Addr>>,
 }
@@ -265,16 +269,11 @@ impl Job {
             }
             Job::Copy(copying) => copying.go_on((connections.0, connections.1), now),
             Job::Find { sought, found, .. } => {
-                let flows = sought.four.iter().filter_map(|key| {
-                    let (id, _) = connections.0.lookup(key, now)?;
-                    connections.0.saved_flow(id, now)
-                });
-                found.four.extend(flows);
-                let flows = sought.six.iter().filter_map(|key| {
-                    let (id, _) = connections.1.lookup(key, now)?;
-                    connections.1.saved_flow(id, now)
-                });
-                found.six.extend(flows);
+                let (external, four, six) = (&sought.external, &sought.four, &sought.six);
+                let flow = |key| one_of(connections.0, key, external, now);
+                found.four.extend(four.iter().filter_map(flow));
+                let flow = |key| one_of(connections.1, key, external, now);
+                found.six.extend(six.iter().filter_map(flow));
                 true
             }
             Job::End {
@@ -316,6 +315,27 @@ impl Job {
         let reply = reply.clone();
         let _ = reply.try_send(self);
     }
+}
+
+/// A copy of the connection that a key is of; else of one whose mapping the connection would have that it begins.
+fn one_of<A: Address>(
+    connections: &Connections<A>,
+    key: &FlowKey<A>,
+    external: &[VpcIndex],
+    now: Instant,
+) -> Option<SavedFlow<A>> {
+    let of_mapping = || {
+        let internal = Internal {
+            vpc: key.vpc,
+            protocol: key.protocol,
+            address: key.source,
+            port: key.source_port,
+        };
+        let mut external = external.iter();
+        external.find_map(|vpc| connections.connection_of_mapping(&internal, *vpc))
+    };
+    let known = connections.lookup(key, now).map(|(id, _)| id);
+    connections.saved_flow(known.or_else(of_mapping)?, now)
 }
 
 /// Copies a few connections; where to go on, if there are more.
