@@ -211,7 +211,7 @@ fn what_is_no_bundle_any_more_is_said() {
         change_text(
             &folder.join("manifest.json"),
             "\"format\": 1",
-            "\"format\": 2",
+            "\"format\": 3",
         );
     });
     copy(&s, "no-json", |folder| {

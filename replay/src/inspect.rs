@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rewire_compiler::Compiler;
-use rewire_dataplane::VirtualGateway;
+use rewire_dataplane::{Change, VirtualGateway, route_sources};
 use rewire_journal::{Entry, StateDigest};
 use rewire_schema::Configuration;
 use rewire_tables::{Tables, TablesDigest};
@@ -40,12 +40,14 @@ pub(crate) fn recounted(state: &Configuration, kept_up: StateDigest) -> Result<(
     Err((message, vec![details]))
 }
 
-/// Law 4: the tables, which have this digest, are those that the whole state compiles to. Cost: the state.
+/// Law 4: the tables, which have this digest, are those that the whole state compiles to, with the routes that were learned. Cost: the
+/// state.
 pub(crate) fn tables(
     (gateway, digest): (&VirtualGateway, Option<TablesDigest>),
     state: Arc<Configuration>,
     revision: u64,
 ) -> Result<(), Found> {
+    let sources = route_sources(&state);
     let whole = match Compiler::compile(state, revision) {
         Ok((_, compiled)) => compiled,
         Err(errors) => {
@@ -53,10 +55,9 @@ pub(crate) fn tables(
             return Err((message, vec![errors.to_string()]));
         }
     };
-    let mut expected = Tables::default();
-    for operation in &whole.operations {
-        expected.apply(operation);
-    }
+    let mut change = Change::from(whole.into_parts());
+    change.sources = Some(sources);
+    let expected = gateway.tables_from(change);
     if digest == Some(expected.digest()) {
         return Ok(());
     }

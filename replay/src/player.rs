@@ -1,13 +1,15 @@
 //! The replay itself.
 
 mod checking;
+mod hearing;
 mod packets;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant as Wall};
 
 use rewire_compiler::{Compiled, Compiler};
-use rewire_dataplane::VirtualGateway;
+use rewire_dataplane::{Change, Restored, VirtualGateway};
+use rewire_feed::SourceConfig;
 use rewire_journal::{Entry, StateDigest};
 use rewire_packet::MacAddress;
 use rewire_schema::{Changeset, Configuration};
@@ -70,6 +72,12 @@ pub struct Replay<'a> {
     since: (u64, u64, u64),
     since_whole: u64,
     schedule: Vec<(u64, When)>,
+    /// Of what is heard of routes, how much was.
+    heard: usize,
+    /// What became of connections of before.
+    restored: Option<Restored>,
+    /// The sources of learned routes that the gateway knows.
+    sources: Vec<SourceConfig>,
     failed_after: Option<u64>,
     /// Whether the account was found wrong: it is then wrong forever.
     is_out_of_balance: bool,
@@ -86,8 +94,15 @@ impl<'a> Replay<'a> {
             made: 0,
             failed: 0,
         });
-        let mut gateway = VirtualGateway::seeded(&options.gateway, options.hash_seed);
-        let continuity = options.checks.contains(&Check::Connections).then(|| {
+        let mut gateway =
+            VirtualGateway::among(&options.gateway, options.hash_seed, options.workers);
+        if !options.heard.is_empty() {
+            gateway = gateway.learning_routes();
+        }
+        // Routes that are learned change what is allowed at any time; and with several workers, who has a connection matters, too.
+        let is_decidable = options.workers <= 1 && options.heard.is_empty();
+        let is_wanted = options.checks.contains(&Check::Connections);
+        let continuity = (is_decidable && is_wanted).then(|| {
             gateway.note_ended_by_policy();
             Continuity::new(options.hash_seed)
         });
@@ -116,6 +131,9 @@ impl<'a> Replay<'a> {
             since: (0, 0, 0),
             since_whole: 0,
             schedule: Vec::new(),
+            heard: 0,
+            restored: None,
+            sources: Vec::new(),
             failed_after: None,
             is_out_of_balance: false,
             started: Wall::now(),
@@ -184,6 +202,13 @@ impl<'a> Replay<'a> {
                     .learn_neighbor(&known.interface, known.address, mac);
             }
             self.follow(traffic);
+            self.begin_hearing(traffic)?;
+            if !self.options.connections.is_empty() {
+                let restored = self
+                    .gateway
+                    .restore_connections(&self.options.connections)?;
+                self.restored = Some(restored);
+            }
         }
         if after.is_empty() {
             // No other revision can have them.
@@ -195,12 +220,14 @@ impl<'a> Replay<'a> {
             let when =
                 when.unwrap_or_else(|| self.options.pace.when(position, at, entry.committed_at));
             self.play(traffic, Some(when))?;
+            self.hear_before(entry.revision, traffic)?;
             self.end_step(watcher);
             self.schedule.push((entry.revision, self.placed(when)));
             self.next(entry)?;
             self.follow(traffic);
         }
         self.play(traffic, None)?;
+        self.hear_until(u64::MAX, traffic)?;
         self.settle(traffic)?;
         self.finish(traffic, watcher)
     }
@@ -283,7 +310,8 @@ impl<'a> Replay<'a> {
         if let Some(continuity) = &mut self.continuity {
             continuity.before(&mut self.gateway);
         }
-        self.gateway.apply(compiled.into_parts());
+        let parts = self.with_sources(Change::from(compiled.into_parts()));
+        self.gateway.apply(parts);
         self.ports.follow(&self.gateway);
         let live = started.elapsed();
         let account = self.gateway.account();
@@ -376,6 +404,7 @@ impl<'a> Replay<'a> {
             judged: self.continuity.map(|continuity| continuity.judged),
             burst_ends: self.exit.bursts,
             compared: self.exit.recorded.map(|recorded| recorded.compared()),
+            restored: self.restored,
             departures: self.exit.departures.unwrap_or_default(),
         };
         Ok(report.sealed())

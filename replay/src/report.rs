@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rewire_dataplane::Totals;
+use rewire_dataplane::{Restored, Totals};
 use serde::Serialize;
 
 use crate::check::{Check, Failure};
@@ -111,6 +111,8 @@ pub struct Report {
     pub compared: Option<Compared>,
     /// Where what left first parted from what was expected.
     pub(crate) parted: Option<Parted>,
+    /// What became of the connections that it was to begin with.
+    pub restored: Option<Restored>,
     /// What left, where that was noted.
     pub(crate) departures: Vec<Departure>,
     /// How many frames had come in behind each burst, where that was noted.

@@ -20,17 +20,23 @@ const AT_ONCE: usize = 16;
 /// for each connection, of the largest number so far.
 #[derive(Debug, Default)]
 pub(crate) struct Tuples {
-    four: Seen,
-    six: Seen,
+    /// By worker and address family.
+    seen: Vec<[Seen; 2]>,
 }
 
 impl Tuples {
     /// Looks at all connections. Cost: a line of memory for each of them, read in order; for each that has come since, two of a table
     /// that may not fit the cache.
     pub(crate) fn check(&mut self, gateway: &VirtualGateway) -> Result<(), Found> {
-        let graph = gateway.graph();
-        let mut details = of(&mut self.four, graph.connections4());
-        details.extend(of(&mut self.six, graph.connections6()));
+        let mut details = Vec::new();
+        for (worker, graph) in gateway.graphs().enumerate() {
+            if self.seen.len() <= worker {
+                self.seen.push(Default::default());
+            }
+            let [four, six] = &mut self.seen[worker];
+            details.extend(of(four, graph.connections4()));
+            details.extend(of(six, graph.connections6()));
+        }
         if details.is_empty() {
             return Ok(());
         }

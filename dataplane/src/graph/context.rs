@@ -29,6 +29,7 @@ use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
 use crate::saved_connections::{self, Share};
 use crate::walk::{Mark, Step};
+use crate::watch::{AtPort, Lost};
 
 /// A frame as a port received it.
 pub struct Received<B> {
@@ -77,6 +78,8 @@ pub trait Sinks<B> {
     fn log(&mut self, entry: LogEntry) -> bool;
     /// A node has decided something about a packet that is observed, whose frame is this one behind the node.
     fn observe(&mut self, _step: Step, _frame: &[u8]) {}
+    /// A frame was dropped outside of the nodes: where it waited, or on its way to another worker.
+    fn lost(&mut self, _lost: Lost<'_>) {}
     /// A frame is for another worker. The frame again where there is no room, or no other worker.
     fn hand_over(&mut self, _worker: u16, frame: Received<B>) -> Result<(), Received<B>> {
         Err(frame)
@@ -492,6 +495,31 @@ pub(super) fn drop_frame(cx: &Context<'_>, origin: Origin, reason: DropReason) {
     if let Origin::Received(interface) = origin {
         cx.counters.interface(interface).drop_for(reason);
     }
+}
+
+/// Drops a frame outside of the nodes, the last of which was `node`, and says so to whoever watches.
+pub(super) fn lose_frame<B: PacketBuffer>(
+    cx: &Context<'_>,
+    node: Node,
+    frame: &Received<B>,
+    reason: DropReason,
+    sinks: &mut dyn Sinks<B>,
+) {
+    drop_frame(cx, frame.origin, reason);
+    let port = match frame.origin {
+        Origin::Received(interface) => Some(AtPort {
+            interface,
+            leaves: false,
+        }),
+        Origin::Own(_) | Origin::OwnOnLink(_) => None,
+    };
+    sinks.lost(Lost {
+        mark: frame.mark,
+        node,
+        reason,
+        port,
+        frame: frame.buffer.bytes(),
+    });
 }
 
 /// How long a question for a neighbor waits for its answer (RFC 4861, section 10: RETRANS_TIMER).
