@@ -124,9 +124,11 @@ pub(crate) fn probes(missed: Vec<String>) -> Result<(), Found> {
 
 /// No two connections have one tuple: a packet would belong to both. Cost: the connections.
 pub(crate) fn tuples(gateway: &VirtualGateway) -> Result<(), Found> {
-    let graph = gateway.graph();
-    let mut details = twice(graph.connections4());
-    details.extend(twice(graph.connections6()));
+    let mut details = Vec::new();
+    for graph in gateway.graphs() {
+        details.extend(twice(graph.connections4()));
+        details.extend(twice(graph.connections6()));
+    }
     if details.is_empty() {
         return Ok(());
     }

@@ -67,6 +67,8 @@ pub struct Options {
     pub heard: Arc<[HeardRoute]>,
     /// Connections that the gateway has from the beginning, as [`rewire_dataplane::CopiedConnections`] has them; empty: none.
     pub connections: Arc<[u8]>,
+    /// The gateway's workers: each gives out ports of NAT of its own.
+    pub workers: u16,
     /// What the gateway's hash tables, and the choice among ports and addresses of NAT, are keyed with: another one may choose
     /// others.
     pub hash_seed: u64,
@@ -90,6 +92,7 @@ impl Default for Options {
             tables_memory: None,
             resident_memory: None,
             neighbors: Vec::new(),
+            workers: 1,
             heard: Arc::default(),
             connections: Arc::default(),
             hash_seed: 0,

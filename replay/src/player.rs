@@ -90,7 +90,8 @@ impl<'a> Replay<'a> {
             made: 0,
             failed: 0,
         });
-        let mut gateway = VirtualGateway::seeded(&options.gateway, options.hash_seed);
+        let mut gateway =
+            VirtualGateway::among(&options.gateway, options.hash_seed, options.workers);
         if !options.heard.is_empty() {
             gateway = gateway.learning_routes();
         }

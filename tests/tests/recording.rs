@@ -116,6 +116,55 @@ fn a_recording_replays_to_the_frames_that_left_the_gateway() {
     assert_eq!(report, lab.replayed(&folder), "to the byte");
 }
 
+/// Each of two workers gives out ports of its own, and so do those of a replay.
+#[test]
+fn a_recording_of_two_workers_replays_with_two() {
+    let Some(mut lab) = Lab::new() else { return };
+    lab.start_gateway_with(&["--workers", "2"]);
+    lab.commit(&two_vpcs());
+    let place = tempfile::tempdir().expect("a folder for temporary files");
+    let folder = place.path().join("recording");
+    let server = "198.51.100.1:53";
+    let echo = |host, port: u16| {
+        let from = format!("0.0.0.0:{port}");
+        udp_echo(host, &from, &lab.internet, server, 100);
+    };
+    // Ports of one block of 64 are one worker's: these are both's.
+    let ports = [5000, 5064, 5128, 5192, 5256, 5320];
+    for port in &ports[..3] {
+        echo(&lab.blue, *port);
+        echo(&lab.red, *port);
+    }
+    let remote = "198.51.100.1:7000";
+    let mut before = tcp_pair(&lab.blue, remote, &lab.internet, remote).expect("it goes through");
+    before.talk(20_000);
+    let recording = lab.record(&folder);
+    lab.blue
+        .ping("198.51.100.1", "-c 3 -i 0.2 -W 2")
+        .assert_all();
+    for port in ports.into_iter().rev() {
+        echo(&lab.red, port);
+        echo(&lab.blue, port);
+    }
+    let remote = "198.51.100.1:7001";
+    let mut pairs = Vec::new();
+    for host in [&lab.blue, &lab.red, &lab.blue, &lab.red] {
+        let pair = tcp_pair(host, remote, &lab.internet, remote);
+        pairs.push(pair.expect("it goes through"));
+    }
+    for pair in pairs.iter_mut().chain([&mut before]) {
+        pair.talk(20_000);
+    }
+    lab.commit(&red_stays_inside());
+    before.talk(5_000);
+    let said = recorded(recording);
+    assert!(!said.contains("workers"), "{said}");
+    let report = lab.replayed(&folder);
+    assert_eq!(report["bundle"]["recording"]["workers"], 2);
+    assert_alike(&report, 100);
+    assert_eq!(report, lab.replayed(&folder), "to the byte");
+}
+
 /// A connection through a masquerade goes on where it was, and a port that was another one's choice stays that.
 #[test]
 fn connections_of_before_go_on_in_a_replay() {
@@ -141,7 +190,7 @@ fn connections_of_before_go_on_in_a_replay() {
     ping.stop().assert_all();
     let said = recorded(recording);
     assert!(
-        said.contains("4 connections from before: a replay begins with them"),
+        said.contains("a replay begins with 4 connections from before"),
         "{said}"
     );
 

@@ -160,6 +160,7 @@ impl Record {
         let version = env!("CARGO_PKG_VERSION");
         let manifest = draft.finish((&history, first), schedule.collect(), known, recorded, version)?;
         let recording = manifest.recording.clone();
+        let workers = manifest.settings.workers;
         let folder = self.output.display();
         Ok(context.done(
             || {
@@ -169,7 +170,7 @@ impl Record {
                     (first, last) => format!("revisions {first} to {last}"),
                 };
                 let mut said = format!("{} in, {left} out, {revisions} in {folder}\n", count(received, "frame"));
-                for line in recording.iter().flat_map(said_of) {
+                for line in recording.iter().flat_map(|recording| said_of(recording, workers)) {
                     said.push_str(&format!("{line}\n"));
                 }
                 if let Err(why) = &ended.copied {

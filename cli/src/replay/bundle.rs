@@ -52,6 +52,8 @@ pub(crate) struct Replayed {
     recording: Option<Recorded>,
     /// Of the connections that it began with, how many go on, and how many do not.
     connections: Option<Connections>,
+    #[serde(skip)]
+    workers: u16,
     /// How what left compares with what left that gateway, where every frame was recorded.
     compared: Option<Compared>,
 }
@@ -84,6 +86,7 @@ impl Replayed {
                 restored: restored.restored,
                 lost: restored.lost(),
             }),
+            workers: bundle.manifest.settings.workers,
             compared: report.compared,
         }
     }
@@ -95,7 +98,7 @@ impl Replayed {
             lines.push(format!("made of: {}", told::failed(failure)));
         }
         if let Some(recording) = &self.recording {
-            lines.extend(said_of(recording));
+            lines.extend(said_of(recording, self.workers));
         }
         let lost = self.connections.map_or(0, |connections| connections.lost);
         if lost > 0 {
@@ -124,7 +127,7 @@ impl Replayed {
 }
 
 /// What is to be known of a recording.
-pub(crate) fn said_of(recording: &Recorded) -> Vec<String> {
+pub(crate) fn said_of(recording: &Recorded, workers_here: u16) -> Vec<String> {
     let mut lines = Vec::new();
     let Recorded {
         missed,
@@ -152,15 +155,15 @@ pub(crate) fn said_of(recording: &Recorded) -> Vec<String> {
             clean(filter)
         ));
     }
-    if *workers > 1 {
+    if *workers != u64::from(workers_here) {
         lines.push(format!(
-            "{workers} workers gave out ports of NAT, each of its own: here one does"
+            "{workers} workers gave out ports of NAT, each of its own: here {workers_here} do"
         ));
     }
     match copied_connections {
         Some(0) => {}
         Some(copied) => lines.push(format!(
-            "{} from before: a replay begins with them",
+            "a replay begins with {} from before",
             count(*copied, "connection")
         )),
         None if *connections > 0 => lines.push(format!(

@@ -90,7 +90,7 @@ pub struct Recorded {
     pub filter: Option<String>,
     /// So many bytes of each frame, at most; what was cut off is zero in a replay.
     pub snap: usize,
-    /// The gateway's workers: of several, a replay gives out other ports.
+    /// The gateway's workers.
     pub workers: u64,
     /// The connections that there were in the beginning.
     pub connections: u64,
@@ -142,6 +142,9 @@ pub struct Settings {
     pub checks: Vec<Check>,
     /// The most frames of a burst.
     pub burst: usize,
+    /// The gateway's workers, of which each has ports of NAT of its own.
+    #[serde(default = "one")]
+    pub workers: u16,
     /// What the gateway's hash tables, and the choice among ports and addresses of NAT, are keyed with, in hexadecimal digits.
     #[serde(default)]
     pub hash_seed: String,
@@ -160,6 +163,10 @@ pub struct Settings {
     /// See above.
     #[serde(default)]
     pub resident_memory: Option<u64>,
+}
+
+fn one() -> u16 {
+    1
 }
 
 /// What must leave by an interface.

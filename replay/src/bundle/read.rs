@@ -19,6 +19,8 @@ use crate::heard::HeardRoute;
 use crate::history::History;
 use crate::options::Options;
 
+/// The most workers of a gateway, by far.
+const MOST_WORKERS: u16 = 1024;
 /// The longest manifest that is read, in bytes.
 const LONGEST_MANIFEST: u64 = 256 << 20;
 
@@ -157,6 +159,7 @@ impl Settings {
             any_mac: options.any_mac,
             checks: options.checks.iter().copied().collect(),
             burst: options.burst,
+            workers: options.workers,
             hash_seed: format!("{:016x}", options.hash_seed),
             whole_every: options.whole_every,
             revision_time_ns: options.revision_time.map(nanoseconds),
@@ -171,6 +174,7 @@ impl Settings {
             any_mac: self.any_mac,
             checks: self.checks.iter().copied().collect(),
             burst: self.burst.clamp(1, crate::options::MOST_IN_A_BURST),
+            workers: self.workers.clamp(1, MOST_WORKERS),
             hash_seed: u64::from_str_radix(&self.hash_seed, 16).unwrap_or(0),
             whole_every: self.whole_every,
             revision_time: self.revision_time_ns.map(Duration::from_nanos),

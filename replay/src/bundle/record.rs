@@ -150,6 +150,7 @@ impl Draft {
         neighbors.sort();
         let options = Options {
             hash_seed,
+            workers: u16::try_from(recorded.workers).unwrap_or(u16::MAX),
             ..Options::default()
         };
         let manifest = Manifest {

@@ -131,8 +131,9 @@ impl Replay<'_> {
         }
         self.gateway.advance_to(to);
         // A burst looks at a bounded number of connections that may have timed out: as often as it takes to look at all.
-        let graph = self.gateway.graph();
-        let connections = graph.connections4().len() + graph.connections6().len();
+        let graphs = self.gateway.graphs();
+        let number = graphs.map(|graph| graph.connections4().len() + graph.connections6().len());
+        let connections = number.max().unwrap_or(0);
         for _ in 0..=connections / 32 {
             self.step(&mut Vec::new(), traffic)?;
         }
