@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use rewire_tests::documents::two_vpcs;
-use rewire_tests::{Lab, Running, until};
+use rewire_tests::{Lab, Running, until_for};
 use serde_json::{Value, json};
 
 /// A capture that goes on beside the test.
@@ -152,12 +153,19 @@ fn four_capture_at_once_and_the_fifth_is_told_of_them() {
     let file = std::env::temp_dir().join(format!("rewire-fifth-{}.pcapng", std::process::id()));
     let path = file.to_str().expect("a name");
     let fifth = ["capture", "--drops", "--timeout", "1s", "-w", path];
-    let refused = until("all four are going on", || {
-        // One that came when this had the last place tries again.
+    // Nothing says that a capture is going on; one that the fifth has kept out begins again, with more time before it is tried
+    // again.
+    let (mut rounds, mut patience) = (0, 10);
+    let refused = until_for(Duration::from_secs(60), "all four are going on", || {
         for (capture, place) in four.iter_mut().zip(places) {
             if !capture.running.is_running() {
                 *capture = start(place);
+                (rounds, patience) = (0, 2 * patience);
             }
+        }
+        rounds += 1;
+        if rounds < patience {
+            return None;
         }
         let answer = lab.rewire(&fifth);
         (answer.code != Some(0)).then_some(answer)
@@ -175,7 +183,7 @@ fn four_capture_at_once_and_the_fifth_is_told_of_them() {
     }
     // Whoever is killed leaves a place.
     drop(four.pop());
-    until("there is a place", || {
+    until_for(Duration::from_secs(60), "there is a place", || {
         (lab.rewire(&fifth).code == Some(0)).then_some(())
     });
     let _ = std::fs::remove_file(&file);
