@@ -10,10 +10,8 @@
 //! however long it was in use; and one that was not crowded sees one: each bucket counts those that are away from it. Nothing is
 //! ever hashed again, neither at once nor bit by bit.
 
-use std::alloc::{Layout, handle_alloc_error};
-
 use rewire_tables::memory::{advise_large_pages, equal_bytes, prefetch_at};
-use zerocopy::{FromZeros, Immutable, IntoBytes};
+use zerocopy::{Immutable, IntoBytes};
 
 /// Entries of one bucket.
 const SLOTS: usize = 12;
@@ -27,8 +25,8 @@ const DEPTH: u32 = 2;
 /// No slot has this tag but one that is free.
 const FREE: u8 = 0;
 
-/// A cache line of entries. All zeros, it has none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromZeros, IntoBytes, Immutable)]
+/// A cache line of entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoBytes, Immutable)]
 #[repr(C, align(64))]
 struct Bucket {
     tags: [u8; SLOTS],
@@ -40,6 +38,13 @@ struct Bucket {
 }
 
 impl Bucket {
+    const EMPTY: Bucket = Bucket {
+        tags: [FREE; SLOTS],
+        away: 0,
+        missed: 0,
+        entries: [0; SLOTS],
+    };
+
     /// The slots with a tag, the first one first. Exact: no slot that has another.
     #[inline(always)]
     fn matches(&self, tag: u8) -> Matches {
@@ -58,7 +63,7 @@ impl Bucket {
 
 #[derive(Debug)]
 pub(crate) struct Index {
-    /// The memory is zero at first, and touched as it is used.
+    /// In large pages, and therefore written once when they are made.
     buckets: Vec<Bucket>,
     used: usize,
     /// Where it is crowded.
@@ -69,9 +74,9 @@ impl Index {
     /// An index for `entries` entries, which may be up to 2^31.
     pub(crate) fn new(entries: usize) -> Self {
         let number = (entries * 100).div_ceil(SLOTS * FILL_PERCENT) + 1;
-        let mut buckets = Bucket::new_vec_zeroed(number)
-            .unwrap_or_else(|_| handle_alloc_error(Layout::new::<Bucket>()));
+        let mut buckets = Vec::with_capacity(number);
         advise_large_pages(&mut buckets);
+        buckets.resize(number, Bucket::EMPTY);
         Index {
             buckets,
             used: 0,

@@ -1,7 +1,7 @@
 //! How connections lie in memory: a record of one cache line (for IPv4) with what a packet is translated by, and an account
 //! beside it with what is only counted or rarely looked at.
 
-use rewire_tables::memory::{advise_large_pages, prefetch_at};
+use rewire_tables::memory::{advise_large_pages, prefetch, prefetch_at};
 use rewire_tables::{Address, InterfaceIndex, PeeringIndex, VpcIndex};
 
 use crate::flow::Traffic;
@@ -341,7 +341,7 @@ impl<A: Address> Records<A> {
                 *counted = account;
                 // Where the next one goes: what is written of it would wait for its line otherwise, and with it all behind that is
                 // read soon after it was written.
-                self.prefetch(self.free, true);
+                self.prefetch_all(self.free);
                 reuse
             }
             _ => {
@@ -420,17 +420,35 @@ impl<A: Address> Records<A> {
         }
     }
 
-    /// Asks for all lines of a slot that a packet needs; of TCP, also what is remembered of its windows: most of the accounts lie
-    /// in two lines.
+    /// Asks for a record.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, slot: u32, is_tcp: bool) {
+    pub(crate) fn prefetch(&self, slot: u32) {
+        prefetch_at(&self.records, slot as usize);
+    }
+
+    /// Asks for what a packet of a direction changes of an account; of TCP, also for what is remembered of its windows. Each may lie in
+    /// two lines.
+    #[inline(always)]
+    pub(crate) fn prefetch_account(&self, slot: u32, direction: Direction, is_tcp: bool) {
+        let Some(account) = self.accounts.get(slot as usize) else {
+            return;
+        };
+        let [first, .., last] = &account.counts[direction as usize].0;
+        prefetch(first);
+        prefetch(last);
+        if is_tcp {
+            prefetch(&account.peering);
+        }
+    }
+
+    /// Asks for a record and an account that are about to be written.
+    #[inline(always)]
+    fn prefetch_all(&self, slot: u32) {
         let slot = slot as usize;
         prefetch_at(&self.records, slot);
         prefetch_at(&self.accounts, slot);
-        if is_tcp {
-            // The next one begins in the line that this one ends in, or behind it.
-            prefetch_at(&self.accounts, slot + 1);
-        }
+        // The next one begins in the line that this one ends in, or behind it.
+        prefetch_at(&self.accounts, slot + 1);
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = Id> + '_ {

@@ -46,6 +46,10 @@ use crate::buffer::PacketBuffer;
 /// The packets that are worked on at once.
 const BATCH: usize = 64;
 
+/// So many packets ahead, a stage asks the memory for what it needs. The memory brings a few lines at a time: asked for a whole batch at
+/// once, they would come while nothing is done, and then work would be done while none come.
+const AHEAD: usize = 16;
+
 /// The fast path of one family, with what it remembers from burst to burst.
 pub(super) struct FastPath<A: Family> {
     exits: Exits<A>,
@@ -98,6 +102,27 @@ impl<A: Copy> Packet<A> {
     #[inline(always)]
     fn is_plain(&self) -> bool {
         !matches!(self.way, Way::Long)
+    }
+
+    /// Asks for its connection, where its line of the index has come.
+    #[inline(always)]
+    fn expect(&mut self, connections: &Connections<A>)
+    where
+        A: Family,
+    {
+        self.candidate = connections.prefetch_flow(self.hash);
+    }
+
+    /// Asks for what it changes of its connection.
+    #[inline(always)]
+    fn expect_to_pass(&self, connections: &Connections<A>)
+    where
+        A: Family,
+    {
+        if let Way::Established(flow, direction) = self.way {
+            let is_tcp = self.plain.protocol == Protocol::TCP;
+            connections.prefetch_account(flow, direction, is_tcp);
+        }
     }
 
     /// Takes the way of its connection.
@@ -203,12 +228,18 @@ impl<A: Family> FastPath<A> {
             if begins {
                 self.prefetch_mappings(cx, &routes, connections);
             }
+            for packet in self.packets.iter().take(AHEAD) {
+                packet.expect_to_pass(connections);
+            }
             let mut next = 0;
             for (place, mut frame) in (0..).zip(frames.drain(..number)) {
                 let packet = self.packets.get(next);
                 let packet = packet.filter(|packet| packet.frame == place);
                 let route = routes.get(next).copied().flatten();
                 next += usize::from(packet.is_some());
+                if let Some(later) = self.packets.get(next + (AHEAD - 1)) {
+                    later.expect_to_pass(connections);
+                }
                 let mut sent = None;
                 if let (Some(packet), Some(Route::Forward(hops))) = (packet, route)
                     && packet.is_plain()
@@ -277,7 +308,14 @@ impl<A: Family> FastPath<A> {
                     destination: plain.destination,
                     route_vpc: ingress.vpc,
                 });
+                if let Some(earlier) = self.packets.len().checked_sub(AHEAD) {
+                    self.packets[earlier].expect(connections);
+                }
             }
+        }
+        let last = self.packets.len().saturating_sub(AHEAD - 1);
+        for packet in &mut self.packets[last..] {
+            packet.expect(connections);
         }
     }
 
@@ -289,10 +327,6 @@ impl<A: Family> FastPath<A> {
         connections: &Connections<A>,
     ) -> bool {
         let mut begins = false;
-        for packet in &mut self.packets {
-            let is_tcp = packet.plain.protocol == Protocol::TCP;
-            packet.candidate = connections.prefetch_flow(packet.hash, is_tcp);
-        }
         let generation = cx.tables.policy_generation();
         for packet in &mut self.packets {
             let key = packet.key();

@@ -33,7 +33,7 @@ impl<A: Address> Connections<A> {
                 let Some(slot) = self.sweep.next_due(tick(now), &mut room) else {
                     break;
                 };
-                self.records.prefetch(slot, false);
+                self.records.prefetch(slot);
                 due.push(slot);
             }
             if due.is_empty() {

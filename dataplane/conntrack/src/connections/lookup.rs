@@ -23,14 +23,21 @@ impl<A: Address> Connections<A> {
     }
 
     /// Asks for the flow that a look-up will most likely find, and tells which that is. Best when the line of the index is
-    /// there. `is_tcp` tells whether the packet is one of TCP, which needs more of it.
+    /// there.
     #[inline(always)]
-    pub fn prefetch_flow(&self, hash: KeyHash, is_tcp: bool) -> Candidate {
+    pub fn prefetch_flow(&self, hash: KeyHash) -> Candidate {
         let Some(entry) = self.index.candidate(hash.0) else {
             return Candidate::NONE;
         };
-        self.records.prefetch(entry / 2, is_tcp);
+        self.records.prefetch(entry / 2);
         Candidate(entry)
+    }
+
+    /// Asks for what a packet changes of a flow that was found, and that goes this way. `is_tcp` tells whether the packet is one of TCP,
+    /// which changes more.
+    #[inline(always)]
+    pub fn prefetch_account(&self, FlowId(id): FlowId, direction: Direction, is_tcp: bool) {
+        self.records.prefetch_account(id.slot, direction, is_tcp);
     }
 
     /// The flow that a packet belongs to, and which way it goes. One whose time is up is not found. Where both keys of a
