@@ -92,6 +92,8 @@ pub struct Candidate(u32);
 impl Candidate {
     /// There is no connection with the key's hash. No slot has this number.
     const NONE: Candidate = Candidate(u32::MAX);
+    /// A connection with the key's hash may be away from home in the index. No slot has this number, either.
+    const AWAY: Candidate = Candidate(u32::MAX - 1);
 }
 
 impl Default for Candidate {

@@ -441,9 +441,9 @@ impl<A: Address> Records<A> {
         }
     }
 
-    /// Asks for a record and an account that are about to be written.
+    /// Asks for a record, and an account that is about to be written.
     #[inline(always)]
-    fn prefetch_all(&self, slot: u32) {
+    pub(crate) fn prefetch_all(&self, slot: u32) {
         let slot = slot as usize;
         prefetch_at(&self.records, slot);
         prefetch_at(&self.accounts, slot);

@@ -317,6 +317,9 @@ impl<A: Family> FastPath<A> {
         for packet in &mut self.packets[last..] {
             packet.expect(connections);
         }
+        for packet in &mut self.packets {
+            connections.prefetch_later(packet.hash, &mut packet.candidate);
+        }
     }
 
     /// Finds the connections of the packets, and where those go that have none; tells whether there are such.
@@ -375,7 +378,7 @@ impl<A: Family> FastPath<A> {
                     vpc,
                     ..key
                 };
-                connections.prefetch_index(connections.hash(&reply));
+                connections.prefetch_change(connections.hash(&reply));
             }
         }
     }

@@ -33,7 +33,7 @@ impl<A: Address> Connections<A> {
                 let Some(slot) = self.sweep.next_due(tick(now), &mut room) else {
                     break;
                 };
-                self.records.prefetch(slot);
+                self.records.prefetch_all(slot);
                 due.push(slot);
             }
             if due.is_empty() {
@@ -66,7 +66,7 @@ impl<A: Address> Connections<A> {
                 continue;
             }
             let hashes = [&record.original, &record.reply].map(|key| self.hash(key));
-            hashes.iter().for_each(|hash| self.prefetch_index(*hash));
+            hashes.iter().for_each(|hash| self.prefetch_change(*hash));
             if record.has(flag::MAPPED) {
                 self.mappings
                     .prefetch(&mappings::internal_of(&record.original), record.reply.vpc);

@@ -60,8 +60,6 @@ impl<A: Address> Connections<A> {
             mapping,
         } = new;
         self.latest = self.latest.max(now);
-        // Where the reply's key goes is known only now: it comes near while the record is written.
-        self.prefetch_index(hashes[1]);
         // Promised first, lest it end with the last of the flows that make way.
         if let Some(mapping) = &mapping
             && !self
@@ -191,9 +189,10 @@ impl<A: Address> Connections<A> {
         };
         let record = self.records.used(slot);
         let other = self.hash(record.key(direction.other()));
-        self.prefetch_index(hash);
-        self.prefetch_index(other);
+        self.prefetch_change(other);
         self.sweep.prefetch(slot);
+        // Whoever begins next has this slot.
+        self.records.prefetch_all(slot);
         let reuse = record.reuse;
         Some(Removal {
             id: FlowId(Id { slot, reuse }),
