@@ -55,10 +55,6 @@ pub const EXPIRY_TICK: Duration = Duration::from_nanos(1 << TICK_BITS);
 /// A tick is 2^30 ns, a little more than a second.
 const TICK_BITS: u32 = 30;
 
-/// Connections that [`Connections::expire`] has in its hands at once, so that the memory of one is fetched while it works on
-/// another.
-const EXPIRE_BATCH: usize = 16;
-
 fn tick(at: Instant) -> u64 {
     at.0 >> TICK_BITS
 }
