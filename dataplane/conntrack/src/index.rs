@@ -10,8 +10,8 @@
 //! however long it was in use; and mostly one: each bucket counts those that are away from it, in four counts by their tags. Nothing is
 //! ever hashed again, neither at once nor bit by bit.
 
-use rewire_tables::memory::{advise_large_pages, equal_bytes, prefetch_at};
-use zerocopy::{Immutable, IntoBytes};
+use rewire_tables::memory::{LargeArray, equal_bytes, prefetch_at};
+use zerocopy::{FromZeros, Immutable, IntoBytes};
 
 /// Entries of one bucket.
 const SLOTS: usize = 12;
@@ -28,8 +28,8 @@ const MOST_MISSED: u16 = 15;
 /// No slot has this tag but one that is free.
 const FREE: u8 = 0;
 
-/// A cache line of entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoBytes, Immutable)]
+/// A cache line of entries. All zeros, it has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromZeros, IntoBytes, Immutable)]
 #[repr(C, align(64))]
 struct Bucket {
     tags: [u8; SLOTS],
@@ -42,13 +42,6 @@ struct Bucket {
 }
 
 impl Bucket {
-    const EMPTY: Bucket = Bucket {
-        tags: [FREE; SLOTS],
-        away: 0,
-        missed: 0,
-        entries: [0; SLOTS],
-    };
-
     /// The slots with a tag, the first one first. Exact: no slot that has another.
     #[inline(always)]
     fn matches(&self, tag: u8) -> Matches {
@@ -96,8 +89,8 @@ pub(crate) enum Sought {
 
 #[derive(Debug)]
 pub(crate) struct Index {
-    /// In large pages, and therefore written once when they are made.
-    buckets: Vec<Bucket>,
+    /// Touched as they are used.
+    buckets: LargeArray<Bucket>,
     used: usize,
     /// Where it is crowded.
     crowd: usize,
@@ -107,11 +100,8 @@ impl Index {
     /// An index for `entries` entries, which may be up to 2^31.
     pub(crate) fn new(entries: usize) -> Self {
         let number = (entries * 100).div_ceil(SLOTS * FILL_PERCENT) + 1;
-        let mut buckets = Vec::with_capacity(number);
-        advise_large_pages(&mut buckets);
-        buckets.resize(number, Bucket::EMPTY);
         Index {
-            buckets,
+            buckets: LargeArray::zeroed(number),
             used: 0,
             crowd: number * SLOTS * CROWDED_PERCENT / 100,
         }
