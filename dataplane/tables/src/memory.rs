@@ -171,7 +171,11 @@ mod tests {
             for (number, value) in (1..).zip(array.iter_mut()) {
                 *value = number;
             }
-            assert!((1..).zip(array.iter()).all(|(number, value)| *value == number));
+            assert!(
+                (1..)
+                    .zip(array.iter())
+                    .all(|(number, value)| *value == number)
+            );
         }
     }
 

@@ -80,7 +80,6 @@ impl<A: Address> Connections<A> {
             (_, Some(ports)) => account.set_ports(ports),
             _ => {}
         }
-        account.set_peering(admission.peering);
         let bit = |flag, on| if on { flag } else { 0 };
         let record = Record {
             original,
@@ -104,6 +103,7 @@ impl<A: Address> Connections<A> {
             .records
             .insert(record, account)
             .ok_or(InsertError::TableFull)?;
+        self.records.set_peering(id.slot, admission.peering);
         if mapping.is_some() {
             self.mappings.attach(&mut self.records, id.slot);
         }

@@ -179,7 +179,7 @@ impl<A: Address> Connections<A> {
             vpc,
             peering: record
                 .has(flag::PEERING)
-                .then(|| self.records.account(slot).peering()),
+                .then(|| self.records.peering(slot)),
         })
     }
 }
