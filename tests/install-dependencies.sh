@@ -16,6 +16,8 @@ packages=(
     coturn python3-scapy traceroute
     # to read flows back that are exported
     nfdump nfdump-sflow tshark
+    # to be scraped by, and to try the alerts: promtool comes with it
+    prometheus
     # to look at the web console
     chromium
 )

@@ -5,6 +5,7 @@
 mod applied;
 mod changes;
 mod directory;
+mod probation;
 mod status;
 mod watch;
 
@@ -22,7 +23,7 @@ use crate::answer::Answer;
 use crate::checker;
 use crate::committing::{self, Confirm};
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::live::Wait;
 
 /// How often a commit is tried again where somebody else was quicker.
@@ -98,6 +99,12 @@ fn request<'a>(
     signature: &Signature<'a>,
 ) -> CommitRequest<'a> {
     CommitRequest::new(base, changeset, signature.author, signature.message)
+}
+
+/// What was applied cannot be kept in mind.
+fn cannot_keep(error: std::io::Error) -> Failure {
+    let message = format!("cannot write what was applied beside the store: {error}");
+    Failure::new(Code::Output, message)
 }
 
 /// The union of documents.

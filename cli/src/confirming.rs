@@ -56,6 +56,14 @@ impl Confirmed {
     }
 }
 
+/// What came of asking once.
+pub(crate) enum Tried {
+    /// It is confirmed.
+    Confirmed(Confirmed),
+    /// What is wrong still.
+    Failed(String),
+}
+
 fn passed(count: usize) -> String {
     match count {
         1 => "its probe passes".to_owned(),
@@ -113,6 +121,7 @@ pub(crate) fn by_probes(
     let store = context.open()?;
     let revision = pending.revision;
     let probes = probes_of(&store, revision)?;
+    let mut pending = pending.clone();
     let mut last: Option<Result<Vec<Outcome>, String>> = None;
     let waiting = context.waiting();
     waiting.step(&format!(
@@ -120,14 +129,17 @@ pub(crate) fn by_probes(
         probes.len()
     ));
     loop {
-        let still = store.pending_confirmation()?;
-        if still.as_ref().map(|pending| pending.revision) != Some(revision) {
-            drop(waiting);
-            return match store.head()? == revision {
-                true => Ok(Confirmed::ByOthers),
-                false if went_back(&store, pending)? => Err(gone_back(pending, last)),
-                false => Ok(Confirmed::ByOthers),
-            };
+        match store.pending_confirmation()? {
+            // Somebody may have given it another deadline.
+            Some(still) if still.revision == revision => pending = still,
+            _ => {
+                drop(waiting);
+                return match store.head()? == revision {
+                    true => Ok(Confirmed::ByOthers),
+                    false if went_back(&store, &pending)? => Err(gone_back(&pending, last)),
+                    false => Ok(Confirmed::ByOthers),
+                };
+            }
         }
         if now() >= pending.deadline {
             // A gateway goes back by itself; where it has died, this does.
@@ -144,6 +156,22 @@ pub(crate) fn by_probes(
         }
         last = Some(outcomes);
         thread::sleep(AGAIN);
+    }
+}
+
+/// Asks the running gateway once for the probes of a commit that waits, and confirms it where all pass.
+pub(crate) fn try_once(
+    context: &Context,
+    store: &Store,
+    pending: &PendingConfirmation,
+) -> Result<Tried, Failure> {
+    let probes = probes_of(store, pending.revision)?;
+    let outcomes = live(context, &probes, Some(pending.revision));
+    match &outcomes {
+        Ok(outcomes) if outcomes.iter().all(Outcome::passes) => {
+            confirm(context, pending.revision, outcomes.len()).map(Tried::Confirmed)
+        }
+        _ => Ok(Tried::Failed(why(Some(outcomes)))),
     }
 }
 
@@ -180,24 +208,26 @@ fn gone_back(pending: &PendingConfirmation, last: Option<Result<Vec<Outcome>, St
         pending.back_to,
         when::local(pending.deadline)
     );
-    match last {
-        None => message.push_str("nobody had been asked yet"),
-        Some(Err(why)) => message.push_str(&format!("the gateway could not be asked: {why}")),
-        Some(Ok(outcomes)) => {
-            let problems = probes::problems(&outcomes);
-            message.push_str(&format!(
-                "{} of {} probes failed",
-                problems.len(),
-                outcomes.len()
-            ));
-            for problem in problems {
-                message.push_str(&format!("\n{problem}"));
-            }
-        }
-    }
+    message.push_str(&why(last));
     Failure::new(Code::NotConfirmed, message)
         .detail("revision", pending.revision)
         .detail("back_to", pending.back_to)
+}
+
+/// Why it is not confirmed.
+fn why(last: Option<Result<Vec<Outcome>, String>>) -> String {
+    match last {
+        None => "nobody had been asked yet".to_owned(),
+        Some(Err(why)) => format!("the gateway could not be asked: {why}"),
+        Some(Ok(outcomes)) => {
+            let problems = probes::problems(&outcomes);
+            let mut message = format!("{} of {} probes failed", problems.len(), outcomes.len());
+            for problem in problems {
+                message.push_str(&format!("\n{problem}"));
+            }
+            message
+        }
+    }
 }
 
 /// Tries probes over the live tables of the running gateway, with its neighbors and learned routes; if `revision` is said, those

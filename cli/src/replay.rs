@@ -34,6 +34,8 @@ impl From<ReplayError> for Failure {
         match error {
             ReplayError::History(error) => error.into(),
             ReplayError::Capture(error) => error.into(),
+            ReplayError::Connections(_) => Failure::new(Code::BadBundle, error.to_string())
+                .help("replay it with the rewire that made it"),
             ReplayError::NotCompiled { .. } => Failure::new(Code::Refused, error.to_string()),
             ReplayError::NoSuchInterface {
                 ref name,

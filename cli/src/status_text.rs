@@ -189,7 +189,7 @@ fn interfaces(interfaces: &[Interface]) -> Vec<Vec<Cell>> {
     .map(Cell::number);
     let mut rows = vec![titles.into_iter().chain(numbers).collect::<Vec<_>>()];
     for interface in interfaces {
-        let state = if interface.open { "open" } else { "DOWN" };
+        let state = interface.state();
         let mut row = vec![
             Cell::word(&interface.name),
             Cell::word(&interface.port),

@@ -1,8 +1,9 @@
 //! `rewire watch`: what the gateway does, a line each time, for scripts.
 //!
 //! It asks for `status` in each interval and writes what came of it. Nothing is said twice, and nothing that happened between
-//! two looks is lost but an interface, or an alarm, that was down and up again.
+//! two looks is lost but an alarm that was over again, and a port that was closed and opened again.
 
+mod csv;
 mod lines;
 
 use std::path::PathBuf;
@@ -43,6 +44,8 @@ pub(crate) struct Wanted {
     pub(crate) interface: Option<String>,
     /// Reasons that drop no more packets a second are left out.
     pub(crate) above: u64,
+    /// Whether lines are comma-separated values.
+    pub(crate) csv: bool,
 }
 
 /// Writes lines until there are enough of them, or nobody reads them; how many there were.
@@ -53,15 +56,19 @@ pub(crate) struct Wanted {
 pub(crate) fn run(context: &Context, wanted: &Wanted) -> Result<u64, Failure> {
     let mut watcher = Watcher::new(context, wanted)?;
     let mut written = 0;
+    if wanted.csv && !terminal::print_or_end(&csv::header(wanted.what))? {
+        return Ok(written);
+    }
     loop {
         let begun = Instant::now();
         for line in watcher.next() {
             if wanted.count.is_some_and(|count| written >= count) {
                 break;
             }
-            let text = match context.json {
-                true => format!("{}\n", line.to_json()),
-                false => format!("{}\n", line.text()),
+            let text = match (wanted.csv, context.json) {
+                (true, _) => csv::line(&line),
+                (false, true) => format!("{}\n", line.to_json()),
+                (false, false) => format!("{}\n", line.text()),
             };
             if !terminal::print_or_end(&text)? {
                 return Ok(written);

@@ -306,6 +306,98 @@ fn a_lock_and_a_confirmation_are_waited_for() {
     watching.end();
 }
 
+/// What the directory says runs on probation, until somebody confirms it.
+#[test]
+fn a_directory_whose_commits_must_be_confirmed() {
+    let mut session = with_directory();
+    let watching = Watching::start(&session, &["--confirm", "10m"]);
+    let waiting = watching.until_state("confirming", 1);
+    assert_eq!(waiting["confirm"]["revision"], 1, "{waiting}");
+    assert_eq!(waiting["applied"], Value::Null);
+    session.quietly(&["confirm"]);
+    let applied = watching.until_state("applied", 1);
+    assert_eq!(
+        (&applied["confirm"], &applied["applied"]["revision"]),
+        (&Value::Null, &1.into())
+    );
+    // Another state before the one before was confirmed: both would be gone back from.
+    session.write("conf/lan.yaml", &lan(1500));
+    watching.until_state("confirming", 2);
+    session.write("conf/lan.yaml", &lan(9000));
+    let waiting = watching.until_state("confirming", 3);
+    assert_eq!(waiting["confirm"]["back_to"], 1, "{waiting}");
+    // Back to what was confirmed is a change like any other.
+    fs::remove_file(session.path("conf/lan.yaml")).unwrap();
+    watching.until_state("confirming", 4);
+    session.quietly(&["confirm"]);
+    let applied = watching.until_state("applied", 4);
+    assert_eq!(applied["others"]["inserted"], 0, "{applied}");
+    // Who takes the directory over in the middle goes on with it.
+    session.write("conf/lan.yaml", &lan(1500));
+    watching.until_state("confirming", 5);
+    watching.end();
+    let watching = Watching::start(&session, &["--confirm", "10m"]);
+    watching.until_state("confirming", 5);
+    session.quietly(&["confirm"]);
+    watching.until_state("applied", 5);
+    watching.end();
+}
+
+/// What nobody confirms is gone back from, and not tried again until the documents are others.
+#[test]
+fn a_directory_that_is_gone_back_from_is_refused() {
+    let mut session = with_directory();
+    session.quietly(&["apply", "conf", "--no-wait"]);
+    let watching = Watching::start(&session, &["--confirm", "1s"]);
+    watching.until_state("applied", 1);
+    session.write("conf/lan.yaml", &lan(1500));
+    watching.until_state("confirming", 2);
+    let refused = watching.until_state("refused", 3);
+    assert_eq!(refused["error"]["code"], "not_confirmed", "{refused}");
+    assert_eq!(
+        (&refused["error"]["revision"], &refused["error"]["back_to"]),
+        (&2.into(), &1.into())
+    );
+    // What others commit is no reason to try it again.
+    session.quietly(&["set", "vpcs", "theirs", "description", "theirs"]);
+    session.quietly(&["commit", "--no-wait"]);
+    watching.until_state("refused", 4);
+    watching.end();
+    session.quietly(&["rewind", "3", "--no-wait"]);
+    session.write("conf/lan.yaml", &lan(9000));
+    let watching = Watching::start(&session, &["--confirm", "1s"]);
+    watching.until_state("confirming", 6);
+    watching.until_state("refused", 7);
+    watching.end();
+    // Nor is another start.
+    let watching = Watching::start(&session, &["--confirm", "10m"]);
+    let refused = watching.until_state("refused", 7);
+    assert_eq!(refused["error"]["code"], "not_confirmed", "{refused}");
+    // Other documents are.
+    session.write("conf/lan.yaml", &lan(1400));
+    watching.until_state("confirming", 8);
+    session.quietly(&["confirm"]);
+    watching.until_state("applied", 8);
+    watching.end();
+}
+
+/// Probes ask a gateway, and there must be some.
+#[test]
+fn a_directory_without_probes_is_confirmed_by_nobody() {
+    let session = with_directory();
+    let watching = Watching::start(&session, &["--confirm", "10m", "--auto"]);
+    let refused = watching.until_state("refused", 0);
+    assert_eq!(refused["error"]["code"], "wrong_arguments", "{refused}");
+    session.write("conf/lan.yaml", &lan(1500));
+    session.write(
+        "conf/probes.yaml",
+        "probes: {out: {interface: lan, source: 10.1.0.5, destination: 198.51.100.7, expect: dropped}}\n",
+    );
+    let waiting = watching.until_state("waiting", 0);
+    assert_eq!(waiting["error"]["code"], "no_gateway", "{waiting}");
+    watching.end();
+}
+
 /// As volumes of configuration do it: a link to a directory that is exchanged for another at once.
 #[test]
 fn a_link_that_is_exchanged_is_seen() {

@@ -127,6 +127,22 @@ fn a_budget_that_is_not_kept_is_packed_up_whole() {
     assert_eq!(again["bundle"]["same_report"], true);
 }
 
+/// Nothing is there of the revision but its state.
+#[test]
+fn the_oldest_revision_of_a_pruned_store_is_packed_up() {
+    let mut s = store();
+    s.quietly(&["journal", "prune", "2"]);
+    let replay = ["replay", "--generate", "2000", "--revision", "2"];
+    planted(&mut s, &replay, 600);
+    let failing = ["--expect", "right=expected.pcap", "--bundle", "pruned"];
+    let first = report(&mut s, &[&replay[..], &failing].concat());
+    let again = report(&mut s, &["replay", "pruned"]);
+    assert_eq!(again["bundle"]["same_report"], true);
+    let [was, is] = [&first, &again].map(|report| &report["failures"][0]);
+    assert_eq!(was["details"][2], is["details"][2]);
+    assert_eq!(is["revision"], 2);
+}
+
 #[test]
 fn a_bundle_of_a_bundle_is_no_larger() {
     let mut s = store();
@@ -195,7 +211,7 @@ fn what_is_no_bundle_any_more_is_said() {
         change_text(
             &folder.join("manifest.json"),
             "\"format\": 1",
-            "\"format\": 2",
+            "\"format\": 3",
         );
     });
     copy(&s, "no-json", |folder| {

@@ -125,7 +125,17 @@ fn the_console_says_what_the_socket_says() {
     assert_eq!(walk["reply"], Value::Null);
     // The same over the tables of a revision, with the way back; and as a frame.
     let under = json_of(&address, &format!("{packet}&on=1&reply=true"));
-    assert_eq!(under["steps"], walk["steps"]);
+    // In how many milliseconds the connection would end depends on the moment.
+    let steps = |walk: &Value| {
+        let mut steps = walk["steps"].as_array().cloned().unwrap_or_default();
+        for step in &mut steps {
+            if let Some(connection) = step["details"]["connection"].as_object_mut() {
+                connection.shift_remove("expires_ms").expect("it says so");
+            }
+        }
+        steps
+    };
+    assert_eq!(steps(&under), steps(&walk));
     assert_eq!(under["reply"]["interface"], "wan0", "{under}");
     let text = under["text"].as_str().unwrap_or_default();
     assert!(text.contains("under revision 1"), "{text}");

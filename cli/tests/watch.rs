@@ -45,6 +45,74 @@ fn rates_are_written_as_often_as_asked_for() {
     gateway.end(Signal::TERM);
 }
 
+/// A record as RFC 4180 has it, without its end.
+fn fields(record: &str) -> Vec<String> {
+    let mut fields = vec![String::new()];
+    let mut is_quoted = false;
+    let mut characters = record.chars().peekable();
+    while let Some(character) = characters.next() {
+        let field = fields.last_mut().unwrap();
+        match character {
+            '"' if is_quoted && characters.peek() == Some(&'"') => {
+                characters.next();
+                field.push('"');
+            }
+            '"' => is_quoted = !is_quoted,
+            ',' if !is_quoted => fields.push(String::new()),
+            other => field.push(other),
+        }
+    }
+    assert!(!is_quoted, "{record}");
+    fields
+}
+
+#[test]
+fn records_have_the_columns_of_their_header() {
+    let mut session = session();
+    let gateway = Running::start(&session, &[]);
+    let read = |session: &Session, arguments: &[&str]| {
+        let output = session.command(arguments).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let records: Vec<&str> = text.split_terminator("\r\n").collect();
+        assert!(!text.replace("\r\n", "").contains(['\r', '\n']), "{text:?}");
+        records.into_iter().map(fields).collect::<Vec<_>>()
+    };
+    let rates = read(
+        &session,
+        &["watch", "--count", "2", "--csv", "--interval", "1s"],
+    );
+    assert_eq!(rates.len(), 3, "{rates:?}");
+    assert_eq!(rates[0][..3], ["time", "interface", "seconds"]);
+    assert!(
+        rates.iter().all(|record| record.len() == rates[0].len()),
+        "{rates:?}"
+    );
+    // The first look is right behind the one that it is compared with.
+    assert!(
+        rates[2][2]
+            .parse::<f64>()
+            .is_ok_and(|seconds| seconds > 0.5),
+        "{rates:?}"
+    );
+    // What somebody wrote has commas and quotes.
+    let mut watch = session.command(&["watch", "events", "--csv", "--count", "2"]);
+    let mut watch = watch.stdout(Stdio::piped()).spawn().unwrap();
+    let output = BufReader::new(watch.stdout.take().unwrap());
+    let mut lines = output
+        .split(b'\n')
+        .map(|line| String::from_utf8(line.unwrap()).unwrap());
+    let header = fields(lines.next().unwrap().trim_end_matches('\r'));
+    assert_eq!(fields(&lines.next().unwrap())[1], "watching");
+    session.quietly(&["rewind", "0", "-m", "back, \"to\" nothing"]);
+    let record = fields(lines.next().unwrap().trim_end_matches('\r'));
+    assert_eq!((header.len(), record.len()), (10, 10));
+    assert_eq!((record[1].as_str(), record[2].as_str()), ("revision", "2"));
+    assert_eq!(record[5], "back, \"to\" nothing");
+    assert!(watch.wait().unwrap().success());
+    assert_eq!(session.rewire(&["watch", "--csv", "--json"]), 2);
+    gateway.end(Signal::TERM);
+}
+
 #[test]
 fn a_commit_and_the_gateways_end_are_events() {
     let mut session = session();

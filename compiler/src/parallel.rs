@@ -10,8 +10,11 @@ const WORTH_A_THREAD: usize = 20_000;
 /// Does `work` on ranges that make up all numbers below `count`, one after the other where there are few, and gives what it gives,
 /// in order. Where there is nothing, it is done on nothing.
 pub(crate) fn share_out<R: Send>(count: usize, work: impl Fn(Range<usize>) -> R + Sync) -> Vec<R> {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let parts = (count / WORTH_A_THREAD).clamp(1, cores);
+    let parts = match count / WORTH_A_THREAD {
+        // How many cores there are is not asked: that takes longer than a small change.
+        0 | 1 => 1,
+        parts => parts.min(thread::available_parallelism().map_or(1, NonZero::get)),
+    };
     let start = |part: usize| count * part / parts;
     let work = &work;
     thread::scope(|scope| {

@@ -1,5 +1,7 @@
 //! What the graph needs of a packet buffer, and the buffer that virtual ports use.
 
+use std::cell::RefCell;
+
 /// The largest frame that buffers are made for, in bytes: an MTU of 9000 with an Ethernet header and two tags.
 pub const LARGEST_FRAME: usize = 9022;
 
@@ -24,7 +26,18 @@ pub trait BufferPool: Send {
     fn allocate(&mut self) -> Option<Self::Buffer>;
 }
 
-/// A buffer in ordinary memory.
+/// What memory for a frame is taken for, in bytes: most frames fit.
+const USUAL_FRAME: usize = 2048;
+/// Buffers of frames that are gone that each thread keeps, at most.
+const MOST_SPARE: usize = 256;
+
+thread_local! {
+    /// The memory of frames that are gone, for those that come: to a memory allocator these are large, and each would cost as much as
+    /// many a node.
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A buffer in ordinary memory. Each thread keeps the memory of some that are dropped there, for those that are made there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryBuffer(Vec<u8>);
 
@@ -33,9 +46,33 @@ impl MemoryBuffer {
     pub fn new(frame: Vec<u8>) -> Self {
         MemoryBuffer(frame)
     }
+    /// An empty buffer, in memory that was another's where there is some.
+    pub fn spare() -> Self {
+        let spare = SPARE.try_with(|spare| spare.try_borrow_mut().ok()?.pop());
+        let spare = spare.ok().flatten();
+        MemoryBuffer(spare.unwrap_or_else(|| Vec::with_capacity(USUAL_FRAME)))
+    }
     /// The frame.
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.0
+    pub fn into_bytes(mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for MemoryBuffer {
+    fn drop(&mut self) {
+        if self.0.capacity() < USUAL_FRAME {
+            return;
+        }
+        let mut bytes = std::mem::take(&mut self.0);
+        // Where the thread is ending, the memory is given back.
+        let _ = SPARE.try_with(|spare| {
+            if let Ok(mut spare) = spare.try_borrow_mut()
+                && spare.len() < MOST_SPARE
+            {
+                bytes.clear();
+                spare.push(bytes);
+            }
+        });
     }
 }
 
@@ -65,6 +102,38 @@ pub struct MemoryPool;
 impl BufferPool for MemoryPool {
     type Buffer = MemoryBuffer;
     fn allocate(&mut self) -> Option<MemoryBuffer> {
-        Some(MemoryBuffer(Vec::with_capacity(LARGEST_FRAME)))
+        Some(MemoryBuffer::spare())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_used_again_and_nothing_of_what_was_in_it() {
+        let mut first = MemoryBuffer::spare();
+        assert!(first.resize(1500));
+        first.bytes_mut().fill(7);
+        let place = first.bytes().as_ptr();
+        drop(first);
+        let mut again = MemoryBuffer::spare();
+        assert!(again.bytes().is_empty());
+        assert!(again.resize(60));
+        assert_eq!(again.bytes(), [0; 60]);
+        assert_eq!(again.bytes().as_ptr(), place);
+        // What was taken out is somebody else's.
+        let taken = again.into_bytes();
+        let other = MemoryBuffer::spare();
+        assert_ne!(other.bytes().as_ptr(), taken.as_ptr());
+    }
+
+    #[test]
+    fn no_more_is_kept_than_may_be() {
+        let all: Vec<MemoryBuffer> = (0..2 * MOST_SPARE).map(|_| MemoryBuffer::spare()).collect();
+        drop(all);
+        assert_eq!(SPARE.with(|spare| spare.borrow().len()), MOST_SPARE);
+        drop(MemoryBuffer::new(vec![1]));
+        assert_eq!(SPARE.with(|spare| spare.borrow().len()), MOST_SPARE);
     }
 }

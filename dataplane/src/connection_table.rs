@@ -8,15 +8,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::time::Duration;
 
-use rewire_conntrack::{Connections, Direction, Flow, FlowId, FlowKey, SavedFlow, State, Traffic};
+use rewire_conntrack::{
+    Connections, Direction, Flow, FlowId, FlowKey, Internal, SavedFlow, State, Traffic,
+};
 use rewire_tables::{Address, InterfaceIndex, Tables, VpcIndex};
 
 use crate::clock::Instant;
+use crate::connection_copy::Copying;
 use crate::gateway::{GatewayError, Request};
 use crate::nat_ports::{ExternalAddresses, ListedPorts, copy_ports};
 
 /// Connections in one slice.
-const SLICE: usize = 2_048;
+pub(crate) const SLICE: usize = 2_048;
 /// How long a worker may take for a slice.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -169,6 +172,8 @@ pub(crate) enum Job {
     List(Listing<ListedConnection>),
     /// Copy which external ports are in use, from a place on, into the slice, until it is full.
     Ports(Listing<ListedPorts>),
+    /// Copy them for another gateway, from a place on, until a slice is full.
+    Copy(Copying),
     /// Copy those that packets belong to.
     Find {
         sought: Sought,
@@ -186,6 +191,8 @@ pub(crate) enum Job {
 /// Keys of packets, a few, whose connections are sought.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sought {
+    /// Where to a packet without a connection may be translated: the VPCs that have interfaces, a few of them.
+    pub(crate) external: Vec<VpcIndex>,
     pub(crate) four: Vec<FlowKey<Ipv4Addr>>,
     pub(crate) six: Vec<FlowKey<Ipv6Addr>>,
 }
@@ -218,8 +225,8 @@ impl FoundConnections {
 }
 
 /// Places that a worker looks at between two bursts, at most, and connections that it copies or ends.
-const SLOTS_BETWEEN: u32 = 128;
-const CONNECTIONS_BETWEEN: usize = 32;
+pub(crate) const SLOTS_BETWEEN: u32 = 128;
+pub(crate) const CONNECTIONS_BETWEEN: usize = 32;
 
 impl Job {
     /// Does a part of it. Whether that was the last one.
@@ -260,17 +267,13 @@ impl Job {
                 };
                 listing.is_done()
             }
+            Job::Copy(copying) => copying.go_on((connections.0, connections.1), now),
             Job::Find { sought, found, .. } => {
-                let flows = sought.four.iter().filter_map(|key| {
-                    let (id, _) = connections.0.lookup(key, now)?;
-                    connections.0.saved_flow(id, now)
-                });
-                found.four.extend(flows);
-                let flows = sought.six.iter().filter_map(|key| {
-                    let (id, _) = connections.1.lookup(key, now)?;
-                    connections.1.saved_flow(id, now)
-                });
-                found.six.extend(flows);
+                let (external, four, six) = (&sought.external, &sought.four, &sought.six);
+                let flow = |key| one_of(connections.0, key, external, now);
+                found.four.extend(four.iter().filter_map(flow));
+                let flow = |key| one_of(connections.1, key, external, now);
+                found.six.extend(six.iter().filter_map(flow));
                 true
             }
             Job::End {
@@ -297,7 +300,7 @@ impl Job {
     /// How many connections it has ended.
     pub(crate) fn ended(&self) -> usize {
         match self {
-            Job::List(_) | Job::Ports(_) | Job::Find { .. } => 0,
+            Job::List(_) | Job::Ports(_) | Job::Copy(_) | Job::Find { .. } => 0,
             Job::End { ended, .. } => *ended,
         }
     }
@@ -306,11 +309,33 @@ impl Job {
     pub(crate) fn reply(self) {
         let (Job::List(Listing { ref reply, .. })
         | Job::Ports(Listing { ref reply, .. })
+        | Job::Copy(Copying { ref reply, .. })
         | Job::Find { ref reply, .. }
         | Job::End { ref reply, .. }) = self;
         let reply = reply.clone();
         let _ = reply.try_send(self);
     }
+}
+
+/// A copy of the connection that a key is of; else of one whose mapping the connection would have that it begins.
+fn one_of<A: Address>(
+    connections: &Connections<A>,
+    key: &FlowKey<A>,
+    external: &[VpcIndex],
+    now: Instant,
+) -> Option<SavedFlow<A>> {
+    let of_mapping = || {
+        let internal = Internal {
+            vpc: key.vpc,
+            protocol: key.protocol,
+            address: key.source,
+            port: key.source_port,
+        };
+        let mut external = external.iter();
+        external.find_map(|vpc| connections.connection_of_mapping(&internal, *vpc))
+    };
+    let known = connections.lookup(key, now).map(|(id, _)| id);
+    connections.saved_flow(known.or_else(of_mapping)?, now)
 }
 
 /// Copies a few connections; where to go on, if there are more.
@@ -499,7 +524,12 @@ impl ConnectionTable {
         Ok(all)
     }
 
-    fn ask(&self, worker: u16, job: Job, answer: &Receiver<Job>) -> Result<Job, GatewayError> {
+    pub(crate) fn ask(
+        &self,
+        worker: u16,
+        job: Job,
+        answer: &Receiver<Job>,
+    ) -> Result<Job, GatewayError> {
         let request = Request::Job(worker, job);
         self.requests
             .send(request)

@@ -301,6 +301,17 @@ pub struct Account {
     pub held: u64,
 }
 
+impl AddAssign for Account {
+    fn add_assign(&mut self, other: Account) {
+        self.received += other.received;
+        self.generated += other.generated;
+        self.transmitted += other.transmitted;
+        self.dropped += other.dropped;
+        self.consumed += other.consumed;
+        self.held += other.held;
+    }
+}
+
 impl Account {
     /// Whether every packet is accounted for.
     pub fn is_balanced(&self) -> bool {

@@ -39,9 +39,9 @@ use crate::resolutions::Resolved;
 use crate::rule_counts::{CountedRule, RuleCountTable, RuleRegister};
 use crate::saved_connections::Restored;
 use crate::table_sizes::{SizesOfTables, TableSizes};
-use crate::tap::Tap;
+use crate::tap::Taps;
 use crate::trial::{LiveTrials, Look};
-use crate::watch::Watch;
+use crate::watch::{Places, Watch};
 use crate::worker::{BURST, ToManager, Worker};
 use engine::EngineThread;
 use manager::{Manager, WorkerLink};
@@ -109,6 +109,12 @@ pub enum GatewayError {
         /// The worker's number, from 0.
         worker: usize,
     },
+    /// As many watch the gateway's packets as can at once.
+    #[error("{} watch the gateway's packets already, and no more can at once: {}", .names.len(), .names.join(", "))]
+    TooManyWatches {
+        /// Who.
+        names: Vec<Arc<str>>,
+    },
     /// The manager has ended.
     #[error("the gateway is stopping")]
     Stopping,
@@ -141,6 +147,10 @@ pub struct PortStatus {
     pub port: String,
     /// Why it is not open; none where it is.
     pub problem: Option<String>,
+    /// Whether its link is up; none where it is not open, or its driver cannot tell.
+    pub link: Option<bool>,
+    /// How often its link has gone up or down, as far as it was seen: it is looked at ten times a second.
+    pub link_changes: u64,
     /// Whether the configuration asks for its flows to be handed to the card.
     pub offload: bool,
     /// Why they are not, whatever is asked for; none where there is a card that takes them.
@@ -164,6 +174,8 @@ pub struct Shared {
     ports: Mutex<BTreeMap<u16, PortStatus>>,
     restored: OnceLock<Restored>,
     vpc_names: Mutex<BTreeMap<u16, Arc<str>>>,
+    /// Who watches packets.
+    places: Arc<Places>,
     vpc_counts: OnceLock<Arc<[Arc<VpcCounts>]>>,
     latencies: Option<Arc<Latencies>>,
     offloading: AtomicBool,
@@ -319,7 +331,7 @@ pub(crate) enum Request {
     /// Let each worker record flows, or no more.
     Record(Vec<RecorderChange>),
     /// Let each worker record frames.
-    Tap(Vec<Tap>),
+    Tap(Box<Taps>),
     /// Let no worker record any more for this recording.
     Untap(u64),
     /// Say what indices stand for.
@@ -403,7 +415,14 @@ impl Gateway {
                 jobs: jobs_tx,
             };
             let clock = Arc::clone(&clock);
-            let worker = Worker::new(number, graph, reader, clock, command_rx, to_manager);
+            let worker = Worker::new(
+                (number, workers),
+                graph,
+                reader,
+                clock,
+                command_rx,
+                to_manager,
+            );
             let worker = worker.among(peers);
             shared.counters.push(Arc::clone(&worker.counters));
             let progress = Arc::clone(&worker.progress);
@@ -451,7 +470,10 @@ impl Gateway {
             to_open: Vec::new(),
             waiting: BTreeMap::new(),
             next_retry: None,
+            next_link_look: None,
+            last_link_looked_at: None,
             has_restored: false,
+            recording: None,
         };
         let manager = std::thread::Builder::new()
             .name("manager".to_owned())
@@ -515,7 +537,8 @@ impl Gateway {
 
     /// Who can be asked where a packet would go; none while the gateway stops.
     pub fn live_trials(&self) -> Option<LiveTrials> {
-        Some(LiveTrials::new(self.connection_table()?))
+        let places = Arc::clone(&self.shared.places);
+        Some(LiveTrials::new(self.connection_table()?, places))
     }
 
     /// Who can be asked about connections; none while the gateway stops.

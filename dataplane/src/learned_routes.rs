@@ -2,10 +2,13 @@
 //! beside the compiler's. State, not policy: no commit forgets them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::time::Duration;
 
-use rewire_feed::{Batch, Counters, Deliver, Gone, Rib, RouteQuery, ShownRoutes, SourceConfig};
+use rewire_feed::{
+    Batch, Counters, Deliver, Gone, Rib, RouteQuery, ShownRoutes, SourceConfig, Told, Update,
+};
 use rewire_tables::{Publisher, TableOperation};
 
 use crate::clock::Instant;
@@ -66,6 +69,10 @@ pub(crate) struct LearnedRoutes {
     held: VecDeque<Batch>,
     back: SyncSender<Batch>,
     out: Vec<TableOperation>,
+    /// The last revision.
+    revision: u64,
+    /// What was said since the last publication, and under which revision, while that is recorded.
+    heard: Option<Vec<(u64, Told)>>,
 }
 
 impl LearnedRoutes {
@@ -86,8 +93,31 @@ impl LearnedRoutes {
             held: VecDeque::new(),
             back,
             out: Vec::new(),
+            revision: 0,
+            heard: None,
         };
         (learned, RouteInlet { requests, empty })
+    }
+
+    /// What is said from now on is recorded. Gives what was said so far, as far as it counts. Cost: the learned routes.
+    pub(crate) fn begin_recording(&mut self) -> Vec<Told> {
+        self.heard = Some(Vec::new());
+        self.rib.as_ref().map(Rib::retold).unwrap_or_default()
+    }
+
+    /// Nobody records any more.
+    pub(crate) fn end_recording(&mut self) {
+        self.heard = None;
+    }
+
+    /// What was said since this was asked last, with the revisions that it was said under.
+    pub(crate) fn take_heard(&mut self) -> Vec<(u64, Told)> {
+        self.heard.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Another revision is about to be absorbed.
+    pub(crate) fn follow(&mut self, revision: u64) {
+        self.revision = revision;
     }
 
     /// Appends what the compiler says of one change, merged with what was learned.
@@ -138,6 +168,16 @@ impl LearnedRoutes {
     /// Takes a batch over.
     pub(crate) fn learn(&mut self, mut batch: Batch, now: Instant, publisher: &mut Publisher) {
         if let Some(rib) = &mut self.rib {
+            if let Some(heard) = &mut self.heard {
+                heard.extend(batch.updates.iter().map(|update| {
+                    let told = Told {
+                        source: Arc::clone(&batch.source),
+                        session: batch.session,
+                        update: update.clone(),
+                    };
+                    (self.revision, told)
+                }));
+            }
             let now = Duration::from_nanos(now.0);
             let updates = batch.updates.drain(..);
             rib.update(&batch.source, batch.session, updates, now, &mut self.out);
@@ -154,7 +194,17 @@ impl LearnedRoutes {
         if let Some(rib) = &mut self.rib
             && rib.next_expiry().is_some_and(|at| at <= now)
         {
-            rib.expire(now, &mut self.out);
+            let sources = rib.expire(now, &mut self.out);
+            if let Some(heard) = &mut self.heard {
+                heard.extend(sources.into_iter().map(|source| {
+                    let told = Told {
+                        source,
+                        session: 0,
+                        update: Update::Expired,
+                    };
+                    (self.revision, told)
+                }));
+            }
             self.flush(publisher);
         }
     }

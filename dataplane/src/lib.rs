@@ -10,9 +10,11 @@
 pub mod buffer;
 pub mod change;
 pub mod clock;
+mod connection_copy;
 mod connection_table;
 pub mod counters;
 pub mod drop_reason;
+mod first_packets;
 mod flow_recording;
 pub mod gateway;
 pub mod graph;
@@ -25,6 +27,7 @@ mod peers;
 pub mod port;
 mod progress;
 mod resolutions;
+mod route_sources;
 #[cfg(feature = "dpdk")]
 pub mod rte_flow;
 pub mod rule_counts;
@@ -44,11 +47,13 @@ mod sync {
 }
 
 pub use change::Change;
+pub use connection_copy::CopiedConnections;
 pub use connection_table::{
     ConnectionId, ConnectionTable, Ends, FoundConnections, ListedConnection, Names,
 };
 pub use counters::{Account, InterfaceTotals, Totals};
 pub use drop_reason::DropReason;
+pub use first_packets::FirstPackets;
 pub use flow_recording::{ClockAnchor, FlowRecorders, FlowRecording};
 pub use gateway::{Applied, Gateway, GatewayConfig, GatewayError, PortStatus, Shared};
 pub use graph::Node;
@@ -58,8 +63,10 @@ pub use packet_sampling::{PacketSamplers, PacketSampling, SAMPLED_BYTES, Sampled
 pub use resolutions::Resolved;
 pub use rewire_conntrack::State as ConnectionState;
 pub use rewire_conntrack::recording;
+pub use rewire_feed::Told;
+pub use route_sources::route_sources;
 pub use rule_counts::{CountedRule, RuleCountTable, RuleTraffic};
-pub use saved_connections::{Restored, SavedError};
+pub use saved_connections::{Restored, SavedError, SavedFlaw};
 pub use stopwatch::NodeTotals;
 pub use table_sizes::{AclSizes, SizesOfTables, TableSizes, VpcSizes};
 pub use trial::{ASSUMED_NEIGHBOR, LiveTrials, Trial, Walk};

@@ -24,8 +24,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::clock::Instant;
 
-pub(crate) use self::file::{read, write};
-pub(crate) use self::share::{Share, save};
+pub(crate) use self::file::{NamesOf, decode, encode, names_of, read, write};
+pub(crate) use self::share::{Share, save, save_copied};
 
 /// Why saved connections cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,17 @@ pub enum SavedError {
     /// The file is not as it was written.
     #[error("{}: it is damaged", .0.display())]
     Damaged(PathBuf),
+}
+
+/// What is wrong with bytes that should be saved connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SavedFlaw {
+    /// They are not of this version.
+    #[error("they were not saved by this version of the gateway")]
+    Foreign,
+    /// They are not as they were saved.
+    #[error("they are damaged")]
+    Damaged,
 }
 
 /// What became of saved connections.
@@ -81,6 +92,9 @@ impl AddAssign for Restored {
     }
 }
 
+/// In place of a start of the machine, where a recording has begun.
+const RECORDED: [u8; 36] = *b"a moment of a recording of a gateway";
+
 /// When something was saved, or is restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Moment {
@@ -100,6 +114,24 @@ impl Moment {
             boot: *boot.first_chunk().unwrap_or(&[0; 36]),
             clock,
             wall: wall.map_or(0, |wall| wall.as_nanos() as u64),
+        }
+    }
+
+    /// When a recording begins: its clock is no machine's.
+    pub(crate) fn recorded(clock: Instant) -> Moment {
+        Moment {
+            boot: RECORDED,
+            clock,
+            wall: 0,
+        }
+    }
+
+    /// The same moment on the clock of a replay.
+    pub(crate) fn replayed(clock: Instant) -> Moment {
+        Moment {
+            boot: [0; 36],
+            clock,
+            wall: 0,
         }
     }
 

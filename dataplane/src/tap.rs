@@ -4,9 +4,11 @@
 //! A worker never waits for a recorder: what finds no room in the rings is counted as missed. Without a recorder a worker looks
 //! twice a burst whether there is one.
 
+mod changes;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{self, Sender, SyncSender};
 
 use rewire_tables::InterfaceIndex;
 
@@ -15,6 +17,10 @@ use crate::clock::Instant;
 use crate::gateway::{GatewayError, Request};
 use crate::graph::{Origin, Received};
 use crate::watch::bpf::Program;
+
+pub(crate) use changes::ChangeLog;
+use changes::Changes;
+pub use changes::{Beginning, Changed, RecordedChange};
 
 /// What is to be recorded.
 #[derive(Clone, Debug)]
@@ -65,6 +71,9 @@ pub(crate) struct Tap {
     id: u64,
     wanted: WantedFrames,
     passed: u64,
+    from: Instant,
+    /// Whether the burst that is walked is recorded.
+    is_on: bool,
     time: Instant,
     generation: u64,
     heads: rtrb::Producer<Head>,
@@ -78,6 +87,11 @@ impl Tap {
         self.id
     }
 
+    /// Bursts of before this moment are not recorded.
+    pub(crate) fn begin_at(&mut self, from: Instant) {
+        self.from = from;
+    }
+
     /// A burst has come in, and is about to be walked.
     pub(crate) fn received<B: PacketBuffer>(
         &mut self,
@@ -86,6 +100,10 @@ impl Tap {
         generation: u64,
     ) {
         (self.time, self.generation) = (time, generation);
+        self.is_on = time >= self.from;
+        if !self.is_on {
+            return;
+        }
         for frame in received.iter().filter(|frame| frame.hops == 0) {
             let Origin::Received(interface) = frame.origin else {
                 continue;
@@ -107,7 +125,7 @@ impl Tap {
 
     /// A frame is about to leave.
     pub(crate) fn leaves(&mut self, interface: InterfaceIndex, frame: &[u8]) {
-        if self.wanted.filter.is_none() && self.wanted.one_of <= 1 {
+        if self.is_on && self.wanted.filter.is_none() && self.wanted.one_of <= 1 {
             self.copy(interface, frame, true);
         }
     }
@@ -133,11 +151,22 @@ impl Tap {
     }
 }
 
+/// What a recording is to the manager.
+#[derive(Debug)]
+pub(crate) struct Taps {
+    /// One for each worker.
+    pub(crate) workers: Vec<Tap>,
+    pub(crate) log: ChangeLog,
+    /// Who waits to hear how it was in the beginning: it has room for one.
+    pub(crate) begun: SyncSender<Beginning>,
+}
+
 /// Whoever records; when it is dropped, the recording is over.
 #[derive(Debug)]
 pub struct Recorder {
     id: u64,
     workers: Vec<(rtrb::Consumer<Head>, rtrb::Consumer<u8>)>,
+    changes: Changes,
     missed: Arc<AtomicU64>,
     requests: Sender<Request>,
 }
@@ -146,12 +175,12 @@ pub struct Recorder {
 static LAST: AtomicU64 = AtomicU64::new(0);
 
 impl Recorder {
-    /// Begins a recording on so many workers. It takes the place of the one before, if there is one.
+    /// Begins a recording on so many workers, and tells how it was then. It takes the place of the one before, if there is one.
     pub(crate) fn begin(
         requests: Sender<Request>,
         workers: u16,
         wanted: &WantedFrames,
-    ) -> Result<Recorder, GatewayError> {
+    ) -> Result<(Recorder, Beginning), GatewayError> {
         let id = LAST.fetch_add(1, Ordering::Relaxed) + 1;
         let missed = Arc::new(AtomicU64::new(0));
         let mut readers = Vec::new();
@@ -164,6 +193,8 @@ impl Recorder {
                 id,
                 wanted: wanted.clone(),
                 passed: 0,
+                from: Instant(0),
+                is_on: false,
                 time: Instant(0),
                 generation: 0,
                 heads,
@@ -171,14 +202,39 @@ impl Recorder {
                 missed: Arc::clone(&missed),
             });
         }
-        let stopping = |_| GatewayError::Stopping;
-        requests.send(Request::Tap(taps)).map_err(stopping)?;
-        Ok(Recorder {
+        let (log, changes) = changes::log(id);
+        let (begun, answer) = mpsc::sync_channel(1);
+        let taps = Taps {
+            workers: taps,
+            log,
+            begun,
+        };
+        let sent = requests.send(Request::Tap(Box::new(taps)));
+        sent.map_err(|_| GatewayError::Stopping)?;
+        let recorder = Recorder {
             id,
             workers: readers,
+            changes,
             missed,
             requests,
-        })
+        };
+        let beginning = answer.recv().map_err(|_| GatewayError::Stopping)?;
+        Ok((recorder, beginning))
+    }
+
+    /// The next change, if there is one, in order.
+    pub fn next_change(&self) -> Option<RecordedChange> {
+        self.changes.next()
+    }
+
+    /// All changes up to this generation can be read by now. A frame of a later one may have to wait for its change.
+    pub fn changes_until(&self) -> u64 {
+        self.changes.reached()
+    }
+
+    /// How many updates of learned routes found no room.
+    pub fn missed_routes(&self) -> u64 {
+        self.changes.missed()
     }
 
     /// The next frame, if there is one: in order within one worker.

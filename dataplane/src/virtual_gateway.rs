@@ -1,14 +1,15 @@
 //! The virtual gateway: the same graph over ports in memory, stepped by its caller, on the caller's clock. The same
 //! journal, packets and clock give the same bytes (law 8).
 
+mod taken_over;
+
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rewire_conntrack::offload::{Card, Engine, Latencies};
-use rewire_packet::MacAddress;
+use rewire_feed::Rib;
 use rewire_tables::{InterfaceIndex, Publisher, TableOperation, Tables, TablesDigest};
 
 use crate::buffer::{MemoryBuffer, MemoryPool, PacketBuffer};
@@ -18,13 +19,15 @@ use crate::counters::{Account, Totals, WorkerCounters};
 use crate::drop_reason::DropReason;
 use crate::gateway::{GatewayConfig, graph_config};
 use crate::graph::{
-    AclLogEntry, Graph, LearnedNeighbor, LogEntry, Origin, PortsExhausted, Received, Sinks,
+    AclLogEntry, EndedByPolicy, Graph, LearnedNeighbor, LogEntry, Origin, PortsExhausted, Received,
+    Sinks,
 };
 use crate::neighbors::LearnedNeighbors;
 use crate::offload::{ModelledCard, Taken};
 use crate::resolutions::Resolved;
 use crate::rule_counts::{CountedRule, RuleRegister};
 use crate::walk::{Mark, Step};
+use taken_over::absorbed;
 
 /// A frame that left the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,19 +38,27 @@ pub struct Sent {
     pub frame: Vec<u8>,
 }
 
-/// A gateway with one worker and no thread.
+/// A gateway without a thread. Of several workers each has its graph, as in any gateway; they take their turns in order.
 pub struct VirtualGateway {
-    graph: Graph<MemoryPool>,
+    workers: Vec<VirtualWorker>,
     publisher: Publisher,
-    reader: rewire_tables::Reader,
-    counters: Arc<WorkerCounters>,
+    /// By worker.
+    counters: Vec<Arc<WorkerCounters>>,
     clock: ManualClock,
     neighbors: LearnedNeighbors,
     rules: RuleRegister,
     names: BTreeMap<String, InterfaceIndex>,
-    received: Vec<Received<MemoryBuffer>>,
     logged: Vec<LogEntry>,
     card: Option<VirtualCard>,
+    /// There where routes are learned.
+    routes: Option<Rib>,
+}
+
+/// A worker, and what is about to be walked there.
+struct VirtualWorker {
+    graph: Graph<MemoryPool>,
+    reader: rewire_tables::Reader,
+    received: Vec<Received<MemoryBuffer>>,
 }
 
 /// A card in front of the ports, and the engine that gives it rules.
@@ -60,7 +71,10 @@ struct VirtualCard {
 struct Collect<'a> {
     /// Who takes the frames.
     sent: &'a mut dyn FnMut(InterfaceIndex, MemoryBuffer),
-    counters: &'a WorkerCounters,
+    /// Of the worker whose turn it is.
+    counters: Arc<WorkerCounters>,
+    /// What is for another worker.
+    handed: Vec<(u16, Received<MemoryBuffer>)>,
     learned: Vec<LearnedNeighbor>,
     logged: &'a mut Vec<LogEntry>,
     steps: Vec<Step>,
@@ -85,6 +99,14 @@ impl Sinks<MemoryBuffer> for Collect<'_> {
     fn observe(&mut self, step: Step, _frame: &[u8]) {
         self.steps.push(step);
     }
+    fn hand_over(
+        &mut self,
+        worker: u16,
+        frame: Received<MemoryBuffer>,
+    ) -> Result<(), Received<MemoryBuffer>> {
+        self.handed.push((worker, frame));
+        Ok(())
+    }
 }
 
 impl VirtualGateway {
@@ -96,19 +118,33 @@ impl VirtualGateway {
     /// The same whose hash tables, and choice among ports and addresses of NAT, are keyed with a seed: that of a running gateway, so
     /// that it chooses the same.
     pub fn seeded(config: &GatewayConfig, hash_seed: u64) -> Self {
-        let (publisher, mut readers) = Publisher::new(1);
+        VirtualGateway::among(config, hash_seed, 1)
+    }
+
+    /// The same with so many workers, whatever the configuration says: packets are dealt out among them as in any gateway of so many,
+    /// and each gives out ports of NAT of its own.
+    pub fn among(config: &GatewayConfig, hash_seed: u64, workers: u16) -> Self {
+        let number = workers.max(1);
+        let (publisher, readers) = Publisher::new(number.into());
+        let workers = (0..number).zip(readers).map(|(worker, reader)| {
+            let graph = graph_config(config, (worker, number), hash_seed);
+            VirtualWorker {
+                graph: Graph::new(graph, MemoryPool),
+                reader,
+                received: Vec::new(),
+            }
+        });
         VirtualGateway {
-            graph: Graph::new(graph_config(config, (0, 1), hash_seed), MemoryPool),
+            workers: workers.collect(),
             publisher,
-            reader: readers.remove(0),
-            counters: Arc::default(),
+            counters: (0..number).map(|_| Arc::default()).collect(),
             clock: ManualClock::default(),
             neighbors: LearnedNeighbors::new(config.neighbor_lifetime),
             rules: RuleRegister::default(),
             names: BTreeMap::new(),
-            received: Vec::new(),
             logged: Vec::new(),
             card: None,
+            routes: None,
         }
     }
 
@@ -119,7 +155,7 @@ impl VirtualGateway {
         let offload = config.offload.clone().unwrap_or_default();
         let (engine, mut queues) = Engine::new(control, &offload.engine(1));
         if let (Some(six), Some(four)) = (queues.pop(), queues.pop()) {
-            gateway
+            gateway.workers[0]
                 .graph
                 .enable_offload([four, six], offload.offloading());
         }
@@ -129,11 +165,10 @@ impl VirtualGateway {
 
     /// Makes a change live.
     pub fn apply(&mut self, change: impl Into<Change>) {
-        // Nothing is learned here: a replay has what its captures hold.
         let Change {
             mut operations,
             ports,
-            ..
+            sources,
         } = change.into();
         if let Some(card) = &mut self.card {
             let is_cleared = operations.contains(&TableOperation::Clear);
@@ -152,9 +187,14 @@ impl VirtualGateway {
             }
         }
         let neighbors = self.neighbors.follow(&operations);
-        let worker = std::slice::from_ref(&self.counters);
-        self.rules.follow(&mut operations, worker);
-        self.publisher.extend(operations);
+        self.rules.follow(&mut operations, &self.counters);
+        match &mut self.routes {
+            None => self.publisher.extend(operations),
+            Some(rib) => {
+                let change = (operations, sources.as_deref());
+                self.publisher.extend(absorbed(rib, change));
+            }
+        }
         self.publisher.extend(neighbors);
         self.publish();
     }
@@ -164,24 +204,6 @@ impl VirtualGateway {
         let published = self.publisher.publish(Duration::ZERO);
         debug_assert!(published.is_ok());
         self.neighbors.published(self.publisher.generation());
-    }
-
-    /// Takes a neighbor over that another gateway has learned, as an operation of its own. Whether it has the interface.
-    pub fn learn_neighbor(&mut self, interface: &str, address: IpAddr, mac: MacAddress) -> bool {
-        let Some(interface) = self.interface(interface) else {
-            return false;
-        };
-        let neighbor = LearnedNeighbor {
-            interface,
-            address,
-            mac,
-            generation: self.publisher.generation(),
-        };
-        if let Some(operation) = self.neighbors.learn(neighbor, self.now()) {
-            self.publisher.append(operation);
-            self.publish();
-        }
-        true
     }
 
     /// The interface of this name.
@@ -244,7 +266,7 @@ impl VirtualGateway {
         frames: impl IntoIterator<Item = (InterfaceIndex, Vec<u8>)>,
     ) -> (Vec<Sent>, Vec<Step>) {
         let mut sent = Vec::new();
-        self.graph.set_observing(true);
+        self.set_observing(true);
         let marks = (1..=u16::MAX).map(|number| NonZeroU16::new(number).map(Mark));
         let frames = frames.into_iter();
         let frames = frames.map(|(interface, frame)| (interface, MemoryBuffer::new(frame)));
@@ -252,8 +274,25 @@ impl VirtualGateway {
             let frame = buffer.into_bytes();
             sent.push(Sent { interface, frame });
         });
-        self.graph.set_observing(false);
+        self.set_observing(false);
         (sent, steps)
+    }
+
+    fn set_observing(&mut self, is_observing: bool) {
+        for worker in &mut self.workers {
+            worker.graph.set_observing(is_observing);
+        }
+    }
+
+    /// The worker that walks a frame first: as in any gateway, whose it is by its addresses and ports. What is nobody's, like ARP, is the
+    /// first one's, which has all ports.
+    fn owner(&self, interface: InterfaceIndex, frame: &[u8]) -> usize {
+        if self.workers.len() == 1 {
+            return 0;
+        }
+        let steering = self.workers[0].graph.steering();
+        let owner = self.with_tables(|tables| steering.of_frame(tables, interface, frame));
+        owner.flatten().map_or(0, usize::from)
     }
 
     fn receive(
@@ -274,16 +313,17 @@ impl VirtualGateway {
                 },
             };
             let origin = Origin::Received(interface);
-            self.received.push(Received {
+            let owner = self.owner(interface, buffer.bytes());
+            self.workers[owner].received.push(Received {
                 mark,
                 ..Received::new(buffer, origin)
             });
         }
-        let counters = Arc::clone(&self.counters);
         let mut logged = std::mem::take(&mut self.logged);
         let mut collect = Collect {
             sent,
-            counters: &counters,
+            counters: Arc::clone(&self.counters[0]),
+            handed: Vec::new(),
             learned: Vec::new(),
             logged: &mut logged,
             steps: Vec::new(),
@@ -305,7 +345,11 @@ impl VirtualGateway {
             self.publish();
             self.run(&mut collect);
         }
-        while self.graph.has_released() {
+        while self
+            .workers
+            .iter()
+            .any(|worker| worker.graph.has_released())
+        {
             self.run(&mut collect);
         }
         let steps = collect.steps;
@@ -338,39 +382,77 @@ impl VirtualGateway {
         entries.filter_map(exhausted).collect()
     }
 
+    /// A turn of each worker, and further ones for what they hand to each other.
     fn run(&mut self, collect: &mut Collect<'_>) {
-        let Some(tables) = self.reader.enter() else {
-            return;
-        };
-        let now = crate::clock::Clock::now(&self.clock);
-        self.graph
-            .run(&mut self.received, &tables, now, &self.counters, collect);
+        let now = self.now();
+        let mut is_first = true;
+        loop {
+            for (worker, counters) in self.workers.iter_mut().zip(&self.counters) {
+                if !is_first && worker.received.is_empty() {
+                    continue;
+                }
+                let Some(tables) = worker.reader.enter() else {
+                    continue;
+                };
+                collect.counters = Arc::clone(counters);
+                let received = &mut worker.received;
+                worker.graph.run(received, &tables, now, counters, collect);
+            }
+            is_first = false;
+            if collect.handed.is_empty() {
+                return;
+            }
+            for (worker, frame) in collect.handed.drain(..) {
+                if let Some(worker) = self.workers.get_mut(usize::from(worker)) {
+                    worker.received.push(frame);
+                }
+            }
+        }
     }
 
     /// What became of all packets so far. Cost: the drop reasons.
     pub fn account(&self) -> Account {
-        self.counters.account()
+        let mut all = Account::default();
+        for counters in &self.counters {
+            all += counters.account();
+        }
+        all
     }
 
     /// All counters.
     pub fn totals(&self) -> Totals {
-        Totals::of([self.counters.as_ref()])
+        Totals::of(self.counters.iter().map(Arc::as_ref))
+    }
+
+    /// Connections that have timed out so far, and that have made way for others.
+    pub fn connections_gone(&self) -> (u64, u64) {
+        let counters = || self.counters.iter();
+        (
+            counters().map(|one| one.connections_expired.get()).sum(),
+            counters().map(|one| one.connections_evicted.get()).sum(),
+        )
     }
 
     /// What became of connections when a revision changed the policy; none where another has taken its place.
     pub fn resolved(&self, revision: u64) -> Option<Resolved> {
-        self.counters.resolved(revision)
+        let mut resolved = Resolved::default();
+        for counters in &self.counters {
+            resolved += counters.resolved(revision)?;
+        }
+        Some(resolved)
     }
 
     /// What the rules of an ACL have counted, or those of all.
     pub fn counted_rules(&self, acl: Option<&str>) -> Vec<CountedRule> {
-        let worker = std::slice::from_ref(&self.counters);
-        self.rules.counted(acl, worker)
+        self.rules.counted(acl, &self.counters)
     }
 
     /// The packets dropped for one reason so far.
     pub fn dropped_for(&self, reason: DropReason) -> u64 {
-        self.counters.dropped(reason).get()
+        let counters = self.counters.iter();
+        counters
+            .map(|counters| counters.dropped(reason).get())
+            .sum()
     }
 
     /// Looks into the tables as they are now.
@@ -388,8 +470,28 @@ impl VirtualGateway {
         self.card.as_ref().map(|card| card.engine.latencies())
     }
 
-    /// The worker's graph, with its connections.
+    /// Notes from now on which connections a change of policy ends.
+    pub fn note_ended_by_policy(&mut self) {
+        for worker in &mut self.workers {
+            worker.graph.note_ended_by_policy();
+        }
+    }
+
+    /// The connections that a change of policy has ended since this was asked last, worker by worker.
+    pub fn take_ended_by_policy(&mut self) -> Vec<EndedByPolicy> {
+        let workers = self.workers.iter_mut();
+        workers
+            .flat_map(|worker| worker.graph.take_ended_by_policy())
+            .collect()
+    }
+
+    /// The first worker's graph, with its connections.
     pub fn graph(&self) -> &Graph<MemoryPool> {
-        &self.graph
+        &self.workers[0].graph
+    }
+
+    /// The graphs of all workers.
+    pub fn graphs(&self) -> impl Iterator<Item = &Graph<MemoryPool>> {
+        self.workers.iter().map(|worker| &worker.graph)
     }
 }

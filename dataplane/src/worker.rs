@@ -13,7 +13,7 @@ use crate::connection_table::Job;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
 use crate::flow_recording::RecorderChange;
-use crate::graph::{Graph, LearnedNeighbor, LogEntry, Origin, Received, Sinks, Steering};
+use crate::graph::{Graph, LearnedNeighbor, LogEntry, Node, Origin, Received, Sinks, Steering};
 use crate::packet_sampling::Sampler;
 use crate::peers::{Handed, Peers};
 use crate::port::PortQueue;
@@ -21,7 +21,7 @@ use crate::progress::Progress;
 use crate::saved_connections::Share;
 use crate::tap::Tap;
 use crate::walk::Step;
-use crate::watch::Watch;
+use crate::watch::{AtPort, Lost, Watch, Watches};
 
 /// Frames that a worker takes in one burst, over all of its ports.
 pub(crate) const BURST: usize = 64;
@@ -49,7 +49,7 @@ pub(crate) enum Command<B> {
     Restore(Share),
     /// Does something with its connections, between bursts. Commands behind it wait.
     Job(Job),
-    /// Watches packets, in place of what it watched before.
+    /// Watches packets, beside whatever it watches already.
     Watch(Box<Watch>),
     /// Watches no more, if it is this watch.
     Unwatch(u64),
@@ -113,7 +113,7 @@ pub(crate) struct Worker<P: BufferPool> {
     job: Option<Job>,
     /// When it looked at the clock last, and whether there were packets then.
     looked: Option<(Instant, bool)>,
-    watch: Option<Box<Watch>>,
+    watches: Watches,
     /// Which recording of flows it writes for.
     recording: Option<u64>,
     /// Who samples what its ports receive; mostly nobody.
@@ -125,7 +125,7 @@ struct WorkerSinks<'a, B> {
     ports: &'a mut Vec<WorkerPort<B>>,
     peers: &'a mut Peers<B>,
     to_manager: &'a mut ToManager,
-    watch: Option<&'a mut Watch>,
+    watches: &'a mut Watches,
     now: Instant,
 }
 
@@ -145,8 +145,11 @@ impl<B> Sinks<B> for WorkerSinks<'_, B> {
         self.to_manager.log.push(entry).is_ok()
     }
     fn observe(&mut self, step: Step, frame: &[u8]) {
-        if let Some(watch) = &mut self.watch {
-            watch.see(step, frame, self.now);
+        self.watches.see(&step, frame, self.now);
+    }
+    fn lost(&mut self, lost: Lost<'_>) {
+        if self.watches.are_there() {
+            self.watches.lost(&lost, self.now);
         }
     }
     fn hand_over(&mut self, worker: u16, frame: Received<B>) -> Result<(), Received<B>> {
@@ -159,7 +162,7 @@ impl<B> Sinks<B> for WorkerSinks<'_, B> {
 
 impl<P: BufferPool> Worker<P> {
     pub(crate) fn new(
-        number: u16,
+        (number, workers): (u16, u16),
         graph: Graph<P>,
         reader: Reader,
         clock: Arc<dyn Clock>,
@@ -183,7 +186,7 @@ impl<P: BufferPool> Worker<P> {
             number,
             job: None,
             looked: None,
-            watch: None,
+            watches: Watches::new(number, workers, 2 * BURST),
             recording: None,
             samplers: Vec::new(),
             tap: None,
@@ -230,14 +233,12 @@ impl<P: BufferPool> Worker<P> {
                 }
                 Command::Job(job) => self.job = Some(job),
                 Command::Watch(watch) => {
+                    self.watches.begin(*watch);
                     self.graph.set_observing(true);
-                    self.watch = Some(watch);
                 }
                 Command::Unwatch(id) => {
-                    if self.watch.as_ref().is_some_and(|watch| watch.id() == id) {
-                        self.graph.set_observing(false);
-                        self.watch = None;
-                    }
+                    self.watches.end(id);
+                    self.graph.set_observing(self.watches.are_there());
                 }
                 Command::Sample(sampler) => self.samplers.push(sampler),
                 Command::EndSampling(id) => self.samplers.retain(|sampler| sampler.id() != id),
@@ -294,14 +295,15 @@ impl<P: BufferPool> Worker<P> {
                     &self.counters,
                     &mut self.peers,
                     (&mut self.received, &mut self.kept),
+                    (&mut self.watches, now),
                 );
                 take_over(&mut self.peers, &mut self.ports, &mut self.received);
             }
             for sampler in &mut self.samplers {
                 sampler.look(&self.received);
             }
-            if let Some(watch) = &mut self.watch {
-                watch.mark(&mut self.received);
+            if self.watches.are_there() {
+                self.watches.mark(&mut self.received);
             }
             if let Some(tap) = &mut self.tap {
                 tap.received(&self.received, now, tables.generation());
@@ -310,7 +312,7 @@ impl<P: BufferPool> Worker<P> {
                 ports: &mut self.ports,
                 peers: &mut self.peers,
                 to_manager: &mut self.to_manager,
-                watch: self.watch.as_deref_mut(),
+                watches: &mut self.watches,
                 now,
             };
             self.graph
@@ -323,7 +325,7 @@ impl<P: BufferPool> Worker<P> {
         if self.tap.is_some() {
             self.record_leaving();
         }
-        self.transmit();
+        self.transmit(now);
         number
     }
 
@@ -418,7 +420,8 @@ impl<P: BufferPool> Worker<P> {
         }
     }
 
-    fn transmit(&mut self) {
+    /// Hands the frames that are about to leave to their ports.
+    fn transmit(&mut self, now: Instant) {
         for (position, port) in self.ports.iter_mut().enumerate() {
             if port.out.is_empty() {
                 continue;
@@ -428,8 +431,12 @@ impl<P: BufferPool> Worker<P> {
                 for frame in port.out.drain(..) {
                     let interface = InterfaceIndex(position as u16);
                     let handed = Handed::Frame(interface, frame);
-                    if self.peers.hand(worker, handed).is_err() {
-                        self.counters.dropped(DropReason::HandOverFull).add(1);
+                    if let Err(Handed::Frame(_, frame)) = self.peers.hand(worker, handed) {
+                        let reason = DropReason::HandOverFull;
+                        self.counters.dropped(reason).add(1);
+                        if self.watches.are_there() {
+                            self.watches.left_behind(interface, &[frame], reason, now);
+                        }
                     }
                 }
                 continue;
@@ -447,6 +454,10 @@ impl<P: BufferPool> Worker<P> {
             interface.transmitted_packets.add(frames - refused);
             interface.transmitted_bytes.add(bytes - refused_bytes);
             self.counters.dropped(reason).add(refused);
+            if refused > 0 && self.watches.are_there() {
+                let interface = InterfaceIndex(position as u16);
+                self.watches.left_behind(interface, &port.out, reason, now);
+            }
             port.out.clear();
         }
     }
@@ -483,6 +494,7 @@ fn deal_out<B: PacketBuffer>(
     counters: &WorkerCounters,
     peers: &mut Peers<B>,
     (received, kept): (&mut Vec<Received<B>>, &mut Vec<Received<B>>),
+    (watches, now): (&mut Watches, Instant),
 ) {
     for frame in received.iter() {
         if let Some(first) = frame.buffer.bytes().first() {
@@ -509,6 +521,19 @@ fn deal_out<B: PacketBuffer>(
                     .received_bytes
                     .add(frame.buffer.bytes().len() as u64);
                 interface.drop_for(DropReason::HandOverFull);
+                if watches.are_there() {
+                    let lost = Lost {
+                        mark: frame.mark,
+                        node: Node::EthernetInput,
+                        reason: DropReason::HandOverFull,
+                        port: Some(AtPort {
+                            interface: from,
+                            leaves: false,
+                        }),
+                        frame: frame.buffer.bytes(),
+                    };
+                    watches.lost(&lost, now);
+                }
             }
         }
     }

@@ -5,6 +5,8 @@
 //! manifest.json    how it is replayed, what failed, and the length and digest of every other file
 //! journal          the revisions, as `rewire journal export` writes them
 //! packets.pcapng   the frames that come in, with their interfaces, times and directions
+//! routes.jsonl     what routing daemons said to the gateway, where they did: one update a line
+//! connections      the connections that there were before, where there were any: in the gateway's own form
 //! expected-1.pcap  the frames that must leave by an interface, which the manifest names; and so on
 //! README.txt       what this is, for whoever finds it
 //! ```
@@ -20,13 +22,14 @@ mod manifest;
 mod pack;
 mod read;
 mod record;
+mod routes;
 mod shrink;
 #[cfg(test)]
 mod tests;
 mod write;
 
 pub use error::BundleError;
-pub(crate) use frames::{Chosen, Frame, Noted};
+pub(crate) use frames::Noted;
 pub use manifest::{
     ExpectedFile, FileDigest, MANIFEST, Manifest, Recorded, Revisions, Scheduled, Settings, Shrunk,
 };

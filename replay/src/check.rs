@@ -43,8 +43,10 @@ checks! {
     Outputs = "outputs", "what leaves is, frame by frame, what was expected";
     /// Law 10.
     Accounting = "accounting", "every packet is accounted for, after every burst";
-    /// Laws 5 and 6, and what every frame that leaves must be.
+    /// Law 6, and what every frame that leaves must be.
     Invariants = "invariants", "frames leave whole, by interfaces that are up, and no two connections have one tuple";
+    /// Law 6.
+    Connections = "connections", "connections that a revision still allows go on as they are, and those that it forbids pass nothing";
     /// A budget.
     Time = "time", "no revision takes longer than its budget, nor the whole replay longer than its own";
     /// A budget.
@@ -54,7 +56,10 @@ checks! {
 impl Check {
     /// Whether only a fault of this program can make it fail.
     pub fn is_of_ours(self) -> bool {
-        matches!(self, Check::Tables | Check::Accounting | Check::Invariants)
+        matches!(
+            self,
+            Check::Tables | Check::Accounting | Check::Invariants | Check::Connections
+        )
     }
 }
 

@@ -1,6 +1,7 @@
 //! Why a replay cannot go on.
 
 use rewire_compiler::Errors;
+use rewire_dataplane::SavedFlaw;
 
 use crate::capture::CaptureError;
 use crate::history::HistoryError;
@@ -22,6 +23,9 @@ pub enum ReplayError {
         /// What is wrong with it.
         errors: Errors,
     },
+    /// The connections that it is to begin with cannot be used.
+    #[error("the connections of before cannot be used: {0}")]
+    Connections(#[from] SavedFlaw),
     /// No revision of the history has an interface of this name.
     #[error("no revision has an interface \"{name}\"")]
     NoSuchInterface {

@@ -81,8 +81,6 @@ pub(crate) struct Exit {
     /// What was wrong with frames since this was asked last, at most [`MOST`](Self::MOST).
     wrong: Vec<Wrong>,
     error: Option<CaptureError>,
-    /// Buffers to use again.
-    pub(crate) free: Vec<Vec<u8>>,
 }
 
 /// A frame that left.
@@ -131,7 +129,6 @@ impl Exit {
             recorded: None,
             wrong: Vec::new(),
             error: None,
-            free: Vec::new(),
         }
     }
 
@@ -203,7 +200,6 @@ impl Exit {
                 traffic.left(entrance, time, frame);
             }
         }
-        self.free.push(buffer.into_bytes());
     }
 
     /// What left by an interface is not what was expected.

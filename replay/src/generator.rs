@@ -3,7 +3,7 @@
 //! keep nothing, and answer by what comes. The same seed and history give the same frames, on any machine.
 
 mod flow;
-mod frame;
+pub(crate) mod frame;
 mod places;
 mod random;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use rewire_journal::export::{FileError, Floor, Header, Reader, Writer};
-use rewire_journal::{Entry, EntryKind, StateDigest};
+use rewire_journal::{Entry, EntryKind, Hash, StateDigest};
 use rewire_schema::{Change, Changeset, Configuration, Mismatch};
 
 /// How many rows of a state are in one piece of a journal file, as stores write them.
@@ -80,21 +80,8 @@ impl History {
         let identity = [0; 16];
         let floor = Floor::beginning(&identity);
         let changeset = Changeset::between(&Configuration::default(), configuration);
-        let entry = Entry {
-            revision: 1,
-            kind: EntryKind::Commit,
-            author: String::new(),
-            message: String::new(),
-            committed_at: 0,
-            // Of no store.
-            schema_version: 0,
-            parent: floor.hash,
-            state_digest: StateDigest::of(configuration),
-            changeset: rewire_journal::encode(&changeset),
-            hash: floor.hash,
-        };
-        let entries = vec![entry.sealed()];
-        History::new(identity, floor, Configuration::default(), entries)
+        let entry = unsigned(1, floor.hash, configuration, &changeset);
+        History::new(identity, floor, Configuration::default(), vec![entry])
     }
 
     /// Reads a journal file, whole or with the state that it begins with; every entry is checked against the chain. Cost: the
@@ -153,12 +140,17 @@ impl History {
         Ok(self)
     }
 
-    /// Writes it as a journal file. Cost: the state and the entries.
+    /// Writes it as a journal file. Where nothing follows the state that it begins with, as in a store that is pruned up to its last
+    /// revision, that state is written as what one entry makes of nothing: who committed it, and its hash, are not known. Cost: the
+    /// state and the entries.
     ///
     /// # Errors
     ///
-    /// [`HistoryError::File`] where it cannot be written, or where nothing follows the state that it begins with.
+    /// [`HistoryError::File`] where it cannot be written.
     pub fn write(&self, sink: impl Write) -> Result<(), HistoryError> {
+        if self.entries.is_empty() && self.floor.revision > 0 {
+            return self.of_one_entry().write(sink);
+        }
         let has_state = self.floor.revision > 0;
         let header = Header {
             identity: self.identity,
@@ -177,6 +169,21 @@ impl History {
         }
         writer.finish()?;
         Ok(())
+    }
+
+    /// The state alone, as made by its revision out of nothing.
+    fn of_one_entry(&self) -> History {
+        let beginning = Floor::beginning(&self.identity);
+        let floor = match self.floor.revision - 1 {
+            0 => beginning,
+            revision => Floor {
+                revision,
+                ..beginning
+            },
+        };
+        let changeset = Changeset::between(&Configuration::default(), &self.state);
+        let entry = unsigned(self.floor.revision, floor.hash, &self.state, &changeset);
+        History::new(self.identity, floor, Configuration::default(), vec![entry])
     }
 
     /// The first revision whose state is known: that of the floor.
@@ -198,6 +205,23 @@ impl History {
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
+}
+
+/// An entry of no store, and by nobody.
+fn unsigned(revision: u64, parent: Hash, state: &Configuration, changeset: &Changeset) -> Entry {
+    let entry = Entry {
+        revision,
+        kind: EntryKind::Commit,
+        author: String::new(),
+        message: String::new(),
+        committed_at: 0,
+        schema_version: 0,
+        parent,
+        state_digest: StateDigest::of(state),
+        changeset: rewire_journal::encode(changeset),
+        hash: parent,
+    };
+    entry.sealed()
 }
 
 /// The changeset of an entry. Cost: its bytes.

@@ -1,20 +1,16 @@
 //! The checks of a revision, each from what it needs. What is found wrong is one line, and more about it.
 
-use std::collections::HashSet;
-use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::fast::FixedState;
 use rewire_compiler::Compiler;
-use rewire_conntrack::{Connections, FlowKey};
-use rewire_dataplane::VirtualGateway;
+use rewire_dataplane::{Change, VirtualGateway, route_sources};
 use rewire_journal::{Entry, StateDigest};
 use rewire_schema::Configuration;
-use rewire_tables::{Address, Tables};
+use rewire_tables::{Tables, TablesDigest};
 
 /// The most lines of a difference that are shown.
-const MOST_LINES: usize = 10;
+pub(crate) const MOST_LINES: usize = 10;
 
 /// What is wrong, in one line, and more about it.
 pub(crate) type Found = (String, Vec<String>);
@@ -44,12 +40,14 @@ pub(crate) fn recounted(state: &Configuration, kept_up: StateDigest) -> Result<(
     Err((message, vec![details]))
 }
 
-/// Law 4: the tables are those that the whole state compiles to. Cost: the state.
+/// Law 4: the tables, which have this digest, are those that the whole state compiles to, with the routes that were learned. Cost: the
+/// state.
 pub(crate) fn tables(
-    gateway: &VirtualGateway,
+    (gateway, digest): (&VirtualGateway, Option<TablesDigest>),
     state: Arc<Configuration>,
     revision: u64,
 ) -> Result<(), Found> {
+    let sources = route_sources(&state);
     let whole = match Compiler::compile(state, revision) {
         Ok((_, compiled)) => compiled,
         Err(errors) => {
@@ -57,11 +55,10 @@ pub(crate) fn tables(
             return Err((message, vec![errors.to_string()]));
         }
     };
-    let mut expected = Tables::default();
-    for operation in &whole.operations {
-        expected.apply(operation);
-    }
-    if gateway.digest() == Some(expected.digest()) {
+    let mut change = Change::from(whole.into_parts());
+    change.sources = Some(sources);
+    let expected = gateway.tables_from(change);
+    if digest == Some(expected.digest()) {
         return Ok(());
     }
     let found = gateway
@@ -120,35 +117,6 @@ pub(crate) fn probes(missed: Vec<String>) -> Result<(), Found> {
     };
     let lines = missed.iter().flat_map(|missed| missed.lines());
     Err((message, lines.map(str::to_owned).collect()))
-}
-
-/// No two connections have one tuple: a packet would belong to both. Cost: the connections.
-pub(crate) fn tuples(gateway: &VirtualGateway) -> Result<(), Found> {
-    let graph = gateway.graph();
-    let mut details = twice(graph.connections4());
-    details.extend(twice(graph.connections6()));
-    if details.is_empty() {
-        return Ok(());
-    }
-    details.truncate(MOST_LINES);
-    Err(("a tuple was given to two connections".to_owned(), details))
-}
-
-fn twice<A: Address + Hash + std::fmt::Display>(connections: &Connections<A>) -> Vec<String> {
-    // Nobody chooses these keys to collide with each other in a check; a strong hash was a fifth of a replay's time.
-    let mut seen: HashSet<FlowKey<A>, FixedState> =
-        HashSet::with_capacity_and_hasher(2 * connections.len(), FixedState::default());
-    let mut twice = Vec::new();
-    for (_, flow) in connections.iter() {
-        for key in [flow.original, flow.reply] {
-            if !seen.insert(key) {
-                twice.push(key.to_string());
-            }
-        }
-    }
-    // Not in the order of this run's hashes.
-    twice.sort();
-    twice
 }
 
 /// A budget of time.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rewire_dataplane::GatewayConfig;
@@ -10,6 +11,7 @@ use rewire_tables::Tables;
 use serde::{Deserialize, Serialize};
 
 use crate::check::Checks;
+use crate::heard::HeardRoute;
 use crate::pace::{Pace, When};
 
 /// Tries the probes of a configuration over its tables: a text for each that fails, of one line or more.
@@ -61,6 +63,12 @@ pub struct Options {
     /// Neighbors that are known from the beginning: learned, not configured. Those of interfaces that the first revision does not
     /// have are left out.
     pub neighbors: Vec<KnownNeighbor>,
+    /// What routing daemons say to the gateway, in order: what is not later than its clock's beginning, before the first frame.
+    pub heard: Arc<[HeardRoute]>,
+    /// Connections that the gateway has from the beginning, as [`rewire_dataplane::CopiedConnections`] has them; empty: none.
+    pub connections: Arc<[u8]>,
+    /// The gateway's workers: each gives out ports of NAT of its own.
+    pub workers: u16,
     /// What the gateway's hash tables, and the choice among ports and addresses of NAT, are keyed with: another one may choose
     /// others.
     pub hash_seed: u64,
@@ -84,6 +92,9 @@ impl Default for Options {
             tables_memory: None,
             resident_memory: None,
             neighbors: Vec::new(),
+            workers: 1,
+            heard: Arc::default(),
+            connections: Arc::default(),
             hash_seed: 0,
             gateway: GatewayConfig::default(),
         }

@@ -1,13 +1,15 @@
 //! The replay itself.
 
 mod checking;
+mod hearing;
 mod packets;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant as Wall};
 
 use rewire_compiler::{Compiled, Compiler};
-use rewire_dataplane::VirtualGateway;
+use rewire_dataplane::{Change, Restored, VirtualGateway};
+use rewire_feed::SourceConfig;
 use rewire_journal::{Entry, StateDigest};
 use rewire_packet::MacAddress;
 use rewire_schema::{Changeset, Configuration};
@@ -15,6 +17,7 @@ use rewire_schema::{Changeset, Configuration};
 use crate::capture::Output;
 use crate::check::{Check, Failure};
 use crate::compared::LeftFrames;
+use crate::continuity::Continuity;
 use crate::error::ReplayError;
 use crate::exit::Exit;
 use crate::expected::Expected;
@@ -25,6 +28,7 @@ use crate::pace::{Pace, When};
 use crate::ports::Ports;
 use crate::report::{Checked, Report, Step, Taken};
 use crate::traffic::Traffic;
+use crate::tuples::Tuples;
 
 /// Somebody who watches a replay.
 pub trait Watcher {
@@ -47,6 +51,8 @@ pub struct Replay<'a> {
     state_digest: StateDigest,
     ports: Ports,
     exit: Exit,
+    tuples: Tuples,
+    continuity: Option<Continuity>,
     /// The interfaces of captures, which some revision must have.
     named: Vec<String>,
     steps: Vec<Step>,
@@ -66,6 +72,12 @@ pub struct Replay<'a> {
     since: (u64, u64, u64),
     since_whole: u64,
     schedule: Vec<(u64, When)>,
+    /// Of what is heard of routes, how much was.
+    heard: usize,
+    /// What became of connections of before.
+    restored: Option<Restored>,
+    /// The sources of learned routes that the gateway knows.
+    sources: Vec<SourceConfig>,
     failed_after: Option<u64>,
     /// Whether the account was found wrong: it is then wrong forever.
     is_out_of_balance: bool,
@@ -82,15 +94,29 @@ impl<'a> Replay<'a> {
             made: 0,
             failed: 0,
         });
+        let mut gateway =
+            VirtualGateway::among(&options.gateway, options.hash_seed, options.workers);
+        if !options.heard.is_empty() {
+            gateway = gateway.learning_routes();
+        }
+        // Routes that are learned change what is allowed at any time; and with several workers, who has a connection matters, too.
+        let is_decidable = options.workers <= 1 && options.heard.is_empty();
+        let is_wanted = options.checks.contains(&Check::Connections);
+        let continuity = (is_decidable && is_wanted).then(|| {
+            gateway.note_ended_by_policy();
+            Continuity::new(options.hash_seed)
+        });
         Replay {
             history,
             options,
-            gateway: VirtualGateway::seeded(&options.gateway, options.hash_seed),
+            gateway,
             compiler: Compiler::new(),
             state: Arc::new(state.clone()),
             state_digest,
             ports: Ports::default(),
             exit: Exit::new(options.checks.contains(&Check::Invariants)),
+            tuples: Tuples::default(),
+            continuity,
             named: Vec::new(),
             steps: Vec::new(),
             taken: Vec::new(),
@@ -105,6 +131,9 @@ impl<'a> Replay<'a> {
             since: (0, 0, 0),
             since_whole: 0,
             schedule: Vec::new(),
+            heard: 0,
+            restored: None,
+            sources: Vec::new(),
             failed_after: None,
             is_out_of_balance: false,
             started: Wall::now(),
@@ -173,6 +202,13 @@ impl<'a> Replay<'a> {
                     .learn_neighbor(&known.interface, known.address, mac);
             }
             self.follow(traffic);
+            self.begin_hearing(traffic)?;
+            if !self.options.connections.is_empty() {
+                let restored = self
+                    .gateway
+                    .restore_connections(&self.options.connections)?;
+                self.restored = Some(restored);
+            }
         }
         if after.is_empty() {
             // No other revision can have them.
@@ -184,12 +220,14 @@ impl<'a> Replay<'a> {
             let when =
                 when.unwrap_or_else(|| self.options.pace.when(position, at, entry.committed_at));
             self.play(traffic, Some(when))?;
+            self.hear_before(entry.revision, traffic)?;
             self.end_step(watcher);
             self.schedule.push((entry.revision, self.placed(when)));
             self.next(entry)?;
             self.follow(traffic);
         }
         self.play(traffic, None)?;
+        self.hear_until(u64::MAX, traffic)?;
         self.settle(traffic)?;
         self.finish(traffic, watcher)
     }
@@ -269,7 +307,11 @@ impl<'a> Replay<'a> {
     ) {
         step.time_ns = self.gateway.now().0;
         step.operations = compiled.operations.len() as u64;
-        self.gateway.apply(compiled.into_parts());
+        if let Some(continuity) = &mut self.continuity {
+            continuity.before(&mut self.gateway);
+        }
+        let parts = self.with_sources(Change::from(compiled.into_parts()));
+        self.gateway.apply(parts);
         self.ports.follow(&self.gateway);
         let live = started.elapsed();
         let account = self.gateway.account();
@@ -293,6 +335,7 @@ impl<'a> Replay<'a> {
                 self.made(check);
             }
         }
+        self.end_connections();
         let account = self.gateway.account();
         let Some(step) = self.steps.last_mut() else {
             return;
@@ -324,7 +367,8 @@ impl<'a> Replay<'a> {
             self.fail(Check::Outputs, wrong.message, wrong.details);
         }
         if self.options.checks.contains(&Check::Invariants) {
-            self.verdict(Check::Invariants, inspect::tuples(&self.gateway));
+            let found = self.tuples.check(&self.gateway);
+            self.verdict(Check::Invariants, found);
         }
         let elapsed = self.started.elapsed();
         if self.options.checks.contains(&Check::Time)
@@ -357,8 +401,10 @@ impl<'a> Replay<'a> {
             failed_after: self.failed_after,
             numbers: self.ports.numbers().clone(),
             parted: self.exit.parted,
+            judged: self.continuity.map(|continuity| continuity.judged),
             burst_ends: self.exit.bursts,
             compared: self.exit.recorded.map(|recorded| recorded.compared()),
+            restored: self.restored,
             departures: self.exit.departures.unwrap_or_default(),
         };
         Ok(report.sealed())

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rewire_dataplane::Totals;
+use rewire_dataplane::{Restored, Totals};
 use serde::Serialize;
 
 use crate::check::{Check, Failure};
 use crate::compared::Compared;
+use crate::continuity::Judged;
 use crate::exit::{Departure, Parted};
 use crate::pace::When;
 
@@ -94,6 +95,8 @@ pub struct Report {
     pub tables_digest: Option<String>,
     /// The digest of every frame that left, with its interface and time.
     pub output_digest: String,
+    /// The connections that were held against each revision, where that was checked.
+    pub judged: Option<Judged>,
     /// The digest of all of the above but for how long things took. What follows is not part of it.
     pub digest: String,
     /// How long all of it took, by the clock on the wall.
@@ -108,6 +111,8 @@ pub struct Report {
     pub compared: Option<Compared>,
     /// Where what left first parted from what was expected.
     pub(crate) parted: Option<Parted>,
+    /// What became of the connections that it was to begin with.
+    pub restored: Option<Restored>,
     /// What left, where that was noted.
     pub(crate) departures: Vec<Departure>,
     /// How many frames had come in behind each burst, where that was noted.
@@ -142,6 +147,9 @@ impl Report {
         put(&(self.time_ns, self.bursts, self.undelivered));
         put(&(&self.interfaces, &self.totals));
         put(&(&self.tables_digest, &self.output_digest));
+        if let Some(judged) = &self.judged {
+            put(judged);
+        }
         self.digest = hasher.finalize().to_hex().to_string();
         self
     }

@@ -17,6 +17,7 @@ mod namespace;
 mod nfdump;
 mod ping;
 mod process;
+mod recording;
 mod stun;
 mod wait;
 
@@ -30,5 +31,6 @@ pub use namespace::{IpBytes, Namespace};
 pub use nfdump::{FlowCollector, LoopbackCapture};
 pub use ping::{Ping, RunningPing};
 pub use process::Running;
+pub use recording::{assert_alike, recorded};
 pub use stun::{StunServer, nat_discovery};
 pub use wait::{PATIENCE, until, until_for};

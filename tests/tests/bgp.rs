@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use rewire_tests::documents::two_vpcs;
-use rewire_tests::{Frr, Lab, Namespace, until_for};
+use rewire_tests::{Frr, Lab, Namespace, assert_alike, recorded, until_for};
 use serde_json::{Value, json};
 
 /// The daemons' own timers: bgpd listens a while before it chooses, zebra tries every 3 s to connect.
@@ -200,4 +200,78 @@ fn a_source_that_goes_takes_its_routes_along() {
     lab.commit(&self::document());
     wait_for_route(&lab, false);
     lab.blue.ping("198.51.100.1", "-c 3 -i 0.1").assert_all();
+}
+
+/// What was learned before a recording, what is withdrawn in the middle, and what comes again: between commits that change the
+/// configuration's route of the same prefix.
+#[test]
+fn a_recording_replays_what_was_learned_when_it_was() {
+    if !Frr::is_installed() {
+        return;
+    }
+    let Some(mut lab) = Lab::new() else { return };
+    lab.start_gateway_with(&["--workers", "1"]);
+    lab.commit(&document());
+    let far = internet(&lab.internet);
+    let _near = beside(&lab);
+    wait_for_route(&lab, false);
+    lab.blue.ping("198.51.100.1", "-c 1 -W 2");
+    let place = tempfile::tempdir().expect("a folder for temporary files");
+    let folder = place.path().join("recording");
+
+    let recording = lab.record(&folder);
+    let goes = || {
+        lab.blue
+            .ping("198.51.100.1", "-c 3 -i 0.1 -W 2")
+            .assert_all()
+    };
+    let is_refused = || {
+        let ping = lab.blue.ping("198.51.100.1", "-c 1 -W 1");
+        ping.assert_refused("10.1.0.1", "Unreachable");
+    };
+    goes();
+    let mut document = document();
+    document["vpcs"]["blue"]["routes"]["198.51.100.0/24"] = json!({ "type": "unreachable" });
+    lab.commit(&document);
+    is_refused();
+    document["vpcs"]["blue"]["routes"]["198.51.100.0/24"]["distance"] = json!(30);
+    lab.commit(&document);
+    goes();
+    let network = |word: &str| {
+        let line = format!("{word} 198.51.100.0/24");
+        far.configure(&["router bgp 65002", "address-family ipv4 unicast", &line]);
+    };
+    network("no network");
+    until_for(PATIENCE, "the route is withdrawn", || {
+        routes(&lab).is_empty().then_some(())
+    });
+    is_refused();
+    network("network");
+    wait_for_route(&lab, false);
+    goes();
+    let said = recorded(recording);
+    assert!(
+        said.contains(" from routing daemons, 1 learned route in the end"),
+        "{said}"
+    );
+
+    let report = lab.replayed(&folder);
+    assert_alike(&report, 20);
+    let heard = std::fs::read_to_string(folder.join("routes.jsonl")).expect("it is there");
+    let heard: Vec<Value> = heard
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let recording = &report["bundle"]["recording"];
+    assert_eq!(recording["heard_routes"], heard.len());
+    assert!(
+        heard[0]["at_ns"].as_u64() <= recording["from_ns"].as_u64(),
+        "{}",
+        heard[0]
+    );
+    let withdrawn = heard.iter().any(|line| {
+        line["update"]["remove_route"]["prefix"] == "198.51.100.0/24" && line["revision"] == 3
+    });
+    assert!(withdrawn, "{heard:#?}");
+    assert_eq!(report, lab.replayed(&folder), "to the byte");
 }

@@ -239,6 +239,18 @@ fn the_console_can_be_read_by_everybody() {
     lab.blue
         .ping("10.2.0.10", "-c 1 -W 1")
         .assert_refused("10.1.0.1", "Unreachable");
+    // What is looked at is under traffic, and has a past.
+    let _pings = lab.blue.keep_pinging("198.51.100.1");
+    let mut tcp = tcp_pair(
+        &lab.blue,
+        "198.51.100.1:80",
+        &lab.internet,
+        "198.51.100.1:80",
+    )
+    .expect("TCP goes out");
+    tcp.talk(200_000);
+    document["vpcs"]["blue"]["description"] = json!("the first tenant, who has moved");
+    lab.commit(&document);
     for scheme in ["light", "dark"] {
         for (width, height) in [(1280, 800), (390, 844)] {
             browser.appear(width, height, scheme);

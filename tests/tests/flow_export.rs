@@ -1,6 +1,7 @@
 //! Flows leave as the configuration says, and collectors that nobody here wrote read what was sent.
 
 use std::collections::BTreeMap;
+use std::net::UdpSocket;
 use std::time::Duration;
 
 use rewire_tests::documents::{push, two_vpcs};
@@ -262,6 +263,92 @@ fn ipv6_and_nat64_are_told_apart() {
 }
 
 /// Exporters come, change and go with commits, and collectors without: what is known to go nowhere waits.
+/// What runs out is told with who asked for it; a NAT66 stands in the records of its connections, and has no events.
+#[test]
+fn what_runs_out_is_told_and_nat66_stands_in_its_records() {
+    let mut document = two_vpcs();
+    document["nat"]["masquerade"]["blue-out"]["ports"] = json!("5000-5001");
+    document["vpcs"]["red"]["conntrack"] = json!({ "most_per_source": 2 });
+    push(
+        &mut document["interfaces"]["blue0"]["addresses"],
+        "fd00:1::1/64",
+    );
+    push(
+        &mut document["interfaces"]["wan0"]["addresses"],
+        "2001:db8::1/64",
+    );
+    document["vpcs"]["blue"]["routes"]["::/0"] =
+        json!({ "next_hops": [{ "interface": "wan0", "via": "2001:db8::2" }] });
+    document["nat"]["masquerade"]["blue-out-6"] =
+        json!({ "vpc": "blue", "interface": "wan0", "sources": ["fd00:1::/64"] });
+    let Some(mut lab) = Lab::new() else { return };
+    if !FlowCollector::is_possible() {
+        return;
+    }
+    lab.start_gateway();
+    let collector = FlowCollector::ipfix(&lab.inside, 4739);
+    let capture = LoopbackCapture::start(&lab.inside, 4739);
+    lab.commit(&with_exporters(
+        document,
+        &json!({ "nfdump": to_port(4739) }),
+    ));
+    for (host, address) in [
+        (&lab.blue, "fd00:1::10/64"),
+        (&lab.internet, "2001:db8::2/64"),
+    ] {
+        host.set("ipv6/conf/eth0/accept_ra", "0");
+        host.set("ipv6/conf/eth0/disable_ipv6", "0");
+        host.ip(&format!("address add {address} dev eth0 nodad"));
+    }
+    lab.blue.ip("-6 route add default via fd00:1::1");
+    lab.blue.ping("2001:db8::2", "-c 3 -i 0.05").assert_all();
+
+    // Each goes on until the gateway has refused one.
+    for (host, reason) in [
+        (&lab.blue, "nat_ports_exhausted"),
+        (&lab.red, "connection_limit_source"),
+    ] {
+        until("one is refused", || {
+            host.run(|| {
+                let socket = UdpSocket::bind("0.0.0.0:0").expect("a port");
+                let _ = socket.send_to(b"x", "198.51.100.1:53");
+            });
+            let dropped = lab.metrics();
+            let dropped = dropped.labelled("rewire_dropped_packets_total", "reason", reason);
+            (dropped > 0.0).then_some(())
+        });
+    }
+    clear(&lab);
+    // What was refused is told before what has ended.
+    let records = until_for(WRITTEN, "the records of both families", || {
+        let records = collector.records();
+        let has_ping = records.iter().any(|record| record["proto"] == 58);
+        let told = events(&records);
+        let is_over = told.keys().any(|event| event.contains("BIB delete"));
+        (has_ping && is_over).then_some(records)
+    });
+    let pings: Vec<_> = records.iter().filter(|r| r["proto"] == 58).collect();
+    assert_eq!(sum(pings.iter().copied(), "in_packets"), 3);
+    for ping in &pings {
+        assert!(!is_event(ping), "RFC 8158 has none: {ping}");
+        assert_eq!(ping["src6_addr"], "fd00:1::10", "{ping}");
+    }
+    let dissected = capture.dissect("udp.port==4739,cflow");
+    for right in [
+        "Nat Event: NAT ports exhausted (12)",
+        "Nat Event: Quota Exceeded (13)",
+        "NAT Quota Exceeded Event: Maximum entries per user (3)",
+        // nfdump does not write these.
+        "Post NAT Source IPv6 Address: 2001:db8::1",
+        "Post NAT Destination IPv6 Address: 2001:db8::2",
+    ] {
+        assert!(dissected.contains(right), "no {right}: {dissected}");
+    }
+    for wrong in ["Malformed", "no template", "Unknown", "Expert Info"] {
+        assert!(!dissected.contains(wrong), "{wrong}: {dissected}");
+    }
+}
+
 #[test]
 fn exporters_and_collectors_come_and_go() {
     let Some(mut lab) = Lab::new() else { return };

@@ -78,3 +78,51 @@ fn an_interface_may_change_its_mac_and_address() {
     let gone = lab.blue.ping("10.1.0.1", "-c 1 -W 1");
     assert!(gone.answered.is_empty(), "{}", gone.output);
 }
+
+/// A link that is down and up again between two looks is not missed.
+#[test]
+fn changes_of_a_link_are_counted() {
+    let Some(lab) = Lab::with(&two_vpcs()) else {
+        return;
+    };
+    let changes = || {
+        let metrics = lab.metrics();
+        metrics.labelled("rewire_interface_link_changes_total", "interface", "wan0")
+    };
+    let is_up = |wanted: bool| {
+        until("the link is seen", || {
+            (interface(&lab, "wan0")["link"] == wanted).then_some(())
+        });
+    };
+    is_up(true);
+    // A cable that was just laid may have come up a moment after the port was open.
+    let before = changes();
+    let mut watch = lab.start(&["watch", "events", "--interval", "2s", "--csv"]);
+    until("it watches", || {
+        let lines = watch.lines();
+        lines
+            .iter()
+            .any(|line| line.contains("watching"))
+            .then_some(())
+    });
+    lab.internet.ip("link set eth0 down");
+    is_up(false);
+    assert!(lab.rewire(&["status"]).good().contains("no link"));
+    lab.internet.ip("link set eth0 up");
+    is_up(true);
+    assert_eq!(changes() - before, 2.0);
+    // Two of one, or one of each kind, where a look came in between.
+    until("both are told of", || {
+        assert!(watch.is_running(), "{:?}", watch.lines());
+        let lines = watch.lines();
+        let links = lines
+            .iter()
+            .filter(|line| line.contains(",link_") && line.contains(",wan0,"));
+        let fields: Vec<Vec<&str>> = links.map(|line| line.split(',').collect()).collect();
+        let told: u64 = fields
+            .iter()
+            .filter_map(|fields| fields[9].parse::<u64>().ok())
+            .sum();
+        (told == 2).then(|| assert_eq!(fields.last().map(|fields| fields[1]), Some("link_up")))
+    });
+}

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use rewire_tests::documents::two_vpcs;
-use rewire_tests::{Lab, tcp_pair};
+use rewire_tests::{Lab, Namespace, tcp_pair, udp_echoes};
 use serde_json::Value;
 
 fn json(lab: &Lab, arguments: &[&str]) -> Value {
@@ -46,6 +46,47 @@ fn a_running_gateway_says_where_a_packet_would_go_now() {
     let connections = "rewire_connections_created_total";
     assert_eq!(before.sum(connections), after.sum(connections));
     tcp.talk(1000);
+}
+
+/// A port that somebody else has is not given out again, and an endpoint that has one keeps it, whoever it speaks to.
+#[test]
+fn a_trial_shows_the_port_that_the_sender_has() {
+    let Some(lab) = Lab::with(&two_vpcs()) else {
+        return;
+    };
+    let talk = |host: &Namespace, from: &str| {
+        udp_echoes(host, from, &lab.internet, "198.51.100.1:53", 8, 1);
+    };
+    talk(&lab.red, "10.2.0.10:4000");
+    talk(&lab.blue, "10.1.0.10:4000");
+    let shown = json(&lab, &["show", "connections", "--json"]);
+    let connections = shown["result"]["connections"].as_array().expect("a list");
+    let source = "10.1.0.10";
+    let blue = connections
+        .iter()
+        .find(|one| one["original"]["source"] == source);
+    let blue = blue.expect("it has one");
+    let port = &blue["reply"]["destination_port"];
+    assert_ne!(port, &Value::from(4000), "red has it: {blue}");
+    let trace = |packet: &str| {
+        let answer = json(&lab, &["trace", "--json", packet]);
+        let steps = answer["result"]["steps"]
+            .as_array()
+            .cloned()
+            .expect("steps");
+        let fact = |kind: &str| steps.iter().find(|step| step["fact"] == kind).cloned();
+        let source = fact("source").expect("it is translated");
+        (
+            fact("began").is_some(),
+            source["details"]["to"]["port"].clone(),
+        )
+    };
+    // To somebody else: a connection of its own, by the same mapping.
+    let other = trace("in blue0 10.1.0.10:4000 > 198.51.100.9:99 udp");
+    assert_eq!(other, (true, port.clone()));
+    // Of an endpoint that has none, its own port.
+    let new = trace("in blue0 10.1.0.10:4001 > 198.51.100.9:99 udp");
+    assert_eq!(new, (true, 4001.into()));
 }
 
 /// The real walk of real packets, and captures that tshark reads.

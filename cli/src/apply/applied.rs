@@ -22,6 +22,8 @@ pub(super) struct Applied {
     directory: String,
     /// What it said, as far as it is known.
     pub(super) configuration: Option<Configuration>,
+    /// What it says in a commit that waits for its confirmation: in place of the above until that has come or not.
+    pub(super) tried: Option<Configuration>,
 }
 
 impl Applied {
@@ -36,6 +38,7 @@ impl Applied {
             path,
             directory,
             configuration,
+            tried: None,
         }
     }
 
@@ -61,7 +64,7 @@ impl Applied {
         running: &Configuration,
         now: &Configuration,
     ) -> Result<Changeset, Vec<merge::Conflict>> {
-        let Some(before) = &self.configuration else {
+        let Some(before) = self.tried.as_ref().or(self.configuration.as_ref()) else {
             return Ok(Changeset::between(running, now));
         };
         let others = Changeset::between(before, running);

@@ -4,10 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rewire_configdb::Counts;
+use rewire_configdb::{Counts, PendingConfirmation};
 use serde_json::{Value, json};
 
 use super::applied::replace;
+use super::probation;
 use crate::failure::Failure;
 use crate::view;
 use crate::when;
@@ -22,6 +23,8 @@ pub(super) enum State {
     Starting,
     /// The running revision says what the directory says.
     Applied,
+    /// The same, but it must be confirmed, or is gone back from.
+    Confirming(PendingConfirmation),
     /// What the directory says is refused; the running revision is left alone.
     Refused(Failure),
     /// It would be committed, but for something that will pass: a lock, a commit that waits for its confirmation.
@@ -37,6 +40,7 @@ impl State {
         match self {
             State::Starting => "starting",
             State::Applied => "applied",
+            State::Confirming(_) => "confirming",
             State::Refused(_) => "refused",
             State::Waiting(_) => "waiting",
             State::Failed(_) => "failed",
@@ -49,7 +53,7 @@ impl State {
             State::Refused(failure) | State::Waiting(failure) | State::Failed(failure) => {
                 Some(failure)
             }
-            State::Starting | State::Applied | State::Stopped => None,
+            State::Starting | State::Applied | State::Confirming(_) | State::Stopped => None,
         }
     }
 }
@@ -116,6 +120,14 @@ impl Status {
         self.documents = documents;
     }
 
+    /// The commit that must be confirmed.
+    fn pending(&self) -> Option<&PendingConfirmation> {
+        match &self.state {
+            State::Confirming(pending) => Some(pending),
+            _ => None,
+        }
+    }
+
     /// All of it, as machines read it.
     pub(super) fn to_json(&self) -> Value {
         let hex = |documents: blake3::Hash| documents.to_hex().to_string();
@@ -132,6 +144,7 @@ impl Status {
                 "documents": hex(last.documents),
                 "at": when::utc(last.at),
             })),
+            "confirm": self.pending().map(probation::to_json),
             "live": self.live,
             "others": view::counts_json(self.others),
             "error": self.state.failure().map(Failure::to_json),

@@ -5,19 +5,22 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use rewire_configdb::{Counts, Error, Store};
+use rewire_configdb::{CommitRequest, Counts, Error, PendingConfirmation, Store};
 use rewire_schema::source::Parts;
-use rewire_schema::{Changeset, merge};
+use rewire_schema::state::{Overlay, Rows};
+use rewire_schema::{Changeset, Configuration, Table, merge};
 use serde_json::{Value, json};
 
 use super::applied::{Applied, beside};
 use super::changes::{Changes, Woken};
 use super::directory::{self, Documents, is_document};
+use super::probation::{self, Probation};
 use super::status::{Last, State, Status, now};
-use super::{Signature, TRIES, parts, placed, placed_error, request};
+use super::{Signature, TRIES, cannot_keep, parts, placed, placed_error, request};
 use crate::answer::Answer;
 use crate::checker;
-use crate::committing::warn;
+use crate::committing::{Confirm, warn};
+use crate::confirming::{self, Tried};
 use crate::conflict::Conflicts;
 use crate::context::Context;
 use crate::daemon::service;
@@ -45,6 +48,8 @@ pub(crate) struct Options<'a> {
     pub(crate) status: Option<PathBuf>,
     /// Whether what others commit is taken back.
     pub(crate) enforce: bool,
+    /// Whether commits must be confirmed, and by whom.
+    pub(crate) confirm: &'a Confirm,
     pub(crate) wait: Wait,
 }
 
@@ -75,6 +80,7 @@ pub(crate) fn watch(context: &Context, options: Options<'_>) -> Result<Answer, F
         context,
         applied: Applied::open(&context.store, options.directory),
         status: Status::new(status_path, options.directory),
+        probation: Probation::new(options.confirm.time(), options.confirm.auto()),
         said: None,
         options,
         store,
@@ -134,6 +140,7 @@ struct Watching<'a> {
     store: Store,
     applied: Applied,
     status: Status,
+    probation: Probation,
     /// What was last said.
     said: Option<Value>,
     /// The documents and the revision that were last brought together, and came to something that lasts.
@@ -154,7 +161,10 @@ impl Watching<'_> {
                 Woken::Nothing => {
                     ticks += 1;
                     let found = self.store.data_version()?;
-                    let waits = matches!(self.status.state(), State::Waiting(_) | State::Failed(_));
+                    let waits = matches!(
+                        self.status.state(),
+                        State::Confirming(_) | State::Waiting(_) | State::Failed(_)
+                    );
                     if found != version || waits || ticks % TICKS_BETWEEN_READS == 0 {
                         version = found;
                         self.look();
@@ -192,7 +202,9 @@ impl Watching<'_> {
         let state = self
             .bring(documents)
             .unwrap_or_else(|failure| match failure.code() {
-                Code::Locked | Code::Busy | Code::StaleCandidate => State::Waiting(failure),
+                Code::Locked | Code::Busy | Code::StaleCandidate | Code::NoGateway => {
+                    State::Waiting(failure)
+                }
                 Code::StoreFailed | Code::NoStore | Code::Damaged | Code::Output => {
                     State::Failed(failure)
                 }
@@ -229,17 +241,28 @@ impl Watching<'_> {
     ) -> Result<State, Failure> {
         let (base, running) = store.head_and_configuration()?;
         self.status.revision = base;
+        self.probation.follow(store, &mut self.applied)?;
         let now = &parts.configuration;
-        let changeset = match self.options.enforce {
-            true => Changeset::between(&running, now),
-            false => self.applied.change(&running, now).map_err(conflicts)?,
-        };
+        let changeset = self.change(&running, now).map_err(conflicts)?;
+        let pending = store.pending_confirmation()?;
         if changeset.is_empty() {
             self.status.others = Counts::of(&Changeset::between(now, &running));
-            return self.keep(parts, base, digest);
+            // What was applied before is applied, whatever becomes of the commit that waits.
+            let is_kept = self.applied.configuration.as_ref() == Some(now);
+            return match pending.filter(|pending| pending.revision == base && !is_kept) {
+                Some(pending) => self.await_confirmation(store, parts, pending, digest),
+                None => self.keep(parts, base, digest),
+            };
+        }
+        let (applied, enforces) = (&self.applied, self.options.enforce);
+        let says_so =
+            |then: &Configuration| change(applied, enforces, then, now).is_ok_and(|c| c.is_empty());
+        let refused = self.probation.refuses(store, base, digest, says_so)?;
+        if let Some(failure) = refused {
+            return Ok(State::Refused(failure));
         }
         // A commit would confirm what its author still wants to go back from.
-        if let Some(pending) = store.pending_confirmation()? {
+        if let Some(pending) = pending.filter(|pending| !self.probation.is_own(pending)) {
             let message = format!(
                 "revision {} of {} waits for its confirmation until {}",
                 pending.revision,
@@ -250,11 +273,17 @@ impl Watching<'_> {
         }
         checker::check_edits(&store.reader(base)?, &changeset)
             .map_err(|failure| placed(failure, parts))?;
+        if self.probation.auto {
+            let reader = store.reader(base)?;
+            let probes = Overlay::new(&reader, &changeset).some_below(Table::Probe, &[], 1)?;
+            confirming::expect_possible(self.context, !probes.is_empty())?;
+        }
+        let request = CommitRequest {
+            confirm: self.probation.time,
+            ..request(base, &changeset, &self.options.signature)
+        };
         let committed = store
-            .commit(
-                request(base, &changeset, &self.options.signature),
-                &mut checker::checker(),
-            )
+            .commit(request, &mut checker::checker())
             .map_err(|error| placed_error(error, parts))?;
         let revision = committed.revision;
         self.status.revision = revision;
@@ -271,7 +300,17 @@ impl Watching<'_> {
             milliseconds(durable)
         ))?;
         warn(self.context, store, revision, &changeset);
-        let state = self.keep(parts, revision, digest)?;
+        let pending = store.pending_confirmation()?;
+        let pending = pending.filter(|pending| pending.revision == revision);
+        let state = match &pending {
+            None => self.keep(parts, revision, digest)?,
+            Some(pending) => {
+                probation::say(self.context, pending)?;
+                self.applied.tried = Some(now.clone());
+                self.probation.begin(pending.clone(), digest);
+                State::Confirming(pending.clone())
+            }
+        };
         // That it is not live is no reason to commit anything else: it is said, and `rewire status` goes on saying it.
         self.status.live = match self.options.wait.until_live(self.context, &committed) {
             Ok(live) => {
@@ -283,7 +322,49 @@ impl Watching<'_> {
                 json!({ "live": false, "error": failure.to_json() })
             }
         };
-        Ok(state)
+        match pending.filter(|_| self.probation.auto) {
+            // The first time at once.
+            Some(pending) => self.await_confirmation(store, parts, pending, digest),
+            None => Ok(state),
+        }
+    }
+
+    /// What makes of a configuration what the directory says.
+    fn change(
+        &self,
+        running: &Configuration,
+        now: &Configuration,
+    ) -> Result<Changeset, Vec<merge::Conflict>> {
+        change(&self.applied, self.options.enforce, running, now)
+    }
+
+    /// What the directory says runs, and is gone back from unless it is confirmed: lets its probes do so, where they are to.
+    fn await_confirmation(
+        &mut self,
+        store: &mut Store,
+        parts: &Parts,
+        pending: PendingConfirmation,
+        documents: blake3::Hash,
+    ) -> Result<State, Failure> {
+        if !self.probation.is_own(&pending) {
+            // Of who kept this directory before.
+            self.applied.tried = Some(parts.configuration.clone());
+            self.probation.begin(pending.clone(), documents);
+        }
+        if !self.probation.auto {
+            return Ok(State::Confirming(pending));
+        }
+        match confirming::try_once(self.context, store, &pending)? {
+            Tried::Confirmed(confirmed) => {
+                self.context.say(&confirmed.text(pending.revision))?;
+                self.probation.follow(store, &mut self.applied)?;
+                self.keep(parts, pending.revision, documents)
+            }
+            Tried::Failed(problem) => {
+                self.probation.problem = Some(problem);
+                Ok(State::Confirming(pending))
+            }
+        }
     }
 
     /// Keeps in mind that the directory is applied.
@@ -304,10 +385,9 @@ impl Watching<'_> {
                 at: now(),
             });
         }
-        self.applied.keep(&parts.configuration).map_err(|error| {
-            let message = format!("cannot write what was applied beside the store: {error}");
-            Failure::new(Code::Output, message)
-        })?;
+        self.applied
+            .keep(&parts.configuration)
+            .map_err(cannot_keep)?;
         Ok(State::Applied)
     }
 
@@ -342,6 +422,18 @@ impl Watching<'_> {
             let _ = terminal::print(&format!("{line}\n"));
         }
         self.said = Some(status);
+    }
+}
+
+fn change(
+    applied: &Applied,
+    enforces: bool,
+    running: &Configuration,
+    now: &Configuration,
+) -> Result<Changeset, Vec<merge::Conflict>> {
+    match enforces {
+        true => Ok(Changeset::between(running, now)),
+        false => applied.change(running, now),
     }
 }
 

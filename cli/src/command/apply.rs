@@ -19,13 +19,16 @@ use crate::live::Wait;
 /// committed as one revision. What is refused leaves the running revision alone, and is said in the status file with file and
 /// line. What others commit meanwhile stays, as long as the directory does not say otherwise; where both changed the same,
 /// the directory is refused. A lock of somebody else, and a commit that waits for its confirmation, are waited for.
+///
+/// With --watch and --confirm each of its commits goes back by itself unless it is confirmed, with --auto by its probes. What was gone back
+/// from is refused until the documents change. Documents that change before that are committed on top: both go back together.
 #[derive(clap::Args)]
 pub(crate) struct Apply {
     /// The document, or the directory; - for standard input
     #[arg(value_name = "FILE|DIR", value_hint = clap::ValueHint::AnyPath)]
     place: PathBuf,
     /// Keep the directory applied
-    #[arg(long, conflicts_with = "confirm")]
+    #[arg(long)]
     watch: bool,
     /// What the commits are for
     #[arg(short, long, value_name = "TEXT", default_value = "", hide_default_value = true)]
@@ -65,6 +68,7 @@ impl Apply {
                 quiet: Duration::from_millis(self.quiet_time),
                 status: self.status,
                 enforce: self.enforce,
+                confirm: &self.confirm,
                 wait: self.wait,
             },
         )

@@ -73,7 +73,7 @@ impl Capture {
                     said.push_str(&format!("{} more found no room\n", watched.missed));
                 }
                 if watched.replaced {
-                    said.push_str("another watch has taken its place before it was done\n");
+                    said.push_str("the gateway has ended before it was done\n");
                 }
                 said
             },

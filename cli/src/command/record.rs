@@ -24,8 +24,8 @@ use crate::when::Span;
 
 /// Record what the running gateway receives and sends, to be replayed elsewhere
 ///
-/// The folder holds the revision that is live and those that become so meanwhile, the neighbors that are known, and the frames with
-/// their times: `rewire replay FOLDER` replays it without the gateway. It ends with --for, --packets, --size or Ctrl-C, whichever
+/// The folder holds the revision that is live and those that become so meanwhile, the neighbors that are known, the connections
+/// that there are, what routing daemons say and have said, and the frames with their times: `rewire replay FOLDER` replays it without the gateway. It ends with --for, --packets, --size or Ctrl-C, whichever
 /// is first. A worker never waits for it: what comes too fast is counted as missed.
 #[derive(clap::Args)]
 pub(crate) struct Record {
@@ -93,10 +93,14 @@ impl Record {
             if is_enough {
                 stream.end();
             }
-            let Next::Line(More { live: now, frames, ended }) = stream.next()? else {
+            let Next::Line(More { live: now, heard, connections, frames, ended }) = stream.next()? else {
                 continue;
             };
             live.extend(now);
+            draft.heard(&heard)?;
+            if !connections.is_empty() {
+                draft.connections(&input::bytes(&connections).unwrap_or_default())?;
+            }
             for (time, interface, leaves, length, bytes) in frames {
                 let is_over = self.packets.is_some_and(|most| draft.so_far().0 >= most);
                 let bytes = input::bytes(&bytes).unwrap_or_default();
@@ -146,13 +150,17 @@ impl Record {
             snap: self.snap,
             workers: began.workers,
             connections: began.connections,
+            copied_connections: ended.copied.as_ref().ok().copied(),
             learned_routes: ended.learned_routes,
+            heard_routes: None,
+            missed_routes: ended.missed_routes,
         };
         let seed = u64::from_str_radix(&began.hash_seed, 16).unwrap_or(0);
         let known = (seed, neighbors.collect());
         let version = env!("CARGO_PKG_VERSION");
         let manifest = draft.finish((&history, first), schedule.collect(), known, recorded, version)?;
         let recording = manifest.recording.clone();
+        let workers = manifest.settings.workers;
         let folder = self.output.display();
         Ok(context.done(
             || {
@@ -162,8 +170,11 @@ impl Record {
                     (first, last) => format!("revisions {first} to {last}"),
                 };
                 let mut said = format!("{} in, {left} out, {revisions} in {folder}\n", count(received, "frame"));
-                for line in recording.iter().flat_map(said_of) {
+                for line in recording.iter().flat_map(|recording| said_of(recording, workers)) {
                     said.push_str(&format!("{line}\n"));
+                }
+                if let Err(why) = &ended.copied {
+                    said.push_str(&format!("the connections of before could not be copied: {why}\n"));
                 }
                 if ended.replaced {
                     said.push_str("another recording has taken its place, or the gateway has stopped, before it was done\n");

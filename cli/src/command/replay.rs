@@ -77,7 +77,7 @@ pub(crate) struct Replay {
     /// When revisions become live: `even`ly among the frames, when they were `committed`, or one every so many frames
     #[arg(long, value_name = "PACE", default_value_t = Pace::Even)]
     pace: Pace,
-    /// What to check, of tables, state, intents, probes, outputs, accounting, invariants, time, memory [default: all of it]
+    /// What to check, of tables, state, intents, probes, outputs, accounting, invariants, connections, time, memory [default: all of it]
     #[arg(long = "check", value_name = "NAMES", value_delimiter = ',')]
     checks: Vec<Check>,
     /// Compile the whole state after each so many revisions, to hold the tables against it [default: the more rows, the more

@@ -266,7 +266,7 @@ pub(super) fn watching(context: &Context, query: &watch::Query) -> Result<watch:
         context.note(&format!("{} steps were missed: too much came at once", watched.missed));
     }
     if watched.replaced {
-        context.note("another watch has taken its place");
+        context.note("the gateway has ended before it was done");
     }
     Ok(watched)
 }

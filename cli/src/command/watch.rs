@@ -11,7 +11,8 @@ use crate::when::Span;
 ///
 /// `rates`: packets and bits a second, once in each interval. `drops`: each reason that dropped packets in the interval. `events`: a
 /// line when a revision goes live, an interface goes down or comes up, the gateway raises an alarm or is over it, goes away or comes
-/// back. Times are RFC 3339 in UTC. With --json each line is a JSON object. A gateway that goes away is waited for.
+/// back, or the link of an interface has changed. Times are RFC 3339 in UTC. With --json each line is a JSON object; with --csv a record
+/// behind a header that names the columns (RFC 4180). A gateway that goes away is waited for.
 #[derive(clap::Args)]
 pub(crate) struct Watch {
     /// What to write
@@ -29,6 +30,9 @@ pub(crate) struct Watch {
     /// For drops: only reasons that drop more packets a second
     #[arg(long, value_name = "RATE", default_value_t = 0)]
     above: u64,
+    /// Write comma-separated values, behind a line that names the columns
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
 }
 
 impl Watch {
@@ -41,6 +45,7 @@ impl Watch {
                 count: self.count,
                 interface: self.interface,
                 above: self.above,
+                csv: self.csv,
             },
         )?;
         Ok(context.done(String::new, || json!({ "lines": lines })))

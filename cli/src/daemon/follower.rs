@@ -22,7 +22,6 @@ use super::audit::Notes;
 use super::commit_trace::Seen;
 use super::exporters::{self, Exporters};
 use super::progress::{Live, Steps};
-use super::route_sources;
 use super::service::{self, Watchdog};
 use crate::{checker, settling};
 use tail::{Damage, Tail};
@@ -444,7 +443,7 @@ impl<'a> Follower<'a> {
     /// The sources of learned routes, where they are others than before.
     fn new_sources(&self) -> Option<Vec<SourceConfig>> {
         let (compiler, _) = self.compiler.as_ref()?;
-        let sources = route_sources::configured(compiler.configuration());
+        let sources = rewire_dataplane::route_sources(compiler.configuration());
         (sources != self.sources).then_some(sources)
     }
 

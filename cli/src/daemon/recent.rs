@@ -266,6 +266,8 @@ mod tests {
             open: true,
             problem: None,
             offload: false,
+            link: None,
+            link_changes: 0,
             no_offload: None,
             counters: Some(Counters {
                 received_packets: received,

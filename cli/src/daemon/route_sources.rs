@@ -1,37 +1,12 @@
 //! The sources of learned routes: what the configuration says of them, and what they have to say of themselves.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 
-use rewire_feed::{Ignored, STALE_TIME, SourceConfig, SourceCounters};
-use rewire_schema::Configuration;
+use rewire_feed::{Ignored, SourceCounters};
 use serde::{Deserialize, Serialize};
 
 use super::Daemon;
-
-/// The sources that a configuration names, in order. Cost: the sources.
-pub(crate) fn configured(configuration: &Configuration) -> Vec<SourceConfig> {
-    let sources = configuration.route_source.values();
-    let source = |row: &rewire_schema::model::RouteSourceRow| {
-        let tables = configuration.route_source_vpc.values();
-        let tables = tables.filter(|table| table.route_source == row.name);
-        SourceConfig {
-            name: row.name.as_str().into(),
-            listen: row.listen,
-            distance: row.distance,
-            most_routes: row.most_routes,
-            stale_time: row
-                .stale_time
-                .map_or(STALE_TIME, |time| Duration::from_millis(time.as_millis())),
-            tables: tables
-                .map(|table| (table.table_id, Arc::from(table.vpc.as_str())))
-                .collect(),
-        }
-    };
-    sources.map(source).collect()
-}
 
 /// A source at one moment. Counters count from its first configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

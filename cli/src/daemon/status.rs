@@ -113,6 +113,12 @@ pub(crate) struct Interface {
     pub(crate) open: bool,
     /// Why its port is not open.
     pub(crate) problem: Option<String>,
+    /// Whether its link is up; none where its port is not open, or cannot tell.
+    #[serde(default)]
+    pub(crate) link: Option<bool>,
+    /// How often its link has gone up or down, as the gateway has seen it.
+    #[serde(default)]
+    pub(crate) link_changes: u64,
     /// Whether the configuration asks for its flows to be handed to the card.
     #[serde(default)]
     pub(crate) offload: bool,
@@ -121,6 +127,22 @@ pub(crate) struct Interface {
     pub(crate) no_offload: Option<String>,
     /// None where there are more interfaces than are counted one by one.
     pub(crate) counters: Option<Counters>,
+}
+
+impl Interface {
+    /// How its port stands, in a word or two.
+    pub(crate) fn state(&self) -> &'static str {
+        match (self.open, self.link) {
+            (true, Some(false)) => "no link",
+            (true, _) => "open",
+            (false, _) => "DOWN",
+        }
+    }
+
+    /// Whether packets can come and go.
+    pub(crate) fn works(&self) -> bool {
+        self.open && self.link != Some(false)
+    }
 }
 
 /// What an interface has counted. Bytes include Ethernet headers.
@@ -207,6 +229,8 @@ impl Daemon {
                     port: port.port,
                     open: port.problem.is_none(),
                     problem: port.problem,
+                    link: port.link,
+                    link_changes: port.link_changes,
                     offload: port.offload,
                     no_offload: port.no_offload.filter(|_| port.offload),
                     counters: counters.map(|counters| Counters {

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rewire_dataplane::walk::{Fact, Mark, Onward, Outcome, Step};
 use rewire_dataplane::watch::bpf::Program;
-use rewire_dataplane::watch::{At, Seen, Wanted, Watching};
+use rewire_dataplane::watch::{At, AtPort, Seen, Wanted, Watching};
 use rewire_dataplane::{DropReason, LiveTrials, Node, Walk};
+use rewire_tables::InterfaceIndex;
 use serde::{Deserialize, Serialize};
 
 use super::Daemon;
@@ -61,6 +62,23 @@ pub(crate) enum Place {
     Drops(Option<String>),
 }
 
+impl Query {
+    /// What those are told who find no place beside it.
+    fn name(&self) -> String {
+        let what = match &self.at {
+            Place::Walk => "rewire trace --live".to_owned(),
+            Place::Port(interface) => format!("rewire capture --at {interface}"),
+            Place::Node(node) => format!("rewire capture --node {node}"),
+            Place::Drops(None) => "rewire capture --drops".to_owned(),
+            Place::Drops(Some(reason)) => format!("rewire capture --drops {reason}"),
+        };
+        format!(
+            "{what} for {} s",
+            self.timeout_ms.min(LONGEST).div_ceil(1000)
+        )
+    }
+}
+
 impl Place {
     fn at(&self) -> Result<At, String> {
         Ok(match self {
@@ -97,7 +115,7 @@ pub(crate) struct Watched {
     pub(crate) frames: Vec<Frame>,
     /// Steps that were missed, because nobody had read those before.
     pub(crate) missed: u64,
-    /// Whether another watch has taken its place before it was done.
+    /// Whether the gateway has ended before it was done. Others watch beside it, and take nobody's place.
     pub(crate) replaced: bool,
 }
 
@@ -108,7 +126,7 @@ pub(crate) struct Frame {
     pub(crate) time_ns: u64,
     /// The interface that it came in by, or left by, where that is known.
     pub(crate) interface: String,
-    /// Whether it left.
+    /// Whether it left, or was about to.
     pub(crate) leaves: bool,
     /// Its length, in bytes.
     pub(crate) length: usize,
@@ -134,6 +152,7 @@ impl Daemon {
         let packets = query.packets.min(MOST_PACKETS);
         let at = query.at.at()?;
         let wanted = Wanted {
+            name: query.name().into(),
             filter: filter.map_err(|error| error.to_string())?,
             // Packets that are dropped, or come to a node, are among many.
             packets: match at {
@@ -164,21 +183,30 @@ fn walks(
     mut is_over: impl FnMut() -> bool,
 ) -> Result<Watched, String> {
     let mut seen: BTreeMap<Mark, Vec<Seen>> = BTreeMap::new();
+    let mut whole: Vec<Vec<Seen>> = Vec::new();
     let mut is_done = false;
     while Instant::now() < until && !watching.is_over() && !is_over() {
         let Some(step) = watching.next_seen() else {
             let ended = seen.values().filter(|seen| has_ended(seen)).count();
-            if ended >= packets && !is_done {
+            if whole.len() + ended >= packets && !is_done {
                 is_done = true;
                 until = until.min(Instant::now() + AFTERWARDS);
             }
             std::thread::sleep(LOOK_EVERY);
             continue;
         };
-        seen.entry(step.step.packet).or_default().push(step);
+        let steps = seen.entry(step.step.packet).or_default();
+        // Marks go round: where a walk is over, another packet begins.
+        if matches!(step.step.fact, Fact::Received { .. }) && is_over_for_good(steps) {
+            whole.push(std::mem::take(steps));
+        }
+        steps.push(step);
     }
     let (missed, replaced) = (watching.missed(), watching.is_over());
-    let mut walks: Vec<Vec<Seen>> = seen.into_values().collect();
+    let mut walks = whole;
+    walks.extend(seen.into_values());
+    // What was on its way when the watch began has no beginning.
+    walks.retain(|seen| seen.iter().any(is_received));
     walks.sort_by_key(|seen| seen.first().map(|seen| seen.time));
     walks.truncate(packets);
     let walks = trials.look(move |tables, _| {
@@ -194,9 +222,23 @@ fn walks(
     })
 }
 
+fn is_received(seen: &Seen) -> bool {
+    matches!(seen.step.fact, Fact::Received { .. })
+}
+
 fn has_ended(seen: &[Seen]) -> bool {
+    outcome(seen).is_some()
+}
+
+/// Whether the packet is gone: it neither waits nor goes on elsewhere.
+fn is_over_for_good(seen: &[Seen]) -> bool {
+    let goes_on = |outcome: &Outcome| matches!(outcome, Outcome::Held | Outcome::HandedOver(_));
+    outcome(seen).is_some_and(|outcome| !goes_on(&outcome))
+}
+
+fn outcome(seen: &[Seen]) -> Option<Outcome> {
     let steps: Vec<Step> = seen.iter().map(|seen| seen.step.clone()).collect();
-    Outcome::of(&steps).is_some()
+    Outcome::of(&steps)
 }
 
 /// The walk that these steps are.
@@ -238,6 +280,7 @@ fn frames(
     let clock = trials
         .look(|_, now| now)
         .map_err(|error| error.to_string())?;
+    let mut ports = Vec::new();
     let wall = SystemTime::now().duration_since(UNIX_EPOCH);
     let wall = wall.map_or(0, |wall| wall.as_nanos() as u64);
     let mut frames = Vec::new();
@@ -248,12 +291,22 @@ fn frames(
                 bytes += seen.bytes.len();
                 let time_ns = wall.wrapping_add(seen.time.0.wrapping_sub(clock.0));
                 frames.push(frame(&seen, time_ns));
+                ports.push(seen.port);
             }
             None if Instant::now() >= until || watching.is_over() || is_over() => break,
             None => std::thread::sleep(LOOK_EVERY),
         }
     }
-    frames.sort_by_key(|frame| frame.time_ns);
+    if ports.iter().any(Option::is_some) {
+        let names = trials.look(names).map_err(|error| error.to_string())?;
+        for (frame, port) in frames.iter_mut().zip(&ports) {
+            if let Some(AtPort { interface, leaves }) = port {
+                frame.interface = names.get(interface).cloned().unwrap_or_default();
+                frame.leaves = *leaves;
+            }
+        }
+    }
+    frames.sort_by_key(|frame: &Frame| frame.time_ns);
     Ok(Watched {
         version: VERSION,
         walks: Vec::new(),
@@ -261,6 +314,17 @@ fn frames(
         missed: watching.missed(),
         replaced: watching.is_over(),
     })
+}
+
+/// The names of interfaces.
+fn names(
+    tables: &rewire_tables::Tables,
+    _: rewire_dataplane::clock::Instant,
+) -> BTreeMap<InterfaceIndex, String> {
+    let names = tables.interfaces();
+    names
+        .map(|(index, i)| (index, i.name.to_string()))
+        .collect()
 }
 
 fn frame(seen: &Seen, time_ns: u64) -> Frame {
@@ -275,8 +339,11 @@ fn frame(seen: &Seen, time_ns: u64) -> Frame {
         leaves,
         length: seen.length,
         frame: hexadecimal(&seen.bytes),
-        comment: crate::trace::words::words(&seen.step.fact)
-            .filter(|_| matches!(seen.step.fact, Fact::Next(_))),
+        comment: match &seen.step.fact {
+            Fact::Next(Onward::Node(node)) => Some(format!("on to {}", node.name())),
+            fact @ Fact::Next(_) => crate::trace::words::words(fact),
+            _ => None,
+        },
         node: seen.step.node.name().to_owned(),
     }
 }

@@ -32,9 +32,9 @@ impl From<BundleError> for Failure {
             | BundleError::Length { .. }
             | BundleError::Missing { .. } => Failure::new(Code::BadBundle, text)
                 .help("it was damaged on its way here: fetch it once more"),
-            BundleError::Manifest { .. } | BundleError::Journal { .. } => {
-                Failure::new(Code::BadBundle, text)
-            }
+            BundleError::Manifest { .. }
+            | BundleError::Journal { .. }
+            | BundleError::Line { .. } => Failure::new(Code::BadBundle, text),
         }
     }
 }
@@ -50,8 +50,21 @@ pub(crate) struct Replayed {
     same_report: Option<bool>,
     /// What was recorded, where it is of a running gateway.
     recording: Option<Recorded>,
+    /// Of the connections that it began with, how many go on, and how many do not.
+    connections: Option<Connections>,
+    #[serde(skip)]
+    workers: u16,
     /// How what left compares with what left that gateway, where every frame was recorded.
     compared: Option<Compared>,
+}
+
+/// What became of the connections that a replay began with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+struct Connections {
+    /// They go on as they were.
+    restored: u64,
+    /// Their time was up, there was no room, or something of theirs is not there.
+    lost: u64,
 }
 
 impl Replayed {
@@ -69,6 +82,11 @@ impl Replayed {
                 .as_ref()
                 .map(|digest| *digest == report.digest),
             recording: bundle.manifest.recording.clone(),
+            connections: report.restored.map(|restored| Connections {
+                restored: restored.restored,
+                lost: restored.lost(),
+            }),
+            workers: bundle.manifest.settings.workers,
             compared: report.compared,
         }
     }
@@ -80,7 +98,13 @@ impl Replayed {
             lines.push(format!("made of: {}", told::failed(failure)));
         }
         if let Some(recording) = &self.recording {
-            lines.extend(said_of(recording));
+            lines.extend(said_of(recording, self.workers));
+        }
+        let lost = self.connections.map_or(0, |connections| connections.lost);
+        if lost > 0 {
+            lines.push(format!(
+                "of the connections from before, {lost} do not go on here"
+            ));
         }
         lines.extend(self.compared.map(|compared| {
             let Compared {
@@ -103,7 +127,7 @@ impl Replayed {
 }
 
 /// What is to be known of a recording.
-pub(crate) fn said_of(recording: &Recorded) -> Vec<String> {
+pub(crate) fn said_of(recording: &Recorded, workers_here: u16) -> Vec<String> {
     let mut lines = Vec::new();
     let Recorded {
         missed,
@@ -111,7 +135,10 @@ pub(crate) fn said_of(recording: &Recorded) -> Vec<String> {
         filter,
         workers,
         connections,
+        copied_connections,
         learned_routes,
+        heard_routes,
+        missed_routes,
         ..
     } = recording;
     if *missed > 0 {
@@ -128,19 +155,38 @@ pub(crate) fn said_of(recording: &Recorded) -> Vec<String> {
             clean(filter)
         ));
     }
-    if *workers > 1 {
+    if *workers != u64::from(workers_here) {
         lines.push(format!(
-            "{workers} workers gave out ports of NAT, each of its own: here one does"
+            "{workers} workers gave out ports of NAT, each of its own: here {workers_here} do"
         ));
     }
-    if *connections > 0 {
-        lines.push(format!(
+    match copied_connections {
+        Some(0) => {}
+        Some(copied) => lines.push(format!(
+            "a replay begins with {} from before",
+            count(*copied, "connection")
+        )),
+        None if *connections > 0 => lines.push(format!(
             "{connections} connections were there before: here they begin in their middle"
-        ));
+        )),
+        None => {}
     }
-    if *learned_routes > 0 {
-        lines.push(format!(
+    match heard_routes {
+        Some(0) => {}
+        Some(heard) => lines.push(format!(
+            "{} from routing daemons, {} in the end",
+            count(*heard, "update"),
+            count(*learned_routes, "learned route")
+        )),
+        None if *learned_routes > 0 => lines.push(format!(
             "{learned_routes} learned routes are not in the recording"
+        )),
+        None => {}
+    }
+    if *missed_routes > 0 {
+        lines.push(format!(
+            "{} from routing daemons were not recorded: they found no room",
+            count(*missed_routes, "update")
         ));
     }
     lines

@@ -1,7 +1,7 @@
 //! What a replay came to.
 
 use rewire_dataplane::InterfaceTotals;
-use rewire_replay::{Checked, Failure, Report, Step};
+use rewire_replay::{Checked, Failure, Judged, Report, Step};
 use serde::Serialize;
 
 use super::bundle::{Packed, Replayed};
@@ -33,6 +33,9 @@ pub(crate) struct Summary {
     revisions: Vec<Step>,
     /// What was checked, how often, and how often that failed.
     checks: Vec<Checked>,
+    /// The connections that were held against the revisions, where that was checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections_judged: Option<Judged>,
     /// The first failures, in order.
     failures: Vec<Failure>,
     /// Of all of the above, as far as it does not depend on the machine.
@@ -99,6 +102,7 @@ impl Summary {
             undelivered: report.undelivered,
             revisions: report.steps.clone(),
             checks: report.checks.clone(),
+            connections_judged: report.judged,
             failures: report.failures.clone(),
             report_digest: report.digest.clone(),
             bundle: None,
@@ -176,6 +180,14 @@ impl Summary {
             ));
         }
         lines.push(self.checked());
+        if let Some(judged) = self.connections_judged
+            && judged != Judged::default()
+        {
+            let Judged { decided, undecided } = judged;
+            lines.push(format!(
+                "connections held against revisions: {decided}, and {undecided} of which nothing can be said"
+            ));
+        }
         lines.extend(self.bundle.iter().flat_map(Replayed::lines));
         lines.extend(self.packed.iter().flat_map(Packed::lines));
         lines.join("\n") + "\n"

@@ -94,7 +94,7 @@ pub(crate) fn interfaces(shown: &Shown) -> Table {
         };
         let cells = vec![
             clean(&interface.name),
-            if interface.open { "open" } else { "DOWN" }.to_owned(),
+            interface.state().to_owned(),
             rate(bits(traffic.received_bytes)),
             rate(packets(traffic.received_packets)),
             rate(bits(traffic.transmitted_bytes)),
@@ -102,7 +102,7 @@ pub(crate) fn interfaces(shown: &Shown) -> Table {
             rate(packets(traffic.dropped_packets)),
             clean(&port),
         ];
-        (!interface.open, cells)
+        (!interface.works(), cells)
     };
     Table {
         columns: INTERFACES,

@@ -14,12 +14,13 @@ const VERSION: u32 = 1;
 /// A line.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Line {
-    time: Timestamp,
-    what: Said,
+    pub(super) time: Timestamp,
+    pub(super) what: Said,
 }
 
+/// What a line says.
 #[derive(Clone, Debug, PartialEq)]
-enum Said {
+pub(super) enum Said {
     Rates {
         /// One interface, or all together.
         interface: Option<String>,
@@ -58,6 +59,13 @@ pub(super) enum Event {
     InterfaceUp {
         interface: String,
         port: String,
+    },
+    /// It has changed so often since the last look, and is so now.
+    Link {
+        interface: String,
+        port: String,
+        is_up: bool,
+        changes: u64,
     },
     Alarm {
         why: String,
@@ -132,6 +140,18 @@ pub(super) fn events(before: &Status, now: &Status) -> Vec<Line> {
                 problem: interface.problem.clone().unwrap_or_default(),
             }),
             _ => {}
+        }
+        // Of another gateway, it has begun to count anew.
+        let changes_before = known.filter(|_| before.pid == now.pid);
+        let changes_before = changes_before.map_or(0, |known| known.link_changes);
+        let changes = interface.link_changes.saturating_sub(changes_before);
+        if let Some(is_up) = interface.link.filter(|_| changes > 0) {
+            events.push(Event::Link {
+                interface: interface.name.clone(),
+                port: interface.port.clone(),
+                is_up,
+                changes,
+            });
         }
     }
     for interface in &before.interfaces {
@@ -263,6 +283,19 @@ impl Event {
             Event::InterfaceUp { interface, port } => {
                 format!("interface {interface} is up: port {port}")
             }
+            Event::Link {
+                interface,
+                port,
+                is_up,
+                changes,
+            } => {
+                let state = if *is_up { "up" } else { "down" };
+                let times = match changes {
+                    1 => String::new(),
+                    more => format!(", after {more} changes"),
+                };
+                format!("interface {interface}: the link of port {port} is {state}{times}")
+            }
             Event::Alarm { why } => format!("alarm: {why}"),
             Event::AlarmOver => "the alarm is over".to_owned(),
             Event::GatewayGone { why } => format!("the gateway does not answer: {why}"),
@@ -275,7 +308,7 @@ impl Event {
         }
     }
 
-    fn to_json(&self) -> Value {
+    pub(super) fn to_json(&self) -> Value {
         match self {
             Event::Watching { revision } => json!({ "event": "watching", "revision": revision }),
             Event::Revision {
@@ -295,6 +328,15 @@ impl Event {
             }),
             Event::InterfaceUp { interface, port } => {
                 json!({ "event": "interface_up", "interface": interface, "port": port })
+            }
+            Event::Link {
+                interface,
+                port,
+                is_up,
+                changes,
+            } => {
+                let event = if *is_up { "link_up" } else { "link_down" };
+                json!({ "event": event, "interface": interface, "port": port, "changes": changes })
             }
             Event::Alarm { why } => json!({ "event": "alarm", "why": why }),
             Event::AlarmOver => json!({ "event": "alarm_over" }),
@@ -316,8 +358,13 @@ mod tests {
             time: Timestamp::UNIX_EPOCH,
             ..line
         };
-        let both = |line: Line| format!("{}\n{}\n", line.text(), line.to_json());
-        lines.into_iter().map(at).map(both).collect()
+        let lines = lines.into_iter().map(at);
+        lines
+            .map(|line| {
+                let csv = super::super::csv::line(&line);
+                format!("{}\n{}\n{}\n", line.text(), line.to_json(), csv.trim_end())
+            })
+            .collect()
     }
 
     #[test]
@@ -346,6 +393,8 @@ mod tests {
         now.interfaces[1].open = false;
         now.interfaces[1].problem = Some("no such device".to_owned());
         now.interfaces[2].open = true;
+        now.interfaces[2].link = Some(true);
+        now.interfaces[2].link_changes = 2;
         now.interfaces.remove(0);
         let mut said = events(&before, &now);
         said.extend(events(&now, &before));

@@ -12,7 +12,7 @@ mod saved;
 mod walk;
 
 pub use limits::Room;
-pub use saved::{Renumber, SavedFlow};
+pub use saved::{CopiedFlow, Renumber, SavedFlow, in_order};
 
 pub use life::Removal;
 
@@ -453,6 +453,17 @@ impl<A: Address> Connections<A> {
             allocation,
             reserved,
         )
+    }
+
+    /// A connection that uses the mapping which an internal endpoint has into a VPC, if it has one. It may be over already. Cost: a
+    /// look-up.
+    pub fn connection_of_mapping(
+        &self,
+        internal: &Internal<A>,
+        external_vpc: VpcIndex,
+    ) -> Option<FlowId> {
+        let slot = self.mappings.first(&self.records, internal, external_vpc)?;
+        self.records.id(slot).map(FlowId)
     }
 
     /// Asks for the lines that [`acquire_mapping`](Self::acquire_mapping) begins with.

@@ -16,6 +16,13 @@ use crate::timeout_classes::TimeoutClass;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowId(pub(crate) Id);
 
+impl FlowId {
+    /// The place in the table: below [`Connections::slots`](crate::Connections::slots), and no other connection's meanwhile.
+    pub fn slot(self) -> u32 {
+        self.0.slot
+    }
+}
+
 /// How a connection came in: what filters that are asked again need to know besides its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {

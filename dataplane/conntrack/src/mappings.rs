@@ -216,7 +216,7 @@ impl<A: Address> Mappings<A> {
     }
 
     /// The first flow of the mapping that an internal endpoint has.
-    fn first(
+    pub(crate) fn first(
         &self,
         records: &Records<A>,
         internal: &Internal<A>,

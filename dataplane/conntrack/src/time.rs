@@ -15,6 +15,13 @@ impl Instant {
         Instant(self.0.saturating_add(nanoseconds))
     }
 
+    /// The first moment from here on that tells whether a connection [began](crate::Flow::created) before it or not: on a whole unit of
+    /// 2^30 ns, in which that is kept.
+    #[must_use]
+    pub fn next_age(self) -> Self {
+        Instant(self.0.saturating_add((1 << 30) - 1) >> 30 << 30)
+    }
+
     /// The time since `earlier`; zero where that is later.
     #[must_use]
     pub fn duration_since(self, earlier: Instant) -> Duration {
@@ -117,6 +124,18 @@ impl Second {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_began_before_a_next_age_is_told_from_what_began_with_it() {
+        for now in [0, 1, (1 << 30) - 1, 1 << 30, (5 << 30) + 7] {
+            let next = Instant(now).next_age();
+            assert!(next >= Instant(now) && next.0 - now < 1 << 30, "{now}");
+            let later = Instant(next.0 + (1 << 40));
+            let created = |at: u64| Second::of(Instant(at)).instant(later);
+            assert!(created(next.0) >= next, "{now}");
+            assert!(next.0 == 0 || created(next.0 - 1) < next, "{now}");
+        }
+    }
 
     #[test]
     fn arithmetic_stops_at_the_ends() {

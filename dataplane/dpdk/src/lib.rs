@@ -99,7 +99,7 @@ pub use eal::{Eal, EalConfig};
 pub use error::Error;
 pub use mbuf::{HEADROOM, Mbuf, free_bulk};
 pub use mempool::Mempool;
-pub use port::{Attached, Configured, Port, PortConfig, PortStatistics, Started};
+pub use port::{Attached, Configured, Link, Port, PortConfig, PortStatistics, Started};
 pub use queue::{ReceiveQueue, TransmitQueue};
 pub use thread::ThreadRegistration;
 

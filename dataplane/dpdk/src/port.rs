@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use arrayvec::ArrayVec;
 use rewire_dpdk_sys as sys;
@@ -284,6 +284,34 @@ impl Port<Started> {
     }
 }
 
+/// A port's link, for who looks at it while others have the port.
+#[derive(Debug, Clone)]
+pub struct Link(Weak<PortInner>);
+
+impl Link {
+    /// As [`Port::link_up`]; none once the port is closed. Where the port is dropped meanwhile, it is closed here.
+    pub fn is_up(&self) -> Option<bool> {
+        self.0.upgrade().map(|port| port.link_up())
+    }
+}
+
+impl PortInner {
+    fn link_up(&self) -> bool {
+        let mut link = MaybeUninit::<sys::rte_eth_link>::zeroed();
+        // SAFETY: an attached port, and a place for the answer, of which all zeroes is one.
+        let up = unsafe {
+            let code = sys::rte_eth_link_get_nowait(self.id, link.as_mut_ptr());
+            code == 0 && u32::from(link.assume_init().link_status()) == sys::RTE_ETH_LINK_UP
+        };
+        match &self.device {
+            VirtualDevice::AfPacket { interface, .. } => {
+                up && netif::is_running(interface).unwrap_or(false)
+            }
+            _ => up,
+        }
+    }
+}
+
 impl<State> Port<State> {
     /// The name that it was attached with.
     pub fn name(&self) -> &str {
@@ -309,21 +337,15 @@ impl<State> Port<State> {
         address.addr_bytes
     }
 
+    /// Who can be asked about its link from now on, for as long as it is attached.
+    pub fn link(&self) -> Link {
+        Link(Arc::downgrade(&self.inner))
+    }
+
     /// Whether the device is started and its link is up. For af_packet, whose driver does not
     /// look, the kernel is asked. A system call: not for a worker.
     pub fn link_up(&self) -> bool {
-        let mut link = MaybeUninit::<sys::rte_eth_link>::zeroed();
-        // SAFETY: an attached port, and a place for the answer, of which all zeroes is one.
-        let up = unsafe {
-            let code = sys::rte_eth_link_get_nowait(self.inner.id, link.as_mut_ptr());
-            code == 0 && u32::from(link.assume_init().link_status()) == sys::RTE_ETH_LINK_UP
-        };
-        match &self.inner.device {
-            VirtualDevice::AfPacket { interface, .. } => {
-                up && netif::is_running(interface).unwrap_or(false)
-            }
-            _ => up,
-        }
+        self.inner.link_up()
     }
 
     /// What it counted. The counters of a queue in use may be some packets behind.

@@ -16,6 +16,7 @@
 mod compiled;
 mod entry;
 mod learned;
+mod retold;
 mod shown;
 
 use std::collections::BTreeSet;
@@ -34,6 +35,7 @@ use entry::{Entries, Entry, Installed, Key, Key4, Key6, Rules};
 #[cfg(test)]
 mod tests;
 
+pub use retold::Told;
 pub use shown::{Owner, RouteQuery, ShownHop, ShownRoute, ShownRoutes};
 
 /// See the module.

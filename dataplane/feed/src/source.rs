@@ -1,5 +1,6 @@
 //! One source as the table of candidates knows it: its configuration, its session, its next-hop objects, its numbers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -143,6 +144,14 @@ impl Source {
                 }
             }
         }
+    }
+
+    /// All objects of the session, by their numbers.
+    pub(crate) fn objects(&self) -> BTreeMap<u32, &NextHopObject> {
+        self.objects
+            .iter()
+            .map(|(id, object)| (*id, object))
+            .collect()
     }
 
     /// The ways of an object. A group in a group is no way: neither the kernel nor the daemon makes them.

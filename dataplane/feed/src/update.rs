@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 /// One step of a session, in the order in which it was said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Update {
     /// The session has begun: the daemon will say all that it knows.
     Up,
@@ -32,10 +34,14 @@ pub enum Update {
         /// Its number.
         id: u32,
     },
+    /// What was not said in the session that goes on goes. No daemon says so: it is how a recording tells that the stale time of a
+    /// source was up.
+    Expired,
 }
 
 /// A route as the daemon says it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub struct LearnedRoute {
     /// The daemon's route table.
     pub table: u32,
@@ -48,7 +54,8 @@ pub struct LearnedRoute {
 }
 
 /// Where a route leads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Destination {
     /// To a next-hop object of the session, by its number. It need not be there yet.
     Object(u32),
@@ -61,7 +68,8 @@ pub enum Destination {
 }
 
 /// How packets for a route that leads nowhere end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Discard {
     /// In silence.
     Blackhole,
@@ -70,7 +78,8 @@ pub enum Discard {
 }
 
 /// One way that a route leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub struct Gateway {
     /// The next router. Without one, destinations are on a link of the daemon's machine.
     pub via: Option<IpAddr>,
@@ -79,7 +88,8 @@ pub struct Gateway {
 }
 
 /// What a next-hop object is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum NextHopObject {
     /// One way.
     Gateway(Gateway),

@@ -26,6 +26,7 @@ use crate::progress::Progress;
 use crate::rule_counts::RuleRegister;
 use crate::saved_connections::{self, Moment, Restored};
 use crate::table_sizes::TableSizes;
+use crate::tap::{Beginning, ChangeLog, Taps};
 use crate::worker::Command;
 
 /// What the manager holds of a worker.
@@ -84,8 +85,13 @@ pub(super) struct Manager<D: PortDriver> {
     /// Ports that could not be opened, to be tried again.
     pub(super) waiting: BTreeMap<InterfaceIndex, PortRequest>,
     pub(super) next_retry: Option<Instant>,
+    /// When links are looked at next, and which one was last.
+    pub(super) next_link_look: Option<Instant>,
+    pub(super) last_link_looked_at: Option<InterfaceIndex>,
     /// Whether the connections that were saved have been taken over.
     pub(super) has_restored: bool,
+    /// Who records what changes.
+    pub(super) recording: Option<ChangeLog>,
 }
 
 /// The worker that transmits for another by a port of which these have a queue; none where that is one of them.
@@ -99,8 +105,14 @@ fn transmitter(owners: &[u16], worker: u16) -> Option<u16> {
     }
 }
 
+/// How long workers may take, by far, until they know that they are to record.
+const TAPPED_WITHIN: Duration = Duration::from_millis(20);
 /// How long the manager sleeps at most, before it looks at what workers have learned.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// How often links are looked at.
+const LINKS_EVERY: Duration = Duration::from_millis(100);
+/// So many links are looked at at once, at most: a system call each.
+const MOST_LINKS: usize = 64;
 /// How long workers may take to take saved connections over: forty times what a million of them take.
 const RESTORED_WITHIN: Duration = Duration::from_secs(20);
 /// So many operations are published at once, at the most, but for those of one batch or commit: more would take longer than a
@@ -133,6 +145,7 @@ impl<D: PortDriver> Manager<D> {
             // After the answer: nobody waits for the other half.
             self.publisher.catch_up();
             self.retry_ports();
+            self.look_at_links();
             self.look_after_workers();
         }
         self.stop();
@@ -215,14 +228,11 @@ impl<D: PortDriver> Manager<D> {
                     link.thread.unpark();
                 }
             }
-            Request::Tap(taps) => {
-                for (link, tap) in self.links.iter_mut().zip(taps) {
-                    // Of a worker whose ring is full nothing is recorded, and the recording is over.
-                    let _ = link.commands.push(Command::Tap(Box::new(tap)));
-                    link.thread.unpark();
-                }
-            }
+            Request::Tap(taps) => self.begin_recording(*taps),
             Request::Untap(id) => {
+                if self.recording.take_if(|log| log.id() == id).is_some() {
+                    self.routes.end_recording();
+                }
                 for link in &mut self.links {
                     let _ = link.commands.push(Command::Untap(id));
                     link.thread.unpark();
@@ -276,9 +286,10 @@ impl<D: PortDriver> Manager<D> {
         let neighbors = self.neighbors.follow(&operations);
         self.shared.follow_vpcs(&operations);
         self.rules.follow(&mut operations, &self.shared.counters);
+        self.revision = revision;
+        self.routes.follow(revision);
         self.routes.absorb(operations, sources, &mut self.publisher);
         self.publisher.extend(neighbors);
-        self.revision = revision;
         let generation = self.publish()?;
         let swapped = Instant::now();
         let publish = swapped - start;
@@ -298,6 +309,37 @@ impl<D: PortDriver> Manager<D> {
         })
     }
 
+    /// Lets workers record frames, and tells what changes from now on.
+    fn begin_recording(&mut self, taps: Taps) {
+        let Taps {
+            workers,
+            mut log,
+            begun,
+        } = taps;
+        // What waits is of before. Where it is late, it is told twice, which does no harm.
+        if self.publisher.has_pending() {
+            let _ = self.publish();
+        }
+        let routes = self.routes.begin_recording();
+        let time = self.clock.now();
+        let beginning = Beginning {
+            time,
+            from: time.saturating_add(TAPPED_WITHIN).next_age(),
+            revision: self.revision,
+            routes,
+        };
+        log.begin(self.revision, self.publisher.generation());
+        self.recording = Some(log);
+        for (link, mut tap) in self.links.iter_mut().zip(workers) {
+            tap.begin_at(beginning.from);
+            // Of a worker whose ring is full nothing is recorded, and the recording is over.
+            let _ = link.commands.push(Command::Tap(Box::new(tap)));
+            link.thread.unpark();
+        }
+        // Who has asked may have gone away.
+        let _ = begun.try_send(beginning);
+    }
+
     fn publish(&mut self) -> Result<u64, PublishLate> {
         let published = self.publisher.publish(self.config.publish_deadline);
         self.shared
@@ -310,6 +352,10 @@ impl<D: PortDriver> Manager<D> {
                 self.shared.revision.store(self.revision, Ordering::Relaxed);
                 self.follow_offload();
                 self.neighbors.published(*generation);
+                if let Some(log) = &mut self.recording {
+                    let at = (self.clock.now(), *generation);
+                    log.published(at, self.revision, self.routes.take_heard());
+                }
                 self.routes.published(self.clock.now(), &mut self.publisher);
             }
             Err(late) => {
@@ -507,11 +553,22 @@ impl<D: PortDriver> Manager<D> {
             interface: request.interface.clone(),
             port: request.port.to_string(),
             problem,
+            link: None,
+            link_changes: 0,
             offload,
             no_offload,
         };
-        self.shared
-            .with_ports(|ports| ports.insert(interface.0, status));
+        self.shared.with_ports(|ports| {
+            // What was counted before it is opened again, or its offload is asked for, was the same link.
+            let before = ports.get(&interface.0);
+            let (link, link_changes) = before.map_or((None, 0), |p| (p.link, p.link_changes));
+            let status = PortStatus {
+                link: link.filter(|_| status.problem.is_none()),
+                link_changes,
+                ..status
+            };
+            ports.insert(interface.0, status)
+        });
     }
 
     /// The queues of a port, no more than there are workers; none where it cannot be opened.
@@ -583,6 +640,36 @@ impl<D: PortDriver> Manager<D> {
         }
         for interface in &interfaces {
             self.owners.remove(interface);
+        }
+    }
+
+    /// Counts the changes of links: of some ports at a time, so that many of them take the manager from nothing else for long.
+    fn look_at_links(&mut self) {
+        let now = Instant::now();
+        if self.next_link_look.is_some_and(|at| now < at) {
+            return;
+        }
+        self.next_link_look = Some(now + LINKS_EVERY);
+        let open: Vec<InterfaceIndex> = self.owners.keys().copied().collect();
+        let behind = |interface: &&InterfaceIndex| Some(**interface) > self.last_link_looked_at;
+        let from = open.iter().filter(behind).chain(&open);
+        let looked_at: Vec<InterfaceIndex> =
+            from.take(open.len().min(MOST_LINKS)).copied().collect();
+        self.last_link_looked_at = looked_at.last().copied();
+        for interface in looked_at {
+            let Some(link) = self.driver.link_up(interface) else {
+                continue;
+            };
+            self.shared.with_ports(|ports| {
+                let Some(port) = ports.get_mut(&interface.0) else {
+                    return;
+                };
+                if port.link.replace(link).is_some_and(|before| before != link) {
+                    port.link_changes += 1;
+                    let (name, state) = (&port.interface, if link { "up" } else { "down" });
+                    tracing::info!(interface = name, port = port.port, "the link is {state}");
+                }
+            });
         }
     }
 

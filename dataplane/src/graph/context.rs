@@ -1,6 +1,6 @@
 //! The graph as a whole: what a worker hands it, and how one burst runs through it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use rewire_conntrack::offload::{Offloading, WorkerQueue};
 use rewire_conntrack::recording::Recorder;
 use rewire_conntrack::{Config as ConnectionConfig, Connections, VpcCounts};
 use rewire_packet::MacAddress;
-use rewire_tables::{InterfaceIndex, Tables, VpcIndex};
+use rewire_tables::{Address, InterfaceIndex, Tables, VpcIndex};
 
 use super::acl_log::AclLogger;
 use super::ethernet_input::Outlets;
@@ -19,7 +19,7 @@ use super::limits::AllVpcCounts;
 use super::log_entry::LogEntry;
 use super::packet::Origin;
 use super::pipeline::{Limits, Pipeline};
-use super::resolution;
+use super::resolution::{self, EndedByPolicy};
 use super::steering::Steering;
 use super::{Node, arp, ethernet_input, nat64, ndp};
 use crate::buffer::{BufferPool, PacketBuffer};
@@ -29,6 +29,7 @@ use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
 use crate::saved_connections::{self, Share};
 use crate::walk::{Mark, Step};
+use crate::watch::{AtPort, Lost};
 
 /// A frame as a port received it.
 pub struct Received<B> {
@@ -77,6 +78,8 @@ pub trait Sinks<B> {
     fn log(&mut self, entry: LogEntry) -> bool;
     /// A node has decided something about a packet that is observed, whose frame is this one behind the node.
     fn observe(&mut self, _step: Step, _frame: &[u8]) {}
+    /// A frame was dropped outside of the nodes: where it waited, or on its way to another worker.
+    fn lost(&mut self, _lost: Lost<'_>) {}
     /// A frame is for another worker. The frame again where there is no room, or no other worker.
     fn hand_over(&mut self, _worker: u16, frame: Received<B>) -> Result<(), Received<B>> {
         Err(frame)
@@ -93,6 +96,8 @@ pub(super) struct Context<'a> {
     pub vpc_counts: &'a AllVpcCounts,
     /// Whether a packet of this burst is observed.
     pub observes: bool,
+    /// Where it is noted which connections a change of policy ends, if somebody wants to know.
+    pub ended: Option<&'a RefCell<Vec<EndedByPolicy>>>,
     /// What was said last in the header of an IPv4 packet of the gateway's making that others may cut.
     identification: &'a Cell<u16>,
 }
@@ -150,6 +155,7 @@ pub struct Graph<P: BufferPool> {
     /// Whether packets may come that are marked.
     observing: bool,
     times_nodes: bool,
+    ended: Option<Box<RefCell<Vec<EndedByPolicy>>>>,
 }
 
 impl<P: BufferPool> Graph<P> {
@@ -180,6 +186,7 @@ impl<P: BufferPool> Graph<P> {
             counts_offload: false,
             observing: false,
             times_nodes: false,
+            ended: None,
         }
     }
 
@@ -242,6 +249,20 @@ impl<P: BufferPool> Graph<P> {
         self.times_nodes = true;
     }
 
+    /// Notes from now on which connections a change of policy ends. Not in workers: what is noted takes memory until it is
+    /// [taken](Self::take_ended_by_policy).
+    pub fn note_ended_by_policy(&mut self) {
+        self.ended = Some(Box::default());
+    }
+
+    /// The connections that a change of policy has ended since this was asked last, in the order in which they did.
+    pub fn take_ended_by_policy(&mut self) -> Vec<EndedByPolicy> {
+        let ended = self.ended.as_mut();
+        ended
+            .map(|ended| std::mem::take(ended.get_mut()))
+            .unwrap_or_default()
+    }
+
     /// Whether every offloaded flow was looked at since the tables changed last: a few are with each burst.
     pub fn is_revalidated(&self) -> bool {
         self.ipv4.is_revalidated() && self.ipv6.is_revalidated()
@@ -281,6 +302,7 @@ impl<P: BufferPool> Graph<P> {
             steering: self.steering,
             vpc_counts: &self.vpc_counts,
             observes: false,
+            ended: self.ended.as_deref(),
             identification: &self.identification,
         };
         if !received.is_empty() {
@@ -382,6 +404,12 @@ impl<P: BufferPool> Graph<P> {
         out
     }
 
+    /// Ends all connections at once. For trials.
+    pub(crate) fn end_all(&mut self) {
+        end_all(&mut self.ipv4.connections);
+        end_all(&mut self.ipv6.connections);
+    }
+
     /// Takes copies of another graph's connections over. For trials.
     pub(crate) fn take_over(&mut self, found: &FoundConnections, now: Instant) {
         // One that is there already stays as it is.
@@ -442,6 +470,13 @@ impl<P: BufferPool> Graph<P> {
     }
 }
 
+fn end_all<A: Address>(connections: &mut Connections<A>) {
+    let ids: Vec<_> = connections.iter().map(|(id, _)| id).collect();
+    for id in ids {
+        connections.remove(id);
+    }
+}
+
 /// Counts a frame that an interface has received.
 pub(super) fn count_received<B: PacketBuffer>(counters: &WorkerCounters, frame: &Received<B>) {
     if let Origin::Received(interface) = frame.origin {
@@ -460,6 +495,31 @@ pub(super) fn drop_frame(cx: &Context<'_>, origin: Origin, reason: DropReason) {
     if let Origin::Received(interface) = origin {
         cx.counters.interface(interface).drop_for(reason);
     }
+}
+
+/// Drops a frame outside of the nodes, the last of which was `node`, and says so to whoever watches.
+pub(super) fn lose_frame<B: PacketBuffer>(
+    cx: &Context<'_>,
+    node: Node,
+    frame: &Received<B>,
+    reason: DropReason,
+    sinks: &mut dyn Sinks<B>,
+) {
+    drop_frame(cx, frame.origin, reason);
+    let port = match frame.origin {
+        Origin::Received(interface) => Some(AtPort {
+            interface,
+            leaves: false,
+        }),
+        Origin::Own(_) | Origin::OwnOnLink(_) => None,
+    };
+    sinks.lost(Lost {
+        mark: frame.mark,
+        node,
+        reason,
+        port,
+        frame: frame.buffer.bytes(),
+    });
 }
 
 /// How long a question for a neighbor waits for its answer (RFC 4861, section 10: RETRANS_TIMER).

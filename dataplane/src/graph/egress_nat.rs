@@ -299,7 +299,7 @@ pub(super) fn open<A: Family>(
             }
         })?;
     if opening.joins && !connections.join(id) {
-        connections.remove(id);
+        connections.undo_insert(id);
         return Err(DropReason::NatNoMapping.into());
     }
     if filtering != Filtering::default() {

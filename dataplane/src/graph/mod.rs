@@ -25,6 +25,7 @@
 mod acl;
 mod acl_log;
 mod acl_policy;
+mod allowed;
 mod arp;
 mod burst;
 mod context;
@@ -65,9 +66,11 @@ mod tcp_reset;
 mod virtual_reassembly;
 
 pub use acl_log::AclLogEntry;
+pub use allowed::Asked;
 pub use context::{Graph, GraphConfig, LearnedNeighbor, Received, Sinks};
 pub use log_entry::{LogEntry, PortsExhausted};
 pub use packet::Origin;
+pub use resolution::EndedByPolicy;
 pub(crate) use sought::sought;
 pub use steering::Steering;
 

@@ -18,6 +18,7 @@ use super::burst::{Answer, Burst};
 use super::context::{Context, Sinks};
 use super::family::Family;
 use super::packet::{Connection, Fate, Origin, Packet};
+use super::pipeline::next_round;
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 use crate::walk::{Fact, Label, Mark, Onward, Step, Told};
@@ -139,7 +140,8 @@ fn each<B: PacketBuffer, A: Family>(
 
 /// Where a packet was sent by the node that it has come from.
 fn onward<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &Burst<B, A>, index: u16) -> Onward {
-    match burst.packets[usize::from(index)].fate {
+    let packet = &burst.packets[usize::from(index)];
+    match packet.fate {
         Fate::Pending => {
             let waits = |node: &&Node| burst.inbox(**node).contains(&index);
             match Node::ALL.iter().find(waits) {
@@ -154,6 +156,10 @@ fn onward<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &Burst<B, A>, ind
         Fate::ChangeFamily => Onward::ChangeFamily,
         Fate::Consume => Onward::Consume,
         Fate::HandOver(worker) | Fate::GoRound(worker) => Onward::Worker(worker),
+        // No connection here explains it, and another worker may have one.
+        Fate::Drop(reason) if let Some(worker) = next_round(cx, packet, reason) => {
+            Onward::Worker(worker)
+        }
         Fate::Drop(reason) | Fate::Return(reason) => Onward::Drop {
             reason,
             told: match burst.refused.iter().find(|(of, _)| *of == index) {

@@ -5,7 +5,7 @@ use rewire_conntrack::{Config as ConnectionConfig, Connections};
 use super::Node;
 use super::acl_log::AclLogger;
 use super::burst::Burst;
-use super::context::{Context, Received, Sinks, count_received, drop_frame};
+use super::context::{Context, Received, Sinks, count_received, drop_frame, lose_frame};
 use super::family::Family;
 use super::fast_path::{FastPath, Order};
 use super::fragment::{self, LaterFragments};
@@ -26,7 +26,7 @@ use crate::drop_reason::DropReason;
 
 /// The worker that looks at a packet next which no connection here explains, and which none can begin with; none where all
 /// have.
-fn next_round<B, A: Family>(
+pub(super) fn next_round<B, A: Family>(
     cx: &Context<'_>,
     packet: &Packet<B, A>,
     reason: DropReason,
@@ -42,7 +42,7 @@ fn next_round<B, A: Family>(
 }
 
 /// Gives a packet, as it came, to another worker.
-fn hand_over<B, A: Family>(
+fn hand_over<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     packet: Packet<B, A>,
     worker: u16,
@@ -55,7 +55,13 @@ fn hand_over<B, A: Family>(
         ..packet.into_frame()
     };
     if let Err(frame) = sinks.hand_over(worker, frame) {
-        drop_frame(cx, frame.origin, DropReason::HandOverFull);
+        lose_frame(
+            cx,
+            Node::IngressNat,
+            &frame,
+            DropReason::HandOverFull,
+            sinks,
+        );
     }
 }
 
@@ -80,7 +86,7 @@ fn come_back<B: PacketBuffer>(
         Some(worker) => {
             if let Err(frame) = sinks.hand_over(worker, frame) {
                 count_received(cx.counters, &frame);
-                drop_frame(cx, frame.origin, DropReason::HandOverFull);
+                lose_frame(cx, Node::EgressNat, &frame, DropReason::HandOverFull, sinks);
             }
         }
         None => {
@@ -91,7 +97,7 @@ fn come_back<B: PacketBuffer>(
 }
 
 /// Drops a packet, where no other worker may know what it is about.
-pub(super) fn drop_packet<B, A: Family>(
+pub(super) fn drop_packet<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     packet: Packet<B, A>,
     reason: DropReason,
@@ -177,7 +183,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         sinks: &mut dyn Sinks<B>,
     ) {
         self.resolver.release(cx, pool, out, sinks);
-        self.virtual_reassembly.release(cx, out);
+        self.virtual_reassembly.release(cx, out, sinks);
         out.append(&mut self.coming_back);
     }
 
@@ -234,8 +240,8 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         if self.burst.packets.is_empty() {
             return;
         }
-        self.visit(cx, Node::VirtualReassembly, sinks, |this, _| {
-            virtual_reassembly::run(cx, &mut this.burst, &mut this.virtual_reassembly);
+        self.visit(cx, Node::VirtualReassembly, sinks, |this, sinks| {
+            virtual_reassembly::run(cx, &mut this.burst, &mut this.virtual_reassembly, sinks);
         });
         self.visit(cx, Node::IngressNat, sinks, |this, _| {
             ingress_nat::run(cx, &mut this.burst, &mut this.connections);
@@ -353,7 +359,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
                 Fate::Consume => cx.counters.consumed.add(1),
                 Fate::Hold => {
                     let key = (packet.egress, packet.next_hop);
-                    self.resolver.hold(cx, key, packet.into_frame());
+                    self.resolver.hold(cx, key, packet.into_frame(), sinks);
                 }
                 Fate::Drop(reason) => drop_packet(cx, packet, reason, sinks),
                 Fate::ChangeFamily => self.leaving.push(packet),
@@ -362,7 +368,7 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
                 Fate::HandOver(home) => hand_over(cx, packet, home, |_| AT_HOME, sinks),
                 Fate::Await(datagram) => {
                     self.virtual_reassembly
-                        .hold(cx, datagram, packet.into_frame());
+                        .hold(cx, datagram, packet.into_frame(), sinks);
                 }
                 Fate::Pending => {
                     debug_assert!(false, "the last node decides about every packet");

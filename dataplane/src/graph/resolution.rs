@@ -2,12 +2,16 @@
 //! own connection; a sweep does it with all of them, a few in each burst, so that what is forbidden ends although none of
 //! its packets comes here: none is sent, or a card forwards them.
 
-use rewire_conntrack::{Connections, Flow, FlowId};
+use std::time::Duration;
+
+use rewire_conntrack::{Admission, Connections, Flow, FlowId};
+use rewire_tables::acl::RuleCounters;
 use rewire_tables::{Filtering, Tables};
 
 use super::context::Context;
 use super::family::Family;
 use super::ingress_nat::note_counters;
+use super::nat_policy::Leaving;
 use super::{acl_policy, filtering, nat_policy, nat64};
 use crate::counters::WorkerCounters;
 
@@ -17,6 +21,50 @@ const RESOLVED_IN_BURST: usize = 4;
 const SLOTS_IN_BURST: u32 = 64;
 /// How much more it does where no packet waits.
 const IDLE_FACTOR: u32 = 16;
+
+/// A connection that a change of policy has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EndedByPolicy {
+    /// Of which address family's table.
+    pub is_ipv6: bool,
+    /// Which one.
+    pub id: FlowId,
+}
+
+/// How a policy allows a connection.
+pub(super) struct Admitted {
+    admission: Admission,
+    counters: RuleCounters,
+    idle_timeout: Option<Duration>,
+    lets_in: Filtering,
+}
+
+/// How the policy of these tables allows a connection that is there, if it does. `leads` says where it would leave, with the
+/// translation that it has; it is not asked about one of NAT64.
+#[inline]
+pub(super) fn admits<A: Family>(
+    tables: &Tables,
+    flow: &Flow<A>,
+    leads: impl FnOnce() -> Option<Leaving>,
+) -> Option<Admitted> {
+    if let Some(flow) = A::nat64_flow(flow) {
+        let (admission, counters, idle_timeout) = nat64::still_admits(tables, flow)?;
+        return Some(Admitted {
+            admission,
+            counters,
+            idle_timeout,
+            lets_in: Filtering::default(),
+        });
+    }
+    let leaving = leads()?;
+    let (admission, counters) = acl_policy::still_admits(tables, flow, leaving)?;
+    Some(Admitted {
+        admission,
+        counters,
+        idle_timeout: leaving.idle_timeout,
+        lets_in: leaving.filtering,
+    })
+}
 
 /// Holds a connection against the policy of this generation, if that was not done. Whether it is allowed still: then it goes
 /// on, with its translation. Any other has ended when this returns.
@@ -34,23 +82,17 @@ pub(super) fn resolve<A: Family>(
         return true;
     }
     let is_offloaded = connections.is_offloaded(id);
-    let mut lets_in = Filtering::default();
-    let admitted = match A::nat64_flow(flow) {
-        Some(flow) => nat64::still_admits(cx.tables, flow),
-        None => {
-            let leaving = match flow.is_joined {
-                false => nat_policy::still_leads(cx.tables, &cx.steering, flow),
-                true => filtering::still_leads(cx, connections, flow),
-            };
-            lets_in = leaving.map_or(lets_in, |leaving| leaving.filtering);
-            leaving.and_then(|leaving| {
-                let (admission, counters) = acl_policy::still_admits(cx.tables, flow, leaving)?;
-                Some((admission, counters, leaving.idle_timeout))
-            })
-        }
-    };
+    let admitted = admits(cx.tables, flow, || match flow.is_joined {
+        false => nat_policy::still_leads(cx.tables, &cx.steering, flow),
+        true => filtering::still_leads(cx, connections, flow),
+    });
     match admitted {
-        Some((mut admission, counters, idle_timeout)) => {
+        Some(Admitted {
+            mut admission,
+            counters,
+            idle_timeout,
+            lets_in,
+        }) => {
             let vpc = cx.tables.vpc(flow.original.vpc);
             admission.timeouts = connections.timeout_class(vpc.timeouts(), idle_timeout);
             connections.set_policy_generation(id, current, admission);
@@ -63,6 +105,10 @@ pub(super) fn resolve<A: Family>(
         None => {
             connections.remove(id);
             cx.counters.connections_ended_by_policy.add(1);
+            if let Some(ended) = cx.ended {
+                let is_ipv6 = A::BITS == 128;
+                ended.borrow_mut().push(EndedByPolicy { is_ipv6, id });
+            }
         }
     }
     let resolutions = &cx.counters.resolutions;

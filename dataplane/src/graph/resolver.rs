@@ -9,7 +9,8 @@ use arrayvec::ArrayVec;
 use rewire_packet::MacAddress;
 use rewire_tables::InterfaceIndex;
 
-use super::context::{Context, RESOLVE_ATTEMPTS, RESOLVE_INTERVAL, Received, Sinks};
+use super::Node;
+use super::context::{Context, RESOLVE_ATTEMPTS, RESOLVE_INTERVAL, Received, Sinks, lose_frame};
 use super::family::Family;
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::Instant;
@@ -138,14 +139,23 @@ impl<B: PacketBuffer, A: Family> Resolver<B, A> {
     }
 
     /// Keeps a packet that [`resolve`](Self::resolve) told to wait.
-    pub(super) fn hold(&mut self, cx: &Context<'_>, key: NextHopKey<A>, packet: Received<B>) {
+    pub(super) fn hold(
+        &mut self,
+        cx: &Context<'_>,
+        key: NextHopKey<A>,
+        packet: Received<B>,
+        sinks: &mut dyn Sinks<B>,
+    ) {
         match self.pending.get_mut(&key) {
             Some(Pending::Asked { held, reserved, .. }) => {
                 *reserved = reserved.saturating_sub(1);
                 held.push_back(packet);
                 self.held += 1;
             }
-            _ => super::context::drop_frame(cx, packet.origin, DropReason::NeighborUnreachable),
+            _ => {
+                let reason = DropReason::NeighborUnreachable;
+                lose_frame(cx, Node::Neighbor, &packet, reason, sinks);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Which connections a frame may belong to, before it walks: for who looks for them without changing anything.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use rewire_conntrack::FlowKey;
@@ -11,6 +12,9 @@ use super::family::Family;
 use super::{nat64, segment};
 use crate::connection_table::Sought;
 
+/// So many VPCs are looked into for a mapping of the packet's sender, at most: a look-up each, of a worker's time.
+const MOST_VPCS: usize = 64;
+
 /// The keys by which `ingress_nat` would look for the connection of a frame, and `nat64` for that of one of the other family.
 pub(crate) fn sought(tables: &Tables, ingress: InterfaceIndex, frame: &[u8]) -> Sought {
     let mut sought = Sought::default();
@@ -18,6 +22,8 @@ pub(crate) fn sought(tables: &Tables, ingress: InterfaceIndex, frame: &[u8]) -> 
     let (Ok(link), Some(interface)) = (link, tables.interface(ingress)) else {
         return sought;
     };
+    let vpcs: BTreeSet<VpcIndex> = tables.interfaces().map(|(_, i)| i.vpc).collect();
+    sought.external.extend(vpcs.into_iter().take(MOST_VPCS));
     let packet = frame.get(ethernet::HEADER_LEN..).unwrap_or_default();
     match link.ether_type() {
         EtherType::IPV4 => {

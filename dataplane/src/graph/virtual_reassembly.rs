@@ -17,7 +17,7 @@ use self::datagrams::{DatagramKey, Datagrams, Head, Standing};
 use self::waiting::Waiting;
 use super::Node;
 use super::burst::{Burst, Next, layer3};
-use super::context::{Context, Received, drop_frame};
+use super::context::{Context, Received, Sinks, lose_frame};
 use super::family::Family;
 use super::packet::{Fate, Packet};
 use crate::buffer::PacketBuffer;
@@ -65,12 +65,17 @@ impl<B: PacketBuffer, A: Family> VirtualReassembly<B, A> {
     }
 
     /// Lets fragments walk whose first one has come, and gives those up that have waited too long.
-    pub(super) fn release(&mut self, cx: &Context<'_>, out: &mut Vec<Received<B>>) {
+    pub(super) fn release(
+        &mut self,
+        cx: &Context<'_>,
+        out: &mut Vec<Received<B>>,
+        sinks: &mut dyn Sinks<B>,
+    ) {
         for _ in 0..EXPIRED_PER_BURST {
             let Some(id) = self.datagrams.expire(cx.now) else {
                 break;
             };
-            give_up(cx, &mut self.waiting, id);
+            give_up(cx, &mut self.waiting, id, sinks);
         }
         let room = RELEASED_PER_BURST.saturating_sub(out.len());
         self.waiting.go_on(room, out);
@@ -82,12 +87,19 @@ impl<B: PacketBuffer, A: Family> VirtualReassembly<B, A> {
     }
 
     /// Keeps a fragment that was told to wait.
-    pub(super) fn hold(&mut self, cx: &Context<'_>, id: DatagramId, frame: Received<B>) {
+    pub(super) fn hold(
+        &mut self,
+        cx: &Context<'_>,
+        id: DatagramId,
+        frame: Received<B>,
+        sinks: &mut dyn Sinks<B>,
+    ) {
+        let node = Node::VirtualReassembly;
         if !self.datagrams.is_awaited(id) {
-            return drop_frame(cx, frame.origin, DropReason::FragmentFirstMissing);
+            return lose_frame(cx, node, &frame, DropReason::FragmentFirstMissing, sinks);
         }
         if let Err(frame) = self.waiting.keep(id, frame) {
-            drop_frame(cx, frame.origin, DropReason::FragmentQueueFull);
+            lose_frame(cx, node, &frame, DropReason::FragmentQueueFull, sinks);
         }
     }
 
@@ -96,11 +108,12 @@ impl<B: PacketBuffer, A: Family> VirtualReassembly<B, A> {
         &mut self,
         cx: &Context<'_>,
         packet: &mut Packet<B, A>,
+        sinks: &mut dyn Sinks<B>,
     ) -> Result<Option<DatagramId>, DropReason> {
         let (key, part) = place(packet).ok_or(DropReason::FragmentMalformed)?;
         let head = head(packet)?;
         let waiting = &mut self.waiting;
-        let forgotten = |id| give_up(cx, waiting, id);
+        let forgotten = |id| give_up(cx, waiting, id, sinks);
         let standing = self.datagrams.admit(key, part, head, cx.now, forgotten);
         let head = match standing {
             Ok(Standing::Waits(id)) => return Ok(Some(id)),
@@ -125,9 +138,15 @@ impl<B: PacketBuffer, A: Family> VirtualReassembly<B, A> {
 }
 
 /// Drops the fragments that waited for the first one of a datagram.
-fn give_up<B>(cx: &Context<'_>, waiting: &mut Waiting<B>, id: DatagramId) {
+fn give_up<B: PacketBuffer>(
+    cx: &Context<'_>,
+    waiting: &mut Waiting<B>,
+    id: DatagramId,
+    sinks: &mut dyn Sinks<B>,
+) {
     while let Some(frame) = waiting.take(id) {
-        drop_frame(cx, frame.origin, DropReason::FragmentFirstMissing);
+        let reason = DropReason::FragmentFirstMissing;
+        lose_frame(cx, Node::VirtualReassembly, &frame, reason, sinks);
     }
 }
 
@@ -173,11 +192,12 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     burst: &mut Burst<B, A>,
     state: &mut VirtualReassembly<B, A>,
+    sinks: &mut dyn Sinks<B>,
 ) {
     let inbox = burst.take_inbox(Node::VirtualReassembly, cx.counters);
     let mut early = std::mem::take(&mut state.early);
     for &index in &inbox {
-        match state.admit(cx, &mut burst.packets[usize::from(index)]) {
+        match state.admit(cx, &mut burst.packets[usize::from(index)], sinks) {
             Ok(None) => burst.dispatch(index, Next::To(Node::IngressNat)),
             Ok(Some(_)) => early.push(index),
             Err(reason) => burst.dispatch(index, Next::Drop(reason)),
@@ -186,7 +206,7 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
     // The first one may have come behind them, in this burst.
     for index in early.drain(..) {
         let packet = &mut burst.packets[usize::from(index)];
-        let next = match state.admit(cx, packet) {
+        let next = match state.admit(cx, packet, sinks) {
             Ok(None) => Next::To(Node::IngressNat),
             Ok(Some(id)) => {
                 packet.fate = Fate::Await(id);

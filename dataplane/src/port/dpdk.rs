@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use rewire_conntrack::offload::Card;
 use rewire_dpdk::{
-    Eal, Mbuf, MemifRole, Mempool, PortConfig, ReceiveQueue, Started, TransmitQueue, VirtualDevice,
+    Eal, Link, Mbuf, MemifRole, Mempool, PortConfig, ReceiveQueue, Started, TransmitQueue,
+    VirtualDevice,
 };
 use rewire_schema::port::Port;
 use rewire_tables::InterfaceIndex;
@@ -63,6 +64,8 @@ pub struct DpdkDriver {
     flows: Option<FlowPorts>,
     /// Why the card takes no flows of some ports.
     no_offload: BTreeMap<InterfaceIndex, String>,
+    /// The links of ports that were opened; some may be closed by now.
+    links: BTreeMap<InterfaceIndex, Link>,
     device: DeviceOf,
 }
 
@@ -78,6 +81,7 @@ impl DpdkDriver {
             opened: 0,
             flows: None,
             no_offload: BTreeMap::new(),
+            links: BTreeMap::new(),
             device: Box::new(device),
         })
     }
@@ -191,6 +195,7 @@ impl PortDriver for DpdkDriver {
             .is_some_and(|flows| flows.configure(&mut port));
         let mut port = port.start().map_err(error)?;
         self.hand_to_card(request, &mut port, ages);
+        self.links.insert(request.index, port.link());
         let queue = |number| -> Result<BoxedQueue<Self>, OpenError> {
             Ok(Box::new(DpdkQueue {
                 receive: port.take_receive_queue(number).ok_or_else(gone)?,
@@ -208,6 +213,10 @@ impl PortDriver for DpdkDriver {
         let (card, flows) = RteFlowCard::new(RULES);
         self.flows = Some(flows);
         Some(Box::new(card))
+    }
+
+    fn link_up(&self, interface: InterfaceIndex) -> Option<bool> {
+        self.links.get(&interface)?.is_up()
     }
 
     fn no_offload(&self, interface: InterfaceIndex) -> Option<String> {

@@ -244,6 +244,10 @@ impl<D: PortDriver> PortDriver for FaultyDriver<D> {
         self.driver.card()
     }
 
+    fn link_up(&self, interface: InterfaceIndex) -> Option<bool> {
+        self.driver.link_up(interface)
+    }
+
     fn no_offload(&self, interface: InterfaceIndex) -> Option<String> {
         self.driver.no_offload(interface)
     }

@@ -96,6 +96,12 @@ pub trait PortDriver: Send + 'static {
         None
     }
 
+    /// Whether the link of this interface's port is up; none where the port is not open, or the driver cannot tell. It may make a
+    /// system call.
+    fn link_up(&self, _interface: InterfaceIndex) -> Option<bool> {
+        None
+    }
+
     /// Called on each worker's thread before it touches a buffer; what it returns is dropped there at the end.
     fn attach_thread(&self) -> Box<dyn FnOnce() -> Box<dyn std::any::Any> + Send>;
 }

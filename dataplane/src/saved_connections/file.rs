@@ -10,16 +10,16 @@ use std::path::Path;
 use rewire_conntrack::{ByteReader, Renumber};
 use rewire_tables::{InterfaceIndex, PeeringIndex, Tables, VpcIndex};
 
-use super::{Moment, SavedError};
+use super::{Moment, SavedError, SavedFlaw};
 use crate::clock::Instant;
 
 const MAGIC: &[u8; 8] = b"rewirect";
 const VERSION: u32 = 2;
 
 /// The names that indices stand for: of VPCs, interfaces and peerings.
-type NamesOf = [Vec<(u16, String)>; 3];
+pub(crate) type NamesOf = [Vec<(u16, String)>; 3];
 
-fn names_of(tables: &Tables) -> NamesOf {
+pub(crate) fn names_of(tables: &Tables) -> NamesOf {
     let vpcs = tables
         .vpcs()
         .map(|(index, vpc)| (index.0, vpc.name().to_owned()));
@@ -65,18 +65,13 @@ impl Renumber for Numbers {
     }
 }
 
-/// Writes what workers have [saved](save), all of it or nothing.
-pub(crate) fn write(
-    path: &Path,
-    tables: &Tables,
-    moment: &Moment,
-    workers: &[Vec<u8>],
-) -> Result<(), SavedError> {
+/// What comes before the workers' parts.
+fn beginning(names: &NamesOf, moment: &Moment, workers: &[Vec<u8>]) -> Vec<u8> {
     let mut head = Vec::new();
     head.extend(moment.boot);
     head.extend(moment.clock.0.to_le_bytes());
     head.extend(moment.wall.to_le_bytes());
-    for names in names_of(tables) {
+    for names in names {
         head.extend((names.len() as u32).to_le_bytes());
         for (index, name) in names {
             head.extend(index.to_le_bytes());
@@ -89,6 +84,28 @@ pub(crate) fn write(
         head.extend((worker.len() as u64).to_le_bytes());
         head.extend(checksum(worker).to_le_bytes());
     }
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend(VERSION.to_le_bytes());
+    bytes.extend((head.len() as u32).to_le_bytes());
+    bytes.extend(checksum(&head).to_le_bytes());
+    bytes.extend(head);
+    bytes
+}
+
+/// What workers have [saved](super::save), as it would be in a file.
+pub(crate) fn encode(names: &NamesOf, moment: &Moment, workers: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = beginning(names, moment, workers);
+    workers.iter().for_each(|worker| bytes.extend(worker));
+    bytes
+}
+
+/// Writes what workers have [saved](super::save), all of it or nothing.
+pub(crate) fn write(
+    path: &Path,
+    tables: &Tables,
+    moment: &Moment,
+    workers: &[Vec<u8>],
+) -> Result<(), SavedError> {
     let written = (|| {
         let being_written = path.with_extension("new");
         let _ = fs::remove_file(&being_written);
@@ -96,11 +113,7 @@ pub(crate) fn write(
         let mut options = OpenOptions::new();
         let options = options.write(true).create_new(true).mode(0o600);
         let mut file = options.open(&being_written)?;
-        file.write_all(MAGIC)?;
-        file.write_all(&VERSION.to_le_bytes())?;
-        file.write_all(&(head.len() as u32).to_le_bytes())?;
-        file.write_all(&checksum(&head).to_le_bytes())?;
-        file.write_all(&head)?;
+        file.write_all(&beginning(&names_of(tables), moment, workers))?;
         for worker in workers {
             file.write_all(worker)?;
         }
@@ -131,7 +144,7 @@ fn checksum(bytes: &[u8]) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Saved {
     pub(super) bytes: Vec<u8>,
-    pub(super) moment: Moment,
+    pub(crate) moment: Moment,
     names: NamesOf,
     /// Where the flows of each worker are.
     pub(super) workers: Vec<Range<usize>>,
@@ -149,17 +162,25 @@ pub(crate) fn read(path: &Path) -> Result<Option<Saved>, SavedError> {
             });
         }
     };
+    let decoded = decode(bytes).map_err(|flaw| match flaw {
+        SavedFlaw::Foreign => SavedError::Foreign(path.to_owned()),
+        SavedFlaw::Damaged => SavedError::Damaged(path.to_owned()),
+    });
+    decoded.map(Some)
+}
+
+/// Reads what [`encode`] has made.
+pub(crate) fn decode(bytes: Vec<u8>) -> Result<Saved, SavedFlaw> {
     if bytes.get(..12) != Some(&[&MAGIC[..], &VERSION.to_le_bytes()].concat()[..]) {
-        return Err(SavedError::Foreign(path.to_owned()));
+        return Err(SavedFlaw::Foreign);
     }
-    let parsed = parse(&bytes).ok_or_else(|| SavedError::Damaged(path.to_owned()))?;
-    let (moment, names, workers) = parsed;
-    Ok(Some(Saved {
+    let (moment, names, workers) = parse(&bytes).ok_or(SavedFlaw::Damaged)?;
+    Ok(Saved {
         bytes,
         moment,
         names,
         workers,
-    }))
+    })
 }
 
 fn parse(bytes: &[u8]) -> Option<(Moment, NamesOf, Vec<Range<usize>>)> {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use rewire_conntrack::{ByteReader, Connections, InsertError, SavedFlow};
+use rewire_conntrack::{ByteReader, Connections, CopiedFlow, InsertError, SavedFlow, in_order};
 use rewire_tables::{AclFamily, Address, Tables};
 
 use super::file::{Numbers, Saved};
@@ -24,6 +24,15 @@ pub(crate) fn save<A: Address>(connections: &Connections<A>, now: Instant, out: 
         number += 1;
     }
     out[at..at + 8].copy_from_slice(&number.to_le_bytes());
+}
+
+/// The same of connections that were [copied](rewire_conntrack::CopiedFlow) from one worker.
+pub(crate) fn save_copied<A: Address>(copied: Vec<CopiedFlow<A>>, out: &mut Vec<u8>) {
+    out.extend((copied.len() as u64).to_le_bytes());
+    out.reserve(copied.len() * SavedFlow::<A>::LENGTH);
+    for flow in in_order(copied) {
+        flow.write(out);
+    }
 }
 
 /// What one worker is to take over.

@@ -81,6 +81,16 @@ pub enum BundleError {
         /// Its digest now.
         found: String,
     },
+    /// A line of a file of JSON lines cannot be read.
+    #[error("{}, line {line}: {why}", .path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        why: String,
+    },
     /// There are more frames than a bundle is made of.
     #[error(
         "more than {most} bytes of frames come before the failure: no bundle is made of so many"

@@ -9,13 +9,16 @@ use crate::check::{Check, Failure};
 use crate::options::KnownNeighbor;
 use crate::pace::When;
 
-/// The format that is written, and the last one that is read.
-pub(crate) const FORMAT: u32 = 1;
+/// The last format that is read. The first one is written where nothing is in the bundle that a program of that time would leave
+/// out without a word.
+pub(crate) const FORMAT: u32 = 2;
 /// The name of the manifest.
 pub const MANIFEST: &str = "manifest.json";
 /// The names of the other files.
 pub(crate) const JOURNAL: &str = "journal";
 pub(crate) const PACKETS: &str = "packets.pcapng";
+pub(crate) const ROUTES: &str = "routes.jsonl";
+pub(crate) const CONNECTIONS: &str = "connections";
 pub(crate) const READ_ME: &str = "README.txt";
 
 /// What a bundle says of itself.
@@ -57,6 +60,17 @@ pub struct Manifest {
     pub files: BTreeMap<String, FileDigest>,
 }
 
+/// The format of a bundle with these files.
+pub(super) fn format_of(files: &BTreeMap<String, FileDigest>) -> u32 {
+    match [ROUTES, CONNECTIONS]
+        .iter()
+        .any(|name| files.contains_key(*name))
+    {
+        true => 2,
+        false => 1,
+    }
+}
+
 /// What was recorded of a running gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
@@ -76,18 +90,27 @@ pub struct Recorded {
     pub filter: Option<String>,
     /// So many bytes of each frame, at most; what was cut off is zero in a replay.
     pub snap: usize,
-    /// The gateway's workers: of several, a replay gives out other ports.
+    /// The gateway's workers.
     pub workers: u64,
-    /// The connections that there were in the beginning: a replay begins without.
+    /// The connections that there were in the beginning.
     pub connections: u64,
-    /// The learned routes that there were in the end: a replay has none.
+    /// The connections that a replay begins with: those that were still there when they were copied; none where they were not.
+    #[serde(default)]
+    pub copied_connections: Option<u64>,
+    /// The learned routes that there were in the end.
     pub learned_routes: u64,
+    /// What routing daemons said, in updates, with what they had said before; none where that was not recorded.
+    #[serde(default)]
+    pub heard_routes: Option<u64>,
+    /// Updates that found no room: the gateway heard them, and a replay does not.
+    #[serde(default)]
+    pub missed_routes: u64,
 }
 
 impl Recorded {
     /// Whether every frame was recorded, so that what leaves a replay can be held against what left the gateway.
     pub fn is_whole(&self) -> bool {
-        self.missed == 0 && self.one_of <= 1 && self.filter.is_none()
+        self.missed == 0 && self.missed_routes == 0 && self.one_of <= 1 && self.filter.is_none()
     }
 }
 
@@ -119,6 +142,9 @@ pub struct Settings {
     pub checks: Vec<Check>,
     /// The most frames of a burst.
     pub burst: usize,
+    /// The gateway's workers, of which each has ports of NAT of its own.
+    #[serde(default = "one")]
+    pub workers: u16,
     /// What the gateway's hash tables, and the choice among ports and addresses of NAT, are keyed with, in hexadecimal digits.
     #[serde(default)]
     pub hash_seed: String,
@@ -137,6 +163,10 @@ pub struct Settings {
     /// See above.
     #[serde(default)]
     pub resident_memory: Option<u64>,
+}
+
+fn one() -> u16 {
+    1
 }
 
 /// What must leave by an interface.

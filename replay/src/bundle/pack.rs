@@ -1,6 +1,7 @@
 //! A replay that has failed becomes a bundle: what came in until then, and of that as little as the failure needs.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,9 +10,11 @@ use super::case::{Case, Dues};
 use super::error::BundleError;
 use super::frames::Noted;
 use super::manifest::{
-    ExpectedFile, FORMAT, JOURNAL, Manifest, PACKETS, Revisions, Scheduled, Settings, Shrunk,
+    CONNECTIONS, ExpectedFile, JOURNAL, Manifest, PACKETS, ROUTES, Revisions, Scheduled, Settings,
+    Shrunk, format_of,
 };
 use super::read::Bundle;
+use super::routes;
 use super::shrink::{Tries, least};
 use super::write::Draft;
 use crate::capture::{Direction, Recording};
@@ -222,6 +225,15 @@ fn write(
         }
         Ok(())
     })?;
+    if !options.heard.is_empty() {
+        draft.add(ROUTES, |sink| {
+            let mut heard = options.heard.iter();
+            heard.try_for_each(|heard| routes::write(sink, heard))
+        })?;
+    }
+    if !options.connections.is_empty() {
+        draft.add(CONNECTIONS, |sink| sink.write_all(&options.connections))?;
+    }
     let mut expected = Vec::new();
     for (number, Dues { interface, frames }) in (1..).zip(case.expected()) {
         let file = format!("expected-{number}.pcapng");
@@ -236,7 +248,7 @@ fn write(
         expected.push(ExpectedFile { interface, file });
     }
     let mut manifest = Manifest {
-        format: FORMAT,
+        format: format_of(&draft.files),
         rewire: rewire.to_owned(),
         revisions: Revisions {
             first: case.first,

@@ -4,16 +4,23 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::BundleError;
-use super::manifest::{FORMAT, FileDigest, JOURNAL, MANIFEST, Manifest, PACKETS, Settings};
+use super::manifest::{
+    CONNECTIONS, FORMAT, FileDigest, JOURNAL, MANIFEST, Manifest, PACKETS, ROUTES, Settings,
+};
+use super::routes;
 use crate::capture::Captures;
 use crate::compared::LeftFrames;
 use crate::expected::Expected;
+use crate::heard::HeardRoute;
 use crate::history::History;
 use crate::options::Options;
 
+/// The most workers of a gateway, by far.
+const MOST_WORKERS: u16 = 1024;
 /// The longest manifest that is read, in bytes.
 const LONGEST_MANIFEST: u64 = 256 << 20;
 
@@ -25,6 +32,10 @@ pub struct Bundle {
     pub manifest: Manifest,
     /// The revisions that are replayed.
     pub history: History,
+    /// What routing daemons say to the gateway.
+    heard: Arc<[HeardRoute]>,
+    /// The connections that there are from the beginning.
+    connections: Arc<[u8]>,
 }
 
 /// Whether there is a folder here: then it is meant to be a bundle.
@@ -43,21 +54,30 @@ impl Bundle {
         for (name, digest) in &manifest.files {
             expect_as_made(&folder.join(name), digest)?;
         }
-        let history = Bundle::history_in(folder, &manifest)?;
-        Ok(Bundle {
-            folder: folder.to_owned(),
-            manifest,
-            history,
-        })
+        Bundle::draft(folder, manifest)
     }
 
     /// One that has just been written, whose manifest is not there yet.
     pub(super) fn draft(folder: &Path, manifest: Manifest) -> Result<Bundle, BundleError> {
         let history = Bundle::history_in(folder, &manifest)?;
+        let heard = match manifest.files.contains_key(ROUTES) {
+            true => routes::read(&folder.join(ROUTES))?.into(),
+            false => Arc::default(),
+        };
+        let connections = match manifest.files.contains_key(CONNECTIONS) {
+            true => {
+                let path = folder.join(CONNECTIONS);
+                let read = std::fs::read(&path);
+                read.map_err(|source| BundleError::Read { path, source })?
+            }
+            false => Vec::new(),
+        };
         Ok(Bundle {
             folder: folder.to_owned(),
             manifest,
             history,
+            heard,
+            connections: connections.into(),
         })
     }
 
@@ -86,6 +106,8 @@ impl Bundle {
             schedule: schedule.collect(),
             beginning: Some(*beginning_ns),
             neighbors: self.manifest.neighbors.clone(),
+            heard: Arc::clone(&self.heard),
+            connections: Arc::clone(&self.connections),
             ..settings.options()
         }
     }
@@ -137,6 +159,7 @@ impl Settings {
             any_mac: options.any_mac,
             checks: options.checks.iter().copied().collect(),
             burst: options.burst,
+            workers: options.workers,
             hash_seed: format!("{:016x}", options.hash_seed),
             whole_every: options.whole_every,
             revision_time_ns: options.revision_time.map(nanoseconds),
@@ -151,6 +174,7 @@ impl Settings {
             any_mac: self.any_mac,
             checks: self.checks.iter().copied().collect(),
             burst: self.burst.clamp(1, crate::options::MOST_IN_A_BURST),
+            workers: self.workers.clamp(1, MOST_WORKERS),
             hash_seed: u64::from_str_radix(&self.hash_seed, 16).unwrap_or(0),
             whole_every: self.whole_every,
             revision_time: self.revision_time_ns.map(Duration::from_nanos),

@@ -15,7 +15,8 @@ This is a bundle of rewire: everything that it takes to replay something again, 
     rewire replay THIS-FOLDER
 
 manifest.json says how it is replayed, and what failed. journal has the configuration and its history (`rewire journal import`),
-packets.pcapng the frames that came in (Wireshark, tshark). Keep it as you keep those.
+packets.pcapng the frames that came in (Wireshark, tshark), routes.jsonl, where it is there, what routing daemons said,
+and connections the connections that there were before, in the gateway's own form. Keep it as you keep those.
 ";
 
 /// A folder that is being filled. Dropped before it is finished, it goes.

@@ -3,49 +3,49 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub(super) const ICMP: u8 = 1;
-pub(super) const TCP: u8 = 6;
-pub(super) const UDP: u8 = 17;
-pub(super) const ICMPV6: u8 = 58;
+pub(crate) const ICMP: u8 = 1;
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
+pub(crate) const ICMPV6: u8 = 58;
 
-pub(super) const FIN: u8 = 1;
-pub(super) const SYN: u8 = 2;
-pub(super) const RST: u8 = 4;
-pub(super) const PSH: u8 = 8;
-pub(super) const ACK: u8 = 16;
+pub(crate) const FIN: u8 = 1;
+pub(crate) const SYN: u8 = 2;
+pub(crate) const RST: u8 = 4;
+pub(crate) const PSH: u8 = 8;
+pub(crate) const ACK: u8 = 16;
 
 const ETHERNET: usize = 14;
 const SHORTEST: usize = 60;
 
 /// One packet, in what its headers say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Packet {
-    pub(super) source: IpAddr,
-    pub(super) destination: IpAddr,
-    pub(super) protocol: u8,
+pub(crate) struct Packet {
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    pub(crate) protocol: u8,
     /// Ports; of an echo, its identifier twice.
-    pub(super) ports: [u16; 2],
-    pub(super) sequence: u32,
-    pub(super) acknowledgment: u32,
+    pub(crate) ports: [u16; 2],
+    pub(crate) sequence: u32,
+    pub(crate) acknowledgment: u32,
     /// The flags of TCP; the type of ICMP.
-    pub(super) kind: u8,
+    pub(crate) kind: u8,
     /// The bytes behind the headers.
-    pub(super) data: usize,
+    pub(crate) data: usize,
 }
 
 impl Packet {
     /// Whether it asks for an echo.
-    pub(super) fn is_echo_request(&self) -> bool {
+    pub(crate) fn is_echo_request(&self) -> bool {
         matches!((self.protocol, self.kind), (ICMP, 8) | (ICMPV6, 128))
     }
 
     /// Whether it answers one.
-    pub(super) fn is_echo_reply(&self) -> bool {
+    pub(crate) fn is_echo_reply(&self) -> bool {
         matches!((self.protocol, self.kind), (ICMP, 0) | (ICMPV6, 129))
     }
 
     /// Writes the packet as a frame, in place of what is in `out`.
-    pub(super) fn write(&self, out: &mut Vec<u8>, [from, to]: [[u8; 6]; 2]) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>, [from, to]: [[u8; 6]; 2]) {
         out.clear();
         out.extend_from_slice(&to);
         out.extend_from_slice(&from);
@@ -156,7 +156,7 @@ impl Packet {
     }
 
     /// Reads a frame; none where it is of another kind, or a fragment.
-    pub(super) fn read(frame: &[u8]) -> Option<Packet> {
+    pub(crate) fn read(frame: &[u8]) -> Option<Packet> {
         let (source, destination, protocol, start, above) = match frame.get(12..14)? {
             [0x08, 0x00] => {
                 let header = frame[ETHERNET..].first_chunk::<20>()?;
@@ -233,7 +233,7 @@ fn folded(mut sum: u32) -> u16 {
 
 /// What a host answers to an ARP request or a neighbor solicitation, if the frame is one: written in place of what is in `out`.
 /// `mac_of` is the MAC address of whoever has an address.
-pub(super) fn resolve(
+pub(crate) fn resolve(
     frame: &[u8],
     mac_of: impl Fn(IpAddr) -> [u8; 6],
     out: &mut Vec<u8>,

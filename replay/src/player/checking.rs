@@ -48,13 +48,16 @@ impl Replay<'_> {
                 self.verdict(Check::State, recounted);
             }
         }
-        if wants(Check::Tables) && is_whole {
-            let revision = self.compiler.revision();
-            let whole = inspect::tables(&self.gateway, Arc::clone(&self.state), revision);
-            self.verdict(Check::Tables, whole);
-        }
-        if is_whole && let Some(step) = self.steps.last_mut() {
-            step.tables_digest = self.gateway.digest().map(|digest| digest.to_string());
+        if is_whole {
+            let digest = self.gateway.digest();
+            if wants(Check::Tables) {
+                let (state, revision) = (Arc::clone(&self.state), self.compiler.revision());
+                let whole = inspect::tables((&self.gateway, digest), state, revision);
+                self.verdict(Check::Tables, whole);
+            }
+            if let Some(step) = self.steps.last_mut() {
+                step.tables_digest = digest.map(|digest| digest.to_string());
+            }
         }
         if wants(Check::Intents) && !self.compiler.configuration().intent.is_empty() {
             self.verdict(Check::Intents, inspect::intents(&self.compiler));
@@ -68,8 +71,10 @@ impl Replay<'_> {
             self.verdict(Check::Probes, inspect::probes(missed));
         }
         if wants(Check::Invariants) && is_whole {
-            self.verdict(Check::Invariants, inspect::tuples(&self.gateway));
+            let found = self.tuples.check(&self.gateway);
+            self.verdict(Check::Invariants, found);
         }
+        self.check_connections();
         if wants(Check::Time)
             && let Some(budget) = self.options.revision_time
         {
@@ -83,6 +88,27 @@ impl Replay<'_> {
             if let Some(budget) = self.options.resident_memory {
                 self.verdict(Check::Memory, inspect::resident_memory(budget));
             }
+        }
+    }
+
+    /// Law 6, as far as it is known when a revision becomes live.
+    fn check_connections(&mut self) {
+        let Some(continuity) = &mut self.continuity else {
+            return;
+        };
+        let gateway = &self.gateway;
+        let found = gateway.with_tables(|tables| continuity.after(gateway, tables));
+        if let Some(found) = found.flatten() {
+            self.verdict(Check::Connections, found);
+        }
+    }
+
+    /// Law 6, once the revision has had its packets.
+    pub(super) fn end_connections(&mut self) {
+        if let Some(continuity) = &mut self.continuity
+            && let Err((message, details)) = continuity.end(&mut self.gateway)
+        {
+            self.fail(Check::Connections, message, details);
         }
     }
 

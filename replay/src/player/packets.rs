@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rewire_dataplane::buffer::MemoryBuffer;
+use rewire_dataplane::buffer::{MemoryBuffer, PacketBuffer};
 use rewire_dataplane::clock::Instant;
 use rewire_tables::InterfaceIndex;
 
@@ -48,10 +48,14 @@ impl Replay<'_> {
             if most == 0 {
                 break;
             }
+            self.hear_until(first, traffic)?;
+            if let Some(next) = self.next_heard() {
+                deadline = deadline.min(next - 1);
+            }
             let mut last = first;
             let mut taken = 0;
             while taken < most && traffic.next_time().is_some_and(|time| time <= deadline) {
-                let mut bytes = self.exit.free.pop().unwrap_or_default();
+                let mut bytes = MemoryBuffer::spare().into_bytes();
                 let Some(arrival) = traffic.take(&mut bytes)? else {
                     break;
                 };
@@ -93,7 +97,7 @@ impl Replay<'_> {
         }
         let Some(port) = self.ports.of_entrance(entrance) else {
             self.undelivered += 1;
-            self.exit.free.push(bytes);
+            drop(MemoryBuffer::new(bytes));
             return;
         };
         // The first bit on the wire says that a frame is for several stations: those stay.
@@ -127,8 +131,9 @@ impl Replay<'_> {
         }
         self.gateway.advance_to(to);
         // A burst looks at a bounded number of connections that may have timed out: as often as it takes to look at all.
-        let graph = self.gateway.graph();
-        let connections = graph.connections4().len() + graph.connections6().len();
+        let graphs = self.gateway.graphs();
+        let number = graphs.map(|graph| graph.connections4().len() + graph.connections6().len());
+        let connections = number.max().unwrap_or(0);
         for _ in 0..=connections / 32 {
             self.step(&mut Vec::new(), traffic)?;
         }
@@ -144,9 +149,20 @@ impl Replay<'_> {
         let at = (self.gateway.now().0, self.beginning);
         self.delivered += burst.len() as u64;
         let (exit, ports) = (&mut self.exit, &self.ports);
-        let mut leaves = |interface, buffer| exit.leaves((interface, buffer), ports, at, traffic);
+        let mut passing = self.continuity.as_mut().map(|one| &mut one.passing);
+        let mut leaves = |interface, buffer: MemoryBuffer| {
+            if let Some(passing) = &mut passing {
+                passing.leaves(interface, buffer.bytes());
+            }
+            exit.leaves((interface, buffer), ports, at, traffic);
+        };
         self.gateway.step_into(burst.drain(..), &mut leaves);
         self.exit.check()?;
+        if let Some(continuity) = &mut self.continuity
+            && let Err((message, details)) = continuity.burst(&mut self.gateway)
+        {
+            self.fail(Check::Connections, message, details);
+        }
         for wrong in self.exit.take_wrong() {
             let check = match wrong.is_unexpected {
                 true => Check::Outputs,

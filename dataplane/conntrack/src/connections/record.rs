@@ -107,6 +107,13 @@ impl<A: Address> Connections<A> {
         }
     }
 
+    /// Takes a connection back that was just [inserted](Self::insert) and is none after all: nobody is told of it.
+    pub fn undo_insert(&mut self, id: FlowId) {
+        let recorder = self.recorder.take();
+        self.remove(id);
+        self.recorder = recorder;
+    }
+
     /// Tells that a connection could not begin, and why. `external` is the first of the addresses that have no port left.
     pub fn record_shortage(
         &mut self,

@@ -1,5 +1,7 @@
 //! Connections that outlive their table: taken out of one, written down, and put into another, as they were.
 
+use std::collections::HashSet;
+
 use rewire_tables::{Address, InterfaceIndex, PeeringIndex, VpcIndex};
 
 use super::{Connections, tick};
@@ -34,6 +36,50 @@ pub struct SavedFlow<A> {
     is_owner: bool,
     /// Whether it has joined that mapping from outside.
     is_joined: bool,
+}
+
+/// A copy of a connection of a table that goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopiedFlow<A> {
+    saved: SavedFlow<A>,
+    /// Whether new connections of its endpoint get its mapping, and it is the one that stands for that.
+    is_listed: bool,
+}
+
+/// What tells a mapping from any other at one time: its external end and its internal one.
+type MappingName = [(u16, u8, u128, u16); 2];
+
+impl<A: Address> SavedFlow<A> {
+    fn mapping(&self) -> Option<MappingName> {
+        let Use {
+            internal,
+            external_vpc,
+            mapping,
+        } = Use::between(&self.original, &self.reply, self.is_joined);
+        let end =
+            |vpc: VpcIndex, address: A, port| (vpc.0, internal.protocol, address.to_number(), port);
+        self.has(flag::MAPPED).then(|| {
+            [
+                end(external_vpc, mapping.address, mapping.port),
+                end(internal.vpc, internal.address, internal.port),
+            ]
+        })
+    }
+}
+
+/// Connections that were all in one table at one time, copied then or a little later, in an order in which
+/// [`restore`](Connections::restore) brings their mappings back, as [`Connections::saved`] gives them. Cost: sorts them.
+pub fn in_order<A: Address>(copied: Vec<CopiedFlow<A>>) -> impl Iterator<Item = SavedFlow<A>> {
+    let listed = copied.iter().filter(|copied| copied.is_listed);
+    let listed: HashSet<MappingName> = listed.filter_map(|copied| copied.saved.mapping()).collect();
+    let keyed = copied.into_iter().map(|copied| {
+        let mapping = copied.saved.mapping();
+        let is_last = mapping.is_none_or(|mapping| listed.contains(&mapping));
+        ((is_last, mapping), copied.saved)
+    });
+    let mut keyed: Vec<_> = keyed.collect();
+    keyed.sort_by_key(|(key, _)| *key);
+    keyed.into_iter().map(|(_, saved)| saved)
 }
 
 /// Bits of a record that last: not where it is in its mapping, nor that it was counted.
@@ -290,6 +336,14 @@ impl<A: Address> Connections<A> {
         let slots = first.into_iter().chain(last);
         let live = slots.filter(move |slot| !self.records.used(*slot).expires.is_over(now));
         live.map(move |slot| self.save(slot, now))
+    }
+
+    /// A copy of one connection, if it is there still, with what [`in_order`] needs to know: for copies that are made a few at a time,
+    /// while packets come.
+    pub fn copied_flow(&self, id: FlowId, now: Instant) -> Option<CopiedFlow<A>> {
+        let saved = self.saved_flow(id, now)?;
+        let is_listed = self.records.used(id.0.slot).has(flag::LISTED);
+        Some(CopiedFlow { saved, is_listed })
     }
 
     /// A copy of one connection, if it is there still: see [`saved`](Self::saved).

@@ -148,31 +148,40 @@ impl Rib {
         self.forget(number, &moved, |_, _| true);
     }
 
-    /// Brings the clock to `now`: what was stale for too long goes.
-    pub fn expire(&mut self, now: Duration, out: &mut Vec<TableOperation>) {
+    /// Brings the clock to `now`: what was stale for too long goes. Gives the names of the sources that it was of.
+    pub fn expire(&mut self, now: Duration, out: &mut Vec<TableOperation>) -> Vec<Arc<str>> {
+        let mut names = Vec::new();
         for position in 0..self.sources.len() {
-            let number = position as u16;
-            let Some(Some(source)) = self.sources.get_mut(position) else {
+            let Some(Some(source)) = self.sources.get(position) else {
                 continue;
             };
-            if source.expiry().is_none_or(|expiry| now < expiry) {
-                continue;
-            }
-            source.stale_since = None;
-            let session = source.session;
-            if source.stale > 0 {
-                tracing::warn!(
-                    source = &*source.config.name,
-                    routes = source.stale,
-                    "routes that were not said again in time are gone"
-                );
-                let vpcs = self.vpcs_of(number);
-                self.forget(number, &vpcs, |candidate, _| {
-                    Some(candidate.session) != session
-                });
+            if source.expiry().is_some_and(|expiry| now >= expiry) {
+                names.push(Arc::clone(&source.config.name));
+                self.expire_source(position as u16);
             }
         }
         self.settle(out);
+        names
+    }
+
+    /// Lets go of what a source has not said in the session that goes on. [`settle`](Self::settle) tells the tables.
+    pub(super) fn expire_source(&mut self, number: u16) {
+        let Some(Some(source)) = self.sources.get_mut(usize::from(number)) else {
+            return;
+        };
+        source.stale_since = None;
+        let session = source.session;
+        if source.stale > 0 {
+            tracing::warn!(
+                source = &*source.config.name,
+                routes = source.stale,
+                "routes that were not said again in time are gone"
+            );
+            let vpcs = self.vpcs_of(number);
+            self.forget(number, &vpcs, |candidate, _| {
+                Some(candidate.session) != session
+            });
+        }
     }
 
     /// The number of a source.

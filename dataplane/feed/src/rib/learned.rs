@@ -43,7 +43,7 @@ impl Rib {
         self.settle(out);
     }
 
-    fn step(
+    pub(super) fn step(
         &mut self,
         number: u16,
         session: u32,
@@ -58,6 +58,7 @@ impl Rib {
         match update {
             Update::Up => source.turn(Some(session), now),
             Update::Down if is_current => source.turn(None, now),
+            Update::Expired => self.expire_source(number),
             _ if !is_current => return Err(Ignored::Session),
             Update::Down => {}
             Update::SetRoute(route) => return self.set_route(number, session, route, now, out),

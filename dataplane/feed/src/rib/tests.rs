@@ -488,13 +488,16 @@ impl World {
             }
         }
         oracle.config = config;
-        let all = self
-            .oracle
-            .sources
-            .iter()
-            .filter_map(|source| source.config.clone());
-        let all: Vec<SourceConfig> = all.collect();
-        self.rib.configure(&all, &mut self.out);
+        self.configure_again();
+    }
+
+    fn configs(&self) -> Vec<SourceConfig> {
+        let sources = self.oracle.sources.iter();
+        sources.filter_map(|source| source.config.clone()).collect()
+    }
+
+    fn configure_again(&mut self) {
+        self.rib.configure(&self.configs(), &mut self.out);
     }
 
     /// Works everything out anew, and compares.
@@ -622,5 +625,54 @@ proptest! {
             world.step(step);
             world.check();
         }
+    }
+}
+
+/// A world after these steps, which both sources begin with a session.
+fn world_after(steps: &[Step]) -> World {
+    let mut world = World::new();
+    for source in 0..SOURCES.len() {
+        world.step(&Step::Source(source, Some((true, true, None, None))));
+        world.step(&Step::Up(source));
+    }
+    for step in steps {
+        world.step(step);
+        world.check();
+    }
+    world
+}
+
+proptest! {
+    /// What is told to a table of candidates that knows nothing makes it the same, and what comes later keeps it so.
+    #[test]
+    fn what_is_retold_leads_to_the_same_tables(before in steps(), after in steps()) {
+        let mut world = world_after(&before);
+        let told = world.rib.retold();
+        world.rib = Rib::default();
+        world.tables = Tables::default();
+        world.configure_again();
+        world.commit(Vec::new(), true);
+        world.rib.retell(told.clone(), &mut world.out);
+        world.check();
+        prop_assert_eq!(told, world.rib.retold());
+        // Since when something is stale is not told: a recording tells when it is over.
+        for step in after.iter().filter(|step| !matches!(step, Step::Later(_))) {
+            world.step(step);
+            world.check();
+        }
+    }
+
+    /// What goes because its time is up goes likewise where that alone is told.
+    #[test]
+    fn what_has_expired_goes_without_a_clock(before in steps()) {
+        let mut world = world_after(&before);
+        let (mut other, mut out) = (Rib::default(), Vec::new());
+        other.configure(&world.configs(), &mut out);
+        other.retell(world.rib.retold(), &mut out);
+        let now = Duration::from_secs(world.oracle.now + STALE);
+        for source in world.rib.expire(now, &mut world.out) {
+            other.update(&source, 0, [Update::Expired], Duration::ZERO, &mut out);
+        }
+        prop_assert_eq!(world.rib.retold(), other.retold());
     }
 }

@@ -39,7 +39,7 @@ function connectionTable() {
     columns: [
       { title: "VPC", cell: (one) => one.original.vpc },
       { title: "Protocol", cell: (one) => one.protocol },
-      { title: "State", cell: (one) => text.words(one.state) },
+      { title: "State", kind: "less", cell: (one) => text.words(one.state) },
       { title: "Source", kind: "mono", cell: (one) => ends(one.original) },
       { title: "Destination", kind: "mono", cell: (one) => text.end(one.original.destination, one.original.destination_port) },
       { title: "Becomes", kind: "mono", cell: translation },

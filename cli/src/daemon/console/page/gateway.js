@@ -1,6 +1,8 @@
 // What the gateway says, asked once a second while somebody looks, and the last ten minutes of it.
 
 const EVERY = 1000;
+// Rates need two answers: the second one comes soon.
+const FIRST = 250;
 const PATIENCE = 5000;
 const KEPT = 600;
 
@@ -55,8 +57,21 @@ export function rate(read) {
 }
 
 const named = (list, name) => list.find((one) => one.name === name);
-export const interfaceRate = (name, counter) => rate((status) => named(status.interfaces, name)?.counters?.[counter]);
-export const dropRate = (reason) => rate((status) => status.drops.find((drop) => drop.reason === reason)?.packets);
+
+/** Of an interface. After the first answer, the gateway's own last second says it. */
+export function interfaceRate(name, counter) {
+  if (before) return rate((status) => named(status.interfaces, name)?.counters?.[counter]);
+  const [direction, unit] = counter.split("_");
+  const known = gateway.recent?.interfaces[name]?.[direction];
+  return (Array.isArray(known) ? known : known?.[unit])?.at(-1) ?? 0;
+}
+
+/** Of a reason to drop packets, likewise. */
+export function dropRate(reason) {
+  if (!before) return gateway.recent?.drops[reason]?.at(-1) ?? 0;
+  return rate((status) => status.drops.find((drop) => drop.reason === reason)?.packets);
+}
+
 const all = (counter) => rate((status) => status.interfaces.reduce((sum, one) => sum + (one.counters?.[counter] ?? 0), 0));
 
 /** The share of its time that each worker had packets, from 0 to 1; null where that is not known. */
@@ -121,7 +136,8 @@ async function look() {
     gateway.status = status;
     gateway.gone = null;
     gateway.stale = false;
-    if (before) remember();
+    // A column is a second.
+    if (before && status.uptime_ns - before.uptime_ns > EVERY * 5e5) remember();
   } catch (error) {
     gateway.gone ??= { since: new Date(), why: "" };
     gateway.gone.why = error.message;
@@ -134,7 +150,8 @@ export async function follow() {
   for (;;) {
     const begun = performance.now();
     await look();
-    await new Promise((done) => setTimeout(done, Math.max(100, EVERY - (performance.now() - begun))));
+    const pause = before || gateway.gone ? EVERY : FIRST;
+    await new Promise((done) => setTimeout(done, Math.max(100, pause - (performance.now() - begun))));
     if (document.hidden) {
       await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
       gateway.stale = true;

@@ -8,9 +8,9 @@ import * as text from "./text.js";
 export const title = "Interfaces";
 
 const recent = (one) => gateway.recent?.interfaces[one.name];
-const rateColumn = (name, counter, write) => ({
+const rateColumn = (name, counter, write, kind = "number") => ({
   title: name,
-  kind: "number",
+  kind,
   cell: (one) => (one.counters ? write(interfaceRate(one.name, counter)) : "–"),
 });
 const counterColumn = (name, counter, write) => ({
@@ -27,15 +27,16 @@ export function columns() {
     {
       title: "State",
       cell(one, cell) {
-        look(cell, one.open ? "up" : "down");
-        return one.open ? "open" : "DOWN";
+        look(cell, one.open && one.link !== false ? "up" : "down");
+        if (!one.open) return "DOWN";
+        return one.link === false ? "no link" : "open";
       },
     },
     rateColumn("Received", "received_bytes", text.bits),
-    rateColumn("", "received_packets", text.packets),
+    rateColumn("", "received_packets", text.packets, "number less"),
     trend("Last 10 min", "in", (one) => recent(one)?.received.bytes),
     rateColumn("Transmitted", "transmitted_bytes", text.bits),
-    rateColumn("", "transmitted_packets", text.packets),
+    rateColumn("", "transmitted_packets", text.packets, "number less"),
     trend("Last 10 min", "out", (one) => recent(one)?.transmitted.bytes),
     rateColumn("Dropped", "dropped_packets", text.packets),
   ];

@@ -17,6 +17,9 @@ export function wrong(status) {
   for (const one of status.interfaces.filter((one) => !one.open)) {
     add("alarm", `Interface ${one.name} is down: port ${one.port}: ${one.problem}`);
   }
+  for (const one of status.interfaces.filter((one) => one.open && one.link === false)) {
+    add("warning", `Interface ${one.name}: port ${one.port} has no link.`);
+  }
   const { confirmation } = status;
   if (confirmation) {
     const { revision, author, back_to, deadline } = confirmation;

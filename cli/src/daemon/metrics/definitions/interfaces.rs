@@ -25,6 +25,29 @@ pub(super) const METRICS: &[Metric] = &[
         },
     )
     .by(&["interface"]),
+    gauge(
+        "rewire_interface_link_up",
+        Unit::One,
+        "1 where the link of the interface's port is up. Not there where the port is closed, or cannot tell.",
+        |m| {
+            let interfaces = m.interfaces.iter();
+            let known = interfaces.filter_map(|i| Some((&i.name, i.link?)));
+            known.map(|(name, up)| sample([name], up)).collect()
+        },
+    )
+    .by(&["interface"]),
+    counter(
+        "rewire_interface_link_changes",
+        Unit::One,
+        "How often the link of the interface's port has gone up or down. It is looked at ten times a second, of 64 interfaces at a time.",
+        |m| {
+            let interfaces = m.interfaces.iter();
+            interfaces
+                .map(|i| sample([&i.name], i.link_changes))
+                .collect()
+        },
+    )
+    .by(&["interface"]),
     counter(
         "rewire_interface_received_packets",
         Unit::Packets,

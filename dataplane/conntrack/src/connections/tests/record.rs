@@ -430,6 +430,25 @@ fn what_was_before_is_not_told() {
     assert!(!connections.is_recording() && ring.pop().is_err());
 }
 
+/// A connection from outside may find the mapping gone that it was to join: it never was one, and no packet of it passed.
+#[test]
+fn what_is_undone_is_not_told() {
+    let (mut connections, mut ring, _control) = recorded(8, 16);
+    let flow = masqueraded(&mut connections, key(17, 1000)).expect("there is room");
+    let inserted = connections.insert(flow, &Segment::Udp, 60, START);
+    let id = inserted.expect("there is room");
+    connections.undo_insert(id);
+    assert_eq!((connections.len(), connections.mappings_in_use()), (0, 0));
+    assert_eq!(flows(&mut ring), []);
+    // Whoever comes next is told of.
+    let flow = masqueraded(&mut connections, key(17, 1000)).expect("there is room");
+    let inserted = connections.insert(flow, &Segment::Udp, 60, START);
+    let id = inserted.expect("there is room");
+    connections.record_begin(id, EGRESS);
+    connections.remove(id);
+    assert_eq!(flows(&mut ring).len(), 2);
+}
+
 /// A shortage is told once a second, each kind for itself.
 #[test]
 fn shortages_are_told_sparingly() {

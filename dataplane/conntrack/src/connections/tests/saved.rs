@@ -125,13 +125,25 @@ proptest! {
         steps in prop::collection::vec(step(), 1..120),
         later in prop::collection::vec(step(), 1..60),
         seed: u64,
+        is_copied: bool,
     ) {
         let mut before = connections(256);
         let now = run(&mut before, &steps);
         before.expire(now, usize::MAX);
         let mut after = Connections::new(Config { hash_seed: seed, ..config(256) });
         let mut bytes = Vec::new();
-        for saved in before.saved(now) {
+        let all: Vec<_> = match is_copied {
+            false => before.saved(now).collect(),
+            // One by one, in whatever order.
+            true => {
+                let live = before.iter().filter(|(_, flow)| flow.expires > now);
+                let mut ids: Vec<_> = live.map(|(id, flow)| (flow.original.source_port, id)).collect();
+                ids.sort_by_key(|(port, _)| seed.wrapping_mul(u64::from(*port) | 1));
+                let copied = ids.into_iter().filter_map(|(_, id)| before.copied_flow(id, now));
+                in_order(copied.collect()).collect()
+            }
+        };
+        for saved in all {
             bytes.clear();
             saved.write(&mut bytes);
             prop_assert_eq!(bytes.len(), SavedFlow::<Ipv4Addr>::LENGTH);

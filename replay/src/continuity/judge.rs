@@ -1,0 +1,199 @@
+//! What tables make of a connection's first packet, as if the connection were not there.
+//!
+//! That does not say everything. Nothing is decided about a connection
+//! - that began outside, at a mapping of another: without that, nobody gets in;
+//! - whose interface is gone, or in another VPC: how its packets would come is not known;
+//! - whose first packet cannot be made again: one of a protocol without ports, or of ICMP that is no echo, or a fragment;
+//! - whose first packet would be refused for want of room (of ports, connections, or what a limit allows), or for what is no policy:
+//!   one that has its room keeps it;
+//! - of NAT64 that may as well have got another external port.
+
+use std::net::IpAddr;
+
+use rewire_conntrack::{Direction, Flow};
+use rewire_dataplane::buffer::MemoryBuffer;
+use rewire_dataplane::clock::Instant;
+use rewire_dataplane::graph::Asked;
+use rewire_dataplane::{DropReason, FirstPackets};
+use rewire_tables::{InterfaceIndex, Tables};
+
+use super::{MOST, Watched};
+use crate::generator::frame::{ICMP, ICMPV6, Packet, SYN, TCP, UDP};
+
+/// What a configuration wants of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It goes on, with the translation that it has.
+    Stays,
+    /// It ends, for this reason.
+    Ends(&'static str),
+    /// That is not known.
+    Unknown,
+}
+
+/// Those who decide, made when they are first needed.
+#[derive(Default)]
+pub(super) struct Judge {
+    hash_seed: u64,
+    /// For all packets together, and for one alone.
+    graphs: Option<[FirstPackets; 2]>,
+}
+
+impl Judge {
+    pub(super) fn new(hash_seed: u64) -> Judge {
+        Judge {
+            hash_seed,
+            graphs: None,
+        }
+    }
+
+    /// Decides about connections.
+    pub(super) fn judge<A: Asked>(&mut self, tables: &Tables, watched: &mut [Watched<A>]) {
+        if watched.is_empty() {
+            return;
+        }
+        let room = 2 * MOST as usize;
+        let seed = self.hash_seed;
+        let graphs = || [room, 8].map(|room| FirstPackets::new(room, seed));
+        let [all, alone] = self.graphs.get_or_insert_with(graphs);
+        let frames = watched.iter().map(|one| first_frame(tables, &one.flow));
+        let frames: Vec<_> = frames.collect();
+        all.begin_anew();
+        all.walk(tables, frames.iter().flatten().cloned());
+        for (one, frame) in watched.iter_mut().zip(frames) {
+            let Some(frame) = frame else { continue };
+            one.verdict = match begun(all, &one.flow) {
+                Some(fresh) => compared(tables, &one.flow, &fresh),
+                // Refused; or what another packet has begun was in its way.
+                None => alone_verdict(alone, tables, &one.flow, frame),
+            };
+        }
+    }
+}
+
+/// The connection that a first packet has begun.
+fn begun<A: Asked>(packets: &FirstPackets, flow: &Flow<A>) -> Option<Flow<A>> {
+    let connections = A::connections(packets.graph());
+    let (id, direction) = connections.lookup(&flow.original, Instant(0))?;
+    connections
+        .flow(id)
+        .filter(|_| direction == Direction::Original)
+}
+
+/// What the connection that a first packet begins says about the one that is there.
+fn compared<A: Asked>(tables: &Tables, flow: &Flow<A>, fresh: &Flow<A>) -> Verdict {
+    if fresh.is_joined {
+        return Verdict::Unknown;
+    }
+    let other = Verdict::Ends("a packet would begin it with another translation");
+    if (fresh.reply, fresh.route_vpc, fresh.is_mapped)
+        == (flow.reply, flow.route_vpc, flow.is_mapped)
+    {
+        return Verdict::Stays;
+    }
+    if !(fresh.is_mapped && flow.is_mapped) || fresh.route_vpc != flow.route_vpc {
+        return other;
+    }
+    // Another choice of the same masquerade is as good. An identifier of ICMP is both ports.
+    let (mut chosen, source) = (fresh.reply, flow.reply);
+    chosen.destination = source.destination;
+    chosen.destination_port = source.destination_port;
+    if [ICMP, ICMPV6].contains(&source.protocol) {
+        chosen.source_port = source.source_port;
+    }
+    if chosen != source {
+        return other;
+    }
+    match A::may_choose(tables, fresh, (source.destination, source.destination_port)) {
+        Some(true) => Verdict::Stays,
+        Some(false) => other,
+        None => Verdict::Unknown,
+    }
+}
+
+/// What becomes of a first packet where no other one has come.
+fn alone_verdict<A: Asked>(
+    alone: &mut FirstPackets,
+    tables: &Tables,
+    flow: &Flow<A>,
+    frame: (InterfaceIndex, MemoryBuffer),
+) -> Verdict {
+    let drops = |alone: &FirstPackets| -> Vec<u64> {
+        let reasons = DropReason::ALL.iter();
+        reasons.map(|reason| alone.dropped_for(*reason)).collect()
+    };
+    let before = drops(alone);
+    alone.walk(tables, [frame]);
+    if let Some(fresh) = begun(alone, flow) {
+        // The next one is to find nothing.
+        alone.begin_anew();
+        return compared(tables, flow, &fresh);
+    }
+    let mut all = DropReason::ALL.iter().zip(before.iter().zip(drops(alone)));
+    let reason = all.find(|(_, (before, after))| *before < after);
+    match reason {
+        Some((reason, _)) if is_policy(*reason) => Verdict::Ends(reason.name()),
+        _ => Verdict::Unknown,
+    }
+}
+
+/// Whether the configuration alone refuses such packets, and every one of them.
+fn is_policy(reason: DropReason) -> bool {
+    reason.is_of_acl()
+        || matches!(
+            reason,
+            DropReason::NoRoute
+                | DropReason::RouteTooLong
+                | DropReason::RouteBlackhole
+                | DropReason::RouteUnreachable
+                | DropReason::PeeringNotAdmitted
+                | DropReason::PeeringTransit
+                | DropReason::PeeringNotExposed
+                | DropReason::NatNoMapping
+                | DropReason::NatPrefixUnmapped
+                | DropReason::LocalNoService
+        )
+}
+
+/// A frame as the one that a connection may have begun with, and where it would come in.
+fn first_frame<A: Asked>(
+    tables: &Tables,
+    flow: &Flow<A>,
+) -> Option<(InterfaceIndex, MemoryBuffer)> {
+    let ingress = flow.admission.ingress;
+    let interface = tables.interface(ingress)?;
+    if flow.is_joined || interface.vpc != flow.original.vpc {
+        return None;
+    }
+    let original = &flow.original;
+    let (source, destination): (IpAddr, IpAddr) =
+        (original.source.into(), original.destination.into());
+    let ports = flow.admission.ports?;
+    let echo = if source.is_ipv4() {
+        (ICMP, 8)
+    } else {
+        (ICMPV6, 128)
+    };
+    let kind = match original.protocol {
+        TCP => SYN,
+        UDP => 0,
+        protocol if (protocol, ports) == (echo.0, (0, u16::from(echo.1) << 8)) => echo.1,
+        _ => return None,
+    };
+    let packet = Packet {
+        source,
+        destination,
+        protocol: original.protocol,
+        ports: [original.source_port, original.destination_port],
+        sequence: 1,
+        acknowledgment: 0,
+        kind,
+        data: 0,
+    };
+    let mut bytes = MemoryBuffer::spare().into_bytes();
+    packet.write(&mut bytes, [FROM, interface.mac.0]);
+    Some((ingress, MemoryBuffer::new(bytes)))
+}
+
+/// The MAC address of whoever sends: one of those for documentation (RFC 9542, section 2.1.4), made local.
+const FROM: [u8; 6] = [0x02, 0x00, 0x5e, 0x00, 0x53, 0x02];
