@@ -26,6 +26,8 @@ const RUNS: usize = 7;
 const PAIRS: usize = 1_000_000;
 /// Packets of a burst: so many are worked on at once.
 const BATCH: usize = 64;
+/// So many connections ahead, each stage asks the memory for what the next one needs.
+const AHEAD: usize = 12;
 const NOW: Instant = Instant(1_000_000_000);
 
 /// The two keys of a connection, of 16 bytes each, as a peer keeps them.
@@ -103,44 +105,68 @@ impl Table for Ours {
 
     fn insert(&mut self, connections: &[u32]) -> Result<(), Failure> {
         let mut hashes = [<[KeyHash; 2]>::default(); BATCH];
-        for (&connection, hashes) in connections.iter().zip(&mut hashes) {
-            *hashes = keys(connection).map(|key| self.0.hash(&key));
-            for hash in *hashes {
-                self.0.prefetch_index(hash);
-            }
-        }
-        for (&connection, hashes) in connections.iter().zip(hashes) {
-            let [original, reply] = keys(connection);
-            let new = NewFlow {
-                original,
-                reply,
-                route_vpc: VpcIndex(0),
-                policy_generation: 1,
-                admission: Admission::default(),
-                mapping: None,
+        for step in 0..connections.len() + 2 * AHEAD {
+            let at = |stage: usize| {
+                let step = step.checked_sub(stage * AHEAD)?;
+                Some((step, *connections.get(step)?))
             };
-            self.0.insert_hashed(new, hashes, &Segment::Udp, 46, NOW)?;
+            if let Some((step, connection)) = at(0) {
+                hashes[step] = keys(connection).map(|key| self.0.hash(&key));
+                for hash in hashes[step] {
+                    self.0.prefetch_change(hash);
+                }
+            }
+            if let Some((step, _)) = at(1) {
+                for hash in hashes[step] {
+                    // Mostly there is none.
+                    self.0.prefetch_flow(hash);
+                }
+            }
+            if let Some((step, connection)) = at(2) {
+                let [original, reply] = keys(connection);
+                let new = NewFlow {
+                    original,
+                    reply,
+                    route_vpc: VpcIndex(0),
+                    policy_generation: 1,
+                    admission: Admission::default(),
+                    mapping: None,
+                };
+                self.0
+                    .insert_hashed(new, hashes[step], &Segment::Udp, 46, NOW)?;
+            }
         }
         Ok(())
     }
 
     fn remove(&mut self, connections: &[u32]) -> Result<(), Failure> {
         let mut places = [<(KeyHash, Candidate)>::default(); BATCH];
-        for (&connection, (hash, _)) in connections.iter().zip(&mut places) {
-            *hash = self.0.hash(&keys(connection)[0]);
-            self.0.prefetch_index(*hash);
-        }
-        for (_, (hash, candidate)) in connections.iter().zip(&mut places) {
-            *candidate = self.0.prefetch_flow(*hash, false);
-        }
         let mut removals = [None; BATCH];
-        for ((&connection, place), removal) in connections.iter().zip(places).zip(&mut removals) {
-            *removal = self.0.prefetch_removal(place, &keys(connection)[0]);
-        }
-        for (_, removal) in connections.iter().zip(removals) {
-            let removal = removal.ok_or("a connection was lost")?;
-            if !self.0.remove_found(removal) {
-                return Err("a connection ended twice".into());
+        for step in 0..connections.len() + 4 * AHEAD {
+            let at = |stage: usize| {
+                let step = step.checked_sub(stage * AHEAD)?;
+                Some((step, *connections.get(step)?))
+            };
+            if let Some((step, connection)) = at(0) {
+                let hash = self.0.hash(&keys(connection)[0]);
+                self.0.prefetch_index(hash);
+                places[step].0 = hash;
+            }
+            if let Some((step, _)) = at(1) {
+                places[step].1 = self.0.prefetch_flow(places[step].0);
+            }
+            if let Some((step, _)) = at(2) {
+                let (hash, candidate) = &mut places[step];
+                self.0.prefetch_later(*hash, candidate);
+            }
+            if let Some((step, connection)) = at(3) {
+                removals[step] = self.0.prefetch_removal(places[step], &keys(connection)[0]);
+            }
+            if let Some((step, _)) = at(4) {
+                let removal = removals[step].ok_or("a connection was lost")?;
+                if !self.0.remove_found(removal) {
+                    return Err("a connection ended twice".into());
+                }
             }
         }
         Ok(())

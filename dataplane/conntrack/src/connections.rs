@@ -55,10 +55,6 @@ pub const EXPIRY_TICK: Duration = Duration::from_nanos(1 << TICK_BITS);
 /// A tick is 2^30 ns, a little more than a second.
 const TICK_BITS: u32 = 30;
 
-/// Connections that [`Connections::expire`] has in its hands at once, so that the memory of one is fetched while it works on
-/// another.
-const EXPIRE_BATCH: usize = 16;
-
 fn tick(at: Instant) -> u64 {
     at.0 >> TICK_BITS
 }
@@ -92,6 +88,8 @@ pub struct Candidate(u32);
 impl Candidate {
     /// There is no connection with the key's hash. No slot has this number.
     const NONE: Candidate = Candidate(u32::MAX);
+    /// A connection with the key's hash may be away from home in the index. No slot has this number, either.
+    const AWAY: Candidate = Candidate(u32::MAX - 1);
 }
 
 impl Default for Candidate {
@@ -203,11 +201,12 @@ impl<A: Address> Connections<A> {
     #[inline(always)]
     pub fn flow(&self, id: FlowId) -> Option<Flow<A>> {
         let record = self.records.get(id.0)?;
-        Some(self.view(record, self.records.account(id.0.slot)))
+        Some(self.view(record, id.0.slot))
     }
 
     #[inline(always)]
-    fn view(&self, record: &Record<A>, account: &Account) -> Flow<A> {
+    fn view(&self, record: &Record<A>, slot: u32) -> Flow<A> {
+        let account = self.records.account(slot);
         let ports = record.has(flag::PORTS).then(|| match record.state {
             State::Tcp(_) => (
                 record.original.source_port,
@@ -223,7 +222,9 @@ impl<A: Address> Connections<A> {
             admission: Admission {
                 ingress: record.ingress,
                 ports,
-                peering: record.has(flag::PEERING).then(|| account.peering()),
+                peering: record
+                    .has(flag::PEERING)
+                    .then(|| self.records.peering(slot)),
                 whole: record.has(flag::WHOLE),
                 timeouts: record.timeouts,
             },
@@ -254,7 +255,7 @@ impl<A: Address> Connections<A> {
     /// less long now ends no later than if its last packet had come now.
     pub fn set_policy_generation(&mut self, id: FlowId, generation: u64, admission: Admission) {
         let now = self.latest;
-        if let Some((record, account)) = self.records.get_mut(id.0) {
+        if let Some((record, _)) = self.records.get_mut(id.0) {
             if record.timeouts != admission.timeouts {
                 self.timeouts.release(record.timeouts);
                 self.timeouts.hold(admission.timeouts);
@@ -269,7 +270,7 @@ impl<A: Address> Connections<A> {
             record.policy_generation = generation as u32;
             record.set(flag::WHOLE, admission.whole);
             record.set(flag::PEERING, admission.peering.is_some());
-            account.set_peering(admission.peering);
+            self.records.set_peering(id.0.slot, admission.peering);
         }
     }
 

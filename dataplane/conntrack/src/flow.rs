@@ -70,7 +70,7 @@ pub struct NewFlow<A> {
     pub mapping: Option<Mapping<A>>,
 }
 
-/// Packets and bytes of one direction; 2^44 and 2^52 of them, before they begin anew.
+/// Packets and bytes of one direction; 2^40 and 2^48 (281 TB) of them, before they begin anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Packets.

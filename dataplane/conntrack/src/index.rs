@@ -7,12 +7,10 @@
 //! M. Kaminsky and M. Mitzenmacher, "Cuckoo Filter: Practically Better Than Bloom", 2014). It goes home, if there is room
 //! (in a crowded index, if there is room for two), otherwise to the emptier of both; and where that is full, too, an entry there or at home makes room, and goes to the other one
 //! of its own two, which its tag says without a look at it. So a look-up sees two lines at most, however full the index is and
-//! however long it was in use; and one that was not crowded sees one: each bucket counts those that are away from it. Nothing is
+//! however long it was in use; and mostly one: each bucket counts those that are away from it, in four counts by their tags. Nothing is
 //! ever hashed again, neither at once nor bit by bit.
 
-use std::alloc::{Layout, handle_alloc_error};
-
-use rewire_tables::memory::{advise_large_pages, equal_bytes, prefetch_at};
+use rewire_tables::memory::{LargeArray, equal_bytes, prefetch_at};
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
 /// Entries of one bucket.
@@ -24,6 +22,9 @@ const CROWDED_PERCENT: usize = 70;
 /// How often entries make room for one another, until one is refused: with two, some three hundred places were looked at.
 const DEPTH: u32 = 2;
 
+/// The most that one count of entries that are away can say.
+const MOST_MISSED: u16 = 15;
+
 /// No slot has this tag but one that is free.
 const FREE: u8 = 0;
 
@@ -34,7 +35,8 @@ struct Bucket {
     tags: [u8; SLOTS],
     /// A bit for each slot whose entry is away from home.
     away: u16,
-    /// How many entries whose home this is are away.
+    /// How many entries whose home this is are away: four counts of four bits, by the low bits of the tag. One that has come to the
+    /// most that it can say stays there.
     missed: u16,
     entries: [u32; SLOTS],
 }
@@ -50,16 +52,45 @@ impl Bucket {
         Matches(equal_bytes(line, tag) & ((1 << SLOTS) - 1))
     }
 
+    /// Whether an entry with a tag, whose home this is, may be away.
+    #[inline(always)]
+    fn misses(&self, tag: u8) -> bool {
+        self.missed >> missed_shift(tag) & MOST_MISSED != 0
+    }
+
+    /// An entry whose home this is goes away, or has come back or ended.
+    fn count_missed(&mut self, tag: u8, goes: bool) {
+        let shift = missed_shift(tag);
+        if self.missed >> shift & MOST_MISSED == MOST_MISSED {
+            return;
+        }
+        match goes {
+            true => self.missed += 1 << shift,
+            false => self.missed -= 1 << shift,
+        }
+    }
+
     #[inline(always)]
     fn is_away(&self, slot: usize) -> bool {
         self.away >> slot & 1 == 1
     }
 }
 
+/// What a look at the home of a hash has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sought {
+    /// An entry with its tag.
+    Found(u32),
+    /// There is none with this hash.
+    Nothing,
+    /// It may be away from home. That line was asked for.
+    Away,
+}
+
 #[derive(Debug)]
 pub(crate) struct Index {
-    /// The memory is zero at first, and touched as it is used.
-    buckets: Vec<Bucket>,
+    /// Touched as they are used.
+    buckets: LargeArray<Bucket>,
     used: usize,
     /// Where it is crowded.
     crowd: usize,
@@ -69,11 +100,8 @@ impl Index {
     /// An index for `entries` entries, which may be up to 2^31.
     pub(crate) fn new(entries: usize) -> Self {
         let number = (entries * 100).div_ceil(SLOTS * FILL_PERCENT) + 1;
-        let mut buckets = Bucket::new_vec_zeroed(number)
-            .unwrap_or_else(|_| handle_alloc_error(Layout::new::<Bucket>()));
-        advise_large_pages(&mut buckets);
         Index {
-            buckets,
+            buckets: LargeArray::zeroed(number),
             used: 0,
             crowd: number * SLOTS * CROWDED_PERCENT / 100,
         }
@@ -99,9 +127,15 @@ impl Index {
         }
     }
 
-    /// Asks for the lines that a look-up of this hash sees: mostly one, where the index is crowded two.
+    /// Asks for the line that a look-up of this hash begins with.
     #[inline(always)]
     pub(crate) fn prefetch(&self, hash: u64) {
+        prefetch_at(&self.buckets, self.home(hash));
+    }
+
+    /// Asks for the lines that an insertion or removal of this hash sees: mostly one, where the index is crowded two.
+    #[inline(always)]
+    pub(crate) fn prefetch_change(&self, hash: u64) {
         let home = self.home(hash);
         prefetch_at(&self.buckets, home);
         if self.used > self.crowd {
@@ -109,21 +143,27 @@ impl Index {
         }
     }
 
-    /// The first entry that has the hash's tag: most likely the one that is looked for, if there is one. Nothing: there is none with
-    /// this hash.
+    /// The first entry at home that has the hash's tag: most likely the one that is looked for, if there is one.
     #[inline(always)]
-    pub(crate) fn candidate(&self, hash: u64) -> Option<u32> {
+    pub(crate) fn candidate(&self, hash: u64) -> Sought {
         let (tag, home) = (tag(hash), self.home(hash));
-        let mut bucket = &self.buckets[home];
-        let mut found = bucket.matches(tag);
-        if found.0 == 0 {
-            if bucket.missed == 0 {
-                return None;
+        let bucket = &self.buckets[home];
+        match bucket.matches(tag).next() {
+            Some(slot) => Sought::Found(bucket.entries[slot]),
+            None if !bucket.misses(tag) => Sought::Nothing,
+            None => {
+                prefetch_at(&self.buckets, self.other(home, tag));
+                Sought::Away
             }
-            bucket = &self.buckets[self.other(home, tag)];
-            found = bucket.matches(tag);
         }
-        found.next().map(|slot| bucket.entries[slot])
+    }
+
+    /// The first entry with the hash's tag that is away from home. Nothing: there is none with this hash there.
+    #[inline(never)]
+    pub(crate) fn candidate_away(&self, hash: u64) -> Option<u32> {
+        let tag = tag(hash);
+        let bucket = &self.buckets[self.other(self.home(hash), tag)];
+        bucket.matches(tag).next().map(|slot| bucket.entries[slot])
     }
 
     /// The entry with this hash of which `is_it` holds.
@@ -143,9 +183,9 @@ impl Index {
                 return Some((home, slot));
             }
         }
-        match bucket.missed {
-            0 => None,
-            _ => self.place_away(home, tag, is_it),
+        match bucket.misses(tag) {
+            false => None,
+            true => self.place_away(home, tag, is_it),
         }
     }
 
@@ -245,7 +285,7 @@ impl Index {
         bucket.entries[slot] = entry;
         if number != home {
             bucket.away |= 1 << slot;
-            self.buckets[home].missed += 1;
+            self.buckets[home].count_missed(tag, true);
         }
     }
 
@@ -253,10 +293,10 @@ impl Index {
     #[inline(always)]
     fn clear(&mut self, (number, slot): (usize, usize), home: usize) {
         let bucket = &mut self.buckets[number];
-        bucket.tags[slot] = FREE;
+        let tag = std::mem::replace(&mut bucket.tags[slot], FREE);
         if number != home {
             bucket.away &= !(1 << slot);
-            self.buckets[home].missed -= 1;
+            self.buckets[home].count_missed(tag, false);
         }
     }
 
@@ -308,6 +348,12 @@ fn tag(hash: u64) -> u8 {
     (hash as u8).max(1)
 }
 
+/// Where a bucket counts those with a tag that are away from it.
+#[inline(always)]
+fn missed_shift(tag: u8) -> u32 {
+    u32::from(tag & 3) * 4
+}
+
 /// Numbers of slots, a bit each.
 struct Matches(u32);
 
@@ -334,13 +380,20 @@ mod tests {
     use super::*;
 
     fn is_empty(bucket: &Bucket) -> bool {
-        (bucket.tags, bucket.away, bucket.missed) == ([FREE; SLOTS], 0, 0)
+        let counts_are_over =
+            (0..4_u8).all(
+                |tag| match bucket.missed >> missed_shift(tag) & MOST_MISSED {
+                    0 | MOST_MISSED => true,
+                    _ => false,
+                },
+            );
+        (bucket.tags, bucket.away) == ([FREE; SLOTS], 0) && counts_are_over
     }
 
     /// What no walk through the index sees: every count is what is away, and every entry in one of its places.
     fn check(index: &Index, hashes: &HashMap<u32, u64>) {
         assert_eq!(size_of::<Bucket>(), 64);
-        let mut away = vec![0; index.buckets.len()];
+        let mut away = vec![[0; 4]; index.buckets.len()];
         let mut used = 0;
         for (number, bucket) in index.buckets.iter().enumerate() {
             for slot in 0..SLOTS {
@@ -358,13 +411,17 @@ mod tests {
                 assert_eq!(is_away, home != number);
                 if is_away {
                     assert_eq!(index.other(number, tag), home);
-                    away[home] += 1;
+                    away[home][usize::from(tag & 3)] += 1;
                 }
             }
         }
         assert_eq!((used, index.used), (hashes.len(), hashes.len()));
         for (bucket, away) in index.buckets.iter().zip(away) {
-            assert_eq!(bucket.missed, away);
+            for (tag, away) in (0..).zip(away) {
+                let count = bucket.missed >> missed_shift(tag) & MOST_MISSED;
+                // The most that it can say stays.
+                assert!(count == away || count == MOST_MISSED);
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! How connections lie in memory: a record of one cache line (for IPv4) with what a packet is translated by, and an account
 //! beside it with what is only counted or rarely looked at.
 
-use rewire_tables::memory::{advise_large_pages, prefetch_at};
+use rewire_tables::memory::{advise_large_pages, prefetch, prefetch_at};
 use rewire_tables::{Address, InterfaceIndex, PeeringIndex, VpcIndex};
 
 use crate::flow::Traffic;
@@ -90,67 +90,22 @@ impl<A> Record<A> {
     }
 }
 
-/// Packets and bytes of one direction, in 12 bytes: 2^44 packets, and 2^52 bytes, before they begin anew. The low half of the
-/// packets, and then a number of 64 bits, its low half first: twelve more bits of the packets above 52 of the bytes.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts([u32; 3]);
-
-const BYTES: u64 = (1 << 52) - 1;
-
-impl Counts {
-    #[inline(always)]
-    fn add(&mut self, bytes: u32) {
-        let [packets, low, high] = self.0;
-        let long = u64::from(high) << 32 | u64::from(low);
-        let mut sum = long.wrapping_add(bytes.into());
-        let packets = packets.wrapping_add(1);
-        // Once in 2^32 packets, or in 2^52 bytes.
-        if (packets == 0) | ((sum ^ long) > BYTES) {
-            let more = long >> 52;
-            let more = if packets == 0 { more + 1 } else { more };
-            sum = sum & BYTES | more << 52;
-        }
-        self.0 = [packets, sum as u32, (sum >> 32) as u32];
-    }
-
-    fn of(traffic: Traffic) -> Self {
-        let Traffic { packets, bytes } = traffic;
-        let long = bytes & BYTES | packets >> 32 << 52;
-        Counts([packets as u32, long as u32, (long >> 32) as u32])
-    }
-
-    /// Adds many packets at once.
-    fn add_all(&mut self, packets: u64, bytes: u64) {
-        let sum = self.get();
-        let packets = sum.packets.wrapping_add(packets);
-        let long = (packets >> 32) << 52 | sum.bytes.wrapping_add(bytes) & BYTES;
-        self.0 = [packets as u32, long as u32, (long >> 32) as u32];
-    }
-
-    #[inline]
-    fn get(self) -> Traffic {
-        let [packets, low, high] = self.0;
-        let long = u64::from(high) << 32 | u64::from(low);
-        Traffic {
-            packets: (long >> 52) << 32 | u64::from(packets),
-            bytes: long & BYTES,
-        }
-    }
-}
-
-/// What is kept of a connection besides. 44 bytes.
+/// What is kept of a connection besides. 40 bytes.
+///
+/// Of each direction, packets and bytes in 11 bytes: 2^40 packets, and 2^48 bytes (281 TB), before they begin anew. The low halves, which
+/// every packet changes, are apart from the rest, which changes once in 4 GiB.
 #[derive(Clone, Debug, Default)]
 #[repr(C)]
 pub(crate) struct Account {
-    // First, so that what every packet changes is mostly in one line.
-    counts: [Counts; 2],
-    /// Of TCP, what [`Memory`] says; of others, the first has the ports of the first packet.
-    windows: [Window; 2],
+    /// The low bits of packets and of bytes.
+    low: [[u32; 2]; 2],
+    bytes_high: [u16; 2],
+    packets_high: [u8; 2],
     scales: Scales,
     /// The bits of [`Fins`], and those of [`mark`].
     marks: u8,
-    /// The index of the peering that it crosses, where its record's flag says that it does.
-    peering: u16,
+    /// Of TCP, what [`Memory`] says; of others, the first has the ports of the first packet.
+    windows: [Window; 2],
 }
 
 /// Bits of [`Account::marks`], beside those of [`Fins`].
@@ -167,20 +122,44 @@ mod mark {
 }
 
 impl Account {
-    #[inline]
+    /// Counts a packet.
+    #[inline(always)]
     pub(crate) fn count(&mut self, direction: Direction, bytes: u32) {
-        self.counts[direction as usize].add(bytes);
+        let [packets, sum] = &mut self.low[direction as usize];
+        *packets = packets.wrapping_add(1);
+        let is_over;
+        (*sum, is_over) = sum.overflowing_add(bytes);
+        let packets_are_over = *packets == 0;
+        if is_over | packets_are_over {
+            self.carry(direction, packets_are_over, is_over);
+        }
+    }
+
+    /// Once in 2^32 packets, or in 2^32 bytes.
+    #[cold]
+    #[inline(never)]
+    fn carry(&mut self, direction: Direction, packets: bool, bytes: bool) {
+        let way = direction as usize;
+        self.packets_high[way] = self.packets_high[way].wrapping_add(packets.into());
+        self.bytes_high[way] = self.bytes_high[way].wrapping_add(bytes.into());
     }
 
     /// Counts what a card has forwarded.
     pub(crate) fn count_all(&mut self, direction: Direction, packets: u64, bytes: u64) {
-        self.counts[direction as usize].add_all(packets, bytes);
+        let sum = self.of(direction);
+        self.set(
+            direction,
+            Traffic {
+                packets: sum.packets.wrapping_add(packets),
+                bytes: sum.bytes.wrapping_add(bytes),
+            },
+        );
     }
 
     /// The packets of a direction.
     #[inline]
     pub(crate) fn packets(&self, direction: Direction) -> u64 {
-        self.counts[direction as usize].get().packets
+        self.of(direction).packets
     }
 
     /// From now on, segments may pass that are not seen here.
@@ -248,24 +227,32 @@ impl Account {
         self.windows[0].end = u32::from(source) << 16 | u32::from(destination);
     }
 
-    /// The peering that it crosses, if it crosses one.
-    #[inline]
-    pub(crate) fn peering(&self) -> PeeringIndex {
-        PeeringIndex(self.peering)
-    }
-
-    /// Notes the peering that it crosses, and whether it does: [`flag::PEERING`] of its record.
-    pub(crate) fn set_peering(&mut self, peering: Option<PeeringIndex>) {
-        self.peering = peering.map_or(0, |index| index.0);
-    }
-
     pub(crate) fn set_traffic(&mut self, traffic: [Traffic; 2]) {
-        self.counts = traffic.map(Counts::of);
+        let [original, reply] = traffic;
+        self.set(Direction::Original, original);
+        self.set(Direction::Reply, reply);
     }
 
     #[inline]
     pub(crate) fn traffic(&self) -> [Traffic; 2] {
-        self.counts.map(Counts::get)
+        [Direction::Original, Direction::Reply].map(|direction| self.of(direction))
+    }
+
+    fn set(&mut self, direction: Direction, Traffic { packets, bytes }: Traffic) {
+        let way = direction as usize;
+        self.low[way] = [packets as u32, bytes as u32];
+        self.packets_high[way] = (packets >> 32) as u8;
+        self.bytes_high[way] = (bytes >> 32) as u16;
+    }
+
+    #[inline]
+    fn of(&self, direction: Direction) -> Traffic {
+        let way = direction as usize;
+        let [packets, bytes] = self.low[way];
+        Traffic {
+            packets: u64::from(self.packets_high[way]) << 32 | u64::from(packets),
+            bytes: u64::from(self.bytes_high[way]) << 32 | u64::from(bytes),
+        }
     }
 }
 
@@ -274,6 +261,9 @@ impl Account {
 pub(crate) struct Records<A> {
     records: Vec<Record<A>>,
     accounts: Vec<Account>,
+    /// The index of the peering that a connection crosses, where its record's flag says that it does. All zero at first, so that the system
+    /// gives memory for what is written alone: mostly none.
+    peerings: Vec<u16>,
     /// The slot that was freed last.
     free: u32,
     used: usize,
@@ -290,6 +280,7 @@ impl<A: Address> Records<A> {
         Records {
             records,
             accounts,
+            peerings: vec![0; capacity],
             free: NONE,
             used: 0,
             capacity,
@@ -341,7 +332,7 @@ impl<A: Address> Records<A> {
                 *counted = account;
                 // Where the next one goes: what is written of it would wait for its line otherwise, and with it all behind that is
                 // read soon after it was written.
-                self.prefetch(self.free, true);
+                self.prefetch_all(self.free);
                 reuse
             }
             _ => {
@@ -400,6 +391,20 @@ impl<A: Address> Records<A> {
         &mut self.accounts[slot as usize]
     }
 
+    /// The peering that the connection in a slot crosses, if its record's flag says that it crosses one.
+    #[inline]
+    pub(crate) fn peering(&self, slot: u32) -> PeeringIndex {
+        PeeringIndex(self.peerings[slot as usize])
+    }
+
+    /// Notes the peering that it crosses, if it does; the flag of its record is the caller's.
+    #[inline(always)]
+    pub(crate) fn set_peering(&mut self, slot: u32, peering: Option<PeeringIndex>) {
+        if let Some(PeeringIndex(index)) = peering {
+            self.peerings[slot as usize] = index;
+        }
+    }
+
     /// Whether the connection in a slot that is used has joined a mapping from outside.
     #[inline]
     pub(crate) fn is_joined(&self, slot: u32) -> bool {
@@ -420,17 +425,34 @@ impl<A: Address> Records<A> {
         }
     }
 
-    /// Asks for all lines of a slot that a packet needs; of TCP, also what is remembered of its windows: most of the accounts lie
-    /// in two lines.
+    /// Asks for a record.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, slot: u32, is_tcp: bool) {
+    pub(crate) fn prefetch(&self, slot: u32) {
+        prefetch_at(&self.records, slot as usize);
+    }
+
+    /// Asks for what a packet of a direction changes of an account; of TCP, also for what is remembered of its windows, which may lie in
+    /// two lines.
+    #[inline(always)]
+    pub(crate) fn prefetch_account(&self, slot: u32, direction: Direction, is_tcp: bool) {
+        let Some(account) = self.accounts.get(slot as usize) else {
+            return;
+        };
+        prefetch(&account.low[direction as usize]);
+        if is_tcp {
+            prefetch(&account.marks);
+            prefetch(&account.windows[1].end);
+        }
+    }
+
+    /// Asks for a record, and an account that is about to be written.
+    #[inline(always)]
+    pub(crate) fn prefetch_all(&self, slot: u32) {
         let slot = slot as usize;
         prefetch_at(&self.records, slot);
         prefetch_at(&self.accounts, slot);
-        if is_tcp {
-            // The next one begins in the line that this one ends in, or behind it.
-            prefetch_at(&self.accounts, slot + 1);
-        }
+        // The next one begins in the line that this one ends in, or behind it.
+        prefetch_at(&self.accounts, slot + 1);
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = Id> + '_ {
@@ -453,7 +475,7 @@ mod tests {
     #[test]
     fn a_record_is_a_cache_line() {
         assert_eq!(size_of::<Record<Ipv4Addr>>(), 64);
-        assert_eq!(size_of::<Account>(), 44);
+        assert_eq!(size_of::<Account>(), 40);
     }
 
     /// Two of them were one bit once: connections of open mappings were taken for those of NAT64.
@@ -466,39 +488,41 @@ mod tests {
 
     #[test]
     fn counts_are_exact_and_apart() {
-        let mut counts = Counts::default();
-        let mut expected = Traffic::default();
-        for bytes in [0, 1, 1500, u32::MAX, u32::MAX, 65_535] {
-            for _ in 0..3000 {
-                counts.add(bytes);
-                expected.packets += 1;
-                expected.bytes += u64::from(bytes);
+        for direction in [Direction::Original, Direction::Reply] {
+            let mut account = Account::default();
+            let mut expected = Traffic::default();
+            for bytes in [0, 1, 1500, u32::MAX, u32::MAX, 65_535] {
+                for _ in 0..3000 {
+                    account.count(direction, bytes);
+                    expected.packets += 1;
+                    expected.bytes += u64::from(bytes);
+                }
+                assert_eq!(account.of(direction), expected);
             }
-            assert_eq!(counts.get(), expected);
+            assert_eq!(account.of(direction.other()), Traffic::default());
+            // All at once is one after the other.
+            for most in [0, 3, u64::from(u32::MAX), 1 << 39, (1 << 40) - 1] {
+                let mut all = account.clone();
+                all.count_all(direction, most, 2 * most + 5);
+                let sum = Traffic {
+                    packets: (expected.packets + most) % (1 << 40),
+                    bytes: (expected.bytes + 2 * most + 5) % (1 << 48),
+                };
+                assert_eq!(all.of(direction), sum);
+            }
+            // Bytes that begin anew leave the packets alone, and packets the bytes.
+            let behind = |packets, bytes| {
+                let mut account = Account::default();
+                account.set(direction, Traffic { packets, bytes });
+                account.count(direction, 2);
+                let Traffic { packets, bytes } = account.of(direction);
+                (packets, bytes)
+            };
+            assert_eq!(behind(7, (1 << 48) - 1), (8, 1));
+            assert_eq!(behind((1 << 32) - 1, 5), (1 << 32, 7));
+            assert_eq!(behind((1 << 40) - 1, 5), (0, 7));
+            let both = (1 << 32) - 1;
+            assert_eq!(behind(both, both), (1 << 32, (1 << 32) + 1));
         }
-        // All at once is one after the other.
-        for most in [0, 3, u64::from(u32::MAX), 1 << 43, (1 << 44) - 1] {
-            let mut all = counts;
-            all.add_all(most, most + 5);
-            let sum = (expected.packets + most, expected.bytes + most + 5);
-            assert_eq!(
-                (all.get().packets, all.get().bytes),
-                (sum.0 % (1 << 44), sum.1 & BYTES)
-            );
-        }
-        // Bytes that begin anew leave the packets alone.
-        let mut counts = Counts([7, u32::MAX, (1 << 20) - 1]);
-        assert_eq!((counts.get().bytes, counts.get().packets), (BYTES, 7));
-        counts.add(2);
-        assert_eq!((counts.get().bytes, counts.get().packets), (1, 8));
-        // And packets beyond 32 bits leave the bytes alone.
-        let mut counts = Counts([u32::MAX, 5, 0]);
-        counts.add(3);
-        counts.add(4);
-        assert_eq!(counts.get().packets, (1 << 32) + 1);
-        assert_eq!(counts.get().bytes, 12);
-        let mut counts = Counts([u32::MAX; 3]);
-        counts.add(1);
-        assert_eq!(counts.get(), Traffic::default());
     }
 }

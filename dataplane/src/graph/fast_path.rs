@@ -46,6 +46,10 @@ use crate::buffer::PacketBuffer;
 /// The packets that are worked on at once.
 const BATCH: usize = 64;
 
+/// So many packets ahead, a stage asks the memory for what it needs. The memory brings a few lines at a time: asked for a whole batch at
+/// once, they would come while nothing is done, and then work would be done while none come.
+const AHEAD: usize = 24;
+
 /// The fast path of one family, with what it remembers from burst to burst.
 pub(super) struct FastPath<A: Family> {
     exits: Exits<A>,
@@ -98,6 +102,27 @@ impl<A: Copy> Packet<A> {
     #[inline(always)]
     fn is_plain(&self) -> bool {
         !matches!(self.way, Way::Long)
+    }
+
+    /// Asks for its connection, where its line of the index has come.
+    #[inline(always)]
+    fn expect(&mut self, connections: &Connections<A>)
+    where
+        A: Family,
+    {
+        self.candidate = connections.prefetch_flow(self.hash);
+    }
+
+    /// Asks for what it changes of its connection.
+    #[inline(always)]
+    fn expect_to_pass(&self, connections: &Connections<A>)
+    where
+        A: Family,
+    {
+        if let Way::Established(flow, direction) = self.way {
+            let is_tcp = self.plain.protocol == Protocol::TCP;
+            connections.prefetch_account(flow, direction, is_tcp);
+        }
     }
 
     /// Takes the way of its connection.
@@ -201,10 +226,25 @@ impl<A: Family> FastPath<A> {
             let begins = self.find(cx, &frames[..number], connections);
             let routes = look_up_routes(cx, &self.packets);
             if begins {
-                self.prefetch_mappings(cx, &routes, connections);
+                for number in 0..2 * AHEAD {
+                    self.prefetch_mapping(cx, number, &routes, connections);
+                }
+                for number in 0..AHEAD {
+                    self.prefetch_reply(cx, number, &routes, connections);
+                }
+            }
+            for packet in self.packets.iter().take(AHEAD) {
+                packet.expect_to_pass(connections);
             }
             let mut next = 0;
             for (place, mut frame) in (0..).zip(frames.drain(..number)) {
+                if begins {
+                    self.prefetch_mapping(cx, next + 2 * AHEAD, &routes, connections);
+                    self.prefetch_reply(cx, next + AHEAD, &routes, connections);
+                }
+                if let Some(later) = self.packets.get(next + AHEAD) {
+                    later.expect_to_pass(connections);
+                }
                 let packet = self.packets.get(next);
                 let packet = packet.filter(|packet| packet.frame == place);
                 let route = routes.get(next).copied().flatten();
@@ -277,7 +317,17 @@ impl<A: Family> FastPath<A> {
                     destination: plain.destination,
                     route_vpc: ingress.vpc,
                 });
+                if let Some(earlier) = self.packets.len().checked_sub(AHEAD) {
+                    self.packets[earlier].expect(connections);
+                }
             }
+        }
+        let last = self.packets.len().saturating_sub(AHEAD - 1);
+        for packet in &mut self.packets[last..] {
+            packet.expect(connections);
+        }
+        for packet in &mut self.packets {
+            connections.prefetch_later(packet.hash, &mut packet.candidate);
         }
     }
 
@@ -289,10 +339,6 @@ impl<A: Family> FastPath<A> {
         connections: &Connections<A>,
     ) -> bool {
         let mut begins = false;
-        for packet in &mut self.packets {
-            let is_tcp = packet.plain.protocol == Protocol::TCP;
-            packet.candidate = connections.prefetch_flow(packet.hash, is_tcp);
-        }
         let generation = cx.tables.policy_generation();
         for packet in &mut self.packets {
             let key = packet.key();
@@ -310,40 +356,60 @@ impl<A: Family> FastPath<A> {
         begins
     }
 
-    /// Asks for what new connections are translated by, and for where their replies go in the index: most keep their port, and have
-    /// the external address of their host.
-    fn prefetch_mappings(
+    /// Asks for what a packet that begins a connection is translated by.
+    #[inline(always)]
+    fn prefetch_mapping(
         &mut self,
         cx: &Context<'_>,
+        number: usize,
+        routes: &[Option<&Route>; BATCH],
+        connections: &Connections<A>,
+    ) {
+        if let Some((packet, _, vpc)) = self.beginning(cx, number, routes) {
+            connections.prefetch_mapping(&egress_nat::internal(&packet.key()), vpc);
+        }
+    }
+
+    /// Asks for where its replies go in the index: most connections keep their port, and have the external address of their host.
+    #[inline(always)]
+    fn prefetch_reply(
+        &mut self,
+        cx: &Context<'_>,
+        number: usize,
         routes: &[Option<&Route>; BATCH],
         connections: &mut Connections<A>,
     ) {
-        let mut vpcs = [None; BATCH];
-        for ((packet, route), vpc) in self.packets.iter().zip(routes).zip(&mut vpcs) {
-            if let (Way::New(_), Some(Route::Forward(hops))) = (packet.way, route) {
-                let exit = self.exits.find(cx, hops, packet);
-                let internal = egress_nat::internal(&packet.key());
-                connections.prefetch_mapping(&internal, exit.vpc);
-                *vpc = Some(exit.vpc);
-            }
+        if let Some((packet, port, vpc)) = self.beginning(cx, number, routes)
+            && let key = packet.key()
+            && let internal = egress_nat::internal(&key)
+            && let Some(source) = connections.expect_mapping(&internal, vpc)
+        {
+            let reply = FlowKey {
+                source: packet.destination,
+                source_port: port,
+                destination: source,
+                destination_port: key.source_port,
+                vpc,
+                ..key
+            };
+            connections.prefetch_change(connections.hash(&reply));
         }
-        for (packet, vpc) in self.packets.iter().zip(vpcs) {
-            if let (Way::New(port), Some(vpc)) = (packet.way, vpc)
-                && let key = packet.key()
-                && let internal = egress_nat::internal(&key)
-                && let Some(source) = connections.expect_mapping(&internal, vpc)
-            {
-                let reply = FlowKey {
-                    source: packet.destination,
-                    source_port: port,
-                    destination: source,
-                    destination_port: key.source_port,
-                    vpc,
-                    ..key
-                };
-                connections.prefetch_index(connections.hash(&reply));
-            }
-        }
+    }
+
+    /// A packet of the batch, if it is one that begins a connection: to which port, and the VPC that it leaves into.
+    #[inline(always)]
+    fn beginning(
+        &mut self,
+        cx: &Context<'_>,
+        number: usize,
+        routes: &[Option<&Route>; BATCH],
+    ) -> Option<(&Packet<A>, u16, VpcIndex)> {
+        let packet = self.packets.get(number)?;
+        let (Way::New(port), Some(Route::Forward(hops))) = (packet.way, routes.get(number)?) else {
+            return None;
+        };
+        let exit = self.exits.find(cx, hops, packet);
+        Some((packet, port, exit.vpc))
     }
 }
 

@@ -1,6 +1,13 @@
 //! What large tables ask of the memory and the processor: that a line be there before it is read, large pages, and many bytes
 //! compared at once.
 
+use std::alloc::{Layout, handle_alloc_error};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+use zerocopy::FromZeros;
+
 /// The size of a large page, and the smallest array that asks for one.
 const LARGE: usize = 2 << 20;
 
@@ -57,22 +64,120 @@ pub fn equal_bytes(bytes: &[u8; 16], byte: u8) -> u32 {
 /// costs a look into the page tables for each page of 4 KiB that the processor has to look up anew. Does something where
 /// `transparent_hugepage` is `madvise`; best before the room is first touched. Where it is refused, only the speed differs.
 pub fn advise_large_pages<T>(array: &mut Vec<T>) {
-    let bytes = array.capacity() * size_of::<T>();
-    let start = array.as_mut_ptr() as usize;
+    advise_large(
+        array.as_mut_ptr() as usize,
+        array.capacity() * size_of::<T>(),
+    );
+}
+
+/// As [`advise_large_pages`], of so many bytes of memory that the caller has for himself.
+fn advise_large(start: usize, bytes: usize) {
     let first = start.next_multiple_of(LARGE);
     let end = (start + bytes) / LARGE * LARGE;
     #[cfg(target_os = "linux")]
     if first < end {
-        // SAFETY: whole pages within memory that this array owns; advice changes nothing that they hold.
+        // SAFETY: whole pages within memory that the caller owns; advice changes nothing that they hold.
         unsafe { libc::madvise(first as *mut _, end - first, libc::MADV_HUGEPAGE) };
     }
     #[cfg(not(target_os = "linux"))]
     let _ = (first, end);
 }
 
+/// An array of zeros that takes no memory until it is written to, and then large pages, where the kernel has any (see
+/// [`advise_large_pages`]). `Vec` has either: zeroed memory of more than ordinary alignment is written when it is made, in small pages.
+pub struct LargeArray<T> {
+    first: NonNull<T>,
+    length: usize,
+}
+
+impl<T: FromZeros> LargeArray<T> {
+    /// An array of so many zeros. Where there is no room for it in the address space, the process ends, as it does for a `Vec`.
+    pub fn zeroed(length: usize) -> Self {
+        const { assert!(align_of::<T>() <= 4096, "mapped memory begins at a page") };
+        let Ok(layout) = Layout::array::<T>(length) else {
+            handle_alloc_error(Layout::new::<T>());
+        };
+        // SAFETY: new memory of the system's choice, of nobody else. Nothing can be mapped of no bytes.
+        let mapped = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                layout.size().max(1),
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
+        let first = match NonNull::new(mapped.cast()) {
+            Some(first) if mapped != libc::MAP_FAILED => first,
+            _ => handle_alloc_error(layout),
+        };
+        advise_large(mapped as usize, layout.size());
+        LargeArray { first, length }
+    }
+}
+
+impl<T> Deref for LargeArray<T> {
+    type Target = [T];
+    #[inline(always)]
+    fn deref(&self) -> &[T] {
+        // SAFETY: so many are mapped, aligned, and values: all zeros is one (`FromZeros`), and whoever has written has written one. They
+        // live as long as this, and are borrowed as this is.
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.length) }
+    }
+}
+
+impl<T> DerefMut for LargeArray<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(self.first.as_ptr(), self.length) }
+    }
+}
+
+impl<T> Drop for LargeArray<T> {
+    fn drop(&mut self) {
+        let size = self.length * size_of::<T>();
+        // SAFETY: each value is dropped once, and what was mapped is unmapped once, with the size that it was mapped with; nobody borrows
+        // it any more.
+        unsafe {
+            std::ptr::drop_in_place::<[T]>(&raw mut **self);
+            libc::munmap(self.first.as_ptr().cast(), size.max(1));
+        }
+    }
+}
+
+// SAFETY: it owns its values, as a `Vec` does.
+unsafe impl<T: Send> Send for LargeArray<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for LargeArray<T> {}
+
+impl<T: fmt::Debug> fmt::Debug for LargeArray<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self[..].fmt(formatter)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_arrays_are_zero_and_keep_what_is_written() {
+        for length in [0, 1, 5000, (3 << 20) / 8] {
+            let mut array = LargeArray::<u64>::zeroed(length);
+            assert_eq!(array.len(), length);
+            assert!(array.iter().all(|value| *value == 0));
+            for (number, value) in (1..).zip(array.iter_mut()) {
+                *value = number;
+            }
+            assert!(
+                (1..)
+                    .zip(array.iter())
+                    .all(|(number, value)| *value == number)
+            );
+        }
+    }
 
     #[test]
     fn equal_bytes_are_found_where_they_are() {

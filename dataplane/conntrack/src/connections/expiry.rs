@@ -1,13 +1,30 @@
 //! How connections end whose time is up.
 
-use arrayvec::ArrayVec;
 use rewire_tables::Address;
 
-use super::{Connections, EXPIRE_BATCH, KeyHash, tick};
+use super::{Connections, KeyHash, tick};
 use crate::mappings;
 use crate::records::flag;
 use crate::sweep::SLOTS_PER_CALL;
 use crate::time::{Instant, LONGEST_TIMEOUT};
+
+/// So many connections ahead, each stage asks the memory for what the next one needs.
+const AHEAD: usize = 16;
+
+/// Gives back what it was given so many steps ago.
+#[derive(Default)]
+struct Delay<T> {
+    places: [Option<T>; AHEAD],
+    at: usize,
+}
+
+impl<T> Delay<T> {
+    #[inline(always)]
+    fn pass(&mut self, new: Option<T>) -> Option<T> {
+        self.at = (self.at + 1) % AHEAD;
+        std::mem::replace(&mut self.places[self.at], new)
+    }
+}
 
 impl<A: Address> Connections<A> {
     /// Removes connections whose time is up, and answers how many. Call it once a burst, before packets are looked up.
@@ -27,20 +44,32 @@ impl<A: Address> Connections<A> {
         let mut removed = 0;
         let mut left = budget;
         let mut room = SLOTS_PER_CALL;
-        while left > 0 {
-            let mut due: ArrayVec<u32, EXPIRE_BATCH> = ArrayVec::new();
-            while due.len() < EXPIRE_BATCH.min(left) {
-                let Some(slot) = self.sweep.next_due(tick(now), &mut room) else {
-                    break;
-                };
-                self.records.prefetch(slot, false);
-                due.push(slot);
+        // What a connection needs of the memory is asked for, and there while others come behind it.
+        let (mut due, mut over) = (Delay::default(), Delay::default());
+        let mut last_steps = 0;
+        while last_steps <= 2 * AHEAD {
+            let next = match left {
+                0 => None,
+                _ => self.sweep.next_due(tick(now), &mut room),
+            };
+            match next {
+                Some(slot) => {
+                    left -= 1;
+                    self.records.prefetch_all(slot);
+                }
+                // There is nothing in the delays.
+                None if left == budget => break,
+                None => {
+                    left = 0;
+                    last_steps += 1;
+                }
             }
-            if due.is_empty() {
-                break;
+            let looked_at = due.pass(next);
+            let ends = looked_at.and_then(|slot| self.look_whether_over(slot, now));
+            if let Some((slot, hashes)) = over.pass(ends) {
+                self.remove_hashed(slot, hashes);
+                removed += 1;
             }
-            left -= due.len();
-            removed += self.expire_batch(&due, now);
         }
         if self.is_recording() {
             self.record_some(now);
@@ -48,35 +77,31 @@ impl<A: Address> Connections<A> {
         removed
     }
 
-    fn expire_batch(&mut self, due: &[u32], now: Instant) -> usize {
-        let mut over: ArrayVec<(u32, [KeyHash; 2]), EXPIRE_BATCH> = ArrayVec::new();
-        for &slot in due {
-            if self.records.id(slot).is_none() {
-                // Free: let it be for as long as can be.
-                self.sweep.schedule(slot, u64::MAX);
-                continue;
-            }
-            let record = self.records.used(slot);
-            if record.has(flag::OFFLOADED) {
-                self.expire_offloaded(slot, now);
-                continue;
-            }
-            if !record.expires.is_over(now) {
-                self.sweep.schedule(slot, tick(record.expires.instant(now)));
-                continue;
-            }
-            let hashes = [&record.original, &record.reply].map(|key| self.hash(key));
-            hashes.iter().for_each(|hash| self.prefetch_index(*hash));
-            if record.has(flag::MAPPED) {
-                self.mappings
-                    .prefetch(&mappings::internal_of(&record.original), record.reply.vpc);
-                self.mappings.prefetch_end(&record.reply);
-            }
-            over.push((slot, hashes));
+    /// Whether the connection in a slot that is due has to end, and if so the hashes of its keys: what its end changes is asked for. One
+    /// that has not is scheduled again.
+    #[inline(always)]
+    fn look_whether_over(&mut self, slot: u32, now: Instant) -> Option<(u32, [KeyHash; 2])> {
+        if self.records.id(slot).is_none() {
+            // Free: let it be for as long as can be.
+            self.sweep.schedule(slot, u64::MAX);
+            return None;
         }
-        for &(slot, hashes) in &over {
-            self.remove_hashed(slot, hashes);
+        let record = self.records.used(slot);
+        if record.has(flag::OFFLOADED) {
+            self.expire_offloaded(slot, now);
+            return None;
         }
-        over.len()
+        if !record.expires.is_over(now) {
+            self.sweep.schedule(slot, tick(record.expires.instant(now)));
+            return None;
+        }
+        let hashes = [&record.original, &record.reply].map(|key| self.hash(key));
+        hashes.iter().for_each(|hash| self.prefetch_change(*hash));
+        if record.has(flag::MAPPED) {
+            self.mappings
+                .prefetch(&mappings::internal_of(&record.original), record.reply.vpc);
+            self.mappings.prefetch_end(&record.reply);
+        }
+        Some((slot, hashes))
     }
 }

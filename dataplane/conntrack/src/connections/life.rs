@@ -60,8 +60,6 @@ impl<A: Address> Connections<A> {
             mapping,
         } = new;
         self.latest = self.latest.max(now);
-        // Where the reply's key goes is known only now: it comes near while the record is written.
-        self.prefetch_index(hashes[1]);
         // Promised first, lest it end with the last of the flows that make way.
         if let Some(mapping) = &mapping
             && !self
@@ -82,7 +80,6 @@ impl<A: Address> Connections<A> {
             (_, Some(ports)) => account.set_ports(ports),
             _ => {}
         }
-        account.set_peering(admission.peering);
         let bit = |flag, on| if on { flag } else { 0 };
         let record = Record {
             original,
@@ -106,6 +103,7 @@ impl<A: Address> Connections<A> {
             .records
             .insert(record, account)
             .ok_or(InsertError::TableFull)?;
+        self.records.set_peering(id.slot, admission.peering);
         if mapping.is_some() {
             self.mappings.attach(&mut self.records, id.slot);
         }
@@ -191,9 +189,10 @@ impl<A: Address> Connections<A> {
         };
         let record = self.records.used(slot);
         let other = self.hash(record.key(direction.other()));
-        self.prefetch_index(hash);
-        self.prefetch_index(other);
+        self.prefetch_change(other);
         self.sweep.prefetch(slot);
+        // Whoever begins next has this slot.
+        self.records.prefetch_all(slot);
         let reuse = record.reuse;
         Some(Removal {
             id: FlowId(Id { slot, reuse }),

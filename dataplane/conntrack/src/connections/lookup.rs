@@ -4,6 +4,7 @@ use rewire_tables::Address;
 
 use super::{Candidate, Connections, KeyHash, slot_and_direction};
 use crate::flow::{FlowId, Known, Passage};
+use crate::index::Sought;
 use crate::key::{Direction, FlowKey};
 use crate::records::{Id, Record, flag};
 use crate::time::Instant;
@@ -22,15 +23,44 @@ impl<A: Address> Connections<A> {
         self.index.prefetch(hash.0);
     }
 
-    /// Asks for the flow that a look-up will most likely find, and tells which that is. Best when the line of the index is
-    /// there. `is_tcp` tells whether the packet is one of TCP, which needs more of it.
+    /// As [`prefetch_index`](Self::prefetch_index), for a key that is to be inserted or removed.
     #[inline(always)]
-    pub fn prefetch_flow(&self, hash: KeyHash, is_tcp: bool) -> Candidate {
-        let Some(entry) = self.index.candidate(hash.0) else {
-            return Candidate::NONE;
-        };
-        self.records.prefetch(entry / 2, is_tcp);
-        Candidate(entry)
+    pub fn prefetch_change(&self, hash: KeyHash) {
+        self.index.prefetch_change(hash.0);
+    }
+
+    /// Asks for the flow that a look-up will most likely find, and tells which that is. Best when the line of the index is
+    /// there. Where it is not known yet, for another line of the index is asked for first, [`prefetch_later`](Self::prefetch_later) does the
+    /// rest.
+    #[inline(always)]
+    pub fn prefetch_flow(&self, hash: KeyHash) -> Candidate {
+        match self.index.candidate(hash.0) {
+            Sought::Found(entry) => {
+                self.records.prefetch(entry / 2);
+                Candidate(entry)
+            }
+            Sought::Nothing => Candidate::NONE,
+            Sought::Away => Candidate::AWAY,
+        }
+    }
+
+    /// What [`prefetch_flow`](Self::prefetch_flow) has left to do. Best some time behind it.
+    #[inline(always)]
+    pub fn prefetch_later(&self, hash: KeyHash, candidate: &mut Candidate) {
+        if candidate.0 == Candidate::AWAY.0 {
+            *candidate = Candidate::NONE;
+            if let Some(entry) = self.index.candidate_away(hash.0) {
+                self.records.prefetch(entry / 2);
+                *candidate = Candidate(entry);
+            }
+        }
+    }
+
+    /// Asks for what a packet changes of a flow that was found, and that goes this way. `is_tcp` tells whether the packet is one of TCP,
+    /// which changes more.
+    #[inline(always)]
+    pub fn prefetch_account(&self, FlowId(id): FlowId, direction: Direction, is_tcp: bool) {
+        self.records.prefetch_account(id.slot, direction, is_tcp);
     }
 
     /// The flow that a packet belongs to, and which way it goes. One whose time is up is not found. Where both keys of a
@@ -83,6 +113,7 @@ impl<A: Address> Connections<A> {
             Some(record) if record.key(direction) == key => {
                 self.passage_of(slot, record, direction, generation, now)
             }
+            // One that is away is not known.
             _ if candidate.0 == Candidate::NONE.0 => Known::Nothing,
             _ => Known::Perhaps,
         }
@@ -148,7 +179,7 @@ impl<A: Address> Connections<A> {
             vpc,
             peering: record
                 .has(flag::PEERING)
-                .then(|| self.records.account(slot).peering()),
+                .then(|| self.records.peering(slot)),
         })
     }
 }

@@ -168,7 +168,6 @@ impl<A: Copy> SavedFlow<A> {
         let mut account = Account::default();
         account.set_traffic(self.traffic);
         account.set_tcp(&self.memory);
-        account.set_peering(self.peering);
         if self.is_joined {
             account.set_joined();
         }
@@ -360,7 +359,9 @@ impl<A: Address> Connections<A> {
             reply: record.reply,
             route_vpc: record.route_vpc,
             ingress: record.ingress,
-            peering: record.has(flag::PEERING).then(|| account.peering()),
+            peering: record
+                .has(flag::PEERING)
+                .then(|| self.records.peering(slot)),
             state: record.state,
             flags: record.flags & LASTING,
             created: record.created.instant(now),
@@ -423,6 +424,7 @@ impl<A: Address> Connections<A> {
             .records
             .insert(record, saved.account())
             .ok_or(InsertError::TableFull)?;
+        self.records.set_peering(id.slot, saved.peering);
         if is_mapped {
             self.mappings.attach(&mut self.records, id.slot);
             if saved.flags & flag::OPEN != 0 {
