@@ -155,10 +155,15 @@ fn recorded(first: &Revision, before: &[Update], events: &[(u64, Event)]) -> Rec
     let mut sources = route_sources(&state);
     change.sources = Some(sources.clone());
     gateway.apply(change);
-    let told = |update: &Update| Told {
-        source: "frr".into(),
-        session: 1,
-        update: update.clone(),
+    // As the gateway numbers them: each that begins has a number of its own.
+    let mut session = 0;
+    let mut told = |update: &Update| {
+        session += u32::from(*update == Update::Up);
+        Told {
+            source: "frr".into(),
+            session,
+            update: update.clone(),
+        }
     };
     let mut heard = Vec::new();
     let note = |at_ns, revision, told: Told| HeardRoute {
@@ -169,7 +174,7 @@ fn recorded(first: &Revision, before: &[Update], events: &[(u64, Event)]) -> Rec
         update: told.update,
     };
     // What was said before goes into the recording as it counts now.
-    let said = [Update::Up].iter().chain(before).map(told);
+    let said = [Update::Up].iter().chain(before).map(&mut told);
     gateway.hear_routes(&Vec::from_iter(said));
     heard.extend(
         gateway
@@ -183,8 +188,9 @@ fn recorded(first: &Revision, before: &[Update], events: &[(u64, Event)]) -> Rec
         now += pause;
         match event {
             Event::Hear(update) => {
-                gateway.hear_routes(&[told(update)]);
-                heard.push(note(now, revision, told(update)));
+                let told = told(update);
+                gateway.hear_routes(std::slice::from_ref(&told));
+                heard.push(note(now, revision, told));
             }
             Event::Commit(next) => {
                 let next = next.configuration();
