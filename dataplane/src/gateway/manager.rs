@@ -1,10 +1,13 @@
 //! The manager: one thread that merges what comes into one root, and owns the ports.
 
+mod ports;
+mod restart;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,7 +15,7 @@ use rewire_tables::publish::wait_until;
 use rewire_tables::{InterfaceIndex, PublishLate, Publisher, TableOperation};
 
 use super::engine::EngineThread;
-use super::{Applied, Apply, GatewayConfig, GatewayError, PortStatus, Request, Shared};
+use super::{Applied, Apply, GatewayConfig, GatewayError, Request, Shared};
 use crate::buffer::BufferPool;
 use crate::change::Change;
 use crate::clock::Clock;
@@ -21,10 +24,9 @@ use crate::graph::{LearnedNeighbor, LogEntry};
 use crate::learned_routes::LearnedRoutes;
 use crate::nat_ports::ExternalAddresses;
 use crate::neighbors::LearnedNeighbors;
-use crate::port::{BoxedQueue, PortDriver, PortRequest};
+use crate::port::{PortDriver, PortRequest};
 use crate::progress::Progress;
 use crate::rule_counts::RuleRegister;
-use crate::saved_connections::{self, Moment, Restored};
 use crate::table_sizes::TableSizes;
 use crate::tap::{Beginning, ChangeLog, Taps};
 use crate::worker::Command;
@@ -94,27 +96,10 @@ pub(super) struct Manager<D: PortDriver> {
     pub(super) recording: Option<ChangeLog>,
 }
 
-/// The worker that transmits for another by a port of which these have a queue; none where that is one of them.
-fn transmitter(owners: &[u16], worker: u16) -> Option<u16> {
-    match owners.contains(&worker) {
-        true => None,
-        // Not all by the same one.
-        false => owners
-            .get(usize::from(worker) % owners.len().max(1))
-            .copied(),
-    }
-}
-
 /// How long workers may take, by far, until they know that they are to record.
 const TAPPED_WITHIN: Duration = Duration::from_millis(20);
 /// How long the manager sleeps at most, before it looks at what workers have learned.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
-/// How often links are looked at.
-const LINKS_EVERY: Duration = Duration::from_millis(100);
-/// So many links are looked at at once, at most: a system call each.
-const MOST_LINKS: usize = 64;
-/// How long workers may take to take saved connections over: forty times what a million of them take.
-const RESTORED_WITHIN: Duration = Duration::from_secs(20);
 /// So many operations are published at once, at the most, but for those of one batch or commit: more would take longer than a
 /// millisecond.
 const MOST_OPERATIONS: usize = 1024;
@@ -462,226 +447,6 @@ impl<D: PortDriver> Manager<D> {
             .store(self.neighbors.len() as u64, Ordering::Relaxed);
     }
 
-    /// Opens the ports of interfaces that are in the tables by now.
-    fn open_new_ports(&mut self) {
-        let requests = std::mem::take(&mut self.to_open);
-        self.open_ports(requests);
-    }
-
-    /// Opens ports, and deals out their queues among the workers. Ports of which a worker does not take its queue are closed,
-    /// and tried again later. No worker receives from them before all know them.
-    fn open_ports(&mut self, requests: impl IntoIterator<Item = (InterfaceIndex, PortRequest)>) {
-        let mut dealt: Vec<Vec<_>> = self.links.iter().map(|_| Vec::new()).collect();
-        let mut opened = Vec::new();
-        for (interface, request) in requests {
-            let queues = self.open_port(interface, request.clone());
-            if queues.is_empty() {
-                continue;
-            }
-            let workers = self.least_busy(queues.len());
-            for (queue, worker) in queues.into_iter().zip(&workers) {
-                dealt[usize::from(*worker)].push((interface, queue));
-            }
-            self.owners.insert(interface, workers);
-            opened.push((interface, request));
-        }
-        if opened.is_empty() {
-            return;
-        }
-        let deadline = self.config.live_deadline;
-        let mut refused = Vec::new();
-        for ((worker, link), own) in (0u16..).zip(&mut self.links).zip(dealt) {
-            let owners = |interface| self.owners.get(interface);
-            let others = opened.iter().filter_map(|(interface, _)| {
-                Some((*interface, transmitter(owners(interface)?, worker)?))
-            });
-            let others = others.collect();
-            if !link.command(Command::AddPorts { own, others }, deadline) {
-                refused.push(worker);
-            }
-        }
-        for link in &mut self.links {
-            link.command(Command::Receive, deadline);
-        }
-        let is_refused = |(interface, _): &(InterfaceIndex, PortRequest)| {
-            let owners = self.owners.get(interface);
-            owners.is_some_and(|owners| owners.iter().any(|owner| refused.contains(owner)))
-        };
-        opened.retain(is_refused);
-        if opened.is_empty() {
-            return;
-        }
-        tracing::error!(?refused, "alarm: workers do not take their new ports");
-        // Other workers may have taken theirs: a port is there whole, or not at all.
-        self.close_ports(opened.iter().map(|(interface, _)| *interface).collect());
-        for (interface, request) in opened {
-            let problem = Some("its worker does not take it".to_owned());
-            self.status(interface, &request, problem);
-            self.try_again_later(interface, request);
-        }
-    }
-
-    /// So many workers, those with the fewest ports.
-    fn least_busy(&self, number: usize) -> Vec<u16> {
-        let ports = |worker: &u16| {
-            let owners = self.owners.values().flatten();
-            owners.filter(|owner| *owner == worker).count()
-        };
-        let mut workers: Vec<u16> = (0..self.links.len() as u16).collect();
-        workers.sort_by_cached_key(ports);
-        workers.truncate(number);
-        workers
-    }
-
-    fn try_again_later(&mut self, interface: InterfaceIndex, request: PortRequest) {
-        self.waiting.insert(interface, request);
-        self.next_retry = Some(Instant::now() + self.config.port_retry);
-    }
-
-    /// Says where the port of an interface stands.
-    fn status(&self, interface: InterfaceIndex, request: &PortRequest, problem: Option<String>) {
-        let no_offload = match self.engine {
-            Some(_) => self.driver.no_offload(interface),
-            None => Some("these ports have no card".to_owned()),
-        };
-        let tables = self.publisher.current();
-        let offload = tables.is_some_and(|tables| {
-            let interface = tables.interface(interface);
-            interface.is_some_and(|interface| interface.offload)
-        });
-        let status = PortStatus {
-            interface: request.interface.clone(),
-            port: request.port.to_string(),
-            problem,
-            link: None,
-            link_changes: 0,
-            offload,
-            no_offload,
-        };
-        self.shared.with_ports(|ports| {
-            // What was counted before it is opened again, or its offload is asked for, was the same link.
-            let before = ports.get(&interface.0);
-            let (link, link_changes) = before.map_or((None, 0), |p| (p.link, p.link_changes));
-            let status = PortStatus {
-                link: link.filter(|_| status.problem.is_none()),
-                link_changes,
-                ..status
-            };
-            ports.insert(interface.0, status)
-        });
-    }
-
-    /// The queues of a port, no more than there are workers; none where it cannot be opened.
-    fn open_port(&mut self, interface: InterfaceIndex, request: PortRequest) -> Vec<BoxedQueue<D>> {
-        match self.driver.open_queues(&request, self.links.len() as u16) {
-            Ok(queues) => {
-                let (port, number) = (&request.port, queues.len());
-                tracing::info!(interface = request.interface, %port, queues = number, "port open");
-                self.waiting.remove(&interface);
-                self.status(interface, &request, None);
-                queues
-            }
-            Err(error) => {
-                if !self.waiting.contains_key(&interface) {
-                    tracing::warn!(%error, "the gateway goes on with its other ports and tries again");
-                }
-                self.status(interface, &request, Some(error.reason));
-                self.try_again_later(interface, request);
-                Vec::new()
-            }
-        }
-    }
-
-    /// Takes ports from their worker and closes them, all at once. A worker that does not answer holds nobody up for
-    /// longer than one deadline, however many ports there are.
-    fn close_ports(&mut self, interfaces: Vec<InterfaceIndex>) {
-        if interfaces.is_empty() {
-            return;
-        }
-        for interface in &interfaces {
-            self.waiting.remove(interface);
-            self.shared.with_ports(|ports| ports.remove(&interface.0));
-        }
-        self.to_open
-            .retain(|(owner, _)| !interfaces.contains(owner));
-        let deadline = self.config.live_deadline;
-        if let Some(engine) = &self.engine
-            && !engine.close_ports(interfaces.clone(), deadline)
-        {
-            tracing::error!("alarm: the offload engine does not let go of ports");
-        }
-        for link in &mut self.links {
-            link.command(Command::ForgetPorts(interfaces.clone()), deadline);
-        }
-        let mut waited_for = Vec::new();
-        for (worker, link) in (0u16..).zip(&mut self.links) {
-            let is_own = |interface: &InterfaceIndex| {
-                let owners = self.owners.get(interface);
-                owners.is_some_and(|owners| owners.contains(&worker))
-            };
-            let own: Vec<_> = interfaces.iter().copied().filter(is_own).collect();
-            if own.is_empty() {
-                continue;
-            }
-            let (back, returned) = mpsc::sync_channel(1);
-            let number = own.len();
-            let interfaces = own;
-            // A command that is not taken is dropped, and its channel with it: then there is nothing to wait for.
-            link.command(Command::RemovePorts { interfaces, back }, deadline);
-            waited_for.push((number, returned));
-        }
-        let until = Instant::now() + deadline;
-        for (ports, returned) in waited_for {
-            match returned.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                // Closed here, on the manager's thread: closing makes system calls.
-                Ok(queues) => drop(queues),
-                Err(_) => tracing::error!(ports, "alarm: a worker does not give its ports back"),
-            }
-        }
-        for interface in &interfaces {
-            self.owners.remove(interface);
-        }
-    }
-
-    /// Counts the changes of links: of some ports at a time, so that many of them take the manager from nothing else for long.
-    fn look_at_links(&mut self) {
-        let now = Instant::now();
-        if self.next_link_look.is_some_and(|at| now < at) {
-            return;
-        }
-        self.next_link_look = Some(now + LINKS_EVERY);
-        let open: Vec<InterfaceIndex> = self.owners.keys().copied().collect();
-        let behind = |interface: &&InterfaceIndex| Some(**interface) > self.last_link_looked_at;
-        let from = open.iter().filter(behind).chain(&open);
-        let looked_at: Vec<InterfaceIndex> =
-            from.take(open.len().min(MOST_LINKS)).copied().collect();
-        self.last_link_looked_at = looked_at.last().copied();
-        for interface in looked_at {
-            let Some(link) = self.driver.link_up(interface) else {
-                continue;
-            };
-            self.shared.with_ports(|ports| {
-                let Some(port) = ports.get_mut(&interface.0) else {
-                    return;
-                };
-                if port.link.replace(link).is_some_and(|before| before != link) {
-                    port.link_changes += 1;
-                    let (name, state) = (&port.interface, if link { "up" } else { "down" });
-                    tracing::info!(interface = name, port = port.port, "the link is {state}");
-                }
-            });
-        }
-    }
-
-    fn retry_ports(&mut self) {
-        if self.next_retry.is_none_or(|at| Instant::now() < at) {
-            return;
-        }
-        self.next_retry = None;
-        // They stay in the list while they are tried, so that the same failure is not logged again.
-        self.open_ports(self.waiting.clone());
-    }
-
     /// A worker ends only when it is told to. One that has ended by itself has panicked: an alarm that stays.
     fn look_after_workers(&self) {
         let engine = self.engine.as_ref();
@@ -689,95 +454,6 @@ impl<D: PortDriver> Manager<D> {
             || engine.is_some_and(EngineThread::is_dead);
         if dead && !self.shared.dead_worker.swap(true, Ordering::Relaxed) {
             tracing::error!("alarm: a worker has died, and its ports with it; restart the gateway");
-        }
-    }
-
-    fn close_all_ports(&mut self) {
-        let ports = self.shared.ports();
-        self.close_ports(ports.into_iter().map(|(interface, _)| interface).collect());
-    }
-
-    /// Lets workers take the connections over that were saved: once, when the tables of the first revision say what there is, and
-    /// before packets come.
-    fn restore(&mut self) {
-        if std::mem::replace(&mut self.has_restored, true) {
-            return;
-        }
-        let Some(path) = self.config.connections_file.clone() else {
-            return;
-        };
-        let start = Instant::now();
-        let saved = match saved_connections::read(&path) {
-            Ok(Some(saved)) => saved,
-            Ok(None) => return,
-            Err(error) => {
-                tracing::warn!("the saved connections are lost: {error}");
-                return;
-            }
-        };
-        let (reply, answers) = mpsc::sync_channel(self.links.len());
-        let now = Moment::now(self.clock.now());
-        let workers = self.links.len() as u16;
-        let Some(tables) = self.publisher.current() else {
-            return;
-        };
-        let (shares, homeless) = saved.shares(&tables, &now, workers, &reply);
-        drop((tables, reply));
-        let deadline = self.config.live_deadline;
-        for (link, share) in self.links.iter_mut().zip(shares) {
-            link.command(Command::Restore(share), deadline);
-        }
-        let mut restored = Restored {
-            not_owned: homeless,
-            ..Restored::default()
-        };
-        let until = start + RESTORED_WITHIN;
-        // Each answers once, or lets go of its share.
-        while let Ok(one) = answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            restored += one;
-        }
-        // What begins from now on must not come back with the next start.
-        if let Err(error) = std::fs::remove_file(&path) {
-            tracing::warn!("{} cannot be removed: {error}", path.display());
-        }
-        let Restored {
-            over,
-            gone,
-            not_owned,
-            full,
-            clash,
-            ..
-        } = restored;
-        let took = start.elapsed().as_millis() as u64;
-        let (restored_number, lost) = (restored.restored, restored.lost());
-        tracing::info!(
-            restored = restored_number,
-            lost,
-            over,
-            gone,
-            not_owned,
-            full,
-            clash,
-            milliseconds = took,
-            "connections go on"
-        );
-        let _ = self.shared.restored.set(restored);
-    }
-
-    /// Writes the connections down that workers have had.
-    fn save(&self, workers: &[Vec<u8>]) {
-        let (Some(path), Some(tables)) = (&self.config.connections_file, self.publisher.current())
-        else {
-            return;
-        };
-        // What was not taken over yet is not written over.
-        if !self.has_restored {
-            return;
-        }
-        let moment = Moment::now(self.clock.now());
-        match saved_connections::write(path, &tables, &moment, workers) {
-            Ok(()) => tracing::info!("connections are saved in {}", path.display()),
-            Err(error) => tracing::error!("connections are not saved: {error}"),
         }
     }
 

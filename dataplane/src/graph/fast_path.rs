@@ -13,32 +13,26 @@
 //!
 //! *Uses* the frame and its interface. *Next*: the egress interface's port, or `ethernet_input`.
 
+mod beginning;
 mod exits;
 mod order;
+mod packet;
 
 use arrayvec::ArrayVec;
-use rewire_conntrack::{
-    Admission, Candidate, Connections, Direction, Ends, FlowId, FlowKey, KeyHash, Known, Passage,
-    Segment, TcpSegment, TimeoutClass,
-};
-use rewire_packet::ethernet;
+use rewire_conntrack::{Candidate, Connections, Direction, Ends, FlowId, Known, Segment};
 use rewire_packet::forward::Plain;
-use rewire_packet::tcp::TcpFlags;
-use rewire_packet::{Ip, IpAddress, MacAddress, Protocol};
-use rewire_tables::acl::UNCOUNTED;
+use rewire_packet::{Protocol, ethernet};
 use rewire_tables::memory::prefetch;
-use rewire_tables::{InterfaceIndex, PeeringIndex, Route, VpcIndex};
+use rewire_tables::Route;
 
+use self::beginning::{begin, look_closer};
 use self::exits::{Exit, Exits};
 pub(super) use self::order::Order;
+use self::packet::{Ingress, Packet, Way, key, read, tcp_segment};
 use super::Node;
-use super::acl_policy::{self, To};
 use super::burst::layer3;
 use super::context::{Context, Received, Sinks};
-use super::egress_nat::{self, Opening};
 use super::family::Family;
-use super::hairpin;
-use super::nat_policy;
 use super::offload;
 use super::packet::Origin;
 use crate::buffer::PacketBuffer;
@@ -54,145 +48,6 @@ const AHEAD: usize = 24;
 pub(super) struct FastPath<A: Family> {
     exits: Exits<A>,
     packets: ArrayVec<Packet<A>, BATCH>,
-}
-
-/// A packet that may be plain, and what is known of it so far.
-struct Packet<A> {
-    plain: Plain<A>,
-    ingress: InterfaceIndex,
-    vpc: VpcIndex,
-    /// Its place in the batch.
-    frame: u8,
-    /// The hash of its key.
-    hash: KeyHash,
-    /// What most likely is its connection.
-    candidate: Candidate,
-    way: Way,
-    /// Its destination, once it is translated.
-    destination: A,
-    /// The VPC that it is routed in.
-    route_vpc: VpcIndex,
-}
-
-/// How a packet goes on, before its route is known.
-#[derive(Clone, Copy)]
-enum Way {
-    /// To the other nodes.
-    Long,
-    /// Like all packets of its connection in a direction.
-    Established(FlowId, Direction),
-    /// It begins a connection, to this port.
-    New(u16),
-}
-
-impl<A: Copy> Packet<A> {
-    /// The key of its connection.
-    #[inline(always)]
-    fn key(&self) -> FlowKey<A> {
-        key(self.vpc, &self.plain)
-    }
-
-    /// Whether it opens or ends a TCP connection: where there is one already, it may be another's, in place of that.
-    #[inline(always)]
-    fn is_turn(&self) -> bool {
-        self.plain.flags & (TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST).0 != 0
-    }
-
-    /// Whether the fast path may take it.
-    #[inline(always)]
-    fn is_plain(&self) -> bool {
-        !matches!(self.way, Way::Long)
-    }
-
-    /// Asks for its connection, where its line of the index has come.
-    #[inline(always)]
-    fn expect(&mut self, connections: &Connections<A>)
-    where
-        A: Family,
-    {
-        self.candidate = connections.prefetch_flow(self.hash);
-    }
-
-    /// Asks for what it changes of its connection.
-    #[inline(always)]
-    fn expect_to_pass(&self, connections: &Connections<A>)
-    where
-        A: Family,
-    {
-        if let Way::Established(flow, direction) = self.way {
-            let is_tcp = self.plain.protocol == Protocol::TCP;
-            connections.prefetch_account(flow, direction, is_tcp);
-        }
-    }
-
-    /// Takes the way of its connection.
-    #[inline(always)]
-    fn follow(&mut self, cx: &Context<'_>, passage: Passage<A>) {
-        let Passage {
-            flow,
-            direction,
-            destination,
-            vpc,
-            peering,
-        } = passage;
-        if self.is_turn() || peering.is_some_and(|peering| is_asked_by_peering(cx, peering)) {
-            return;
-        }
-        self.way = Way::Established(flow, direction);
-        self.destination = destination;
-        self.route_vpc = vpc;
-    }
-}
-
-/// The key of the connection of a packet that comes in to a VPC.
-#[inline(always)]
-fn key<A: Copy>(vpc: VpcIndex, plain: &Plain<A>) -> FlowKey<A> {
-    FlowKey {
-        vpc,
-        protocol: plain.protocol.0,
-        source: plain.source,
-        destination: plain.destination,
-        source_port: plain.source_port,
-        destination_port: plain.destination_port,
-    }
-}
-
-/// What a plain segment of TCP says to the state of its connection.
-fn tcp_segment<A: IpAddress>(plain: &Plain<A>, bytes: &[u8]) -> Segment {
-    let tcp = plain.tcp(bytes);
-    Segment::Tcp(TcpSegment {
-        flags: TcpFlags(plain.flags),
-        sequence: tcp.sequence,
-        acknowledgment: tcp.acknowledgment,
-        window: tcp.window,
-        window_scale: tcp.window_scale,
-        payload_length: tcp.payload_len,
-    })
-}
-
-/// What is the same for all packets that come in by one interface.
-struct Ingress {
-    index: InterfaceIndex,
-    vpc: VpcIndex,
-    mac: MacAddress,
-    /// The bytes of the longest frame; 0 where no packet that comes in here is plain.
-    longest: usize,
-}
-
-impl Ingress {
-    fn of(cx: &Context<'_>, index: InterfaceIndex) -> Self {
-        let interface = cx.tables.interface(index);
-        let plain = interface
-            .filter(|interface| !acl_policy::has_packet_rules(cx.tables, interface.acl_in));
-        Ingress {
-            index,
-            vpc: interface.map_or(VpcIndex(0), |interface| interface.vpc),
-            mac: interface.map_or(MacAddress::ZERO, |interface| interface.mac),
-            longest: plain.map_or(0, |interface| {
-                ethernet::HEADER_LEN + usize::from(interface.mtu)
-            }),
-        }
-    }
 }
 
 impl<A: Family> FastPath<A> {
@@ -355,127 +210,6 @@ impl<A: Family> FastPath<A> {
         }
         begins
     }
-
-    /// Asks for what a packet that begins a connection is translated by.
-    #[inline(always)]
-    fn prefetch_mapping(
-        &mut self,
-        cx: &Context<'_>,
-        number: usize,
-        routes: &[Option<&Route>; BATCH],
-        connections: &Connections<A>,
-    ) {
-        if let Some((packet, _, vpc)) = self.beginning(cx, number, routes) {
-            connections.prefetch_mapping(&egress_nat::internal(&packet.key()), vpc);
-        }
-    }
-
-    /// Asks for where its replies go in the index: most connections keep their port, and have the external address of their host.
-    #[inline(always)]
-    fn prefetch_reply(
-        &mut self,
-        cx: &Context<'_>,
-        number: usize,
-        routes: &[Option<&Route>; BATCH],
-        connections: &mut Connections<A>,
-    ) {
-        if let Some((packet, port, vpc)) = self.beginning(cx, number, routes)
-            && let key = packet.key()
-            && let internal = egress_nat::internal(&key)
-            && let Some(source) = connections.expect_mapping(&internal, vpc)
-        {
-            let reply = FlowKey {
-                source: packet.destination,
-                source_port: port,
-                destination: source,
-                destination_port: key.source_port,
-                vpc,
-                ..key
-            };
-            connections.prefetch_change(connections.hash(&reply));
-        }
-    }
-
-    /// A packet of the batch, if it is one that begins a connection: to which port, and the VPC that it leaves into.
-    #[inline(always)]
-    fn beginning(
-        &mut self,
-        cx: &Context<'_>,
-        number: usize,
-        routes: &[Option<&Route>; BATCH],
-    ) -> Option<(&Packet<A>, u16, VpcIndex)> {
-        let packet = self.packets.get(number)?;
-        let (Way::New(port), Some(Route::Forward(hops))) = (packet.way, routes.get(number)?) else {
-            return None;
-        };
-        let exit = self.exits.find(cx, hops, packet);
-        Some((packet, port, exit.vpc))
-    }
-}
-
-/// A packet, if it is plain and for the gateway to forward.
-#[inline(always)]
-fn read<A: Family>(ingress: &Ingress, frame: &[u8]) -> Option<Plain<A>> {
-    let (header, packet) = frame.split_first_chunk::<{ ethernet::HEADER_LEN }>()?;
-    let is_ours = header[..6] == ingress.mac.0
-        && header[12..] == A::Version::ETHER_TYPE.0.to_be_bytes()
-        && frame.len() <= ingress.longest;
-    if !is_ours {
-        return None;
-    }
-    Plain::<A>::read(packet)
-}
-
-/// Whether the ACL of a peering looks at every packet.
-#[cold]
-fn is_asked_by_peering(cx: &Context<'_>, peering: PeeringIndex) -> bool {
-    acl_policy::has_packet_rules(cx.tables, cx.tables.peering(peering).acl())
-}
-
-/// Finds the way of a packet that has no connection (it is new), or not the one that was likely.
-#[inline(never)]
-fn look_closer<A: Family>(
-    cx: &Context<'_>,
-    packet: &mut Packet<A>,
-    is_new: bool,
-    bytes: &[u8],
-    connections: &Connections<A>,
-) {
-    let key = packet.key();
-    if !is_new {
-        let generation = cx.tables.policy_generation();
-        match connections.any_passage(packet.hash, &key, generation, cx.now) {
-            Known::Passes(passage) => return packet.follow(cx, passage),
-            Known::Unresolved => return,
-            Known::Nothing | Known::Perhaps => {}
-        }
-    }
-    let FlowKey {
-        source,
-        destination,
-        ..
-    } = key;
-    let is_odd = source.is_martian_source()
-        || source.is_link_local()
-        || destination.is_martian_destination()
-        || destination.is_link_local()
-        || IpAddress::is_multicast(destination);
-    if is_odd
-        || connections
-            .admits_new(&segment(&packet.plain, bytes))
-            .is_err()
-    {
-        return;
-    }
-    if let Ok(ingress) = nat_policy::ingress(cx.tables, &key, true)
-        && ingress.crossing.is_none()
-    {
-        let own = (destination, key.destination_port);
-        let (destination, port) = ingress.destination.unwrap_or(own);
-        packet.way = Way::New(port);
-        packet.destination = destination;
-        packet.route_vpc = ingress.vpc;
-    }
 }
 
 /// Looks up where the packets go, those of one VPC together.
@@ -567,14 +301,6 @@ fn forward<B: PacketBuffer, A: Family>(
     true
 }
 
-/// What a plain packet says to the state of its connection.
-fn segment<A: IpAddress>(plain: &Plain<A>, bytes: &[u8]) -> Segment {
-    match plain.protocol {
-        Protocol::TCP => tcp_segment(plain, bytes),
-        _ => Segment::Udp,
-    }
-}
-
 /// Lets a packet pass with its connection: what its source and destination become.
 #[inline(always)]
 fn pass<A: Family>(
@@ -599,68 +325,4 @@ fn pass<A: Family>(
         cx.counters.rules.count(&counters, u64::from(number));
     }
     Some(ends)
-}
-
-/// Begins the connection of a packet, if no ACL is asked about it.
-#[inline(never)]
-fn begin<A: Family>(
-    cx: &Context<'_>,
-    packet: &Packet<A>,
-    port: u16,
-    egress: InterfaceIndex,
-    bytes: &[u8],
-    connections: &mut Connections<A>,
-) -> Option<Ends<A>> {
-    let to = To::Leaving(egress);
-    if cx.tables.has_acls()
-        && acl_policy::filters(cx.tables, packet.ingress, None, to)
-            .next()
-            .is_some()
-    {
-        return None;
-    }
-    let original = packet.key();
-    // An earlier packet of this burst may have begun it since.
-    if connections.has_begun(packet.hash) {
-        let generation = cx.tables.policy_generation();
-        match connections.any_passage(packet.hash, &original, generation, cx.now) {
-            Known::Nothing => {}
-            Known::Passes(Passage {
-                flow, direction, ..
-            }) if !packet.is_turn() => {
-                return pass(cx, &packet.plain, (flow, direction), bytes, connections);
-            }
-            Known::Passes(_) | Known::Unresolved | Known::Perhaps => return None,
-        }
-    }
-    let plain = &packet.plain;
-    let is_led = (packet.destination, port) != (plain.destination, plain.destination_port);
-    let outer = cx.tables.interface(egress)?;
-    if !is_led && hairpin::turn(cx.tables, &original, outer).is_some() {
-        return None;
-    }
-    let opening = Opening {
-        original,
-        hash: packet.hash,
-        destination: (packet.destination, port),
-        route_vpc: packet.route_vpc,
-        crossing: None,
-        hairpin: None,
-        egress,
-        admission: Admission {
-            ingress: packet.ingress,
-            ports: Some((plain.source_port, plain.destination_port)),
-            peering: None,
-            whole: true,
-            timeouts: TimeoutClass::default(),
-        },
-        counters: UNCOUNTED,
-        is_query: false,
-        joins: false,
-        is_at_home: false,
-        is_later_fragment: false,
-    };
-    let segment = segment(plain, bytes);
-    let opened = egress_nat::open(cx, connections, &opening, &segment, plain.packet_len);
-    opened.ok().map(|(_, ends)| ends)
 }

@@ -5,7 +5,7 @@ use rewire_conntrack::FlowKey;
 use rewire_packet::MacAddress;
 use rewire_tables::{InterfaceIndex, NextHop, NextHops, VpcIndex};
 
-use super::Packet;
+use super::packet::Packet;
 use crate::graph::acl_policy;
 use crate::graph::context::Context;
 use crate::graph::family::Family;
