@@ -109,7 +109,7 @@ pub(crate) struct Mappings<A> {
     number: usize,
     capacity: usize,
     promise: Option<Promise<A>>,
-    /// Of a quarter as many hosts as there may be mappings: one that finds no room keeps to its address as long as its hash
+    /// Of an eighth as many hosts as there may be mappings: one that finds no room keeps to its address as long as its hash
     /// leads there, which it does while the rule's addresses are the same.
     hosts: FixedMap<HostKey<A>, Host<A>>,
     recent_hosts: Recent<RECENT_HOSTS>,
@@ -122,7 +122,7 @@ pub(crate) struct Mappings<A> {
 
 impl<A: Address> Mappings<A> {
     pub(crate) fn new(capacity: usize, worker: u16, workers: u16, seed: &FixedState) -> Self {
-        let hosts = capacity.div_ceil(4).max(capacity.min(64));
+        let hosts = capacity.div_ceil(8).max(capacity.min(64));
         Mappings {
             index: Index::new(capacity),
             externals: Index::new(2 * capacity),
