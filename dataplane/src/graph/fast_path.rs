@@ -42,7 +42,7 @@ const BATCH: usize = 64;
 
 /// So many packets ahead, a stage asks the memory for what it needs. The memory brings a few lines at a time: asked for a whole batch at
 /// once, they would come while nothing is done, and then work would be done while none come.
-const AHEAD: usize = 24;
+const AHEAD: usize = 40;
 
 /// The fast path of one family, with what it remembers from burst to burst.
 pub(super) struct FastPath<A: Family> {
