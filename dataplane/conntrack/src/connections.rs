@@ -103,8 +103,8 @@ impl Default for Candidate {
 ///
 /// A look-up costs one hash, and in a large table two cache misses, which [`prefetch_index`](Self::prefetch_index) and
 /// [`prefetch_flow`](Self::prefetch_flow) take away from whoever looks up many keys at once. Memory is reserved at
-/// construction, and touched as it is first used: 128 bytes a connection of IPv4, 192 of IPv6, mapping and timer
-/// included.
+/// construction, and touched as it is first used, but for the indices that every packet is looked up in: 128 bytes a connection
+/// of IPv4, 192 of IPv6, mapping and timer included.
 #[derive(Debug)]
 pub struct Connections<A> {
     records: Records<A>,
@@ -178,7 +178,7 @@ impl<A: Address> Connections<A> {
         Connections {
             records: Records::new(capacity),
             counters: FlowCounters::new(capacity),
-            index: Index::new(2 * capacity),
+            index: Index::new(2 * capacity).touched(),
             sweep: Sweep::new(capacity),
             mappings: Mappings::new(capacity, worker, workers, &seed),
             counts: StateCounts::default(),

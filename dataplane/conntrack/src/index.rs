@@ -89,7 +89,6 @@ pub(crate) enum Sought {
 
 #[derive(Debug)]
 pub(crate) struct Index {
-    /// Touched as they are used.
     buckets: LargeArray<Bucket>,
     used: usize,
     /// Where it is crowded.
@@ -105,6 +104,12 @@ impl Index {
             used: 0,
             crowd: number * SLOTS * CROWDED_PERCENT / 100,
         }
+    }
+
+    /// The same with all of its memory there: whoever is asked by every packet should not wait for the kernel. It has no entries yet.
+    pub(crate) fn touched(mut self) -> Self {
+        self.buckets.touch();
+        self
     }
 
     /// The bucket that a hash begins in, by its high half.

@@ -124,7 +124,7 @@ impl<A: Address> Mappings<A> {
     pub(crate) fn new(capacity: usize, worker: u16, workers: u16, seed: &FixedState) -> Self {
         let hosts = capacity.div_ceil(8).max(capacity.min(64));
         Mappings {
-            index: Index::new(capacity),
+            index: Index::new(capacity).touched(),
             externals: Index::new(2 * capacity),
             number: 0,
             capacity,

@@ -22,8 +22,8 @@ use arrayvec::ArrayVec;
 use rewire_conntrack::{Candidate, Connections, Direction, Ends, FlowId, Known, Segment};
 use rewire_packet::forward::Plain;
 use rewire_packet::{Protocol, ethernet};
-use rewire_tables::memory::prefetch;
 use rewire_tables::Route;
+use rewire_tables::memory::prefetch;
 
 use self::beginning::{begin, look_closer};
 use self::exits::{Exit, Exits};

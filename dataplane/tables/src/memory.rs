@@ -115,6 +115,14 @@ impl<T: FromZeros> LargeArray<T> {
         advise_large(mapped as usize, layout.size());
         LargeArray { first, length }
     }
+
+    /// Takes all of its memory now, so that no later write has to wait until the kernel has cleared a page. Only for what is still zero.
+    pub fn touch(&mut self) {
+        let each = (4096 / size_of::<T>().max(1)).max(1);
+        for value in self.iter_mut().step_by(each) {
+            *value = T::new_zeroed();
+        }
+    }
 }
 
 impl<T> Deref for LargeArray<T> {
