@@ -385,13 +385,12 @@ mod tests {
     use super::*;
 
     fn is_empty(bucket: &Bucket) -> bool {
-        let counts_are_over =
-            (0..4_u8).all(
-                |tag| match bucket.missed >> missed_shift(tag) & MOST_MISSED {
-                    0 | MOST_MISSED => true,
-                    _ => false,
-                },
-            );
+        let counts_are_over = (0..4_u8).all(|tag| {
+            matches!(
+                bucket.missed >> missed_shift(tag) & MOST_MISSED,
+                0 | MOST_MISSED
+            )
+        });
         (bucket.tags, bucket.away) == ([FREE; SLOTS], 0) && counts_are_over
     }
 
