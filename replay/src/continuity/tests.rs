@@ -58,7 +58,11 @@ fn commit(gateway: &mut VirtualGateway, revision: u64, document: &Value) {
 }
 
 fn gateway(document: &Value) -> VirtualGateway {
-    let mut gateway = VirtualGateway::new(&GatewayConfig::default());
+    gateway_of(1, document)
+}
+
+fn gateway_of(workers: u16, document: &Value) -> VirtualGateway {
+    let mut gateway = VirtualGateway::among(&GatewayConfig::default(), 0, workers);
     gateway.note_ended_by_policy();
     commit(&mut gateway, 1, document);
     gateway
