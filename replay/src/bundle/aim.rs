@@ -237,6 +237,15 @@ impl Aim {
             .collect()
     }
 
+    /// How many frames are replayed to find out whether these parts fail alike.
+    pub(super) fn cost(&self, parts: &[usize]) -> u64 {
+        let replays = match self.wrong {
+            Some(Wrong::Missing(_)) => 3,
+            _ => 1,
+        };
+        replays * self.frames(parts).len() as u64
+    }
+
     /// Whether these parts fail alike.
     pub(super) fn is_met(&self, parts: &[usize]) -> bool {
         let frames = self.frames(parts);
