@@ -571,6 +571,14 @@ impl Gateway {
         Arc::clone(&self.shared)
     }
 
+    /// Begins to stop, and waits for nothing: for whoever has to end when the workers have. [`stop`](Self::stop) waits.
+    pub fn begin_to_stop(&self) {
+        if let Some(requests) = &self.requests {
+            // A manager that is gone has ended.
+            let _ = requests.send(Request::Stop);
+        }
+    }
+
     /// Stops: no more packets are taken, what is held is dropped and counted, ports are closed, threads joined.
     pub fn stop(mut self) {
         self.end();
