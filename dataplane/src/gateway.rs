@@ -149,7 +149,8 @@ pub struct PortStatus {
     pub problem: Option<String>,
     /// Whether its link is up; none where it is not open, or its driver cannot tell.
     pub link: Option<bool>,
-    /// How often its link has gone up or down, as far as it was seen: it is looked at ten times a second.
+    /// How often its link has gone up or down. Of the kernel's devices (af_packet, tap) every time, as the kernel counts it, a tenth of a second later
+    /// at most; of other ports as far as it was seen: they are looked at ten times a second.
     pub link_changes: u64,
     /// Whether the configuration asks for its flows to be handed to the card.
     pub offload: bool,
