@@ -77,11 +77,28 @@ impl History {
 
     /// A configuration that is in no journal, as revision 1 of one that begins with it.
     pub fn of_configuration(configuration: &Configuration) -> History {
+        History::of_configurations([configuration])
+    }
+
+    /// Configurations that are in no journal, one after the other, from revision 1 on; by nobody, and at no time.
+    pub fn of_configurations<'a>(
+        configurations: impl IntoIterator<Item = &'a Configuration>,
+    ) -> History {
         let identity = [0; 16];
         let floor = Floor::beginning(&identity);
-        let changeset = Changeset::between(&Configuration::default(), configuration);
-        let entry = unsigned(1, floor.hash, configuration, &changeset);
-        History::new(identity, floor, Configuration::default(), vec![entry])
+        let nothing = Configuration::default();
+        let (mut parent, mut before) = (floor.hash, &nothing);
+        let entries = configurations
+            .into_iter()
+            .zip(1..)
+            .map(|(after, revision)| {
+                let changeset = Changeset::between(before, after);
+                let entry = unsigned(revision, parent, after, &changeset);
+                (parent, before) = (entry.hash, after);
+                entry
+            });
+        let entries = entries.collect();
+        History::new(identity, floor, Configuration::default(), entries)
     }
 
     /// Reads a journal file, whole or with the state that it begins with; every entry is checked against the chain. Cost: the

@@ -1,10 +1,8 @@
 //! Law 6 over a replay: the check of connections finds nothing wrong, whatever is committed.
 
 use proptest::prelude::*;
-use rewire_journal::export::Floor;
-use rewire_journal::{Entry, EntryKind, StateDigest};
 use rewire_replay::{Check, Generator, GeneratorOptions, History, Options, Replay, Report};
-use rewire_schema::{Changeset, Configuration, from_document};
+use rewire_schema::{Configuration, from_document};
 use serde_json::{Value, json};
 
 /// What a revision may have otherwise than another.
@@ -249,32 +247,11 @@ fn forward(protocol: &str, external: u16, internal: u16) -> Value {
 
 /// These configurations, one after the other.
 fn history(documents: &[Value]) -> History {
-    let identity = [0; 16];
-    let floor = Floor::beginning(&identity);
-    let mut parent = floor.hash;
-    let mut before = Configuration::default();
-    let entries = documents.iter().zip(1..).map(|(document, revision)| {
-        let after =
-            from_document(document).unwrap_or_else(|errors| panic!("{errors:?} in {document:#}"));
-        let changeset = Changeset::between(&before, &after);
-        let entry = Entry {
-            revision,
-            kind: EntryKind::Commit,
-            author: String::new(),
-            message: String::new(),
-            committed_at: 0,
-            schema_version: 0,
-            parent,
-            state_digest: StateDigest::of(&after),
-            changeset: rewire_journal::encode(&changeset),
-            hash: parent,
-        };
-        let entry = entry.sealed();
-        (parent, before) = (entry.hash, after);
-        entry
+    let states = documents.iter().map(|document| {
+        from_document(document).unwrap_or_else(|errors| panic!("{errors:?} in {document:#}"))
     });
-    let entries = entries.collect();
-    History::new(identity, floor, Configuration::default(), entries)
+    let states: Vec<Configuration> = states.collect();
+    History::of_configurations(&states)
 }
 
 fn replayed(policies: &[Policy], seed: u64, rate: u64) -> Report {

@@ -8,8 +8,6 @@ use proptest::prelude::*;
 use rewire_compiler::Compiler;
 use rewire_dataplane::{Change, Told, VirtualGateway, route_sources};
 use rewire_feed::{Destination, Discard, Gateway, LearnedRoute, NextHopObject, Update};
-use rewire_journal::export::Floor;
-use rewire_journal::{Entry, EntryKind, StateDigest};
 use rewire_replay::{HeardRoute, History, Options, Replay, Silence, When};
 use rewire_schema::{Changeset, Configuration, from_document};
 use serde_json::json;
@@ -124,35 +122,12 @@ struct Recorded {
 }
 
 fn recorded(first: &Revision, before: &[Update], events: &[(u64, Event)]) -> Recorded {
-    let identity = [0; 16];
-    let floor = Floor::beginning(&identity);
-    let mut entries: Vec<Entry> = Vec::new();
-    let mut commit = |state: &Configuration, next: &Configuration| {
-        let parent = entries.last().map_or(floor.hash, |entry| entry.hash);
-        let revision = entries.len() as u64 + 1;
-        let changeset = Changeset::between(state, next);
-        let entry = Entry {
-            revision,
-            kind: EntryKind::Commit,
-            author: String::new(),
-            message: String::new(),
-            committed_at: 0,
-            schema_version: 0,
-            parent,
-            state_digest: StateDigest::of(next),
-            changeset: rewire_journal::encode(&changeset),
-            hash: floor.hash,
-        };
-        entries.push(entry.sealed());
-        (revision, changeset)
-    };
-    let mut state = first.configuration();
-    commit(&Configuration::default(), &state);
+    let mut states = vec![first.configuration()];
     let (mut compiler, compiled) =
-        Compiler::compile(Arc::new(state.clone()), 1).expect("it compiles");
+        Compiler::compile(Arc::new(states[0].clone()), 1).expect("it compiles");
     let mut gateway = VirtualGateway::new(&Options::default().gateway).learning_routes();
     let mut change = Change::from(compiled.into_parts());
-    let mut sources = route_sources(&state);
+    let mut sources = route_sources(&states[0]);
     change.sources = Some(sources.clone());
     gateway.apply(change);
     // As the gateway numbers them: each that begins has a number of its own.
@@ -194,18 +169,20 @@ fn recorded(first: &Revision, before: &[Update], events: &[(u64, Event)]) -> Rec
             }
             Event::Commit(next) => {
                 let next = next.configuration();
-                let (number, changeset) = commit(&state, &next);
-                (revision, state) = (number, next);
-                let compiled = compiler.apply(number, &changeset).expect("it compiles");
+                let before = states.last().expect("there is a first one");
+                let changeset = Changeset::between(before, &next);
+                revision += 1;
+                let compiled = compiler.apply(revision, &changeset).expect("it compiles");
                 let mut change = Change::from(compiled.into_parts());
-                let now_sources = route_sources(&state);
+                let now_sources = route_sources(&next);
                 if now_sources != sources {
                     sources.clone_from(&now_sources);
                     change.sources = Some(now_sources);
                 }
                 gateway.apply(change);
                 digests.push(gateway.digest().map(|digest| digest.to_string()));
-                schedule.insert(number, When::Time(now));
+                schedule.insert(revision, When::Time(now));
+                states.push(next);
             }
         }
     }
@@ -217,9 +194,8 @@ fn recorded(first: &Revision, before: &[Update], events: &[(u64, Event)]) -> Rec
         whole_every: Some(1),
         ..Options::default()
     };
-    let history = History::new(identity, floor, Configuration::default(), entries);
     Recorded {
-        history,
+        history: History::of_configurations(&states),
         options,
         digests,
     }

@@ -91,7 +91,7 @@ pub(super) fn run<P: BufferPool>(
             Err(refusal) => {
                 observe::refused(cx, &packet, &refusal, sinks);
                 match refusal {
-                    Refusal::Drop(reason) => drop_packet(cx, packet, reason, sinks),
+                    Refusal::Drop(reason) => drop_packet(cx, packet.into_frame(), reason, sinks),
                     Refusal::Answer(reason, answer) => {
                         refuse(&mut ipv6.burst, packet, reason, answer);
                     }
@@ -109,7 +109,7 @@ pub(super) fn run<P: BufferPool>(
             Err(refusal) => {
                 observe::refused(cx, &packet, &refusal, sinks);
                 match refusal {
-                    Refusal::Drop(reason) => drop_packet(cx, packet, reason, sinks),
+                    Refusal::Drop(reason) => drop_packet(cx, packet.into_frame(), reason, sinks),
                     Refusal::Answer(reason, answer) => {
                         refuse(&mut ipv4.burst, packet, reason, answer);
                     }
@@ -240,7 +240,7 @@ fn bring_home<B: PacketBuffer, F: Family, A: Family>(
             own.header = header;
             refuse(burst, own, reason, answer);
         }
-        _ => drop_packet(cx, own, reason, sinks),
+        _ => drop_packet(cx, own.into_frame(), reason, sinks),
     }
 }
 
