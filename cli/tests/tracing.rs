@@ -17,7 +17,9 @@ acls: {guard: {default: allow, rules: {10: {action: deny, protocol: tcp, destina
 nat:
   pools: {public: {vpc: internet, ranges: [203.0.113.64-203.0.113.65]}, six: {vpc: internet, ranges: [203.0.113.80]}}
   masquerade: {out: {vpc: blue, interface: wan, pool: public, sources: [10.1.0.0/24]}}
-  port_forward: {web: {protocol: tcp, external_vpc: internet, external_address: 203.0.113.1, external_port: 80, internal_vpc: blue, internal_address: 10.1.0.9}}
+  port_forward:
+    web: {protocol: tcp, external_vpc: internet, external_address: 203.0.113.1, external_port: 80, internal_vpc: blue, internal_address: 10.1.0.9}
+    web6: {protocol: tcp, external_vpc: internet, external_address: 203.0.113.1, external_port: 8080, internal_vpc: six, internal_address: 'fd06::9', internal_port: 80}
   static: {mail: {external_vpc: internet, external_address: 203.0.113.9, internal_vpc: blue, internal_address: 10.1.0.20}}
   nat64: {six: {vpc: six, pool: six}}
 ";
@@ -59,6 +61,8 @@ fn a_page_tells_each_decision_and_who_made_it() {
         "in lan [fd00::5]:4000 > [2001:db8:1::1]:80 udp",
         // Into the other family.
         "in lan6 [fd06::5]:4000 > [64:ff9b::101:101]:80 tcp",
+        // And out of it, by a port forward.
+        "in wan 1.1.1.1:5555 > 203.0.113.1:8080 tcp",
         // Refused by ACLs and routes.
         "10.1.0.5:40000 > 1.1.1.1:25",
         "10.1.0.5:40000 > 1.1.1.1:53 udp",

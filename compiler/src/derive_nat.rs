@@ -207,7 +207,7 @@ impl Derivation<'_> {
             },
             pool: row.pool.as_ref().map(|pool| pool.as_str().into()),
             idle_timeout: row.idle_timeout.map(Duration::from),
-            filtering: filtering(row),
+            filtering: filtering(row.filtering),
             ..Masquerade::new(row.name.as_str(), self.external(row).ok()?)
         });
         self.masquerades.insert(row.name.clone(), Arc::clone(&rule));
@@ -323,6 +323,7 @@ impl Derivation<'_> {
                 parity: PortParity::Any,
             },
             idle_timeout: row.idle_timeout.map(Duration::from),
+            filtering: filtering(row.filtering),
         }))
     }
 
@@ -349,6 +350,8 @@ impl Derivation<'_> {
         let vpc = self.vpc_index(&row.external_vpc, || path(row).join("external_vpc"))?;
         let internal_vpc = self.vpc_index(&row.internal_vpc, || path(row).join("internal_vpc"))?;
         match (row.external_address, &row.external_interface) {
+            // NAT64 makes IPv6 of IPv4: whether there is one is the check's to say.
+            (Some(address), _) if address.is_ipv4() && row.internal_address.is_ipv6() => {}
             (Some(address), _) => one_family(row, address, row.internal_address)?,
             (None, Some(interface)) => {
                 self.interface_index(interface, || path(row).join("external_interface"))?;
@@ -447,8 +450,8 @@ impl Derivation<'_> {
 }
 
 /// What a rule lets in from outside.
-fn filtering(row: &MasqueradeRow) -> Filtering {
-    match row.filtering {
+fn filtering(said: Option<types::Filtering>) -> Filtering {
+    match said {
         None | Some(types::Filtering::AddressAndPortDependent) => {
             Filtering::AddressAndPortDependent
         }

@@ -185,6 +185,12 @@ impl Compiler {
                         "static translation \"{rule}\" is NPTv6, which is proven for one address at a time"
                     ),
                 },
+                Stop::OtherFamily(rule) => NotProven::NotExact {
+                    path: path.clone(),
+                    what: format!(
+                        "port forward \"{rule}\" leads to a host of IPv6, and NAT64 is not followed"
+                    ),
+                },
             })?;
             if let Some(end) = end {
                 let words = walk.said(&end);

@@ -12,7 +12,7 @@ use crate::whole::{self, CountedState};
 use crate::{file, journal, migrate, rows};
 
 /// The version of the tables: the number of the last migration in `schema/migrations`.
-pub const SCHEMA_VERSION: u32 = 9;
+pub const SCHEMA_VERSION: u32 = 10;
 
 /// An open store. It can move between threads; threads that use it at the same time open one each.
 pub struct Store {

@@ -280,7 +280,7 @@ fn entries_that_cannot_be_applied_are_named() {
         )
     };
     let encoded = |changeset: Changeset| rewire_journal::encode(&changeset);
-    insta::assert_snapshot!(forge(&|entry| entry.schema_version = 99), @"revision 2 is of schema version 99; this program knows versions up to 9");
+    insta::assert_snapshot!(forge(&|entry| entry.schema_version = 99), @"revision 2 is of schema version 99; this program knows versions up to 10");
     insta::assert_snapshot!(forge(&|entry| entry.changeset = vec![9]), @"revision 2 cannot be read: the changeset is encoded in format 9; this program reads format 1");
     insta::assert_snapshot!(forge(&|entry| entry.changeset = encoded(insert([vpc("blue", None)]))), @"revision 2 cannot be applied: vpcs.blue exists already");
     insta::assert_snapshot!(forge(&|entry| entry.changeset = encoded(insert([route("red", "10.0.0.0/8")]))), @r#"revision 2 cannot be applied: vpcs.red.routes.10.0.0.0/8: route red/10.0.0.0/8 belongs to VPC red, which does not exist"#);

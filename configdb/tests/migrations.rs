@@ -139,7 +139,7 @@ fn reading_does_not_migrate() {
         }
     ));
     let message = text(&error).replace(path.to_str().unwrap(), "PATH");
-    insta::assert_snapshot!(message, @"PATH is a store of schema version 2; this program reads version 9: open it for writing once, which migrates it");
+    insta::assert_snapshot!(message, @"PATH is a store of schema version 2; this program reads version 10: open it for writing once, which migrates it");
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 

@@ -349,16 +349,23 @@ impl Naive {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// What gets in is what the RFC's words let in. No pauses sum up to just a time-out.
+    /// What gets in is what the RFC's words let in, to hosts of IPv4 behind a masquerade and to those of IPv6 behind NAT64 (RFC 6146, section
+    /// 3.5). No pauses sum up to just a time-out.
     #[test]
     fn what_gets_in_is_what_the_rfc_says(
+        by_nat64 in any::<bool>(),
         filtering in prop::sample::select(FILTERINGS.to_vec()),
         steps in prop::collection::vec(
             (any::<bool>(), 5000..5003_u16, any::<bool>(), 80..82_u16, prop::sample::select(vec![0_u64, 7, 49, 126, 315])),
             1..60,
         ),
     ) {
-        let mut lab = Lab::new(with(filtering));
+        let mut document = if by_nat64 { nat64::document() } else { with(filtering) };
+        if by_nat64 {
+            document["nat"]["nat64"]["own"]["filtering"] = json!(filtering);
+        }
+        let external = if by_nat64 { nat64::EXTERNAL } else { WAN };
+        let mut lab = Lab::new(document);
         let mut naive = Naive::default();
         let mut now = Duration::ZERO;
         for (leaves, port, first, remote_port, pause) in steps {
@@ -366,12 +373,23 @@ proptest! {
             lab.wait(Duration::from_secs(pause));
             let remote = (if first { SITE } else { OTHER_SITE }, remote_port);
             if leaves {
-                let packet = udp((HOST, port), remote, 3);
-                let out = lab.through("blue0", packet.frame(), "wan");
-                prop_assert_eq!((out.source, out.ports()), (WAN, (port, remote_port)));
+                let frame = match by_nat64 {
+                    true => v6::udp((v6::HOST, port), (nat64::behind(remote.0), remote.1), 3).frame(),
+                    false => udp((HOST, port), remote, 3).frame(),
+                };
+                let out = lab.through("blue0", frame, "wan");
+                prop_assert_eq!((out.source, out.ports()), (external, (port, remote_port)));
                 naive.out(port, remote, now);
             } else {
-                let entered = enters(&mut lab, udp(remote, (WAN, port), 3));
+                let packet = udp(remote, (external, port), 3);
+                let entered = match by_nat64 {
+                    true => lab.send("wan", packet.frame()).first().map(|sent| {
+                        let ip = v6::Ip::of(&sent.frame);
+                        (ip.endpoints(), ip.ports()) == ((nat64::behind(remote.0), v6::HOST), (remote.1, port))
+                    }),
+                    false => enters(&mut lab, packet).map(|_| true),
+                };
+                prop_assert_ne!(entered, Some(false), "it is led to where the mapping is");
                 let Some(expected) = naive.enters(filtering, port, remote, now) else {
                     return Ok(());
                 };

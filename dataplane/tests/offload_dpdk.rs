@@ -14,7 +14,7 @@ use rewire_dataplane::port::dpdk::DpdkDriver;
 use rewire_dataplane::{Gateway, GatewayConfig, ListedConnection};
 use rewire_dpdk::{Eal, EalConfig, VirtualDevice};
 use rewire_packet::MacAddress;
-use rewire_packet::arp::{ArpOperation, ArpRepr};
+use rewire_packet::arp::{ArpOperation, ArpRepr, ArpView};
 use rewire_schema::{Changeset, from_document};
 use rewire_test_card::{Fate, arrive, depart, holds, left_behind};
 use support::*;
@@ -50,7 +50,18 @@ fn document() -> serde_json::Value {
     document
 }
 
-/// The port that answers for an address of the gateway.
+/// Whether a frame is the answer to a question for this address.
+fn is_answer_of(frame: &[u8], address: Ipv4Addr) -> bool {
+    let arp = frame.get(14..).map(ArpView::new_checked);
+    matches!(arp, Some(Ok(arp)) if arp.sender_protocol() == address)
+}
+
+/// The next packet that leaves by a port. Answers to questions that were asked again, because the first answer was late, are none.
+fn leaves(port: u16) -> Option<Vec<u8>> {
+    std::iter::from_fn(|| depart(port)).find(|frame| frame[12..14] == [0x08, 0x00])
+}
+
+/// The port that answers for an address of the gateway. One that is late with its answer to another question has not this address.
 fn port_of(address: Ipv4Addr) -> u16 {
     let question = ArpRepr {
         operation: ArpOperation::REQUEST,
@@ -64,7 +75,7 @@ fn port_of(address: Ipv4Addr) -> u16 {
         (0..4).find(|port| {
             let _ = arrive(*port, &question);
             std::thread::sleep(Duration::from_millis(1));
-            std::iter::from_fn(|| depart(*port)).count() > 0
+            std::iter::from_fn(|| depart(*port)).any(|frame| is_answer_of(&frame, address))
         })
     })
 }
@@ -130,11 +141,11 @@ impl World {
     fn exchange(&self) -> ([Vec<u8>; 2], [bool; 2]) {
         let there = udp((HOST, 4000), (SITE, 53), 100).frame();
         let first = arrive(self.blue, &there).unwrap();
-        let out = until("it goes out", || depart(self.wan));
+        let out = until("it goes out", || leaves(self.wan));
         let (external, _) = Ip::of(&out).ports();
         let back = udp((SITE, 53), (WAN, external), 50).frame();
         let second = arrive(self.wan, &back).unwrap();
-        let answer = until("the answer comes", || depart(self.blue));
+        let answer = until("the answer comes", || leaves(self.blue));
         let in_card = [first, second].map(|fate| fate == Fate::Forwarded);
         ([out, answer], in_card)
     }

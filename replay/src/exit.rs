@@ -35,11 +35,13 @@ impl OutputDigest {
     }
 
     fn add(&mut self, name: &str, now: u64, frame: &[u8]) {
-        for part in [name.as_bytes(), &now.to_le_bytes(), frame] {
-            let length = (part.len() as u64).to_le_bytes();
-            self.waiting.extend_from_slice(&length);
-            self.waiting.extend_from_slice(part);
-        }
+        // Each part behind its length.
+        let length = |length: usize| (length as u64).to_le_bytes();
+        let time = [length(8), now.to_le_bytes(), length(frame.len())];
+        self.waiting.extend_from_slice(&length(name.len()));
+        self.waiting.extend_from_slice(name.as_bytes());
+        self.waiting.extend_from_slice(time.as_flattened());
+        self.waiting.extend_from_slice(frame);
         if self.waiting.len() >= HASHED_AT_ONCE {
             self.flush();
         }

@@ -1,5 +1,7 @@
 //! Traffic that is ready: frames in memory, so that a replay of them costs nothing but the replay.
 
+use rewire_tables::memory::prefetch_at;
+
 use crate::bundle::Noted;
 use crate::capture::CaptureError;
 use crate::error::ReplayError;
@@ -7,6 +9,9 @@ use crate::history::History;
 use crate::options::Options;
 use crate::player::Replay;
 use crate::traffic::{Arrival, Entrance, Traffic};
+
+/// So many bytes before a frame is taken, memory is asked for it: a few frames.
+const READ_AHEAD: usize = 1024;
 
 /// Frames as some traffic has given them, one behind the other.
 #[derive(Clone, Debug, Default)]
@@ -105,6 +110,8 @@ impl Traffic for Again<'_> {
         let Some(frame) = self.ready.frames.get(self.next) else {
             return Ok(None);
         };
+        // The memory of the frames is read but once.
+        prefetch_at(&self.ready.bytes, frame.end + READ_AHEAD);
         bytes.clear();
         bytes.extend_from_slice(&self.ready.bytes[self.at..frame.end]);
         self.next += 1;

@@ -1,7 +1,7 @@
 //! NAT64 between two kernels: a client that has IPv6 alone, and a server that has IPv4 alone.
 
 use std::io::ErrorKind;
-use std::net::UdpSocket;
+use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 
 use rewire_tests::documents::{push, two_vpcs};
 use rewire_tests::{Lab, PATIENCE, tcp_pair};
@@ -132,4 +132,74 @@ fn either_end_finds_the_path_mtu() {
     )
     .expect("TCP goes out");
     tcp.talk(500_000);
+}
+
+/// A static binding: a client that has IPv4 alone reaches a server that has IPv6 alone.
+#[test]
+fn a_client_of_ipv4_reaches_a_server_of_ipv6_by_a_port_forward() {
+    let mut document = document();
+    document["nat"]["port_forward"]["six"] = json!({
+        "protocol": "tcp_udp", "external_vpc": "internet", "external_address": EXTERNAL, "external_port": 8443,
+        "internal_vpc": "blue", "internal_address": "fd00:1::10", "internal_port": 443,
+    });
+    let Some(lab) = lab(&document) else { return };
+    let mut tcp = tcp_pair(
+        &lab.internet,
+        "203.0.113.64:8443",
+        &lab.blue,
+        "[fd00:1::10]:443",
+    )
+    .expect("TCP comes in");
+    let peer = tcp.server.peer_addr().expect("it is connected").ip();
+    let prefix = "2001:db8:64::".parse::<Ipv6Addr>().expect("an address");
+    let IpAddr::V6(peer) = peer else {
+        panic!("{peer} is behind the prefix")
+    };
+    assert_eq!(peer.segments()[..6], prefix.segments()[..6]);
+    tcp.talk(300_000);
+    // What the server's kernel says of a port where nobody listens reaches the client.
+    let socket = lab.internet.run(|| UdpSocket::bind("0.0.0.0:0"));
+    let socket = socket.expect("a port is free");
+    socket.connect((EXTERNAL, 8443)).expect("it is a note");
+    socket.set_read_timeout(Some(PATIENCE)).expect("fine");
+    socket.send(b"anybody?").expect("it can be sent");
+    let heard = socket.recv(&mut [0; 10]).expect_err("nobody is there");
+    assert_eq!(heard.kind(), ErrorKind::ConnectionRefused);
+    let traced = lab.rewire(&["show", "connections"]).good();
+    assert!(traced.contains("fd00:1::10"), "{traced}");
+}
+
+/// Two clients of one NAT64 meet at its external address, as applications do that learned each other's from a server outside.
+#[test]
+fn clients_reach_each_other_by_their_external_endpoints() {
+    let mut document = document();
+    document["nat"]["nat64"]["clients"]["filtering"] = json!("endpoint_independent");
+    let Some(lab) = lab(&document) else { return };
+    lab.blue.ip("address add fd00:1::11/64 dev eth0 nodad");
+    let bind = |end: &'static str| {
+        let socket = lab.blue.run(|| UdpSocket::bind(end));
+        let socket = socket.expect("the port is free");
+        socket.set_read_timeout(Some(PATIENCE)).expect("fine");
+        socket
+    };
+    let [one, other] = [bind("[fd00:1::10]:4000"), bind("[fd00:1::11]:5000")];
+    let server = lab.internet.run(|| UdpSocket::bind("198.51.100.1:53"));
+    let server = server.expect("the port is free");
+    server.set_read_timeout(Some(PATIENCE)).expect("fine");
+    // What the server sees of the first, it would tell the second.
+    one.send_to(b"where am I?", format!("[{SITE}]:53"))
+        .expect("it can be sent");
+    let mut heard = [0; 100];
+    let (_, seen) = server.recv_from(&mut heard).expect("it comes");
+    assert_eq!(seen.ip().to_string(), EXTERNAL);
+    let there = format!("[2001:db8:64::{}]:{}", seen.ip(), seen.port());
+    other.send_to(b"hello", &there).expect("it can be sent");
+    let (length, from) = one.recv_from(&mut heard).expect("it comes round");
+    assert_eq!(&heard[..length], b"hello");
+    assert_ne!(from.ip(), other.local_addr().expect("bound").ip());
+    one.send_to(b"hello yourself", from)
+        .expect("it can be sent");
+    let (length, from) = other.recv_from(&mut heard).expect("it comes back");
+    assert_eq!(&heard[..length], b"hello yourself");
+    assert_eq!(from, there.parse().expect("an end"));
 }

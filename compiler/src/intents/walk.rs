@@ -79,6 +79,8 @@ pub(super) enum Stop {
     Learned(Name),
     /// The addresses that NPTv6 makes of those of a prefix, by this rule, are not next to each other.
     Scattered(Arc<str>),
+    /// This port forward leads IPv4 packets to a host of IPv6.
+    OtherFamily(Arc<str>),
 }
 
 /// The boxes that may still be made.
@@ -254,6 +256,9 @@ impl<'a> Walk<'a> {
                     ..here
                 };
                 if let Some(entry) = here.shared(&rule) {
+                    if to.address.is_ipv4() != entry.is_ipv4 {
+                        return Err(Stop::OtherFamily(Arc::clone(&to.name)));
+                    }
                     let destination = number(to.address);
                     let destination = (destination, destination);
                     self.lead(entry, destination, (to.vpc, to.peering), steps, ends)?;

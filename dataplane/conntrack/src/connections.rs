@@ -30,7 +30,7 @@ use crate::fixed_map::FixedMap;
 use crate::flow::{Admission, Ends, Flow, FlowId};
 use crate::flow_counters::FlowCounters;
 use crate::index::Index;
-use crate::key::Direction;
+use crate::key::{Direction, FlowKey};
 use crate::key_hash::KeyHasher;
 use crate::mappings::{Internal, Mapping, Mappings};
 use crate::offload::{Leaving, Offloads};
@@ -505,6 +505,15 @@ impl<A: Address> Connections<A> {
     pub fn iter(&self) -> impl Iterator<Item = (FlowId, Flow<A>)> {
         let ids = self.records.ids();
         ids.filter_map(|id| Some((FlowId(id), self.flow(FlowId(id))?)))
+    }
+
+    /// Of all connections that [`len`](Self::len) counts, the keys of both directions; in the order of their places. Costs a line of memory
+    /// for each.
+    pub fn keys(&self) -> impl Iterator<Item = (FlowId, [&FlowKey<A>; 2])> {
+        self.records.ids().map(|id| {
+            let record = self.records.used(id.slot);
+            (FlowId(id), [&record.original, &record.reply])
+        })
     }
 
     /// How many connections are in which state. Kept up by every change, so asking costs next to nothing.

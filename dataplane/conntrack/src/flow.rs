@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rewire_tables::{InterfaceIndex, PeeringIndex, VpcIndex};
+use rewire_tables::{Address, InterfaceIndex, PeeringIndex, VpcIndex};
 
 use crate::key::{Direction, FlowKey};
 use crate::mappings::Mapping;
@@ -115,7 +115,7 @@ pub enum Known<A> {
     /// The likely connection is not its own: it may have another.
     Perhaps,
     /// It has a connection, which must be looked at first: its time is up, the policy has changed since it was resolved,
-    /// it was not let in as a whole, or its replies are of the other address family.
+    /// it was not let in as a whole, or one of its directions is of the other address family.
     Unresolved,
     /// It passes.
     Passes(Passage<A>),
@@ -171,6 +171,14 @@ impl<A: Copy + PartialEq> Flow<A> {
             ),
             route_vpc,
         }
+    }
+}
+
+impl<A: Address> Flow<A> {
+    /// Whether NAT64 translates its packets: those of one direction are of IPv4, in the table of IPv6.
+    #[inline]
+    pub fn changes_family(&self) -> bool {
+        self.reply.is_of_other_family() || self.original.is_of_other_family()
     }
 }
 

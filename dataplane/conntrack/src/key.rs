@@ -53,7 +53,7 @@ impl<A> FlowKey<A> {
 }
 
 impl<A: Address> FlowKey<A> {
-    /// Whether it is the key of IPv4 packets among those of IPv6: NAT64 has the replies to connections of IPv6 so, with IPv4-mapped addresses
+    /// Whether it is the key of IPv4 packets among those of IPv6: NAT64 has the far side of its connections so, with IPv4-mapped addresses
     /// (RFC 4291 section 2.5.5.2), which no IPv6 packet on any wire has.
     #[inline]
     pub fn is_of_other_family(&self) -> bool {

@@ -71,6 +71,14 @@ pub(crate) struct Record<A> {
     pub(crate) timeouts: TimeoutClass,
 }
 
+impl<A: Address> Record<A> {
+    /// See [`Flow::changes_family`](crate::Flow::changes_family).
+    #[inline(always)]
+    pub(crate) fn changes_family(&self) -> bool {
+        self.reply.is_of_other_family() | self.original.is_of_other_family()
+    }
+}
+
 impl<A> Record<A> {
     pub(crate) fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0

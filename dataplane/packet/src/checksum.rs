@@ -56,13 +56,18 @@ impl Sum {
             let word = u64::from_ne_bytes(*word);
             sum += (word >> 32) + (word & 0xffff_ffff);
         }
-        if !rest.is_empty() {
-            let mut last = [0; 8];
-            for (to, from) in last.iter_mut().zip(rest) {
-                *to = *from;
-            }
-            let word = u64::from_ne_bytes(last);
-            sum += (word >> 32) + (word & 0xffff_ffff);
+        // A header of IPv4 without options ends here.
+        let (half, rest) = match rest.split_first_chunk::<4>() {
+            Some((half, rest)) => (u32::from_ne_bytes(*half), rest),
+            None => (0, rest),
+        };
+        sum += u64::from(half);
+        let (pairs, last) = rest.as_chunks::<2>();
+        for pair in pairs {
+            sum += u64::from(u16::from_ne_bytes(*pair));
+        }
+        if let [last] = last {
+            sum += u64::from(u16::from_ne_bytes([*last, 0]));
         }
         Sum(self.0 + u64::from(u16::from_be(fold(sum))))
     }

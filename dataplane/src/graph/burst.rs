@@ -1,8 +1,9 @@
 //! The packets of one family in one burst, and which node each waits for.
 
-use rewire_packet::ethernet;
-use rewire_tables::Address;
+use rewire_packet::{MacAddress, ethernet};
+use rewire_tables::{Address, VpcIndex};
 
+use super::context::Received;
 use super::observe::Before;
 use super::packet::{Fate, Packet};
 use super::{MOST_NEXT, Node};
@@ -67,6 +68,19 @@ impl<B: PacketBuffer, A: Address> Burst<B, A> {
     pub(super) fn push(&mut self, packet: Packet<B, A>, node: Node) {
         self.inboxes[node as usize].push(self.packets.len() as u16);
         self.packets.push(packet);
+    }
+
+    /// Adds a packet about which nothing is decided yet, to begin at `ip_input`. A packet is large: it is made where it stays.
+    #[inline(always)]
+    pub(super) fn begin(
+        &mut self,
+        frame: Received<B>,
+        link_destination: MacAddress,
+        vpc: VpcIndex,
+    ) {
+        let index = self.packets.len() as u16;
+        self.packets.push(Packet::new(frame, link_destination, vpc));
+        self.inboxes[Node::IpInput as usize].push(index);
     }
 
     /// The packets that wait for `node`.

@@ -11,7 +11,7 @@ use super::Node;
 use super::burst::Burst;
 use super::context::{Context, Received, Sinks, drop_frame, vpc_of};
 use super::observe;
-use super::packet::{Origin, Packet};
+use super::packet::Origin;
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 
@@ -59,14 +59,8 @@ pub(super) fn run<B: PacketBuffer>(
                     continue;
                 };
                 match version {
-                    IpVersion::V4 => {
-                        let packet = Packet::new(frame, link_destination, vpc);
-                        to.ipv4.push(packet, Node::IpInput);
-                    }
-                    IpVersion::V6 => {
-                        let packet = Packet::new(frame, link_destination, vpc);
-                        to.ipv6.push(packet, Node::IpInput);
-                    }
+                    IpVersion::V4 => to.ipv4.begin(frame, link_destination, vpc),
+                    IpVersion::V6 => to.ipv6.begin(frame, link_destination, vpc),
                 }
             }
             Err(reason) => drop_frame(cx, frame.origin, reason),

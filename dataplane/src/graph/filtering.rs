@@ -50,15 +50,24 @@ pub(super) fn rule<'a, A: Family>(
     internal: &Internal<A>,
 ) -> Option<&'a Masquerade> {
     let rule = answering_rule(cx.tables, key, internal)?;
-    let is_let_in = match rule.filtering {
+    lets_in(cx, connections, rule.filtering, key).then_some(rule)
+}
+
+/// Whether a mapping whose rule asks for this lets a connection with this key in.
+pub(super) fn lets_in<A: Family>(
+    cx: &Context<'_>,
+    connections: &mut Connections<A>,
+    filtering: Filtering,
+    key: &FlowKey<A>,
+) -> bool {
+    match filtering {
         Filtering::EndpointIndependent => true,
         Filtering::AddressDependent => {
             let external = (key.destination, key.destination_port);
             connections.has_sent_to(key.vpc, key.protocol, external, key.source, cx.now)
         }
         Filtering::AddressAndPortDependent => false,
-    };
-    is_let_in.then_some(rule)
+    }
 }
 
 /// The rule by which an internal endpoint's answer to a packet with this key would get the packet's destination as its source.

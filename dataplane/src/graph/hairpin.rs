@@ -5,6 +5,8 @@
 //! worker alone, and lives by the packets of its endpoint: so a packet to one leaves by the connection of its sender, *comes back* as if
 //! the outside had sent it, and is filtered and led in like any other, by a connection of the mapping's. It counts two hops.
 //!
+//! What NAT64 has made IPv4 of comes back in the same way: its answers have to become IPv6 again, whoever gives them.
+//!
 //! Pure questions to the tables, like those of `nat_policy`.
 
 use rewire_conntrack::FlowKey;
@@ -78,6 +80,29 @@ pub(super) fn outer<'a, A: AclFamily>(
     };
     let (index, rule) = is_ours.then(|| masquerade(tables, seen, led)).flatten()?;
     Some((index, Egress::Masquerade(rule)))
+}
+
+/// The interface by which an IPv4 packet of NAT64's comes back that has this route in the VPC that it goes to (RFC 6146 section 3.8): it is
+/// for an external address there, or for one of the gateway's own that a port forward leads on. Its protocol, destination and destination
+/// port, if it has one, say that.
+///
+/// Packets for an address on the link of an interface come back by that one, others by the VPC's first. Cost: a look at each interface.
+pub(super) fn outer_of_nat64<A: AclFamily>(
+    tables: &Tables,
+    vpc: VpcIndex,
+    route: Option<&Route>,
+    (protocol, destination, port): (u8, A, Option<u16>),
+) -> Option<InterfaceIndex> {
+    let is_forwarded =
+        |port| nat_policy::is_port_forward(tables, vpc, protocol, (destination, port));
+    let comes_back = match route {
+        Some(Route::NatExternal) => true,
+        Some(Route::Local) => port.is_some_and(is_forwarded),
+        _ => false,
+    };
+    let there = || tables.interfaces().filter(|(_, i)| i.vpc == vpc);
+    let outer = || there().min_by_key(|(index, i)| (!i.on_link(destination.into()), *index));
+    comes_back.then(outer).flatten().map(|(index, _)| index)
 }
 
 fn led<A: AclFamily>(

@@ -1,7 +1,7 @@
 //! Hop limit: a packet that may not go one hop further ends here (RFC 1812, section 5.3.1). The count itself is taken
 //! down where the packet is rewritten.
 //!
-//! *Uses* the header. *Next*: `neighbor`; `egress_nat` for what comes back.
+//! *Uses* the header. *Next*: `neighbor`; `egress_nat` or `nat64` for what comes back.
 
 use rewire_packet::icmp_error::IcmpErrorKind;
 
@@ -19,6 +19,8 @@ pub(super) fn run<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &mut Burs
                 DropReason::TtlExpired,
                 IcmpErrorKind::HopLimitExceeded.into(),
             )
+        } else if packet.comes_back && packet.foreign.is_some() {
+            Next::To(Node::Nat64)
         } else if packet.comes_back {
             Next::To(Node::EgressNat)
         } else {

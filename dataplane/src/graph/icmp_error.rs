@@ -84,7 +84,7 @@ pub(super) fn run<P: BufferPool, A: Family>(
             mark: offending.mark,
             ..Received::new(buffer, origin)
         };
-        burst.push(Packet::new(own, MacAddress::ZERO, vpc), Node::IpInput);
+        burst.begin(own, MacAddress::ZERO, vpc);
     }
     let answers = burst.packets.len() - before;
     cx.counters.sent_to(Node::IcmpError, Node::IpInput, answers);

@@ -12,6 +12,7 @@ use rewire_tables::{Interface, Tables};
 
 use super::arp::write_arp;
 use super::family::{DEFAULT_HOP_LIMIT, Family};
+use super::nat64;
 use super::virtual_reassembly::Part;
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
@@ -150,10 +151,12 @@ impl Family for Ipv4Addr {
             .ok()
     }
 
-    /// One for an external address of NAT64.
+    /// One for an external address of NAT64, or for a port forward to a host of IPv6.
     fn is_for_nat64(tables: &Tables, key: &FlowKey<Self>) -> bool {
         let nat = tables.nat();
-        nat.has_nat64() && nat.is_external_of_nat64(key.vpc, key.destination)
+        nat.has_nat64()
+            && (nat.is_external_of_nat64(key.vpc, key.destination)
+                || nat64::forward(tables, key).is_some())
     }
 
     fn nat64_flow(_: &Flow<Self>) -> Option<&Flow<Ipv6Addr>> {

@@ -178,7 +178,7 @@ impl Family for Ipv6Addr {
     }
 
     fn nat64_flow(flow: &Flow<Self>) -> Option<&Flow<Self>> {
-        flow.reply.is_of_other_family().then_some(flow)
+        flow.changes_family().then_some(flow)
     }
 
     /// A parameter problem that points at the field that names the protocol (RFC 8200, section 4).

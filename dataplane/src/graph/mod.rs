@@ -169,7 +169,7 @@ impl Node {
             Node::Route => &[Node::Acl, Node::Local, Node::HopLimit, Node::Neighbor],
             Node::Acl => &[Node::Local, Node::HopLimit],
             Node::Local => &[Node::Route, Node::Neighbor],
-            Node::HopLimit => &[Node::Neighbor, Node::EgressNat],
+            Node::HopLimit => &[Node::Neighbor, Node::EgressNat, Node::Nat64],
             Node::Neighbor => &[Node::Mtu],
             Node::Mtu => &[Node::EgressNat, Node::Nat64, Node::EthernetOutput],
             Node::EgressNat | Node::Nat64 => &[Node::EthernetOutput],

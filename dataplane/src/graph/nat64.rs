@@ -5,6 +5,8 @@
 //! still those that its sender sent. Then it is [translated](leave). So what is refused on the way leaves no trace, goes back to its own
 //! family, and is answered there by an error about what its sender sent; what waits for its neighbor walks again from the start.
 //!
+//! Connections that begin outside, in IPv4, are [led in](inbound) by port forwards and mappings.
+//!
 //! While it walks in IPv4, a packet's source is 0.0.0.0: which external address it gets is not known before its end. That is what ACLs
 //! see where it leaves, and what next hops are chosen by.
 //!
@@ -12,6 +14,7 @@
 //! then `ethernet_output`.
 
 mod enter;
+mod inbound;
 mod leave;
 mod policy;
 
@@ -26,6 +29,7 @@ use rewire_tables::VpcIndex;
 use rewire_tables::acl::RuleCounters;
 
 pub(super) use self::enter::key_of_ipv6;
+pub(super) use self::inbound::{forward, inbound_rule, needed_filtering, of as inbound};
 pub(super) use self::policy::{rule, still_admits};
 use super::acl_policy::Kind;
 use super::burst::{Answer, Burst, IcmpErrorOf, Next, layer3};
@@ -81,13 +85,13 @@ pub(super) fn run<P: BufferPool>(
         match enter::to_ipv4(cx, connections, &mut packet, limits.acl_logger, sinks) {
             Ok(way) => {
                 let packet = way.of(packet);
-                observe::changed_family(cx, &packet, sinks);
+                observe::changed_family(cx, &packet, connections, sinks);
                 ipv4.burst.push(packet, Node::Route);
             }
             Err(refusal) => {
                 observe::refused(cx, &packet, &refusal, sinks);
                 match refusal {
-                    Refusal::Drop(reason) => drop_packet(cx, packet, reason, sinks),
+                    Refusal::Drop(reason) => drop_packet(cx, packet.into_frame(), reason, sinks),
                     Refusal::Answer(reason, answer) => {
                         refuse(&mut ipv6.burst, packet, reason, answer);
                     }
@@ -99,13 +103,13 @@ pub(super) fn run<P: BufferPool>(
         match enter::to_ipv6(cx, connections, &mut packet, limits.acl_logger, sinks) {
             Ok(way) => {
                 let packet = way.of(packet);
-                observe::changed_family(cx, &packet, sinks);
+                observe::changed_family(cx, &packet, connections, sinks);
                 ipv6.burst.push(packet, Node::Route);
             }
             Err(refusal) => {
                 observe::refused(cx, &packet, &refusal, sinks);
                 match refusal {
-                    Refusal::Drop(reason) => drop_packet(cx, packet, reason, sinks),
+                    Refusal::Drop(reason) => drop_packet(cx, packet.into_frame(), reason, sinks),
                     Refusal::Answer(reason, answer) => {
                         refuse(&mut ipv4.burst, packet, reason, answer);
                     }
@@ -236,7 +240,7 @@ fn bring_home<B: PacketBuffer, F: Family, A: Family>(
             own.header = header;
             refuse(burst, own, reason, answer);
         }
-        _ => drop_packet(cx, own, reason, sinks),
+        _ => drop_packet(cx, own.into_frame(), reason, sinks),
     }
 }
 

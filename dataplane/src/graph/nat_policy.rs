@@ -333,10 +333,13 @@ pub(super) fn still_translates<'a, A: AclFamily>(
     let icmp = <A::Version as Ip>::ICMP.0;
     let ports = original.source_port != 0 || original.destination_port != 0;
     let mut ingress = ingress(tables, original, ports).ok()?;
-    if ingress.destination.is_none() && comes_back(tables, flow) {
+    let way = exit(tables, original, &ingress);
+    // What its own VPC's routes lead onwards is no address of the gateway's there: mostly, one look at them is enough.
+    let leads_on = ingress.vpc == flow.reply.vpc && matches!(way, Some((_, None)));
+    if ingress.destination.is_none() && !leads_on && comes_back(tables, flow) {
         return still_comes_back(tables, flow);
     }
-    let (mut index, mut crossing) = exit(tables, original, &ingress)?;
+    let (mut index, mut crossing) = way?;
     // Where it would leave, did it not turn round.
     let outer = (index, tables.interface(index)?);
     let mut would_come_back = false;

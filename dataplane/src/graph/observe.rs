@@ -157,7 +157,9 @@ fn onward<B: PacketBuffer, A: Family>(cx: &Context<'_>, burst: &Burst<B, A>, ind
         Fate::Consume => Onward::Consume,
         Fate::HandOver(worker) | Fate::GoRound(worker) => Onward::Worker(worker),
         // No connection here explains it, and another worker may have one.
-        Fate::Drop(reason) if let Some(worker) = next_round(cx, packet, reason) => {
+        Fate::Drop(reason)
+            if let Some(worker) = next_round(cx, (packet.origin, packet.hops), reason) =>
+        {
             Onward::Worker(worker)
         }
         Fate::Drop(reason) | Fate::Return(reason) => Onward::Drop {

@@ -115,6 +115,7 @@ pub(super) struct Packet<B, A: Address> {
 
 impl<B, A: Address> Packet<B, A> {
     /// A packet about which nothing is decided yet. `ip_input` reads its header.
+    #[inline(always)]
     pub(super) fn new(frame: Received<B>, link_destination: MacAddress, vpc: VpcIndex) -> Self {
         Packet {
             buffer: frame.buffer,
@@ -161,6 +162,7 @@ impl<B, A: Address> Packet<B, A> {
     }
 
     /// The frame, to begin its walk again.
+    #[inline(always)]
     pub(super) fn into_frame(self) -> Received<B> {
         Received {
             buffer: self.buffer,

@@ -26,34 +26,31 @@ use crate::drop_reason::DropReason;
 
 /// The worker that looks at a packet next which no connection here explains, and which none can begin with; none where all
 /// have.
-pub(super) fn next_round<B, A: Family>(
+pub(super) fn next_round(
     cx: &Context<'_>,
-    packet: &Packet<B, A>,
+    (origin, hops): (Origin, u8),
     reason: DropReason,
 ) -> Option<u16> {
     let may_be_anothers = matches!(
         reason,
         DropReason::ConnectionInvalid | DropReason::NatNoMapping | DropReason::IcmpErrorUnrelated
     );
-    let came = matches!(packet.origin, Origin::Received(_));
+    let came = matches!(origin, Origin::Received(_));
     (cx.steering.has_peers() && may_be_anothers && came)
-        .then(|| cx.steering.next(packet.hops))
+        .then(|| cx.steering.next(hops))
         .flatten()
 }
 
 /// Gives a packet, as it came, to another worker.
-fn hand_over<B: PacketBuffer, A: Family>(
+fn hand_over<B: PacketBuffer>(
     cx: &Context<'_>,
-    packet: Packet<B, A>,
+    frame: Received<B>,
     worker: u16,
     hops: impl FnOnce(u8) -> u8,
     sinks: &mut dyn Sinks<B>,
 ) {
-    let hops = hops(packet.hops);
-    let frame = Received {
-        hops,
-        ..packet.into_frame()
-    };
+    let hops = hops(frame.hops);
+    let frame = Received { hops, ..frame };
     if let Err(frame) = sinks.hand_over(worker, frame) {
         lose_frame(
             cx,
@@ -97,15 +94,15 @@ fn come_back<B: PacketBuffer>(
 }
 
 /// Drops a packet, where no other worker may know what it is about.
-pub(super) fn drop_packet<B: PacketBuffer, A: Family>(
+pub(super) fn drop_packet<B: PacketBuffer>(
     cx: &Context<'_>,
-    packet: Packet<B, A>,
+    frame: Received<B>,
     reason: DropReason,
     sinks: &mut dyn Sinks<B>,
 ) {
-    match next_round(cx, &packet, reason) {
-        None => drop_frame(cx, packet.origin, reason),
-        Some(worker) => hand_over(cx, packet, worker, |hops| hops + 1, sinks),
+    match next_round(cx, (frame.origin, frame.hops), reason) {
+        None => drop_frame(cx, frame.origin, reason),
+        Some(worker) => hand_over(cx, frame, worker, |hops| hops + 1, sinks),
     }
 }
 
@@ -341,38 +338,44 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
 
     /// Carries every packet's fate out, in the order in which the packets came.
     pub(super) fn finish(&mut self, cx: &Context<'_>, sinks: &mut dyn Sinks<B>) {
-        for packet in self.burst.packets.drain(..) {
+        let packets = &mut self.burst.packets;
+        // Few go on as packets. All others leave as frames: what was decided about them is large, and stays where it is.
+        let goes_on = |fate| matches!(fate, Fate::ChangeFamily | Fate::Return(_));
+        for packet in packets.extract_if(.., |packet| goes_on(packet.fate)) {
             match packet.fate {
+                Fate::Return(reason) => self.returned.push((packet, reason)),
+                _ => self.leaving.push(packet),
+            }
+        }
+        for packet in packets.drain(..) {
+            let (fate, fragments) = (packet.fate, packet.fragments.clone());
+            let next_hop = (packet.egress, packet.next_hop);
+            let frame = packet.into_frame();
+            match fate {
                 Fate::Transmit(interface) => {
-                    sinks.transmit(interface, packet.buffer);
-                    for fragment in self.fragments.take(packet.fragments) {
+                    sinks.transmit(interface, frame.buffer);
+                    for fragment in self.fragments.take(fragments) {
                         sinks.transmit(interface, fragment);
                     }
                 }
                 Fate::ComeBack(interface) => {
                     let frame = Received {
-                        mark: packet.mark,
-                        ..Received::new(packet.buffer, Origin::Received(interface))
+                        mark: frame.mark,
+                        ..Received::new(frame.buffer, Origin::Received(interface))
                     };
                     come_back(cx, frame, &mut self.coming_back, sinks);
                 }
                 Fate::Consume => cx.counters.consumed.add(1),
-                Fate::Hold => {
-                    let key = (packet.egress, packet.next_hop);
-                    self.resolver.hold(cx, key, packet.into_frame(), sinks);
-                }
-                Fate::Drop(reason) => drop_packet(cx, packet, reason, sinks),
-                Fate::ChangeFamily => self.leaving.push(packet),
-                Fate::Return(reason) => self.returned.push((packet, reason)),
-                Fate::GoRound(worker) => hand_over(cx, packet, worker, |hops| hops + 1, sinks),
-                Fate::HandOver(home) => hand_over(cx, packet, home, |_| AT_HOME, sinks),
+                Fate::Hold => self.resolver.hold(cx, next_hop, frame, sinks),
+                Fate::Drop(reason) => drop_packet(cx, frame, reason, sinks),
+                Fate::GoRound(worker) => hand_over(cx, frame, worker, |hops| hops + 1, sinks),
+                Fate::HandOver(home) => hand_over(cx, frame, home, |_| AT_HOME, sinks),
                 Fate::Await(datagram) => {
-                    self.virtual_reassembly
-                        .hold(cx, datagram, packet.into_frame(), sinks);
+                    self.virtual_reassembly.hold(cx, datagram, frame, sinks);
                 }
-                Fate::Pending => {
+                Fate::ChangeFamily | Fate::Return(_) | Fate::Pending => {
                     debug_assert!(false, "the last node decides about every packet");
-                    drop_frame(cx, packet.origin, DropReason::GraphFault);
+                    drop_frame(cx, frame.origin, DropReason::GraphFault);
                 }
             }
         }

@@ -48,12 +48,12 @@ pub(super) fn admits<A: Family>(
     leads: impl FnOnce() -> Option<Leaving>,
 ) -> Option<Admitted> {
     if let Some(flow) = A::nat64_flow(flow) {
-        let (admission, counters, idle_timeout) = nat64::still_admits(tables, flow)?;
+        let admits = nat64::still_admits(tables, flow)?;
         return Some(Admitted {
-            admission,
-            counters,
-            idle_timeout,
-            lets_in: Filtering::default(),
+            admission: admits.admission,
+            counters: admits.counters,
+            idle_timeout: admits.idle_timeout,
+            lets_in: admits.lets_in,
         });
     }
     let leaving = leads()?;
@@ -86,6 +86,12 @@ pub(super) fn resolve<A: Family>(
         false => nat_policy::still_leads(cx.tables, &cx.steering, flow),
         true => filtering::still_leads(cx, connections, flow),
     });
+    let is_let_in = |_: &Admitted| match A::nat64_flow(flow) {
+        Some(of_nat64) if flow.is_joined => nat64::needed_filtering(cx.tables, of_nat64)
+            .is_some_and(|needed| filtering::lets_in(cx, connections, needed, &flow.original)),
+        _ => true,
+    };
+    let admitted = admitted.filter(is_let_in);
     match admitted {
         Some(Admitted {
             mut admission,

@@ -174,9 +174,10 @@ fn come_back<B: PacketBuffer, A: Family>(
         return false;
     };
     let is_ours = matches!(route, Some(Route::Local | Route::NatExternal));
-    let is_led = packet.rewrite.destination.is_some()
-        || packet.crossing.is_some()
-        || packet.foreign.is_some();
+    if packet.foreign.is_some() {
+        return translated_comes_back(cx, packet, route);
+    }
+    let is_led = packet.rewrite.destination.is_some() || packet.crossing.is_some();
     if !is_ours || is_led {
         return false;
     }
@@ -202,6 +203,28 @@ fn come_back<B: PacketBuffer, A: Family>(
     packet.egress = index;
     packet.next_hop_mac = outer.mac;
     packet.rewrite.route_vpc = outer.vpc;
+    true
+}
+
+/// The same, of one that NAT64 makes a packet of IPv4 of.
+fn translated_comes_back<B: PacketBuffer, A: Family>(
+    cx: &Context<'_>,
+    packet: &mut Packet<B, A>,
+    route: Option<&Route>,
+) -> bool {
+    if A::BITS != 32 || packet.crossing.is_some() {
+        return false;
+    }
+    let port = packet.transport.ports().map(|(_, destination)| destination);
+    let end = (packet.header.protocol.0, packet.header.destination, port);
+    let outer = hairpin::outer_of_nat64(cx.tables, packet.vpc, route, end);
+    let outer = outer.and_then(|index| Some((index, cx.tables.interface(index)?)));
+    let Some((index, interface)) = outer else {
+        return false;
+    };
+    packet.comes_back = true;
+    packet.egress = index;
+    packet.next_hop_mac = interface.mac;
     true
 }
 

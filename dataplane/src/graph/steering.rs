@@ -6,7 +6,7 @@
 //! - [`owner`](Steering::owner), of a packet as it comes. What is for an external address of a masquerade: whoever the port is
 //!   dealt to. What a masquerade or NAT64 may translate on its way out: likewise, by its source port, so that everything of one internal
 //!   endpoint meets (RFC 4787, REQ-1), where its port can be kept. What a port forward or static translation leads
-//!   elsewhere: as its answer, of which the source is the internal host. All else: a hash of both addresses, the same for either
+//!   elsewhere: as its answer, of which the source is the internal host (of IPv6, behind NAT64: by the port that it leads to). All else: a hash of both addresses, the same for either
 //!   direction. Ports matter for the first kind alone, so that fragments go where their packets go.
 //! - [`home`](Steering::home), of a connection that is about to begin: the owner of its reply, since the reply can be told by
 //!   nothing but itself. For a masquerade, the port is then chosen so that this holds.
@@ -116,6 +116,13 @@ impl Steering {
             };
             let route = tables.vpc(vpc).route(answer.destination);
             return self.leaving(tables, vpc, &answer, route);
+        }
+        // What a port forward leads to a host of IPv6, as what that sends.
+        if nat.has_nat64()
+            && let (IpAddr::V4(_), Some(port)) = (ends.destination.into(), ends.port)
+            && let Some(port) = port_of_ipv6(tables, vpc, ends, port)
+        {
+            return owner(port, self.workers);
         }
         // What NAT64 translates on its way out, as a masquerade does.
         if nat.has_nat64()
@@ -270,6 +277,23 @@ impl Steering {
         let high = mix(hash) >> 32;
         ((high * u64::from(self.workers)) >> 32) as u16
     }
+}
+
+/// The port that a port forward leads an IPv4 packet to, if it leads to a host of IPv6.
+fn port_of_ipv6<A: AclFamily>(
+    tables: &Tables,
+    vpc: VpcIndex,
+    ends: &Ends<A>,
+    port: u16,
+) -> Option<u16> {
+    let key = PortForwardKey {
+        vpc,
+        protocol: ends.protocol,
+        address: ends.destination.into(),
+        port,
+    };
+    let rule = tables.nat().port_forward_from(&key, ends.source)?;
+    rule.address.is_ipv6().then_some(rule.port)
 }
 
 /// Where a port forward or a static translation leads a packet: the internal address and port, and their VPC.

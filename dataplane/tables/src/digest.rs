@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::acl::{AclDecision, AclRule, AddressRanges, PacketPattern};
 use crate::address::Address;
 use crate::lpm::Lpm;
-use crate::nat::{Filtering, Masquerade, MasqueradeList, PortParity};
+use crate::nat::{Masquerade, MasqueradeList, PortParity};
 use crate::route::{NextHop, Route};
 use crate::tables::Tables;
 use crate::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
@@ -331,11 +331,7 @@ fn masquerade(rule: &Masquerade) -> String {
         PortParity::Pairs => text += " preserve_contiguity",
     }
     text += &idle(rule.idle_timeout);
-    match rule.filtering {
-        Filtering::AddressAndPortDependent => {}
-        Filtering::AddressDependent => text += " filtering=address_dependent",
-        Filtering::EndpointIndependent => text += " filtering=endpoint_independent",
-    }
+    text += &rule.filtering.to_string();
     if let Some(condition) = &rule.condition {
         text += &format!(" for {condition}");
     }

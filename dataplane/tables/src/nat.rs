@@ -165,11 +165,15 @@ impl NatPolicy {
         rules.iter().find_map(met)
     }
 
+    /// The NAT64s of a VPC's clients, in the order in which they are asked.
+    pub fn nat64s(&self, vpc: VpcIndex) -> &[Nat64] {
+        self.nat64.get(&vpc).map_or(&[], |rules| rules)
+    }
+
     /// The NAT64s of a VPC's clients whose prefix an address begins with, whoever they are for, in the order in which they are asked.
     pub fn nat64s_at(&self, vpc: VpcIndex, address: Ipv6Addr) -> impl Iterator<Item = &Nat64> {
-        let rules = self.nat64.get(&vpc).map_or(&[][..], |rules| rules);
         let at = move |rule: &&Nat64| rule.prefix.contains(address);
-        rules.iter().filter(at)
+        self.nat64s(vpc).iter().filter(at)
     }
 
     /// Whether an IPv4 address is an external one of NAT64, in the VPC that its IPv4 packets are routed in. Cost: a look at each of all

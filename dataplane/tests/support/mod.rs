@@ -3,6 +3,7 @@
 // Each test file uses its own part.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod nat64;
 pub mod town;
 pub mod traffic;
 pub mod v6;

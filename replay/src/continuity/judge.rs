@@ -192,8 +192,9 @@ fn first_frame<A: Asked>(
         return None;
     }
     let original = &flow.original;
-    let (source, destination): (IpAddr, IpAddr) =
-        (original.source.into(), original.destination.into());
+    // What begins outside at a NAT64 is of IPv4, in the table of IPv6.
+    let ends: [IpAddr; 2] = [original.source.into(), original.destination.into()];
+    let [source, destination] = ends.map(|address| address.to_canonical());
     let ports = flow.admission.ports?;
     let echo = if source.is_ipv4() {
         (ICMP, 8)

@@ -18,11 +18,27 @@ pub(crate) struct Policy {
     pub(crate) second: Option<u16>,
     pub(crate) masquerade: Option<Masquerade>,
     pub(crate) mail: bool,
-    pub(crate) nat64: bool,
+    pub(crate) nat64: Option<Nat64>,
     /// What an ACL denies: the protocol, from which source port on, in which direction, each packet or the first ones, and how.
     pub(crate) deny: Option<(&'static str, u16, &'static str, &'static str, &'static str)>,
     pub(crate) most_per_source: Option<u32>,
     pub(crate) red: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Nat64 {
+    pub(crate) filtering: Option<&'static str>,
+    /// Where the port forward to a host of IPv6 leads.
+    pub(crate) forward: Option<u16>,
+}
+
+fn nat64() -> impl Strategy<Value = Nat64> {
+    let filtering = prop_oneof![Just("endpoint_independent"), Just("address_dependent")];
+    (
+        prop::option::weighted(0.5, filtering),
+        prop::option::weighted(0.6, prop_oneof![3 => Just(80_u16), 1 => Just(81)]),
+    )
+        .prop_map(|(filtering, forward)| Nat64 { filtering, forward })
 }
 
 #[derive(Clone, Debug)]
@@ -74,7 +90,7 @@ pub(crate) fn policy() -> impl Strategy<Value = Policy> {
         prop::option::weighted(0.4, 1024..1100_u16),
         prop::option::weighted(0.85, masquerade()),
         prop::bool::weighted(0.7),
-        prop::bool::weighted(0.6),
+        prop::option::weighted(0.6, nat64()),
         prop::option::weighted(0.4, deny),
         prop::option::weighted(0.2, 1..40_u32),
         prop::bool::weighted(0.8),
@@ -167,11 +183,19 @@ impl Policy {
                 "internal_vpc": "blue", "internal_address": "10.1.0.20"
             });
         }
-        if self.nat64 {
+        if let Some(nat64) = self.nat64 {
             document["nat"]["pools"]["far"] =
                 json!({ "vpc": "internet", "ranges": ["203.0.113.72-203.0.113.73"] });
-            document["nat"]["nat64"] =
-                json!({ "own": { "vpc": "blue", "prefix": "2001:db8:64::/96", "pool": "far" } });
+            let own = &mut document["nat"]["nat64"]["own"];
+            *own = json!({ "vpc": "blue", "prefix": "2001:db8:64::/96", "pool": "far" });
+            if let Some(filtering) = nat64.filtering {
+                own["filtering"] = json!(filtering);
+            }
+            if let Some(port) = nat64.forward {
+                let six = &mut document["nat"]["port_forward"]["six"];
+                *six = forward("tcp", 8081, port);
+                six["internal_address"] = json!("fd00:1::10");
+            }
         }
         document["route_sources"] = json!({ "frr": {
             "listen": "127.0.0.1:2620", "vpcs": { "blue": { "table": BLUE } }
@@ -245,7 +269,10 @@ pub(crate) fn plain() -> Policy {
             excludes: false,
         }),
         mail: true,
-        nat64: true,
+        nat64: Some(Nat64 {
+            filtering: None,
+            forward: Some(80),
+        }),
         deny: None,
         most_per_source: None,
         red: true,

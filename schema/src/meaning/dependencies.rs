@@ -91,6 +91,9 @@ impl<L: LookUp> Dependents<'_, L> {
                         self.of_range(&row.vpc, range.range);
                     }
                     self.masquerades_with(&row.name);
+                    for rule in self.rows.by::<Nat64sByPool>(&row.key()) {
+                        self.forwards_through(&rule);
+                    }
                 }
             }
             Row::PoolRange(row) => {
@@ -299,10 +302,21 @@ impl<L: LookUp> Dependents<'_, L> {
         }
     }
 
-    /// What depends on a NAT64 being for the packets of a VPC: the others there.
+    /// What depends on a NAT64 being for the packets of a VPC: the others there, and the port forwards to hosts of IPv6.
     fn nat64s(&mut self, row: &Nat64Row) {
         for rule in self.rows.by::<Nat64sOfVpc>(&(row.vpc.clone(),)) {
             self.object(RowKey::Nat64(rule.key()));
+        }
+        self.forwards_through(row);
+    }
+
+    /// The port forwards to hosts of IPv6 that lead through a NAT64.
+    fn forwards_through(&mut self, row: &Nat64Row) {
+        for rule in self.rows.by::<PortForwardsInto>(&(row.vpc.clone(),)) {
+            let is_ipv4 = |address: IpAddr| address.is_ipv4();
+            if rule.internal_address.is_ipv6() && rule.external_address.is_some_and(is_ipv4) {
+                self.object(RowKey::PortForward(rule.key()));
+            }
         }
     }
 

@@ -30,6 +30,7 @@ indices! {
     Nat64sByPool: Nat64Row by (pool: Name),
     PortForwardsFrom: PortForwardRow by (external_vpc: Name),
     PortForwardsTo: PortForwardRow by (external_vpc: Name, external_address: Option<IpAddr>),
+    PortForwardsInto: PortForwardRow by (internal_vpc: Name),
     PortForwardsOn: PortForwardRow by (external_interface: Option<Name>),
     StaticsFrom: StaticNatRow by (external_vpc: Name),
     StaticsTo: StaticNatRow by (external_vpc: Name, external_address: AddressOrPrefix),

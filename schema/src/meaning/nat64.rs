@@ -1,6 +1,7 @@
 //! NAT64: a prefix that IPv4 addresses can be embedded behind, and a pool that nobody else uses.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use super::addresses::family;
 use super::facts::{Facts, MasqueradesByPool, Nat64sOfVpc};
@@ -55,6 +56,24 @@ pub(super) fn check<L: LookUp>(facts: &Facts<'_, L>, name: &Name, problems: &mut
         );
         problems.push(Problem::new(path(name), message));
     }
+}
+
+/// Whether a NAT64 is for an IPv6 host, whose IPv4 packets are routed in a VPC.
+pub(super) fn serves<L: LookUp>(
+    facts: &Facts<'_, L>,
+    (vpc, host): (&Name, IpAddr),
+    outside: &Name,
+) -> bool {
+    facts
+        .rows
+        .by::<Nat64sOfVpc>(&(vpc.clone(),))
+        .iter()
+        .any(|rule| {
+            let pool = facts.rows.find::<PoolRow>(&(rule.pool.clone(),));
+            let sources = sources_of(facts, &rule.name);
+            let is_for = sources.is_empty() || sources.iter().any(|s| s.range().contains(host));
+            is_for && pool.is_some_and(|pool| pool.vpc == *outside)
+        })
 }
 
 fn shown(prefix: Option<Prefix>) -> String {

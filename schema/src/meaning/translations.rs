@@ -8,7 +8,7 @@ use super::addresses::{family, unusable};
 use super::facts::Facts;
 use super::limits::{LONGEST_NPTV6_PREFIX, MOST_FORWARDED_PORTS};
 use super::look_up::LookUp;
-use super::{Problem, Problems};
+use super::{Problem, Problems, nat64};
 use crate::document::Path;
 use crate::model::{PortForwardRow, PortForwardSourceRow, StaticNatRow};
 use crate::types::Name;
@@ -53,7 +53,7 @@ pub(super) fn check_port_forward<L: LookUp>(
         }
         (Some(external), None) => {
             host(&path, "external_address", external, problems);
-            check_sides(&path, &rule, external, problems);
+            check_sides(facts, &path, &rule, external, problems);
         }
         (None, Some(interface)) => check_interface(facts, &path, &rule, interface, problems),
     }
@@ -73,11 +73,18 @@ pub(super) fn check_port_forward<L: LookUp>(
         let problem = Problem::new(path.join("external_port"), message);
         problems.push(problem.help("ports count for either protocol; take a static translation"));
     }
+    // Senders are of the family that they send to, which may be another than the host's.
+    let (field, like) = match rule.external_address {
+        Some(external) if external.is_ipv4() != internal.is_ipv4() => {
+            ("external_address", external)
+        }
+        _ => ("internal_address", internal),
+    };
     for source in facts.rows.below::<PortForwardSourceRow, _>(key.clone()) {
-        if source.addresses.range().first().is_ipv4() != internal.is_ipv4() {
+        if source.addresses.range().first().is_ipv4() != like.is_ipv4() {
             let message = format!(
-                "expected {} addresses like internal_address {internal}, found {}",
-                family(internal),
+                "expected {} addresses like {field} {like}, found {}",
+                family(like),
                 source.addresses
             );
             problems.push(Problem::new(super::path(&*source), message));
@@ -85,18 +92,34 @@ pub(super) fn check_port_forward<L: LookUp>(
     }
 }
 
-fn check_sides(path: &Path, rule: &PortForwardRow, external: IpAddr, problems: &mut Problems) {
+fn check_sides<L: LookUp>(
+    facts: &Facts<'_, L>,
+    path: &Path,
+    rule: &PortForwardRow,
+    external: IpAddr,
+    problems: &mut Problems,
+) {
     let internal = rule.internal_address;
-    let mut wrong = |message| problems.push(Problem::new(path.join("internal_address"), message));
-    if external.is_ipv4() != internal.is_ipv4() {
-        wrong(format!(
+    let (inside, outside) = (&rule.internal_vpc, &rule.external_vpc);
+    let wrong = |message| Problem::new(path.join("internal_address"), message);
+    if external.is_ipv4() != internal.is_ipv4()
+        && !(external.is_ipv4() && nat64::serves(facts, (inside, internal), outside))
+    {
+        let problem = wrong(format!(
             "expected an {} address like external_address {external}, found {internal}",
             family(external)
         ));
+        problems.push(match external.is_ipv4() {
+            true => problem.help(format!(
+                "a host of IPv6 is reached through NAT64: VPC \"{inside}\" has none that is for {internal} and has its pool in VPC \"{outside}\""
+            )),
+            false => problem,
+        });
     }
-    if external == internal && rule.external_vpc == rule.internal_vpc {
-        let vpc = &rule.internal_vpc;
-        wrong(format!("{internal} of VPC \"{vpc}\" would lead to itself"));
+    if external == internal && outside == inside {
+        problems.push(wrong(format!(
+            "{internal} of VPC \"{inside}\" would lead to itself"
+        )));
     }
 }
 

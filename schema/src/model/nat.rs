@@ -183,6 +183,9 @@ object! {
             ports: Option<Ports>,
             /// How long a translated connection lives without packets; without it, as the VPC's conntrack says.
             idle_timeout: Option<Duration>,
+            /// Which packets from outside, and from other clients by a hairpin, are let in to the external addresses and ports that were
+            /// given out (RFC 6146, section 3.5); without it, those that answer.
+            filtering: Option<Filtering>,
         }
     }
 }
@@ -215,7 +218,7 @@ object! {
             external_port: Ports,
             /// The VPC that they are led into.
             internal_vpc: Name => "vpc",
-            /// The address that they are led to.
+            /// The address that they are led to. That of a host of IPv6 for packets of IPv4, where a NAT64 is for the host.
             internal_address: IpAddr,
             /// The ports that they are led to: as many, in the same order. Without it, the same ports.
             internal_port: Option<Ports>,

@@ -48,8 +48,8 @@ enum Kind {
 impl Kind {
     fn of(flow: &FlowRecord) -> Self {
         match (flow.original.source.0, flow.reply.source.0) {
-            (IpAddr::V4(_), _) => Kind::Nat44,
-            (IpAddr::V6(_), IpAddr::V4(_)) => Kind::Nat64,
+            (IpAddr::V4(_), IpAddr::V4(_)) => Kind::Nat44,
+            (IpAddr::V6(_), IpAddr::V4(_)) | (IpAddr::V4(_), IpAddr::V6(_)) => Kind::Nat64,
             (IpAddr::V6(_), IpAddr::V6(_)) => Kind::Ipv6,
         }
     }
@@ -113,12 +113,27 @@ fn end_reason(reason: ReportReason) -> u8 {
 /// The numbers of ICMP, of either version.
 const ICMP: [u8; 2] = [1, 58];
 
+/// Whether a connection of NAT64 began outside, in IPv4: it is told of as its host of IPv6 sees it, since there are elements for no other
+/// way.
+fn is_turned(flow: &FlowRecord) -> bool {
+    flow.original.source.0.is_ipv4() && flow.reply.source.0.is_ipv6()
+}
+
 /// What all records of a connection have.
 fn common(flow: &FlowRecord, time: SystemTime) -> Values {
+    let mut interfaces = [Some(flow.ingress), flow.egress];
+    let (near, far) = match is_turned(flow) {
+        false => (&flow.original, &flow.reply),
+        true => {
+            interfaces.reverse();
+            (&flow.reply, &flow.original)
+        }
+    };
+    let [ingress, egress] = interfaces.map(|index| index.map_or(0, |index| u32::from(index.0) + 1));
     let ((source, source_port), (destination, mut destination_port)) =
-        (flow.original.source, flow.original.destination);
+        (near.source, near.destination);
     let ((post_source, post_source_port), (post_destination, mut post_destination_port)) =
-        (flow.reply.destination, flow.reply.source);
+        (far.destination, far.source);
     // An identifier is its source's; collectors take the other port of ICMP for type and code.
     if ICMP.contains(&flow.protocol) {
         (destination_port, post_destination_port) = (0, 0);
@@ -136,10 +151,10 @@ fn common(flow: &FlowRecord, time: SystemTime) -> Values {
         protocol: flow.protocol,
         icmp: flow.icmp,
         tcp_flags: flow.tcp_flags,
-        ingress: u32::from(flow.ingress.0) + 1,
-        egress: flow.egress.map_or(0, |index| u32::from(index.0) + 1),
-        ingress_vrf: vrf(flow.original.vpc),
-        egress_vrf: vrf(flow.reply.vpc),
+        ingress,
+        egress,
+        ingress_vrf: vrf(near.vpc),
+        egress_vrf: vrf(far.vpc),
         ..Values::default()
     }
 }
@@ -180,7 +195,10 @@ pub(crate) fn write(
             };
             if let Some(report) = &report {
                 let [start, end] = [report.since, report.last].map(|at| milliseconds(time_of(at)));
-                let [forward, reverse] = report.traffic;
+                let [mut forward, mut reverse] = report.traffic;
+                if is_turned(flow) {
+                    std::mem::swap(&mut forward, &mut reverse);
+                }
                 let values = Values {
                     start,
                     end,

@@ -277,6 +277,26 @@ fn nat64_has_events_of_its_own_and_ipv6_has_none() {
     assert_eq!(values(&told[0], &[227, 136]), [9, 2]);
 }
 
+/// One that began outside is told as its host of IPv6 sees it: source, destination, and what they are in IPv4.
+#[test]
+fn nat64_is_told_from_inside_whoever_began() {
+    let (outside, inside) = (ends(1, SERVER, EXTERNAL), ends(0, HOST6, SERVER6));
+    let begun = flow(outside, inside, FlowStep::Begins { mapping: false });
+    let records = told(&[FlowEvent::Flow(begun)]);
+    let of = |elements: &[u16]| values(&records[0], elements);
+    assert_eq!((records.len(), records[0].0, of(&[230])[0]), (1, 260, 6));
+    assert_eq!(of(&[7, 11, 227, 228, 234, 235]), [5000, 53, 6000, 53, 1, 2]);
+    let over = FlowStep::Report(report(ReportReason::Interval));
+    let turned = told(&[FlowEvent::Flow(flow(outside, inside, over))]);
+    let plain = told(&[FlowEvent::Flow(flow(inside, outside, over))]);
+    let counts = |record: &Record| [(2, false), (2, true)].map(|key| number(&record.1[&key]));
+    assert_eq!((turned[0].0, plain[0].0), (258, 258));
+    let mut swapped = counts(&plain[0]);
+    swapped.reverse();
+    assert_eq!(counts(&turned[0]), swapped);
+    assert_ne!(counts(&turned[0]), counts(&plain[0]));
+}
+
 /// From outside, what joins a mapping is told with the mapping's inner side first.
 #[test]
 fn a_mapping_is_told_from_inside_whoever_began() {

@@ -160,7 +160,7 @@ impl<A: Address> Connections<A> {
         let passes = (record.policy_generation == generation as u32)
             & record.has(flag::WHOLE)
             // Never of IPv4, and known when it is compiled.
-            & !record.reply.is_of_other_family()
+            & !record.changes_family()
             & !record.expires.is_over(now);
         if !passes {
             return Known::Unresolved;

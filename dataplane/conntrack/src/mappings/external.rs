@@ -13,7 +13,7 @@ use rewire_tables::{Address, VpcIndex};
 
 use super::{Mapping, Mappings, Use, link_before, unlink};
 use crate::key::FlowKey;
-use crate::records::{Records, flag};
+use crate::records::{Record, Records, flag};
 
 /// An external endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,12 @@ const HEAD: u32 = 1;
 
 /// The remote address of a flow that has a mapping, as the outside knows it.
 fn remote_of<A: Address>(records: &Records<A>, slot: u32) -> A {
-    let original = &records.used(slot).original;
+    let Record {
+        original, reply, ..
+    } = records.used(slot);
     match records.is_joined(slot) {
+        // The sender of a NAT64's client means an address behind the prefix, of which nobody outside knows.
+        false if reply.is_of_other_family() => reply.source,
         false => original.destination,
         true => original.source,
     }

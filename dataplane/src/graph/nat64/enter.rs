@@ -15,6 +15,7 @@ use rewire_tables::acl::{RuleCounters, UNCOUNTED};
 use rewire_tables::nat::mapped;
 use rewire_tables::{AclKey, VpcIndex};
 
+use super::inbound::{self, Inbound};
 use super::{Foreign, Refusal, Way, is_translatable, policy};
 use crate::buffer::{LARGEST_FRAME, PacketBuffer};
 use crate::drop_reason::DropReason;
@@ -44,13 +45,15 @@ pub(super) fn to_ipv4<B: PacketBuffer>(
         return Err(DropReason::NatRewriteFailed.into());
     }
     let (destination, vpc) = match packet.connection {
-        // What an error quotes may be made up: no IPv6 packet has the addresses of the far side.
-        Connection::Established(_, Direction::Reply) | Connection::Related(_, Direction::Reply) => {
-            return Err(DropReason::IcmpErrorUnrelated.into());
-        }
-        Connection::Established(id, _) | Connection::Related(id, _) => {
+        Connection::Established(id, direction) | Connection::Related(id, direction) => {
             let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
-            (policy::ipv4(flow.reply.source), flow.route_vpc)
+            // What an error quotes may be made up: no IPv6 packet has the addresses of the far side.
+            if flow.key(direction).is_of_other_family() {
+                return Err(DropReason::IcmpErrorUnrelated.into());
+            }
+            let rewrite = flow.rewrite(direction);
+            let answered = flow.key(direction.other());
+            (policy::ipv4(answered.source), rewrite.route_vpc)
         }
         Connection::New(key) => {
             if header.fragment != Fragment::Later {
@@ -99,7 +102,35 @@ pub(super) fn to_ipv4<B: PacketBuffer>(
     })
 }
 
-/// Takes an IPv4 packet over, whose connection IPv6's table has, if anybody.
+/// Where an IPv4 packet goes in IPv6.
+struct Led {
+    source: Ipv6Addr,
+    destination: (Ipv6Addr, u16),
+    vpc: VpcIndex,
+}
+
+impl Led {
+    /// As packets of a direction of a connection that is there.
+    fn along(flow: &Flow<Ipv6Addr>, direction: Direction) -> Self {
+        let answered = flow.key(direction.other());
+        Led {
+            source: answered.destination,
+            destination: (answered.source, answered.source_port),
+            vpc: flow.rewrite(direction).route_vpc,
+        }
+    }
+
+    /// As one that begins a connection from outside.
+    fn by(inbound: &Inbound<'_>) -> Self {
+        Led {
+            source: inbound.source,
+            destination: inbound.destination,
+            vpc: inbound.vpc,
+        }
+    }
+}
+
+/// Takes an IPv4 packet over, whose connection IPv6's table has, if anybody; or which begins one from outside.
 pub(super) fn to_ipv6<B: PacketBuffer>(
     cx: &Context<'_>,
     connections: &mut Connections<Ipv6Addr>,
@@ -109,23 +140,27 @@ pub(super) fn to_ipv6<B: PacketBuffer>(
 ) -> Result<Way<Ipv6Addr>, Refusal<Ipv4Addr>> {
     let header = packet.header;
     let is_error = matches!(packet.transport, Transport::IcmpError { .. });
-    let (id, direction, flow) = match is_error {
-        true => related(cx, connections, packet).ok_or(DropReason::IcmpErrorUnrelated)?,
-        false => {
-            let key = segment::key(packet.vpc, &header, &packet.transport);
-            let found = find(cx, connections, &key_of_ipv6(&key));
-            let (id, direction) = found.ok_or(DropReason::NatNoMapping)?;
-            let flow = connections.flow(id).ok_or(DropReason::NatNoMapping)?;
-            (id, direction, flow)
+    let (connection, led) = match is_error {
+        true => {
+            let related = related(cx, connections, packet);
+            let (id, direction, flow) = related.ok_or(DropReason::IcmpErrorUnrelated)?;
+            let led = Led::along(&flow, direction);
+            (Connection::Related(id, direction), led)
         }
+        false => established_or_new(cx, connections, packet)?,
     };
     if !is_translatable(&packet.transport, header.fragment) {
         return Err(DropReason::Nat64Untranslatable.into());
     }
-    let connection = match is_error {
-        true => Connection::Related(id, direction),
-        false => Connection::Established(id, direction),
-    };
+    if let Connection::New(_) = connection
+        && header.fragment != Fragment::Later
+    {
+        let bytes = layer3(&packet.buffer);
+        let segment = segment::segment::<Ipv4Addr>(&header, &packet.transport, bytes);
+        connections
+            .admits_new(&segment)
+            .map_err(|_| DropReason::ConnectionInvalid)?;
+    }
     let (foreign, whole) = foreign(cx, connections, packet, connection, (logger, sinks))?;
     let fragment_header = match header.fragment {
         Fragment::Whole => 0,
@@ -140,8 +175,8 @@ pub(super) fn to_ipv6<B: PacketBuffer>(
     let view = Ipv4View::new_checked(layer3(&packet.buffer));
     Ok(Way {
         header: IpHeader {
-            source: flow.original.destination,
-            destination: flow.original.source,
+            source: led.source,
+            destination: led.destination.0,
             protocol: protocol(&header, Ipv6::ICMP),
             fragment: header.fragment,
             hop_limit: header.hop_limit,
@@ -149,8 +184,8 @@ pub(super) fn to_ipv6<B: PacketBuffer>(
             header_len: header.header_len,
             packet_len: length.min(most),
         },
-        transport: transport(packet.transport),
-        vpc: flow.original.vpc,
+        transport: to_port(transport(packet.transport), led.destination.1),
+        vpc: led.vpc,
         foreign: Foreign {
             // Its sender will not hear of what is too big: it is made to fit any link (RFC 7915, section 4).
             cut_at: cut_at(view.is_ok_and(|view| !view.dont_fragment()), IPV6_LEAST_MTU),
@@ -158,6 +193,23 @@ pub(super) fn to_ipv6<B: PacketBuffer>(
         },
         whole,
     })
+}
+
+/// The connection that an IPv4 packet belongs to, or would begin, and where that leads it.
+fn established_or_new<B: PacketBuffer>(
+    cx: &Context<'_>,
+    connections: &mut Connections<Ipv6Addr>,
+    packet: &Packet<B, Ipv4Addr>,
+) -> Result<(Connection<Ipv6Addr>, Led), DropReason> {
+    let key = segment::key(packet.vpc, &packet.header, &packet.transport);
+    let key = key_of_ipv6(&key);
+    if let Some((id, direction)) = find(cx, connections, &key) {
+        let flow = connections.flow(id).ok_or(DropReason::NatNoMapping)?;
+        let led = Led::along(&flow, direction);
+        return Ok((Connection::Established(id, direction), led));
+    }
+    let inbound = inbound::of(cx, connections, &key).ok_or(DropReason::NatNoMapping)?;
+    Ok((Connection::New(key), Led::by(&inbound)))
 }
 
 /// The connection whose packet an ICMP error quotes, and the way that the error goes.
@@ -294,6 +346,28 @@ fn transport(transport: Transport) -> Transport {
             },
             is_reply,
             identifier,
+        },
+        other => other,
+    }
+}
+
+/// The same, to another port, where it has ports.
+fn to_port(transport: Transport, port: u16) -> Transport {
+    match transport {
+        Transport::Tcp {
+            source,
+            flags,
+            header_len,
+            ..
+        } => Transport::Tcp {
+            source,
+            destination: port,
+            flags,
+            header_len,
+        },
+        Transport::Udp { source, .. } => Transport::Udp {
+            source,
+            destination: port,
         },
         other => other,
     }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use rewire_conntrack::recording::Shortage;
 use rewire_conntrack::{
-    Admission, Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, NewFlow, owner,
-    owner_within,
+    Admission, Connections, Direction, Exhausted, FlowId, FlowKey, InsertError, NewFlow, Segment,
+    owner, owner_within,
 };
 use rewire_packet::icmp_error::IcmpErrorKind;
 use rewire_packet::translate::{self, DIFFERENCE, MOST_GROWTH};
 use rewire_packet::{EtherType, Ip, IpHeader, Ipv4, Ipv6, ethernet};
 use rewire_tables::nat::{Nat64, mapped};
-use rewire_tables::{InterfaceIndex, Tables, VpcIndex};
+use rewire_tables::{Filtering, InterfaceIndex, Tables, VpcIndex};
 
-use super::{Foreign, policy};
+use super::{Foreign, inbound, policy};
 use crate::buffer::PacketBuffer;
 use crate::drop_reason::DropReason;
 use crate::graph::Node;
@@ -97,6 +97,9 @@ fn decide<B: PacketBuffer, A: Family>(
         // An earlier packet of this burst may have begun the connection since.
         Connection::New(key) => match find(cx, connections, &key) {
             Some(found) => update(cx, foreign, connections, found),
+            None if key.is_of_other_family() => {
+                begin_from_outside(cx, packet, foreign, connections, key)
+            }
             None => begin(cx, packet, foreign, connections, key),
         },
         Connection::Untracked => Err(DropReason::GraphFault.into()),
@@ -180,22 +183,107 @@ fn begin<B: PacketBuffer, A: Family>(
         },
         mapping: Some(mapping),
     };
-    let id = connections
-        .insert(flow, segment, foreign.length as u32, cx.now)
+    let id = insert(cx, connections, flow, (segment, foreign.length))?;
+    if rule.filtering != Filtering::default() {
+        connections.open_mapping(id);
+    }
+    begun(cx, packet, connections, id, original.vpc);
+    Ok((id, Direction::Original))
+}
+
+/// Begins the connection of a packet from outside: leads it to its host, and puts both of its directions into the table.
+fn begin_from_outside<B: PacketBuffer, A: Family>(
+    cx: &Context<'_>,
+    packet: &Packet<B, A>,
+    foreign: &Foreign,
+    connections: &mut Connections<Ipv6Addr>,
+    original: FlowKey<Ipv6Addr>,
+) -> Result<(FlowId, Direction), NotHere> {
+    let interface = cx.tables.interface(packet.egress);
+    let vpc = interface.ok_or(DropReason::InterfaceUnknown)?.vpc;
+    let inbound = inbound::of(cx, connections, &original).ok_or(DropReason::NatNoMapping)?;
+    let (internal, internal_port) = inbound.destination;
+    let joins = inbound.forward.is_none();
+    // The mapping that it joins is here. What a port forward leads is answered from the forward's port.
+    if cx.steering.has_peers()
+        && packet.hops != AT_HOME
+        && !joins
+        && let Some(worker) = cx
+            .steering
+            .elsewhere(owner(internal_port, cx.steering.workers()))
+    {
+        return Err(NotHere::At(worker));
+    }
+    let segment = foreign.segment.as_ref();
+    let segment = segment.ok_or(DropReason::FragmentRefused)?;
+    connection_limits::admit(cx, connections, &original)?;
+    let of_vpc = cx.tables.vpc(original.vpc).timeouts();
+    let timeouts = connections.timeout_class(of_vpc, inbound.idle_timeout());
+    let is_query = original.protocol == Ipv6::ICMP.0;
+    let flow = NewFlow {
+        original,
+        reply: FlowKey {
+            vpc,
+            protocol: original.protocol,
+            source: internal,
+            destination: inbound.source,
+            source_port: internal_port,
+            // The identifier of an ICMP query is both of its ports, in either direction.
+            destination_port: if is_query {
+                internal_port
+            } else {
+                original.source_port
+            },
+        },
+        route_vpc: inbound.vpc,
+        policy_generation: cx.tables.policy_generation(),
+        admission: Admission {
+            timeouts,
+            whole: packet.whole,
+            ..foreign.admission
+        },
+        mapping: None,
+    };
+    let id = insert(cx, connections, flow, (segment, foreign.length))?;
+    if joins && !connections.join(id) {
+        connections.undo_insert(id);
+        return Err(DropReason::NatNoMapping.into());
+    }
+    begun(cx, packet, connections, id, original.vpc);
+    Ok((id, Direction::Original))
+}
+
+fn insert(
+    cx: &Context<'_>,
+    connections: &mut Connections<Ipv6Addr>,
+    flow: NewFlow<Ipv6Addr>,
+    (segment, length): (&Segment, usize),
+) -> Result<FlowId, DropReason> {
+    connections
+        .insert(flow, segment, length as u32, cx.now)
         .map_err(|error| {
             connections.release_unused_mapping();
             match error {
                 InsertError::TableFull => DropReason::ConnectionTableFull,
                 InsertError::Clash => DropReason::ConnectionClash,
             }
-        })?;
+        })
+}
+
+/// Counts a connection that has just begun, and tells of it.
+fn begun<B, A: Family>(
+    cx: &Context<'_>,
+    packet: &Packet<B, A>,
+    connections: &mut Connections<Ipv6Addr>,
+    id: FlowId,
+    vpc: VpcIndex,
+) {
     cx.counters.connections_created.add(1);
-    connection_limits::count(cx, connections, id, original.vpc);
+    connection_limits::count(cx, connections, id, vpc);
     note_counters(cx, connections, id, acl_policy::lasting(packet));
     if connections.is_recording() {
         connections.record_begin(id, packet.egress);
     }
-    Ok((id, Direction::Original))
 }
 
 /// The worker where a connection begins: the one that its external port is dealt to.
@@ -313,7 +401,7 @@ fn write_ipv6<B: PacketBuffer>(
         true => {
             let quoted = ends(flow.key(direction.other()));
             let outer = (
-                reporter(cx.tables, &flow.original, header.source, egress),
+                reporter(cx.tables, policy::own_side(&flow), header.source, egress),
                 new.1.0,
             );
             translate::error_to_ipv6(bytes, &header, outer, quoted, limit).map_err(failed)?
@@ -326,20 +414,20 @@ fn write_ipv6<B: PacketBuffer>(
 /// gateway's own.
 fn reporter(
     tables: &Tables,
-    original: &FlowKey<Ipv6Addr>,
+    own_side: &FlowKey<Ipv6Addr>,
     router: Ipv4Addr,
     egress: InterfaceIndex,
 ) -> Ipv6Addr {
-    let mut rules = tables.nat().nat64s_at(original.vpc, original.destination);
+    let mut rules = tables.nat().nat64s_at(own_side.vpc, own_side.destination);
     let embedded = rules.next().map(|rule| rule.prefix);
     let embedded = embedded.filter(|prefix| prefix.may_stand_for(router));
     let own = || {
         let interface = tables.interface(egress)?;
-        Ipv6Addr::source_for(interface, original.source)
+        Ipv6Addr::source_for(interface, own_side.source)
     };
     match embedded {
         Some(prefix) => prefix.embed(router),
-        None => own().unwrap_or(original.destination),
+        None => own().unwrap_or(own_side.destination),
     }
 }
 

@@ -4,13 +4,15 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use rewire_conntrack::{Admission, Flow, FlowKey};
-use rewire_packet::{Ip, Ipv4, Ipv6};
+use rewire_packet::{Ip, Ipv4, Ipv6, Protocol};
 use rewire_tables::acl::{NO_PORT, RuleCounters, UNCOUNTED};
 use rewire_tables::nat::Nat64;
-use rewire_tables::{AclKey, Route, Tables, Traveller, VpcIndex, Way};
+use rewire_tables::{AclKey, Filtering, InterfaceIndex, Route, Tables, Traveller, VpcIndex, Way};
 
+use super::inbound;
 use crate::graph::acl_policy::{self, Kind, To};
-use crate::graph::nat_policy;
+use crate::graph::family::Family;
+use crate::graph::{hairpin, nat_policy};
 
 /// The NAT64 of a connection whose first packet has this key, and the IPv4 address that it is for. A route that is longer than the
 /// prefix goes before it, and so does an exclusion.
@@ -56,12 +58,64 @@ pub(super) fn is_port_forward(
     ipv4(address).is_some_and(is_one)
 }
 
-/// How the policy of these tables still lets a connection in that NAT64 translates, with just the path and translation that it has;
-/// where its packets are counted; and how long it lives, where the rule says it.
-pub(in crate::graph) fn still_admits(
-    tables: &Tables,
-    flow: &Flow<Ipv6Addr>,
-) -> Option<(Admission, RuleCounters, Option<Duration>)> {
+/// The key of a connection's packets that are of IPv6: those that its host of IPv6 sends.
+pub(super) fn own_side(flow: &Flow<Ipv6Addr>) -> &FlowKey<Ipv6Addr> {
+    match flow.original.is_of_other_family() {
+        true => &flow.reply,
+        false => &flow.original,
+    }
+}
+
+/// The interface that an IPv4 packet of NAT64's leaves by, or comes back by, where it is for the gateway's own external addresses: see
+/// [`hairpin::outer_of_nat64`].
+fn exit(tables: &Tables, walking: &FlowKey<Ipv4Addr>) -> Option<InterfaceIndex> {
+    let traveller = Traveller {
+        destination: walking.destination,
+        source: None,
+        crossing: None,
+    };
+    let Ok(Way {
+        route,
+        crossing: None,
+        ..
+    }) = tables.way(walking.vpc, &traveller)
+    else {
+        return None;
+    };
+    match route {
+        Some(Route::Forward(hops)) => {
+            Some(hops.select(|| nat_policy::flow_hash(walking)).interface())
+        }
+        route => {
+            let has_ports = matches!(Protocol(walking.protocol), Protocol::TCP | Protocol::UDP);
+            let port = has_ports.then_some(walking.destination_port);
+            let end = (walking.protocol, walking.destination, port);
+            hairpin::outer_of_nat64(tables, walking.vpc, route, end)
+        }
+    }
+}
+
+/// How a policy lets a connection in that NAT64 translates.
+pub(in crate::graph) struct Admits {
+    pub admission: Admission,
+    /// Where its packets are counted.
+    pub counters: RuleCounters,
+    /// How long it lives without packets, where a rule says it.
+    pub idle_timeout: Option<Duration>,
+    /// What its mapping, if it has one of its own, lets in from outside.
+    pub lets_in: Filtering,
+}
+
+/// How the policy of these tables still lets a connection in that NAT64 translates, with just the path and translation that it has. Of one
+/// that has joined a mapping, what that lets in is [to be asked](super::needed_filtering) besides.
+pub(in crate::graph) fn still_admits(tables: &Tables, flow: &Flow<Ipv6Addr>) -> Option<Admits> {
+    match flow.original.is_of_other_family() {
+        true => still_admits_inbound(tables, flow),
+        false => still_admits_outbound(tables, flow),
+    }
+}
+
+fn still_admits_outbound(tables: &Tables, flow: &Flow<Ipv6Addr>) -> Option<Admits> {
     let (original, reply) = (&flow.original, &flow.reply);
     let (rule, destination) = rule(tables, original)?;
     let external = (ipv4(reply.destination)?, reply.destination_port);
@@ -87,8 +141,41 @@ pub(in crate::graph) fn still_admits(
         source_port: original.source_port,
         destination_port: original.destination_port,
     };
+    let egress = exit(tables, &walking)?;
+    let (admission, counters) = filters(tables, flow, original, (&walking, egress))?;
+    Some(Admits {
+        admission,
+        counters,
+        idle_timeout: rule.idle_timeout,
+        lets_in: rule.filtering,
+    })
+}
+
+fn still_admits_inbound(tables: &Tables, flow: &Flow<Ipv6Addr>) -> Option<Admits> {
+    let original = &flow.original;
+    let inbound = inbound::again(tables, flow)?;
+    let arriving = FlowKey {
+        vpc: original.vpc,
+        protocol: ipv4_protocol(original.protocol),
+        source: ipv4(original.source)?,
+        destination: ipv4(original.destination)?,
+        source_port: original.source_port,
+        destination_port: original.destination_port,
+    };
+    // As its packets have it while they walk in IPv6.
+    let walking = FlowKey {
+        vpc: inbound.vpc,
+        protocol: original.protocol,
+        source: inbound.source,
+        destination: inbound.destination.0,
+        source_port: original.source_port,
+        destination_port: match original.protocol == Ipv6::ICMP.0 {
+            true => original.destination_port,
+            false => inbound.destination.1,
+        },
+    };
     let traveller = Traveller {
-        destination,
+        destination: walking.destination,
         source: None,
         crossing: None,
     };
@@ -96,12 +183,29 @@ pub(in crate::graph) fn still_admits(
         route: Some(Route::Forward(hops)),
         crossing: None,
         ..
-    }) = tables.way(rule.vpc, &traveller)
+    }) = tables.way(walking.vpc, &traveller)
     else {
         return None;
     };
-    let index = hops.select(|| nat_policy::flow_hash(&walking)).interface();
-    if tables.interface(index)?.vpc != reply.vpc {
+    let egress = hops.select(|| nat_policy::flow_hash(&walking)).interface();
+    let (admission, counters) = filters(tables, flow, &arriving, (&walking, egress))?;
+    Some(Admits {
+        admission,
+        counters,
+        idle_timeout: inbound.idle_timeout(),
+        lets_in: Filtering::default(),
+    })
+}
+
+/// What the ACLs say about a connection whose first packet came with the one key, and leaves with the other.
+fn filters<F: Family, A: Family>(
+    tables: &Tables,
+    flow: &Flow<Ipv6Addr>,
+    arriving: &FlowKey<F>,
+    (walking, egress): (&FlowKey<A>, InterfaceIndex),
+) -> Option<(Admission, RuleCounters)> {
+    let to = tables.interface(egress)?.vpc;
+    if to != flow.reply.vpc {
         return None;
     }
     let (source_port, destination_port) = match flow.admission.ports {
@@ -110,11 +214,11 @@ pub(in crate::graph) fn still_admits(
     };
     let mut counters = UNCOUNTED;
     let arriving = AclKey {
-        from: original.vpc,
+        from: arriving.vpc,
         to: None,
-        source: original.source,
-        destination: original.destination,
-        protocol: original.protocol,
+        source: arriving.source,
+        destination: arriving.destination,
+        protocol: arriving.protocol,
         source_port,
         destination_port,
     };
@@ -129,19 +233,20 @@ pub(in crate::graph) fn still_admits(
         },
     );
     let whole_in = whole_in.ok()?;
+    let has_ports = matches!(Protocol(walking.protocol), Protocol::TCP | Protocol::UDP);
     let leaving = AclKey {
-        from: original.vpc,
-        to: Some(reply.vpc),
+        from: arriving.from,
+        to: Some(to),
         source: walking.source,
-        destination,
+        destination: walking.destination,
         protocol: walking.protocol,
         source_port,
-        destination_port: match original.protocol == Ipv6::ICMP.0 {
-            true => icmp_in_ipv4(destination_port),
-            false => destination_port,
+        destination_port: match has_ports && flow.admission.ports.is_some() {
+            true => walking.destination_port.into(),
+            false => icmp_of::<A>(destination_port),
         },
     };
-    let filters = acl_policy::filters(tables, ingress, None, To::Leaving(index));
+    let filters = acl_policy::filters(tables, ingress, None, To::Leaving(egress));
     let verdicts = filters
         .filter(|filter| !filter.is_on_arrival())
         .map(|filter| (filter, tables.acl(filter.acl).lookup(&leaving)));
@@ -154,15 +259,15 @@ pub(in crate::graph) fn still_admits(
         whole,
         ..flow.admission
     };
-    let counters = if whole { counters } else { UNCOUNTED };
-    Some((admission, counters, rule.idle_timeout))
+    Some((admission, if whole { counters } else { UNCOUNTED }))
 }
 
-/// The type and code of an ICMPv6 echo request, as filters see them, in ICMP. No other message begins a connection.
-fn icmp_in_ipv4(port: u32) -> u32 {
-    use rewire_packet::{icmpv4, icmpv6};
-    match port == u32::from(icmpv6::message_type::ECHO_REQUEST) << 8 {
-        true => u32::from(icmpv4::message_type::ECHO_REQUEST) << 8,
+/// The type and code of an echo request, as filters see them, in the family that it walks in. No other message begins a connection.
+fn icmp_of<A: Family>(port: u32) -> u32 {
+    let request = |message_type: u8| u32::from(message_type) << 8;
+    let of_either = [Ipv4Addr::ECHO_REQUEST, Ipv6Addr::ECHO_REQUEST].map(request);
+    match of_either.contains(&port) {
+        true => request(A::ECHO_REQUEST),
         false => port,
     }
 }

@@ -19,12 +19,28 @@ use crate::walk::{Fact, Label, Onward, Told, Translation};
 pub(in crate::graph) fn changed_family<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     packet: &Packet<B, A>,
+    connections: &mut Connections<Ipv6Addr>,
     sinks: &mut dyn Sinks<B>,
 ) {
     let Some(mut teller) = teller(cx, packet, sinks) else {
         return;
     };
     let rule = match packet.foreign.map(|foreign| foreign.connection()) {
+        Some(Connection::New(key)) if key.is_of_other_family() => {
+            let inbound = nat64::inbound(cx, connections, &key);
+            if let Some(inbound) = inbound {
+                teller.say(Fact::Destination {
+                    by: match inbound.forward {
+                        Some(forward) => Translation::PortForward((&forward.name).into()),
+                        None => Translation::Mapping,
+                    },
+                    from: facts::endpoint((key.destination, key.destination_port)),
+                    to: facts::endpoint(inbound.destination),
+                    vpc: vpc(cx, inbound.vpc),
+                });
+            }
+            inbound.map(|inbound| &inbound.rule.name)
+        }
         Some(Connection::New(key)) => nat64::rule(cx.tables, &key).map(|(rule, _)| &rule.name),
         _ => None,
     };
@@ -126,6 +142,9 @@ pub(in crate::graph) fn after_nat64<B: PacketBuffer, A: Family>(
             });
             let arriving = flow.key(direction);
             let rule = match foreign.connection() {
+                Connection::New(key) if key.is_of_other_family() => {
+                    nat64::inbound_rule(cx.tables, &flow).map(|rule| &rule.name)
+                }
                 Connection::New(key) => nat64::rule(cx.tables, &key).map(|(rule, _)| &rule.name),
                 _ => None,
             };

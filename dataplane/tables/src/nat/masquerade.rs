@@ -1,5 +1,6 @@
 //! Masquerade: whom it is for, and onto what.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -39,6 +40,17 @@ pub enum Filtering {
     AddressDependent,
     /// All.
     EndpointIndependent,
+}
+
+impl fmt::Display for Filtering {
+    /// With a space before it; nothing, where it is the strictest.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Filtering::AddressAndPortDependent => Ok(()),
+            Filtering::AddressDependent => f.write_str(" filtering=address_dependent"),
+            Filtering::EndpointIndependent => f.write_str(" filtering=endpoint_independent"),
+        }
+    }
 }
 
 /// Which external ports a rule gives out.

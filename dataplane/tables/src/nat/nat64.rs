@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rewire_packet::pref64::Pref64;
 
-use super::PortAllocation;
+use super::{Filtering, PortAllocation};
 use crate::acl::AddressRanges;
 use crate::index::VpcIndex;
 
@@ -29,6 +29,8 @@ pub struct Nat64 {
     pub ports: PortAllocation,
     /// How long its connections live without packets; none where the VPC says it.
     pub idle_timeout: Option<Duration>,
+    /// What is let in from outside.
+    pub filtering: Filtering,
 }
 
 impl Nat64 {
@@ -69,6 +71,7 @@ impl fmt::Display for Nat64 {
         if let Some(timeout) = self.idle_timeout {
             write!(f, " idle_timeout={timeout:?}")?;
         }
+        write!(f, "{}", self.filtering)?;
         match &self.sources {
             Some(sources) => write!(f, " for sources={sources}"),
             None => Ok(()),
