@@ -151,7 +151,8 @@ pub struct PortStatus {
     pub problem: Option<String>,
     /// Whether its link is up; none where it is not open, or its driver cannot tell.
     pub link: Option<bool>,
-    /// How often its link has gone up or down, as far as it was seen: it is looked at ten times a second.
+    /// How often its link has gone up or down. Of the kernel's devices (af_packet, tap) every time, as the kernel counts it, a tenth of a second later
+    /// at most; of other ports as far as it was seen: they are looked at ten times a second.
     pub link_changes: u64,
     /// Whether the configuration asks for its flows to be handed to the card.
     pub offload: bool,
@@ -577,6 +578,14 @@ impl Gateway {
     /// What anybody may read while the gateway runs, and after.
     pub fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
+    }
+
+    /// Begins to stop, and waits for nothing: for whoever has to end when the workers have. [`stop`](Self::stop) waits.
+    pub fn begin_to_stop(&self) {
+        if let Some(requests) = &self.requests {
+            // A manager that is gone has ended.
+            let _ = requests.send(Request::Stop);
+        }
     }
 
     /// Stops: no more packets are taken, what is held is dropped and counted, ports are closed, threads joined.
