@@ -212,6 +212,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             metrics: metrics.as_ref(),
             clients: stop_says,
         };
+        // Behind all who speak with it. Captures end when its workers have: what they drop last is in them.
+        let _gateway_ends = GatewayEnds(&platform.gateway);
         let ends = (
             end.when_dropped().map_err(cannot_start)?,
             end.when_dropped().map_err(cannot_start)?,
@@ -286,6 +288,15 @@ impl Drop for Stop<'_> {
         if let Some(metrics) = self.metrics {
             metrics.stop();
         }
+    }
+}
+
+/// Lets the gateway stop when it is dropped, and does not wait for it.
+struct GatewayEnds<'a>(&'a rewire_dataplane::Gateway);
+
+impl Drop for GatewayEnds<'_> {
+    fn drop(&mut self) {
+        self.0.begin_to_stop();
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod engine;
 mod manager;
+mod memory;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -45,6 +46,7 @@ use crate::watch::{Places, Watch};
 use crate::worker::{BURST, ToManager, Worker};
 use engine::EngineThread;
 use manager::{Manager, WorkerLink};
+use memory::MemoryThread;
 
 /// How a gateway is made.
 #[derive(Clone, Debug)]
@@ -149,7 +151,8 @@ pub struct PortStatus {
     pub problem: Option<String>,
     /// Whether its link is up; none where it is not open, or its driver cannot tell.
     pub link: Option<bool>,
-    /// How often its link has gone up or down, as far as it was seen: it is looked at ten times a second.
+    /// How often its link has gone up or down. Of the kernel's devices (af_packet, tap) every time, as the kernel counts it, a tenth of a second later
+    /// at most; of other ports as far as it was seen: they are looked at ten times a second.
     pub link_changes: u64,
     /// Whether the configuration asks for its flows to be handed to the card.
     pub offload: bool,
@@ -358,6 +361,8 @@ pub struct Gateway {
     requests: Option<Sender<Request>>,
     inlet: Mutex<Option<RouteInlet>>,
     manager: Option<JoinHandle<()>>,
+    /// Ends when this is dropped.
+    _memory: MemoryThread,
     clock: Arc<dyn Clock>,
     connections: usize,
 }
@@ -373,6 +378,7 @@ impl Gateway {
         let mut shared = Shared::default();
         let mut links = Vec::new();
         let mut threads = Vec::new();
+        let mut arrays = Vec::new();
         let workers = readers.len() as u16;
         // The standard library's hasher is keyed anew in each process: nobody outside knows the seed.
         let hash_seed = RandomState::new().hash_one("rewire");
@@ -400,6 +406,7 @@ impl Gateway {
             let graph = Graph::new(graph_config, driver.pool());
             let mut graph = graph.among(Arc::clone(&vpc_counts), number.into());
             graph.time_nodes();
+            arrays.extend(graph.ahead());
             if let Some(offload) = &config.offload
                 && let (Some(four), Some(six)) = (queues.next(), queues.next())
             {
@@ -446,6 +453,7 @@ impl Gateway {
             });
             threads.push(thread);
         }
+        let memory = MemoryThread::start(arrays)?;
         shared
             .generation
             .store(publisher.generation(), Ordering::Relaxed);
@@ -483,6 +491,7 @@ impl Gateway {
             requests: Some(requests),
             inlet: Mutex::new(Some(inlet)),
             manager: Some(manager),
+            _memory: memory,
             clock,
             connections,
         })
@@ -569,6 +578,14 @@ impl Gateway {
     /// What anybody may read while the gateway runs, and after.
     pub fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
+    }
+
+    /// Begins to stop, and waits for nothing: for whoever has to end when the workers have. [`stop`](Self::stop) waits.
+    pub fn begin_to_stop(&self) {
+        if let Some(requests) = &self.requests {
+            // A manager that is gone has ended.
+            let _ = requests.send(Request::Stop);
+        }
     }
 
     /// Stops: no more packets are taken, what is held is dropped and counted, ports are closed, threads joined.

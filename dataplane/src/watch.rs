@@ -17,10 +17,11 @@ use std::sync::mpsc::Sender;
 
 use rewire_tables::InterfaceIndex;
 
+use crate::buffer::PacketBuffer;
 use crate::clock::Instant;
 use crate::drop_reason::DropReason;
 use crate::gateway::{GatewayError, Request};
-use crate::graph::Node;
+use crate::graph::{Node, Origin, Received};
 use crate::walk::{Fact, Mark, Onward, Step, Told};
 
 use self::bpf::Program;
@@ -92,6 +93,30 @@ pub struct Lost<'a> {
     pub port: Option<AtPort>,
     /// The frame, as it is by then.
     pub frame: &'a [u8],
+}
+
+impl<'a> Lost<'a> {
+    /// A frame that was in the gateway, at a node, when it was dropped.
+    pub(crate) fn of<B: PacketBuffer>(
+        frame: &'a Received<B>,
+        node: Node,
+        reason: DropReason,
+    ) -> Lost<'a> {
+        let port = match frame.origin {
+            Origin::Received(interface) => Some(AtPort {
+                interface,
+                leaves: false,
+            }),
+            Origin::Own(_) | Origin::OwnOnLink(_) => None,
+        };
+        Lost {
+            mark: frame.mark,
+            node,
+            reason,
+            port,
+            frame: frame.buffer.bytes(),
+        }
+    }
 }
 
 /// A port that a frame came in by, or was about to leave by.

@@ -475,13 +475,31 @@ impl<P: BufferPool> Worker<P> {
                 idle = Idle::default();
             }
         }
-        self.graph.stop(&self.counters);
-        // What nobody has counted yet is nobody's.
+        let now = self.clock.now();
+        let mut sinks = WorkerSinks {
+            ports: &mut self.ports,
+            peers: &mut self.peers,
+            to_manager: &mut self.to_manager,
+            watches: &mut self.watches,
+            now,
+        };
+        self.graph.stop(&self.counters, &mut sinks);
         self.peers.look();
         while let Some(handed) = self.peers.take() {
-            if !matches!(handed, Handed::Packet(Received { hops: 0, .. })) {
-                self.counters.dropped(DropReason::Stopped).add(1);
+            let reason = DropReason::Stopped;
+            match handed {
+                // What nobody has counted yet is nobody's.
+                Handed::Packet(Received { hops: 0, .. }) => continue,
+                Handed::Packet(packet) => {
+                    let lost = Lost::of(&packet, Node::EgressNat, reason);
+                    self.watches.lost(&lost, now);
+                }
+                Handed::Frame(interface, frame) => {
+                    let frames = std::slice::from_ref(&frame);
+                    self.watches.left_behind(interface, frames, reason, now);
+                }
             }
+            self.counters.dropped(reason).add(1);
         }
         saves.then(|| self.graph.save(self.clock.now()))
     }

@@ -17,9 +17,13 @@
 mod aim;
 mod case;
 mod error;
+mod fields;
 mod frames;
 mod manifest;
 mod pack;
+mod parting;
+#[cfg(test)]
+mod planted;
 mod read;
 mod record;
 mod routes;

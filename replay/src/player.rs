@@ -99,12 +99,10 @@ impl<'a> Replay<'a> {
         if !options.heard.is_empty() {
             gateway = gateway.learning_routes();
         }
-        // Routes that are learned change what is allowed at any time; and with several workers, who has a connection matters, too.
-        let is_decidable = options.workers <= 1 && options.heard.is_empty();
         let is_wanted = options.checks.contains(&Check::Connections);
-        let continuity = (is_decidable && is_wanted).then(|| {
+        let continuity = is_wanted.then(|| {
             gateway.note_ended_by_policy();
-            Continuity::new(options.hash_seed)
+            Continuity::new(options.hash_seed, options.workers)
         });
         Replay {
             history,

@@ -199,6 +199,11 @@ impl Lab {
         });
     }
 
+    /// Whether a gateway was started, and not stopped.
+    pub fn is_running(&self) -> bool {
+        self.gateway.is_some()
+    }
+
     /// Stops the gateway with a signal, and says how it ended.
     pub fn stop_gateway(&mut self, signal: Signal) -> ExitStatus {
         let mut gateway = self.gateway.take().expect("the gateway runs");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rewire_tests::documents::two_vpcs;
 use rewire_tests::{Lab, Running, until_for};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// A capture that goes on beside the test.
@@ -39,9 +40,16 @@ impl Capture {
     }
 
     /// Waits for its end, and lets tshark read it.
-    fn read(mut self) -> Vec<Packet> {
-        let status = self.running.finish();
-        assert!(status.success(), "{:?}", self.running.lines());
+    fn read(self) -> Vec<Packet> {
+        self.read_if_done().expect("it is done")
+    }
+
+    /// The same; none where the gateway could not be asked.
+    fn read_if_done(mut self) -> Option<Vec<Packet>> {
+        if !self.running.finish().success() {
+            eprintln!("{:?}", self.running.lines());
+            return None;
+        }
         let mut tshark = Command::new("tshark");
         tshark.args(["-n", "-r"]).arg(&self.file);
         // The first of each: an ICMP error quotes another packet.
@@ -62,7 +70,7 @@ impl Capture {
                 destination,
             }
         });
-        packets.collect()
+        Some(packets.collect())
     }
 }
 
@@ -187,4 +195,33 @@ fn four_capture_at_once_and_the_fifth_is_told_of_them() {
         (lab.rewire(&fifth).code == Some(0)).then_some(())
     });
     let _ = std::fs::remove_file(&file);
+}
+
+#[test]
+fn what_is_held_when_the_gateway_stops_is_captured() {
+    let mut document = with_a_closed_port();
+    // Nobody answers for this router: what is sent there waits.
+    document["vpcs"]["blue"]["routes"]["192.0.2.0/24"]["next_hops"][0]["via"] = json!("192.0.2.8");
+    let Some(mut lab) = Lab::with(&document) else {
+        return;
+    };
+    // Nothing says that a capture is going on; one that came too late is tried again.
+    let packets = until_for(Duration::from_secs(100), "what is held is captured", || {
+        if !lab.is_running() {
+            lab.start_gateway();
+        }
+        let stopped = Capture::start(&lab, "stopped", 100, &["--drops", "stopped"]);
+        let _pings = lab.blue.keep_pinging("192.0.2.7");
+        until_for(Duration::from_secs(60), "a packet waits", || {
+            (lab.status()["packets"]["held"].as_u64()? > 0).then_some(())
+        });
+        assert!(lab.stop_gateway(Signal::TERM).success());
+        stopped.read_if_done().filter(|packets| !packets.is_empty())
+    });
+    let said = "neighbor: dropped, stopped: The gateway was stopped while the packet was held.";
+    for packet in packets {
+        assert_eq!(packet.comment, said);
+        let ends = (packet.interface.as_str(), packet.destination.as_str());
+        assert_eq!(ends, ("blue0", "192.0.2.7"));
+    }
 }

@@ -79,7 +79,7 @@ fn an_interface_may_change_its_mac_and_address() {
     assert!(gone.answered.is_empty(), "{}", gone.output);
 }
 
-/// A link that is down and up again between two looks is not missed.
+/// A link that is down and up again between two looks is not missed: neither those of whoever asks, nor the gateway's own.
 #[test]
 fn changes_of_a_link_are_counted() {
     let Some(lab) = Lab::with(&two_vpcs()) else {
@@ -125,4 +125,16 @@ fn changes_of_a_link_are_counted() {
             .sum();
         (told == 2).then(|| assert_eq!(fields.last().map(|fields| fields[1]), Some("link_up")))
     });
+    // Within some milliseconds, several times.
+    let before = changes();
+    let flap = "for n in 1 2 3 4 5; do ip link set eth0 down; ip link set eth0 up; done";
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", flap]);
+    let flapped = lab.internet.run(|| shell.status());
+    assert!(flapped.expect("a shell").success());
+    until("all are counted", || {
+        (changes() - before >= 10.0).then_some(())
+    });
+    is_up(true);
+    assert_eq!(changes() - before, 10.0);
 }

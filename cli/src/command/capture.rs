@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use rewire_dataplane::DropReason;
 use serde_json::json;
 
 use super::trace::watching;
@@ -11,6 +12,12 @@ use crate::number::whole_number_in;
 use crate::trace::capture;
 use crate::trace::filter;
 use crate::when::Span;
+
+/// What no capture has.
+const NEVER_FRAMES: &str = "\
+note: an ICMP error of the gateway's own for which there is no buffer never becomes a frame, and is in no capture; it is
+      counted (`rewire status`), and what it would have answered is dropped by a reason of its own
+";
 
 /// Write packets of the running gateway to a pcapng file, which Wireshark and tshark read
 ///
@@ -53,6 +60,7 @@ impl Capture {
             (None, Some(node), _) => Place::Node(node),
             (None, None, reason) => Place::Drops(reason.filter(|reason| !reason.is_empty())),
         };
+        let lacks_own = matches!(&at, Place::Drops(Some(reason)) if *reason == DropReason::NoBuffer.name());
         let query = Query {
             filter: filter::compile(&self.filter)?,
             at,
@@ -71,6 +79,9 @@ impl Capture {
                 let mut said = format!("{packets} packets in {path}\n");
                 if watched.missed > 0 {
                     said.push_str(&format!("{} more found no room\n", watched.missed));
+                }
+                if lacks_own {
+                    said.push_str(NEVER_FRAMES);
                 }
                 if watched.replaced {
                     said.push_str("the gateway has ended before it was done\n");

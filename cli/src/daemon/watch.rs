@@ -166,10 +166,16 @@ impl Daemon {
         };
         let watching = trials.watch(&wanted).map_err(|error| error.to_string())?;
         let until = Instant::now() + Duration::from_millis(query.timeout_ms.min(LONGEST));
-        let is_over = || is_gone() || self.progress.is_stopping();
         match query.at {
-            Place::Walk => walks(trials, watching, packets as usize, until, is_over),
-            _ => frames(trials, watching, packets as usize, until, is_over),
+            Place::Walk => {
+                let is_over = || is_gone() || self.progress.is_stopping();
+                walks(trials, watching, packets as usize, until, is_over)
+            }
+            // Where the gateway stops, nothing more is read from the peer, and workers drop what they hold: it is over when they are.
+            _ => {
+                let is_over = || !self.progress.is_stopping() && is_gone();
+                frames(trials, watching, packets as usize, until, is_over)
+            }
         }
     }
 }
@@ -277,15 +283,16 @@ fn frames(
     until: Instant,
     mut is_over: impl FnMut() -> bool,
 ) -> Result<Watched, String> {
-    let clock = trials
-        .look(|_, now| now)
-        .map_err(|error| error.to_string())?;
+    let look = || trials.look(|tables, now| (names(tables), now));
+    let (known, clock) = look().map_err(|error| error.to_string())?;
     let mut ports = Vec::new();
     let wall = SystemTime::now().duration_since(UNIX_EPOCH);
     let wall = wall.map_or(0, |wall| wall.as_nanos() as u64);
     let mut frames = Vec::new();
     let mut bytes = 0;
     while frames.len() < packets && bytes < MOST_BYTES {
+        // Asked first: what was seen last is there by then.
+        let has_ended = watching.is_over();
         match watching.next_seen() {
             Some(seen) => {
                 bytes += seen.bytes.len();
@@ -293,12 +300,13 @@ fn frames(
                 frames.push(frame(&seen, time_ns));
                 ports.push(seen.port);
             }
-            None if Instant::now() >= until || watching.is_over() || is_over() => break,
+            None if Instant::now() >= until || has_ended || is_over() => break,
             None => std::thread::sleep(LOOK_EVERY),
         }
     }
     if ports.iter().any(Option::is_some) {
-        let names = trials.look(names).map_err(|error| error.to_string())?;
+        // Interfaces may have come since; not where the gateway stops.
+        let names = look().map_or(known, |(names, _)| names);
         for (frame, port) in frames.iter_mut().zip(&ports) {
             if let Some(AtPort { interface, leaves }) = port {
                 frame.interface = names.get(interface).cloned().unwrap_or_default();
@@ -317,10 +325,7 @@ fn frames(
 }
 
 /// The names of interfaces.
-fn names(
-    tables: &rewire_tables::Tables,
-    _: rewire_dataplane::clock::Instant,
-) -> BTreeMap<InterfaceIndex, String> {
+fn names(tables: &rewire_tables::Tables) -> BTreeMap<InterfaceIndex, String> {
     let names = tables.interfaces();
     names
         .map(|(index, i)| (index, i.name.to_string()))

@@ -289,6 +289,11 @@ impl Port<Started> {
 pub struct Link(Weak<PortInner>);
 
 impl Link {
+    /// Whether the port is attached still.
+    pub fn is_open(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
     /// As [`Port::link_up`]; none once the port is closed. Where the port is dropped meanwhile, it is closed here.
     pub fn is_up(&self) -> Option<bool> {
         self.0.upgrade().map(|port| port.link_up())

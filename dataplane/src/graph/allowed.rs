@@ -22,9 +22,14 @@ pub trait Asked: Address + Hash + Display {
     /// mapping, and that depends on other connections.
     fn stays<P: BufferPool>(graph: &Graph<P>, tables: &Tables, flow: &Flow<Self>) -> Option<bool>;
 
-    /// Whether the masquerade that has translated a connection under these tables may as well have chosen this address and port; none
-    /// where no masquerade has.
-    fn may_choose(tables: &Tables, flow: &Flow<Self>, source: (Self, u16)) -> Option<bool>;
+    /// Whether the masquerade that has translated a connection under these tables may as well have chosen this address and port, and the
+    /// graph's worker have given it out; none where no masquerade has.
+    fn may_choose<P: BufferPool>(
+        graph: &Graph<P>,
+        tables: &Tables,
+        flow: &Flow<Self>,
+        source: (Self, u16),
+    ) -> Option<bool>;
 }
 
 macro_rules! asked {
@@ -40,8 +45,13 @@ macro_rules! asked {
             ) -> Option<bool> {
                 stays(graph, tables, flow)
             }
-            fn may_choose(tables: &Tables, flow: &Flow<Self>, source: (Self, u16)) -> Option<bool> {
-                may_choose(tables, flow, source)
+            fn may_choose<P: BufferPool>(
+                graph: &Graph<P>,
+                tables: &Tables,
+                flow: &Flow<Self>,
+                source: (Self, u16),
+            ) -> Option<bool> {
+                may_choose(graph, tables, flow, source)
             }
         }
     };
@@ -60,7 +70,12 @@ fn stays<P: BufferPool, A: Family>(
     (!flow.is_joined).then(|| resolution::admits(tables, flow, leads).is_some())
 }
 
-fn may_choose<A: Family>(tables: &Tables, flow: &Flow<A>, source: (A, u16)) -> Option<bool> {
+fn may_choose<P: BufferPool, A: Family>(
+    graph: &Graph<P>,
+    tables: &Tables,
+    flow: &Flow<A>,
+    source: (A, u16),
+) -> Option<bool> {
     if A::nat64_flow(flow).is_some() {
         return None;
     }
@@ -72,5 +87,6 @@ fn may_choose<A: Family>(tables: &Tables, flow: &Flow<A>, source: (A, u16)) -> O
     let allows = rule
         .ports
         .allows(original.protocol, original.source_port, source.1);
-    Some(rule.owns(source.0) && allows && !is_forward)
+    let is_here = graph.steering().gives_out(rule, source.1);
+    Some(rule.owns(source.0) && allows && !is_forward && is_here)
 }

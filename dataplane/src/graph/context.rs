@@ -9,6 +9,7 @@ use rewire_conntrack::offload::{Offloading, WorkerQueue};
 use rewire_conntrack::recording::Recorder;
 use rewire_conntrack::{Config as ConnectionConfig, Connections, VpcCounts};
 use rewire_packet::MacAddress;
+use rewire_tables::growing::Ahead;
 use rewire_tables::{Address, InterfaceIndex, Tables, VpcIndex};
 
 use super::acl_log::AclLogger;
@@ -29,7 +30,7 @@ use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
 use crate::saved_connections::{self, Share};
 use crate::walk::{Mark, Step};
-use crate::watch::{AtPort, Lost};
+use crate::watch::Lost;
 
 /// A frame as a port received it.
 pub struct Received<B> {
@@ -396,6 +397,12 @@ impl<P: BufferPool> Graph<P> {
         }
     }
 
+    /// By which another thread takes memory for connections, ahead of what is used.
+    pub(crate) fn ahead(&self) -> impl Iterator<Item = Arc<Ahead>> {
+        let (four, six) = (&self.ipv4.connections, &self.ipv6.connections);
+        four.ahead().into_iter().chain(six.ahead())
+    }
+
     /// All connections, in the form that they are [saved](crate::saved_connections) in. For when no packets come any more.
     pub(crate) fn save(&self, now: Instant) -> Vec<u8> {
         let mut out = Vec::new();
@@ -463,9 +470,13 @@ impl<P: BufferPool> Graph<P> {
     }
 
     /// Drops what is held: the gateway stops.
-    pub fn stop(&mut self, counters: &WorkerCounters) {
-        let held = self.ipv4.stop() + self.ipv6.stop();
-        counters.dropped(DropReason::Stopped).add(held as u64);
+    pub fn stop(&mut self, counters: &WorkerCounters, sinks: &mut dyn Sinks<P::Buffer>) {
+        let mut lose = |node, frame: &Received<P::Buffer>| {
+            counters.dropped(DropReason::Stopped).add(1);
+            sinks.lost(Lost::of(frame, node, DropReason::Stopped));
+        };
+        self.ipv4.stop(&mut lose);
+        self.ipv6.stop(&mut lose);
         counters.held.set(0);
     }
 }
@@ -506,20 +517,7 @@ pub(super) fn lose_frame<B: PacketBuffer>(
     sinks: &mut dyn Sinks<B>,
 ) {
     drop_frame(cx, frame.origin, reason);
-    let port = match frame.origin {
-        Origin::Received(interface) => Some(AtPort {
-            interface,
-            leaves: false,
-        }),
-        Origin::Own(_) | Origin::OwnOnLink(_) => None,
-    };
-    sinks.lost(Lost {
-        mark: frame.mark,
-        node,
-        reason,
-        port,
-        frame: frame.buffer.bytes(),
-    });
+    sinks.lost(Lost::of(frame, node, reason));
 }
 
 /// How long a question for a neighbor waits for its answer (RFC 4861, section 10: RETRANS_TIMER).

@@ -408,12 +408,13 @@ impl<B: PacketBuffer, A: Family> Pipeline<B, A> {
         self.sweep.left(&self.connections)
     }
 
-    /// Frees what is held; tells how many packets that were.
-    pub(super) fn stop(&mut self) -> usize {
-        let held = self.held();
-        self.resolver = Resolver::default();
-        self.virtual_reassembly.stop();
-        self.coming_back.clear();
-        held
+    /// Frees what is held, and tells of each packet which node has held it.
+    pub(super) fn stop(&mut self, lose: &mut dyn FnMut(Node, &Received<B>)) {
+        self.resolver.stop(&mut |frame| lose(Node::Neighbor, frame));
+        self.virtual_reassembly
+            .stop(&mut |frame| lose(Node::VirtualReassembly, frame));
+        for frame in self.coming_back.drain(..) {
+            lose(Node::EgressNat, &frame);
+        }
     }
 }

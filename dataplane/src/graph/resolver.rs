@@ -81,6 +81,14 @@ impl<B, A> Resolver<B, A> {
         self.assumed = Some(mac);
     }
 
+    /// Frees the packets that wait, and tells of them.
+    pub(super) fn stop(&mut self, lose: &mut dyn FnMut(&Received<B>)) {
+        for pending in std::mem::take(self).pending.into_values() {
+            let (Pending::Asked { held, .. } | Pending::Failed { held, .. }) = pending;
+            held.iter().for_each(&mut *lose);
+        }
+    }
+
     /// The number of packets that wait.
     pub(super) fn held(&self) -> usize {
         self.held

@@ -81,9 +81,12 @@ impl<B: PacketBuffer, A: Family> VirtualReassembly<B, A> {
         self.waiting.go_on(room, out);
     }
 
-    /// Frees what is held.
-    pub(super) fn stop(&mut self) {
-        self.waiting = Waiting::new(self.datagrams.capacity());
+    /// Frees what is held, and tells of it.
+    pub(super) fn stop(&mut self, lose: &mut dyn FnMut(&Received<B>)) {
+        let waiting = Waiting::new(self.datagrams.capacity());
+        std::mem::replace(&mut self.waiting, waiting)
+            .into_frames()
+            .for_each(|frame| lose(&frame));
     }
 
     /// Keeps a fragment that was told to wait.

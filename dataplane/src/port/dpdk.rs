@@ -12,7 +12,8 @@ use rewire_dpdk::{
 use rewire_schema::port::Port;
 use rewire_tables::InterfaceIndex;
 
-use super::{BoxedQueue, OpenError, PortDriver, PortQueue, PortRequest};
+use super::kernel_links::KernelLinks;
+use super::{BoxedQueue, LinkChange, OpenError, PortDriver, PortQueue, PortRequest};
 use crate::buffer::{BufferPool, LARGEST_FRAME, PacketBuffer};
 use crate::rte_flow::{FlowPorts, RteFlowCard};
 
@@ -66,6 +67,8 @@ pub struct DpdkDriver {
     no_offload: BTreeMap<InterfaceIndex, String>,
     /// The links of ports that were opened; some may be closed by now.
     links: BTreeMap<InterfaceIndex, Link>,
+    /// Those of the kernel's devices; none where it tells nothing.
+    kernel_links: Option<KernelLinks>,
     device: DeviceOf,
 }
 
@@ -75,6 +78,11 @@ impl DpdkDriver {
         // What the largest slot of an af_packet ring can hold; a frame and headroom for tags fit well inside.
         let data_room = LARGEST_FRAME.next_multiple_of(1024) as u16;
         let mempool = Mempool::new(&eal, "rewire", buffers, data_room)?;
+        let kernel_links = KernelLinks::open();
+        let kernel_links = kernel_links.inspect_err(|error| {
+            tracing::warn!(%error, "the kernel cannot be heard: changes of links that last less than a look are missed");
+        });
+        let kernel_links = kernel_links.ok();
         Ok(DpdkDriver {
             eal,
             mempool,
@@ -82,6 +90,7 @@ impl DpdkDriver {
             flows: None,
             no_offload: BTreeMap::new(),
             links: BTreeMap::new(),
+            kernel_links,
             device: Box::new(device),
         })
     }
@@ -196,6 +205,14 @@ impl PortDriver for DpdkDriver {
         let mut port = port.start().map_err(error)?;
         self.hand_to_card(request, &mut port, ages);
         self.links.insert(request.index, port.link());
+        if let Some(kernel) = &mut self.kernel_links {
+            match &device {
+                VirtualDevice::AfPacket { interface, .. } | VirtualDevice::Tap { interface } => {
+                    kernel.follow(request.index, interface);
+                }
+                _ => kernel.forget(request.index),
+            }
+        }
         let queue = |number| -> Result<BoxedQueue<Self>, OpenError> {
             Ok(Box::new(DpdkQueue {
                 receive: port.take_receive_queue(number).ok_or_else(gone)?,
@@ -215,8 +232,19 @@ impl PortDriver for DpdkDriver {
         Some(Box::new(card))
     }
 
+    fn link_changes(&mut self, changed: &mut dyn FnMut(InterfaceIndex, LinkChange)) {
+        if let Some(kernel) = &mut self.kernel_links {
+            kernel.take(changed);
+        }
+    }
+
     fn link_up(&self, interface: InterfaceIndex) -> Option<bool> {
-        self.links.get(&interface)?.is_up()
+        let link = self.links.get(&interface)?;
+        let kernel = self.kernel_links.as_ref();
+        match kernel.and_then(|kernel| kernel.is_up(interface)) {
+            Some(is_up) => link.is_open().then_some(is_up),
+            None => link.is_up(),
+        }
     }
 
     fn no_offload(&self, interface: InterfaceIndex) -> Option<String> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rewire_conntrack::offload::Card;
 use rewire_tables::InterfaceIndex;
 
-use super::{BoxedQueue, OpenError, PortDriver, PortQueue, PortRequest};
+use super::{BoxedQueue, LinkChange, OpenError, PortDriver, PortQueue, PortRequest};
 use crate::buffer::{BufferPool, PacketBuffer};
 use crate::clock::{Clock, Instant, MonotonicClock};
 
@@ -242,6 +242,10 @@ impl<D: PortDriver> PortDriver for FaultyDriver<D> {
     /// The driver's own. What it forwards by itself meets no faults.
     fn card(&mut self) -> Option<Box<dyn Card>> {
         self.driver.card()
+    }
+
+    fn link_changes(&mut self, changed: &mut dyn FnMut(InterfaceIndex, LinkChange)) {
+        self.driver.link_changes(changed);
     }
 
     fn link_up(&self, interface: InterfaceIndex) -> Option<bool> {

@@ -4,6 +4,8 @@ pub mod carded;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
 pub mod faulty;
+#[cfg(feature = "dpdk")]
+mod kernel_links;
 pub mod memory;
 
 use rewire_conntrack::offload::Card;
@@ -56,6 +58,15 @@ pub struct OpenError {
     pub reason: String,
 }
 
+/// What has become of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkChange {
+    /// Whether it is up now.
+    pub is_up: bool,
+    /// How often it has gone up or down since it was told of last; 0 where it is told of for the first time.
+    pub changes: u64,
+}
+
 /// A queue of a driver's port.
 pub type BoxedQueue<D> = Box<dyn PortQueue<<<D as PortDriver>::Pool as BufferPool>::Buffer>>;
 
@@ -95,6 +106,10 @@ pub trait PortDriver: Send + 'static {
     fn no_offload(&self, _interface: InterfaceIndex) -> Option<String> {
         None
     }
+
+    /// Tells what has become of links since this was asked last, where the driver is told of every change. Of a port that it is told of,
+    /// [`link_up`](Self::link_up) says the same and is not asked for changes.
+    fn link_changes(&mut self, _changed: &mut dyn FnMut(InterfaceIndex, LinkChange)) {}
 
     /// Whether the link of this interface's port is up; none where the port is not open, or the driver cannot tell. It may make a
     /// system call.

@@ -103,12 +103,14 @@ impl VirtualGateway {
         }
     }
 
-    /// The connections that a change of policy has ended since this was asked last, worker by worker.
-    pub fn take_ended_by_policy(&mut self) -> Vec<EndedByPolicy> {
-        let workers = self.workers.iter_mut();
-        workers
-            .flat_map(|worker| worker.graph.take_ended_by_policy())
-            .collect()
+    /// The connections that a change of policy has ended since this was asked last, each with its worker.
+    pub fn take_ended_by_policy(&mut self) -> Vec<(u16, EndedByPolicy)> {
+        let workers = (0..).zip(&mut self.workers);
+        let ended = workers.flat_map(|(number, worker)| {
+            let ended = worker.graph.take_ended_by_policy();
+            ended.into_iter().map(move |ended| (number, ended))
+        });
+        ended.collect()
     }
 
     /// The first worker's graph, with its connections.
@@ -116,7 +118,7 @@ impl VirtualGateway {
         &self.workers[0].graph
     }
 
-    /// The graphs of all workers.
+    /// The graphs of all workers, in the order of their numbers.
     pub fn graphs(&self) -> impl Iterator<Item = &Graph<MemoryPool>> {
         self.workers.iter().map(|worker| &worker.graph)
     }

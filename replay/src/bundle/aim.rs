@@ -2,15 +2,19 @@
 //!
 //! What fails by itself has a check that says so: the same check has to fail first, for the same reason. What leaves otherwise than
 //! expected is held against a capture, frame by frame, and a capture fits all frames or none. So what matters there is the one frame
-//! that parted: the last frame that comes in makes one leave that has the same bytes where they parted. It need not be the same
-//! elsewhere: another port of a masquerade is no other failure. The other frames that are expected become those that leave: up to
-//! the failure they were the same.
+//! that parted: the last frame that comes in makes one leave that parts alike ([`Parting`]). The other frames that are expected become those
+//! that leave: up to the failure they were the same.
+//!
+//! Where a frame is missing, the one that should have left as it is looked for among those that came in: the same packet, with one end
+//! translated. It comes last, does not leave, and is dropped for the same reason.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::case::{Case, Dues, is_alike};
 use super::error::BundleError;
+use super::fields::{is_same_packet, may_leave_as};
+use super::parting::Parting;
 use crate::check::{Check, Failure};
 use crate::exit::Departure;
 use crate::expected::How;
@@ -26,43 +30,36 @@ const KEPT: usize = 2 * MOST_IN_A_BURST;
 pub(super) struct Aim {
     pub(super) case: Case,
     failure: Failure,
-    /// The frame that parted, where that is what failed.
-    parting: Option<Parting>,
+    /// What left otherwise than expected, where that is what failed.
+    wrong: Option<Wrong>,
     /// The parts that can be left out, each by its frames, in order.
     parts: Vec<Range<usize>>,
     /// The first of the frames without which the failure says nothing: it and all behind it.
     kept_from: usize,
 }
 
-/// A frame that left, and another one was expected; or none was.
-struct Parting {
-    interface: String,
-    found: Arc<[u8]>,
-    expected: Option<Arc<[u8]>>,
+/// What left otherwise than expected.
+enum Wrong {
+    /// A frame.
+    Left(Parting),
+    /// One that did not.
+    Missing(Missing),
 }
 
-impl Parting {
-    /// Whether a frame has the same bytes where these two part.
-    fn is_like(&self, frame: &[u8]) -> bool {
-        let Some(expected) = &self.expected else {
-            return *frame == *self.found;
-        };
-        if expected.len() != self.found.len() {
-            return *frame == *self.found;
-        }
-        let mut bytes = frame.iter().zip(self.found.iter().zip(expected.iter()));
-        frame.len() == self.found.len() && bytes.all(|(is, (was, due))| was == due || is == was)
-    }
+/// A frame that did not leave.
+struct Missing {
+    interface: String,
+    expected: Arc<[u8]>,
+    /// How many packets are dropped because of the last one, by reason.
+    dropped: Vec<u64>,
+}
 
-    /// What is expected in place of a frame like the one that was found.
-    fn expected_for(&self, frame: &[u8]) -> Option<Arc<[u8]>> {
-        let expected = self.expected.as_ref()?;
-        if expected.len() != self.found.len() {
-            return Some(Arc::clone(expected));
+impl Wrong {
+    fn interface(&self) -> &str {
+        match self {
+            Wrong::Left(parting) => &parting.interface,
+            Wrong::Missing(missing) => &missing.interface,
         }
-        let bytes = frame.iter().zip(self.found.iter().zip(expected.iter()));
-        let bytes = bytes.map(|(is, (was, due))| if was == due { *is } else { *due });
-        Some(bytes.collect())
     }
 }
 
@@ -88,7 +85,7 @@ impl Aim {
         let frames = case.frames.len();
         let mut aim = Aim {
             failure: failure.clone(),
-            parting: None,
+            wrong: None,
             parts: (0..frames).map(|frame| frame..frame + 1).collect(),
             kept_from: frames,
             case,
@@ -123,18 +120,23 @@ impl Aim {
         let (found, place) = match &parted.how {
             How::Other(number, found) => (found, Some((*number as usize).saturating_sub(1))),
             How::Extra(_, found) => (found, None),
-            // Which frame should have made it leave is not known.
-            How::Missing(_) => return Ok(None),
-        };
-        let parting = Parting {
-            interface: parted.interface.clone(),
-            found: Arc::clone(found),
-            expected: place.and_then(|place| expected.get(place)).cloned(),
+            How::Missing(number) => {
+                let place = (*number as usize).saturating_sub(1);
+                return Aim::at_missing(case, failure, (&parted.interface, expected, place));
+            }
         };
         let next = expected
             .iter()
             .skip(place.map_or(usize::MAX, |place| place + 1));
         let is_one_missing = next.take(LOOKED_AHEAD).any(|next| next == found);
+        if is_one_missing
+            && let Some(place) = place
+            && let Some(aim) = Aim::at_missing(case, failure, (&parted.interface, expected, place))?
+        {
+            return Ok(Some(aim));
+        }
+        let due = place.and_then(|place| expected.get(place)).cloned();
+        let parting = Parting::new(parted.interface.clone(), Arc::clone(found), due);
         let mut case = case.clone();
         case.expected.clear();
         case.options.burst = 1;
@@ -151,12 +153,65 @@ impl Aim {
         let kept = if is_one_missing { KEPT } else { 1 };
         let aim = Aim {
             failure: failure.clone(),
-            parting: Some(parting),
+            wrong: Some(Wrong::Left(parting)),
             parts: (0..cause).map(|frame| frame..frame + 1).collect(),
             kept_from: cause.saturating_sub(kept),
             case,
         };
         Ok(aim.is_met(&aim.free()).then_some(aim))
+    }
+
+    /// The frame at this place among the expected ones of an interface is missing.
+    fn at_missing(
+        case: &Case,
+        failure: &Failure,
+        (interface, expected, place): (&str, &[Arc<[u8]>], usize),
+    ) -> Result<Option<Aim>, BundleError> {
+        let Some(missing) = expected.get(place) else {
+            return Ok(None);
+        };
+        // The same packet may have come before, and left.
+        let before = expected.iter().take(place);
+        let before = before.filter(|frame| is_same_packet(frame, missing));
+        let mut case = case.clone();
+        let frames = (0..).zip(&case.frames);
+        let mut causes = frames.filter(|(_, frame)| may_leave_as(&frame.bytes, missing));
+        let Some(cause) = causes.nth(before.count()).map(|(cause, _)| cause) else {
+            return Ok(None);
+        };
+        case.expected.clear();
+        case.options.burst = 1;
+        case.frames.truncate(cause + 1);
+        let mut aim = Aim {
+            failure: failure.clone(),
+            wrong: None,
+            parts: (0..cause).map(|frame| frame..frame + 1).collect(),
+            kept_from: cause,
+            case,
+        };
+        let dropped = aim.dropped(&aim.case.all())?;
+        if dropped.iter().all(|packets| *packets == 0) {
+            // It waits, or was taken in: why it did not leave is not known.
+            return Ok(None);
+        }
+        aim.wrong = Some(Wrong::Missing(Missing {
+            interface: interface.to_owned(),
+            expected: Arc::clone(missing),
+            dropped,
+        }));
+        Ok(aim.is_met(&aim.free()).then_some(aim))
+    }
+
+    /// How many packets are dropped because of the last of these frames, by reason.
+    fn dropped(&self, frames: &[usize]) -> Result<Vec<u64>, BundleError> {
+        let before = frames.split_last().map_or(&[][..], |(_, before)| before);
+        let [with, without] =
+            [frames, before].map(|frames| self.case.departures(frames, usize::MAX));
+        let (with, without) = (with?.totals.drops, without?.totals.drops);
+        let both = with.iter().zip(&without);
+        Ok(both
+            .map(|(with, without)| with.saturating_sub(*without))
+            .collect())
     }
 
     /// The parts that may be left out.
@@ -182,21 +237,36 @@ impl Aim {
             .collect()
     }
 
+    /// How many frames are replayed to find out whether these parts fail alike.
+    pub(super) fn cost(&self, parts: &[usize]) -> u64 {
+        let replays = match self.wrong {
+            Some(Wrong::Missing(_)) => 3,
+            _ => 1,
+        };
+        replays * self.frames(parts).len() as u64
+    }
+
     /// Whether these parts fail alike.
     pub(super) fn is_met(&self, parts: &[usize]) -> bool {
         let frames = self.frames(parts);
-        match &self.parting {
-            None => {
-                let report = self.case.run(&frames);
-                report.is_ok_and(|report| is_alike(&self.failure, &report))
-            }
-            Some(parting) => {
-                let report = self.case.departures(&frames, frames.len());
-                report.is_ok_and(|report| {
-                    let number = report.numbers.get(&parting.interface).copied();
-                    let mut departures = report.departures.iter();
-                    departures.any(|one| parting.is_left(one, number))
-                })
+        let Some(wrong) = &self.wrong else {
+            let report = self.case.run(&frames);
+            return report.is_ok_and(|report| is_alike(&self.failure, &report));
+        };
+        let Ok(report) = self.case.departures(&frames, frames.len()) else {
+            return false;
+        };
+        let number = report.numbers.get(wrong.interface()).copied();
+        let mut departures = report.departures.iter();
+        match wrong {
+            Wrong::Left(parting) => departures.any(|one| parting.is_left(one, number)),
+            Wrong::Missing(missing) => {
+                let is_it = |bytes: &Arc<[u8]>| is_same_packet(bytes, &missing.expected);
+                let mut here = departures.filter(|one| Some(one.interface) == number);
+                !here.any(|one| one.bytes.as_ref().is_some_and(is_it))
+                    && self
+                        .dropped(&frames)
+                        .is_ok_and(|dropped| dropped == missing.dropped)
             }
         }
     }
@@ -204,12 +274,12 @@ impl Aim {
     /// The case with these parts alone, which fails alike as any replay does; none where it does not.
     pub(super) fn with(&self, parts: &[usize]) -> Result<Option<Case>, BundleError> {
         let mut case = self.case.only(&self.frames(parts));
-        let Some(parting) = &self.parting else {
+        let Some(wrong) = &self.wrong else {
             return Ok(Some(case));
         };
         let frames = case.all();
         let report = case.departures(&frames, 0)?;
-        let number = report.numbers.get(&parting.interface).copied();
+        let number = report.numbers.get(wrong.interface()).copied();
         let mut expected = Vec::new();
         for departure in report
             .departures
@@ -219,14 +289,20 @@ impl Aim {
             let Some(bytes) = &departure.bytes else {
                 continue;
             };
-            if departure.after as usize == frames.len() && parting.is_like(bytes) {
+            if let Wrong::Left(parting) = wrong
+                && departure.after as usize == frames.len()
+                && parting.is_like(bytes)
+            {
                 expected.extend(parting.expected_for(bytes));
                 break;
             }
             expected.push(Arc::clone(bytes));
         }
+        if let Wrong::Missing(missing) = wrong {
+            expected.push(Arc::clone(&missing.expected));
+        }
         case.expected = vec![Dues {
-            interface: parting.interface.clone(),
+            interface: wrong.interface().to_owned(),
             frames: expected,
         }];
         let report = case.run(&frames)?;

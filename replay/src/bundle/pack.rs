@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use super::aim::Aim;
 use super::case::{Case, Dues};
@@ -29,15 +28,15 @@ use crate::traffic::Traffic;
 
 pub use super::write::expect_free;
 
-/// How much is packed up, and for how long is looked for less.
+/// How much is packed up, and how much work it may be to find less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The most bytes of frames that are kept in memory, and packed up.
     pub bytes: usize,
     /// The most replays that are tried to find out what is needed.
     pub tries: u64,
-    /// For how long they are.
-    pub time: Duration,
+    /// The most frames that are replayed in all of them.
+    pub frames: u64,
 }
 
 impl Default for Limits {
@@ -45,7 +44,7 @@ impl Default for Limits {
         Limits {
             bytes: 512 << 20,
             tries: 500,
-            time: Duration::from_secs(30),
+            frames: 30_000_000,
         }
     }
 }
@@ -89,18 +88,22 @@ pub fn pack(packing: Packing<'_>, place: &Path) -> Result<Manifest, BundleError>
         ..
     } = packing;
     let failure = report.failures.first().cloned();
-    let until = Instant::now() + limits.time;
     let mut case = noted(packing)?;
     leave_out_absent(&mut case)?;
     case = case.only(&case.all());
     let before = (case.frames.len() as u64, revisions(&case));
-    let mut tries = Tries::new(limits.tries, until);
+    let mut tries = Tries::new(limits.tries, limits.frames);
     let mut shrunk = None;
     if let Some(failure) = &failure
         && let Some(mut aim) = Aim::at(&case, failure, report)?
     {
         begin_late(&mut aim, failure, &mut tries);
-        let (parts, is_least) = least(aim.free(), &mut tries, |parts| aim.is_met(parts));
+        let (parts, is_least) = least(
+            aim.free(),
+            &mut tries,
+            |parts| aim.cost(parts),
+            |parts| aim.is_met(parts),
+        );
         if let Some(met) = aim.with(&parts)? {
             case = met;
             shrunk = Some(Shrunk {
@@ -189,7 +192,7 @@ fn begin_late(aim: &mut Aim, failure: &Failure, tries: &mut Tries) {
         let Ok(history) = case.history.clone().between(first, case.history.last()) else {
             return;
         };
-        if !tries.take() {
+        if !tries.take(aim.cost(&aim.free())) {
             return;
         }
         let late = Case {

@@ -1,43 +1,48 @@
 //! What a failure needs: parts are left out for as long as it stays the same. Delta debugging (Zeller and Hildebrandt, "Simplifying
 //! and Isolating Failure-Inducing Input", 2002), which ends with a part of which nothing can be left out, one by one.
 
-use std::time::Instant;
-
-/// Tries that are left.
+/// Tries that are left. No clock ends them: what is found is the same on a busy machine.
 pub(super) struct Tries {
     pub(super) made: u64,
     most: u64,
-    until: Instant,
+    /// How many frames may still be replayed.
+    frames: u64,
 }
 
 impl Tries {
-    pub(super) fn new(most: u64, until: Instant) -> Tries {
+    /// So many, with so many frames in all of them.
+    pub(super) fn new(most: u64, frames: u64) -> Tries {
         Tries {
             made: 0,
             most,
-            until,
+            frames,
         }
     }
 
-    /// Whether there is one more; takes it.
-    pub(super) fn take(&mut self) -> bool {
-        let is_there = self.made < self.most && Instant::now() < self.until;
-        self.made += u64::from(is_there);
-        is_there
+    /// Whether there is one more, of so many frames; takes it.
+    pub(super) fn take(&mut self, frames: u64) -> bool {
+        let left = self.frames.checked_sub(frames);
+        let Some(left) = left.filter(|_| self.made < self.most) else {
+            return false;
+        };
+        self.frames = left;
+        self.made += 1;
+        true
     }
 }
 
 /// The least that is found of `all`, in order, for which `fails` holds, as it does for all of them; and whether nothing more of it
-/// can be left out. What is at the end matters most often: it is tried first.
+/// can be left out. `cost` is how many frames it takes to try a part. What is at the end matters most often: it is tried first.
 pub(super) fn least(
     all: Vec<usize>,
     tries: &mut Tries,
+    cost: impl Fn(&[usize]) -> u64,
     mut fails: impl FnMut(&[usize]) -> bool,
 ) -> (Vec<usize>, bool) {
     if all.is_empty() {
         return (all, true);
     }
-    if !tries.take() {
+    if !tries.take(cost(&[])) {
         return (all, false);
     }
     if fails(&[]) {
@@ -61,7 +66,7 @@ pub(super) fn least(
                 true => needed[begin..end].to_vec(),
                 false => [&needed[..begin], &needed[end..]].concat(),
             };
-            if !tries.take() {
+            if !tries.take(cost(&tried)) {
                 return (needed, false);
             }
             if fails(&tried) {

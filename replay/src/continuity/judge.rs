@@ -11,13 +11,13 @@
 use std::net::IpAddr;
 
 use rewire_conntrack::{Direction, Flow};
-use rewire_dataplane::buffer::MemoryBuffer;
+use rewire_dataplane::buffer::{MemoryBuffer, MemoryPool};
 use rewire_dataplane::clock::Instant;
-use rewire_dataplane::graph::Asked;
-use rewire_dataplane::{DropReason, FirstPackets};
+use rewire_dataplane::graph::{Asked, Graph};
+use rewire_dataplane::{DropReason, FirstPackets, VirtualGateway};
 use rewire_tables::{InterfaceIndex, Tables};
 
-use super::{MOST, Watched};
+use super::{MOST, Watched, graph_of};
 use crate::generator::frame::{ICMP, ICMPV6, Packet, SYN, TCP, UDP};
 
 /// What a configuration wants of a connection.
@@ -35,53 +35,71 @@ pub(super) enum Verdict {
 #[derive(Default)]
 pub(super) struct Judge {
     hash_seed: u64,
+    workers: u16,
     /// For all packets together, and for one alone.
     graphs: Option<[FirstPackets; 2]>,
 }
 
 impl Judge {
-    pub(super) fn new(hash_seed: u64) -> Judge {
+    pub(super) fn new(hash_seed: u64, workers: u16) -> Judge {
         Judge {
             hash_seed,
+            workers,
             graphs: None,
         }
     }
 
-    /// Decides about connections.
-    pub(super) fn judge<A: Asked>(&mut self, tables: &Tables, watched: &mut [Watched<A>]) {
+    /// Decides about connections of a gateway.
+    pub(super) fn judge<A: Asked>(
+        &mut self,
+        gateway: &VirtualGateway,
+        tables: &Tables,
+        watched: &mut [Watched<A>],
+    ) {
         if watched.is_empty() {
             return;
         }
+        let (seed, workers) = (self.hash_seed, self.workers);
         let room = 2 * MOST as usize;
-        let seed = self.hash_seed;
-        let graphs = || [room, 8].map(|room| FirstPackets::new(room, seed));
+        let graphs = || [room, 8].map(|room| FirstPackets::new(room, seed, workers));
         let [all, alone] = self.graphs.get_or_insert_with(graphs);
         let frames = watched.iter().map(|one| first_frame(tables, &one.flow));
         let frames: Vec<_> = frames.collect();
         all.begin_anew();
         all.walk(tables, frames.iter().flatten().cloned());
         for (one, frame) in watched.iter_mut().zip(frames) {
-            let Some(frame) = frame else { continue };
+            let (Some(frame), Some(graph)) = (frame, graph_of(gateway, one.worker)) else {
+                continue;
+            };
+            let there = (graph, one.worker, &one.flow);
             one.verdict = match begun(all, &one.flow) {
-                Some(fresh) => compared(tables, &one.flow, &fresh),
+                Some(fresh) => compared(tables, there, fresh),
                 // Refused; or what another packet has begun was in its way.
-                None => alone_verdict(alone, tables, &one.flow, frame),
+                None => alone_verdict(alone, tables, there, frame),
             };
         }
     }
 }
 
-/// The connection that a first packet has begun.
-fn begun<A: Asked>(packets: &FirstPackets, flow: &Flow<A>) -> Option<Flow<A>> {
-    let connections = A::connections(packets.graph());
-    let (id, direction) = connections.lookup(&flow.original, Instant(0))?;
-    connections
-        .flow(id)
-        .filter(|_| direction == Direction::Original)
+/// A connection that is there: in this graph, which is the worker's of this number.
+type There<'a, A> = (&'a Graph<MemoryPool>, u16, &'a Flow<A>);
+
+/// The connection that a first packet has begun, and the worker where it has.
+fn begun<A: Asked>(packets: &FirstPackets, flow: &Flow<A>) -> Option<(u16, Flow<A>)> {
+    (0..).zip(packets.graphs()).find_map(|(worker, graph)| {
+        let connections = A::connections(graph);
+        let (id, direction) = connections.lookup(&flow.original, Instant(0))?;
+        let fresh = connections.flow(id)?;
+        (direction == Direction::Original).then_some((worker, fresh))
+    })
 }
 
-/// What the connection that a first packet begins says about the one that is there.
-fn compared<A: Asked>(tables: &Tables, flow: &Flow<A>, fresh: &Flow<A>) -> Verdict {
+/// What the connection that a first packet begins at a worker says about the one that is there.
+fn compared<A: Asked>(
+    tables: &Tables,
+    (graph, worker, flow): There<'_, A>,
+    (home, fresh): (u16, Flow<A>),
+) -> Verdict {
     if fresh.is_joined {
         return Verdict::Unknown;
     }
@@ -89,7 +107,14 @@ fn compared<A: Asked>(tables: &Tables, flow: &Flow<A>, fresh: &Flow<A>) -> Verdi
     if (fresh.reply, fresh.route_vpc, fresh.is_mapped)
         == (flow.reply, flow.route_vpc, flow.is_mapped)
     {
-        return Verdict::Stays;
+        // What one worker gives out, no other may have. Without a choice there is nothing to give out: packets may begin it anew at
+        // another worker, just as it is.
+        return match fresh.is_mapped && home != worker {
+            true => Verdict::Ends(
+                "a packet would begin it at another worker, with the same external port",
+            ),
+            false => Verdict::Stays,
+        };
     }
     if !(fresh.is_mapped && flow.is_mapped) || fresh.route_vpc != flow.route_vpc {
         return other;
@@ -104,7 +129,8 @@ fn compared<A: Asked>(tables: &Tables, flow: &Flow<A>, fresh: &Flow<A>) -> Verdi
     if chosen != source {
         return other;
     }
-    match A::may_choose(tables, fresh, (source.destination, source.destination_port)) {
+    let external = (source.destination, source.destination_port);
+    match A::may_choose(graph, tables, &fresh, external) {
         Some(true) => Verdict::Stays,
         Some(false) => other,
         None => Verdict::Unknown,
@@ -115,7 +141,7 @@ fn compared<A: Asked>(tables: &Tables, flow: &Flow<A>, fresh: &Flow<A>) -> Verdi
 fn alone_verdict<A: Asked>(
     alone: &mut FirstPackets,
     tables: &Tables,
-    flow: &Flow<A>,
+    there: There<'_, A>,
     frame: (InterfaceIndex, MemoryBuffer),
 ) -> Verdict {
     let drops = |alone: &FirstPackets| -> Vec<u64> {
@@ -124,10 +150,10 @@ fn alone_verdict<A: Asked>(
     };
     let before = drops(alone);
     alone.walk(tables, [frame]);
-    if let Some(fresh) = begun(alone, flow) {
+    if let Some(fresh) = begun(alone, there.2) {
         // The next one is to find nothing.
         alone.begin_anew();
-        return compared(tables, flow, &fresh);
+        return compared(tables, there, fresh);
     }
     let mut all = DropReason::ALL.iter().zip(before.iter().zip(drops(alone)));
     let reason = all.find(|(_, (before, after))| *before < after);

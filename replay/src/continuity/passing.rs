@@ -12,8 +12,11 @@ use rewire_tables::{InterfaceIndex, VpcIndex};
 
 use crate::generator::frame::{Packet, RST, TCP};
 
-/// By the keys of their packets.
-type Forbidden<A> = HashMap<FlowKey<A>, FlowId, FixedState>;
+/// A connection, at the worker of this number.
+type Place = (u16, FlowId);
+
+/// By the keys of their packets; of several workers, some may have one each of a key.
+type Forbidden<A> = HashMap<FlowKey<A>, Vec<Place>, FixedState>;
 
 /// Connections that are forbidden, and have not ended yet as far as is known.
 #[derive(Default)]
@@ -56,22 +59,21 @@ impl Passing {
         }
     }
 
-    pub(super) fn forbid4(&mut self, id: FlowId, flow: &Flow<Ipv4Addr>) {
-        self.four
-            .extend([flow.original, flow.reply].map(|key| (key, id)));
+    pub(super) fn forbid4(&mut self, place: Place, flow: &Flow<Ipv4Addr>) {
+        forbid(&mut self.four, place, flow);
     }
 
     /// Of one of NAT64, what leaves as IPv4 is not known by its key.
-    pub(super) fn forbid6(&mut self, id: FlowId, flow: &Flow<Ipv6Addr>) {
-        self.six
-            .extend([flow.original, flow.reply].map(|key| (key, id)));
+    pub(super) fn forbid6(&mut self, place: Place, flow: &Flow<Ipv6Addr>) {
+        forbid(&mut self.six, place, flow);
     }
 
-    /// A connection has ended: what has its keys now is another.
-    pub(super) fn has_ended(&mut self, ended: EndedByPolicy) {
+    /// A worker's connection has ended: what has its keys now is another.
+    pub(super) fn has_ended(&mut self, (worker, ended): (u16, EndedByPolicy)) {
+        let place = (worker, ended.id);
         match ended.is_ipv6 {
-            false => self.four.retain(|_, id| *id != ended.id),
-            true => self.six.retain(|_, id| *id != ended.id),
+            false => forget(&mut self.four, place),
+            true => forget(&mut self.six, place),
         }
     }
 
@@ -125,17 +127,33 @@ impl Passing {
     }
 }
 
+fn forbid<A: Asked>(forbidden: &mut Forbidden<A>, place: Place, flow: &Flow<A>) {
+    for key in [flow.original, flow.reply] {
+        forbidden.entry(key).or_default().push(place);
+    }
+}
+
+fn forget<A: Asked>(forbidden: &mut Forbidden<A>, place: Place) {
+    forbidden.retain(|_, places| {
+        places.retain(|one| *one != place);
+        !places.is_empty()
+    });
+}
+
 fn passed<A: Asked>(
     gateway: &VirtualGateway,
     (forbidden, key): (&Forbidden<A>, &FlowKey<A>),
     none_made_way: bool,
 ) -> Option<String> {
-    let id = forbidden.get(key)?;
-    let connections = A::connections(gateway.graph());
-    let has_passed = match connections.lookup(key, Instant(0)) {
-        Some((found, _)) => found == *id,
-        None => none_made_way,
-    };
+    let places = forbidden.get(key)?;
+    let mut has_passed = none_made_way;
+    for (worker, graph) in (0..).zip(gateway.graphs()) {
+        match A::connections(graph).lookup(key, Instant(0)) {
+            Some((id, _)) if places.contains(&(worker, id)) => has_passed = true,
+            Some(_) => return None,
+            None => {}
+        }
+    }
     has_passed.then(|| format!("{key}: the answers to it"))
 }
 

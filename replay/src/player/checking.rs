@@ -91,7 +91,27 @@ impl Replay<'_> {
         }
     }
 
-    /// Law 6, as far as it is known when a revision becomes live.
+    /// Law 6, where routes were learned just now: what was decided before holds no longer. The last change before a revision is looked at;
+    /// of the others, as many as there is time for.
+    pub(super) fn check_learned(&mut self, is_last: bool) {
+        let Some(continuity) = &self.continuity else {
+            return;
+        };
+        let is_outdated = self.gateway.with_tables(|t| continuity.is_outdated(t));
+        if is_outdated != Some(true) {
+            return;
+        }
+        let so_far = self.delivered + self.heard as u64;
+        let is_due = is_last || continuity.is_due(so_far);
+        self.end_connections();
+        if is_due && let Some(continuity) = &mut self.continuity {
+            continuity.before(&mut self.gateway);
+            continuity.pay(&self.gateway, so_far);
+            self.check_connections();
+        }
+    }
+
+    /// Law 6, as far as it is known when a change becomes live.
     fn check_connections(&mut self) {
         let Some(continuity) = &mut self.continuity else {
             return;
@@ -103,7 +123,7 @@ impl Replay<'_> {
         }
     }
 
-    /// Law 6, once the revision has had its packets.
+    /// Law 6, once a change has had its packets.
     pub(super) fn end_connections(&mut self) {
         if let Some(continuity) = &mut self.continuity
             && let Err((message, details)) = continuity.end(&mut self.gateway)

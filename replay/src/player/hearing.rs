@@ -89,6 +89,9 @@ impl Replay<'_> {
         }
         self.heard += told.len();
         self.gateway.hear_routes(&told);
+        let revision = self.compiler.revision();
+        let next = options.heard.get(self.heard);
+        self.check_learned(next.is_none_or(|next| next.revision > revision));
         Ok(())
     }
 }

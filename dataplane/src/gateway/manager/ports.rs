@@ -7,7 +7,7 @@ use rewire_tables::InterfaceIndex;
 
 use super::Manager;
 use crate::gateway::PortStatus;
-use crate::port::{BoxedQueue, PortDriver, PortRequest};
+use crate::port::{BoxedQueue, LinkChange, PortDriver, PortRequest};
 use crate::worker::Command;
 
 /// The worker that transmits for another by a port of which these have a queue; none where that is one of them.
@@ -25,6 +25,24 @@ fn transmitter(owners: &[u16], worker: u16) -> Option<u16> {
 const LINKS_EVERY: Duration = Duration::from_millis(100);
 /// So many links are looked at at once, at most: a system call each.
 const MOST_LINKS: usize = 64;
+
+impl PortStatus {
+    /// What its link is now, and how often it has changed since.
+    fn link_is(&mut self, LinkChange { is_up, changes }: LinkChange) {
+        self.link = Some(is_up);
+        self.link_changes += changes;
+        if changes > 0 {
+            let (name, state) = (&self.interface, if is_up { "up" } else { "down" });
+            tracing::info!(
+                interface = name,
+                port = self.port,
+                changes,
+                "the link is {state}"
+            );
+        }
+    }
+}
+
 impl<D: PortDriver> Manager<D> {
     /// Opens the ports of interfaces that are in the tables by now.
     pub(super) fn open_new_ports(&mut self) {
@@ -207,13 +225,22 @@ impl<D: PortDriver> Manager<D> {
         }
     }
 
-    /// Counts the changes of links: of some ports at a time, so that many of them take the manager from nothing else for long.
+    /// Counts the changes of links: those that the driver was told of, and those that are found. It looks at some ports at a time, so that many of
+    /// them take the manager from nothing else for long.
     pub(super) fn look_at_links(&mut self) {
         let now = Instant::now();
         if self.next_link_look.is_some_and(|at| now < at) {
             return;
         }
         self.next_link_look = Some(now + LINKS_EVERY);
+        let shared = &self.shared;
+        self.driver.link_changes(&mut |interface, change| {
+            shared.with_ports(|ports| {
+                if let Some(port) = ports.get_mut(&interface.0) {
+                    port.link_is(change);
+                }
+            });
+        });
         let open: Vec<InterfaceIndex> = self.owners.keys().copied().collect();
         let behind = |interface: &&InterfaceIndex| Some(**interface) > self.last_link_looked_at;
         let from = open.iter().filter(behind).chain(&open);
@@ -228,11 +255,11 @@ impl<D: PortDriver> Manager<D> {
                 let Some(port) = ports.get_mut(&interface.0) else {
                     return;
                 };
-                if port.link.replace(link).is_some_and(|before| before != link) {
-                    port.link_changes += 1;
-                    let (name, state) = (&port.interface, if link { "up" } else { "down" });
-                    tracing::info!(interface = name, port = port.port, "the link is {state}");
-                }
+                let differs = port.link.is_some_and(|before| before != link);
+                port.link_is(LinkChange {
+                    is_up: link,
+                    changes: differs.into(),
+                });
             });
         }
     }

@@ -66,6 +66,12 @@ impl<B> Waiting<B> {
         self.number + self.released.len()
     }
 
+    /// All that are held.
+    pub(super) fn into_frames(self) -> impl Iterator<Item = Received<B>> {
+        let waiting = self.frames.into_iter().filter_map(|place| place.frame);
+        self.released.into_iter().chain(waiting)
+    }
+
     /// Whether some wait no longer.
     pub(super) fn has_released(&self) -> bool {
         !self.released.is_empty()

@@ -39,7 +39,7 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "rewire_interface_link_changes",
         Unit::One,
-        "How often the link of the interface's port has gone up or down. It is looked at ten times a second, of 64 interfaces at a time.",
+        "How often the link of the interface's port has gone up or down. Of af_packet and tap every change, as the kernel counts them; other ports are looked at ten times a second, 64 at a time.",
         |m| {
             let interfaces = m.interfaces.iter();
             interfaces
