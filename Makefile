@@ -31,23 +31,32 @@ demo: deps ## Two VPCs, an internet, real traffic: every step checked, in under 
 	@examples/demo/run.sh "$(target)/debug/rewire"
 
 .PHONY: test
-test: deps ## All tests: unit, property, end to end (these take root; without it they are skipped and say so)
+test: deps ## All tests: unit, property, end to end (these take root; without it they are skipped and say so); and the hot path's instructions
 	@$(CARGO) nextest run --workspace --profile $(NEXTEST_PROFILE) $(TEST)
+# Some tests alone are asked for by who works on something else.
+ifeq ($(TEST),)
+	@$(MAKE) instructions
+endif
 
 # The peers of the store's benchmarks record sessions. One SQLite for all release builds, so that it is built once.
-bench build instructions: export LIBSQLITE3_FLAGS := -DSQLITE_ENABLE_SESSION -DSQLITE_ENABLE_PREUPDATE_HOOK
+bench build: export LIBSQLITE3_FLAGS := -DSQLITE_ENABLE_SESSION -DSQLITE_ENABLE_PREUPDATE_HOOK
+
+# Whatever else is built: one set of features, so that the same code is counted everywhere.
+count := $(CARGO) build --package rewire-instructions --release --quiet
 
 .PHONY: bench
 bench: ## Lists the benchmarks; make bench NAME=x runs one
+ifeq ($(NAME),instructions)
+	@$(count)
+endif
 	@$(CARGO) build --package rewire-bench --package rewire-cli --features rewire-bench/session,rewire-bench/peers,rewire-bench/rte-acl --release --quiet
 	@"$(target)/release/rewire-bench" $(NAME)
 
-# Not a part of `make test`: only a release build's count says something, and that takes longer than the tests may.
+# Only a release build's count says something. It is built of little, so that `make test` can have it.
 .PHONY: instructions
 instructions: deps ## Instructions that a packet takes, counted by callgrind, against their limits (release)
-	@command -v valgrind >/dev/null || { echo "instructions not counted: apt-get install valgrind" >&2; exit 1; }
-	@$(CARGO) build --package rewire-bench --release --quiet
-	@"$(target)/release/rewire-bench" instructions
+	@$(count)
+	@"$(target)/release/rewire-instructions"
 
 .PHONY: lint
 lint: deps ## Format, clippy (with and without DPDK), licences and sources of what we build on

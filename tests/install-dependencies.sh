@@ -12,6 +12,8 @@ packages=(
     iproute2 iputils-ping iperf3 curl ethtool python3 tcpdump jq
     # to learn routes from (Debian starts its zebra and staticd, which do nothing until they are configured)
     frr
+    # to count the instructions that a packet takes
+    valgrind
     # to judge NAT by: a STUN client and server, and packets that nobody here wrote
     coturn python3-scapy traceroute
     # to read flows back that are exported

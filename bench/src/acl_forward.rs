@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use rewire_compiler::Compiler;
 use rewire_dataplane::{GatewayConfig, VirtualGateway};
+use rewire_instructions::masqueraded::datagram;
 use rewire_schema::model::{AclRow, InterfaceRow, Row, RowKey};
 use rewire_schema::types::AclDefault;
 use rewire_tables::acl::{AclDecision, AclScope, RuleCounter};
 use rewire_tables::{AclIndex, AclRule, InterfaceIndex, TableOperation};
 
 use crate::acl_rules::{Mix, rules};
-use crate::configuration::{datagram, with_router, with_routes};
+use crate::configuration::{with_router, with_routes};
 use crate::report::{Report, Run, median};
 
 const RUNS: usize = 7;

@@ -17,9 +17,10 @@ use rewire_compiler::Compiler;
 use rewire_configdb::Store;
 use rewire_dataplane::port::memory::MemoryDriver;
 use rewire_dataplane::{Gateway, GatewayConfig};
+use rewire_instructions::masqueraded::datagram;
 use rewire_schema::model::InterfaceRow;
 
-use crate::configuration::{datagram, with_router, with_routes};
+use crate::configuration::{with_router, with_routes};
 use crate::program::{Running, binary};
 use crate::report::{Report, Run, median};
 use crate::stores::{Failure, store_with};

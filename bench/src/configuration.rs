@@ -1,9 +1,5 @@
 //! Configurations to measure with.
 
-use rewire_packet::ethernet::{self, EthernetRepr};
-use rewire_packet::ipv4::Ipv4Repr;
-use rewire_packet::udp::UdpRepr;
-use rewire_packet::{EtherType, MacAddress, Protocol};
 use rewire_schema::model::{
     InterfaceAddressRow, InterfaceRow, NeighborRow, NextHopRow, RouteRow, VpcRow,
 };
@@ -72,28 +68,6 @@ pub(crate) fn with_router(
     };
     configuration.insert(neighbor.into());
     Ok(configuration)
-}
-
-/// A frame of 60 bytes for `blue0`: a datagram to port 53.
-pub(crate) fn datagram(source: [u8; 4], port: u16, destination: [u8; 4]) -> Vec<u8> {
-    let (source, destination) = (source.into(), destination.into());
-    let mut datagram = vec![0; 8 + 18];
-    let udp = UdpRepr {
-        source: port,
-        destination: 53,
-    };
-    udp.emit(source, destination, &mut datagram).expect("room");
-    let ip = Ipv4Repr::new(source, destination, Protocol::UDP, datagram.len());
-    let ethernet = EthernetRepr {
-        source: MacAddress([2, 0, 0, 0, 9, 1]),
-        destination: MacAddress([2, 0, 0, 0, 0, 1]),
-        ether_type: EtherType::IPV4,
-    };
-    let mut frame = vec![0; ethernet::HEADER_LEN + ip.buffer_len()];
-    ethernet.emit(&mut frame).expect("room");
-    ip.emit(&mut frame[ethernet::HEADER_LEN..]).expect("room");
-    frame.extend(datagram);
-    frame
 }
 
 /// The changeset that adds these rows.

@@ -13,9 +13,9 @@ use rewire_conntrack::{
     Admission, Candidate, Config, Connections, FlowKey, Instant, KeyHash, NewFlow, Segment,
     Timeouts,
 };
+use rewire_instructions::masqueraded::Random;
 use rewire_tables::VpcIndex;
 
-use crate::nat::Random;
 use crate::report::{Report, Run, median};
 
 type Failure = Box<dyn std::error::Error>;

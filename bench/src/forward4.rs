@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use rewire_compiler::Compiler;
 use rewire_dataplane::{GatewayConfig, VirtualGateway};
+use rewire_instructions::masqueraded::datagram;
 use rewire_schema::model::{MasqueradeRow, MasqueradeSourceRow};
 
-use crate::configuration::{datagram, with_router, with_routes};
+use crate::configuration::{with_router, with_routes};
 use crate::report::{Report, Run};
 
 const RUNS: usize = 7;

@@ -1,7 +1,7 @@
 //! Linux as a peer: a router in a network namespace, which translates sources to a pool (nf_conntrack, and a rule of
 //! nftables).
 //!
-//! It has the routes, the addresses and the pool of [`crate::nat::document`]. Frames come in as from a network card's driver, 64 at
+//! It has the routes, the addresses and the pool of [`rewire_instructions::masqueraded::document`]. Frames come in as from a network card's driver, 64 at
 //! a time, and leave by a device that swallows them and counts: no card, and no cable, is in the figure, as in ours. What the
 //! frames' making costs is measured apart, with frames that are dropped at once, and taken off. The table of connections is
 //! larger than it must be.
@@ -14,11 +14,12 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use rewire_instructions::masqueraded::ROUTES;
+use rewire_instructions::worker::BURST;
+
 use crate::bpf::{self, FRAME, Verdict};
-use crate::nat::ROUTES;
 use crate::stores::Failure;
 use crate::veth::{enter_new_namespace, ip};
-use crate::worker::BURST;
 
 const INSIDE: &str = "inside";
 const OUTSIDE: &str = "outside";

@@ -42,7 +42,6 @@ mod stores;
 mod thread;
 mod trace;
 mod veth;
-mod worker;
 mod workers;
 
 use std::process::ExitCode;

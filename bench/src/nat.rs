@@ -5,117 +5,18 @@
 //! Frames of UDP with 18 bytes of data come in from one VPC and leave by another one's interface, 10,000 routes, their sources
 //! translated to a pool of 256 addresses, in random order of connections. Making the frames is not in the figure.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use rewire_conntrack::{Config, Connections, Timeouts};
-use rewire_packet::checksum::{Delta, Sum};
+use rewire_instructions::masqueraded::{Frames, ROUTES, Random, begun, document};
+use rewire_instructions::worker::{BURST, Worker};
 
-use crate::configuration::datagram;
 use crate::linux_nat::LinuxNat;
 use crate::report::{Report, Run, median};
-use crate::worker::{BURST, Worker};
 
 type Failure = Box<dyn std::error::Error>;
 
 const RUNS: usize = 7;
-pub(crate) const ROUTES: u32 = 10_000;
-
-/// A VPC that leads out by another one's interface, with many routes, behind a pool.
-pub(crate) fn document() -> String {
-    let hop = r#"{ "next_hops": [{ "interface": "wan", "via": "203.0.113.2" }] }"#;
-    let routes = (0..ROUTES).map(|number| {
-        let [_, _, a, b] = number.to_be_bytes();
-        format!(r#", "100.{a}.{b}.0/24": {hop}"#)
-    });
-    let routes: String = routes.collect();
-    format!(
-        r#"{{
-        "vpcs": {{
-            "blue": {{ "routes": {{ "0.0.0.0/0": {hop}{routes} }} }},
-            "internet": {{}}
-        }},
-        "interfaces": {{
-            "blue0": {{ "vpc": "blue", "port": "null:blue", "mac": "02:00:00:00:00:01", "addresses": ["10.0.0.1/8"] }},
-            "wan": {{ "vpc": "internet", "port": "null:wan", "mac": "02:00:00:00:00:03", "addresses": ["203.0.113.1/24"],
-                "neighbors": {{ "203.0.113.2": {{ "mac": "02:00:00:00:09:09" }} }} }}
-        }},
-        "nat": {{
-            "pools": {{ "public": {{ "vpc": "internet", "ranges": ["198.18.0.0-198.18.0.255"] }} }},
-            "masquerade": {{ "out": {{ "vpc": "blue", "interface": "wan", "pool": "public", "sources": ["10.0.0.0/8"] }} }}
-        }}
-    }}"#
-    )
-}
-
-/// Writes the frames of numbered connections: 64 to a host, each host's from its own ports, to many destinations.
-pub(crate) struct Frames {
-    template: Vec<u8>,
-}
-
-impl Frames {
-    pub(crate) fn new() -> Self {
-        Frames {
-            template: datagram([0; 4], 0, [0; 4]),
-        }
-    }
-
-    pub(crate) fn write(&self, connection: u32, frame: &mut [u8; 128]) -> usize {
-        let host = 0x0a00_0002 + (connection / 64) % 0x00f0_0000;
-        let port = 1024 + (connection.wrapping_mul(0x9e37_79b1) >> 16) as u16 % 60_000;
-        let port = port / 64 * 64 + (connection % 64) as u16;
-        let [_, _, a, b] = (connection.wrapping_mul(2_654_435_761) % ROUTES).to_be_bytes();
-        let destination = Ipv4Addr::new(100, a, b, (connection >> 8) as u8);
-        let length = self.template.len();
-        frame[..length].copy_from_slice(&self.template);
-        let at = 14;
-        frame[at + 12..at + 16].copy_from_slice(&host.to_be_bytes());
-        frame[at + 16..at + 20].copy_from_slice(&destination.octets());
-        frame[at + 20..at + 22].copy_from_slice(&port.to_be_bytes());
-        frame[at + 10..at + 12].fill(0);
-        let header = Sum::ZERO.bytes(&frame[at..at + 20]).checksum();
-        frame[at + 10..at + 12].copy_from_slice(&header.to_be_bytes());
-        let old = u16::from_be_bytes([frame[at + 26], frame[at + 27]]);
-        let checksum = Delta::NONE
-            .u32(0, host)
-            .u32(0, destination.to_bits())
-            .u16(0, port)
-            .apply(old);
-        frame[at + 26..at + 28].copy_from_slice(&checksum.to_be_bytes());
-        length
-    }
-}
-
-/// Numbers in random order, the same in every run (Xorshift; G. Marsaglia, 2003).
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    /// A number below a limit.
-    pub(crate) fn below(&mut self, limit: u32) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (((self.0 >> 32) * u64::from(limit)) >> 32) as u32
-    }
-}
-
-/// A worker with so many connections, and the time that beginning one took in ns.
-fn begun(connections: u32) -> Result<(Worker, f64), Failure> {
-    let mut worker = Worker::new(&document(), connections as usize, "blue0")?;
-    let frames = Frames::new();
-    let mut number = 0;
-    let begin = worker.run(
-        (connections as usize).div_ceil(BURST),
-        0,
-        |frame| {
-            let length = frames.write(number % connections, frame);
-            number += 1;
-            length
-        },
-        |_| {},
-    )?;
-    Ok((worker, begin))
-}
-
 /// Frames that Linux gets at once.
 const LINUX_FRAMES: u32 = 1_000_000;
 
@@ -139,7 +40,7 @@ fn established(connections: u32, has_peer: bool) -> Result<Report, Failure> {
         "data: {connections} connections, {ROUTES} routes, frames of 60 bytes in random order of connections"
     );
     let mut linux = has_peer.then(linux).flatten();
-    let frames = Frames::new();
+    let frames = Frames::default();
     let mut more = Vec::new();
     if let Some(linux) = &mut linux {
         let mut number = 0;
@@ -209,7 +110,7 @@ pub(crate) fn new() -> Result<Report, Failure> {
         );
     }
     let mut worker = Worker::new(&document(), 2 * LIVE as usize, "blue0")?;
-    let frames = Frames::new();
+    let frames = Frames::default();
     // Two minutes are the time-out of a datagram that nobody answers.
     let step = 120_000_000_000 * BURST as u64 / LIVE;
     let bursts = LIVE as usize / BURST;
@@ -251,37 +152,12 @@ pub(crate) fn new() -> Result<Report, Failure> {
     })
 }
 
-/// Bursts of connections that are there, and the number of their packets: see [`crate::instructions`].
-pub(crate) fn some_established(bursts: usize) -> Result<usize, Failure> {
-    const CONNECTIONS: u32 = 10_000;
-    let (mut worker, _) = begun(CONNECTIONS)?;
-    let frames = Frames::new();
-    let mut random = Random(88_172_645_463_325_252);
-    let next = |frame: &mut _| frames.write(random.below(CONNECTIONS), frame);
-    worker.run(bursts, 1_000, next, |_| {})?;
-    Ok(bursts * BURST)
-}
-
-/// Bursts of connections that begin, while as many end.
-pub(crate) fn some_new(bursts: usize) -> Result<usize, Failure> {
-    const LIVE: u64 = 6_400;
-    let mut worker = Worker::new(&document(), 2 * LIVE as usize, "blue0")?;
-    let frames = Frames::new();
-    let mut number = 0;
-    let next = |frame: &mut _| {
-        number += 1;
-        frames.write(number, frame)
-    };
-    worker.run(bursts, 120_000_000_000 * BURST as u64 / LIVE, next, |_| {})?;
-    Ok(bursts * BURST)
-}
-
 /// Each packet begins a connection in a table that is full of connections that nobody has answered: one makes way.
 pub(crate) fn flood() -> Result<Report, Failure> {
     const CAPACITY: u32 = 1_000_000;
     println!("data: a table of {CAPACITY} connections, all taken; each packet begins one more");
     let mut worker = Worker::new(&document(), CAPACITY as usize, "blue0")?;
-    let frames = Frames::new();
+    let frames = Frames::default();
     let mut number = 0;
     let mut runs = Vec::new();
     // Once to fill it, and once round.
@@ -341,7 +217,7 @@ pub(crate) fn memory() -> Result<Report, Failure> {
         drop(other);
         with
     };
-    let frames = Frames::new();
+    let frames = Frames::default();
     let mut number = 0;
     worker.run(
         CONNECTIONS as usize / BURST,

@@ -23,13 +23,14 @@ use rewire_dataplane::buffer::{MemoryBuffer, MemoryPool};
 use rewire_dataplane::clock;
 use rewire_dataplane::counters::WorkerCounters;
 use rewire_dataplane::graph::{Graph, GraphConfig, Origin, Received};
+use rewire_instructions::masqueraded::datagram;
+use rewire_instructions::worker::Sent;
 use rewire_packet::ethernet::MacAddress;
 use rewire_tables::{InterfaceIndex, Publisher, Reader, TableOperation};
 
-use crate::configuration::{datagram, insertion, route, with_router, with_routes};
+use crate::configuration::{insertion, route, with_router, with_routes};
 use crate::report::{Report, Run, median, percentile};
 use crate::thread::{pin, switches};
-use crate::worker::Sent;
 
 const RUNS: usize = 7;
 const ROUTES: u32 = 1_000_000;

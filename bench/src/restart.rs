@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use rewire_compiler::{Compiled, Compiler};
 use rewire_dataplane::port::memory::MemoryDriver;
 use rewire_dataplane::{Gateway, GatewayConfig};
+use rewire_instructions::masqueraded::{Frames, document};
 use rewire_schema::from_document;
 
-use crate::nat::{Frames, document};
 use crate::report::{Report, Run};
 
 type Failure = Box<dyn std::error::Error>;
@@ -44,7 +44,7 @@ pub(crate) fn restart() -> Result<Report, Failure> {
     let (blue, wan) = (driver.port("blue0"), driver.port("wan"));
     let mut gateway = start(driver, &file)?;
     gateway.apply(1, compiled()?.into_parts())?;
-    let frames = Frames::new();
+    let frames = Frames::default();
     let shared = gateway.shared();
     for number in 0..CONNECTIONS {
         let mut frame = [0; 128];

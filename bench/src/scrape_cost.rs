@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use rewire_compiler::Compiler;
 use rewire_dataplane::{Gateway, GatewayConfig};
+use rewire_instructions::masqueraded::{Frames, Random, document};
 use rewire_schema::from_document;
 
-use crate::nat::{Frames, Random, document};
 use crate::report::{Report, Run, median};
 use crate::workers::{Driver, Traffic};
 
@@ -81,7 +81,7 @@ fn slice(gateway: &Gateway, looks: Option<&mut Vec<f64>>) -> Result<f64, Failure
 
 pub(crate) fn run() -> Result<Report, Failure> {
     println!("data: {CONNECTIONS} connections, frames of 60 bytes in random order, one worker");
-    let frames = Frames::new();
+    let frames = Frames::default();
     let mut random = Random(88_172_645_463_325_252);
     let traffic = Traffic::new(1, FRAMES, |frame| {
         frames.write(random.below(CONNECTIONS), frame)

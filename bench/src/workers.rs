@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use rewire_compiler::Compiler;
 use rewire_dataplane::port::{BoxedQueue, OpenError, PortDriver, PortQueue, PortRequest};
 use rewire_dataplane::{Gateway, GatewayConfig};
+use rewire_instructions::masqueraded::{Frames, Random, document};
+use rewire_instructions::worker::{Frame, NoPool};
 use rewire_packet::checksum::Sum;
 use rewire_schema::from_document;
 
-use crate::nat::{Frames, Random, document};
 use crate::report::{Report, Run};
-use crate::worker::{Frame, NoPool};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -222,7 +222,7 @@ fn compare(
 pub(crate) fn established() -> Result<Report, Failure> {
     const CONNECTIONS: u32 = 10_000;
     println!("data: {CONNECTIONS} connections, frames of 60 bytes in random order of connections");
-    let frames = Frames::new();
+    let frames = Frames::default();
     let mut random = Random(88_172_645_463_325_252);
     compare(256 * 1024, (1, 16), |frame| {
         frames.write(random.below(CONNECTIONS), frame)
@@ -233,7 +233,7 @@ pub(crate) fn established() -> Result<Report, Failure> {
 pub(crate) fn new() -> Result<Report, Failure> {
     const CONNECTIONS: usize = 1_000_000;
     println!("data: {CONNECTIONS} connections that begin in an empty table, frames of 60 bytes");
-    let frames = Frames::new();
+    let frames = Frames::default();
     let mut number = 0;
     compare(CONNECTIONS, (0, 1), |frame| {
         number += 1;

@@ -6,6 +6,7 @@
 
 mod engine;
 mod manager;
+mod memory;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -45,6 +46,7 @@ use crate::watch::{Places, Watch};
 use crate::worker::{BURST, ToManager, Worker};
 use engine::EngineThread;
 use manager::{Manager, WorkerLink};
+use memory::MemoryThread;
 
 /// How a gateway is made.
 #[derive(Clone, Debug)]
@@ -359,6 +361,8 @@ pub struct Gateway {
     requests: Option<Sender<Request>>,
     inlet: Mutex<Option<RouteInlet>>,
     manager: Option<JoinHandle<()>>,
+    /// Ends when this is dropped.
+    _memory: MemoryThread,
     clock: Arc<dyn Clock>,
     connections: usize,
 }
@@ -379,6 +383,7 @@ impl Gateway {
         let mut shared = Shared::default();
         let mut links = Vec::new();
         let mut threads = Vec::new();
+        let mut arrays = Vec::new();
         let workers = readers.len() as u16;
         // The standard library's hasher is keyed anew in each process: nobody outside knows the seed.
         let hash_seed = RandomState::new().hash_one("rewire");
@@ -406,6 +411,7 @@ impl Gateway {
             let graph = Graph::new(graph_config, driver.pool());
             let mut graph = graph.among(Arc::clone(&vpc_counts), number.into());
             graph.time_nodes();
+            arrays.extend(graph.ahead());
             if let Some(offload) = &config.offload
                 && let (Some(four), Some(six)) = (queues.next(), queues.next())
             {
@@ -452,6 +458,7 @@ impl Gateway {
             });
             threads.push(thread);
         }
+        let memory = MemoryThread::start(arrays)?;
         shared
             .generation
             .store(publisher.generation(), Ordering::Relaxed);
@@ -489,6 +496,7 @@ impl Gateway {
             requests: Some(requests),
             inlet: Mutex::new(Some(inlet)),
             manager: Some(manager),
+            _memory: memory,
             clock,
             connections,
         })

@@ -2,16 +2,13 @@
 
 mod support;
 
-use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU64;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rewire_compiler::Compiler;
 use rewire_conntrack::Direction;
 use rewire_dataplane::offload::{CardConfig, ModelledCard, OffloadConfig};
-use rewire_dataplane::port::memory::{MemoryDriver, MemoryPort};
-use rewire_dataplane::{DropReason, Gateway, GatewayConfig, VirtualGateway};
+use rewire_dataplane::{DropReason, GatewayConfig, VirtualGateway};
 use rewire_packet::Protocol;
 use rewire_packet::icmpv4::Icmpv4Repr;
 use rewire_packet::icmpv6::{Icmpv6Error, Icmpv6Repr};
@@ -269,7 +266,12 @@ fn no_card_is_handed_what_changes_its_family() {
     let card = ModelledCard::new(CardConfig::default());
     let control = Box::new(card.clone());
     let gateway = VirtualGateway::with_card(&config, card.clone(), control);
-    let mut lab = Lab::of(gateway, document());
+    let mut document = document();
+    document["nat"]["port_forward"]["six"] = json!({
+        "protocol": "udp", "external_vpc": "internet", "external_address": EXTERNAL.to_string(), "external_port": 443,
+        "internal_vpc": "blue", "internal_address": HOST.to_string(),
+    });
+    let mut lab = Lab::of(gateway, document);
     // One that stays in its family, beside it: the card is in use.
     let plain = v6::udp((HOST, 5000), (v6::SITE, 53), 20);
     let answer = v6::udp((v6::SITE, 53), (v6::WAN, 5000), 20);
@@ -284,6 +286,13 @@ fn no_card_is_handed_what_changes_its_family() {
             &mut lab,
             support::udp((SITE, 53), (EXTERNAL, 4000), 30).frame(),
         );
+        // One that begins outside.
+        up(
+            &mut lab,
+            support::udp((SITE, 6000), (EXTERNAL, 443), 30).frame(),
+        );
+        let answer = v6::udp((HOST, 443), (behind(SITE), 6000), 30);
+        assert_eq!(down(&mut lab, answer.frame()).ports(), (443, 6000));
         lab.wait(Duration::from_millis(10));
     }
     let installed = card.installed();
@@ -298,58 +307,12 @@ fn no_card_is_handed_what_changes_its_family() {
         .iter()
         .filter(|(_, flow)| flow.original.destination == behind(SITE));
     let (id, flow) = translated.next().unwrap();
+    let inbound = graph.connections6().iter();
+    let mut inbound = inbound.filter(|(_, flow)| flow.reply.destination == behind(SITE));
+    let (other, _) = inbound.next().unwrap();
     assert!(!graph.connections6().is_offloaded(id));
+    assert!(!graph.connections6().is_offloaded(other));
     assert_eq!(flow.traffic(Direction::Original).packets, 50);
-}
-
-/// With several workers, whoever receives them: what an endpoint sends gets one external endpoint, and the answers come back.
-#[test]
-fn several_workers_share_the_ports() {
-    for workers in [1, 2, 3] {
-        let driver = MemoryDriver::default();
-        let [blue, wan]: [MemoryPort; 2] = ["blue0", "wan"].map(|name| driver.port(name));
-        let config = support::small(GatewayConfig {
-            workers,
-            ..GatewayConfig::default()
-        });
-        let gateway = Gateway::start(config, driver).expect("threads");
-        let configuration = rewire_schema::from_document(&document()).expect("a document");
-        let (_, compiled) = Compiler::compile(configuration, 1).expect("it compiles");
-        gateway.apply(1, compiled.into_parts()).expect("live");
-        let through = |from: &MemoryPort, frame: Vec<u8>, to: &MemoryPort| {
-            let deadline = Instant::now() + Duration::from_secs(20);
-            assert!(from.send(frame));
-            loop {
-                if let Some(frame) = to.receive() {
-                    return frame;
-                }
-                let totals = gateway.shared().totals();
-                assert!(Instant::now() < deadline, "nothing came: {totals:?}");
-                std::thread::yield_now();
-            }
-        };
-        let mut given = HashSet::new();
-        for port in 4000..4040 {
-            let mut external = None;
-            for site in [1, 2, 1] {
-                let server = Ipv4Addr::new(198, 51, 100, site);
-                let sent = v6::udp((HOST, port), (behind(server), 53), 8);
-                let there = Ip::of(&through(&blue, sent.frame(), &wan));
-                let endpoint = (there.source, there.ports().0);
-                assert_eq!(*external.get_or_insert(endpoint), endpoint);
-                let answer = support::udp((server, 53), endpoint, 8);
-                let back = v6::Ip::of(&through(&wan, answer.frame(), &blue));
-                assert_eq!(
-                    (back.endpoints(), back.ports().1),
-                    ((behind(server), HOST), port)
-                );
-            }
-            assert!(given.insert(external), "given twice");
-        }
-        let shared = gateway.shared();
-        gateway.stop();
-        assert_eq!(shared.totals().dropped(), 0);
-    }
 }
 
 mod there_and_back {

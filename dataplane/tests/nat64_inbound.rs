@@ -4,37 +4,20 @@
 mod support;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rewire_compiler::Compiler;
-use rewire_dataplane::port::memory::{MemoryDriver, MemoryPort};
-use rewire_dataplane::{DropReason, Gateway, GatewayConfig};
+use rewire_dataplane::DropReason;
 use rewire_packet::icmpv4::{Icmpv4Error, Icmpv4Repr};
 use rewire_packet::icmpv6::{Icmpv6Error, Icmpv6Repr};
 use rewire_packet::tcp::TcpFlags;
-use support::nat64::{EXTERNAL, ROUTER, behind, cut4, document, down, up};
+use support::nat64::{EXTERNAL, ROUTER, behind, cut4, document, down, forwarding, to_forward, up};
 use support::v6::{self, BLUE, HOST};
-use support::{Build, HOST_MAC, Ip, L4, Lab, SITE, WAN, json};
+use support::{HOST_MAC, L4, Lab, SITE, WAN, json};
 
 const SYN: TcpFlags = TcpFlags::SYN;
 
 fn syn_ack() -> TcpFlags {
     TcpFlags::SYN | TcpFlags::ACK
-}
-
-/// Port 8443 of an address of the pool leads to port 443 of the host of IPv6, and so does port 8444 of the gateway's own address.
-fn forwarding() -> serde_json::Value {
-    let mut document = document();
-    let forward = |address: Ipv4Addr, port: u16| {
-        json!({
-            "protocol": "tcp_udp", "external_vpc": "internet",
-            "external_address": address.to_string(), "external_port": port,
-            "internal_vpc": "blue", "internal_address": HOST.to_string(), "internal_port": 443,
-        })
-    };
-    document["nat"]["port_forward"]["six"] = forward(EXTERNAL, 8443);
-    document["nat"]["port_forward"]["own"] = forward(WAN, 8444);
-    document
 }
 
 /// With a change that no connection minds.
@@ -47,10 +30,6 @@ fn touched(mut document: serde_json::Value) -> serde_json::Value {
 fn resolve(lab: &mut Lab, document: serde_json::Value) {
     lab.commit(document);
     (0..10).for_each(|_| drop(lab.burst([])));
-}
-
-fn to_forward(port: u16) -> Build {
-    support::udp((SITE, port), (EXTERNAL, 8443), 8)
 }
 
 #[test]
@@ -280,60 +259,5 @@ fn fragments_follow_the_first() {
             .map(|s| v6::Ip::of(&s.frame).endpoints())
             .collect();
         assert_eq!(ends, [(behind(SITE), HOST); 2], "{order:?}");
-    }
-}
-
-/// With several workers, whoever receives them: requests find their host and its answers their client, and mappings let in whom they say.
-#[test]
-fn several_workers_agree() {
-    for workers in [1, 2, 3] {
-        let driver = MemoryDriver::default();
-        let [blue, wan]: [MemoryPort; 2] = ["blue0", "wan"].map(|name| driver.port(name));
-        let config = support::small(GatewayConfig {
-            workers,
-            ..GatewayConfig::default()
-        });
-        let gateway = Gateway::start(config, driver).expect("threads");
-        let mut document = forwarding();
-        document["nat"]["nat64"]["own"]["filtering"] = json!("endpoint_independent");
-        let configuration = rewire_schema::from_document(&document).expect("a document");
-        let (_, compiled) = Compiler::compile(configuration, 1).expect("it compiles");
-        gateway.apply(1, compiled.into_parts()).expect("live");
-        let through = |from: &MemoryPort, frame: Vec<u8>, to: &MemoryPort| {
-            let deadline = Instant::now() + Duration::from_secs(20);
-            assert!(from.send(frame));
-            loop {
-                if let Some(frame) = to.receive() {
-                    return frame;
-                }
-                let totals = gateway.shared().totals();
-                assert!(Instant::now() < deadline, "nothing came: {totals:?}");
-                std::thread::yield_now();
-            }
-        };
-        for port in 5000..5200 {
-            let there = v6::Ip::of(&through(&wan, to_forward(port).frame(), &blue));
-            assert_eq!(there.ports(), (port, 443));
-            let answer = v6::udp((HOST, 443), (behind(SITE), port), 8);
-            let back = Ip::of(&through(&blue, answer.frame(), &wan));
-            assert_eq!((back.source, back.ports()), (EXTERNAL, (8443, port)));
-            // The host speaks first, somebody else answers, and is answered.
-            let out = v6::udp((HOST, port), (behind(SITE), 53), 8);
-            let out = Ip::of(&through(&blue, out.frame(), &wan));
-            let external = (out.source, out.ports().0);
-            let stranger = support::udp((ROUTER, port), external, 8);
-            let there = v6::Ip::of(&through(&wan, stranger.frame(), &blue));
-            assert_eq!(there.endpoints(), (behind(ROUTER), HOST));
-            assert_eq!(there.ports(), (port, port));
-            let answer = v6::udp((HOST, port), (behind(ROUTER), port), 8);
-            let back = Ip::of(&through(&blue, answer.frame(), &wan));
-            assert_eq!(
-                (back.source, back.ports()),
-                (external.0, (external.1, port))
-            );
-        }
-        let shared = gateway.shared();
-        gateway.stop();
-        assert_eq!(shared.totals().dropped(), 0);
     }
 }

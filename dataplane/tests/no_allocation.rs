@@ -228,6 +228,66 @@ fn what_changes_its_family_allocates_nothing() {
     assert_eq!(allocations[4..], [0; 8]);
 }
 
+/// What begins outside: at a port forward to a host of IPv6, at a mapping that lets it in, and by a hairpin, which comes back in a burst of
+/// its own.
+#[test]
+fn what_nat64_lets_in_allocates_nothing() {
+    let mut document = two_vpcs();
+    document["nat"]["pools"] = json!({ "own": { "vpc": "internet", "ranges": ["203.0.113.64"] } });
+    document["nat"]["nat64"] = json!({ "all": {
+        "vpc": "blue", "prefix": "2001:db8:64::/96", "pool": "own", "filtering": "endpoint_independent",
+    } });
+    document["nat"]["port_forward"]["six"] = json!({
+        "protocol": "udp", "external_vpc": "internet", "external_address": "203.0.113.64", "external_port": 443,
+        "internal_vpc": "blue", "internal_address": "fd00:1::10",
+    });
+    let (mut graph, tables, compiler) = bare_graph(document, Shelf(Vec::new()));
+    let counters = WorkerCounters::default();
+    let index = |name: &str| compiler.interface_index(&name.parse().unwrap()).unwrap();
+    let (blue, wan) = (index("blue0"), index("wan"));
+    let behind = |address: &str| format!("2001:db8:64::{address}").parse().unwrap();
+    let external = Ipv4Addr::new(203, 0, 113, 64);
+    let client = "fd00:1::11".parse().unwrap();
+    let to_site =
+        |port| support::v6::udp((support::v6::HOST, port), (behind("198.51.100.1"), 53), 20);
+    let to_forward = |port| support::v6::udp((client, port), (behind("203.0.113.64"), 443), 20);
+    let mut received = Vec::with_capacity(64);
+    let mut sinks = Kept(Vec::with_capacity(64));
+    let mut allocations = Vec::new();
+    for (round, first_port) in (0..).zip([2000, 2000, 2000, 3000, 4000, 4000]) {
+        for step in 0..4 {
+            let (interface, leave) = [
+                (blue, [64, 0]),
+                (wan, [64, 0]),
+                (wan, [64, 0]),
+                (blue, [0, 64]),
+            ][step];
+            received.extend((0..64).map(|n| {
+                let port = first_port + n;
+                let frame = match step {
+                    0 => to_site(port).frame(),
+                    1 => udp((SITE, 54), (external, port), 20).frame(),
+                    2 => udp((SITE, port), (external, 443), 20).frame(),
+                    _ => to_forward(port).frame(),
+                };
+                let mut roomy = Vec::with_capacity(frame.len() + 64);
+                roomy.extend(frame);
+                Received::new(MemoryBuffer::new(roomy), Origin::Received(interface))
+            }));
+            for leave in leave {
+                let before = ALLOCATIONS.with(Cell::get);
+                let now = Instant(round * 1_000_000);
+                graph.run(&mut received, &tables, now, &counters, &mut sinks);
+                allocations.push(ALLOCATIONS.with(Cell::get) - before);
+                assert_eq!(sinks.0.len(), leave, "round {round}, step {step}");
+                sinks.0.clear();
+            }
+        }
+    }
+    // The first bursts may still grow what is reused from then on.
+    assert_eq!(allocations[16..], [0; 32]);
+}
+
 /// Connections that begin, go on and end are told of without, and nothing of them is lost.
 #[test]
 fn what_is_told_of_connections_allocates_nothing() {

@@ -6,12 +6,12 @@ use rewire_dataplane::clock::Instant;
 use rewire_dataplane::counters::Totals;
 use rewire_dataplane::offload::{CardConfig, ModelledCard, OffloadConfig};
 use rewire_dataplane::{GatewayConfig, Sent, VirtualGateway};
+use rewire_instructions::masqueraded::datagram;
 use rewire_packet::checksum::Sum;
 use rewire_schema::from_document;
 use std::time::Duration;
 
 use super::flow_sizes;
-use crate::configuration::datagram;
 
 type Failure = Box<dyn std::error::Error>;
 

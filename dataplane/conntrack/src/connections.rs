@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use rewire_tables::acl::RuleCounters;
+use rewire_tables::growing::Ahead;
 use rewire_tables::{Address, PortAllocation, VpcIndex, VpcTimeouts};
 
 use self::newcomers::Newcomers;
@@ -519,6 +520,11 @@ impl<A: Address> Connections<A> {
     /// How many connections are in which state. Kept up by every change, so asking costs next to nothing.
     pub fn counts(&self) -> &StateCounts {
         &self.counts
+    }
+
+    /// By which another thread takes memory for connections, ahead of what is used.
+    pub fn ahead(&self) -> [Arc<Ahead>; 2] {
+        self.records.ahead()
     }
 
     /// How many mappings there are.

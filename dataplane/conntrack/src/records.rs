@@ -1,7 +1,10 @@
 //! How connections lie in memory: a record of one cache line (for IPv4) with what a packet is translated by, and an account
 //! beside it with what is only counted or rarely looked at.
 
-use rewire_tables::memory::{advise_large_pages, prefetch, prefetch_at};
+use std::sync::Arc;
+
+use rewire_tables::growing::{Ahead, GrowingArray};
+use rewire_tables::memory::{prefetch, prefetch_at};
 use rewire_tables::{Address, InterfaceIndex, PeeringIndex, VpcIndex};
 
 use crate::flow::Traffic;
@@ -267,8 +270,8 @@ impl Account {
 /// A fixed number of slots, reused last-freed first, so that what is in the cache is used again.
 #[derive(Debug)]
 pub(crate) struct Records<A> {
-    records: Vec<Record<A>>,
-    accounts: Vec<Account>,
+    records: GrowingArray<Record<A>>,
+    accounts: GrowingArray<Account>,
     /// The index of the peering that a connection crosses, where its record's flag says that it does. All zero at first, so that the system
     /// gives memory for what is written alone: mostly none.
     peerings: Vec<u16>,
@@ -281,13 +284,9 @@ pub(crate) struct Records<A> {
 impl<A: Address> Records<A> {
     /// Reserves room. The memory is first touched when it is first used.
     pub(crate) fn new(capacity: usize) -> Self {
-        let (mut records, mut accounts) =
-            (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
-        advise_large_pages(&mut records);
-        advise_large_pages(&mut accounts);
         Records {
-            records,
-            accounts,
+            records: GrowingArray::with_room(capacity),
+            accounts: GrowingArray::with_room(capacity),
             peerings: vec![0; capacity],
             free: NONE,
             used: 0,
@@ -344,8 +343,9 @@ impl<A: Address> Records<A> {
                 reuse
             }
             _ => {
-                self.records.push(Record { reuse: 1, ..record });
-                self.accounts.push(account);
+                // There is room: no slot is free, and not all are used.
+                let _ = self.records.push(Record { reuse: 1, ..record });
+                let _ = self.accounts.push(account);
                 1
             }
         };
@@ -428,7 +428,7 @@ impl<A: Address> Records<A> {
 
     /// Lets the time of every connection be over. Looks at every slot.
     pub(crate) fn end_all(&mut self, now: Instant) {
-        for record in &mut self.records {
+        for record in self.records.iter_mut() {
             record.expires = Deadline::past(now);
         }
     }
@@ -463,14 +463,18 @@ impl<A: Address> Records<A> {
         prefetch_at(&self.accounts, slot + 1);
     }
 
+    /// By which another thread takes memory ahead of what is used.
+    pub(crate) fn ahead(&self) -> [Arc<Ahead>; 2] {
+        [self.records.ahead(), self.accounts.ahead()]
+    }
+
     pub(crate) fn ids(&self) -> impl Iterator<Item = Id> + '_ {
         (0..self.records.len() as u32).filter_map(|slot| self.id(slot))
     }
 
     /// The memory that is reserved, in bytes.
     pub(crate) fn memory(&self) -> usize {
-        self.records.capacity() * size_of::<Record<A>>()
-            + self.accounts.capacity() * size_of::<Account>()
+        self.records.room() * size_of::<Record<A>>() + self.accounts.room() * size_of::<Account>()
     }
 }
 

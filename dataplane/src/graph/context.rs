@@ -9,6 +9,7 @@ use rewire_conntrack::offload::{Offloading, WorkerQueue};
 use rewire_conntrack::recording::Recorder;
 use rewire_conntrack::{Config as ConnectionConfig, Connections, VpcCounts};
 use rewire_packet::MacAddress;
+use rewire_tables::growing::Ahead;
 use rewire_tables::{Address, InterfaceIndex, Tables, VpcIndex};
 
 use super::acl_log::AclLogger;
@@ -394,6 +395,12 @@ impl<P: BufferPool> Graph<P> {
         } else {
             self.counts_offload = connections.0.is_offloading();
         }
+    }
+
+    /// By which another thread takes memory for connections, ahead of what is used.
+    pub(crate) fn ahead(&self) -> impl Iterator<Item = Arc<Ahead>> {
+        let (four, six) = (&self.ipv4.connections, &self.ipv6.connections);
+        four.ahead().into_iter().chain(six.ahead())
     }
 
     /// All connections, in the form that they are [saved](crate::saved_connections) in. For when no packets come any more.

@@ -13,6 +13,7 @@
 //! *Uses* the connection, the rules, the ACL where the packet came in. *Sets* the packet's bytes. *Next*: `route` of the other family,
 //! then `ethernet_output`.
 
+mod begin;
 mod enter;
 mod inbound;
 mod leave;

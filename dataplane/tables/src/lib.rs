@@ -11,6 +11,7 @@ pub mod acl;
 pub mod address;
 pub mod digest;
 pub mod follow;
+pub mod growing;
 pub mod index;
 mod limits;
 pub mod lpm;

@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use zerocopy::FromZeros;
 
 /// The size of a large page, and the smallest array that asks for one.
-const LARGE: usize = 2 << 20;
+pub(crate) const LARGE: usize = 2 << 20;
 
 /// Asks the processor to bring a value's first cache line near, so that a later read does not wait. Changes nothing.
 #[inline(always)]

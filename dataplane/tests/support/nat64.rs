@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use rewire_packet::pref64::Pref64;
 
-use super::{Build, Ip, Lab, json, two_vpcs, v6};
+use super::{Build, Ip, Lab, SITE, WAN, json, two_vpcs, v6};
 
 /// A gateway whose clients in blue reach IPv4 by a prefix of its own, and those in red by the well-known one.
 pub fn document() -> serde_json::Value {
@@ -60,4 +60,24 @@ pub fn cut4(whole: &Build) -> [Vec<u8>; 2] {
         [&link[..], &part].concat()
     };
     [part(0..32, 0x2000), part(32..packet.len() - 20, 0)]
+}
+
+/// Port 8443 of an address of the pool leads to port 443 of the host of IPv6, and so does port 8444 of the gateway's own address.
+pub fn forwarding() -> serde_json::Value {
+    let mut document = document();
+    let forward = |address: Ipv4Addr, port: u16| {
+        json!({
+            "protocol": "tcp_udp", "external_vpc": "internet",
+            "external_address": address.to_string(), "external_port": port,
+            "internal_vpc": "blue", "internal_address": v6::HOST.to_string(), "internal_port": 443,
+        })
+    };
+    document["nat"]["port_forward"]["six"] = forward(EXTERNAL, 8443);
+    document["nat"]["port_forward"]["own"] = forward(WAN, 8444);
+    document
+}
+
+/// A datagram to the port forward at an address of the pool.
+pub fn to_forward(port: u16) -> Build {
+    super::udp((SITE, port), (EXTERNAL, 8443), 8)
 }

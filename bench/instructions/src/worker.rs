@@ -14,15 +14,15 @@ use rewire_dataplane::graph::{
 use rewire_schema::from_document;
 use rewire_tables::{InterfaceIndex, Tables};
 
-type Failure = Box<dyn std::error::Error>;
+use crate::Failure;
 
 /// Packets of one burst.
-pub(crate) const BURST: usize = 64;
+pub const BURST: usize = 64;
 /// Bursts that are made at once, outside of the clock: 64 KiB of frames, as the ring of a card holds them.
 const BURSTS: usize = 16;
 
 /// A buffer of 128 bytes, of its own.
-pub(crate) struct Frame {
+pub struct Frame {
     bytes: Box<[u8; 128]>,
     length: usize,
 }
@@ -38,7 +38,7 @@ impl Default for Frame {
 
 impl Frame {
     /// Lets it be this frame, of 128 bytes at most.
-    pub(crate) fn fill(&mut self, frame: &[u8]) {
+    pub fn fill(&mut self, frame: &[u8]) {
         self.bytes[..frame.len()].copy_from_slice(frame);
         self.length = frame.len();
     }
@@ -64,7 +64,7 @@ impl PacketBuffer for Frame {
 }
 
 /// Where the gateway's own packets come from: there are none to speak of.
-pub(crate) struct NoPool;
+pub struct NoPool;
 
 impl BufferPool for NoPool {
     type Buffer = Frame;
@@ -74,7 +74,10 @@ impl BufferPool for NoPool {
 }
 
 /// What left a graph.
-pub(crate) struct Sent<B>(pub(crate) Vec<B>);
+pub struct Sent<B>(
+    /// The frames, in the order in which they left.
+    pub Vec<B>,
+);
 
 impl<B> Sinks<B> for Sent<B> {
     fn transmit(&mut self, _: InterfaceIndex, buffer: B) {
@@ -89,21 +92,26 @@ impl<B> Sinks<B> for Sent<B> {
 }
 
 /// One worker.
-pub(crate) struct Worker {
-    pub(crate) graph: Graph<NoPool>,
+pub struct Worker {
+    /// Its graph.
+    pub graph: Graph<NoPool>,
     tables: Tables,
-    pub(crate) counters: WorkerCounters,
+    /// What it counts.
+    pub counters: WorkerCounters,
     /// The interface that frames come in by.
-    pub(crate) ingress: InterfaceIndex,
+    pub ingress: InterfaceIndex,
     /// The time, in ns.
-    pub(crate) now: u64,
+    pub now: u64,
     free: Vec<Frame>,
 }
 
 impl Worker {
     /// A worker under the configuration of a document, with room for so many connections, whose frames come in by this
     /// interface.
-    pub(crate) fn new(document: &str, capacity: usize, ingress: &str) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// Where the document is none, does not compile, or has no such interface.
+    pub fn new(document: &str, capacity: usize, ingress: &str) -> Result<Self, Failure> {
         let document = serde_json::from_str(document)?;
         let configuration = from_document(&document).map_err(|problems| format!("{problems:?}"))?;
         let (compiler, compiled) = Compiler::compile(configuration, 1)?;
@@ -144,7 +152,7 @@ impl Worker {
     ///
     /// # Errors
     /// Where a packet did not come out.
-    pub(crate) fn run(
+    pub fn run(
         &mut self,
         bursts: usize,
         step: u64,
@@ -195,9 +203,9 @@ impl Worker {
     }
 }
 
-/// One burst through a graph. By its name callgrind knows what to count: see [`crate::instructions`].
+/// One burst through a graph. By its name callgrind knows what to count.
 #[inline(never)]
-pub(crate) fn through(
+pub fn through(
     graph: &mut Graph<NoPool>,
     burst: &mut Vec<Received<Frame>>,
     tables: &Tables,
