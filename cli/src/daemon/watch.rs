@@ -171,9 +171,10 @@ impl Daemon {
                 let is_over = || is_gone() || self.progress.is_stopping();
                 walks(trials, watching, packets as usize, until, is_over)
             }
-            // Where the gateway stops, nothing more is read from the peer, and workers drop what they hold: it is over when they are.
+            // Where the gateway stops, nothing more is read from the peer, which looks as if it were gone; and workers drop what they hold: it
+            // is over when they are. Asked in this order: the gateway says that it stops before it stops reading.
             _ => {
-                let is_over = || !self.progress.is_stopping() && is_gone();
+                let is_over = || is_gone() && !self.progress.is_stopping();
                 frames(trials, watching, packets as usize, until, is_over)
             }
         }
