@@ -369,11 +369,16 @@ pub struct Gateway {
 
 impl Gateway {
     /// Starts the workers and the manager, with empty tables.
-    pub fn start<D: PortDriver>(
+    pub fn start<D: PortDriver>(config: GatewayConfig, driver: D) -> Result<Gateway, GatewayError> {
+        Gateway::start_by(config, driver, Arc::new(MonotonicClock::default()))
+    }
+
+    /// The same by another clock, which says when what waits has waited too long: for tests, which may be slow.
+    pub fn start_by<D: PortDriver>(
         config: GatewayConfig,
         mut driver: D,
+        clock: Arc<dyn Clock>,
     ) -> Result<Gateway, GatewayError> {
-        let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::default());
         let (publisher, readers) = Publisher::new(usize::from(config.workers.max(1)));
         let mut shared = Shared::default();
         let mut links = Vec::new();

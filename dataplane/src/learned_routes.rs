@@ -7,7 +7,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::time::Duration;
 
 use rewire_feed::{
-    Batch, Counters, Deliver, Gone, Rib, RouteQuery, ShownRoutes, SourceConfig, Told, Update,
+    Batch, Counters, Deliver, Gone, LearnedCopy, Rib, RouteQuery, ShownRoutes, SourceConfig, Told,
+    Update,
 };
 use rewire_tables::{Publisher, TableOperation};
 
@@ -99,10 +100,10 @@ impl LearnedRoutes {
         (learned, RouteInlet { requests, empty })
     }
 
-    /// What is said from now on is recorded. Gives what was said so far, as far as it counts. Cost: the learned routes.
-    pub(crate) fn begin_recording(&mut self) -> Vec<Told> {
+    /// What is said from now on is recorded. Gives what was said so far, as far as it counts. Cost: that of [`Rib::copied`].
+    pub(crate) fn begin_recording(&mut self) -> LearnedCopy {
         self.heard = Some(Vec::new());
-        self.rib.as_ref().map(Rib::retold).unwrap_or_default()
+        self.rib.as_ref().map(Rib::copied).unwrap_or_default()
     }
 
     /// Nobody records any more.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender, SyncSender};
 
+use rewire_feed::LearnedCopy;
 use rewire_tables::InterfaceIndex;
 
 use crate::buffer::PacketBuffer;
@@ -158,7 +159,16 @@ pub(crate) struct Taps {
     pub(crate) workers: Vec<Tap>,
     pub(crate) log: ChangeLog,
     /// Who waits to hear how it was in the beginning: it has room for one.
-    pub(crate) begun: SyncSender<Beginning>,
+    pub(crate) begun: SyncSender<Begun>,
+}
+
+/// How it was when a recording began, as the manager leaves it.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) time: Instant,
+    pub(crate) from: Instant,
+    pub(crate) revision: u64,
+    pub(crate) routes: LearnedCopy,
 }
 
 /// Whoever records; when it is dropped, the recording is over.
@@ -218,7 +228,19 @@ impl Recorder {
             missed,
             requests,
         };
-        let beginning = answer.recv().map_err(|_| GatewayError::Stopping)?;
+        let Begun {
+            time,
+            from,
+            revision,
+            routes,
+        } = answer.recv().map_err(|_| GatewayError::Stopping)?;
+        let beginning = Beginning {
+            time,
+            from,
+            revision,
+            // Here, and not at the manager: a commit waits for that one.
+            routes: routes.told(),
+        };
         Ok((recorder, beginning))
     }
 

@@ -4,9 +4,11 @@ mod support;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use rewire_dataplane::clock::{Clock, ManualClock, MonotonicClock};
 use rewire_dataplane::graph::Steering;
 use rewire_dataplane::port::memory::MemoryDriver;
 use rewire_dataplane::{DropReason, GatewayConfig, Totals};
@@ -16,8 +18,17 @@ use support::*;
 
 /// Some numbers of workers, odd ones among them, with one queue a port and with one for each worker.
 fn towns() -> impl Iterator<Item = Town> {
+    towns_by(|| Arc::new(MonotonicClock::default()))
+}
+
+/// The same where no time goes by: what waits for another packet waits for it, however busy the machine is.
+fn timeless_towns() -> impl Iterator<Item = Town> {
+    towns_by(|| Arc::new(ManualClock::default()))
+}
+
+fn towns_by(clock: impl Fn() -> Arc<dyn Clock>) -> impl Iterator<Item = Town> {
     let all = [(1, false), (2, false), (2, true), (3, true), (5, false)];
-    all.into_iter().map(|(workers, has_several_queues)| {
+    all.into_iter().map(move |(workers, has_several_queues)| {
         let driver = MemoryDriver::default();
         let driver = match has_several_queues {
             true => driver.with_several_queues(),
@@ -27,7 +38,7 @@ fn towns() -> impl Iterator<Item = Town> {
             workers,
             ..GatewayConfig::default()
         };
-        Town::on(driver, config)
+        Town::by(clock(), driver, config)
     })
 }
 
@@ -398,7 +409,7 @@ fn cut(whole: &Build, identification: u16) -> [Build; 2] {
 /// Only the first has ports, and yet all go the same way: plain, masqueraded, and back to a port of a masquerade.
 #[test]
 fn fragments_follow_their_datagram() {
-    for town in towns() {
+    for town in timeless_towns() {
         let through = |from: &str, whole: Build, to: &str, n: u16| {
             let mut fragments = cut(&at(from, whole), n);
             if n % 2 == 1 {

@@ -28,5 +28,5 @@ pub use counters::{Counters, SourceCounters};
 pub use decode::decode;
 pub use feeds::{Batch, Deliver, Feeds, Gone};
 pub use ignored::Ignored;
-pub use rib::{Owner, Rib, RouteQuery, ShownHop, ShownRoute, ShownRoutes, Told};
+pub use rib::{LearnedCopy, Owner, Rib, RouteQuery, ShownHop, ShownRoute, ShownRoutes, Told};
 pub use update::{Destination, Discard, Gateway, LearnedRoute, NextHopObject, Update};

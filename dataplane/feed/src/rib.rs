@@ -35,7 +35,7 @@ use entry::{Entries, Entry, Installed, Key, Key4, Key6, Rules};
 #[cfg(test)]
 mod tests;
 
-pub use retold::Told;
+pub use retold::{LearnedCopy, Told};
 pub use shown::{Owner, RouteQuery, ShownHop, ShownRoute, ShownRoutes};
 
 /// See the module.

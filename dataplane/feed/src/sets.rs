@@ -78,6 +78,11 @@ impl Sets {
         self.slots.get(number as usize)?.as_ref()
     }
 
+    /// By their numbers.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Option<&Set>> {
+        self.slots.iter().map(Option::as_ref)
+    }
+
     /// The number of a set that is there.
     pub(crate) fn find(&self, key: &SetKey) -> Option<u32> {
         self.numbers.get(key).copied()

@@ -28,7 +28,7 @@ use crate::port::{PortDriver, PortRequest};
 use crate::progress::Progress;
 use crate::rule_counts::RuleRegister;
 use crate::table_sizes::TableSizes;
-use crate::tap::{Beginning, ChangeLog, Taps};
+use crate::tap::{Begun, ChangeLog, Taps};
 use crate::worker::Command;
 
 /// What the manager holds of a worker.
@@ -307,7 +307,7 @@ impl<D: PortDriver> Manager<D> {
         }
         let routes = self.routes.begin_recording();
         let time = self.clock.now();
-        let beginning = Beginning {
+        let begun_with = Begun {
             time,
             from: time.saturating_add(TAPPED_WITHIN).next_age(),
             revision: self.revision,
@@ -316,13 +316,13 @@ impl<D: PortDriver> Manager<D> {
         log.begin(self.revision, self.publisher.generation());
         self.recording = Some(log);
         for (link, mut tap) in self.links.iter_mut().zip(workers) {
-            tap.begin_at(beginning.from);
+            tap.begin_at(begun_with.from);
             // Of a worker whose ring is full nothing is recorded, and the recording is over.
             let _ = link.commands.push(Command::Tap(Box::new(tap)));
             link.thread.unpark();
         }
         // Who has asked may have gone away.
-        let _ = begun.try_send(beginning);
+        let _ = begun.try_send(begun_with);
     }
 
     fn publish(&mut self) -> Result<u64, PublishLate> {

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rewire_compiler::Compiler;
+use rewire_dataplane::clock::{Clock, MonotonicClock};
 use rewire_dataplane::port::memory::{MemoryDriver, MemoryPort};
 use rewire_dataplane::{Gateway, GatewayConfig, Totals};
 use rewire_packet::arp::{ArpRepr, ArpView};
@@ -62,9 +64,14 @@ impl Town {
     }
 
     pub fn on(driver: MemoryDriver, config: GatewayConfig) -> Town {
+        Town::by(Arc::new(MonotonicClock::default()), driver, config)
+    }
+
+    /// With another clock than that of the wall.
+    pub fn by(clock: Arc<dyn Clock>, driver: MemoryDriver, config: GatewayConfig) -> Town {
         let ports = PORTS.map(|name| (name, driver.port(name))).into();
         let config = small(config);
-        let gateway = Gateway::start(config, driver).expect("threads");
+        let gateway = Gateway::start_by(config, driver, clock).expect("threads");
         let (compiler, compiled) = Compiler::compile(configuration(document()), 1).unwrap();
         gateway.apply(1, compiled.into_parts()).expect("live");
         Town {

@@ -1,5 +1,7 @@
 //! Messages of rtnetlink about links: those that are sent, and what is read of those that come. All numbers are the host's.
 
+use rewire_feed::netlink;
+
 /// The type of a message that says how a link is (`RTM_NEWLINK`), that it is gone (`RTM_DELLINK`), and that asks for one
 /// (`RTM_GETLINK`).
 const NEW: u16 = 16;
@@ -21,8 +23,6 @@ const LOWER_UP: u32 = 1 << 16;
 /// The lengths of a message's header, and of what is before the attributes (`struct ifinfomsg`).
 const HEADER: usize = 16;
 const BEFORE_ATTRIBUTES: usize = 16;
-/// What is above the type's bits of an attribute.
-const TYPE: u16 = 0x3fff;
 
 /// What a message says about a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,43 +65,31 @@ fn attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
 
 /// What is said about links in what was received at once. What cannot be read is left out, with what follows it.
 pub(super) fn read(received: &[u8]) -> impl Iterator<Item = LinkMessage<'_>> {
-    let mut rest = received;
-    let messages = std::iter::from_fn(move || {
-        let length = number(rest, 0)? as usize;
-        let message = rest.get(..length).filter(|_| length >= HEADER)?;
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some(message)
-    });
-    messages.filter_map(about)
+    let messages = netlink::messages(received).map_while(Result::ok);
+    messages.filter_map(|(kind, body)| about(kind, body))
 }
 
-fn about(message: &[u8]) -> Option<LinkMessage<'_>> {
-    let kind = short(message, 4)?;
+fn about(kind: u16, body: &[u8]) -> Option<LinkMessage<'_>> {
     if ![NEW, GONE].contains(&kind) {
         return None;
     }
+    let (head, attributes) = body.split_first_chunk::<BEFORE_ATTRIBUTES>()?;
     // Bridges tell of their ports in messages of a family of their own: those say nothing of the device itself.
-    if *message.get(HEADER)? != 0 {
+    if head[0] != 0 {
         return None;
     }
-    let flags = number(message, HEADER + 8)?;
+    let flags = number(&head[8..])?;
     let mut name = None;
     let mut carrier_changes = 0;
-    let mut rest = message.get(HEADER + BEFORE_ATTRIBUTES..)?;
-    while let (Some(length), Some(kind)) = (short(rest, 0), short(rest, 2)) {
-        let length = usize::from(length);
-        let Some(value) = rest.get(4..length) else {
-            break;
-        };
-        match kind & TYPE {
+    for (kind, value) in netlink::attributes(attributes).map_while(Result::ok) {
+        match kind {
             NAME => name = std::str::from_utf8(value).ok(),
-            CARRIER_CHANGES => carrier_changes = number(value, 0)?,
+            CARRIER_CHANGES => carrier_changes = number(value)?,
             _ => {}
         }
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     Some(LinkMessage {
-        number: number(message, HEADER + 4)? as i32,
+        number: number(&head[4..])? as i32,
         name: name?.trim_end_matches('\0'),
         seen: (kind == NEW).then_some(Seen {
             is_set_up: flags & UP != 0,
@@ -111,12 +99,6 @@ fn about(message: &[u8]) -> Option<LinkMessage<'_>> {
     })
 }
 
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
-    let four = bytes.get(at..)?.first_chunk()?;
-    Some(u32::from_ne_bytes(*four))
-}
-
-fn short(bytes: &[u8], at: usize) -> Option<u16> {
-    let two = bytes.get(at..)?.first_chunk()?;
-    Some(u16::from_ne_bytes(*two))
+fn number(bytes: &[u8]) -> Option<u32> {
+    bytes.first_chunk().map(|four| u32::from_ne_bytes(*four))
 }
