@@ -39,11 +39,18 @@ pub(crate) struct Traffic {
     queues: Vec<Vec<[u8; FRAME]>>,
     /// How often they may have come by now.
     rounds: AtomicUsize,
-    /// Free buffers, by worker.
-    free: Vec<Mutex<Vec<Frame>>>,
-    /// By worker: when frames left last, in ns since the traffic was made.
-    left: Vec<AtomicU64>,
+    /// By worker.
+    sides: Vec<Side>,
     made: Instant,
+}
+
+/// What belongs to one worker, in lines of memory of its own: else either would wait for the other whenever it took a buffer.
+#[repr(align(128))]
+struct Side {
+    /// Free buffers.
+    free: Mutex<Vec<Frame>>,
+    /// When frames left last, in ns since the traffic was made.
+    left: AtomicU64,
 }
 
 impl Traffic {
@@ -64,12 +71,14 @@ impl Traffic {
                 dealt[hash as usize % queues].push(*frame);
             }
         }
-        let free = || Mutex::new((0..BUFFERS).map(|_| Frame::default()).collect());
+        let side = || Side {
+            free: Mutex::new((0..BUFFERS).map(|_| Frame::default()).collect()),
+            left: AtomicU64::new(0),
+        };
         Arc::new(Traffic {
             queues: dealt,
             rounds: AtomicUsize::new(0),
-            free: (0..queues).map(|_| free()).collect(),
-            left: (0..queues).map(|_| AtomicU64::new(0)).collect(),
+            sides: (0..queues).map(|_| side()).collect(),
             made: Instant::now(),
         })
     }
@@ -85,7 +94,7 @@ impl Traffic {
 
     /// Takes free buffers over from another worker that has been handed more packets than it has handed over.
     fn even_out(&self, queue: usize) {
-        for other in (0..self.free.len()).filter(|other| *other != queue) {
+        for other in (0..self.sides.len()).filter(|other| *other != queue) {
             let taken = self.free(other, |free| free.split_off(free.len() / 2));
             self.free(queue, |free| free.extend(taken));
         }
@@ -93,7 +102,8 @@ impl Traffic {
 
     fn free<T>(&self, queue: usize, work: impl FnOnce(&mut Vec<Frame>) -> T) -> T {
         work(
-            &mut self.free[queue]
+            &mut self.sides[queue]
+                .free
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         )
@@ -135,7 +145,10 @@ impl PortQueue<Frame> for Queue {
 
     fn transmit(&mut self, frames: &mut Vec<Frame>) {
         self.traffic.free(self.number, |free| free.append(frames));
-        self.traffic.left[self.number].store(self.traffic.now(), Ordering::Relaxed);
+        let now = self.traffic.now();
+        self.traffic.sides[self.number]
+            .left
+            .store(now, Ordering::Relaxed);
     }
 }
 
@@ -197,7 +210,10 @@ fn run(traffic: Arc<Traffic>, before: usize, rounds: usize) -> Result<f64, Failu
             }
             std::thread::sleep(LOOK);
         }
-        let left = traffic.left.iter().map(|left| left.load(Ordering::Relaxed));
+        let left = traffic
+            .sides
+            .iter()
+            .map(|side| side.left.load(Ordering::Relaxed));
         Ok(left.max().unwrap_or(0) - begin)
     };
     if before > 0 {
