@@ -6,7 +6,9 @@ use crate::sync::{AtomicBool, AtomicU64, Ordering, fence};
 
 /// A worker's place between generations, written by the worker and read by the manager; and the manager's wish that it
 /// end.
+// In lines of its own: another's would be waited for at every burst.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct Progress {
     /// The generation that the current burst runs under, or one of the two marks.
     generation: AtomicU64,
