@@ -150,7 +150,13 @@ fn a_newer_store_is_left_alone() {
     };
     const NEWER: u32 = SCHEMA_VERSION + 7;
     version(NEWER);
-    insta::assert_snapshot!(refusal(&path), @"PATH is a store of schema version 16; this program knows versions up to 9");
+    // Not a snapshot: these numbers change with every migration.
+    assert_eq!(
+        refusal(&path),
+        format!(
+            "PATH is a store of schema version {NEWER}; this program knows versions up to {SCHEMA_VERSION}"
+        )
+    );
     assert!(matches!(
         Store::open(&path),
         Err(Error::Newer {
