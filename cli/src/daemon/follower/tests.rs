@@ -186,13 +186,21 @@ fn a_stalled_worker_is_an_alarm_and_no_hung_commit() {
         let Outcome::Late { steps, late, why } = wait_for(revision) else {
             panic!("live, although a worker is in the old tables");
         };
-        assert_eq!(
-            (late, why.as_str()),
-            ("live", "worker 0 has not left the tables before revision 2")
-        );
-        assert!(
-            steps.compile_ns.is_some() && steps.publish_ns.is_some() && steps.live_ns.is_none()
-        );
+        assert!(steps.compile_ns.is_some() && steps.live_ns.is_none());
+        // Where something else was published since the worker entered (a port's link has changed), it is in the tables that are to be written.
+        match steps.publish_ns {
+            Some(_) => assert_eq!(
+                (late, why.as_str()),
+                ("live", "worker 0 has not left the tables before revision 2")
+            ),
+            None => assert_eq!(
+                (late, why.as_str()),
+                (
+                    "publish",
+                    "revision 2 cannot be published: a worker has not left the old tables"
+                )
+            ),
+        }
         assert!(daemon.status().alarm.is_some());
 
         gate.set(false);
