@@ -1,7 +1,9 @@
 //! A hash index over numbered entries that are stored elsewhere.
 //!
 //! A bucket is one cache line: twelve entry numbers of 32 bits, a tag of 8 bits of its hash beside each, and a count. A
-//! look-up compares all tags of a bucket at once, and looks at no entry but those that have the tag.
+//! look-up compares all tags of a bucket at once, and looks at no entry but those that have the tag. The bits of a number that no entry
+//! needs have more of its hash: where there are a million entries, a dozen. So hardly ever does a look-up wait for the memory of an
+//! entry that is another's.
 //!
 //! An entry has two places: its home bucket, by its hash, and another one, by its home and its tag (B. Fan, D. Andersen,
 //! M. Kaminsky and M. Mitzenmacher, "Cuckoo Filter: Practically Better Than Bloom", 2014). It goes home, if there is room
@@ -93,17 +95,59 @@ pub(crate) struct Index {
     used: usize,
     /// Where it is crowded.
     crowd: usize,
+    /// The bits that no number of an entry has: they have those of its hash.
+    above: u32,
+}
+
+/// What an entry is looked for by, in its bucket.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    tag: u8,
+    /// The low half of its hash, of which some bits stand beside its number.
+    hash: u32,
 }
 
 impl Index {
-    /// An index for `entries` entries, which may be up to 2^31.
+    /// An index for `entries` entries, which may be up to 2^31, and whose numbers are below that.
     pub(crate) fn new(entries: usize) -> Self {
+        Index::of_numbers_below(entries, entries)
+    }
+
+    fn of_numbers_below(limit: usize, entries: usize) -> Self {
         let number = (entries * 100).div_ceil(SLOTS * FILL_PERCENT) + 1;
         Index {
             buckets: LargeArray::zeroed(number),
             used: 0,
             crowd: number * SLOTS * CROWDED_PERCENT / 100,
+            above: !(u32::MAX.checked_shr((limit as u32).leading_zeros())).unwrap_or(0),
         }
+    }
+
+    #[inline(always)]
+    fn mark(&self, hash: u64) -> Mark {
+        Mark {
+            tag: tag(hash),
+            hash: hash as u32,
+        }
+    }
+
+    /// What stands in the slot of an entry.
+    #[inline(always)]
+    fn stored(&self, number: u32, mark: Mark) -> u32 {
+        number | mark.hash & self.above
+    }
+
+    /// The number of the entry in a slot, whatever its hash is.
+    #[inline(always)]
+    fn number(&self, stored: u32) -> u32 {
+        stored & !self.above
+    }
+
+    /// The number of the entry in a slot that has the tag, if it has all of the mark.
+    #[inline(always)]
+    fn marked(&self, stored: u32, mark: Mark) -> Option<u32> {
+        let is_it = (stored ^ mark.hash) & self.above == 0;
+        is_it.then_some(self.number(stored))
     }
 
     /// The same with all of its memory there: whoever is asked by every packet should not wait for the kernel. It has no entries yet.
@@ -148,49 +192,68 @@ impl Index {
         }
     }
 
-    /// The first entry at home that has the hash's tag: most likely the one that is looked for, if there is one.
+    /// The first entry at home that has the hash's mark: most likely the one that is looked for, if there is one.
     #[inline(always)]
     pub(crate) fn candidate(&self, hash: u64) -> Sought {
-        let (tag, home) = (tag(hash), self.home(hash));
+        let (mark, home) = (self.mark(hash), self.home(hash));
         let bucket = &self.buckets[home];
-        match bucket.matches(tag).next() {
-            Some(slot) => Sought::Found(bucket.entries[slot]),
-            None if !bucket.misses(tag) => Sought::Nothing,
+        let mut matches = bucket.matches(mark.tag);
+        match matches.next() {
+            Some(slot) => match self.marked(bucket.entries[slot], mark) {
+                Some(entry) => Sought::Found(entry),
+                None => self.next_candidate(home, mark, matches),
+            },
+            None if !bucket.misses(mark.tag) => Sought::Nothing,
+            None => self.next_candidate(home, mark, matches),
+        }
+    }
+
+    /// As [`candidate`](Self::candidate), among the other slots that have the tag.
+    #[inline(never)]
+    fn next_candidate(&self, home: usize, mark: Mark, mut matches: Matches) -> Sought {
+        let bucket = &self.buckets[home];
+        match matches.find_map(|slot| self.marked(bucket.entries[slot], mark)) {
+            Some(entry) => Sought::Found(entry),
+            None if !bucket.misses(mark.tag) => Sought::Nothing,
             None => {
-                prefetch_at(&self.buckets, self.other(home, tag));
+                prefetch_at(&self.buckets, self.other(home, mark.tag));
                 Sought::Away
             }
         }
     }
 
-    /// The first entry with the hash's tag that is away from home. Nothing: there is none with this hash there.
+    /// The first entry with the hash's mark that is away from home. Nothing: there is none with this hash there.
     #[inline(never)]
     pub(crate) fn candidate_away(&self, hash: u64) -> Option<u32> {
-        let tag = tag(hash);
-        let bucket = &self.buckets[self.other(self.home(hash), tag)];
-        bucket.matches(tag).next().map(|slot| bucket.entries[slot])
+        let mark = self.mark(hash);
+        let bucket = &self.buckets[self.other(self.home(hash), mark.tag)];
+        let mut slots = bucket.matches(mark.tag);
+        slots.find_map(|slot| self.marked(bucket.entries[slot], mark))
     }
 
     /// The entry with this hash of which `is_it` holds.
     #[inline]
     pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let (number, slot) = self.place(hash, &mut is_it)?;
-        Some(self.buckets[number].entries[slot])
+        Some(self.number(self.buckets[number].entries[slot]))
     }
 
     /// The bucket and slot of it.
     #[inline(always)]
     fn place(&self, hash: u64, is_it: &mut impl FnMut(u32) -> bool) -> Option<(usize, usize)> {
-        let (tag, home) = (tag(hash), self.home(hash));
+        let (mark, home) = (self.mark(hash), self.home(hash));
         let bucket = &self.buckets[home];
-        for slot in bucket.matches(tag) {
-            if is_it(bucket.entries[slot]) {
+        for slot in bucket.matches(mark.tag) {
+            if self
+                .marked(bucket.entries[slot], mark)
+                .is_some_and(&mut *is_it)
+            {
                 return Some((home, slot));
             }
         }
-        match bucket.misses(tag) {
+        match bucket.misses(mark.tag) {
             false => None,
-            true => self.place_away(home, tag, is_it),
+            true => self.place_away(home, mark, is_it),
         }
     }
 
@@ -199,13 +262,17 @@ impl Index {
     fn place_away(
         &self,
         home: usize,
-        tag: u8,
+        mark: Mark,
         is_it: &mut impl FnMut(u32) -> bool,
     ) -> Option<(usize, usize)> {
-        let other = self.other(home, tag);
+        let other = self.other(home, mark.tag);
         let bucket = &self.buckets[other];
-        let mut slots = bucket.matches(tag);
-        let slot = slots.find(|slot| is_it(bucket.entries[*slot]))?;
+        let mut slots = bucket.matches(mark.tag);
+        let is_there = |slot: &usize| {
+            let entry = self.marked(bucket.entries[*slot], mark);
+            entry.is_some_and(&mut *is_it)
+        };
+        let slot = slots.find(is_there)?;
         Some((other, slot))
     }
 
@@ -213,24 +280,29 @@ impl Index {
     #[must_use]
     #[inline]
     pub(crate) fn insert(&mut self, hash: u64, entry: u32) -> bool {
-        let (tag, home) = (tag(hash), self.home(hash));
+        self.insert_at(self.home(hash), self.mark(hash), entry)
+    }
+
+    #[inline(always)]
+    fn insert_at(&mut self, home: usize, mark: Mark, entry: u32) -> bool {
+        let stored = self.stored(entry, mark);
         let is_crowded = self.used > self.crowd;
         let bucket = &mut self.buckets[home];
         let mut free = bucket.matches(FREE);
         match free.next() {
             Some(slot) if !is_crowded || free.0 != 0 => {
-                bucket.tags[slot] = tag;
-                bucket.entries[slot] = entry;
+                bucket.tags[slot] = mark.tag;
+                bucket.entries[slot] = stored;
                 self.used += 1;
                 true
             }
-            _ => self.insert_in_crowd(home, tag, entry),
+            _ => self.insert_in_crowd(home, mark.tag, stored),
         }
     }
 
     /// As [`insert`](Self::insert), where the home is full, or has one slot left, and many are like it.
     #[inline(never)]
-    fn insert_in_crowd(&mut self, home: usize, tag: u8, entry: u32) -> bool {
+    fn insert_in_crowd(&mut self, home: usize, tag: u8, stored: u32) -> bool {
         let other = self.other(home, tag);
         let mut free = self.buckets[home].matches(FREE);
         let mut number = home;
@@ -250,44 +322,73 @@ impl Index {
             return false;
         };
         self.used += 1;
-        self.put(place, home, tag, entry);
+        self.put(place, home, tag, stored);
         true
     }
 
     /// Adds an entry that is not in yet, unless another is in of which `is_it` holds. False, and no change, where there is one, or
     /// no room.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub(crate) fn claim(
         &mut self,
         hash: u64,
         entry: u32,
         mut is_it: impl FnMut(u32) -> bool,
     ) -> bool {
-        self.place(hash, &mut is_it).is_none() && self.insert(hash, entry)
+        let (mark, home) = (self.mark(hash), self.home(hash));
+        let bucket = &self.buckets[home];
+        for slot in bucket.matches(mark.tag) {
+            if self
+                .marked(bucket.entries[slot], mark)
+                .is_some_and(&mut is_it)
+            {
+                return false;
+            }
+        }
+        if bucket.misses(mark.tag) && self.place_away(home, mark, &mut is_it).is_some() {
+            return false;
+        }
+        self.insert_at(home, mark, entry)
     }
 
     /// Takes an entry out, by the hash that it was added with.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, hash: u64, entry: u32) {
-        if let Some(place) = self.place(hash, &mut |found| found == entry) {
+        let (mark, home) = (self.mark(hash), self.home(hash));
+        let stored = self.stored(entry, mark);
+        let bucket = &mut self.buckets[home];
+        for slot in bucket.matches(mark.tag) {
+            if bucket.entries[slot] == stored {
+                bucket.tags[slot] = FREE;
+                self.used -= 1;
+                return;
+            }
+        }
+        self.remove_away(home, mark, entry);
+    }
+
+    /// As [`remove`](Self::remove), of one that is away from home.
+    #[inline(never)]
+    fn remove_away(&mut self, home: usize, mark: Mark, entry: u32) {
+        if let Some(place) = self.place_away(home, mark, &mut |found| found == entry) {
             self.used -= 1;
-            self.clear(place, self.home(hash));
+            self.clear(place, home);
         }
     }
 
     /// Puts one entry in another's place, which had the same hash.
     pub(crate) fn replace(&mut self, hash: u64, old: u32, new: u32) {
         if let Some((number, slot)) = self.place(hash, &mut |found| found == old) {
-            self.buckets[number].entries[slot] = new;
+            self.buckets[number].entries[slot] = self.stored(new, self.mark(hash));
         }
     }
 
     /// Puts an entry into a free slot.
-    fn put(&mut self, (number, slot): (usize, usize), home: usize, tag: u8, entry: u32) {
+    fn put(&mut self, (number, slot): (usize, usize), home: usize, tag: u8, stored: u32) {
         let bucket = &mut self.buckets[number];
         bucket.tags[slot] = tag;
-        bucket.entries[slot] = entry;
+        bucket.entries[slot] = stored;
         if number != home {
             bucket.away |= 1 << slot;
             self.buckets[home].count_missed(tag, true);
@@ -324,10 +425,10 @@ impl Index {
                 if let Some(free) = free
                     && bucket.tags[slot] == mover
                 {
-                    let entry = bucket.entries[slot];
+                    let stored = bucket.entries[slot];
                     let home = if bucket.is_away(slot) { other } else { number };
                     self.clear((number, slot), home);
-                    self.put((other, free), home, mover, entry);
+                    self.put((other, free), home, mover, stored);
                     return Some(slot);
                 }
             }
@@ -408,7 +509,9 @@ mod tests {
                     continue;
                 }
                 used += 1;
-                let hash = hashes[&bucket.entries[slot]];
+                let entry = index.number(bucket.entries[slot]);
+                let hash = hashes[&entry];
+                assert_eq!(bucket.entries[slot], index.stored(entry, index.mark(hash)));
                 let home = index.home(hash);
                 assert_eq!(tag, super::tag(hash));
                 assert_eq!(index.other(index.other(number, tag), tag), number);
@@ -433,11 +536,11 @@ mod tests {
         /// Against a map of entries to hashes that often collide: in the bucket, in the tag, or in both; in so many that
         /// buckets are full, and entries make room.
         #[test]
-        fn like_a_map(steps in prop::collection::vec((any::<bool>(), 0..44_u32, 0..4_u64, 0..8_u64), 0..400)) {
-            let mut index = Index::new(44);
+        fn like_a_map(steps in prop::collection::vec((any::<bool>(), 0..44_u32, 0..4_u64, 0..8_u64, 0..2_u64), 0..400)) {
+            let mut index = Index::of_numbers_below(144, 44);
             let mut model = HashMap::new();
-            for (insert, entry, high, low) in steps {
-                let hash = (u64::MAX << 63 >> high) & !0xffff_ffff | low;
+            for (insert, entry, high, low, rest) in steps {
+                let hash = (u64::MAX << 63 >> high) & !0xffff_ffff | rest << 8 | low;
                 match model.get(&entry) {
                     None if insert => {
                         // An entry with the same hash stands in its way, if it is told so.
@@ -475,7 +578,7 @@ mod tests {
     #[test]
     fn full_and_in_use_for_long() {
         const ENTRIES: u32 = 20_000;
-        let mut index = Index::new(ENTRIES as usize);
+        let mut index = Index::of_numbers_below(5 * ENTRIES as usize, ENTRIES as usize);
         // Twice, for the hashes of numbers in a row are spread more evenly than those of keys.
         let state = FixedState::with_seed(5);
         let hash = |entry: u32| state.hash_one(state.hash_one(entry));
