@@ -90,33 +90,33 @@ pub(crate) enum Sought {
     Away,
 }
 
-/// Where the entries of a hash belong in one index: their home in the high half, and in the low half the hash's, with their tag in the lowest
-/// byte. Told once, for whoever asks several times.
+/// Where the entries of a hash belong in one index: their home in the low half, and in the other one the low half of the hash, with their
+/// tag in its lowest byte. Told once, for whoever asks several times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spot(u64);
 
 impl Spot {
     #[inline(always)]
     fn home(self) -> usize {
-        (self.0 >> 32) as usize
+        self.0 as u32 as usize
     }
 
     #[inline(always)]
     fn tag(self) -> u8 {
-        self.0 as u8
+        (self.0 >> 32) as u8
     }
 
     /// Bits of the hash that say nothing of where its entries are, but for the lowest eight.
     #[inline(always)]
     pub(crate) fn low(self) -> u32 {
-        self.0 as u32
+        (self.0 >> 32) as u32
     }
 }
 
 impl Default for Spot {
     /// Of some hash.
     fn default() -> Self {
-        Spot(u64::from(FREE) + 1)
+        Spot((u64::from(FREE) + 1) << 32)
     }
 }
 
@@ -163,8 +163,8 @@ impl Index {
     #[inline(always)]
     pub(crate) fn spot(&self, hash: u64) -> Spot {
         let home = ((hash >> 32) * self.buckets.len() as u64) >> 32;
-        let low = u64::from(hash as u32) + u64::from(hash as u8 == FREE);
-        Spot(home << 32 | low)
+        let low = hash as u32 + u32::from(hash as u8 == FREE);
+        Spot(u64::from(low) << 32 | home)
     }
 
     /// The other bucket of an entry that has this tag and is in this one. The other bucket's other one is this.
@@ -417,7 +417,9 @@ impl Index {
     /// Whether there is no entry.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.buckets.iter().all(|bucket| bucket.tags == [FREE; SLOTS])
+        self.buckets
+            .iter()
+            .all(|bucket| bucket.tags == [FREE; SLOTS])
     }
 
     /// The memory that it takes, in bytes.
