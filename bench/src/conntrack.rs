@@ -105,25 +105,24 @@ impl Table for Ours {
 
     fn insert(&mut self, connections: &[u32]) -> Result<(), Failure> {
         let mut hashes = [<[KeyHash; 2]>::default(); BATCH];
+        let hashes = &mut hashes[..connections.len()];
         for step in 0..connections.len() + 2 * AHEAD {
-            let at = |stage: usize| {
-                let step = step.checked_sub(stage * AHEAD)?;
-                Some((step, *connections.get(step)?))
-            };
-            if let Some((step, connection)) = at(0) {
-                hashes[step] = keys(connection).map(|key| self.0.hash(&key));
-                for hash in hashes[step] {
-                    self.0.prefetch_change(hash);
+            if let Some(hashes) = hashes.get_mut(step) {
+                let [original, reply] = keys(connections[step]);
+                *hashes = [self.0.hash(&original), self.0.hash(&reply)];
+                for hash in hashes {
+                    self.0.prefetch_index(*hash);
                 }
             }
-            if let Some((step, _)) = at(1) {
-                for hash in hashes[step] {
+            if let Some(hashes) = hashes.get(step.wrapping_sub(AHEAD)) {
+                for hash in hashes {
                     // Mostly there is none.
-                    self.0.prefetch_flow(hash);
+                    self.0.prefetch_flow(*hash);
                 }
             }
-            if let Some((step, connection)) = at(2) {
-                let [original, reply] = keys(connection);
+            let step = step.wrapping_sub(2 * AHEAD);
+            if let Some(hashes) = hashes.get(step) {
+                let [original, reply] = keys(connections[step]);
                 let new = NewFlow {
                     original,
                     reply,
@@ -132,8 +131,7 @@ impl Table for Ours {
                     admission: Admission::default(),
                     mapping: None,
                 };
-                self.0
-                    .insert_hashed(new, hashes[step], &Segment::Udp, 46, NOW)?;
+                self.0.insert_hashed(new, *hashes, &Segment::Udp, 46, NOW)?;
             }
         }
         Ok(())
@@ -141,29 +139,28 @@ impl Table for Ours {
 
     fn remove(&mut self, connections: &[u32]) -> Result<(), Failure> {
         let mut places = [<(KeyHash, Candidate)>::default(); BATCH];
+        let places = &mut places[..connections.len()];
         let mut removals = [None; BATCH];
+        let removals = &mut removals[..connections.len()];
         for step in 0..connections.len() + 4 * AHEAD {
-            let at = |stage: usize| {
-                let step = step.checked_sub(stage * AHEAD)?;
-                Some((step, *connections.get(step)?))
-            };
-            if let Some((step, connection)) = at(0) {
-                let hash = self.0.hash(&keys(connection)[0]);
-                self.0.prefetch_index(hash);
-                places[step].0 = hash;
+            if let Some((hash, _)) = places.get_mut(step) {
+                let [original, _] = keys(connections[step]);
+                *hash = self.0.hash(&original);
+                self.0.prefetch_index(*hash);
             }
-            if let Some((step, _)) = at(1) {
-                places[step].1 = self.0.prefetch_flow(places[step].0);
+            if let Some((hash, candidate)) = places.get_mut(step.wrapping_sub(AHEAD)) {
+                *candidate = self.0.prefetch_flow(*hash);
             }
-            if let Some((step, _)) = at(2) {
-                let (hash, candidate) = &mut places[step];
+            if let Some((hash, candidate)) = places.get_mut(step.wrapping_sub(2 * AHEAD)) {
                 self.0.prefetch_later(*hash, candidate);
             }
-            if let Some((step, connection)) = at(3) {
-                removals[step] = self.0.prefetch_removal(places[step], &keys(connection)[0]);
+            let at = step.wrapping_sub(3 * AHEAD);
+            if let Some(place) = places.get(at) {
+                let [original, _] = keys(connections[at]);
+                removals[at] = self.0.prefetch_removal(*place, &original);
             }
-            if let Some((step, _)) = at(4) {
-                let removal = removals[step].ok_or("a connection was lost")?;
+            if let Some(removal) = removals.get(step.wrapping_sub(4 * AHEAD)) {
+                let removal = removal.ok_or("a connection was lost")?;
                 if !self.0.remove_found(removal) {
                     return Err("a connection ended twice".into());
                 }

@@ -6,8 +6,8 @@
 //! entry that is another's.
 //!
 //! An entry has two places: its home bucket, by its hash, and another one, by its home and its tag (B. Fan, D. Andersen,
-//! M. Kaminsky and M. Mitzenmacher, "Cuckoo Filter: Practically Better Than Bloom", 2014). It goes home, if there is room
-//! (in a crowded index, if there is room for two), otherwise to the emptier of both; and where that is full, too, an entry there or at home makes room, and goes to the other one
+//! M. Kaminsky and M. Mitzenmacher, "Cuckoo Filter: Practically Better Than Bloom", 2014). It goes home if there is room,
+//! otherwise to the other one; and where that is full, too, an entry at home or there makes room, and goes to the other one
 //! of its own two, which its tag says without a look at it. So a look-up sees two lines at most, however full the index is and
 //! however long it was in use; and mostly one: each bucket counts those that are away from it, in four counts by their tags. Nothing is
 //! ever hashed again, neither at once nor bit by bit.
@@ -19,8 +19,6 @@ use zerocopy::{FromZeros, Immutable, IntoBytes};
 const SLOTS: usize = 12;
 /// Of a hundred slots, those that are in use when the index is full.
 const FILL_PERCENT: usize = 90;
-/// Of a hundred slots, those in use from which on the second bucket is worth asking for ahead: many entries are there.
-const CROWDED_PERCENT: usize = 70;
 /// How often entries make room for one another, until one is refused: with two, some three hundred places were looked at.
 const DEPTH: u32 = 2;
 
@@ -52,6 +50,11 @@ impl Bucket {
             .split_first_chunk()
             .unwrap_or((&[0; 16], &[]));
         Matches(equal_bytes(line, tag) & ((1 << SLOTS) - 1))
+    }
+
+    #[inline(always)]
+    fn is_full(&self) -> bool {
+        self.matches(FREE).0 == 0
     }
 
     /// Whether an entry with a tag, whose home this is, may be away.
@@ -89,22 +92,60 @@ pub(crate) enum Sought {
     Away,
 }
 
+/// Where the entries of a hash belong in one index: their home in the low half, and in the other one the low half of the hash, with their
+/// tag in its lowest byte. Told once, for whoever asks several times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spot(u64);
+
+impl Spot {
+    #[inline(always)]
+    fn home(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    #[inline(always)]
+    fn tag(self) -> u8 {
+        (self.0 >> 32) as u8
+    }
+
+    /// Bits of the hash that say nothing of where its entries are, but for the lowest eight.
+    #[inline(always)]
+    pub(crate) fn low(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+impl Default for Spot {
+    /// Of some hash.
+    fn default() -> Self {
+        Spot((u64::from(FREE) + 1) << 32)
+    }
+}
+
+/// What says where an entry belongs.
+pub(crate) trait Hashed {
+    fn spot(self, index: &Index) -> Spot;
+}
+
+impl Hashed for u64 {
+    #[inline(always)]
+    fn spot(self, index: &Index) -> Spot {
+        index.spot(self)
+    }
+}
+
+impl Hashed for Spot {
+    #[inline(always)]
+    fn spot(self, _: &Index) -> Spot {
+        self
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Index {
     buckets: LargeArray<Bucket>,
-    used: usize,
-    /// Where it is crowded.
-    crowd: usize,
     /// The bits that no number of an entry has: they have those of its hash.
     above: u32,
-}
-
-/// What an entry is looked for by, in its bucket.
-#[derive(Clone, Copy, Debug)]
-struct Mark {
-    tag: u8,
-    /// The low half of its hash, of which some bits stand beside its number.
-    hash: u32,
 }
 
 impl Index {
@@ -117,24 +158,16 @@ impl Index {
         let number = (entries * 100).div_ceil(SLOTS * FILL_PERCENT) + 1;
         Index {
             buckets: LargeArray::zeroed(number),
-            used: 0,
-            crowd: number * SLOTS * CROWDED_PERCENT / 100,
-            above: !(u32::MAX.checked_shr((limit as u32).leading_zeros())).unwrap_or(0),
-        }
-    }
-
-    #[inline(always)]
-    fn mark(&self, hash: u64) -> Mark {
-        Mark {
-            tag: tag(hash),
-            hash: hash as u32,
+            above: !u32::MAX
+                .checked_shr((limit as u32).leading_zeros())
+                .unwrap_or(0),
         }
     }
 
     /// What stands in the slot of an entry.
     #[inline(always)]
-    fn stored(&self, number: u32, mark: Mark) -> u32 {
-        number | mark.hash & self.above
+    fn stored(&self, number: u32, spot: Spot) -> u32 {
+        number | spot.low() & self.above
     }
 
     /// The number of the entry in a slot, whatever its hash is.
@@ -143,10 +176,10 @@ impl Index {
         stored & !self.above
     }
 
-    /// The number of the entry in a slot that has the tag, if it has all of the mark.
+    /// The number of the entry in a slot that has the tag of a hash, if it has the other bits that are known of it, too.
     #[inline(always)]
-    fn marked(&self, stored: u32, mark: Mark) -> Option<u32> {
-        let is_it = (stored ^ mark.hash) & self.above == 0;
+    fn marked(&self, stored: u32, spot: Spot) -> Option<u32> {
+        let is_it = (stored ^ spot.low()) & self.above == 0;
         is_it.then_some(self.number(stored))
     }
 
@@ -156,10 +189,12 @@ impl Index {
         self
     }
 
-    /// The bucket that a hash begins in, by its high half.
+    /// Where entries with this hash belong: at home by its high half, with a tag of the other one, which is never that of a free slot.
     #[inline(always)]
-    fn home(&self, hash: u64) -> usize {
-        (((hash >> 32) * self.buckets.len() as u64) >> 32) as usize
+    pub(crate) fn spot(&self, hash: u64) -> Spot {
+        let home = ((hash >> 32) * self.buckets.len() as u64) >> 32;
+        let low = hash as u32 + u32::from(hash as u8 == FREE);
+        Spot(u64::from(low) << 32 | home)
     }
 
     /// The other bucket of an entry that has this tag and is in this one. The other bucket's other one is this.
@@ -178,82 +213,93 @@ impl Index {
 
     /// Asks for the line that a look-up of this hash begins with.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, hash: u64) {
-        prefetch_at(&self.buckets, self.home(hash));
+    pub(crate) fn prefetch(&self, hash: impl Hashed) {
+        prefetch_at(&self.buckets, hash.spot(self).home());
     }
 
-    /// Asks for the lines that an insertion or removal of this hash sees: mostly one, where the index is crowded two.
+    /// Asks for both lines that an insertion or removal of this hash may see.
     #[inline(always)]
-    pub(crate) fn prefetch_change(&self, hash: u64) {
-        let home = self.home(hash);
-        prefetch_at(&self.buckets, home);
-        if self.used > self.crowd {
-            prefetch_at(&self.buckets, self.other(home, tag(hash)));
-        }
+    pub(crate) fn prefetch_both(&self, spot: Spot) {
+        self.prefetch(spot);
+        self.prefetch_other(spot);
     }
 
-    /// The first entry at home that has the hash's mark: most likely the one that is looked for, if there is one.
     #[inline(always)]
-    pub(crate) fn candidate(&self, hash: u64) -> Sought {
-        let (mark, home) = (self.mark(hash), self.home(hash));
-        let bucket = &self.buckets[home];
-        let mut matches = bucket.matches(mark.tag);
-        match matches.next() {
-            Some(slot) => match self.marked(bucket.entries[slot], mark) {
-                Some(entry) => Sought::Found(entry),
-                None => self.next_candidate(home, mark, matches),
-            },
-            None if !bucket.misses(mark.tag) => Sought::Nothing,
-            None => self.next_candidate(home, mark, matches),
-        }
+    fn prefetch_other(&self, spot: Spot) {
+        prefetch_at(&self.buckets, self.other(spot.home(), spot.tag()));
     }
 
-    /// As [`candidate`](Self::candidate), among the other slots that have the tag.
-    #[inline(never)]
-    fn next_candidate(&self, home: usize, mark: Mark, mut matches: Matches) -> Sought {
-        let bucket = &self.buckets[home];
-        match matches.find_map(|slot| self.marked(bucket.entries[slot], mark)) {
+    /// The first entry at home that has the hash's tag, and what else is known of it: most likely the one that is looked for, if there is one. Where there is none, the
+    /// other line is asked for, if the entry may be there, or would go there.
+    #[inline(always)]
+    pub(crate) fn candidate(&self, spot: Spot) -> Sought {
+        let bucket = &self.buckets[spot.home()];
+        let mut matches = bucket.matches(spot.tag());
+        let first = matches.next().map(|slot| bucket.entries[slot]);
+        match first.and_then(|stored| self.marked(stored, spot)) {
             Some(entry) => Sought::Found(entry),
-            None if !bucket.misses(mark.tag) => Sought::Nothing,
-            None => {
-                prefetch_at(&self.buckets, self.other(home, mark.tag));
+            None if first.is_none() & !bucket.misses(spot.tag()) & !bucket.is_full() => {
+                Sought::Nothing
+            }
+            None => self.next_candidate(spot, matches),
+        }
+    }
+
+    /// As [`candidate`](Self::candidate), of those slots that are left.
+    #[inline(never)]
+    fn next_candidate(&self, spot: Spot, mut matches: Matches) -> Sought {
+        let bucket = &self.buckets[spot.home()];
+        let next = matches.find_map(|slot| self.marked(bucket.entries[slot], spot));
+        match next {
+            Some(entry) => Sought::Found(entry),
+            None if bucket.misses(spot.tag()) => {
+                self.prefetch_other(spot);
                 Sought::Away
+            }
+            None => {
+                if bucket.is_full() {
+                    self.prefetch_other(spot);
+                }
+                Sought::Nothing
             }
         }
     }
 
-    /// The first entry with the hash's mark that is away from home. Nothing: there is none with this hash there.
+    /// The first such entry that is away from home. Nothing: there is none with this hash there.
     #[inline(never)]
-    pub(crate) fn candidate_away(&self, hash: u64) -> Option<u32> {
-        let mark = self.mark(hash);
-        let bucket = &self.buckets[self.other(self.home(hash), mark.tag)];
-        let mut slots = bucket.matches(mark.tag);
-        slots.find_map(|slot| self.marked(bucket.entries[slot], mark))
+    pub(crate) fn candidate_away(&self, spot: Spot) -> Option<u32> {
+        let bucket = &self.buckets[self.other(spot.home(), spot.tag())];
+        let mut slots = bucket.matches(spot.tag());
+        slots.find_map(|slot| self.marked(bucket.entries[slot], spot))
     }
 
     /// The entry with this hash of which `is_it` holds.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
-        let (number, slot) = self.place(hash, &mut is_it)?;
+    pub(crate) fn find(
+        &self,
+        hash: impl Hashed,
+        mut is_it: impl FnMut(u32) -> bool,
+    ) -> Option<u32> {
+        let (number, slot) = self.place(hash.spot(self), &mut is_it)?;
         Some(self.number(self.buckets[number].entries[slot]))
     }
 
     /// The bucket and slot of it.
     #[inline(always)]
-    fn place(&self, hash: u64, is_it: &mut impl FnMut(u32) -> bool) -> Option<(usize, usize)> {
-        let (mark, home) = (self.mark(hash), self.home(hash));
+    fn place(&self, spot: Spot, is_it: &mut impl FnMut(u32) -> bool) -> Option<(usize, usize)> {
+        let (tag, home) = (spot.tag(), spot.home());
         let bucket = &self.buckets[home];
-        for slot in bucket.matches(mark.tag) {
+        for slot in bucket.matches(tag) {
             if self
-                .marked(bucket.entries[slot], mark)
+                .marked(bucket.entries[slot], spot)
                 .is_some_and(&mut *is_it)
             {
                 return Some((home, slot));
             }
         }
-        match bucket.misses(mark.tag) {
+        match bucket.misses(tag) {
             false => None,
-            true => self.place_away(home, mark, is_it),
+            true => self.place_away(spot, is_it),
         }
     }
 
@@ -261,15 +307,14 @@ impl Index {
     #[inline(never)]
     fn place_away(
         &self,
-        home: usize,
-        mark: Mark,
+        spot: Spot,
         is_it: &mut impl FnMut(u32) -> bool,
     ) -> Option<(usize, usize)> {
-        let other = self.other(home, mark.tag);
+        let other = self.other(spot.home(), spot.tag());
         let bucket = &self.buckets[other];
-        let mut slots = bucket.matches(mark.tag);
+        let mut slots = bucket.matches(spot.tag());
         let is_there = |slot: &usize| {
-            let entry = self.marked(bucket.entries[*slot], mark);
+            let entry = self.marked(bucket.entries[*slot], spot);
             entry.is_some_and(&mut *is_it)
         };
         let slot = slots.find(is_there)?;
@@ -279,40 +324,27 @@ impl Index {
     /// Adds an entry that is not in yet. False, and no change, where there is no room in its places, and none can be made.
     #[must_use]
     #[inline]
-    pub(crate) fn insert(&mut self, hash: u64, entry: u32) -> bool {
-        self.insert_at(self.home(hash), self.mark(hash), entry)
-    }
-
-    #[inline(always)]
-    fn insert_at(&mut self, home: usize, mark: Mark, entry: u32) -> bool {
-        let stored = self.stored(entry, mark);
-        let is_crowded = self.used > self.crowd;
-        let bucket = &mut self.buckets[home];
-        let mut free = bucket.matches(FREE);
-        match free.next() {
-            Some(slot) if !is_crowded || free.0 != 0 => {
-                bucket.tags[slot] = mark.tag;
+    pub(crate) fn insert(&mut self, hash: impl Hashed, entry: u32) -> bool {
+        let spot = hash.spot(self);
+        let stored = self.stored(entry, spot);
+        let bucket = &mut self.buckets[spot.home()];
+        match bucket.matches(FREE).next() {
+            Some(slot) => {
+                bucket.tags[slot] = spot.tag();
                 bucket.entries[slot] = stored;
-                self.used += 1;
                 true
             }
-            _ => self.insert_in_crowd(home, mark.tag, stored),
+            None => self.insert_away(spot, stored),
         }
     }
 
-    /// As [`insert`](Self::insert), where the home is full, or has one slot left, and many are like it.
+    /// As [`insert`](Self::insert), where the home is full.
     #[inline(never)]
-    fn insert_in_crowd(&mut self, home: usize, tag: u8, stored: u32) -> bool {
+    fn insert_away(&mut self, spot: Spot, stored: u32) -> bool {
+        let (tag, home) = (spot.tag(), spot.home());
         let other = self.other(home, tag);
-        let mut free = self.buckets[home].matches(FREE);
-        let mut number = home;
-        // The emptier one: then both are seldom full (M. Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 1996).
-        let others = self.buckets[other].matches(FREE);
-        if others.0.count_ones() > free.0.count_ones() {
-            (free, number) = (others, other);
-        }
-        let place = match free.next() {
-            Some(slot) => Some((number, slot)),
+        let place = match self.buckets[other].matches(FREE).next() {
+            Some(slot) => Some((other, slot)),
             None => self
                 .make_room(home, DEPTH)
                 .map(|slot| (home, slot))
@@ -321,66 +353,67 @@ impl Index {
         let Some(place) = place else {
             return false;
         };
-        self.used += 1;
         self.put(place, home, tag, stored);
         true
+    }
+
+    /// Adds an entry that is not in yet, if one look at its home says that nothing else with this hash is in, and that there is room. False, and
+    /// no change, where it does not: [`claim`](Self::claim) says whether so.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) fn claim_at_home(&mut self, spot: Spot, entry: u32) -> bool {
+        let tag = spot.tag();
+        let stored = self.stored(entry, spot);
+        let bucket = &mut self.buckets[spot.home()];
+        let may_be_in = (bucket.matches(tag).0 != 0) | bucket.misses(tag);
+        match bucket.matches(FREE).next() {
+            Some(slot) if !may_be_in => {
+                bucket.tags[slot] = tag;
+                bucket.entries[slot] = stored;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Adds an entry that is not in yet, unless another is in of which `is_it` holds. False, and no change, where there is one, or
     /// no room.
     #[must_use]
-    #[inline(always)]
     pub(crate) fn claim(
         &mut self,
-        hash: u64,
+        spot: Spot,
         entry: u32,
         mut is_it: impl FnMut(u32) -> bool,
     ) -> bool {
-        let (mark, home) = (self.mark(hash), self.home(hash));
-        let bucket = &self.buckets[home];
-        for slot in bucket.matches(mark.tag) {
-            if self
-                .marked(bucket.entries[slot], mark)
-                .is_some_and(&mut is_it)
-            {
-                return false;
-            }
-        }
-        if bucket.misses(mark.tag) && self.place_away(home, mark, &mut is_it).is_some() {
-            return false;
-        }
-        self.insert_at(home, mark, entry)
+        self.place(spot, &mut is_it).is_none() && self.insert(spot, entry)
     }
 
     /// Takes an entry out, by the hash that it was added with.
     #[inline(always)]
-    pub(crate) fn remove(&mut self, hash: u64, entry: u32) {
-        let (mark, home) = (self.mark(hash), self.home(hash));
-        let stored = self.stored(entry, mark);
-        let bucket = &mut self.buckets[home];
-        for slot in bucket.matches(mark.tag) {
-            if bucket.entries[slot] == stored {
-                bucket.tags[slot] = FREE;
-                self.used -= 1;
-                return;
-            }
+    pub(crate) fn remove(&mut self, hash: impl Hashed, entry: u32) {
+        let spot = hash.spot(self);
+        let stored = self.stored(entry, spot);
+        let bucket = &mut self.buckets[spot.home()];
+        match bucket.matches(spot.tag()).next() {
+            // Whoever is at home is not away.
+            Some(slot) if bucket.entries[slot] == stored => bucket.tags[slot] = FREE,
+            _ => self.remove_among_others(spot, entry),
         }
-        self.remove_away(home, mark, entry);
     }
 
-    /// As [`remove`](Self::remove), of one that is away from home.
+    /// As [`remove`](Self::remove), where the first with its tag at home is another one.
     #[inline(never)]
-    fn remove_away(&mut self, home: usize, mark: Mark, entry: u32) {
-        if let Some(place) = self.place_away(home, mark, &mut |found| found == entry) {
-            self.used -= 1;
-            self.clear(place, home);
+    fn remove_among_others(&mut self, spot: Spot, entry: u32) {
+        if let Some(place) = self.place(spot, &mut |found| found == entry) {
+            self.clear(place, spot.home());
         }
     }
 
     /// Puts one entry in another's place, which had the same hash.
-    pub(crate) fn replace(&mut self, hash: u64, old: u32, new: u32) {
-        if let Some((number, slot)) = self.place(hash, &mut |found| found == old) {
-            self.buckets[number].entries[slot] = self.stored(new, self.mark(hash));
+    pub(crate) fn replace(&mut self, hash: impl Hashed, old: u32, new: u32) {
+        let spot = hash.spot(self);
+        if let Some((number, slot)) = self.place(spot, &mut |found| found == old) {
+            self.buckets[number].entries[slot] = self.stored(new, spot);
         }
     }
 
@@ -439,19 +472,15 @@ impl Index {
     /// Whether there is no entry.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.used == 0
+        self.buckets
+            .iter()
+            .all(|bucket| bucket.tags == [FREE; SLOTS])
     }
 
     /// The memory that it takes, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.buckets.len() * size_of::<Bucket>()
     }
-}
-
-/// The tag of a hash: of the half that does not choose the bucket, and never that of a free slot.
-#[inline(always)]
-fn tag(hash: u64) -> u8 {
-    (hash as u8).max(1)
 }
 
 /// Where a bucket counts those with a tag that are away from it.
@@ -511,9 +540,9 @@ mod tests {
                 used += 1;
                 let entry = index.number(bucket.entries[slot]);
                 let hash = hashes[&entry];
-                assert_eq!(bucket.entries[slot], index.stored(entry, index.mark(hash)));
-                let home = index.home(hash);
-                assert_eq!(tag, super::tag(hash));
+                assert_eq!(bucket.entries[slot], index.stored(entry, index.spot(hash)));
+                let home = index.spot(hash).home();
+                assert_eq!(tag, index.spot(hash).tag());
                 assert_eq!(index.other(index.other(number, tag), tag), number);
                 assert_eq!(is_away, home != number);
                 if is_away {
@@ -522,7 +551,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!((used, index.used), (hashes.len(), hashes.len()));
+        assert_eq!(used, hashes.len());
         for (bucket, away) in index.buckets.iter().zip(away) {
             for (tag, away) in (0..).zip(away) {
                 let count = bucket.missed >> missed_shift(tag) & MOST_MISSED;
@@ -546,9 +575,10 @@ mod tests {
                         // An entry with the same hash stands in its way, if it is told so.
                         let is_other = model.values().any(|other| *other == hash);
                         let is_same = |other| model.get(&other) == Some(&hash);
-                        let is_in = index.claim(hash, entry, is_same);
+                        let spot = index.spot(hash);
+                        let is_in = index.claim_at_home(spot, entry) || index.claim(spot, entry, is_same);
                         prop_assert!(!is_in || !is_other);
-                        if is_in || index.claim(hash, entry, |_| false) {
+                        if is_in || index.claim(spot, entry, |_| false) {
                             model.insert(entry, hash);
                         }
                     }
@@ -605,7 +635,8 @@ mod tests {
             assert!(index.insert(7 << 60 | 9, entry));
         }
         assert!(!index.insert(7 << 60 | 9, 99));
-        assert_eq!(index.used, 2 * SLOTS);
+        let used = index.buckets.iter().flat_map(|bucket| bucket.tags);
+        assert_eq!(used.filter(|tag| *tag != FREE).count(), 2 * SLOTS);
         for entry in 0..2 * SLOTS as u32 {
             index.remove(7 << 60 | 9, entry);
         }

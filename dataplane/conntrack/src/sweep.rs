@@ -50,6 +50,14 @@ impl Sweep {
         }
     }
 
+    /// Schedules a slot that was scheduled before, for as late as can be: nobody has it.
+    #[inline(always)]
+    pub(crate) fn forget(&mut self, slot: u32) {
+        if let Some(scheduled) = self.ticks.get_mut(slot as usize) {
+            *scheduled = (self.now + MOST_AHEAD - 1) as u16;
+        }
+    }
+
     /// Asks for what [`schedule`](Self::schedule) changes.
     #[inline(always)]
     pub(crate) fn prefetch(&self, slot: u32) {

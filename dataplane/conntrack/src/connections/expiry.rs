@@ -83,7 +83,7 @@ impl<A: Address> Connections<A> {
     fn look_whether_over(&mut self, slot: u32, now: Instant) -> Option<(u32, [KeyHash; 2])> {
         if self.records.id(slot).is_none() {
             // Free: let it be for as long as can be.
-            self.sweep.schedule(slot, u64::MAX);
+            self.sweep.forget(slot);
             return None;
         }
         let record = self.records.used(slot);

@@ -118,16 +118,34 @@ impl<A: Address> Connections<A> {
 
     /// Puts both keys of a connection into the index, for the slot that it will have. False, and no change, where another has one
     /// of them, or there is no room.
-    #[inline(never)]
-    pub(super) fn claim(
-        &mut self,
-        [original, reply]: [FlowKey<A>; 2],
-        [original_hash, reply_hash]: [KeyHash; 2],
-    ) -> bool {
+    // Inline, so that nobody copies the keys where two lines of the index say all.
+    #[inline(always)]
+    pub(super) fn claim(&mut self, keys: [FlowKey<A>; 2], hashes: [KeyHash; 2]) -> bool {
         if self.records.is_full() {
             return false;
         }
         let own = self.records.next_slot();
+        let [original, reply] = hashes;
+        let is_in = self
+            .index
+            .claim_at_home(original.0, entry(own, Direction::Original));
+        let are_in = is_in
+            && original != reply
+            && self
+                .index
+                .claim_at_home(reply.0, entry(own, Direction::Reply));
+        are_in || self.claim_among_others(keys, hashes, own, is_in)
+    }
+
+    /// As [`claim`](Self::claim), where others have such hashes. Whether the original key is in already.
+    #[inline(never)]
+    fn claim_among_others(
+        &mut self,
+        [original, reply]: [FlowKey<A>; 2],
+        [original_hash, reply_hash]: [KeyHash; 2],
+        own: u32,
+        is_in: bool,
+    ) -> bool {
         let (index, records) = (&mut self.index, &self.records);
         let has = |key| {
             move |entry| {
@@ -136,7 +154,7 @@ impl<A: Address> Connections<A> {
             }
         };
         let entries = [Direction::Original, Direction::Reply].map(|way| entry(own, way));
-        if !index.claim(original_hash.0, entries[0], has(original)) {
+        if !is_in && !index.claim(original_hash.0, entries[0], has(original)) {
             return false;
         }
         if reply == original || index.claim(reply_hash.0, entries[1], has(reply)) {
@@ -190,7 +208,7 @@ impl<A: Address> Connections<A> {
         };
         let record = self.records.used(slot);
         let other = self.hash(record.key(direction.other()));
-        self.prefetch_change(other);
+        self.prefetch_index(other);
         self.sweep.prefetch(slot);
         // Whoever begins next has this slot.
         self.records.prefetch_all(slot);
@@ -241,17 +259,12 @@ impl<A: Address> Connections<A> {
             self.record_end(slot);
         }
         let record = self.records.used(slot);
-        let has_two_keys = record.reply != record.original;
+        let has_two_keys = original != reply || record.reply != record.original;
         self.counts.subtract(record.state);
         self.timeouts.release(record.timeouts);
-        let (vpc, source) = (record.original.vpc, record.original.source);
-        self.vpc_counts.subtract(vpc);
-        let is_mapped = record.has(flag::MAPPED);
-        if record.has(flag::COUNTED) {
-            self.forget_source((vpc, source));
-        }
-        if is_mapped {
-            self.mappings.detach(&mut self.records, slot);
+        self.vpc_counts.subtract(record.original.vpc);
+        if record.flags & (flag::COUNTED | flag::MAPPED) != 0 {
+            self.leave_others(slot);
         }
         self.index
             .remove(original.0, entry(slot, Direction::Original));
@@ -259,6 +272,19 @@ impl<A: Address> Connections<A> {
             self.index.remove(reply.0, entry(slot, Direction::Reply));
         }
         self.records.free(slot);
-        self.sweep.schedule(slot, u64::MAX);
+        self.sweep.forget(slot);
+    }
+
+    /// A connection that is about to end is no longer counted with those from its source, nor is it one of its mapping's flows.
+    fn leave_others(&mut self, slot: u32) {
+        let record = self.records.used(slot);
+        let source = (record.original.vpc, record.original.source);
+        let is_mapped = record.has(flag::MAPPED);
+        if record.has(flag::COUNTED) {
+            self.forget_source(source);
+        }
+        if is_mapped {
+            self.mappings.detach(&mut self.records, slot);
+        }
     }
 }

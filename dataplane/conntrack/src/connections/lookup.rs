@@ -11,9 +11,9 @@ use crate::time::Instant;
 
 impl<A: Address> Connections<A> {
     /// The hash of a key, for the calls that take one.
-    #[inline]
+    #[inline(always)]
     pub fn hash(&self, key: &FlowKey<A>) -> KeyHash {
-        KeyHash(self.hash.hash(key))
+        KeyHash(self.index.spot(self.hash.hash(key)))
     }
 
     /// Asks for the line of the index that a look-up of this key begins with. Costs next to nothing; some 100 ns later the
@@ -23,10 +23,14 @@ impl<A: Address> Connections<A> {
         self.index.prefetch(hash.0);
     }
 
-    /// As [`prefetch_index`](Self::prefetch_index), for a key that is to be inserted or removed.
+    /// As [`prefetch_index`](Self::prefetch_index), for a key that is to be inserted or removed, and nothing is asked for in between: where many
+    /// entries are away from home, for the other line, too.
     #[inline(always)]
     pub fn prefetch_change(&self, hash: KeyHash) {
-        self.index.prefetch_change(hash.0);
+        match self.records.len() > self.crowd {
+            true => self.index.prefetch_both(hash.0),
+            false => self.index.prefetch(hash.0),
+        }
     }
 
     /// Asks for the flow that a look-up will most likely find, and tells which that is. Best when the line of the index is

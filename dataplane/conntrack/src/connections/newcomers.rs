@@ -19,8 +19,8 @@ impl Default for Newcomers {
 impl Newcomers {
     /// The word of a hash, and its bit there. Of the middle of the hash: the ends say where the index has it.
     #[inline(always)]
-    fn place(KeyHash(hash): KeyHash) -> (usize, u64) {
-        let bit = (hash >> 16) as usize % BITS;
+    fn place(KeyHash(spot): KeyHash) -> (usize, u64) {
+        let bit = (spot.low() >> 16) as usize % BITS;
         (bit / 64, 1 << (bit % 64))
     }
 
@@ -45,14 +45,17 @@ impl Newcomers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::Index;
 
     #[test]
     fn what_was_added_is_known_until_it_is_forgotten() {
         let mut newcomers = Newcomers::default();
-        let hashes = (0..64).map(|n: u64| KeyHash(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        let index = Index::new(2_000);
+        let hash = |n: u64| KeyHash(index.spot(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        let hashes = (0..64).map(hash);
         hashes.clone().for_each(|hash| newcomers.add(hash));
         assert!(hashes.clone().all(|hash| newcomers.may_have(hash)));
-        let others = (64..1064).map(|n: u64| KeyHash(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        let others = (64..1064).map(hash);
         let taken = others.filter(|hash| newcomers.may_have(*hash)).count();
         assert!(taken < 150, "{taken} of 1000 are taken for another");
         newcomers.forget();
