@@ -216,6 +216,13 @@ impl WorkerCounters {
     pub fn state(&self, state: State) -> &Counter {
         &self.states[state.position()]
     }
+    /// The number of connections in each state, in the order of [`State::ALL`].
+    #[inline]
+    pub(crate) fn set_states(&self, numbers: [u64; State::ALL.len()]) {
+        for (state, number) in self.states.iter().zip(numbers) {
+            state.set(number);
+        }
+    }
     /// A node begins, with so many packets.
     #[inline]
     pub(crate) fn visit(&self, node: Node, packets: usize) {

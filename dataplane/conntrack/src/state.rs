@@ -227,6 +227,11 @@ impl StateCounts {
         ALL.into_iter().zip(self.0)
     }
 
+    /// The numbers of two tables together, in the order of [`State::ALL`].
+    pub fn together(&self, other: &StateCounts) -> [u64; State::ALL.len()] {
+        std::array::from_fn(|place| u64::from(self.0[place]) + u64::from(other.0[place]))
+    }
+
     pub(crate) fn add(&mut self, state: State) {
         self.0[state.position()] += 1;
     }

@@ -54,6 +54,12 @@ impl<B> Received<B> {
             mark: None,
         }
     }
+
+    /// Whether it comes from where another does, by as many workers.
+    #[inline]
+    fn comes_like(&self, other: &Self) -> bool {
+        (self.origin == other.origin) & (self.hops == other.hops)
+    }
 }
 
 /// A neighbor that a worker has learned.
@@ -309,10 +315,13 @@ impl<P: BufferPool> Graph<P> {
         if !received.is_empty() {
             counters.begin_burst(self.times_nodes);
         }
-        for frame in received.iter() {
-            // What another worker has seen is counted there.
-            if frame.hops == 0 {
-                count_received(counters, frame);
+        // What another worker has seen is counted there.
+        for frames in received.chunk_by(|one, next| one.comes_like(next)) {
+            if let [first, ..] = frames
+                && first.hops == 0
+            {
+                let bytes = frames.iter().map(|frame| frame.buffer.bytes().len() as u64);
+                count_received(counters, first.origin, (frames.len() as u64, bytes.sum()));
             }
         }
         let is_idle = received.is_empty();
@@ -459,14 +468,8 @@ impl<P: BufferPool> Graph<P> {
         counters.connections.set(number as u64);
         let mappings = connections.0.mappings_in_use() + connections.1.mappings_in_use();
         counters.mappings.set(mappings as u64);
-        for ((state, four), (_, six)) in connections
-            .0
-            .counts()
-            .iter()
-            .zip(connections.1.counts().iter())
-        {
-            counters.state(state).set(u64::from(four) + u64::from(six));
-        }
+        let counts = (connections.0.counts(), connections.1.counts());
+        counters.set_states(counts.0.together(counts.1));
     }
 
     /// Drops what is held: the gateway stops.
@@ -488,15 +491,17 @@ fn end_all<A: Address>(connections: &mut Connections<A>) {
     }
 }
 
-/// Counts a frame that an interface has received.
-pub(super) fn count_received<B: PacketBuffer>(counters: &WorkerCounters, frame: &Received<B>) {
-    if let Origin::Received(interface) = frame.origin {
+/// Counts so many frames and bytes that an interface has received.
+pub(super) fn count_received(
+    counters: &WorkerCounters,
+    origin: Origin,
+    (frames, bytes): (u64, u64),
+) {
+    if let Origin::Received(interface) = origin {
         let interface = counters.interface(interface);
-        counters.received.add(1);
-        interface.received_packets.add(1);
-        interface
-            .received_bytes
-            .add(frame.buffer.bytes().len() as u64);
+        counters.received.add(frames);
+        interface.received_packets.add(frames);
+        interface.received_bytes.add(bytes);
     }
 }
 

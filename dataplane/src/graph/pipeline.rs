@@ -71,6 +71,7 @@ fn come_back<B: PacketBuffer>(
     sinks: &mut dyn Sinks<B>,
 ) {
     cx.counters.consumed.add(1);
+    let received = (1, frame.buffer.bytes().len() as u64);
     let owner = match frame.origin {
         Origin::Received(interface) if cx.steering.has_peers() => {
             let bytes = frame.buffer.bytes();
@@ -82,12 +83,12 @@ fn come_back<B: PacketBuffer>(
         // It is counted where it is walked.
         Some(worker) => {
             if let Err(frame) = sinks.hand_over(worker, frame) {
-                count_received(cx.counters, &frame);
+                count_received(cx.counters, frame.origin, received);
                 lose_frame(cx, Node::EgressNat, &frame, DropReason::HandOverFull, sinks);
             }
         }
         None => {
-            count_received(cx.counters, &frame);
+            count_received(cx.counters, frame.origin, received);
             own.push(frame);
         }
     }
