@@ -10,6 +10,8 @@
 //! however long it was in use; and mostly one: each bucket counts those that are away from it, in four counts by their tags. Nothing is
 //! ever hashed again, neither at once nor bit by bit.
 
+use std::hint::select_unpredictable;
+
 use rewire_tables::memory::{LargeArray, equal_bytes, prefetch_at};
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
@@ -199,6 +201,19 @@ impl Index {
         prefetch_at(&self.buckets, self.other(spot.home(), spot.tag()));
     }
 
+    /// Asks for the other line of a hash that is to be inserted, if it will be looked at. The first entry at home that has the hash's tag, if
+    /// there is one: it will be, too. Best when the line of the home is there.
+    #[inline(always)]
+    pub(crate) fn prefetch_insertion(&self, spot: Spot) -> Option<u32> {
+        let (tag, home) = (spot.tag(), spot.home());
+        let bucket = &self.buckets[home];
+        let is_seen = bucket.misses(tag) | bucket.is_full();
+        // For one of four, and nobody knows for which: to ask for the home again costs less than to guess.
+        let line = select_unpredictable(is_seen, self.other(home, tag), home);
+        prefetch_at(&self.buckets, line);
+        bucket.matches(tag).next().map(|slot| bucket.entries[slot])
+    }
+
     /// The first entry at home that has the hash's tag: most likely the one that is looked for, if there is one. Where there is none, the
     /// other line is asked for, if the entry may be there, or would go there.
     #[inline(always)]
@@ -305,22 +320,33 @@ impl Index {
         true
     }
 
-    /// Adds an entry that is not in yet, if one look at its home says that nothing else with this hash is in, and that there is room. False, and
-    /// no change, where it does not: [`claim`](Self::claim) says whether so.
+    /// Adds an entry that is not in yet, if nothing with its tag is in its places: then nothing with its hash is in, and nobody needs to be
+    /// looked at. False, and no change, where something is, or there is no room: [`claim`](Self::claim) says which.
     #[must_use]
     #[inline(always)]
-    pub(crate) fn claim_at_home(&mut self, spot: Spot, entry: u32) -> bool {
+    pub(crate) fn claim_alone(&mut self, spot: Spot, entry: u32) -> bool {
         let tag = spot.tag();
         let bucket = &mut self.buckets[spot.home()];
-        let may_be_in = (bucket.matches(tag).0 != 0) | bucket.misses(tag);
+        if bucket.matches(tag).0 != 0 {
+            return false;
+        }
         match bucket.matches(FREE).next() {
-            Some(slot) if !may_be_in => {
+            Some(slot) if !bucket.misses(tag) => {
                 bucket.tags[slot] = tag;
                 bucket.entries[slot] = entry;
                 true
             }
-            _ => false,
+            _ => self.claim_alone_in_both(spot, entry),
         }
+    }
+
+    /// As [`claim_alone`](Self::claim_alone), where the home is full, or something with the tag may be away.
+    #[inline(never)]
+    fn claim_alone_in_both(&mut self, spot: Spot, entry: u32) -> bool {
+        let (tag, home) = (spot.tag(), spot.home());
+        let is_alone = !self.buckets[home].misses(tag)
+            || self.buckets[self.other(home, tag)].matches(tag).0 == 0;
+        is_alone && self.insert(spot, entry)
     }
 
     /// Adds an entry that is not in yet, unless another is in of which `is_it` holds. False, and no change, where there is one, or
@@ -519,7 +545,7 @@ mod tests {
                         let is_other = model.values().any(|other| *other == hash);
                         let is_same = |other| model.get(&other) == Some(&hash);
                         let spot = index.spot(hash);
-                        let is_in = index.claim_at_home(spot, entry) || index.claim(spot, entry, is_same);
+                        let is_in = index.claim_alone(spot, entry) || index.claim(spot, entry, is_same);
                         prop_assert!(!is_in || !is_other);
                         if is_in || index.claim(spot, entry, |_| false) {
                             model.insert(entry, hash);
