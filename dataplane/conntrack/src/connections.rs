@@ -33,7 +33,7 @@ use crate::flow_counters::FlowCounters;
 use crate::index::{Index, Spot};
 use crate::key::{Direction, FlowKey};
 use crate::key_hash::KeyHasher;
-use crate::mappings::{Internal, Mapping, Mappings};
+use crate::mappings::{Internal, Mapping, MappingRequest, Mappings};
 use crate::offload::{Leaving, Offloads};
 use crate::recording::Recorder;
 use crate::records::{Account, Record, Records, flag};
@@ -452,15 +452,35 @@ impl<A: Address> Connections<A> {
         allocation: &PortAllocation,
         reserved: impl Fn(A, u16) -> bool,
     ) -> Result<Mapping<A>, Exhausted> {
+        let request = self.request_mapping(internal, external_vpc);
+        self.acquire_requested(&request, ranges, allocation, reserved)
+    }
+
+    /// As [`acquire_mapping`](Self::acquire_mapping), where it was asked for before.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub fn acquire_requested(
+        &mut self,
+        request: &MappingRequest<A>,
+        ranges: impl Iterator<Item = RangeInclusive<A>> + Clone,
+        allocation: &PortAllocation,
+        reserved: impl Fn(A, u16) -> bool,
+    ) -> Result<Mapping<A>, Exhausted> {
         let records = &self.records;
-        self.mappings.acquire(
-            records,
-            internal,
-            external_vpc,
-            ranges,
-            allocation,
-            reserved,
-        )
+        self.mappings
+            .acquire(records, request, ranges, allocation, reserved)
+    }
+
+    /// Asks for a mapping of an internal endpoint whose packets leave into `external_vpc`.
+    #[inline(always)]
+    pub fn request_mapping(
+        &self,
+        internal: Internal<A>,
+        external_vpc: VpcIndex,
+    ) -> MappingRequest<A> {
+        self.mappings.request(internal, external_vpc)
     }
 
     /// A connection that uses the mapping which an internal endpoint has into a VPC, if it has one. It may be over already. Cost: a
@@ -474,18 +494,18 @@ impl<A: Address> Connections<A> {
         self.records.id(slot).map(FlowId)
     }
 
-    /// Asks for the lines that [`acquire_mapping`](Self::acquire_mapping) begins with.
-    #[inline]
-    pub fn prefetch_mapping(&self, internal: &Internal<A>, external_vpc: VpcIndex) {
-        self.mappings.prefetch(internal, external_vpc);
+    /// Asks for the lines that [`acquire_requested`](Self::acquire_requested) begins with.
+    #[inline(always)]
+    pub fn prefetch_mapping(&self, request: &MappingRequest<A>) {
+        self.mappings.prefetch(request);
     }
 
-    /// The external address that a new mapping of an internal endpoint will most likely have: that of its host. Nothing for a host
-    /// without one. Asks for the line that says whether the endpoint's own port is free there. Best when what
-    /// [`prefetch_mapping`](Self::prefetch_mapping) asked for is there.
-    #[inline]
-    pub fn expect_mapping(&mut self, internal: &Internal<A>, external_vpc: VpcIndex) -> Option<A> {
-        self.mappings.expect(internal, external_vpc)
+    /// The external address that a new mapping will most likely have: that of its host. Nothing for a host without one. Asks for the
+    /// line that says whether the endpoint's own port is free there. Best when what [`prefetch_mapping`](Self::prefetch_mapping) asked
+    /// for is there.
+    #[inline(always)]
+    pub fn expect_mapping(&mut self, request: &mut MappingRequest<A>) -> Option<A> {
+        self.mappings.expect(request)
     }
 
     /// Ends the mapping that was acquired last, if no flow was inserted with it; for when [`insert`](Self::insert) has

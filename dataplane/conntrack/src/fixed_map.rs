@@ -20,45 +20,61 @@ pub(crate) struct FixedMap<K, V> {
     hash: FixedState,
 }
 
-/// Where some keys were found last, each at a place that its low bits say: who asks for a key again soon finds it without its
-/// hash. What is remembered may be gone, or another key's: it is looked at again.
+/// Where some keys were found last, each at a place that its number says, of which its low bits choose the place: who asks for a key
+/// again soon finds it without its hash. What is remembered may be gone, or another key's of the same number: it is looked at again.
 #[derive(Debug)]
-pub(crate) struct Recent<const PLACES: usize>([Option<Id>; PLACES]);
+pub(crate) struct Recent<const PLACES: usize>([(u32, u32); PLACES]);
+
+/// No slot has this number.
+const NOTHING: u32 = u32::MAX;
 
 impl<const PLACES: usize> Default for Recent<PLACES> {
     fn default() -> Self {
-        Recent([None; PLACES])
+        Recent([(0, NOTHING); PLACES])
     }
 }
 
 impl<const PLACES: usize> Recent<PLACES> {
     /// Where a key is in a map, looked up there if that is not remembered.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find<K: Hash + Eq, V>(
         &mut self,
         map: &FixedMap<K, V>,
         key: &K,
-        low: u128,
+        number: u32,
     ) -> Option<Id> {
-        let known = self.peek(map, key, low);
-        known.or_else(|| {
-            let found = map.find(key);
-            self.0[low as usize % PLACES] = found;
-            found
-        })
+        if let Some(known) = self.peek(map, key, number) {
+            return Some(known);
+        }
+        let found = slot_of(map, key);
+        self.0[number as usize % PLACES] = (number, found);
+        let (id, _) = map.entries.at(found)?;
+        Some(id)
     }
 
-    /// Where a key is in a map, if that is remembered.
-    #[inline]
+    /// Where a key is in a map, if that is remembered. What another key has left is not looked at: it lies in memory that nobody has
+    /// asked for.
+    #[inline(always)]
     pub(crate) fn peek<K: Hash + Eq, V>(
         &self,
         map: &FixedMap<K, V>,
         key: &K,
-        low: u128,
+        number: u32,
     ) -> Option<Id> {
-        let is_it = |id: &Id| map.entries.get(*id).is_some_and(|entry| entry.key == *key);
-        self.0[low as usize % PLACES].filter(is_it)
+        let (of, slot) = self.0[number as usize % PLACES];
+        if of != number {
+            return None;
+        }
+        let (id, entry) = map.entries.at(slot)?;
+        (entry.key == *key).then_some(id)
     }
+}
+
+/// The slot of a key, or [`NOTHING`]. Answers in a register: what is written to memory in parts and then read as a whole has to be waited
+/// for.
+#[inline(never)]
+fn slot_of<K: Hash + Eq, V>(map: &FixedMap<K, V>, key: &K) -> u32 {
+    map.find(key).map_or(NOTHING, |id| id.slot)
 }
 
 impl<K: Hash + Eq, V> FixedMap<K, V> {
@@ -108,10 +124,12 @@ impl<K: Hash + Eq, V> FixedMap<K, V> {
         Some((&entry.key, &entry.value))
     }
 
+    #[inline]
     pub(crate) fn get(&self, id: Id) -> Option<&V> {
         self.entries.get(id).map(|entry| &entry.value)
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, id: Id) -> Option<&mut V> {
         self.entries.get_mut(id).map(|entry| &mut entry.value)
     }

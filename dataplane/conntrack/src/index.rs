@@ -1,7 +1,9 @@
 //! A hash index over numbered entries that are stored elsewhere.
 //!
 //! A bucket is one cache line: twelve entry numbers of 32 bits, a tag of 8 bits of its hash beside each, and a count. A
-//! look-up compares all tags of a bucket at once, and looks at no entry but those that have the tag.
+//! look-up compares all tags of a bucket at once, and looks at no entry but those that have the tag. The bits of a number that no entry
+//! needs have more of its hash: where there are a million entries, a dozen. So hardly ever does a look-up wait for the memory of an
+//! entry that is another's.
 //!
 //! An entry has two places: its home bucket, by its hash, and another one, by its home and its tag (B. Fan, D. Andersen,
 //! M. Kaminsky and M. Mitzenmacher, "Cuckoo Filter: Practically Better Than Bloom", 2014). It goes home if there is room,
@@ -144,15 +146,43 @@ impl Hashed for Spot {
 #[derive(Debug)]
 pub(crate) struct Index {
     buckets: LargeArray<Bucket>,
+    /// The bits that no number of an entry has: they have those of its hash.
+    above: u32,
 }
 
 impl Index {
-    /// An index for `entries` entries, which may be up to 2^31.
+    /// An index for `entries` entries, which may be up to 2^31, and whose numbers are below that.
     pub(crate) fn new(entries: usize) -> Self {
+        Index::of_numbers_below(entries, entries)
+    }
+
+    fn of_numbers_below(limit: usize, entries: usize) -> Self {
         let number = (entries * 100).div_ceil(SLOTS * FILL_PERCENT) + 1;
         Index {
             buckets: LargeArray::zeroed(number),
+            above: !u32::MAX
+                .checked_shr((limit as u32).leading_zeros())
+                .unwrap_or(0),
         }
+    }
+
+    /// What stands in the slot of an entry.
+    #[inline(always)]
+    fn stored(&self, number: u32, spot: Spot) -> u32 {
+        number | spot.low() & self.above
+    }
+
+    /// The number of the entry in a slot, whatever its hash is.
+    #[inline(always)]
+    fn number(&self, stored: u32) -> u32 {
+        stored & !self.above
+    }
+
+    /// The number of the entry in a slot that has the tag of a hash, if it has the other bits that are known of it, too.
+    #[inline(always)]
+    fn marked(&self, stored: u32, spot: Spot) -> Option<u32> {
+        let is_it = (stored ^ spot.low()) & self.above == 0;
+        is_it.then_some(self.number(stored))
     }
 
     /// The same with all of its memory there: whoever is asked by every packet should not wait for the kernel. It has no entries yet.
@@ -201,28 +231,41 @@ impl Index {
         prefetch_at(&self.buckets, self.other(spot.home(), spot.tag()));
     }
 
-    /// Asks for the other line of a hash that is to be inserted, if it will be looked at. The first entry at home that has the hash's tag, if
-    /// there is one: it will be, too. Best when the line of the home is there.
+    /// Asks for the other line of a hash that is to be inserted, if it will be looked at. Best when the line of the home is there.
     #[inline(always)]
-    pub(crate) fn prefetch_insertion(&self, spot: Spot) -> Option<u32> {
+    pub(crate) fn prefetch_insertion(&self, spot: Spot) {
         let (tag, home) = (spot.tag(), spot.home());
         let bucket = &self.buckets[home];
         let is_seen = bucket.misses(tag) | bucket.is_full();
         // For one of four, and nobody knows for which: to ask for the home again costs less than to guess.
         let line = select_unpredictable(is_seen, self.other(home, tag), home);
         prefetch_at(&self.buckets, line);
-        bucket.matches(tag).next().map(|slot| bucket.entries[slot])
     }
 
-    /// The first entry at home that has the hash's tag: most likely the one that is looked for, if there is one. Where there is none, the
+    /// The first entry at home that has the hash's tag, and what else is known of it: most likely the one that is looked for, if there is one. Where there is none, the
     /// other line is asked for, if the entry may be there, or would go there.
     #[inline(always)]
     pub(crate) fn candidate(&self, spot: Spot) -> Sought {
-        let tag = spot.tag();
         let bucket = &self.buckets[spot.home()];
-        match bucket.matches(tag).next() {
-            Some(slot) => Sought::Found(bucket.entries[slot]),
-            None if bucket.misses(tag) => {
+        let mut matches = bucket.matches(spot.tag());
+        let first = matches.next().map(|slot| bucket.entries[slot]);
+        match first.and_then(|stored| self.marked(stored, spot)) {
+            Some(entry) => Sought::Found(entry),
+            None if first.is_none() & !bucket.misses(spot.tag()) & !bucket.is_full() => {
+                Sought::Nothing
+            }
+            None => self.next_candidate(spot, matches),
+        }
+    }
+
+    /// As [`candidate`](Self::candidate), of those slots that are left.
+    #[inline(never)]
+    fn next_candidate(&self, spot: Spot, mut matches: Matches) -> Sought {
+        let bucket = &self.buckets[spot.home()];
+        let next = matches.find_map(|slot| self.marked(bucket.entries[slot], spot));
+        match next {
+            Some(entry) => Sought::Found(entry),
+            None if bucket.misses(spot.tag()) => {
                 self.prefetch_other(spot);
                 Sought::Away
             }
@@ -235,12 +278,12 @@ impl Index {
         }
     }
 
-    /// The first entry with the hash's tag that is away from home. Nothing: there is none with this hash there.
+    /// The first such entry that is away from home. Nothing: there is none with this hash there.
     #[inline(never)]
     pub(crate) fn candidate_away(&self, spot: Spot) -> Option<u32> {
-        let tag = spot.tag();
-        let bucket = &self.buckets[self.other(spot.home(), tag)];
-        bucket.matches(tag).next().map(|slot| bucket.entries[slot])
+        let bucket = &self.buckets[self.other(spot.home(), spot.tag())];
+        let mut slots = bucket.matches(spot.tag());
+        slots.find_map(|slot| self.marked(bucket.entries[slot], spot))
     }
 
     /// The entry with this hash of which `is_it` holds.
@@ -251,7 +294,7 @@ impl Index {
         mut is_it: impl FnMut(u32) -> bool,
     ) -> Option<u32> {
         let (number, slot) = self.place(hash.spot(self), &mut is_it)?;
-        Some(self.buckets[number].entries[slot])
+        Some(self.number(self.buckets[number].entries[slot]))
     }
 
     /// The bucket and slot of it.
@@ -260,13 +303,16 @@ impl Index {
         let (tag, home) = (spot.tag(), spot.home());
         let bucket = &self.buckets[home];
         for slot in bucket.matches(tag) {
-            if is_it(bucket.entries[slot]) {
+            if self
+                .marked(bucket.entries[slot], spot)
+                .is_some_and(&mut *is_it)
+            {
                 return Some((home, slot));
             }
         }
         match bucket.misses(tag) {
             false => None,
-            true => self.place_away(home, tag, is_it),
+            true => self.place_away(spot, is_it),
         }
     }
 
@@ -274,14 +320,17 @@ impl Index {
     #[inline(never)]
     fn place_away(
         &self,
-        home: usize,
-        tag: u8,
+        spot: Spot,
         is_it: &mut impl FnMut(u32) -> bool,
     ) -> Option<(usize, usize)> {
-        let other = self.other(home, tag);
+        let other = self.other(spot.home(), spot.tag());
         let bucket = &self.buckets[other];
-        let mut slots = bucket.matches(tag);
-        let slot = slots.find(|slot| is_it(bucket.entries[*slot]))?;
+        let mut slots = bucket.matches(spot.tag());
+        let is_there = |slot: &usize| {
+            let entry = self.marked(bucket.entries[*slot], spot);
+            entry.is_some_and(&mut *is_it)
+        };
+        let slot = slots.find(is_there)?;
         Some((other, slot))
     }
 
@@ -290,20 +339,21 @@ impl Index {
     #[inline]
     pub(crate) fn insert(&mut self, hash: impl Hashed, entry: u32) -> bool {
         let spot = hash.spot(self);
+        let stored = self.stored(entry, spot);
         let bucket = &mut self.buckets[spot.home()];
         match bucket.matches(FREE).next() {
             Some(slot) => {
                 bucket.tags[slot] = spot.tag();
-                bucket.entries[slot] = entry;
+                bucket.entries[slot] = stored;
                 true
             }
-            None => self.insert_away(spot, entry),
+            None => self.insert_away(spot, stored),
         }
     }
 
     /// As [`insert`](Self::insert), where the home is full.
     #[inline(never)]
-    fn insert_away(&mut self, spot: Spot, entry: u32) -> bool {
+    fn insert_away(&mut self, spot: Spot, stored: u32) -> bool {
         let (tag, home) = (spot.tag(), spot.home());
         let other = self.other(home, tag);
         let place = match self.buckets[other].matches(FREE).next() {
@@ -316,37 +366,33 @@ impl Index {
         let Some(place) = place else {
             return false;
         };
-        self.put(place, home, tag, entry);
+        self.put(place, home, tag, stored);
         true
     }
 
-    /// Adds an entry that is not in yet, if nothing with its tag is in its places: then nothing with its hash is in, and nobody needs to be
-    /// looked at. False, and no change, where something is, or there is no room: [`claim`](Self::claim) says which.
+    /// Adds an entry that is not in yet, if nothing in its places has what is known there of its hash: then nobody needs to be looked at. False,
+    /// and no change, where something has, or there is no room: [`claim`](Self::claim) says which.
     #[must_use]
     #[inline(always)]
     pub(crate) fn claim_alone(&mut self, spot: Spot, entry: u32) -> bool {
         let tag = spot.tag();
+        let stored = self.stored(entry, spot);
         let bucket = &mut self.buckets[spot.home()];
-        if bucket.matches(tag).0 != 0 {
-            return false;
-        }
+        let may_be_in = (bucket.matches(tag).0 != 0) | bucket.misses(tag);
         match bucket.matches(FREE).next() {
-            Some(slot) if !bucket.misses(tag) => {
+            Some(slot) if !may_be_in => {
                 bucket.tags[slot] = tag;
-                bucket.entries[slot] = entry;
+                bucket.entries[slot] = stored;
                 true
             }
             _ => self.claim_alone_in_both(spot, entry),
         }
     }
 
-    /// As [`claim_alone`](Self::claim_alone), where the home is full, or something with the tag may be away.
+    /// As [`claim_alone`](Self::claim_alone), where the home is full, or something there or away may have its tag.
     #[inline(never)]
     fn claim_alone_in_both(&mut self, spot: Spot, entry: u32) -> bool {
-        let (tag, home) = (spot.tag(), spot.home());
-        let is_alone = !self.buckets[home].misses(tag)
-            || self.buckets[self.other(home, tag)].matches(tag).0 == 0;
-        is_alone && self.insert(spot, entry)
+        self.place(spot, &mut |_| true).is_none() && self.insert(spot, entry)
     }
 
     /// Adds an entry that is not in yet, unless another is in of which `is_it` holds. False, and no change, where there is one, or
@@ -365,10 +411,11 @@ impl Index {
     #[inline(always)]
     pub(crate) fn remove(&mut self, hash: impl Hashed, entry: u32) {
         let spot = hash.spot(self);
+        let stored = self.stored(entry, spot);
         let bucket = &mut self.buckets[spot.home()];
         match bucket.matches(spot.tag()).next() {
             // Whoever is at home is not away.
-            Some(slot) if bucket.entries[slot] == entry => bucket.tags[slot] = FREE,
+            Some(slot) if bucket.entries[slot] == stored => bucket.tags[slot] = FREE,
             _ => self.remove_among_others(spot, entry),
         }
     }
@@ -383,16 +430,17 @@ impl Index {
 
     /// Puts one entry in another's place, which had the same hash.
     pub(crate) fn replace(&mut self, hash: impl Hashed, old: u32, new: u32) {
-        if let Some((number, slot)) = self.place(hash.spot(self), &mut |found| found == old) {
-            self.buckets[number].entries[slot] = new;
+        let spot = hash.spot(self);
+        if let Some((number, slot)) = self.place(spot, &mut |found| found == old) {
+            self.buckets[number].entries[slot] = self.stored(new, spot);
         }
     }
 
     /// Puts an entry into a free slot.
-    fn put(&mut self, (number, slot): (usize, usize), home: usize, tag: u8, entry: u32) {
+    fn put(&mut self, (number, slot): (usize, usize), home: usize, tag: u8, stored: u32) {
         let bucket = &mut self.buckets[number];
         bucket.tags[slot] = tag;
-        bucket.entries[slot] = entry;
+        bucket.entries[slot] = stored;
         if number != home {
             bucket.away |= 1 << slot;
             self.buckets[home].count_missed(tag, true);
@@ -429,10 +477,10 @@ impl Index {
                 if let Some(free) = free
                     && bucket.tags[slot] == mover
                 {
-                    let entry = bucket.entries[slot];
+                    let stored = bucket.entries[slot];
                     let home = if bucket.is_away(slot) { other } else { number };
                     self.clear((number, slot), home);
-                    self.put((other, free), home, mover, entry);
+                    self.put((other, free), home, mover, stored);
                     return Some(slot);
                 }
             }
@@ -509,7 +557,9 @@ mod tests {
                     continue;
                 }
                 used += 1;
-                let hash = hashes[&bucket.entries[slot]];
+                let entry = index.number(bucket.entries[slot]);
+                let hash = hashes[&entry];
+                assert_eq!(bucket.entries[slot], index.stored(entry, index.spot(hash)));
                 let home = index.spot(hash).home();
                 assert_eq!(tag, index.spot(hash).tag());
                 assert_eq!(index.other(index.other(number, tag), tag), number);
@@ -534,11 +584,11 @@ mod tests {
         /// Against a map of entries to hashes that often collide: in the bucket, in the tag, or in both; in so many that
         /// buckets are full, and entries make room.
         #[test]
-        fn like_a_map(steps in prop::collection::vec((any::<bool>(), 0..44_u32, 0..4_u64, 0..8_u64), 0..400)) {
-            let mut index = Index::new(44);
+        fn like_a_map(steps in prop::collection::vec((any::<bool>(), 0..44_u32, 0..4_u64, 0..8_u64, 0..2_u64), 0..400)) {
+            let mut index = Index::of_numbers_below(144, 44);
             let mut model = HashMap::new();
-            for (insert, entry, high, low) in steps {
-                let hash = (u64::MAX << 63 >> high) & !0xffff_ffff | low;
+            for (insert, entry, high, low, rest) in steps {
+                let hash = (u64::MAX << 63 >> high) & !0xffff_ffff | rest << 8 | low;
                 match model.get(&entry) {
                     None if insert => {
                         // An entry with the same hash stands in its way, if it is told so.
@@ -577,7 +627,7 @@ mod tests {
     #[test]
     fn full_and_in_use_for_long() {
         const ENTRIES: u32 = 20_000;
-        let mut index = Index::new(ENTRIES as usize);
+        let mut index = Index::of_numbers_below(5 * ENTRIES as usize, ENTRIES as usize);
         // Twice, for the hashes of numbers in a row are spread more evenly than those of keys.
         let state = FixedState::with_seed(5);
         let hash = |entry: u32| state.hash_one(state.hash_one(entry));

@@ -71,7 +71,7 @@ pub use connections::{
 pub use error::{Exhausted, InsertError, Invalid, Resource};
 pub use flow::{Admission, Ends, Flow, FlowId, Known, NewFlow, Passage, Rewrite, Traffic};
 pub use key::{Direction, FlowKey};
-pub use mappings::{Internal, Mapping};
+pub use mappings::{Internal, Mapping, MappingRequest};
 pub use port_use::PortUse;
 pub use ports::{owner, owner_within};
 pub use segment::{Segment, TcpSegment};

@@ -63,12 +63,42 @@ struct Host<A> {
     mappings: u32,
 }
 
+/// A mapping that is asked for, and what was found on the way to it: the packets of a burst ask in turns, so that the memory that one
+/// of them needs is fetched meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub struct MappingRequest<A> {
+    internal: Internal<A>,
+    external_vpc: VpcIndex,
+    /// What the endpoint's mapping is found by.
+    hash: u64,
+    /// Where its host was found; none, where it was not, or was not looked for. It may be gone again.
+    host: Option<HostId>,
+}
+
 /// An internal address, and the VPC it is translated into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq)]
 struct HostKey<A> {
     vpc: VpcIndex,
     address: A,
     external_vpc: VpcIndex,
+}
+
+impl<A: PartialEq> PartialEq for HostKey<A> {
+    /// All fields, and one branch: two that are compared are mostly equal.
+    #[inline(always)]
+    fn eq(&self, other: &Self) -> bool {
+        (self.address == other.address)
+            & (self.vpc == other.vpc)
+            & (self.external_vpc == other.external_vpc)
+    }
+}
+
+impl<A: Address> HostKey<A> {
+    /// Where it is remembered.
+    #[inline(always)]
+    fn number(&self) -> u32 {
+        self.address.to_number() as u32
+    }
 }
 
 impl<A: Address> Hash for HostKey<A> {
@@ -167,24 +197,40 @@ impl<A: Address> Mappings<A> {
         self.hash(&host, key.external_vpc)
     }
 
-    /// Asks for the lines that the mapping of an internal endpoint and its host are found by.
-    #[inline]
-    pub(crate) fn prefetch(&self, internal: &Internal<A>, external_vpc: VpcIndex) {
-        self.index.prefetch(self.hash(internal, external_vpc));
-        if self.hosts.is_empty() {
-            return;
+    /// See [`crate::Connections::request_mapping`].
+    #[inline(always)]
+    pub(crate) fn request(
+        &self,
+        internal: Internal<A>,
+        external_vpc: VpcIndex,
+    ) -> MappingRequest<A> {
+        MappingRequest {
+            internal,
+            external_vpc,
+            hash: self.hash(&internal, external_vpc),
+            host: None,
         }
-        self.hosts.prefetch(&host_of(internal, external_vpc));
+    }
+
+    /// Asks for the lines that the mapping of an internal endpoint and its host are found by.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, request: &MappingRequest<A>) {
+        self.index.prefetch(request.hash);
+        let host = host_of(&request.internal, request.external_vpc);
+        if self.peek_host(&host).is_none() && !self.hosts.is_empty() {
+            self.hosts.prefetch(&host);
+        }
     }
 
     /// See [`crate::Connections::expect_mapping`].
-    #[inline]
-    pub(crate) fn expect(&mut self, internal: &Internal<A>, external_vpc: VpcIndex) -> Option<A> {
+    #[inline(always)]
+    pub(crate) fn expect(&mut self, request: &mut MappingRequest<A>) -> Option<A> {
         if self.hosts.is_empty() {
             return None;
         }
-        let host = self.find_host(&host_of(internal, external_vpc))?;
-        let address = self.hosts.get(host)?.external;
+        let (internal, external_vpc) = (&request.internal, request.external_vpc);
+        request.host = self.find_host(&host_of(internal, external_vpc));
+        let address = self.hosts.get(request.host?)?.external;
         self.prefetch_port(internal.protocol, external_vpc, address, internal.port);
         Some(address)
     }
@@ -210,9 +256,15 @@ impl<A: Address> Mappings<A> {
         self.ports.prefetch(&external, port);
     }
 
+    #[inline]
     fn find_host(&mut self, key: &HostKey<A>) -> Option<HostId> {
-        let low = key.address.to_number();
-        self.recent_hosts.find(&self.hosts, key, low)
+        self.recent_hosts.find(&self.hosts, key, key.number())
+    }
+
+    /// Where a host is, if that is remembered.
+    #[inline]
+    fn peek_host(&self, key: &HostKey<A>) -> Option<HostId> {
+        self.recent_hosts.peek(&self.hosts, key, key.number())
     }
 
     /// The first flow of the mapping that an internal endpoint has.
@@ -226,7 +278,7 @@ impl<A: Address> Mappings<A> {
         self.first_hashed(records, hash, internal, external_vpc)
     }
 
-    #[inline]
+    #[inline(always)]
     fn first_hashed(
         &self,
         records: &Records<A>,
@@ -263,12 +315,16 @@ impl<A: Address> Mappings<A> {
     /// As [`promise`](Self::promise), for a flow whose first packet may come from either side.
     #[inline(always)]
     fn promise_use(&mut self, records: &Records<A>, of: &Use<A>) -> bool {
-        let is_promised = self.promise.as_ref().is_some_and(|promise| {
-            (promise.internal == of.internal)
-                & (promise.external_vpc == of.external_vpc)
-                & (promise.mapping.address == of.mapping.address)
-                & (promise.mapping.port == of.mapping.port)
-        });
+        // Not a closure, so that what is in registers is not written to memory for it, and waited for there.
+        let is_promised = match &self.promise {
+            Some(promise) => {
+                (promise.internal == of.internal)
+                    & (promise.external_vpc == of.external_vpc)
+                    & (promise.mapping.address == of.mapping.address)
+                    & (promise.mapping.port == of.mapping.port)
+            }
+            None => false,
+        };
         is_promised || self.promise_existing(records, *of)
     }
 
@@ -349,22 +405,33 @@ impl<A: Address> Mappings<A> {
     }
 
     /// Adds a flow to the mapping that was promised it, once it has its slot.
+    #[inline(always)]
     pub(crate) fn attach(&mut self, records: &mut Records<A>, slot: u32) {
+        let new = match &self.promise {
+            Some(promise) if promise.is_alone && promise.is_first => Some(promise.hash),
+            _ => None,
+        };
+        self.promise = None;
+        match new {
+            // It is the only one of its endpoint: nobody else has to be looked for.
+            Some(hash) => {
+                let is_listed = self.index.insert(hash, slot);
+                begin_ring(records, slot, is_listed);
+            }
+            None => self.attach_beside(records, slot),
+        }
+    }
+
+    /// As [`attach`](Self::attach), where the endpoint may have other flows.
+    #[inline(never)]
+    fn attach_beside(&mut self, records: &mut Records<A>, slot: u32) {
         let Use {
             internal,
             external_vpc,
             mapping,
         } = Use::of(records, slot);
-        let (hash, first) = match self.promise.take() {
-            Some(promise) if promise.is_alone && promise.is_first => (promise.hash, None),
-            _ => {
-                let hash = self.hash(&internal, external_vpc);
-                (
-                    hash,
-                    self.first_hashed(records, hash, &internal, external_vpc),
-                )
-            }
-        };
+        let hash = self.hash(&internal, external_vpc);
+        let first = self.first_hashed(records, hash, &internal, external_vpc);
         match first {
             Some(first) if Use::of(records, first).mapping == mapping => {
                 let next = self.boundary(records, first);
@@ -380,14 +447,13 @@ impl<A: Address> Mappings<A> {
                     }
                     None => self.index.insert(hash, slot),
                 };
-                let record = records.used_mut(slot);
-                (record.previous, record.next) = (slot, slot);
-                record.set(flag::LISTED, is_listed);
+                begin_ring(records, slot, is_listed);
             }
         }
     }
 
     /// Takes a flow out of its mapping, and ends the mapping with the last one.
+    #[inline(always)]
     pub(crate) fn detach(&mut self, records: &mut Records<A>, slot: u32) {
         let Use {
             internal,
@@ -426,7 +492,15 @@ impl<A: Address> Mappings<A> {
     }
 
     /// Ends the mapping that was acquired last, if no flow has it.
+    #[inline]
     pub(crate) fn release_unused(&mut self) {
+        if self.promise.is_some() {
+            self.end_promise();
+        }
+    }
+
+    #[inline(never)]
+    fn end_promise(&mut self) {
         if let Some(promise) = self.promise.take()
             && promise.is_alone
         {
@@ -435,6 +509,7 @@ impl<A: Address> Mappings<A> {
     }
 
     /// Gives a port back that no flow has.
+    #[inline(always)]
     fn end(&mut self, internal: &Internal<A>, external_vpc: VpcIndex, mapping: Mapping<A>) {
         self.number -= 1;
         let external = External {
@@ -516,6 +591,13 @@ impl<A: Address> Use<A> {
         let record: &Record<A> = records.used(slot);
         Use::between(&record.original, &record.reply, records.is_joined(slot))
     }
+}
+
+/// Lets a flow be the only one of its ring, which is found by its endpoint or not.
+fn begin_ring<A: Address>(records: &mut Records<A>, slot: u32, is_listed: bool) {
+    let record = records.used_mut(slot);
+    (record.previous, record.next) = (slot, slot);
+    record.set(flag::LISTED, is_listed);
 }
 
 /// Puts a flow into a ring, ahead of one that is in it.

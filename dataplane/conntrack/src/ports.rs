@@ -22,8 +22,13 @@ const FIRST_BLOCK: u16 = 1024 / BLOCK;
 /// The worker that owns a port, of so many workers: of no other worker's translations is it the external port.
 ///
 /// Ports are dealt in blocks of 64, in turn. Of more than 1008 workers, some own no port from 1024 on.
+#[inline]
 pub fn owner(port: u16, workers: u16) -> u16 {
-    port / BLOCK % workers.max(1)
+    match workers {
+        // Without the division.
+        0 | 1 => 0,
+        _ => port / BLOCK % workers,
+    }
 }
 
 /// The worker that shall have a mapping of a sender's port, of so many workers, where only ports of a set are given out: the owner of
@@ -41,11 +46,29 @@ pub fn owner_within(set: &PortSet, source_port: u16, workers: u16) -> u16 {
 }
 
 /// One external address, as one protocol uses it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq)]
 pub(crate) struct External<A> {
     pub(crate) vpc: VpcIndex,
     pub(crate) protocol: u8,
     pub(crate) address: A,
+}
+
+impl<A: PartialEq> PartialEq for External<A> {
+    /// All fields, and one branch: two that are compared are mostly equal.
+    #[inline(always)]
+    fn eq(&self, other: &Self) -> bool {
+        (self.address == other.address)
+            & (self.vpc == other.vpc)
+            & (self.protocol == other.protocol)
+    }
+}
+
+impl<A: Address> External<A> {
+    /// Where it is remembered: protocols of one address apart.
+    #[inline(always)]
+    fn number(&self) -> u32 {
+        self.address.to_number() as u32 ^ u32::from(self.protocol) << 2
+    }
 }
 
 impl<A: Address> Hash for External<A> {
@@ -249,6 +272,31 @@ impl<A: Address> Ports<A> {
         Some(port)
     }
 
+    /// Takes the sender's own port, where nothing else is asked for; false where that cannot be, or the address has no port in use.
+    #[inline]
+    pub(crate) fn preserve(
+        &mut self,
+        external: &External<A>,
+        wanted: u16,
+        is_reserved: impl Fn(u16) -> bool,
+    ) -> bool {
+        let Some(id) = self.find(external) else {
+            return false;
+        };
+        let Some(Pool { page, .. }) = self.pools.get(id) else {
+            return false;
+        };
+        let page = *page;
+        if !self.may_preserve(page, external, wanted, &is_reserved) {
+            return false;
+        }
+        self.words[place(page, wanted / BLOCK)] |= 1 << (wanted % BLOCK);
+        if let Some(pool) = self.pools.get_mut(id) {
+            pool.taken += 1;
+        }
+        true
+    }
+
     /// Takes just this port, whoever's it is among workers; false where it is taken, or there is no room.
     pub(crate) fn take_exactly(&mut self, external: External<A>, port: u16) -> bool {
         let known = self.find(&external);
@@ -268,8 +316,8 @@ impl<A: Address> Ports<A> {
     }
 
     /// Gives a taken port back.
+    #[inline]
     pub(crate) fn give_back(&mut self, external: &External<A>, port: u16) {
-        let turn = self.turn_of(port / BLOCK);
         let Some(id) = self.find(external) else {
             return;
         };
@@ -278,6 +326,22 @@ impl<A: Address> Ports<A> {
         };
         self.words[place(pool.page, port / BLOCK)] &= !(1 << (port % BLOCK));
         pool.taken = pool.taken.saturating_sub(1);
+        let is_unused = pool.taken == 0;
+        if pool.dry != Parities::NONE || pool.dry_set.is_some() {
+            self.no_longer_dry(id, port);
+        }
+        if is_unused {
+            self.end_if_unused(id);
+        }
+    }
+
+    /// A port was given back to a pool in which a search has found nothing.
+    #[inline(never)]
+    fn no_longer_dry(&mut self, id: Id, port: u16) {
+        let turn = self.turn_of(port / BLOCK);
+        let Some(pool) = self.pools.get_mut(id) else {
+            return;
+        };
         // Where nothing is free but this, let the next search begin with it.
         let own = Parities::of(port);
         if pool.dry.holds(own) && port / BLOCK >= FIRST_BLOCK {
@@ -287,7 +351,6 @@ impl<A: Address> Ports<A> {
         if pool.dry_set.take().is_some() {
             pool.next_block = port / BLOCK;
         }
-        self.end_if_unused(id);
     }
 
     /// How many places external addresses with ports in use were ever at.
@@ -301,16 +364,15 @@ impl<A: Address> Ports<A> {
         Some((external, pool.taken))
     }
 
+    #[inline]
     fn find(&mut self, external: &External<A>) -> Option<Id> {
-        let low = external.address.to_number();
-        self.recent.find(&self.pools, external, low)
+        self.recent.find(&self.pools, external, external.number())
     }
 
     /// Asks for the line that says whether a port is in use, if it is remembered where that is.
     #[inline]
     pub(crate) fn prefetch(&self, external: &External<A>, port: u16) {
-        let low = external.address.to_number();
-        let known = self.recent.peek(&self.pools, external, low);
+        let known = self.recent.peek(&self.pools, external, external.number());
         if let Some(pool) = known.and_then(|id| self.pools.get(id)) {
             prefetch_at(&self.words, place(pool.page, port / BLOCK));
         }
@@ -349,6 +411,7 @@ impl<A: Address> Ports<A> {
         }
     }
 
+    #[inline]
     fn is_free(&self, page: u32, port: u16) -> bool {
         self.words[place(page, port / BLOCK)] & 1 << (port % BLOCK) == 0
     }
@@ -358,6 +421,7 @@ impl<A: Address> Ports<A> {
         self.worker == 0
     }
 
+    #[inline]
     fn may_preserve(
         &self,
         page: u32,

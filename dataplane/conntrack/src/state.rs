@@ -82,7 +82,7 @@ impl State {
     pub const ALL: [State; 16] = ALL;
 
     /// The state that a connection begins in, with a segment that was admitted.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn begin(segment: &Segment) -> (Self, Memory) {
         let state = match segment {
             Segment::Tcp(segment) => {

@@ -40,7 +40,7 @@ impl Sweep {
     }
 
     /// Schedules a slot, for `tick` or what is nearest to it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn schedule(&mut self, slot: u32, tick: u64) {
         let tick = tick.clamp(self.now, self.now + MOST_AHEAD - 1) as u16;
         match self.ticks.get_mut(slot as usize) {

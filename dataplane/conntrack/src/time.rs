@@ -41,6 +41,12 @@ pub const LONGEST_TIMEOUT: Duration = Duration::from_nanos(1 << (DEADLINE_BITS +
 pub(crate) struct Timeout(u64);
 
 impl Timeout {
+    /// Its end, if it begins now, but for what a deadline rounds down.
+    #[inline]
+    pub(crate) fn end(self, now: Instant) -> Instant {
+        Instant(now.0.wrapping_add(self.0))
+    }
+
     pub(crate) fn duration(self) -> Duration {
         Duration::from_nanos(self.0)
     }
@@ -61,7 +67,7 @@ impl Deadline {
     /// The end of a time-out that begins now.
     #[inline]
     pub(crate) fn after(now: Instant, timeout: Timeout) -> Self {
-        Deadline((now.0.wrapping_add(timeout.0) >> DEADLINE_BITS) as u32)
+        Deadline((timeout.end(now).0 >> DEADLINE_BITS) as u32)
     }
 
     /// At this moment, or up to a step later.

@@ -45,7 +45,7 @@ impl TimeoutClasses {
     }
 
     /// The time-out of a class in a state.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of(&self, class: TimeoutClass, state: State) -> Timeout {
         self.by_state[usize::from(class.0)][state.position()]
     }

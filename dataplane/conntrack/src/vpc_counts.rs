@@ -26,10 +26,12 @@ impl VpcCounts {
         self.0[usize::from(vpc.0)].load(Ordering::Relaxed)
     }
 
+    #[inline(always)]
     pub(crate) fn add(&self, vpc: VpcIndex) {
         self.set(vpc, self.of(vpc).wrapping_add(1));
     }
 
+    #[inline(always)]
     pub(crate) fn subtract(&self, vpc: VpcIndex) {
         self.set(vpc, self.of(vpc).wrapping_sub(1));
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rewire_conntrack::recording::Shortage;
 use rewire_conntrack::{
     Admission, Connections, Direction, Ends, Exhausted, FlowId, FlowKey, InsertError, Internal,
-    KeyHash, Mapping, NewFlow, Rewrite, Segment,
+    KeyHash, Mapping, MappingRequest, NewFlow, Rewrite, Segment,
 };
 use rewire_packet::icmp_error::IcmpErrorKind;
 use rewire_packet::nat::{self, Quoted};
@@ -48,7 +48,8 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
             && let Some(interface) = cx.tables.interface(packet.egress)
         {
             // What its mapping is found by comes near while other packets are worked on.
-            connections.prefetch_mapping(&internal(original), interface.vpc);
+            let request = connections.request_mapping(internal(original), interface.vpc);
+            connections.prefetch_mapping(&request);
         }
     }
     burst.for_each(Node::EgressNat, cx.counters, |packet| {
@@ -160,7 +161,10 @@ fn begin<B: PacketBuffer, A: Family>(
     let opening = opening(packet, original, connections.hash(&original));
     let segment = segment::<A>(&packet.header, &packet.transport, layer3(&packet.buffer));
     let bytes = packet.header.packet_len as u32;
-    let (id, _) = open(cx, connections, &opening, &segment, bytes)?;
+    let interface = cx.tables.interface(opening.egress);
+    let interface = interface.ok_or(DropReason::InterfaceUnknown)?;
+    let sender = Sender::of(source_rule(cx, &opening, interface));
+    let (id, _) = open(cx, connections, &opening, sender, &segment, bytes)?;
     let flow = connections.flow(id).ok_or(DropReason::ConnectionInvalid)?;
     packet.rewrite = flow.rewrite(Direction::Original);
     Ok(())
@@ -216,6 +220,27 @@ pub(super) struct Opening<A> {
     pub is_later_fragment: bool,
 }
 
+/// What is known of the sender of a connection before that begins.
+pub(super) struct Sender<'a, A> {
+    /// What the policy does with the source.
+    pub egress: Egress<'a, A>,
+    /// Its mapping, if that was asked for.
+    pub request: Option<MappingRequest<A>>,
+    /// The hash of the replies' key, where the source becomes this address, and keeps its port.
+    pub expected: Option<(A, KeyHash)>,
+}
+
+impl<'a, A> Sender<'a, A> {
+    /// Nothing was asked for ahead.
+    pub(super) fn of(egress: Egress<'a, A>) -> Self {
+        Sender {
+            egress,
+            request: None,
+            expected: None,
+        }
+    }
+}
+
 /// Why a connection does not begin here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotHere {
@@ -238,12 +263,17 @@ pub(super) fn open<A: Family>(
     cx: &Context<'_>,
     connections: &mut Connections<A>,
     opening: &Opening<A>,
+    sender: Sender<'_, A>,
     segment: &Segment,
     bytes: u32,
 ) -> Result<(FlowId, Ends<A>), NotHere> {
     let interface = cx.tables.interface(opening.egress);
     let interface = interface.ok_or(DropReason::InterfaceUnknown)?;
-    let egress = source_rule(cx, opening, interface);
+    let Sender {
+        egress,
+        request,
+        expected,
+    } = sender;
     if cx.steering.has_peers()
         && !opening.is_at_home
         && let Some(worker) = elsewhere(cx, opening, interface.vpc, &egress)
@@ -256,7 +286,7 @@ pub(super) fn open<A: Family>(
     limits::admit(cx, connections, &opening.original)?;
     let filtering = egress.filtering();
     let ((source, source_port), mapping, mut idle_timeout) =
-        translate_source(cx, connections, opening, interface.vpc, egress)?;
+        translate_source(cx, connections, opening, interface.vpc, (egress, request))?;
     if opening.joins {
         let internal = opening.internal();
         let rule = filtering::rule(cx, connections, &opening.original, &internal);
@@ -288,7 +318,15 @@ pub(super) fn open<A: Family>(
         },
         mapping,
     };
-    let hashes = [opening.hash, connections.hash(&reply)];
+    let reply_hash = match expected {
+        Some((address, hash))
+            if (address, opening.original.source_port) == (source, source_port) =>
+        {
+            hash
+        }
+        _ => connections.hash(&reply),
+    };
+    let hashes = [opening.hash, reply_hash];
     let id = connections
         .insert_hashed(flow, hashes, segment, bytes, cx.now)
         .map_err(|error| {
@@ -377,12 +415,13 @@ impl<A: Copy + PartialEq> Opening<A> {
 /// says it.
 type Source<A> = ((A, u16), Option<Mapping<A>>, Option<Duration>);
 
+#[inline(always)]
 fn translate_source<A: Family>(
     cx: &Context<'_>,
     connections: &mut Connections<A>,
     opening: &Opening<A>,
     external_vpc: VpcIndex,
-    egress: Egress<'_, A>,
+    (egress, request): (Egress<'_, A>, Option<MappingRequest<A>>),
 ) -> Result<Source<A>, DropReason> {
     let original = &opening.original;
     let own = (original.source, original.source_port);
@@ -393,13 +432,14 @@ fn translate_source<A: Family>(
             Ok(((external, original.source_port), None, rule.idle_timeout))
         }
         Egress::Masquerade(rule) => {
-            let internal = internal(original);
+            let request = request
+                .unwrap_or_else(|| connections.request_mapping(internal(original), external_vpc));
             let taken = |address, port| {
                 let external = (address, port);
                 nat_policy::is_port_forward(cx.tables, external_vpc, original.protocol, external)
             };
             let mapping = connections
-                .acquire_mapping(internal, external_vpc, rule.ranges(), &rule.ports, taken)
+                .acquire_requested(&request, rule.ranges(), &rule.ports, taken)
                 .map_err(|Exhausted { .. }| DropReason::NatPortsExhausted)?;
             let source = (mapping.address, mapping.port);
             Ok((source, Some(mapping), rule.idle_timeout))

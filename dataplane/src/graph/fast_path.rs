@@ -22,10 +22,10 @@ use arrayvec::ArrayVec;
 use rewire_conntrack::{Candidate, Connections, Direction, Ends, FlowId, Known, Segment};
 use rewire_packet::forward::Plain;
 use rewire_packet::{Protocol, ethernet};
-use rewire_tables::Route;
 use rewire_tables::memory::prefetch;
+use rewire_tables::{Route, VpcIndex};
 
-use self::beginning::{begin, look_closer};
+use self::beginning::{Beginning, Beginnings, begin, look_closer, prefetch_reply};
 use self::exits::{Exit, Exits};
 pub(super) use self::order::Order;
 use self::packet::{Ingress, Packet, Way, key, read, tcp_segment};
@@ -80,23 +80,18 @@ impl<A: Family> FastPath<A> {
             connections.watch_beginnings();
             let begins = self.find(cx, &frames[..number], connections);
             let routes = look_up_routes(cx, &self.packets);
-            if begins {
-                for number in 0..2 * AHEAD {
-                    self.prefetch_mapping(cx, number, &routes, connections);
-                }
-                for number in 0..AHEAD {
-                    self.prefetch_reply(cx, number, &routes, connections);
-                }
+            let mut beginnings = match begins {
+                true => self.beginnings(cx, &routes, connections),
+                false => Beginnings::new(),
+            };
+            for beginning in beginnings.iter_mut().take(AHEAD) {
+                prefetch_reply(&self.packets, beginning, connections);
             }
             for packet in self.packets.iter().take(AHEAD) {
                 packet.expect_to_pass(connections);
             }
             let mut next = 0;
             for (place, mut frame) in (0..).zip(frames.drain(..number)) {
-                if begins {
-                    self.prefetch_mapping(cx, next + 2 * AHEAD, &routes, connections);
-                    self.prefetch_reply(cx, next + AHEAD, &routes, connections);
-                }
                 if let Some(later) = self.packets.get(next + AHEAD) {
                     later.expect_to_pass(connections);
                 }
@@ -110,7 +105,8 @@ impl<A: Family> FastPath<A> {
                     && !order.is_behind(&packet.plain)
                     && let exit = self.exits.find(cx, hops, packet)
                     && packet.plain.packet_len <= exit.mtu
-                    && forward(cx, packet, exit, &mut frame.buffer, connections)
+                    && let batch = (&self.packets[..], &mut beginnings[..])
+                    && forward(cx, packet, batch, exit, &mut frame.buffer, connections)
                 {
                     sent = Some(exit.interface);
                 }
@@ -194,6 +190,8 @@ impl<A: Family> FastPath<A> {
         connections: &Connections<A>,
     ) -> bool {
         let mut begins = false;
+        // The VPC that was asked about last, and whether any rule leads its packets elsewhere.
+        let mut led: Option<(VpcIndex, bool)> = None;
         let generation = cx.tables.policy_generation();
         for packet in &mut self.packets {
             let key = packet.key();
@@ -203,7 +201,13 @@ impl<A: Family> FastPath<A> {
                 known @ (Known::Nothing | Known::Perhaps) => {
                     let frame = &frames[usize::from(packet.frame)];
                     let is_new = matches!(known, Known::Nothing);
-                    look_closer(cx, packet, is_new, layer3(&frame.buffer), connections);
+                    let may_be_led = match led {
+                        Some((vpc, may_be)) if vpc == packet.vpc => may_be,
+                        _ => cx.tables.nat().may_lead(packet.vpc),
+                    };
+                    led = Some((packet.vpc, may_be_led));
+                    let bytes = layer3(&frame.buffer);
+                    look_closer(cx, packet, (is_new, may_be_led), bytes, connections);
                     begins |= matches!(packet.way, Way::New(_));
                 }
             }
@@ -240,43 +244,56 @@ fn look_up_routes<'a, A: Family>(
         return routes;
     }
     while waiting != 0 {
-        let vpc = packets[waiting.trailing_zeros() as usize].route_vpc;
-        let mut group = [0_u8; BATCH];
+        let group = take_alike(&mut waiting, |one, other| {
+            packets[one].route_vpc == packets[other].route_vpc
+        });
         let mut keys = [A::Key::default(); BATCH];
-        let mut number = 0;
-        let mut left = waiting;
-        while left != 0 {
-            let index = left.trailing_zeros();
-            left &= left - 1;
-            if packets[index as usize].route_vpc == vpc {
-                group[number] = index as u8;
-                keys[number] = destinations[index as usize];
-                number += 1;
-                waiting &= !(1 << index);
-            }
+        for (key, index) in keys.iter_mut().zip(&group) {
+            *key = destinations[usize::from(*index)];
         }
         let mut found = [None; BATCH];
-        let table = cx.tables.vpc(vpc);
+        let number = group.len();
+        let table = cx.tables.vpc(packets[usize::from(group[0])].route_vpc);
         table.route_batch::<A>(&keys[..number], &mut found[..number]);
-        for (index, route) in group[..number].iter().zip(found) {
+        for (index, route) in group.iter().zip(found) {
             routes[usize::from(*index)] = route;
         }
     }
     routes
 }
 
-/// Forwards one packet, if nothing stands in its way.
+/// Takes the first of those that wait, and all that are like it, out of them: a bit each. There is one that waits.
+fn take_alike(waiting: &mut u64, is_like: impl Fn(usize, usize) -> bool) -> ArrayVec<u8, BATCH> {
+    let first = waiting.trailing_zeros() as usize;
+    let mut alike = ArrayVec::new();
+    let mut left = *waiting;
+    while left != 0 {
+        let index = left.trailing_zeros();
+        left &= left - 1;
+        if is_like(first, index as usize) {
+            alike.push(index as u8);
+            *waiting &= !(1 << index);
+        }
+    }
+    alike
+}
+
+/// The packets of a batch, and those of them that begin a connection.
+type Batch<'b, 'a, A> = (&'b [Packet<A>], &'b mut [Beginning<'a, A>]);
+
+/// Forwards one packet of a batch, if nothing stands in its way.
 #[inline(always)]
 fn forward<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     packet: &Packet<A>,
+    (packets, beginnings): Batch<'_, '_, A>,
     exit: &Exit,
     buffer: &mut B,
     connections: &mut Connections<A>,
 ) -> bool {
     let bytes = layer3(buffer);
     let ends = match packet.way {
-        Way::Long => None,
+        Way::Long | Way::New(_) => None,
         Way::Established(flow, direction) => {
             let ends = pass(cx, &packet.plain, (flow, direction), bytes, connections);
             if ends.is_some() && connections.is_offloading() {
@@ -285,7 +302,13 @@ fn forward<B: PacketBuffer, A: Family>(
             }
             ends
         }
-        Way::New(port) => begin(cx, packet, port, exit.interface, bytes, connections),
+        Way::Begins(number) => {
+            let number = usize::from(number);
+            if let Some(later) = beginnings.get_mut(number + AHEAD) {
+                prefetch_reply(packets, later, connections);
+            }
+            begin(cx, packet, &beginnings[number], bytes, connections)
+        }
     };
     let Some((source, destination)) = ends else {
         return false;

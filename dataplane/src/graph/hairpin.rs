@@ -38,12 +38,14 @@ pub(super) fn turn<A: AclFamily>(
     if outer.vpc == original.vpc {
         return None;
     }
-    match tables.vpc(outer.vpc).route(original.destination) {
-        Some(Route::Local | Route::NatExternal) => {
-            Some(led(tables, original, outer.vpc).map_or(Turn::Back, Turn::Led))
-        }
-        _ => None,
-    }
+    let there = tables.vpc(outer.vpc).route(original.destination);
+    is_external(there).then(|| led(tables, original, outer.vpc).map_or(Turn::Back, Turn::Led))
+}
+
+/// Whether a destination that has this route in the VPC that it would leave into is one of the external addresses there.
+#[inline]
+pub(super) fn is_external(route: Option<&Route>) -> bool {
+    matches!(route, Some(Route::Local | Route::NatExternal))
 }
 
 /// The interface by which a packet with this key comes back that has come in by `ingress`, and what is done with its source there: it is for

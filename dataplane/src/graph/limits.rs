@@ -25,6 +25,7 @@ impl AllVpcCounts {
 ///
 /// # Errors
 /// Why it may not.
+#[inline(always)]
 pub(super) fn admit<A: Family>(
     cx: &Context<'_>,
     connections: &mut Connections<A>,
@@ -60,6 +61,7 @@ pub(super) fn admit<A: Family>(
 }
 
 /// Counts a connection that has begun with those of its source, where that has a limit.
+#[inline(always)]
 pub(super) fn count<A: Family>(
     cx: &Context<'_>,
     connections: &mut Connections<A>,

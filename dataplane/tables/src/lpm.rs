@@ -162,6 +162,19 @@ impl<A: Address, V> Lpm<A, V> {
         A::Key::lookup(&View::of(&self.trie), keys, slots);
     }
 
+    /// Looks a batch up: `values[i]` becomes the value of the longest prefix that `keys[i]` matches. What one of them has more than the
+    /// other is left as it was.
+    pub fn lookup_values<'a>(&'a self, keys: &[A::Key], values: &mut [Option<&'a V>]) {
+        let mut numbers = [ValueNumber::default(); 64];
+        let batches = keys.chunks(numbers.len());
+        for (keys, values) in batches.zip(values.chunks_mut(numbers.len())) {
+            self.lookup_batch(keys, &mut numbers);
+            for ((value, number), _) in values.iter_mut().zip(numbers).zip(keys) {
+                *value = self.value(number);
+            }
+        }
+    }
+
     /// The value of a number that [`lookup_batch`](Self::lookup_batch) gave.
     #[inline]
     pub fn value(&self, number: ValueNumber) -> Option<&V> {

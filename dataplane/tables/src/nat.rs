@@ -7,6 +7,7 @@ mod nat64;
 mod nptv6;
 mod port_set;
 mod static_nat;
+mod tally;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use hashbrown::HashMap;
 
 pub use self::condition::{Condition, Exclusion};
 pub use self::masquerade::{
-    Filtering, Masquerade, MasqueradeList, MasqueradeRules, PortAllocation, PortParity,
+    Filtering, Masquerade, MasqueradeList, MasqueradeRules, PortAllocation, PortParity, first_for,
     has_translated_ports,
 };
 pub use self::nat64::{Nat64, mapped};
@@ -24,6 +25,7 @@ pub use self::nptv6::LONGEST_NPTV6_PREFIX;
 pub use self::port_set::PortSet;
 use self::static_nat::ByPrefix;
 pub use self::static_nat::StaticNat;
+use self::tally::Tally;
 use crate::acl::{AclFamily, AclKey, AddressRanges};
 use crate::index::{InterfaceIndex, PeeringIndex, VpcIndex};
 
@@ -63,6 +65,8 @@ pub struct PortForward {
 #[derive(Clone, Debug, Default)]
 pub struct NatPolicy {
     pub(crate) port_forwards: HashMap<PortForwardKey, PortForward>,
+    /// Of the VPCs that packets come from.
+    forwarding: Tally<VpcIndex>,
     pub(crate) static_by_external: ByPrefix<VpcIndex>,
     /// By the VPC of the internal addresses, and that of the external ones.
     pub(crate) static_by_internal: ByPrefix<(VpcIndex, VpcIndex)>,
@@ -72,6 +76,38 @@ pub struct NatPolicy {
 }
 
 impl NatPolicy {
+    pub(crate) fn set_port_forward(&mut self, key: PortForwardKey, value: PortForward) {
+        if self.port_forwards.insert(key, value).is_none() {
+            self.forwarding.add(key.vpc);
+        }
+    }
+
+    pub(crate) fn remove_port_forward(&mut self, key: &PortForwardKey) {
+        if self.port_forwards.remove(key).is_some() {
+            self.forwarding.remove(key.vpc);
+        }
+    }
+
+    /// Whether any rule may translate the destination of a packet that comes from a VPC.
+    pub fn may_lead(&self, vpc: VpcIndex) -> bool {
+        self.forwarding.has(vpc) || self.static_by_external.has(vpc)
+    }
+
+    /// Whether anything may be asked about a packet of a VPC that leaves into another, ahead of its masquerades: an exclusion, or a
+    /// static translation.
+    pub fn asks_before_masquerades(&self, vpc: VpcIndex, external_vpc: VpcIndex) -> bool {
+        !self.exclusions_of(vpc).is_empty() || self.static_by_internal.has((vpc, external_vpc))
+    }
+
+    /// The masquerade rules of packets of a VPC that leave by an interface, by their sender.
+    pub fn masquerade_rules(
+        &self,
+        vpc: VpcIndex,
+        interface: InterfaceIndex,
+    ) -> Option<&MasqueradeRules> {
+        self.masquerades.get(&(vpc, interface))
+    }
+
     /// The port forward of an address and port of `key.vpc`, for whichever senders.
     pub fn port_forward(&self, key: &PortForwardKey) -> Option<&PortForward> {
         self.port_forwards.get(key)
@@ -144,7 +180,7 @@ impl NatPolicy {
         interface: InterfaceIndex,
         key: &AclKey<A>,
     ) -> Option<&Masquerade> {
-        self.masquerades.get(&(key.from, interface))?.find(key)
+        self.masquerade_rules(key.from, interface)?.find(key)
     }
 
     /// Whether any VPC has NAT64.

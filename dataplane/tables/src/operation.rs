@@ -364,10 +364,10 @@ impl Tables {
                 self.learned_neighbors.remove(&(*interface, *address));
             }
             Op::SetPortForward { key, value } => {
-                self.nat.port_forwards.insert(*key, value.clone());
+                self.nat.set_port_forward(*key, value.clone());
             }
             Op::RemovePortForward { key } => {
-                self.nat.port_forwards.remove(key);
+                self.nat.remove_port_forward(key);
             }
             Op::SetStaticNat { value } => {
                 let (inside, outside) = (value.internal_vpc, value.external_vpc);

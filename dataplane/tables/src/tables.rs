@@ -11,7 +11,7 @@ use crate::acl::Acl;
 use crate::address::Address;
 use crate::index::{AclIndex, InterfaceIndex, PeeringIndex, VpcIndex};
 use crate::limits::ConnectionLimits;
-use crate::lpm::{Lpm, ValueNumber};
+use crate::lpm::Lpm;
 use crate::nat::NatPolicy;
 use crate::peering::Peering;
 use crate::route::Route;
@@ -115,15 +115,7 @@ impl Vpc {
         destinations: &[A::Key],
         routes: &mut [Option<&'a Route>],
     ) {
-        let table = A::routes(self);
-        let mut numbers = [ValueNumber::default(); 64];
-        let batches = destinations.chunks(numbers.len());
-        for (destinations, routes) in batches.zip(routes.chunks_mut(numbers.len())) {
-            table.lookup_batch(destinations, &mut numbers);
-            for ((route, number), _) in routes.iter_mut().zip(numbers).zip(destinations) {
-                *route = table.value(number);
-            }
-        }
+        A::routes(self).lookup_values(destinations, routes);
     }
 
     /// The memory that the VPC takes in one half of the tables, in bytes: everything but the next hops, which both halves

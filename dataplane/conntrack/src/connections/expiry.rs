@@ -98,8 +98,9 @@ impl<A: Address> Connections<A> {
         let hashes = [&record.original, &record.reply].map(|key| self.hash(key));
         hashes.iter().for_each(|hash| self.prefetch_change(*hash));
         if record.has(flag::MAPPED) {
-            self.mappings
-                .prefetch(&mappings::internal_of(&record.original), record.reply.vpc);
+            let internal = mappings::internal_of(&record.original);
+            let request = self.mappings.request(internal, record.reply.vpc);
+            self.mappings.prefetch(&request);
             self.mappings.prefetch_end(&record.reply);
         }
         Some((slot, hashes))

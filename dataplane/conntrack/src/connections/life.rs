@@ -72,7 +72,8 @@ impl<A: Address> Connections<A> {
             self.claim_after_others([original, reply], hashes, now)?;
         }
         let (state, memory) = State::begin(segment);
-        let expires = Deadline::after(now, self.timeouts.of(admission.timeouts, state));
+        let timeout = self.timeouts.of(admission.timeouts, state);
+        let expires = Deadline::after(now, timeout);
         let mut account = Account::default();
         account.count(Direction::Original, bytes);
         match (state, admission.ports) {
@@ -108,7 +109,7 @@ impl<A: Address> Connections<A> {
             self.mappings.attach(&mut self.records, id.slot);
         }
         hashes.iter().for_each(|hash| self.newcomers.add(*hash));
-        self.sweep.schedule(id.slot, tick(expires.instant(now)));
+        self.sweep.schedule(id.slot, tick(timeout.end(now)));
         self.counts.add(state);
         self.vpc_counts.add(original.vpc);
         self.timeouts.hold(admission.timeouts);
@@ -195,9 +196,7 @@ impl<A: Address> Connections<A> {
     /// asked for is there.
     #[inline(always)]
     pub fn prefetch_insertion(&self, hash: KeyHash) {
-        if let Some(entry) = self.index.prefetch_insertion(hash.0) {
-            self.records.prefetch(entry / 2);
-        }
+        self.index.prefetch_insertion(hash.0);
     }
 
     /// Finds a packet's flow, which is to end, and asks for the lines of the index that its end changes; also a flow whose time is

@@ -6,7 +6,10 @@ use std::ops::RangeInclusive;
 use rewire_tables::nat::PortParity;
 use rewire_tables::{Address, PortAllocation, VpcIndex};
 
-use super::{Host, HostKey, Internal, MAX_TRIES, Mapping, Mappings, Owner, Promise, Use, host_of};
+use super::{
+    Host, HostKey, Internal, MAX_TRIES, Mapping, MappingRequest, Mappings, Owner, Promise, Use,
+    host_of,
+};
 use crate::error::{Exhausted, Resource};
 use crate::ports::External;
 use crate::records::Records;
@@ -14,21 +17,26 @@ use crate::slab::Id as HostId;
 
 impl<A: Address> Mappings<A> {
     /// See [`crate::Connections::acquire_mapping`].
+    #[inline]
     pub(crate) fn acquire(
         &mut self,
         records: &Records<A>,
-        internal: Internal<A>,
-        external_vpc: VpcIndex,
+        request: &MappingRequest<A>,
         ranges: impl Iterator<Item = RangeInclusive<A>> + Clone,
         allocation: &PortAllocation,
         reserved: impl Fn(A, u16) -> bool,
     ) -> Result<Mapping<A>, Exhausted> {
+        let MappingRequest {
+            internal,
+            external_vpc,
+            hash,
+            host,
+        } = *request;
         self.release_unused();
-        let hash = self.hash(&internal, external_vpc);
         let old = self.first_hashed(records, hash, &internal, external_vpc);
         if let Some(first) = old {
             let mapping = Use::of(records, first).mapping;
-            if place_of(ranges.clone(), mapping.address).is_some()
+            if is_within(ranges.clone(), mapping.address)
                 && allocation.allows(internal.protocol, internal.port, mapping.port)
                 && (!allocation.address_only
                     || self.has_for_itself(&host_of(&internal, external_vpc), mapping.address))
@@ -38,66 +46,49 @@ impl<A: Address> Mappings<A> {
             }
         }
         let protocol = internal.protocol;
-        let exhausted = |resource| Exhausted {
-            resource,
-            external_vpc,
-            protocol,
-        };
         if self.number >= self.capacity {
-            return Err(exhausted(Resource::Mappings));
+            return Err(Exhausted {
+                resource: Resource::Mappings,
+                external_vpc,
+                protocol,
+            });
         }
         let host_key = host_of(&internal, external_vpc);
-        let host = self.find_host(&host_key);
+        let host = host.filter(|host| self.hosts.get(*host).is_some());
+        let host = host.or_else(|| self.find_host(&host_key));
         let known = host.and_then(|host| Some(self.hosts.get(host)?.external));
-        let known = known.filter(|known| place_of(ranges.clone(), *known).is_some());
-        // The mapping of the other port of a pair.
-        let partner = match allocation.parity {
-            PortParity::Pairs if matches!(protocol, 6 | 17) => {
-                let partner = Internal {
-                    port: internal.port ^ 1,
-                    ..internal
-                };
-                let first = self.first(records, &partner, external_vpc);
-                first.map(|first| Use::of(records, first).mapping)
-            }
-            _ => None,
-        };
-        let wanted = (internal.port, partner);
-        // Mostly there is a port where the host has others.
-        let found = match known {
-            Some(known) => self.take(&host_key, protocol, known, wanted, allocation, &reserved),
-            None => None,
-        };
-        let mapping = match (found, known) {
-            (Some(found), _) => found,
-            (None, Some(known))
-                if allocation.address_only && self.has_for_itself(&host_key, known) =>
-            {
-                return Err(exhausted(Resource::Ports));
-            }
-            (None, _) => {
-                let total = ranges
-                    .clone()
-                    .map(|range| size(&range))
-                    .fold(0, u128::saturating_add);
-                if total == 0 {
-                    return Err(exhausted(Resource::Addresses));
-                }
-                if allocation.address_only && host.is_none() && self.hosts.is_full() {
-                    return Err(exhausted(Resource::Mappings));
-                }
-                let first = self.first_place(&host_key, known, ranges.clone(), total);
-                let found = (0..total.min(MAX_TRIES)).find_map(|offset| {
-                    let place = if offset < total - first {
-                        first + offset
-                    } else {
-                        offset - (total - first)
-                    };
-                    let address = nth(ranges.clone(), place)?;
-                    self.take(&host_key, protocol, address, wanted, allocation, &reserved)
-                });
-                found.ok_or(exhausted(Resource::Ports))?
-            }
+        let known = known.filter(|known| is_within(ranges.clone(), *known));
+        // Mostly its own port is free where the host has others, and nothing else is asked for.
+        let is_preserved = known.is_some_and(|known| {
+            let external = External {
+                vpc: external_vpc,
+                protocol,
+                address: known,
+            };
+            allocation.is_plain()
+                && self.is_open_to(&host_key, known)
+                && self
+                    .ports
+                    .preserve(&external, internal.port, |port| reserved(known, port))
+        });
+        let mapping = match known {
+            Some(address) if is_preserved => Mapping {
+                address,
+                port: internal.port,
+            },
+            _ => self
+                .choose(
+                    (records, &internal, external_vpc),
+                    (host, known),
+                    ranges,
+                    allocation,
+                    &reserved,
+                )
+                .map_err(|resource| Exhausted {
+                    resource,
+                    external_vpc,
+                    protocol,
+                })?,
         };
         self.number += 1;
         self.remember_owner(host_key, mapping.address, allocation);
@@ -114,7 +105,77 @@ impl<A: Address> Mappings<A> {
         Ok(mapping)
     }
 
+    /// The mapping of the other port of a pair.
+    fn partner(
+        &self,
+        records: &Records<A>,
+        internal: &Internal<A>,
+        external_vpc: VpcIndex,
+    ) -> Option<Mapping<A>> {
+        if !matches!(internal.protocol, 6 | 17) {
+            return None;
+        }
+        let partner = Internal {
+            port: internal.port ^ 1,
+            ..*internal
+        };
+        let first = self.first(records, &partner, external_vpc)?;
+        Some(Use::of(records, first).mapping)
+    }
+
+    /// Takes a port for a host, whose address is known or not: of that, or else of the first address that has one.
+    #[inline(never)]
+    fn choose(
+        &mut self,
+        (records, internal, external_vpc): (&Records<A>, &Internal<A>, VpcIndex),
+        (host, known): (Option<HostId>, Option<A>),
+        ranges: impl Iterator<Item = RangeInclusive<A>> + Clone,
+        allocation: &PortAllocation,
+        reserved: &impl Fn(A, u16) -> bool,
+    ) -> Result<Mapping<A>, Resource> {
+        let host_key = &host_of(internal, external_vpc);
+        let protocol = internal.protocol;
+        let partner = match allocation.parity {
+            PortParity::Pairs => self.partner(records, internal, external_vpc),
+            PortParity::Any | PortParity::Preserved => None,
+        };
+        let wanted = (internal.port, partner);
+        if let Some(known) = known
+            && let Some(found) = self.take(host_key, protocol, known, wanted, allocation, reserved)
+        {
+            return Ok(found);
+        }
+        if let Some(known) = known
+            && allocation.address_only
+            && self.has_for_itself(host_key, known)
+        {
+            return Err(Resource::Ports);
+        }
+        let total = ranges
+            .clone()
+            .map(|range| size(&range))
+            .fold(0, u128::saturating_add);
+        if total == 0 {
+            return Err(Resource::Addresses);
+        }
+        if allocation.address_only && host.is_none() && self.hosts.is_full() {
+            return Err(Resource::Mappings);
+        }
+        let first = self.first_place(host_key, known, ranges.clone(), total);
+        let found = (0..total.min(MAX_TRIES)).find_map(|offset| {
+            let place = if offset < total - first {
+                first + offset
+            } else {
+                offset - (total - first)
+            };
+            let address = nth(ranges.clone(), place)?;
+            self.take(host_key, protocol, address, wanted, allocation, reserved)
+        });
+        found.ok_or(Resource::Ports)
+    }
+
     /// Takes a port of an external address for a host: `wanted` if it can be, beside its partner's, if that is there.
+    #[inline]
     fn take(
         &mut self,
         host: &HostKey<A>,
@@ -142,6 +203,7 @@ impl<A: Address> Mappings<A> {
     }
 
     /// Notes that a host has one more mapping. Its external address is this one now, unless it keeps another.
+    #[inline]
     pub(super) fn remember_host(
         &mut self,
         key: HostKey<A>,
@@ -170,6 +232,7 @@ impl<A: Address> Mappings<A> {
     }
 
     /// Whether a host may be given a port of an external address: not where another has that for itself.
+    #[inline]
     pub(super) fn is_open_to(&self, host: &HostKey<A>, external: A) -> bool {
         self.owners.is_empty()
             || self.owners.find(&(host.external_vpc, external)).is_none()
@@ -177,6 +240,7 @@ impl<A: Address> Mappings<A> {
     }
 
     /// Notes that a host has one more mapping on an external address, if that is its own, or is to be.
+    #[inline]
     pub(super) fn remember_owner(
         &mut self,
         host: HostKey<A>,
@@ -248,6 +312,12 @@ pub(super) fn nth<A: Address>(
         }
     }
     None
+}
+
+/// Whether an address is in one of the ranges.
+#[inline(always)]
+fn is_within<A: Address>(mut ranges: impl Iterator<Item = RangeInclusive<A>>, address: A) -> bool {
+    ranges.any(|range| range.contains(&address))
 }
 
 /// The first place of an address, counted through all ranges.

@@ -38,7 +38,7 @@ impl<A: Address> World<A> {
         }
     }
 
-    /// Acquires a mapping, and uses it for a flow.
+    /// Acquires a mapping, and uses it for a flow. Of every other port, its host is looked for ahead.
     fn acquire(
         &mut self,
         internal: Internal<A>,
@@ -46,14 +46,28 @@ impl<A: Address> World<A> {
         ranges: impl Iterator<Item = RangeInclusive<A>> + Clone,
         reserved: impl Fn(A, u16) -> bool,
     ) -> Result<Mapping<A>, Exhausted> {
-        let mapping = self.mappings.acquire(
-            &self.records,
+        let mut request = self.mappings.request(internal, external_vpc);
+        if internal.port.is_multiple_of(2) {
+            self.mappings.expect(&mut request);
+        }
+        self.acquire_requested(&request, ranges, reserved)
+    }
+
+    fn acquire_requested(
+        &mut self,
+        request: &MappingRequest<A>,
+        ranges: impl Iterator<Item = RangeInclusive<A>> + Clone,
+        reserved: impl Fn(A, u16) -> bool,
+    ) -> Result<Mapping<A>, Exhausted> {
+        let MappingRequest {
             internal,
             external_vpc,
-            ranges,
-            &self.allocation,
-            reserved,
-        )?;
+            ..
+        } = *request;
+        let allocation = &self.allocation;
+        let mapping =
+            self.mappings
+                .acquire(&self.records, request, ranges, allocation, reserved)?;
         let original = FlowKey {
             vpc: internal.vpc,
             protocol: internal.protocol,
@@ -155,6 +169,37 @@ fn one_endpoint_one_mapping() {
     mappings.end_all();
 }
 
+/// What was found of a host ahead is not believed where the host has gone meanwhile, nor where another has its place.
+#[test]
+fn a_request_may_outlive_the_host() {
+    let mut world = mappings(10);
+    let free = |_, _| false;
+    let requested = |world: &mut World<_>, port| {
+        let mut request = world.mappings.request(internal(1, port), OUTSIDE);
+        (world.mappings.expect(&mut request), request)
+    };
+    assert_eq!(requested(&mut world, 6000).0, None);
+    for others in [0, 2] {
+        let first = world.acquire(internal(1, 5000), OUTSIDE, pool(1, 8), free);
+        let first = first.unwrap();
+        let (expected, request) = requested(&mut world, 6000);
+        assert_eq!(expected, Some(first.address));
+        world.end(first);
+        for other in 0..others {
+            let other = internal(2 + other, 5000);
+            world.acquire(other, OUTSIDE, pool(8, 8), free).unwrap();
+        }
+        let again = world.acquire_requested(&request, pool(1, 4), free);
+        let again = again.unwrap();
+        assert_eq!(again.port, 6000);
+        assert!(pool(1, 4).any(|range| range.contains(&again.address)));
+        // It is the host's address now.
+        let next = world.acquire(internal(1, 6001), OUTSIDE, pool(1, 8), free);
+        assert_eq!(next.unwrap().address, again.address);
+        world.end_all();
+    }
+}
+
 #[test]
 fn a_mapping_lives_while_a_flow_has_it() {
     let mut world = mappings(10);
@@ -181,15 +226,9 @@ fn a_mapping_lives_while_a_flow_has_it() {
         mappings, records, ..
     } = &mut world;
     let [one, two] = [1, 2].map(|host| {
+        let request = mappings.request(internal(host, 5000), OUTSIDE);
         mappings
-            .acquire(
-                records,
-                internal(host, 5000),
-                OUTSIDE,
-                pool(1, 1),
-                &ANY,
-                free,
-            )
+            .acquire(records, &request, pool(1, 1), &ANY, free)
             .unwrap()
     });
     assert_eq!(one, two);

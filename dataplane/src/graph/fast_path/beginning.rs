@@ -1,73 +1,150 @@
 //! How connections begin on the fast path: what their first packets need of the memory, and whether they may.
 
-use rewire_conntrack::{Admission, Connections, Ends, FlowKey, Known, Passage, TimeoutClass};
+use arrayvec::ArrayVec;
+use rewire_conntrack::{
+    Admission, Connections, Ends, FlowKey, KeyHash, Known, MappingRequest, Passage, TimeoutClass,
+};
 use rewire_packet::IpAddress;
 use rewire_tables::acl::UNCOUNTED;
+use rewire_tables::nat::first_for;
 use rewire_tables::{InterfaceIndex, Route, VpcIndex};
 
 use super::packet::{Packet, Way, segment};
-use super::{BATCH, FastPath, pass};
+use super::{BATCH, FastPath, pass, take_alike};
 use crate::graph::acl_policy::{self, To};
 use crate::graph::context::Context;
-use crate::graph::egress_nat::{self, Opening};
+use crate::graph::egress_nat::{self, Opening, Sender};
 use crate::graph::family::Family;
+use crate::graph::nat_policy::Egress;
 use crate::graph::{hairpin, nat_policy};
 
+/// A packet that begins a connection, and what was found for it ahead of that.
+pub(super) struct Beginning<'a, A> {
+    /// Its place among the packets of the batch.
+    packet: u8,
+    /// The interface that it leaves by, and the VPC of that.
+    egress: InterfaceIndex,
+    vpc: VpcIndex,
+    /// The port that it goes to.
+    port: u16,
+    /// Whether it is for an external address of the VPC that it would leave into, and turns round.
+    turns: bool,
+    /// What the policy does with its source; none, where more has to be asked than was.
+    source: Option<Egress<'a, A>>,
+    request: MappingRequest<A>,
+    /// The hash of its replies' key, where its source becomes this address, and keeps its port.
+    expected: Option<(A, KeyHash)>,
+}
+
+/// Those of a batch, in its order.
+pub(super) type Beginnings<'a, A> = ArrayVec<Beginning<'a, A>, BATCH>;
+
 impl<A: Family> FastPath<A> {
-    /// Asks for what a packet that begins a connection is translated by.
-    #[inline(always)]
-    pub(super) fn prefetch_mapping(
+    /// The packets of the batch that begin a connection and have a route. Asks for what they are translated by.
+    pub(super) fn beginnings<'a>(
         &mut self,
-        cx: &Context<'_>,
-        number: usize,
+        cx: &Context<'a>,
         routes: &[Option<&Route>; BATCH],
         connections: &Connections<A>,
-    ) {
-        if let Some((packet, _, vpc)) = self.beginning(cx, number, routes) {
-            connections.prefetch_mapping(&egress_nat::internal(&packet.key()), vpc);
+    ) -> Beginnings<'a, A> {
+        let mut beginnings = ArrayVec::new();
+        for ((number, packet), route) in (0..).zip(&mut self.packets).zip(routes) {
+            if let (Way::New(port), Some(Route::Forward(hops))) = (packet.way, route) {
+                let exit = self.exits.find(cx, hops, packet);
+                let internal = egress_nat::internal(&packet.key());
+                let request = connections.request_mapping(internal, exit.vpc);
+                connections.prefetch_mapping(&request);
+                packet.way = Way::Begins(beginnings.len() as u8);
+                beginnings.push(Beginning {
+                    packet: number,
+                    egress: exit.interface,
+                    vpc: exit.vpc,
+                    port,
+                    turns: false,
+                    source: None,
+                    request,
+                    expected: None,
+                });
+            }
         }
+        self.decide(cx, &mut beginnings);
+        beginnings
     }
 
-    /// Asks for where its replies go in the index: most connections keep their port, and have the external address of their host.
-    #[inline(always)]
-    pub(super) fn prefetch_reply(
-        &mut self,
-        cx: &Context<'_>,
-        number: usize,
-        routes: &[Option<&Route>; BATCH],
-        connections: &mut Connections<A>,
-    ) {
-        if let Some((packet, port, vpc)) = self.beginning(cx, number, routes)
-            && let key = packet.key()
-            && let internal = egress_nat::internal(&key)
-            && let Some(source) = connections.expect_mapping(&internal, vpc)
-        {
-            let reply = FlowKey {
-                source: packet.destination,
-                source_port: port,
-                destination: source,
-                destination_port: key.source_port,
-                vpc,
-                ..key
-            };
-            connections.prefetch_change(connections.hash(&reply));
+    /// Finds what the policy does with the sources, and who turns round, for all of a VPC together that leave by one interface.
+    fn decide<'a>(&self, cx: &Context<'a>, beginnings: &mut Beginnings<'a, A>) {
+        let all = u64::MAX.checked_shr((BATCH - beginnings.len()) as u32);
+        let mut waiting = all.unwrap_or(0);
+        while waiting != 0 {
+            let packet = |index: usize| &self.packets[usize::from(beginnings[index].packet)];
+            let group = take_alike(&mut waiting, |one, other| {
+                beginnings[one].egress == beginnings[other].egress
+                    && packet(one).vpc == packet(other).vpc
+            });
+            let first = usize::from(group[0]);
+            let (from, egress) = (packet(first).vpc, beginnings[first].egress);
+            let (to, nat) = (beginnings[first].vpc, cx.tables.nat());
+            let mut sources = [A::Key::default(); BATCH];
+            let mut destinations = [A::Key::default(); BATCH];
+            for (place, index) in group.iter().enumerate() {
+                let plain = &packet(usize::from(*index)).plain;
+                sources[place] = plain.source.key();
+                destinations[place] = plain.destination.key();
+            }
+            let number = group.len();
+            let mut there = [None; BATCH];
+            if to != from {
+                let table = cx.tables.vpc(to);
+                table.route_batch::<A>(&destinations[..number], &mut there[..number]);
+            }
+            let mut rules = [None; BATCH];
+            let asks_more = nat.asks_before_masquerades(from, to);
+            if !asks_more && let Some(masquerades) = nat.masquerade_rules(from, egress) {
+                masquerades.find_batch::<A>(&sources[..number], &mut rules[..number]);
+            }
+            for ((index, there), rules) in group.iter().zip(there).zip(rules) {
+                let beginning = &mut beginnings[usize::from(*index)];
+                let packet = &self.packets[usize::from(beginning.packet)];
+                if packet.is_led(beginning.port) {
+                    continue;
+                }
+                beginning.turns = hairpin::is_external(there);
+                if !asks_more {
+                    let key = || {
+                        let key = packet.key();
+                        let destination = (key.destination, key.destination_port);
+                        nat_policy::egress_key(&key, destination, &packet.admission())
+                    };
+                    let rule = rules.and_then(|rules| first_for(rules, key));
+                    beginning.source = Some(rule.map_or(Egress::None, Egress::Masquerade));
+                }
+            }
         }
     }
+}
 
-    /// A packet of the batch, if it is one that begins a connection: to which port, and the VPC that it leaves into.
-    #[inline(always)]
-    fn beginning(
-        &mut self,
-        cx: &Context<'_>,
-        number: usize,
-        routes: &[Option<&Route>; BATCH],
-    ) -> Option<(&Packet<A>, u16, VpcIndex)> {
-        let packet = self.packets.get(number)?;
-        let (Way::New(port), Some(Route::Forward(hops))) = (packet.way, routes.get(number)?) else {
-            return None;
+/// Asks for where the replies of a beginning go in the index: most connections keep their port, and have the external address of
+/// their host.
+#[inline(always)]
+pub(super) fn prefetch_reply<A: Family>(
+    packets: &[Packet<A>],
+    beginning: &mut Beginning<'_, A>,
+    connections: &mut Connections<A>,
+) {
+    if let Some(source) = connections.expect_mapping(&mut beginning.request) {
+        let packet = &packets[usize::from(beginning.packet)];
+        let key = packet.key();
+        let reply = FlowKey {
+            source: packet.destination,
+            source_port: beginning.port,
+            destination: source,
+            destination_port: key.source_port,
+            vpc: beginning.vpc,
+            ..key
         };
-        let exit = self.exits.find(cx, hops, packet);
-        Some((packet, port, exit.vpc))
+        let hash = connections.hash(&reply);
+        connections.prefetch_change(hash);
+        beginning.expected = Some((source, hash));
     }
 }
 
@@ -76,7 +153,7 @@ impl<A: Family> FastPath<A> {
 pub(super) fn look_closer<A: Family>(
     cx: &Context<'_>,
     packet: &mut Packet<A>,
-    is_new: bool,
+    (is_new, may_be_led): (bool, bool),
     bytes: &[u8],
     connections: &Connections<A>,
 ) {
@@ -106,10 +183,12 @@ pub(super) fn look_closer<A: Family>(
     {
         return;
     }
-    if let Ok(ingress) = nat_policy::ingress(cx.tables, &key, true)
+    let own = (destination, key.destination_port);
+    if !may_be_led {
+        packet.way = Way::New(own.1);
+    } else if let Ok(ingress) = nat_policy::ingress(cx.tables, &key, true)
         && ingress.crossing.is_none()
     {
-        let own = (destination, key.destination_port);
         let (destination, port) = ingress.destination.unwrap_or(own);
         packet.way = Way::New(port);
         packet.destination = destination;
@@ -122,11 +201,11 @@ pub(super) fn look_closer<A: Family>(
 pub(super) fn begin<A: Family>(
     cx: &Context<'_>,
     packet: &Packet<A>,
-    port: u16,
-    egress: InterfaceIndex,
+    beginning: &Beginning<'_, A>,
     bytes: &[u8],
     connections: &mut Connections<A>,
 ) -> Option<Ends<A>> {
+    let egress = beginning.egress;
     let to = To::Leaving(egress);
     if cx.tables.has_acls()
         && acl_policy::filters(cx.tables, packet.ingress, None, to)
@@ -135,11 +214,10 @@ pub(super) fn begin<A: Family>(
     {
         return None;
     }
-    let original = packet.key();
     // An earlier packet of this burst may have begun it since.
     if connections.has_begun(packet.hash) {
         let generation = cx.tables.policy_generation();
-        match connections.any_passage(packet.hash, &original, generation, cx.now) {
+        match connections.any_passage(packet.hash, &packet.key(), generation, cx.now) {
             Known::Nothing => {}
             Known::Passes(Passage {
                 flow, direction, ..
@@ -149,34 +227,62 @@ pub(super) fn begin<A: Family>(
             Known::Passes(_) | Known::Unresolved | Known::Perhaps => return None,
         }
     }
-    let plain = &packet.plain;
-    let is_led = (packet.destination, port) != (plain.destination, plain.destination_port);
-    let outer = cx.tables.interface(egress)?;
-    if !is_led && hairpin::turn(cx.tables, &original, outer).is_some() {
+    if beginning.turns {
         return None;
     }
+    let plain = &packet.plain;
     let opening = Opening {
-        original,
+        original: packet.key(),
         hash: packet.hash,
-        destination: (packet.destination, port),
+        destination: (packet.destination, beginning.port),
         route_vpc: packet.route_vpc,
         crossing: None,
         hairpin: None,
         egress,
-        admission: Admission {
-            ingress: packet.ingress,
-            ports: Some((plain.source_port, plain.destination_port)),
-            peering: None,
-            whole: true,
-            timeouts: TimeoutClass::default(),
-        },
+        admission: packet.admission(),
         counters: UNCOUNTED,
         is_query: false,
         joins: false,
         is_at_home: false,
         is_later_fragment: false,
     };
+    let source = match beginning.source {
+        Some(source) => source,
+        None => egress_nat::source_rule(cx, &opening, cx.tables.interface(egress)?),
+    };
+    let sender = Sender {
+        egress: source,
+        request: Some(beginning.request),
+        expected: beginning.expected,
+    };
     let segment = segment(plain, bytes);
-    let opened = egress_nat::open(cx, connections, &opening, &segment, plain.packet_len);
+    let opened = egress_nat::open(
+        cx,
+        connections,
+        &opening,
+        sender,
+        &segment,
+        plain.packet_len,
+    );
     opened.ok().map(|(_, ends)| ends)
+}
+
+impl<A: Family> Packet<A> {
+    /// Whether ingress NAT leads it elsewhere, to this port.
+    #[inline(always)]
+    fn is_led(&self, port: u16) -> bool {
+        (self.destination, port) != (self.plain.destination, self.plain.destination_port)
+    }
+
+    /// How its connection is let in.
+    #[inline(always)]
+    fn admission(&self) -> Admission {
+        Admission {
+            ingress: self.ingress,
+            ports: Some((self.plain.source_port, self.plain.destination_port)),
+            peering: None,
+            whole: true,
+            timeouts: TimeoutClass::default(),
+        }
+    }
 }

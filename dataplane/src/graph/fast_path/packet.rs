@@ -39,6 +39,8 @@ pub(super) enum Way {
     Established(FlowId, Direction),
     /// It begins a connection, to this port.
     New(u16),
+    /// The same, and this one of those of its batch.
+    Begins(u8),
 }
 
 impl<A: Copy> Packet<A> {

@@ -78,6 +78,12 @@ pub enum PortParity {
 }
 
 impl PortAllocation {
+    /// Whether nothing is asked for but a port.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.within.is_none() & !self.address_only & (self.parity == PortParity::Any)
+    }
+
     /// Whether the rule could have translated one port of a protocol (by its number in the IP header) into another.
     pub fn allows(&self, protocol: u8, internal: u16, external: u16) -> bool {
         if self.address_only {
@@ -150,10 +156,29 @@ impl MasqueradeRules {
     /// The rule of a packet. Cost: a look-up, and a look at each rule of the sender that asks for more than its packets have.
     pub(crate) fn find<A: AclFamily>(&self, key: &AclKey<A>) -> Option<&Masquerade> {
         let rules = A::masquerades(self).lookup(key.source)?;
-        let is_for = |rule: &&Arc<Masquerade>| match &rule.condition {
-            Some(condition) => condition.matches(key),
-            None => true,
-        };
-        rules.iter().find(is_for).map(Arc::as_ref)
+        first_for(rules, || *key)
     }
+
+    /// Looks up a batch of senders: `rules[i]` becomes the rules of `sources[i]`, of which [`first_for`] tells the one. What one of
+    /// them has more than the other is left as it was.
+    pub fn find_batch<'a, A: Address>(
+        &'a self,
+        sources: &[A::Key],
+        rules: &mut [Option<&'a MasqueradeList>],
+    ) {
+        A::masquerades(self).lookup_values(sources, rules);
+    }
+}
+
+/// The first of a sender's rules that is for a packet, whose key is asked for if one has a condition.
+#[inline]
+pub fn first_for<A: AclFamily>(
+    rules: &MasqueradeList,
+    key: impl Fn() -> AclKey<A>,
+) -> Option<&Masquerade> {
+    let is_for = |rule: &&Arc<Masquerade>| match &rule.condition {
+        Some(condition) => condition.matches(&key()),
+        None => true,
+    };
+    rules.iter().find(is_for).map(Arc::as_ref)
 }

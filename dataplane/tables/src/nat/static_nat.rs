@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use ipnet::IpNet;
 
 use super::nptv6::Nptv6;
+use super::tally::Tally;
 use crate::index::{PeeringIndex, VpcIndex};
 
 /// A static translation: each address of an external prefix is one of an internal prefix, both ways (RFC 2663, basic NAT).
@@ -84,6 +85,7 @@ fn in_same_place(address: IpAddr, from: IpNet, to: IpNet) -> Option<IpAddr> {
 #[derive(Clone, Debug)]
 pub(crate) struct ByPrefix<K> {
     rules: HashMap<(K, IpNet), Arc<StaticNat>>,
+    keys: Tally<K>,
     /// How many rules there are of each length, the longest prefixes first: of IPv4, and of IPv6.
     lengths: [Vec<(u8, usize)>; 2],
 }
@@ -92,12 +94,18 @@ impl<K> Default for ByPrefix<K> {
     fn default() -> Self {
         ByPrefix {
             rules: HashMap::new(),
+            keys: Tally::default(),
             lengths: Default::default(),
         }
     }
 }
 
 impl<K: Copy + Eq + Hash> ByPrefix<K> {
+    /// Whether a key has any rule.
+    pub(crate) fn has(&self, key: K) -> bool {
+        self.keys.has(key)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
@@ -110,6 +118,7 @@ impl<K: Copy + Eq + Hash> ByPrefix<K> {
         if self.rules.insert((key, prefix), rule).is_some() {
             return;
         }
+        self.keys.add(key);
         let lengths = &mut self.lengths[family(prefix.addr())];
         let length = prefix.prefix_len();
         match lengths.binary_search_by(|(other, _)| length.cmp(other)) {
@@ -122,6 +131,7 @@ impl<K: Copy + Eq + Hash> ByPrefix<K> {
         if self.rules.remove(&(key, prefix)).is_none() {
             return;
         }
+        self.keys.remove(key);
         let lengths = &mut self.lengths[family(prefix.addr())];
         let length = prefix.prefix_len();
         if let Ok(place) = lengths.binary_search_by(|(other, _)| length.cmp(other)) {
@@ -208,6 +218,7 @@ mod tests {
                 prop_assert_eq!(table.of(7, address).map(|rule| &rule.external), expected);
                 prop_assert!(table.of(8, address).is_none());
             }
+            prop_assert_eq!((table.has(7), table.has(8)), (!naive.is_empty(), false));
             prop_assert_eq!(table.is_empty(), naive.is_empty());
             prop_assert_eq!(table.lengths[0].is_empty(), naive.is_empty());
         }
