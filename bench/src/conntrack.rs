@@ -116,8 +116,7 @@ impl Table for Ours {
             }
             if let Some(hashes) = hashes.get(step.wrapping_sub(AHEAD)) {
                 for hash in hashes {
-                    // Mostly there is none.
-                    self.0.prefetch_flow(*hash);
+                    self.0.prefetch_insertion(*hash);
                 }
             }
             let step = step.wrapping_sub(2 * AHEAD);

@@ -12,6 +12,8 @@
 //! however long it was in use; and mostly one: each bucket counts those that are away from it, in four counts by their tags. Nothing is
 //! ever hashed again, neither at once nor bit by bit.
 
+use std::hint::select_unpredictable;
+
 use rewire_tables::memory::{LargeArray, equal_bytes, prefetch_at};
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
@@ -229,6 +231,17 @@ impl Index {
         prefetch_at(&self.buckets, self.other(spot.home(), spot.tag()));
     }
 
+    /// Asks for the other line of a hash that is to be inserted, if it will be looked at. Best when the line of the home is there.
+    #[inline(always)]
+    pub(crate) fn prefetch_insertion(&self, spot: Spot) {
+        let (tag, home) = (spot.tag(), spot.home());
+        let bucket = &self.buckets[home];
+        let is_seen = bucket.misses(tag) | bucket.is_full();
+        // For one of four, and nobody knows for which: to ask for the home again costs less than to guess.
+        let line = select_unpredictable(is_seen, self.other(home, tag), home);
+        prefetch_at(&self.buckets, line);
+    }
+
     /// The first entry at home that has the hash's tag, and what else is known of it: most likely the one that is looked for, if there is one. Where there is none, the
     /// other line is asked for, if the entry may be there, or would go there.
     #[inline(always)]
@@ -357,11 +370,11 @@ impl Index {
         true
     }
 
-    /// Adds an entry that is not in yet, if one look at its home says that nothing else with this hash is in, and that there is room. False, and
-    /// no change, where it does not: [`claim`](Self::claim) says whether so.
+    /// Adds an entry that is not in yet, if nothing in its places has what is known there of its hash: then nobody needs to be looked at. False,
+    /// and no change, where something has, or there is no room: [`claim`](Self::claim) says which.
     #[must_use]
     #[inline(always)]
-    pub(crate) fn claim_at_home(&mut self, spot: Spot, entry: u32) -> bool {
+    pub(crate) fn claim_alone(&mut self, spot: Spot, entry: u32) -> bool {
         let tag = spot.tag();
         let stored = self.stored(entry, spot);
         let bucket = &mut self.buckets[spot.home()];
@@ -372,8 +385,14 @@ impl Index {
                 bucket.entries[slot] = stored;
                 true
             }
-            _ => false,
+            _ => self.claim_alone_in_both(spot, entry),
         }
+    }
+
+    /// As [`claim_alone`](Self::claim_alone), where the home is full, or something there or away may have its tag.
+    #[inline(never)]
+    fn claim_alone_in_both(&mut self, spot: Spot, entry: u32) -> bool {
+        self.place(spot, &mut |_| true).is_none() && self.insert(spot, entry)
     }
 
     /// Adds an entry that is not in yet, unless another is in of which `is_it` holds. False, and no change, where there is one, or
@@ -576,7 +595,7 @@ mod tests {
                         let is_other = model.values().any(|other| *other == hash);
                         let is_same = |other| model.get(&other) == Some(&hash);
                         let spot = index.spot(hash);
-                        let is_in = index.claim_at_home(spot, entry) || index.claim(spot, entry, is_same);
+                        let is_in = index.claim_alone(spot, entry) || index.claim(spot, entry, is_same);
                         prop_assert!(!is_in || !is_other);
                         if is_in || index.claim(spot, entry, |_| false) {
                             model.insert(entry, hash);

@@ -1,10 +1,10 @@
-//! How connections lie in memory: a record of one cache line (for IPv4) with what a packet is translated by, and an account
-//! beside it with what is only counted or rarely looked at.
+//! How connections lie in memory: a record of 64 bytes (for IPv4) with what a packet is translated by, and an account
+//! of 40 behind it with what is only counted or rarely looked at.
 
 use std::sync::Arc;
 
 use rewire_tables::growing::{Ahead, GrowingArray};
-use rewire_tables::memory::{prefetch, prefetch_at};
+use rewire_tables::memory::{prefetch, prefetch_within};
 use rewire_tables::{Address, InterfaceIndex, PeeringIndex, VpcIndex};
 
 use crate::flow::Traffic;
@@ -52,9 +52,8 @@ pub(crate) mod flag {
     ];
 }
 
-/// What every packet of a connection looks at. 64 bytes for IPv4.
+/// What every packet of a connection looks at. 64 bytes for IPv4, 112 for IPv6.
 #[derive(Clone, Debug)]
-#[repr(align(64))]
 pub(crate) struct Record<A> {
     pub(crate) original: FlowKey<A>,
     pub(crate) reply: FlowKey<A>,
@@ -267,11 +266,22 @@ impl Account {
     }
 }
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// What is in a slot: 104 bytes for IPv4, 152 for IPv6. Not padded to whole lines: they are two or three lines in a row, mostly of one page,
+/// which the processor has to look up once. What a packet of UDP has to do with comes first.
+#[derive(Debug)]
+#[repr(C)]
+struct Place<A> {
+    record: Record<A>,
+    account: Account,
+}
+
 /// A fixed number of slots, reused last-freed first, so that what is in the cache is used again.
 #[derive(Debug)]
 pub(crate) struct Records<A> {
-    records: GrowingArray<Record<A>>,
-    accounts: GrowingArray<Account>,
+    places: GrowingArray<Place<A>>,
     /// The index of the peering that a connection crosses, where its record's flag says that it does. All zero at first, so that the system
     /// gives memory for what is written alone: mostly none.
     peerings: Vec<u16>,
@@ -285,8 +295,7 @@ impl<A: Address> Records<A> {
     /// Reserves room. The memory is first touched when it is first used.
     pub(crate) fn new(capacity: usize) -> Self {
         Records {
-            records: GrowingArray::with_room(capacity),
-            accounts: GrowingArray::with_room(capacity),
+            places: GrowingArray::with_room(capacity),
             peerings: vec![0; capacity],
             free: NONE,
             used: 0,
@@ -299,7 +308,7 @@ impl<A: Address> Records<A> {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.used >= self.capacity
+        self.free == NONE && self.places.len() >= self.capacity
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -308,13 +317,13 @@ impl<A: Address> Records<A> {
 
     /// How many slots were ever used.
     pub(crate) fn slots(&self) -> u32 {
-        self.records.len() as u32
+        self.places.len() as u32
     }
 
     /// The slot that the next insertion will take.
     pub(crate) fn next_slot(&self) -> u32 {
         match self.free {
-            NONE => self.records.len() as u32,
+            NONE => self.places.len() as u32,
             slot => slot,
         }
     }
@@ -322,39 +331,33 @@ impl<A: Address> Records<A> {
     /// Stores a connection, unless all slots are taken. Its `reuse` is set here.
     #[inline(always)]
     pub(crate) fn insert(&mut self, record: Record<A>, account: Account) -> Option<Id> {
-        if self.is_full() {
-            return None;
-        }
-        self.used += 1;
-        let slot = self.next_slot();
-        let places = (
-            self.records.get_mut(slot as usize),
-            self.accounts.get_mut(slot as usize),
-        );
-        let reuse = match places {
-            (Some(place), Some(counted)) => {
-                self.free = place.next;
-                let reuse = place.reuse.wrapping_add(1);
-                *place = Record { reuse, ..record };
-                *counted = account;
+        // No slot has the number that says that none is free.
+        let slot = self.free;
+        let id = match self.places.get_mut(slot as usize) {
+            Some(place) => {
+                self.free = place.record.next;
+                let reuse = place.record.reuse.wrapping_add(1);
+                place.record = Record { reuse, ..record };
+                place.account = account;
                 // Where the next one goes: what is written of it would wait for its line otherwise, and with it all behind that is
                 // read soon after it was written.
                 self.prefetch_all(self.free);
-                reuse
+                Id { slot, reuse }
             }
-            _ => {
-                // There is room: no slot is free, and not all are used.
-                let _ = self.records.push(Record { reuse: 1, ..record });
-                let _ = self.accounts.push(account);
-                1
+            None => {
+                let slot = self.places.len() as u32;
+                let record = Record { reuse: 1, ..record };
+                self.places.push(Place { record, account }).ok()?;
+                Id { slot, reuse: 1 }
             }
         };
-        Some(Id { slot, reuse })
+        self.used += 1;
+        Some(id)
     }
 
     /// Frees a slot that is used.
     pub(crate) fn free(&mut self, slot: u32) {
-        let record = &mut self.records[slot as usize];
+        let record = &mut self.places[slot as usize].record;
         record.reuse = record.reuse.wrapping_add(1);
         record.next = self.free;
         self.free = slot;
@@ -363,40 +366,40 @@ impl<A: Address> Records<A> {
 
     #[inline]
     pub(crate) fn get(&self, id: Id) -> Option<&Record<A>> {
-        let record = self.records.get(id.slot as usize)?;
+        let record = &self.places.get(id.slot as usize)?.record;
         (record.reuse == id.reuse).then_some(record)
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, id: Id) -> Option<(&mut Record<A>, &mut Account)> {
-        let record = self.records.get_mut(id.slot as usize)?;
-        (record.reuse == id.reuse).then_some((record, &mut self.accounts[id.slot as usize]))
+        let Place { record, account } = self.places.get_mut(id.slot as usize)?;
+        (record.reuse == id.reuse).then_some((record, account))
     }
 
     /// The connection in a slot, if it is used.
     #[inline(always)]
     pub(crate) fn get_used(&self, slot: u32) -> Option<&Record<A>> {
-        let record = self.records.get(slot as usize)?;
+        let record = &self.places.get(slot as usize)?.record;
         (record.reuse & 1 == 1).then_some(record)
     }
 
     /// The connection in a slot that is used.
     #[inline]
     pub(crate) fn used(&self, slot: u32) -> &Record<A> {
-        &self.records[slot as usize]
+        &self.places[slot as usize].record
     }
 
     #[inline]
     pub(crate) fn used_mut(&mut self, slot: u32) -> &mut Record<A> {
-        &mut self.records[slot as usize]
+        &mut self.places[slot as usize].record
     }
 
     pub(crate) fn account(&self, slot: u32) -> &Account {
-        &self.accounts[slot as usize]
+        &self.places[slot as usize].account
     }
 
     pub(crate) fn account_mut(&mut self, slot: u32) -> &mut Account {
-        &mut self.accounts[slot as usize]
+        &mut self.places[slot as usize].account
     }
 
     /// The peering that the connection in a slot crosses, if its record's flag says that it crosses one.
@@ -422,28 +425,28 @@ impl<A: Address> Records<A> {
     /// The id of what is in a slot; none where it is free.
     #[inline]
     pub(crate) fn id(&self, slot: u32) -> Option<Id> {
-        let reuse = self.records.get(slot as usize)?.reuse;
+        let reuse = self.places.get(slot as usize)?.record.reuse;
         (reuse & 1 == 1).then_some(Id { slot, reuse })
     }
 
     /// Lets the time of every connection be over. Looks at every slot.
     pub(crate) fn end_all(&mut self, now: Instant) {
-        for record in self.records.iter_mut() {
-            record.expires = Deadline::past(now);
+        for place in self.places.iter_mut() {
+            place.record.expires = Deadline::past(now);
         }
     }
 
     /// Asks for a record.
     #[inline(always)]
     pub(crate) fn prefetch(&self, slot: u32) {
-        prefetch_at(&self.records, slot as usize);
+        self.prefetch_bytes(slot, size_of::<Record<A>>());
     }
 
     /// Asks for what a packet of a direction changes of an account; of TCP, also for what is remembered of its windows, which may lie in
     /// two lines.
     #[inline(always)]
     pub(crate) fn prefetch_account(&self, slot: u32, direction: Direction, is_tcp: bool) {
-        let Some(account) = self.accounts.get(slot as usize) else {
+        let Some(Place { account, .. }) = self.places.get(slot as usize) else {
             return;
         };
         prefetch(&account.low[direction as usize]);
@@ -453,41 +456,48 @@ impl<A: Address> Records<A> {
         }
     }
 
-    /// Asks for a record, and an account that is about to be written.
+    /// Asks for a record and its account, which are about to be written.
     #[inline(always)]
     pub(crate) fn prefetch_all(&self, slot: u32) {
-        let slot = slot as usize;
-        prefetch_at(&self.records, slot);
-        prefetch_at(&self.accounts, slot);
-        // The next one begins in the line that this one ends in, or behind it.
-        prefetch_at(&self.accounts, slot + 1);
+        self.prefetch_bytes(slot, size_of::<Place<A>>());
+    }
+
+    /// Asks for the lines of the first so many bytes of a place.
+    #[inline(always)]
+    fn prefetch_bytes(&self, slot: u32, bytes: usize) {
+        for line in 0..bytes.div_ceil(LINE) {
+            prefetch_within(&self.places, slot as usize, line * LINE);
+        }
+        prefetch_within(&self.places, slot as usize, bytes - 1);
     }
 
     /// By which another thread takes memory ahead of what is used.
-    pub(crate) fn ahead(&self) -> [Arc<Ahead>; 2] {
-        [self.records.ahead(), self.accounts.ahead()]
+    pub(crate) fn ahead(&self) -> [Arc<Ahead>; 1] {
+        [self.places.ahead()]
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = Id> + '_ {
-        (0..self.records.len() as u32).filter_map(|slot| self.id(slot))
+        (0..self.places.len() as u32).filter_map(|slot| self.id(slot))
     }
 
     /// The memory that is reserved, in bytes.
     pub(crate) fn memory(&self) -> usize {
-        self.records.room() * size_of::<Record<A>>() + self.accounts.room() * size_of::<Account>()
+        self.places.room() * size_of::<Place<A>>()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     use super::*;
 
     #[test]
-    fn a_record_is_a_cache_line() {
+    fn a_place_has_no_holes() {
         assert_eq!(size_of::<Record<Ipv4Addr>>(), 64);
         assert_eq!(size_of::<Account>(), 40);
+        assert_eq!(size_of::<Place<Ipv4Addr>>(), 104);
+        assert_eq!(size_of::<Place<Ipv6Addr>>(), 152);
     }
 
     /// Two of them were one bit once: connections of open mappings were taken for those of NAT64.

@@ -27,14 +27,21 @@ pub fn prefetch<T>(value: &T) {
 /// As [`prefetch`], for an element of an array, whether it is there or not: the place is not checked.
 #[inline(always)]
 pub fn prefetch_at<T>(array: &[T], index: usize) {
+    prefetch_within(array, index, 0);
+}
+
+/// As [`prefetch_at`], for the line that has the byte which is so many bytes behind the first of the element.
+#[inline(always)]
+pub fn prefetch_within<T>(array: &[T], index: usize, offset: usize) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: as above; and the address is computed without a claim that anything is there.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(array.as_ptr().wrapping_add(index).cast());
+        let element = array.as_ptr().wrapping_add(index);
+        _mm_prefetch::<_MM_HINT_T0>(element.cast::<i8>().wrapping_add(offset));
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (array, index);
+    let _ = (array, index, offset);
 }
 
 /// A bit for each of sixteen bytes that is equal to one; the lowest bit and byte first.

@@ -121,19 +121,19 @@ impl<A: Address> Connections<A> {
     // Inline, so that nobody copies the keys where two lines of the index say all.
     #[inline(always)]
     pub(super) fn claim(&mut self, keys: [FlowKey<A>; 2], hashes: [KeyHash; 2]) -> bool {
-        if self.records.is_full() {
+        let own = self.records.next_slot();
+        if own as usize >= self.records.capacity() {
             return false;
         }
-        let own = self.records.next_slot();
         let [original, reply] = hashes;
         let is_in = self
             .index
-            .claim_at_home(original.0, entry(own, Direction::Original));
+            .claim_alone(original.0, entry(own, Direction::Original));
         let are_in = is_in
             && original != reply
             && self
                 .index
-                .claim_at_home(reply.0, entry(own, Direction::Reply));
+                .claim_alone(reply.0, entry(own, Direction::Reply));
         are_in || self.claim_among_others(keys, hashes, own, is_in)
     }
 
@@ -192,6 +192,13 @@ impl<A: Address> Connections<A> {
         }
     }
 
+    /// Asks for what it takes to find that no connection has a key, and to begin one. Best when what [`prefetch_index`](Self::prefetch_index)
+    /// asked for is there.
+    #[inline(always)]
+    pub fn prefetch_insertion(&self, hash: KeyHash) {
+        self.index.prefetch_insertion(hash.0);
+    }
+
     /// Finds a packet's flow, which is to end, and asks for the lines of the index that its end changes; also a flow whose time is
     /// up. Best when what [`prefetch_flow`](Self::prefetch_flow) asked for is there.
     #[inline]
@@ -201,12 +208,13 @@ impl<A: Address> Connections<A> {
         key: &FlowKey<A>,
     ) -> Option<Removal> {
         let likely = slot_and_direction(candidate.0);
-        let record = self.records.get_used(likely.0);
-        let (slot, direction) = match record {
-            Some(record) if record.key(likely.1) == key => likely,
-            _ => self.find(hash, key)?,
+        let ((slot, direction), record) = match self.records.get_used(likely.0) {
+            Some(record) if record.key(likely.1) == key => (likely, record),
+            _ => {
+                let found = self.find(hash, key)?;
+                (found, self.records.used(found.0))
+            }
         };
-        let record = self.records.used(slot);
         let other = self.hash(record.key(direction.other()));
         self.prefetch_index(other);
         self.sweep.prefetch(slot);
