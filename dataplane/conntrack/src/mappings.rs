@@ -2,21 +2,22 @@
 
 mod acquire;
 mod external;
-pub(crate) use external::Endpoint;
-
-use std::hash::{Hash, Hasher};
+mod hosts;
+mod request;
 
 use foldhash::fast::FixedState;
 use rewire_tables::{Address, PortAllocation, VpcIndex};
 
+pub(crate) use self::external::Endpoint;
+use self::hosts::{Host, HostKey, Owner, host_of};
+pub use self::request::MappingRequest;
 use crate::fixed_map::{FixedMap, Recent};
 use crate::index::Index;
 use crate::key::FlowKey;
 use crate::key_hash::KeyHasher;
 use crate::port_use::Exhaustions;
-use crate::ports::{External, Ports, hash_address};
+use crate::ports::{External, Ports};
 use crate::records::{Record, Records, flag};
-use crate::slab::Id as HostId;
 
 /// How many external addresses are tried for one mapping, at most.
 const MAX_TRIES: u128 = 1024;
@@ -54,65 +55,6 @@ pub struct Mapping<A> {
     pub address: A,
     /// The external port.
     pub port: u16,
-}
-
-/// An internal address with mappings: it keeps to one external address (RFC 4787 REQ-2).
-#[derive(Debug)]
-struct Host<A> {
-    external: A,
-    mappings: u32,
-}
-
-/// A mapping that is asked for, and what was found on the way to it: the packets of a burst ask in turns, so that the memory that one
-/// of them needs is fetched meanwhile.
-#[derive(Clone, Copy, Debug)]
-pub struct MappingRequest<A> {
-    internal: Internal<A>,
-    external_vpc: VpcIndex,
-    /// What the endpoint's mapping is found by.
-    hash: u64,
-    /// Where its host was found; none, where it was not, or was not looked for. It may be gone again.
-    host: Option<HostId>,
-}
-
-/// An internal address, and the VPC it is translated into.
-#[derive(Clone, Copy, Debug, Eq)]
-struct HostKey<A> {
-    vpc: VpcIndex,
-    address: A,
-    external_vpc: VpcIndex,
-}
-
-impl<A: PartialEq> PartialEq for HostKey<A> {
-    /// All fields, and one branch: two that are compared are mostly equal.
-    #[inline(always)]
-    fn eq(&self, other: &Self) -> bool {
-        (self.address == other.address)
-            & (self.vpc == other.vpc)
-            & (self.external_vpc == other.external_vpc)
-    }
-}
-
-impl<A: Address> HostKey<A> {
-    /// Where it is remembered.
-    #[inline(always)]
-    fn number(&self) -> u32 {
-        self.address.to_number() as u32
-    }
-}
-
-impl<A: Address> Hash for HostKey<A> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let vpcs = u64::from(self.vpc.0) << 16 | u64::from(self.external_vpc.0);
-        hash_address(vpcs, self.address, state);
-    }
-}
-
-/// Who has an external address for itself, and by how many mappings.
-#[derive(Debug)]
-struct Owner<A> {
-    host: HostKey<A>,
-    mappings: u32,
 }
 
 /// A mapping that somebody is about to insert a flow with.
@@ -197,44 +139,6 @@ impl<A: Address> Mappings<A> {
         self.hash(&host, key.external_vpc)
     }
 
-    /// See [`crate::Connections::request_mapping`].
-    #[inline(always)]
-    pub(crate) fn request(
-        &self,
-        internal: Internal<A>,
-        external_vpc: VpcIndex,
-    ) -> MappingRequest<A> {
-        MappingRequest {
-            internal,
-            external_vpc,
-            hash: self.hash(&internal, external_vpc),
-            host: None,
-        }
-    }
-
-    /// Asks for the lines that the mapping of an internal endpoint and its host are found by.
-    #[inline(always)]
-    pub(crate) fn prefetch(&self, request: &MappingRequest<A>) {
-        self.index.prefetch(request.hash);
-        let host = host_of(&request.internal, request.external_vpc);
-        if self.peek_host(&host).is_none() && !self.hosts.is_empty() {
-            self.hosts.prefetch(&host);
-        }
-    }
-
-    /// See [`crate::Connections::expect_mapping`].
-    #[inline(always)]
-    pub(crate) fn expect(&mut self, request: &mut MappingRequest<A>) -> Option<A> {
-        if self.hosts.is_empty() {
-            return None;
-        }
-        let (internal, external_vpc) = (&request.internal, request.external_vpc);
-        request.host = self.find_host(&host_of(internal, external_vpc));
-        let address = self.hosts.get(request.host?)?.external;
-        self.prefetch_port(internal.protocol, external_vpc, address, internal.port);
-        Some(address)
-    }
-
     /// Asks for the line that the end of a mapping changes.
     #[inline]
     pub(crate) fn prefetch_end(&self, reply: &FlowKey<A>) {
@@ -254,17 +158,6 @@ impl<A: Address> Mappings<A> {
             address,
         };
         self.ports.prefetch(&external, port);
-    }
-
-    #[inline]
-    fn find_host(&mut self, key: &HostKey<A>) -> Option<HostId> {
-        self.recent_hosts.find(&self.hosts, key, key.number())
-    }
-
-    /// Where a host is, if that is remembered.
-    #[inline]
-    fn peek_host(&self, key: &HostKey<A>) -> Option<HostId> {
-        self.recent_hosts.peek(&self.hosts, key, key.number())
     }
 
     /// The first flow of the mapping that an internal endpoint has.
@@ -538,14 +431,6 @@ impl<A: Address> Mappings<A> {
             && self.hosts.is_empty()
             && self.owners.is_empty()
             && self.ports.is_empty()
-    }
-}
-
-fn host_of<A: Copy>(internal: &Internal<A>, external_vpc: VpcIndex) -> HostKey<A> {
-    HostKey {
-        vpc: internal.vpc,
-        address: internal.address,
-        external_vpc,
     }
 }
 

@@ -1,15 +1,12 @@
-//! Who gets which external address and port: a mapping for an internal endpoint, and what is remembered of hosts, so that each keeps to one
-//! address (RFC 4787 REQ-2), or has one for itself.
+//! Who gets which external address and port.
 
 use std::ops::RangeInclusive;
 
 use rewire_tables::nat::PortParity;
 use rewire_tables::{Address, PortAllocation, VpcIndex};
 
-use super::{
-    Host, HostKey, Internal, MAX_TRIES, Mapping, MappingRequest, Mappings, Owner, Promise, Use,
-    host_of,
-};
+use super::hosts::{HostKey, host_of};
+use super::{Internal, MAX_TRIES, Mapping, MappingRequest, Mappings, Promise, Use};
 use crate::error::{Exhausted, Resource};
 use crate::ports::External;
 use crate::records::Records;
@@ -200,78 +197,6 @@ impl<A: Address> Mappings<A> {
             .ports
             .take(external, wanted, next_to, allocation, reserved)?;
         Some(Mapping { address, port })
-    }
-
-    /// Notes that a host has one more mapping. Its external address is this one now, unless it keeps another.
-    #[inline]
-    pub(super) fn remember_host(
-        &mut self,
-        key: HostKey<A>,
-        known: Option<HostId>,
-        external: A,
-        keeps: bool,
-    ) {
-        let host = Host {
-            external,
-            mappings: 0,
-        };
-        let id = known.or_else(|| self.hosts.insert(key, host));
-        if let Some(host) = id.and_then(|id| self.hosts.get_mut(id)) {
-            host.mappings += 1;
-            if !keeps {
-                host.external = external;
-            }
-        }
-    }
-
-    /// Whether a host has an external address for itself.
-    pub(super) fn has_for_itself(&self, host: &HostKey<A>, external: A) -> bool {
-        let owner = self.owners.find(&(host.external_vpc, external));
-        let owner = owner.and_then(|id| self.owners.get(id));
-        owner.is_some_and(|owner| owner.host == *host)
-    }
-
-    /// Whether a host may be given a port of an external address: not where another has that for itself.
-    #[inline]
-    pub(super) fn is_open_to(&self, host: &HostKey<A>, external: A) -> bool {
-        self.owners.is_empty()
-            || self.owners.find(&(host.external_vpc, external)).is_none()
-            || self.has_for_itself(host, external)
-    }
-
-    /// Notes that a host has one more mapping on an external address, if that is its own, or is to be.
-    #[inline]
-    pub(super) fn remember_owner(
-        &mut self,
-        host: HostKey<A>,
-        external: A,
-        allocation: &PortAllocation,
-    ) {
-        if !allocation.address_only && self.owners.is_empty() {
-            return;
-        }
-        let key = (host.external_vpc, external);
-        let id = match self.owners.find(&key) {
-            None if allocation.address_only => self.owners.insert(key, Owner { host, mappings: 0 }),
-            known => known,
-        };
-        if let Some(owner) = id.and_then(|id| self.owners.get_mut(id)) {
-            owner.mappings += 1;
-        }
-    }
-
-    /// Notes that a host has one mapping less on an external address.
-    pub(super) fn forget_owner(&mut self, host: &HostKey<A>, external: A) {
-        if !self.owners.is_empty()
-            && let Some(id) = self.owners.find(&(host.external_vpc, external))
-            && let Some(owner) = self.owners.get_mut(id)
-            && owner.host == *host
-        {
-            owner.mappings = owner.mappings.saturating_sub(1);
-            if owner.mappings == 0 {
-                self.owners.remove(id);
-            }
-        }
     }
 
     /// Which of the external addresses to try first: the one that the host has, or else the one that its hash chooses, so

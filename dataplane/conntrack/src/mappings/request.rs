@@ -1,0 +1,59 @@
+//! How a mapping is asked for ahead of its use.
+
+use rewire_tables::{Address, VpcIndex};
+
+use super::hosts::host_of;
+use super::{Internal, Mappings};
+use crate::slab::Id as HostId;
+
+/// A mapping that is asked for, and what was found on the way to it: the packets of a burst ask in turns, so that the memory that one
+/// of them needs is fetched meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub struct MappingRequest<A> {
+    pub(super) internal: Internal<A>,
+    pub(super) external_vpc: VpcIndex,
+    /// What the endpoint's mapping is found by.
+    pub(super) hash: u64,
+    /// Where its host was found; none, where it was not, or was not looked for. It may be gone again.
+    pub(super) host: Option<HostId>,
+}
+
+impl<A: Address> Mappings<A> {
+    /// See [`crate::Connections::request_mapping`].
+    #[inline(always)]
+    pub(crate) fn request(
+        &self,
+        internal: Internal<A>,
+        external_vpc: VpcIndex,
+    ) -> MappingRequest<A> {
+        MappingRequest {
+            internal,
+            external_vpc,
+            hash: self.hash(&internal, external_vpc),
+            host: None,
+        }
+    }
+
+    /// Asks for the lines that the mapping of an internal endpoint and its host are found by.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, request: &MappingRequest<A>) {
+        self.index.prefetch(request.hash);
+        let host = host_of(&request.internal, request.external_vpc);
+        if self.peek_host(&host).is_none() && !self.hosts.is_empty() {
+            self.hosts.prefetch(&host);
+        }
+    }
+
+    /// See [`crate::Connections::expect_mapping`].
+    #[inline(always)]
+    pub(crate) fn expect(&mut self, request: &mut MappingRequest<A>) -> Option<A> {
+        if self.hosts.is_empty() {
+            return None;
+        }
+        let (internal, external_vpc) = (&request.internal, request.external_vpc);
+        request.host = self.find_host(&host_of(internal, external_vpc));
+        let address = self.hosts.get(request.host?)?.external;
+        self.prefetch_port(internal.protocol, external_vpc, address, internal.port);
+        Some(address)
+    }
+}
