@@ -90,6 +90,7 @@ impl<A: Family> FastPath<A> {
             for packet in self.packets.iter().take(AHEAD) {
                 packet.expect_to_pass(connections);
             }
+            let mut before = None;
             let mut next = 0;
             for (place, mut frame) in (0..).zip(frames.drain(..number)) {
                 if let Some(later) = self.packets.get(next + AHEAD) {
@@ -100,10 +101,10 @@ impl<A: Family> FastPath<A> {
                 let route = routes.get(next).copied().flatten();
                 next += usize::from(packet.is_some());
                 let mut sent = None;
-                if let (Some(packet), Some(Route::Forward(hops))) = (packet, route)
+                if let (Some(packet), Some(route)) = (packet, route)
                     && packet.is_plain()
                     && !order.is_behind(&packet.plain)
-                    && let exit = self.exits.find(cx, hops, packet)
+                    && let Some(exit) = self.exits.follow(cx, route, packet, &mut before)
                     && packet.plain.packet_len <= exit.mtu
                     && let batch = (&self.packets[..], &mut beginnings[..])
                     && forward(cx, packet, batch, exit, &mut frame.buffer, connections)
@@ -287,7 +288,7 @@ fn forward<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     packet: &Packet<A>,
     (packets, beginnings): Batch<'_, '_, A>,
-    exit: &Exit,
+    exit: Exit,
     buffer: &mut B,
     connections: &mut Connections<A>,
 ) -> bool {

@@ -167,10 +167,15 @@ impl<A: Address, V> Lpm<A, V> {
     pub fn lookup_values<'a>(&'a self, keys: &[A::Key], values: &mut [Option<&'a V>]) {
         let mut numbers = [ValueNumber::default(); 64];
         let batches = keys.chunks(numbers.len());
+        // Mostly many have the same.
+        let mut last = (ValueNumber::default(), None);
         for (keys, values) in batches.zip(values.chunks_mut(numbers.len())) {
             self.lookup_batch(keys, &mut numbers);
             for ((value, number), _) in values.iter_mut().zip(numbers).zip(keys) {
-                *value = self.value(number);
+                if number != last.0 {
+                    last = (number, self.value(number));
+                }
+                *value = last.1;
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use rewire_conntrack::FlowKey;
 use rewire_packet::MacAddress;
-use rewire_tables::{InterfaceIndex, NextHop, NextHops, VpcIndex};
+use rewire_tables::{InterfaceIndex, NextHop, NextHops, Route, VpcIndex};
 
 use super::packet::Packet;
 use crate::graph::acl_policy;
@@ -70,6 +70,30 @@ impl<A: Family> Exits<A> {
             return &self.recent[last].exit;
         }
         self.find_other(cx, hops, packet)
+    }
+
+    /// How a packet leaves by its route; none where that leads no further. `before` is what was found for the packet before, where all that
+    /// have its route leave so.
+    #[inline(always)]
+    pub(super) fn follow<'r>(
+        &mut self,
+        cx: &Context<'_>,
+        route: &'r Route,
+        packet: &Packet<A>,
+        before: &mut Option<(&'r Route, Exit)>,
+    ) -> Option<Exit> {
+        match before {
+            Some((same, exit)) if std::ptr::eq(*same, route) => Some(*exit),
+            _ => {
+                let Route::Forward(hops) = route else {
+                    return None;
+                };
+                let exit = *self.find(cx, hops, packet);
+                let is_for_all = hops.only().is_some() && !hops.is_on_link();
+                *before = is_for_all.then_some((route, exit));
+                Some(exit)
+            }
+        }
     }
 
     /// As [`find`](Self::find), of next hops that were not asked for last.
