@@ -550,7 +550,7 @@ impl<A: Address> Connections<A> {
     }
 
     /// By which another thread takes memory for connections, ahead of what is used.
-    pub fn ahead(&self) -> [Arc<Ahead>; 1] {
+    pub fn ahead(&self) -> Arc<Ahead> {
         self.records.ahead()
     }
 

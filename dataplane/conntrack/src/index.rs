@@ -169,6 +169,7 @@ impl Index {
     /// What stands in the slot of an entry.
     #[inline(always)]
     fn stored(&self, number: u32, spot: Spot) -> u32 {
+        debug_assert_eq!(number & self.above, 0, "below what the index was made for");
         number | spot.low() & self.above
     }
 

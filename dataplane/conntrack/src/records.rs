@@ -472,8 +472,8 @@ impl<A: Address> Records<A> {
     }
 
     /// By which another thread takes memory ahead of what is used.
-    pub(crate) fn ahead(&self) -> [Arc<Ahead>; 1] {
-        [self.places.ahead()]
+    pub(crate) fn ahead(&self) -> Arc<Ahead> {
+        self.places.ahead()
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = Id> + '_ {

@@ -407,9 +407,8 @@ impl<P: BufferPool> Graph<P> {
     }
 
     /// By which another thread takes memory for connections, ahead of what is used.
-    pub(crate) fn ahead(&self) -> impl Iterator<Item = Arc<Ahead>> {
-        let (four, six) = (&self.ipv4.connections, &self.ipv6.connections);
-        four.ahead().into_iter().chain(six.ahead())
+    pub(crate) fn ahead(&self) -> [Arc<Ahead>; 2] {
+        [self.ipv4.connections.ahead(), self.ipv6.connections.ahead()]
     }
 
     /// All connections, in the form that they are [saved](crate::saved_connections) in. For when no packets come any more.
