@@ -5,26 +5,11 @@ use rewire_tables::Address;
 use super::{Connections, KeyHash, tick};
 use crate::mappings;
 use crate::records::flag;
-use crate::sweep::SLOTS_PER_CALL;
+use crate::sweep::Due;
 use crate::time::{Instant, LONGEST_TIMEOUT};
 
 /// So many connections ahead, each stage asks the memory for what the next one needs.
 const AHEAD: usize = 16;
-
-/// Gives back what it was given so many steps ago.
-#[derive(Default)]
-struct Delay<T> {
-    places: [Option<T>; AHEAD],
-    at: usize,
-}
-
-impl<T> Delay<T> {
-    #[inline(always)]
-    fn pass(&mut self, new: Option<T>) -> Option<T> {
-        self.at = (self.at + 1) % AHEAD;
-        std::mem::replace(&mut self.places[self.at], new)
-    }
-}
 
 impl<A: Address> Connections<A> {
     /// Removes connections whose time is up, and answers how many. Call it once a burst, before packets are looked up.
@@ -41,38 +26,36 @@ impl<A: Address> Connections<A> {
             self.sweep.leap(tick(now), self.records.len() == 0);
         }
         self.latest = self.latest.max(now);
-        let mut removed = 0;
-        let mut left = budget;
-        let mut room = SLOTS_PER_CALL;
+        let mut due = Due::new();
+        self.sweep.find_due(tick(now), budget, &mut due);
+        let removed = match due.is_empty() {
+            true => 0,
+            false => self.end_those_over(&due, now),
+        };
+        if self.is_recording() {
+            self.record_some(now);
+        }
+        removed
+    }
+
+    /// Ends those connections in slots that are due whose time is up, and answers how many.
+    fn end_those_over(&mut self, due: &[u32], now: Instant) -> usize {
         // What a connection needs of the memory is asked for, and there while others come behind it.
-        let (mut due, mut over) = (Delay::default(), Delay::default());
-        let mut last_steps = 0;
-        while last_steps <= 2 * AHEAD {
-            let next = match left {
-                0 => None,
-                _ => self.sweep.next_due(tick(now), &mut room),
-            };
-            match next {
-                Some(slot) => {
-                    left -= 1;
-                    self.records.prefetch_all(slot);
-                }
-                // There is nothing in the delays.
-                None if left == budget => break,
-                None => {
-                    left = 0;
-                    last_steps += 1;
-                }
+        let mut over = [None; AHEAD];
+        let mut removed = 0;
+        for step in 0..due.len() + 2 * AHEAD {
+            if let Some(slot) = due.get(step) {
+                self.records.prefetch_all(*slot);
             }
-            let looked_at = due.pass(next);
-            let ends = looked_at.and_then(|slot| self.look_whether_over(slot, now));
-            if let Some((slot, hashes)) = over.pass(ends) {
+            let place = &mut over[step % AHEAD];
+            let ends = place.take();
+            if let Some(slot) = due.get(step.wrapping_sub(AHEAD)) {
+                *place = self.look_whether_over(*slot, now);
+            }
+            if let Some((slot, hashes)) = ends {
                 self.remove_hashed(slot, hashes);
                 removed += 1;
             }
-        }
-        if self.is_recording() {
-            self.record_some(now);
         }
         removed
     }
