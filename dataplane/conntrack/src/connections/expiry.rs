@@ -3,13 +3,21 @@
 use rewire_tables::Address;
 
 use super::{Connections, KeyHash, tick};
-use crate::mappings;
+use crate::mappings::Ending;
 use crate::records::flag;
 use crate::sweep::Due;
 use crate::time::{Instant, LONGEST_TIMEOUT};
 
 /// So many connections ahead, each stage asks the memory for what the next one needs.
 const AHEAD: usize = 16;
+
+/// A connection that is to end, and what was found of it.
+#[derive(Clone, Copy)]
+struct Over {
+    slot: u32,
+    hashes: [KeyHash; 2],
+    mapping: Option<Ending>,
+}
 
 impl<A: Address> Connections<A> {
     /// Removes connections whose time is up, and answers how many. Call it once a burst, before packets are looked up.
@@ -41,35 +49,32 @@ impl<A: Address> Connections<A> {
     /// Ends those connections in slots that are due whose time is up, and answers how many.
     fn end_those_over(&mut self, due: &[u32], now: Instant) -> usize {
         // What a connection needs of the memory is asked for, and there while others come behind it.
-        let mut over = [None; AHEAD];
+        let mut over: [Option<Over>; AHEAD] = [None; AHEAD];
         let mut removed = 0;
         for step in 0..due.len() + 2 * AHEAD {
             if let Some(slot) = due.get(step) {
                 self.records.prefetch_all(*slot);
             }
-            let place = &mut over[step % AHEAD];
-            let ends = place.take();
-            if let Some(slot) = due.get(step.wrapping_sub(AHEAD)) {
-                *place = self.look_whether_over(*slot, now);
-            }
-            if let Some((slot, hashes)) = ends {
-                self.remove_hashed(slot, hashes);
+            let over = &mut over[step % AHEAD];
+            if let Some(over) = over {
+                self.remove_hashed(over.slot, over.hashes, over.mapping.as_ref());
                 removed += 1;
             }
+            let looked_at = due.get(step.wrapping_sub(AHEAD));
+            *over = looked_at.and_then(|slot| self.look_whether_over(*slot, now));
         }
         removed
     }
 
-    /// Whether the connection in a slot that is due has to end, and if so the hashes of its keys: what its end changes is asked for. One
+    /// Whether the connection in a slot that is due has to end, and if so what was found for that: what its end changes is asked for. One
     /// that has not is scheduled again.
     #[inline(always)]
-    fn look_whether_over(&mut self, slot: u32, now: Instant) -> Option<(u32, [KeyHash; 2])> {
-        if self.records.id(slot).is_none() {
+    fn look_whether_over(&mut self, slot: u32, now: Instant) -> Option<Over> {
+        let Some(record) = self.records.get_used(slot) else {
             // Free: let it be for as long as can be.
             self.sweep.forget(slot);
             return None;
-        }
-        let record = self.records.used(slot);
+        };
         if record.has(flag::OFFLOADED) {
             self.expire_offloaded(slot, now);
             return None;
@@ -78,14 +83,14 @@ impl<A: Address> Connections<A> {
             self.sweep.schedule(slot, tick(record.expires.instant(now)));
             return None;
         }
-        let hashes = [&record.original, &record.reply].map(|key| self.hash(key));
+        let hashes = [self.hash(&record.original), self.hash(&record.reply)];
         hashes.iter().for_each(|hash| self.prefetch_change(*hash));
-        if record.has(flag::MAPPED) {
-            let internal = mappings::internal_of(&record.original);
-            let request = self.mappings.request(internal, record.reply.vpc);
-            self.mappings.prefetch(&request);
-            self.mappings.prefetch_end(&record.reply);
-        }
-        Some((slot, hashes))
+        let mapping = record.has(flag::MAPPED);
+        let mapping = mapping.then(|| self.mappings.prefetch_end(&self.records, slot));
+        Some(Over {
+            slot,
+            hashes,
+            mapping,
+        })
     }
 }

@@ -4,6 +4,7 @@ use rewire_tables::{Address, VpcIndex};
 
 use super::hosts::host_of;
 use super::{Internal, Mappings};
+use crate::ports::External;
 use crate::slab::Id as HostId;
 
 /// A mapping that is asked for, and what was found on the way to it: the packets of a burst ask in turns, so that the memory that one
@@ -53,7 +54,12 @@ impl<A: Address> Mappings<A> {
         let (internal, external_vpc) = (&request.internal, request.external_vpc);
         request.host = self.find_host(&host_of(internal, external_vpc));
         let address = self.hosts.get(request.host?)?.external;
-        self.prefetch_port(internal.protocol, external_vpc, address, internal.port);
+        let external = External {
+            vpc: external_vpc,
+            protocol: internal.protocol,
+            address,
+        };
+        self.ports.prefetch(&external, internal.port);
         Some(address)
     }
 }
