@@ -129,14 +129,24 @@ struct WorkerSinks<'a, B> {
     now: Instant,
 }
 
-impl<B> Sinks<B> for WorkerSinks<'_, B> {
-    fn transmit(&mut self, interface: InterfaceIndex, buffer: B) {
+impl<B> WorkerSinks<'_, B> {
+    /// Where frames wait that are to leave by an interface.
+    fn out(&mut self, interface: InterfaceIndex) -> &mut Vec<B> {
         let position = interface.position();
         if self.ports.len() <= position {
             // Only when an interface is used for the first time.
             self.ports.resize_with(position + 1, WorkerPort::default);
         }
-        self.ports[position].out.push(buffer);
+        &mut self.ports[position].out
+    }
+}
+
+impl<B> Sinks<B> for WorkerSinks<'_, B> {
+    fn transmit(&mut self, interface: InterfaceIndex, buffer: B) {
+        self.out(interface).push(buffer);
+    }
+    fn transmit_all(&mut self, interface: InterfaceIndex, buffers: &mut Vec<B>) {
+        self.out(interface).append(buffers);
     }
     fn learned(&mut self, neighbor: LearnedNeighbor) -> bool {
         self.to_manager.learned.push(neighbor).is_ok()

@@ -83,6 +83,9 @@ impl<B> Sinks<B> for Sent<B> {
     fn transmit(&mut self, _: InterfaceIndex, buffer: B) {
         self.0.push(buffer);
     }
+    fn transmit_all(&mut self, _: InterfaceIndex, buffers: &mut Vec<B>) {
+        self.0.append(buffers);
+    }
     fn learned(&mut self, _: LearnedNeighbor) -> bool {
         true
     }

@@ -153,6 +153,15 @@ fn slot_and_direction(entry: u32) -> (u32, Direction) {
     (entry / 2, direction)
 }
 
+/// The ends of packets that packets with this key answer.
+#[inline(always)]
+fn ends_of<A: Copy>(answer: &FlowKey<A>) -> Ends<A> {
+    (
+        (answer.destination, answer.destination_port),
+        (answer.source, answer.source_port),
+    )
+}
+
 /// What a segment does to a connection that may remember something.
 #[inline(never)]
 fn step(
@@ -338,29 +347,17 @@ impl<A: Address> Connections<A> {
         now: Instant,
     ) -> Result<Ends<A>, Invalid> {
         self.latest = self.latest.max(now);
+        if let Segment::Udp = segment
+            && let Some(ends) = self.pass_datagram(id, direction, bytes, now)
+        {
+            return Ok(ends);
+        }
         let found = self.records.get_mut(id.0);
         let (record, account) = found
             .filter(|(record, _)| !record.expires.is_over(now))
             .ok_or(Invalid::NoFlow)?;
         let before = record.state;
-        let answered = record.key(direction.other());
-        let ends = (
-            (answered.destination, answered.destination_port),
-            (answered.source, answered.source_port),
-        );
-        // Many packets, and the least to do: nothing changes but when it ends.
-        if let (State::Udp(exchange), Segment::Udp) = (before, segment)
-            && (direction == Direction::Original) | (exchange == Exchange::Replied)
-            && !record.has(flag::OPEN)
-        {
-            let timeout = self.timeouts.of_udp(record.timeouts, exchange);
-            let expires = Deadline::after(now, timeout);
-            if !expires.is_before(record.expires) {
-                record.expires = expires;
-                account.count(direction, bytes);
-                return Ok(ends);
-            }
-        }
+        let ends = ends_of(record.key(direction.other()));
         let effect = step(before, account, direction, segment)?;
         account.count(direction, bytes);
         let (state, expires) = match effect {
@@ -402,13 +399,36 @@ impl<A: Address> Connections<A> {
         Ok(ends)
     }
 
+    /// As [`pass`](Self::pass), of a datagram of UDP after which nothing has changed but when its flow ends: of most of them. Where more
+    /// would change, or anything is wrong, the answer is none, and nothing has changed. `now` is what [`expire`](Self::expire) was told last.
+    #[inline(always)]
+    pub fn pass_datagram(
+        &mut self,
+        id: FlowId,
+        direction: Direction,
+        bytes: u32,
+        now: Instant,
+    ) -> Option<Ends<A>> {
+        let (record, account) = self.records.get_mut(id.0)?;
+        let State::Udp(exchange) = record.state else {
+            return None;
+        };
+        let changes_more = (direction == Direction::Reply) & (exchange == Exchange::Unreplied)
+            | record.has(flag::OPEN);
+        let timeout = self.timeouts.of_udp(record.timeouts, exchange);
+        let expires = Deadline::after(now, timeout);
+        if changes_more | record.expires.is_over(now) | expires.is_before(record.expires) {
+            return None;
+        }
+        record.expires = expires;
+        account.count(direction, bytes);
+        Some(ends_of(record.key(direction.other())))
+    }
+
     /// What a flow's packets of a direction become: their ends.
     pub fn ends(&self, id: FlowId, direction: Direction) -> Option<Ends<A>> {
         let answered = self.records.get(id.0)?.key(direction.other());
-        Some((
-            (answered.destination, answered.destination_port),
-            (answered.source, answered.source_port),
-        ))
+        Some(ends_of(answered))
     }
 
     /// Counts a packet, of `bytes` bytes, that says nothing of its connection, as a later fragment does: neither the state nor

@@ -25,15 +25,15 @@ pub struct FlowKey<A> {
 }
 
 impl<A: PartialEq> PartialEq for FlowKey<A> {
-    /// All fields, and one branch: two keys that are compared are mostly equal.
+    /// In the order in which the fields lie in memory: the compiler compares those that lie in a row at once.
     #[inline(always)]
     fn eq(&self, other: &Self) -> bool {
-        (self.source == other.source)
-            & (self.destination == other.destination)
-            & (self.source_port == other.source_port)
-            & (self.destination_port == other.destination_port)
-            & (self.vpc == other.vpc)
-            & (self.protocol == other.protocol)
+        self.source == other.source
+            && self.destination == other.destination
+            && self.vpc == other.vpc
+            && self.source_port == other.source_port
+            && self.destination_port == other.destination_port
+            && self.protocol == other.protocol
     }
 }
 

@@ -1,6 +1,7 @@
 //! How connections lie in memory: a record of 64 bytes (for IPv4) with what a packet is translated by, and an account
 //! of 40 behind it with what is only counted or rarely looked at.
 
+use std::hint::select_unpredictable;
 use std::sync::Arc;
 
 use rewire_tables::growing::{Ahead, GrowingArray};
@@ -91,12 +92,11 @@ impl<A> Record<A> {
     }
 
     /// The key of packets of a direction.
-    #[inline]
+    // Nobody can foresee which way a packet goes.
+    #[inline(always)]
     pub(crate) fn key(&self, direction: Direction) -> &FlowKey<A> {
-        match direction {
-            Direction::Original => &self.original,
-            Direction::Reply => &self.reply,
-        }
+        let is_original = direction == Direction::Original;
+        select_unpredictable(is_original, &self.original, &self.reply)
     }
 }
 

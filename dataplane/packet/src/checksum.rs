@@ -92,7 +92,8 @@ impl Sum {
 }
 
 /// A sum of words as they lie in memory, whatever the byte order of the processor: it is the sum in the other order, swapped
-/// (RFC 1071 section 2 B). So what is summed, and put back, in one order needs no swap.
+/// (RFC 1071 section 2 B). So what is summed, and put back, in one order needs no swap. Four words at a time: what is carried out of them
+/// comes back in (section 2 C).
 #[derive(Clone, Copy)]
 pub(crate) struct MemorySum(u64);
 
@@ -106,26 +107,28 @@ impl MemorySum {
     /// Adds two words.
     #[inline(always)]
     pub(crate) const fn u32(self, words: u32) -> Self {
-        MemorySum(self.0 + words as u64)
+        self.u64(words as u64)
     }
 
     /// Adds four words.
     #[inline(always)]
     pub(crate) const fn u64(self, words: u64) -> Self {
-        MemorySum(self.0 + (words >> 32) + (words & 0xffff_ffff))
+        let (sum, is_over) = self.0.overflowing_add(words);
+        // Whatever has overflowed is far from doing so again.
+        MemorySum(sum + is_over as u64)
     }
 
     /// Adds another sum.
     #[inline(always)]
     pub(crate) const fn and(self, other: Self) -> Self {
-        MemorySum(self.0 + other.0)
+        self.u64(other.0)
     }
 
     /// The checksum in memory after a change of what it covers: this is the sum of the complements of what was, and of what is
     /// (RFC 1624 equation 3).
     #[inline(always)]
     pub(crate) const fn apply(self, checksum: u16) -> u16 {
-        !fold(self.0 + !checksum as u64)
+        !fold(self.u64(!checksum as u64).0)
     }
 
     /// Whether what was summed contains its own right checksum.

@@ -79,6 +79,12 @@ pub struct LearnedNeighbor {
 pub trait Sinks<B> {
     /// A frame leaves by an interface.
     fn transmit(&mut self, interface: InterfaceIndex, buffer: B);
+    /// Frames leave by an interface, in their order: all of them are taken.
+    fn transmit_all(&mut self, interface: InterfaceIndex, buffers: &mut Vec<B>) {
+        for buffer in buffers.drain(..) {
+            self.transmit(interface, buffer);
+        }
+    }
     /// A neighbor was learned. False where there is no room to say so.
     fn learned(&mut self, neighbor: LearnedNeighbor) -> bool;
     /// Something is to be logged. False where there is no room for it.
@@ -316,14 +322,20 @@ impl<P: BufferPool> Graph<P> {
             counters.begin_burst(self.times_nodes);
         }
         // What another worker has seen is counted there.
-        for frames in received.chunk_by(|one, next| one.comes_like(next)) {
-            if let [first, ..] = frames
-                && first.hops == 0
-            {
-                let bytes = frames.iter().map(|frame| frame.buffer.bytes().len() as u64);
-                count_received(counters, first.origin, (frames.len() as u64, bytes.sum()));
+        let mut alike: Option<(&Received<_>, u64, u64)> = None;
+        for frame in received.iter() {
+            let bytes = frame.buffer.bytes().len() as u64;
+            match &mut alike {
+                Some((first, frames, sum)) if first.comes_like(frame) => {
+                    *frames += 1;
+                    *sum += bytes;
+                }
+                _ => {
+                    count_alike(counters, alike.replace((frame, 1, bytes)));
+                }
             }
         }
+        count_alike(counters, alike);
         let is_idle = received.is_empty();
         if self.policy_generation != tables.policy_generation() {
             self.policy_generation = tables.policy_generation();
@@ -487,6 +499,15 @@ fn end_all<A: Address>(connections: &mut Connections<A>) {
     let ids: Vec<_> = connections.iter().map(|(id, _)| id).collect();
     for id in ids {
         connections.remove(id);
+    }
+}
+
+/// Counts frames that have come from where the first one has, unless another worker has: how many, and their bytes.
+fn count_alike<B>(counters: &WorkerCounters, alike: Option<(&Received<B>, u64, u64)>) {
+    if let Some((first, frames, bytes)) = alike
+        && first.hops == 0
+    {
+        count_received(counters, first.origin, (frames, bytes));
     }
 }
 

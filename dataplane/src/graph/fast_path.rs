@@ -13,6 +13,7 @@
 //!
 //! *Uses* the frame and its interface. *Next*: the egress interface's port, or `ethernet_input`.
 
+mod alike;
 mod beginning;
 mod exits;
 mod order;
@@ -23,8 +24,9 @@ use rewire_conntrack::{Candidate, Connections, Direction, Ends, FlowId, Known, S
 use rewire_packet::forward::Plain;
 use rewire_packet::{Protocol, ethernet};
 use rewire_tables::memory::prefetch;
-use rewire_tables::{Route, VpcIndex};
+use rewire_tables::{InterfaceIndex, Route, VpcIndex};
 
+use self::alike::Alike;
 use self::beginning::{Beginning, Beginnings, begin, look_closer, prefetch_reply};
 use self::exits::{Exit, Exits};
 pub(super) use self::order::Order;
@@ -34,7 +36,6 @@ use super::burst::layer3;
 use super::context::{Context, Received, Sinks};
 use super::family::Family;
 use super::offload;
-use super::packet::Origin;
 use crate::buffer::PacketBuffer;
 
 /// The packets that are worked on at once.
@@ -44,22 +45,37 @@ const BATCH: usize = 64;
 /// once, they would come while nothing is done, and then work would be done while none come.
 const AHEAD: usize = 40;
 
-/// The fast path of one family, with what it remembers from burst to burst.
-pub(super) struct FastPath<A: Family> {
-    exits: Exits<A>,
-    packets: ArrayVec<Packet<A>, BATCH>,
+/// Frames in a row that go one way, and how many: they leave by an interface, or take the long way.
+type Ways = ArrayVec<(Option<InterfaceIndex>, u8), BATCH>;
+
+/// The next frames go this way.
+#[inline(always)]
+fn note(ways: &mut Ways, way: Option<InterfaceIndex>, number: usize) {
+    match ways.last_mut() {
+        Some((last, alike)) if *last == way => *alike += number as u8,
+        _ => ways.push((way, number as u8)),
+    }
 }
 
-impl<A: Family> FastPath<A> {
+/// The fast path of one family, with what it remembers from burst to burst.
+pub(super) struct FastPath<B, A> {
+    exits: Exits<A>,
+    packets: ArrayVec<Packet<A>, BATCH>,
+    /// Frames on their way to where they leave.
+    sent: Vec<B>,
+}
+
+impl<B: PacketBuffer, A: Family> FastPath<B, A> {
     pub(super) fn new() -> Self {
         FastPath {
             exits: Exits::new(),
             packets: ArrayVec::new(),
+            sent: Vec::with_capacity(BATCH),
         }
     }
 
     /// Forwards what is plain, of one family; leaves the rest in `frames`, in its order.
-    pub(super) fn run<B: PacketBuffer>(
+    pub(super) fn run(
         &mut self,
         cx: &Context<'_>,
         frames: &mut Vec<Received<B>>,
@@ -90,42 +106,18 @@ impl<A: Family> FastPath<A> {
             for packet in self.packets.iter().take(AHEAD) {
                 packet.expect_to_pass(connections);
             }
-            let mut before = None;
-            let mut next = 0;
-            for (place, mut frame) in (0..).zip(frames.drain(..number)) {
-                if let Some(later) = self.packets.get(next + AHEAD) {
-                    later.expect_to_pass(connections);
-                }
-                let packet = self.packets.get(next);
-                let packet = packet.filter(|packet| packet.frame == place);
-                let route = routes.get(next).copied().flatten();
-                next += usize::from(packet.is_some());
-                let mut sent = None;
-                if let (Some(packet), Some(route)) = (packet, route)
-                    && packet.is_plain()
-                    && !order.is_behind(&packet.plain)
-                    && let Some(exit) = self.exits.follow(cx, route, packet, &mut before)
-                    && packet.plain.packet_len <= exit.mtu
-                    && let batch = (&self.packets[..], &mut beginnings[..])
-                    && forward(cx, packet, batch, exit, &mut frame.buffer, connections)
-                {
-                    sent = Some(exit.interface);
-                }
-                match sent {
+            let batch = (&mut frames[..number], &routes, &mut beginnings);
+            let ways = self.forward(cx, batch, order, connections);
+            let mut frames = frames.drain(..number);
+            for (egress, alike) in ways {
+                let alike = frames.by_ref().take(alike.into());
+                match egress {
                     Some(egress) => {
-                        forwarded += 1;
-                        sinks.transmit(egress, frame.buffer);
+                        self.sent.extend(alike.map(|frame| frame.buffer));
+                        forwarded += self.sent.len() as u64;
+                        sinks.transmit_all(egress, &mut self.sent);
                     }
-                    None => {
-                        order.goes_the_long_way::<A>(frame.buffer.bytes());
-                        if let Some(packet) = packet
-                            && let Way::Established(flow, direction) = packet.way
-                            && let Some((source, destination)) = connections.ends(flow, direction)
-                        {
-                            order.follows(destination.0, source.0);
-                        }
-                        left.push(frame);
-                    }
+                    None => left.extend(alike),
                 }
             }
         }
@@ -134,35 +126,31 @@ impl<A: Family> FastPath<A> {
     }
 
     /// Reads the headers of a batch, and asks for what says whose they are.
-    fn read<B: PacketBuffer>(
-        &mut self,
-        cx: &Context<'_>,
-        frames: &[Received<B>],
-        connections: &Connections<A>,
-    ) {
+    // Loops of their own, each with the registers to itself.
+    #[inline(never)]
+    fn read(&mut self, cx: &Context<'_>, frames: &[Received<B>], connections: &Connections<A>) {
         for frame in frames {
             if let Some(first) = frame.buffer.bytes().first() {
                 prefetch(first);
             }
         }
         self.packets.clear();
-        let mut ingress: Option<Ingress> = None;
+        let Some(first) = frames.first() else { return };
+        let mut ingress = Ingress::of(cx, first.origin);
         for (number, frame) in (0..).zip(frames) {
-            let Origin::Received(from) = frame.origin else {
-                continue;
-            };
-            let ingress = match &mut ingress {
-                Some(ingress) if ingress.index == from => ingress,
-                other => other.insert(Ingress::of(cx, from)),
-            };
-            if let Some(plain) = read(ingress, frame.buffer.bytes()) {
-                let hash = connections.hash(&key(ingress.vpc, &plain));
+            if frame.origin != ingress.origin {
+                ingress = Ingress::of(cx, frame.origin);
+            }
+            if let Some(plain) = read(&ingress, frame.buffer.bytes()) {
+                let key = key(ingress.vpc, &plain);
+                let hash = connections.hash(&key);
                 connections.prefetch_index(hash);
                 self.packets.push(Packet {
+                    key,
+                    length: plain.packet_len,
+                    flags: plain.flags,
                     frame: number,
-                    ingress: from,
-                    vpc: ingress.vpc,
-                    plain,
+                    ingress: ingress.index,
                     hash,
                     candidate: Candidate::default(),
                     way: Way::Long,
@@ -183,8 +171,78 @@ impl<A: Family> FastPath<A> {
         }
     }
 
+    /// Forwards what may be of a batch, and tells which frames leave by which interface, and which do not.
+    #[inline(never)]
+    fn forward(
+        &mut self,
+        cx: &Context<'_>,
+        (frames, routes, beginnings): (
+            &mut [Received<B>],
+            &[Option<&Route>; BATCH],
+            &mut Beginnings<'_, A>,
+        ),
+        order: &mut Order,
+        connections: &mut Connections<A>,
+    ) -> Ways {
+        let mut ways = Ways::new();
+        let mut before = None;
+        // The packet that is next, and its frame or one before that.
+        let (mut next, mut place) = (0, 0);
+        while place < frames.len() {
+            let packet = self.packets.get(next);
+            let packet = packet.filter(|packet| usize::from(packet.frame) == place);
+            let mut sent = None;
+            if let (Some(packet), Some(route)) = (packet, routes.get(next).copied().flatten())
+                && packet.is_plain()
+                && !order.is_behind(packet)
+                && let Some(exit) = self.exits.follow(cx, route, packet, &mut before)
+                && packet.length <= exit.mtu
+            {
+                if let Way::Established(..) = packet.way
+                    && before.is_some()
+                    && !order.has_pairs()
+                {
+                    let alike = Alike {
+                        packets: &self.packets[next..],
+                        routes: &routes[next..],
+                        frames: &mut frames[place..],
+                    };
+                    let number = alike.forward(cx, (route, &exit), connections);
+                    if number > 0 {
+                        note(&mut ways, Some(exit.interface), number);
+                        (next, place) = (next + number, place + number);
+                        continue;
+                    }
+                }
+                let packets = &self.packets[..];
+                if let Some(later) = packets.get(next + AHEAD) {
+                    later.expect_to_pass(connections);
+                }
+                let batch = (packets, &mut beginnings[..]);
+                let buffer = &mut frames[place].buffer;
+                if forward(cx, packet, batch, &exit, buffer, connections) {
+                    sent = Some(exit.interface);
+                }
+            }
+            if sent.is_none() {
+                order.goes_the_long_way::<A>(frames[place].buffer.bytes());
+                if let Some(packet) = packet
+                    && let Way::Established(flow, direction) = packet.way
+                    && let Some((source, destination)) = connections.ends(flow, direction)
+                {
+                    order.follows(destination.0, source.0);
+                }
+            }
+            note(&mut ways, sent, 1);
+            next += usize::from(packet.is_some());
+            place += 1;
+        }
+        ways
+    }
+
     /// Finds the connections of the packets, and where those go that have none; tells whether there are such.
-    fn find<B: PacketBuffer>(
+    #[inline(never)]
+    fn find(
         &mut self,
         cx: &Context<'_>,
         frames: &[Received<B>],
@@ -195,18 +253,17 @@ impl<A: Family> FastPath<A> {
         let mut led: Option<(VpcIndex, bool)> = None;
         let generation = cx.tables.policy_generation();
         for packet in &mut self.packets {
-            let key = packet.key();
-            match connections.passage(packet.candidate, &key, generation, cx.now) {
+            match connections.passage(packet.candidate, &packet.key, generation, cx.now) {
                 Known::Passes(passage) => packet.follow(cx, passage),
                 Known::Unresolved => {}
                 known @ (Known::Nothing | Known::Perhaps) => {
                     let frame = &frames[usize::from(packet.frame)];
                     let is_new = matches!(known, Known::Nothing);
                     let may_be_led = match led {
-                        Some((vpc, may_be)) if vpc == packet.vpc => may_be,
-                        _ => cx.tables.nat().may_lead(packet.vpc),
+                        Some((vpc, may_be)) if vpc == packet.key.vpc => may_be,
+                        _ => cx.tables.nat().may_lead(packet.key.vpc),
                     };
-                    led = Some((packet.vpc, may_be_led));
+                    led = Some((packet.key.vpc, may_be_led));
                     let bytes = layer3(&frame.buffer);
                     look_closer(cx, packet, (is_new, may_be_led), bytes, connections);
                     begins |= matches!(packet.way, Way::New(_));
@@ -218,32 +275,29 @@ impl<A: Family> FastPath<A> {
 }
 
 /// Looks up where the packets go, those of one VPC together.
+#[inline(never)]
 fn look_up_routes<'a, A: Family>(
     cx: &Context<'a>,
     packets: &[Packet<A>],
 ) -> [Option<&'a Route>; BATCH] {
     let mut routes = [None; BATCH];
-    let mut waiting = 0_u64;
     let mut destinations = [A::Key::default(); BATCH];
-    let mut common = None;
-    let mut is_common = true;
-    for (index, packet) in packets.iter().enumerate().take(BATCH) {
-        destinations[index] = packet.destination.key();
-        if packet.is_plain() {
-            waiting |= 1 << index;
-            is_common &= *common.get_or_insert(packet.route_vpc) == packet.route_vpc;
-        }
-    }
-    // Mostly all of a burst go into one VPC. What takes the long way is looked up with them, for nothing.
-    let Some(vpc) = common else {
+    let Some(first) = packets.first() else {
         return routes;
     };
+    let mut is_common = true;
+    for (destination, packet) in destinations.iter_mut().zip(packets) {
+        *destination = packet.destination.key();
+        is_common &= packet.route_vpc == first.route_vpc;
+    }
+    let number = packets.len().min(BATCH);
+    // Mostly all of a burst go into one VPC. What takes the long way is looked up with them, for nothing.
     if is_common {
-        let number = packets.len().min(BATCH);
-        let table = cx.tables.vpc(vpc);
+        let table = cx.tables.vpc(first.route_vpc);
         table.route_batch::<A>(&destinations[..number], &mut routes[..number]);
         return routes;
     }
+    let mut waiting = u64::MAX >> (BATCH - number);
     while waiting != 0 {
         let group = take_alike(&mut waiting, |one, other| {
             packets[one].route_vpc == packets[other].route_vpc
@@ -288,7 +342,7 @@ fn forward<B: PacketBuffer, A: Family>(
     cx: &Context<'_>,
     packet: &Packet<A>,
     (packets, beginnings): Batch<'_, '_, A>,
-    exit: Exit,
+    exit: &Exit,
     buffer: &mut B,
     connections: &mut Connections<A>,
 ) -> bool {
@@ -296,7 +350,7 @@ fn forward<B: PacketBuffer, A: Family>(
     let ends = match packet.way {
         Way::Long | Way::New(_) => None,
         Way::Established(flow, direction) => {
-            let ends = pass(cx, &packet.plain, (flow, direction), bytes, connections);
+            let ends = pass(cx, &packet.plain(), (flow, direction), bytes, connections);
             if ends.is_some() && connections.is_offloading() {
                 let way = (packet.ingress, exit.interface, exit.addresses);
                 offload::offer(cx, (flow, direction), way, connections);
@@ -311,18 +365,29 @@ fn forward<B: PacketBuffer, A: Family>(
             begin(cx, packet, &beginnings[number], bytes, connections)
         }
     };
-    let Some((source, destination)) = ends else {
+    let Some(ends) = ends else {
         return false;
     };
-    buffer.truncate(ethernet::HEADER_LEN + packet.plain.packet_len as usize);
+    rewrite(packet, exit, ends, buffer);
+    true
+}
+
+/// Writes into a packet what it becomes.
+#[inline(always)]
+fn rewrite<B: PacketBuffer, A: Family>(
+    packet: &Packet<A>,
+    exit: &Exit,
+    (source, destination): Ends<A>,
+    buffer: &mut B,
+) {
+    buffer.truncate(ethernet::HEADER_LEN + packet.length as usize);
     if let Some((header, bytes)) = buffer
         .bytes_mut()
         .split_first_chunk_mut::<{ ethernet::HEADER_LEN }>()
     {
         header[..12].copy_from_slice(&exit.addresses);
-        packet.plain.forward(bytes, source, destination);
+        packet.plain().forward(bytes, source, destination);
     }
-    true
 }
 
 /// Lets a packet pass with its connection: what its source and destination become.

@@ -123,7 +123,7 @@ pub(super) struct Pipeline<B, A: Family> {
     pub connections: Connections<A>,
     pub resolver: Resolver<B, A>,
     pub sweep: Sweep,
-    fast_path: FastPath<A>,
+    fast_path: FastPath<B, A>,
     revalidation: Revalidation,
     acl_questions: acl::Questions<A>,
     fragments: LaterFragments<B>,

@@ -39,7 +39,7 @@ pub(super) struct Beginning<'a, A> {
 /// Those of a batch, in its order.
 pub(super) type Beginnings<'a, A> = ArrayVec<Beginning<'a, A>, BATCH>;
 
-impl<A: Family> FastPath<A> {
+impl<B, A: Family> FastPath<B, A> {
     /// The packets of the batch that begin a connection and have a route. Asks for what they are translated by.
     pub(super) fn beginnings<'a>(
         &mut self,
@@ -51,7 +51,7 @@ impl<A: Family> FastPath<A> {
         for ((number, packet), route) in (0..).zip(&mut self.packets).zip(routes) {
             if let (Way::New(port), Some(Route::Forward(hops))) = (packet.way, route) {
                 let exit = self.exits.find(cx, hops, packet);
-                let internal = egress_nat::internal(&packet.key());
+                let internal = egress_nat::internal(&packet.key);
                 let request = connections.request_mapping(internal, exit.vpc);
                 connections.prefetch_mapping(&request);
                 packet.way = Way::Begins(beginnings.len() as u8);
@@ -79,17 +79,17 @@ impl<A: Family> FastPath<A> {
             let packet = |index: usize| &self.packets[usize::from(beginnings[index].packet)];
             let group = take_alike(&mut waiting, |one, other| {
                 beginnings[one].egress == beginnings[other].egress
-                    && packet(one).vpc == packet(other).vpc
+                    && packet(one).key.vpc == packet(other).key.vpc
             });
             let first = usize::from(group[0]);
-            let (from, egress) = (packet(first).vpc, beginnings[first].egress);
+            let (from, egress) = (packet(first).key.vpc, beginnings[first].egress);
             let (to, nat) = (beginnings[first].vpc, cx.tables.nat());
             let mut sources = [A::Key::default(); BATCH];
             let mut destinations = [A::Key::default(); BATCH];
             for (place, index) in group.iter().enumerate() {
-                let plain = &packet(usize::from(*index)).plain;
-                sources[place] = plain.source.key();
-                destinations[place] = plain.destination.key();
+                let key = &packet(usize::from(*index)).key;
+                sources[place] = key.source.key();
+                destinations[place] = key.destination.key();
             }
             let number = group.len();
             let mut there = [None; BATCH];
@@ -111,7 +111,7 @@ impl<A: Family> FastPath<A> {
                 beginning.turns = hairpin::is_external(there);
                 if !asks_more {
                     let key = || {
-                        let key = packet.key();
+                        let key = packet.key;
                         let destination = (key.destination, key.destination_port);
                         nat_policy::egress_key(&key, destination, &packet.admission())
                     };
@@ -133,7 +133,7 @@ pub(super) fn prefetch_reply<A: Family>(
 ) {
     if let Some(source) = connections.expect_mapping(&mut beginning.request) {
         let packet = &packets[usize::from(beginning.packet)];
-        let key = packet.key();
+        let key = packet.key;
         let reply = FlowKey {
             source: packet.destination,
             source_port: beginning.port,
@@ -157,7 +157,7 @@ pub(super) fn look_closer<A: Family>(
     bytes: &[u8],
     connections: &Connections<A>,
 ) {
-    let key = packet.key();
+    let key = packet.key;
     if !is_new {
         let generation = cx.tables.policy_generation();
         match connections.any_passage(packet.hash, &key, generation, cx.now) {
@@ -178,7 +178,7 @@ pub(super) fn look_closer<A: Family>(
         || IpAddress::is_multicast(destination);
     if is_odd
         || connections
-            .admits_new(&segment(&packet.plain, bytes))
+            .admits_new(&segment(&packet.plain(), bytes))
             .is_err()
     {
         return;
@@ -217,12 +217,12 @@ pub(super) fn begin<A: Family>(
     // An earlier packet of this burst may have begun it since.
     if connections.has_begun(packet.hash) {
         let generation = cx.tables.policy_generation();
-        match connections.any_passage(packet.hash, &packet.key(), generation, cx.now) {
+        match connections.any_passage(packet.hash, &packet.key, generation, cx.now) {
             Known::Nothing => {}
             Known::Passes(Passage {
                 flow, direction, ..
             }) if !packet.is_turn() => {
-                return pass(cx, &packet.plain, (flow, direction), bytes, connections);
+                return pass(cx, &packet.plain(), (flow, direction), bytes, connections);
             }
             Known::Passes(_) | Known::Unresolved | Known::Perhaps => return None,
         }
@@ -230,9 +230,9 @@ pub(super) fn begin<A: Family>(
     if beginning.turns {
         return None;
     }
-    let plain = &packet.plain;
+    let plain = &packet.plain();
     let opening = Opening {
-        original: packet.key(),
+        original: packet.key,
         hash: packet.hash,
         destination: (packet.destination, beginning.port),
         route_vpc: packet.route_vpc,
@@ -271,7 +271,7 @@ impl<A: Family> Packet<A> {
     /// Whether ingress NAT leads it elsewhere, to this port.
     #[inline(always)]
     fn is_led(&self, port: u16) -> bool {
-        (self.destination, port) != (self.plain.destination, self.plain.destination_port)
+        (self.destination, port) != (self.key.destination, self.key.destination_port)
     }
 
     /// How its connection is let in.
@@ -279,7 +279,7 @@ impl<A: Family> Packet<A> {
     fn admission(&self) -> Admission {
         Admission {
             ingress: self.ingress,
-            ports: Some((self.plain.source_port, self.plain.destination_port)),
+            ports: Some((self.key.source_port, self.key.destination_port)),
             peering: None,
             whole: true,
             timeouts: TimeoutClass::default(),

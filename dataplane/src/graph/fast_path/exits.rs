@@ -138,7 +138,7 @@ fn look_up<A: Family>(cx: &Context<'_>, hops: &NextHops, packet: &Packet<A>) -> 
     // All packets of a connection take the same way.
     let key = || FlowKey {
         vpc: packet.route_vpc,
-        ..packet.key()
+        ..packet.key
     };
     let hop = hops.select(|| nat_policy::flow_hash(&key()));
     exit(cx, hop, packet.destination).unwrap_or(NONE)

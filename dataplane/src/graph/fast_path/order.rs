@@ -2,8 +2,8 @@
 
 use rewire_packet::Ip;
 use rewire_packet::ethernet::{self, EthernetView};
-use rewire_packet::forward::Plain;
 
+use super::packet::Packet;
 use crate::graph::family::Family;
 
 /// Which pairs of addresses have packets of this burst on the long way, so that later ones follow them. A pair may be taken
@@ -37,12 +37,18 @@ impl Order {
         self.has_pairs = true;
     }
 
+    /// Whether any packet goes the long way.
     #[inline(always)]
-    pub(super) fn is_behind<A: Family>(&self, packet: &Plain<A>) -> bool {
+    pub(super) fn has_pairs(&self) -> bool {
+        self.has_pairs
+    }
+
+    #[inline(always)]
+    pub(super) fn is_behind<A: Family>(&self, packet: &Packet<A>) -> bool {
         if !self.has_pairs {
             return false;
         }
-        let bit = pair(packet.source, packet.destination);
+        let bit = pair(packet.key.source, packet.key.destination);
         self.pairs[bit / 64] & 1 << (bit % 64) != 0
     }
 }

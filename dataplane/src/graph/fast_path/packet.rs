@@ -11,12 +11,17 @@ use rewire_tables::{InterfaceIndex, PeeringIndex, VpcIndex};
 use crate::graph::acl_policy;
 use crate::graph::context::Context;
 use crate::graph::family::Family;
+use crate::graph::packet::Origin;
 
 /// A packet that may be plain, and what is known of it so far.
 pub(super) struct Packet<A> {
-    pub(super) plain: Plain<A>,
+    /// The key of its connection.
+    pub(super) key: FlowKey<A>,
+    /// Bytes of the packet, from its IP header on.
+    pub(super) length: u32,
+    /// Of TCP, the control bits.
+    pub(super) flags: u8,
     pub(super) ingress: InterfaceIndex,
-    pub(super) vpc: VpcIndex,
     /// Its place in the batch.
     pub(super) frame: u8,
     /// The hash of its key.
@@ -44,16 +49,24 @@ pub(super) enum Way {
 }
 
 impl<A: Copy> Packet<A> {
-    /// The key of its connection.
+    /// What was read of it.
     #[inline(always)]
-    pub(super) fn key(&self) -> FlowKey<A> {
-        key(self.vpc, &self.plain)
+    pub(super) fn plain(&self) -> Plain<A> {
+        Plain {
+            source: self.key.source,
+            destination: self.key.destination,
+            source_port: self.key.source_port,
+            destination_port: self.key.destination_port,
+            packet_len: self.length,
+            protocol: Protocol(self.key.protocol),
+            flags: self.flags,
+        }
     }
 
     /// Whether it opens or ends a TCP connection: where there is one already, it may be another's, in place of that.
     #[inline(always)]
     pub(super) fn is_turn(&self) -> bool {
-        self.plain.flags & (TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST).0 != 0
+        self.flags & (TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST).0 != 0
     }
 
     /// Whether the fast path may take it.
@@ -78,7 +91,7 @@ impl<A: Copy> Packet<A> {
         A: Family,
     {
         if let Way::Established(flow, direction) = self.way {
-            let is_tcp = self.plain.protocol == Protocol::TCP;
+            let is_tcp = self.key.protocol == Protocol::TCP.0;
             connections.prefetch_account(flow, direction, is_tcp);
         }
     }
@@ -130,22 +143,31 @@ pub(super) fn tcp_segment<A: IpAddress>(plain: &Plain<A>, bytes: &[u8]) -> Segme
 
 /// What is the same for all packets that come in by one interface.
 pub(super) struct Ingress {
+    pub(super) origin: Origin,
     pub(super) index: InterfaceIndex,
     pub(super) vpc: VpcIndex,
-    pub(super) mac: MacAddress,
+    /// Its MAC address, the first byte in the third lowest one.
+    address: u64,
     /// The bytes of the longest frame; 0 where no packet that comes in here is plain.
     pub(super) longest: usize,
 }
 
 impl Ingress {
-    pub(super) fn of(cx: &Context<'_>, index: InterfaceIndex) -> Self {
-        let interface = cx.tables.interface(index);
+    pub(super) fn of(cx: &Context<'_>, origin: Origin) -> Self {
+        // What the gateway has made is not for the fast path.
+        let (index, interface) = match origin {
+            Origin::Received(index) => (index, cx.tables.interface(index)),
+            Origin::Own(_) | Origin::OwnOnLink(_) => (InterfaceIndex(0), None),
+        };
         let plain = interface
             .filter(|interface| !acl_policy::has_packet_rules(cx.tables, interface.acl_in));
+        let MacAddress([a, b, c, d, e, f]) =
+            interface.map_or(MacAddress::ZERO, |interface| interface.mac);
         Ingress {
+            origin,
             index,
             vpc: interface.map_or(VpcIndex(0), |interface| interface.vpc),
-            mac: interface.map_or(MacAddress::ZERO, |interface| interface.mac),
+            address: u64::from_le_bytes([0, 0, a, b, c, d, e, f]),
             longest: plain.map_or(0, |interface| {
                 ethernet::HEADER_LEN + usize::from(interface.mtu)
             }),
@@ -157,7 +179,9 @@ impl Ingress {
 #[inline(always)]
 pub(super) fn read<A: Family>(ingress: &Ingress, frame: &[u8]) -> Option<Plain<A>> {
     let (header, packet) = frame.split_first_chunk::<{ ethernet::HEADER_LEN }>()?;
-    let is_ours = header[..6] == ingress.mac.0
+    // The first eight bytes at once, and of these six.
+    let (first, _) = header.split_first_chunk()?;
+    let is_ours = u64::from_le_bytes(*first) << 16 == ingress.address
         && header[12..] == A::Version::ETHER_TYPE.0.to_be_bytes()
         && frame.len() <= ingress.longest;
     if !is_ours {
