@@ -298,6 +298,13 @@ impl Index {
         Some(self.number(self.buckets[number].entries[slot]))
     }
 
+    /// Whether one look at the home of a hash says that there is no entry with it.
+    #[inline(always)]
+    pub(crate) fn has_none(&self, spot: Spot) -> bool {
+        let bucket = &self.buckets[spot.home()];
+        (bucket.matches(spot.tag()).0 == 0) & !bucket.misses(spot.tag())
+    }
+
     /// The bucket and slot of it.
     #[inline(always)]
     fn place(&self, spot: Spot, is_it: &mut impl FnMut(u32) -> bool) -> Option<(usize, usize)> {

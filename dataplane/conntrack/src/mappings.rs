@@ -14,7 +14,7 @@ pub(crate) use self::external::Endpoint;
 use self::hosts::{Host, HostKey, Owner, host_of};
 pub use self::request::MappingRequest;
 use crate::fixed_map::{FixedMap, Recent};
-use crate::index::Index;
+use crate::index::{Index, Spot};
 use crate::key::FlowKey;
 use crate::key_hash::KeyHasher;
 use crate::port_use::Exhaustions;
@@ -154,11 +154,27 @@ impl<A: Address> Mappings<A> {
         internal: &Internal<A>,
         external_vpc: VpcIndex,
     ) -> Option<u32> {
+        let spot = self.index.spot(hash);
+        match self.index.has_none(spot) {
+            true => None,
+            false => self.first_of_some(records, spot, *internal, external_vpc),
+        }
+    }
+
+    /// As [`first_hashed`](Self::first_hashed), where there is something with some of the hash.
+    #[inline(never)]
+    fn first_of_some(
+        &self,
+        records: &Records<A>,
+        spot: Spot,
+        internal: Internal<A>,
+        external_vpc: VpcIndex,
+    ) -> Option<u32> {
         let is_it = |slot| {
             let of = Use::of(records, slot);
-            of.internal == *internal && of.external_vpc == external_vpc
+            of.internal == internal && of.external_vpc == external_vpc
         };
-        self.index.find(hash, is_it)
+        self.index.find(spot, is_it)
     }
 
     /// Holds a mapping for a flow that begins with this key, and leaves into this VPC. Answers whether the mapping is there.

@@ -94,6 +94,21 @@ struct Pool {
     dry_set: Option<u64>,
 }
 
+impl Pool {
+    /// Takes a port, if it is free.
+    #[inline(always)]
+    fn take(&mut self, words: &mut [u64], port: u16) -> bool {
+        let word = &mut words[place(self.page, port / BLOCK)];
+        let bit = 1 << (port % BLOCK);
+        let is_free = *word & bit == 0;
+        if is_free {
+            *word |= bit;
+            self.taken += 1;
+        }
+        is_free
+    }
+}
+
 /// Even ports, odd ones, or both: a bit for each port of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Parities(u64);
@@ -261,29 +276,25 @@ impl<A: Address> Ports<A> {
         Some(port)
     }
 
-    /// Takes the sender's own port, where nothing else is asked for; false where that cannot be, or the address has no port in use.
+    /// Takes the sender's own port, where nothing else is asked for; false where that cannot be, or the address has no port in use. Its ports
+    /// are `likely` there.
     #[inline]
     pub(crate) fn preserve(
         &mut self,
+        likely: Id,
         external: &External<A>,
         wanted: u16,
         is_reserved: impl Fn(u16) -> bool,
     ) -> bool {
-        let Some(id) = self.find(external) else {
-            return false;
-        };
-        let Some(Pool { page, .. }) = self.pools.get(id) else {
-            return false;
-        };
-        let page = *page;
-        if !self.may_preserve(page, external, wanted, &is_reserved) {
+        if !self.is_own(external, wanted) || is_reserved(wanted) {
             return false;
         }
-        self.words[place(page, wanted / BLOCK)] |= 1 << (wanted % BLOCK);
-        if let Some(pool) = self.pools.get_mut(id) {
-            pool.taken += 1;
-        }
-        true
+        let id = match self.pools.is_at(likely, external) {
+            true => Some(likely),
+            false => self.find(external),
+        };
+        let pool = id.and_then(|id| self.pools.get_mut(id));
+        pool.is_some_and(|pool| pool.take(&mut self.words, wanted))
     }
 
     /// Takes just this port, whoever's it is among workers; false where it is taken, or there is no room.
@@ -292,16 +303,12 @@ impl<A: Address> Ports<A> {
         let Some(id) = known.or_else(|| self.begin(external)) else {
             return false;
         };
-        let page = self.pools.get(id).map(|pool| pool.page);
-        let Some(page) = page.filter(|page| self.is_free(*page, port)) else {
+        let pool = self.pools.get_mut(id);
+        let is_taken = pool.is_some_and(|pool| pool.take(&mut self.words, port));
+        if !is_taken {
             self.end_if_unused(id);
-            return false;
-        };
-        self.words[place(page, port / BLOCK)] |= 1 << (port % BLOCK);
-        if let Some(pool) = self.pools.get_mut(id) {
-            pool.taken += 1;
         }
-        true
+        is_taken
     }
 
     /// Gives a taken port back.
@@ -425,12 +432,15 @@ impl<A: Address> Ports<A> {
         wanted: u16,
         is_reserved: &impl Fn(u16) -> bool,
     ) -> bool {
+        self.is_own(external, wanted) && self.is_free(page, wanted) && !is_reserved(wanted)
+    }
+
+    /// Whether a port is one that this worker may preserve.
+    #[inline(always)]
+    fn is_own(&self, external: &External<A>, wanted: u16) -> bool {
         // Port 0 is reserved in TCP and UDP, a valid identifier in ICMP, and what protocols without ports have.
         let may_be = wanted != 0 || !matches!(external.protocol, 6 | 17);
-        may_be
-            && owner(wanted, self.workers) == self.worker
-            && self.is_free(page, wanted)
-            && !is_reserved(wanted)
+        may_be && owner(wanted, self.workers) == self.worker
     }
 
     /// Whether a port of a set is this worker's, and free.

@@ -5,7 +5,7 @@ use rewire_tables::{Address, VpcIndex};
 use super::hosts::host_of;
 use super::{Internal, Mappings};
 use crate::ports::External;
-use crate::slab::Id as HostId;
+use crate::slab::Id;
 
 /// A mapping that is asked for, and what was found on the way to it: the packets of a burst ask in turns, so that the memory that one
 /// of them needs is fetched meanwhile.
@@ -16,7 +16,9 @@ pub struct MappingRequest<A> {
     /// What the endpoint's mapping is found by.
     pub(super) hash: u64,
     /// Where its host was found; none, where it was not, or was not looked for. It may be gone again.
-    pub(super) host: Option<HostId>,
+    pub(super) host: Option<Id>,
+    /// Where the ports of the host's external address are; nowhere, where that was not found. They may be gone, too.
+    pub(super) pool: Id,
 }
 
 impl<A: Address> Mappings<A> {
@@ -32,6 +34,7 @@ impl<A: Address> Mappings<A> {
             external_vpc,
             hash: self.hash(&internal, external_vpc),
             host: None,
+            pool: Id::NOWHERE,
         }
     }
 
@@ -59,7 +62,7 @@ impl<A: Address> Mappings<A> {
             protocol: internal.protocol,
             address,
         };
-        self.ports.prefetch(&external, internal.port);
+        request.pool = self.ports.prefetch(&external, internal.port);
         Some(address)
     }
 }
