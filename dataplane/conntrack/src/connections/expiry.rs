@@ -4,7 +4,7 @@ use rewire_tables::Address;
 
 use super::{Connections, KeyHash, tick};
 use crate::mappings::Ending;
-use crate::records::flag;
+use crate::records::{NONE, flag};
 use crate::sweep::Due;
 use crate::time::{Instant, LONGEST_TIMEOUT};
 
@@ -14,9 +14,20 @@ const AHEAD: usize = 16;
 /// A connection that is to end, and what was found of it.
 #[derive(Clone, Copy)]
 struct Over {
+    /// [`NONE`], where none is to end: then the rest says nothing.
     slot: u32,
     hashes: [KeyHash; 2],
     mapping: Option<Ending>,
+}
+
+impl Default for Over {
+    fn default() -> Self {
+        Over {
+            slot: NONE,
+            hashes: Default::default(),
+            mapping: None,
+        }
+    }
 }
 
 impl<A: Address> Connections<A> {
@@ -49,48 +60,51 @@ impl<A: Address> Connections<A> {
     /// Ends those connections in slots that are due whose time is up, and answers how many.
     fn end_those_over(&mut self, due: &[u32], now: Instant) -> usize {
         // What a connection needs of the memory is asked for, and there while others come behind it.
-        let mut over: [Option<Over>; AHEAD] = [None; AHEAD];
+        let mut over = [Over::default(); AHEAD];
         let mut removed = 0;
         for step in 0..due.len() + 2 * AHEAD {
             if let Some(slot) = due.get(step) {
                 self.records.prefetch_all(*slot);
             }
             let over = &mut over[step % AHEAD];
-            if let Some(over) = over {
+            if over.slot != NONE {
                 self.remove_hashed(over.slot, over.hashes, over.mapping.as_ref());
                 removed += 1;
             }
-            let looked_at = due.get(step.wrapping_sub(AHEAD));
-            *over = looked_at.and_then(|slot| self.look_whether_over(*slot, now));
+            over.slot = NONE;
+            if let Some(slot) = due.get(step.wrapping_sub(AHEAD)) {
+                self.look_whether_over(*slot, now, over);
+            }
         }
         removed
     }
 
-    /// Whether the connection in a slot that is due has to end, and if so what was found for that: what its end changes is asked for. One
-    /// that has not is scheduled again.
+    /// Notes whether the connection in a slot that is due has to end, and if so what was found for that: what its end changes is asked for.
+    /// One that has not is scheduled again.
+    // Not as an answer: what is known early is written then, and not kept until all of it is.
     #[inline(always)]
-    fn look_whether_over(&mut self, slot: u32, now: Instant) -> Option<Over> {
+    fn look_whether_over(&mut self, slot: u32, now: Instant, over: &mut Over) {
         let Some(record) = self.records.get_used(slot) else {
             // Free: let it be for as long as can be.
             self.sweep.forget(slot);
-            return None;
+            return;
         };
         if record.has(flag::OFFLOADED) {
             self.expire_offloaded(slot, now);
-            return None;
+            return;
         }
         if !record.expires.is_over(now) {
             self.sweep.schedule(slot, tick(record.expires.instant(now)));
-            return None;
+            return;
         }
-        let hashes = [self.hash(&record.original), self.hash(&record.reply)];
-        hashes.iter().for_each(|hash| self.prefetch_change(*hash));
-        let mapping = record.has(flag::MAPPED);
-        let mapping = mapping.then(|| self.mappings.prefetch_end(&self.records, slot));
-        Some(Over {
-            slot,
-            hashes,
-            mapping,
-        })
+        over.slot = slot;
+        over.hashes = [self.hash(&record.original), self.hash(&record.reply)];
+        over.hashes
+            .iter()
+            .for_each(|hash| self.prefetch_change(*hash));
+        over.mapping = match record.has(flag::MAPPED) {
+            true => Some(self.mappings.prefetch_end(&self.records, slot)),
+            false => None,
+        };
     }
 }
