@@ -3,6 +3,7 @@
 mod acquire;
 mod external;
 mod hosts;
+mod preserved;
 mod request;
 
 use foldhash::fast::FixedState;
@@ -142,22 +143,12 @@ impl<A: Address> Mappings<A> {
     /// Asks for the line that the end of a mapping changes.
     #[inline]
     pub(crate) fn prefetch_end(&self, reply: &FlowKey<A>) {
-        self.prefetch_port(
-            reply.protocol,
-            reply.vpc,
-            reply.destination,
-            reply.destination_port,
-        );
-    }
-
-    #[inline]
-    fn prefetch_port(&self, protocol: u8, vpc: VpcIndex, address: A, port: u16) {
         let external = External {
-            vpc,
-            protocol,
-            address,
+            vpc: reply.vpc,
+            protocol: reply.protocol,
+            address: reply.destination,
         };
-        self.ports.prefetch(&external, port);
+        self.ports.prefetch(&external, reply.destination_port);
     }
 
     /// The first flow of the mapping that an internal endpoint has.

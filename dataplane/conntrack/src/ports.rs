@@ -164,7 +164,7 @@ fn place(page: u32, block: u16) -> usize {
 }
 
 /// External addresses whose place is remembered.
-const RECENT: usize = 64;
+const RECENT: usize = 256;
 
 /// All external addresses' ports.
 #[derive(Debug)]
@@ -230,7 +230,7 @@ impl<A: Address> Ports<A> {
         let preserved = match (allocation.address_only, set) {
             (true, _) => self.is_first() && self.is_free(page, wanted) && !is_reserved(wanted),
             (false, Some(set)) => self.may_take(page, set, wanted, &is_reserved),
-            (false, None) => self.may_preserve(page, &external, wanted, &is_reserved),
+            (false, None) => self.may_preserve(page, external.protocol, wanted, &is_reserved),
         };
         // The port beside the other one of the pair, or one that may have such a neighbor, is better than the sender's own.
         let neighbor = next_to.map(|port| port ^ 1).filter(|port| {
@@ -238,7 +238,7 @@ impl<A: Address> Ports<A> {
             has_parity
                 && match set {
                     Some(set) => self.may_take(page, set, *port, &is_reserved),
-                    None => self.may_preserve(page, &external, *port, &is_reserved),
+                    None => self.may_preserve(page, external.protocol, *port, &is_reserved),
                 }
         });
         let is_best = match (allocation.parity, next_to) {
@@ -287,7 +287,7 @@ impl<A: Address> Ports<A> {
             return false;
         };
         let page = *page;
-        if !self.may_preserve(page, external, wanted, &is_reserved) {
+        if !self.may_preserve(page, external.protocol, wanted, &is_reserved) {
             return false;
         }
         self.words[place(page, wanted / BLOCK)] |= 1 << (wanted % BLOCK);
@@ -378,6 +378,46 @@ impl<A: Address> Ports<A> {
         }
     }
 
+    /// Finds an external address with ports in use, and asks for the line that says whether a port is.
+    #[inline(always)]
+    pub(crate) fn expect(&mut self, external: &External<A>, port: u16) -> Option<Id> {
+        let known = self.find(external)?;
+        let pool = self.pools.get(known)?;
+        prefetch_at(&self.words, place(pool.page, port / BLOCK));
+        Some(known)
+    }
+
+    /// Whether [`preserve`](Self::preserve) would take a port of an address that was found, but for what is reserved. False where the address is
+    /// gone.
+    #[inline(always)]
+    pub(crate) fn is_preservable(&self, id: Id, protocol: u8, wanted: u16) -> bool {
+        self.pools
+            .get(id)
+            .is_some_and(|pool| self.may_preserve(pool.page, protocol, wanted, &|_| false))
+    }
+
+    /// Takes a port that [is preservable](Self::is_preservable).
+    #[inline(always)]
+    pub(crate) fn take_preserved(&mut self, id: Id, wanted: u16) {
+        if let Some(pool) = self.pools.get_mut(id) {
+            self.words[place(pool.page, wanted / BLOCK)] |= 1 << (wanted % BLOCK);
+            pool.taken += 1;
+        }
+    }
+
+    /// The port that a sender will most likely have of an address that was found, where its own is not free: the next one that is, if nothing
+    /// else is asked for. None where its own is free, or more would have to be looked at.
+    #[inline]
+    pub(crate) fn foresee(&self, id: Id, wanted: u16) -> Option<u16> {
+        let pool = self.pools.get(id)?;
+        if self.is_free(pool.page, wanted) {
+            return None;
+        }
+        let block = self.block_of(pool.hint);
+        let free = !*self.words.get(place(pool.page, block))?;
+        (free != 0).then(|| block * BLOCK + free.trailing_zeros() as u16)
+    }
+
     /// A pool for an address of which no port is in use, if there is room.
     fn begin(&mut self, external: External<A>) -> Option<Id> {
         let page = match self.free_pages.pop() {
@@ -425,12 +465,12 @@ impl<A: Address> Ports<A> {
     fn may_preserve(
         &self,
         page: u32,
-        external: &External<A>,
+        protocol: u8,
         wanted: u16,
         is_reserved: &impl Fn(u16) -> bool,
     ) -> bool {
         // Port 0 is reserved in TCP and UDP, a valid identifier in ICMP, and what protocols without ports have.
-        let may_be = wanted != 0 || !matches!(external.protocol, 6 | 17);
+        let may_be = wanted != 0 || !matches!(protocol, 6 | 17);
         may_be
             && owner(wanted, self.workers) == self.worker
             && self.is_free(page, wanted)

@@ -28,6 +28,7 @@ impl<A: Address> Mappings<A> {
             external_vpc,
             hash,
             host,
+            ..
         } = *request;
         self.release_unused();
         let old = self.first_hashed(records, hash, &internal, external_vpc);

@@ -4,7 +4,8 @@ use rewire_tables::{Address, VpcIndex};
 
 use super::hosts::host_of;
 use super::{Internal, Mappings};
-use crate::slab::Id as HostId;
+use crate::ports::External;
+use crate::slab::{Id as HostId, Id as PortsId};
 
 /// A mapping that is asked for, and what was found on the way to it: the packets of a burst ask in turns, so that the memory that one
 /// of them needs is fetched meanwhile.
@@ -16,6 +17,16 @@ pub struct MappingRequest<A> {
     pub(super) hash: u64,
     /// Where its host was found; none, where it was not, or was not looked for. It may be gone again.
     pub(super) host: Option<HostId>,
+    /// Where the ports of its host's external address were found, likewise.
+    pub(super) ports: Option<PortsId>,
+}
+
+impl<A> MappingRequest<A> {
+    /// The VPC of the internal endpoint.
+    #[inline(always)]
+    pub fn vpc(&self) -> VpcIndex {
+        self.internal.vpc
+    }
 }
 
 impl<A: Address> Mappings<A> {
@@ -31,6 +42,7 @@ impl<A: Address> Mappings<A> {
             external_vpc,
             hash: self.hash(&internal, external_vpc),
             host: None,
+            ports: None,
         }
     }
 
@@ -53,7 +65,18 @@ impl<A: Address> Mappings<A> {
         let (internal, external_vpc) = (&request.internal, request.external_vpc);
         request.host = self.find_host(&host_of(internal, external_vpc));
         let address = self.hosts.get(request.host?)?.external;
-        self.prefetch_port(internal.protocol, external_vpc, address, internal.port);
+        let external = External {
+            vpc: external_vpc,
+            protocol: internal.protocol,
+            address,
+        };
+        request.ports = self.ports.expect(&external, internal.port);
         Some(address)
+    }
+
+    /// See [`crate::Connections::foresee_port`].
+    #[inline(always)]
+    pub(crate) fn foresee_port(&self, request: &MappingRequest<A>) -> Option<u16> {
+        self.ports.foresee(request.ports?, request.internal.port)
     }
 }
