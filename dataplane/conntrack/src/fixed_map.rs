@@ -1,10 +1,9 @@
 //! A hash map with room for a fixed number of entries, which are known by small ids besides.
 
-use std::hash::{BuildHasher, Hash};
-
 use foldhash::fast::FixedState;
 
 use crate::index::Index;
+use crate::key_hash::{KeyHasher, MapKey};
 use crate::slab::{Id, Slab};
 
 #[derive(Debug)]
@@ -17,7 +16,7 @@ struct Entry<K, V> {
 pub(crate) struct FixedMap<K, V> {
     entries: Slab<Entry<K, V>>,
     index: Index,
-    hash: FixedState,
+    hash: KeyHasher,
 }
 
 /// Where some keys were found last, each at a place that its number says, of which its low bits choose the place: who asks for a key
@@ -37,7 +36,7 @@ impl<const PLACES: usize> Default for Recent<PLACES> {
 impl<const PLACES: usize> Recent<PLACES> {
     /// Where a key is in a map, looked up there if that is not remembered.
     #[inline(always)]
-    pub(crate) fn find<K: Hash + Eq, V>(
+    pub(crate) fn find<K: MapKey, V>(
         &mut self,
         map: &FixedMap<K, V>,
         key: &K,
@@ -55,7 +54,7 @@ impl<const PLACES: usize> Recent<PLACES> {
     /// Where a key is in a map, if that is remembered. What another key has left is not looked at: it lies in memory that nobody has
     /// asked for.
     #[inline(always)]
-    pub(crate) fn peek<K: Hash + Eq, V>(
+    pub(crate) fn peek<K: MapKey, V>(
         &self,
         map: &FixedMap<K, V>,
         key: &K,
@@ -73,16 +72,16 @@ impl<const PLACES: usize> Recent<PLACES> {
 /// The slot of a key, or [`NOTHING`]. Answers in a register: what is written to memory in parts and then read as a whole has to be waited
 /// for.
 #[inline(never)]
-fn slot_of<K: Hash + Eq, V>(map: &FixedMap<K, V>, key: &K) -> u32 {
+fn slot_of<K: MapKey, V>(map: &FixedMap<K, V>, key: &K) -> u32 {
     map.find(key).map_or(NOTHING, |id| id.slot)
 }
 
-impl<K: Hash + Eq, V> FixedMap<K, V> {
-    pub(crate) fn new(capacity: usize, hash: &FixedState) -> Self {
+impl<K: MapKey, V> FixedMap<K, V> {
+    pub(crate) fn new(capacity: usize, seed: &FixedState) -> Self {
         FixedMap {
             entries: Slab::new(capacity),
             index: Index::new(capacity),
-            hash: hash.clone(),
+            hash: KeyHasher::new(seed),
         }
     }
 
@@ -103,14 +102,14 @@ impl<K: Hash + Eq, V> FixedMap<K, V> {
     pub(crate) fn find(&self, key: &K) -> Option<Id> {
         let entry = |slot| self.entries.at(slot);
         let is_it = |slot| entry(slot).is_some_and(|(_, entry)| entry.key == *key);
-        let slot = self.index.find(self.hash.hash_one(key), is_it)?;
+        let slot = self.index.find(key.hash(&self.hash), is_it)?;
         Some(entry(slot)?.0)
     }
 
     /// Asks for the line that a look-up of this key begins with.
     #[inline]
     pub(crate) fn prefetch(&self, key: &K) {
-        self.index.prefetch(self.hash.hash_one(key));
+        self.index.prefetch(key.hash(&self.hash));
     }
 
     /// How many places were ever used: every entry is at one of the first so many. Never becomes less.
@@ -136,7 +135,7 @@ impl<K: Hash + Eq, V> FixedMap<K, V> {
 
     /// Adds an entry for a key that leads nowhere yet, unless all room is taken.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<Id> {
-        let hash = self.hash.hash_one(&key);
+        let hash = key.hash(&self.hash);
         let id = self.entries.insert(Entry { key, value })?;
         if !self.index.insert(hash, id.slot) {
             self.entries.remove(id);
@@ -147,7 +146,7 @@ impl<K: Hash + Eq, V> FixedMap<K, V> {
 
     pub(crate) fn remove(&mut self, id: Id) -> Option<(K, V)> {
         let entry = self.entries.remove(id)?;
-        self.index.remove(self.hash.hash_one(&entry.key), id.slot);
+        self.index.remove(entry.key.hash(&self.hash), id.slot);
         Some((entry.key, entry.value))
     }
 }
@@ -155,6 +154,12 @@ impl<K: Hash + Eq, V> FixedMap<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl MapKey for u32 {
+        fn hash(&self, hasher: &KeyHasher) -> u64 {
+            hasher.hash_address(0, std::net::Ipv4Addr::from_bits(*self))
+        }
+    }
 
     #[test]
     fn what_is_remembered_is_looked_at_again() {

@@ -1,6 +1,7 @@
 //! Mappings: the external addresses and ports that internal endpoints hold.
 
 mod acquire;
+mod ending;
 mod external;
 mod hosts;
 mod preserved;
@@ -9,6 +10,7 @@ mod request;
 use foldhash::fast::FixedState;
 use rewire_tables::{Address, PortAllocation, VpcIndex};
 
+pub(crate) use self::ending::Ending;
 pub(crate) use self::external::Endpoint;
 use self::hosts::{Host, HostKey, Owner, host_of};
 pub use self::request::MappingRequest;
@@ -119,15 +121,9 @@ impl<A: Address> Mappings<A> {
         self.index.memory()
     }
 
+    #[inline(always)]
     fn hash(&self, internal: &Internal<A>, external_vpc: VpcIndex) -> u64 {
-        self.hash.hash(&FlowKey {
-            vpc: internal.vpc,
-            protocol: internal.protocol,
-            source: internal.address,
-            destination: A::from_number(u128::from(external_vpc.0)),
-            source_port: internal.port,
-            destination_port: 0,
-        })
+        self.hash.hash_internal(internal, external_vpc)
     }
 
     fn host_hash(&self, key: &HostKey<A>) -> u64 {
@@ -138,17 +134,6 @@ impl<A: Address> Mappings<A> {
             port: 0,
         };
         self.hash(&host, key.external_vpc)
-    }
-
-    /// Asks for the line that the end of a mapping changes.
-    #[inline]
-    pub(crate) fn prefetch_end(&self, reply: &FlowKey<A>) {
-        let external = External {
-            vpc: reply.vpc,
-            protocol: reply.protocol,
-            address: reply.destination,
-        };
-        self.ports.prefetch(&external, reply.destination_port);
     }
 
     /// The first flow of the mapping that an internal endpoint has.
@@ -336,84 +321,6 @@ impl<A: Address> Mappings<A> {
         }
     }
 
-    /// Takes a flow out of its mapping, and ends the mapping with the last one.
-    #[inline(always)]
-    pub(crate) fn detach(&mut self, records: &mut Records<A>, slot: u32) {
-        let Use {
-            internal,
-            external_vpc,
-            mapping,
-        } = Use::of(records, slot);
-        let record = records.used(slot);
-        let is_listed = record.has(flag::LISTED);
-        let next = record.next;
-        if record.has(flag::OPEN) {
-            self.leave_externals(records, slot);
-        }
-        if next != slot {
-            unlink(records, slot);
-            if is_listed {
-                records.used_mut(next).set(flag::LISTED, true);
-                let hash = self.hash(&internal, external_vpc);
-                self.index.replace(hash, slot, next);
-            }
-            return;
-        }
-        if is_listed {
-            let hash = self.hash(&internal, external_vpc);
-            self.index.remove(hash, slot);
-        }
-        match &mut self.promise {
-            Some(promise)
-                if promise.mapping == mapping
-                    && promise.internal == internal
-                    && promise.external_vpc == external_vpc =>
-            {
-                promise.is_alone = true;
-            }
-            _ => self.end(&internal, external_vpc, mapping),
-        }
-    }
-
-    /// Ends the mapping that was acquired last, if no flow has it.
-    #[inline]
-    pub(crate) fn release_unused(&mut self) {
-        if self.promise.is_some() {
-            self.end_promise();
-        }
-    }
-
-    #[inline(never)]
-    fn end_promise(&mut self) {
-        if let Some(promise) = self.promise.take()
-            && promise.is_alone
-        {
-            self.end(&promise.internal, promise.external_vpc, promise.mapping);
-        }
-    }
-
-    /// Gives a port back that no flow has.
-    #[inline(always)]
-    fn end(&mut self, internal: &Internal<A>, external_vpc: VpcIndex, mapping: Mapping<A>) {
-        self.number -= 1;
-        let external = External {
-            vpc: external_vpc,
-            protocol: internal.protocol,
-            address: mapping.address,
-        };
-        self.ports.give_back(&external, mapping.port);
-        let host = host_of(internal, external_vpc);
-        self.forget_owner(&host, mapping.address);
-        if let Some(id) = self.find_host(&host)
-            && let Some(host) = self.hosts.get_mut(id)
-        {
-            host.mappings -= 1;
-            if host.mappings == 0 {
-                self.hosts.remove(id);
-            }
-        }
-    }
-
     /// Whether nothing is left of any mapping.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
@@ -449,11 +356,11 @@ impl<A: Address> Use<A> {
     #[inline]
     pub(crate) fn between(original: &FlowKey<A>, reply: &FlowKey<A>, is_joined: bool) -> Self {
         let (leaving, returning) = match is_joined {
-            false => (*original, *reply),
-            true => (*reply, *original),
+            false => (original, reply),
+            true => (reply, original),
         };
         Use {
-            internal: internal_of(&leaving),
+            internal: internal_of(leaving),
             external_vpc: returning.vpc,
             mapping: Mapping {
                 address: returning.destination,
@@ -462,10 +369,24 @@ impl<A: Address> Use<A> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn of(records: &Records<A>, slot: u32) -> Self {
         let record: &Record<A> = records.used(slot);
         Use::between(&record.original, &record.reply, records.is_joined(slot))
+    }
+
+    #[inline(always)]
+    fn host(&self) -> HostKey<A> {
+        host_of(&self.internal, self.external_vpc)
+    }
+
+    #[inline(always)]
+    fn external(&self) -> External<A> {
+        External {
+            vpc: self.external_vpc,
+            protocol: self.internal.protocol,
+            address: self.mapping.address,
+        }
     }
 }
 

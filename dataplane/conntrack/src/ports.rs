@@ -4,14 +4,13 @@
 //! whose it is. The table here holds one page of bits for each external address with a port in use, a word for each block. A
 //! search for a free port looks at words, not at ports.
 
-use std::hash::{BuildHasher, Hash, Hasher};
-
 use foldhash::fast::FixedState;
 use rewire_tables::memory::prefetch_at;
 use rewire_tables::nat::{PortParity, PortSet, has_translated_ports};
 use rewire_tables::{Address, PortAllocation, VpcIndex};
 
 use crate::fixed_map::{FixedMap, Recent};
+use crate::key_hash::{KeyHasher, MapKey};
 use crate::slab::Id;
 
 const BLOCK: u16 = 64;
@@ -71,21 +70,11 @@ impl<A: Address> External<A> {
     }
 }
 
-impl<A: Address> Hash for External<A> {
-    /// Two or three words: a derived hash would hash the address byte by byte.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let place = u64::from(self.vpc.0) << 8 | u64::from(self.protocol);
-        hash_address(place, self.address, state);
-    }
-}
-
-/// Hashes an address, and what else there is to a key.
-pub(crate) fn hash_address<A: Address, H: Hasher>(rest: u64, address: A, state: &mut H) {
-    state.write_u64(rest);
-    let number = address.to_number();
-    match A::BITS {
-        ..=64 => state.write_u64(number as u64),
-        _ => state.write_u128(number),
+impl<A: Address> MapKey for External<A> {
+    #[inline(always)]
+    fn hash(&self, hasher: &KeyHasher) -> u64 {
+        let place = u32::from(self.vpc.0) << 8 | u32::from(self.protocol);
+        hasher.hash_address(place, self.address)
     }
 }
 
@@ -178,7 +167,7 @@ pub(crate) struct Ports<A> {
     pages: u32,
     worker: u16,
     workers: u16,
-    hash: FixedState,
+    hash: KeyHasher,
 }
 
 impl<A: Address> Ports<A> {
@@ -194,7 +183,7 @@ impl<A: Address> Ports<A> {
             pages: 0,
             worker,
             workers: workers.max(1),
-            hash: hash.clone(),
+            hash: KeyHasher::new(hash),
         }
     }
 
@@ -316,13 +305,17 @@ impl<A: Address> Ports<A> {
     }
 
     /// Gives a taken port back.
-    #[inline]
     pub(crate) fn give_back(&mut self, external: &External<A>, port: u16) {
-        let Some(id) = self.find(external) else {
-            return;
-        };
+        if let Some(id) = self.find(external) {
+            self.give_back_at(id, port);
+        }
+    }
+
+    /// As [`give_back`](Self::give_back), of the address that is there; false where there is none.
+    #[inline(always)]
+    pub(crate) fn give_back_at(&mut self, id: Id, port: u16) -> bool {
         let Some(pool) = self.pools.get_mut(id) else {
-            return;
+            return false;
         };
         self.words[place(pool.page, port / BLOCK)] &= !(1 << (port % BLOCK));
         pool.taken = pool.taken.saturating_sub(1);
@@ -333,6 +326,7 @@ impl<A: Address> Ports<A> {
         if is_unused {
             self.end_if_unused(id);
         }
+        true
     }
 
     /// A port was given back to a pool in which a search has found nothing.
@@ -369,13 +363,15 @@ impl<A: Address> Ports<A> {
         self.recent.find(&self.pools, external, external.number())
     }
 
-    /// Asks for the line that says whether a port is in use, if it is remembered where that is.
-    #[inline]
-    pub(crate) fn prefetch(&self, external: &External<A>, port: u16) {
+    /// Asks for the line that says whether a port is in use, if it is remembered where that is; and tells where the ports of the address
+    /// are then.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, external: &External<A>, port: u16) -> Id {
         let known = self.recent.peek(&self.pools, external, external.number());
         if let Some(pool) = known.and_then(|id| self.pools.get(id)) {
             prefetch_at(&self.words, place(pool.page, port / BLOCK));
         }
+        known.unwrap_or(Id::NOWHERE)
     }
 
     /// Finds an external address with ports in use, and asks for the line that says whether a port is.
@@ -590,7 +586,7 @@ impl<A: Address> Ports<A> {
 
     /// Where to look first on an address that has no port in use.
     fn first_turn(&self, external: &External<A>) -> u16 {
-        (self.hash.hash_one(external) % u64::from(self.turns().max(1))) as u16
+        (external.hash(&self.hash) % u64::from(self.turns().max(1))) as u16
     }
 
     /// Whether nothing is taken.

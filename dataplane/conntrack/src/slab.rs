@@ -8,6 +8,14 @@ pub(crate) struct Id {
     reuse: u32,
 }
 
+impl Id {
+    /// No slot has this number.
+    pub(crate) const NOWHERE: Id = Id {
+        slot: u32::MAX,
+        reuse: 0,
+    };
+}
+
 #[derive(Debug)]
 struct Slot<T> {
     reuse: u32,
@@ -79,13 +87,19 @@ impl<T> Slab<T> {
     #[inline]
     pub(crate) fn get(&self, id: Id) -> Option<&T> {
         let place = self.slots.get(id.slot as usize)?;
-        place.value.as_ref().filter(|_| place.reuse == id.reuse)
+        match place.reuse == id.reuse {
+            true => place.value.as_ref(),
+            false => None,
+        }
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, id: Id) -> Option<&mut T> {
         let place = self.slots.get_mut(id.slot as usize)?;
-        place.value.as_mut().filter(|_| place.reuse == id.reuse)
+        match place.reuse == id.reuse {
+            true => place.value.as_mut(),
+            false => None,
+        }
     }
 
     /// The value in a slot, whichever it is, with its id.

@@ -156,7 +156,8 @@ impl State {
     /// Its place in [`ALL`](Self::ALL).
     #[inline]
     pub const fn position(self) -> usize {
-        match self {
+        // Where its protocol's begin, and how far from there: without a jump that nobody can foresee.
+        let first = match self {
             State::Tcp(state) => match state {
                 TcpState::SynSent => 0,
                 TcpState::SynSent2 => 1,
@@ -168,10 +169,16 @@ impl State {
                 TcpState::TimeWait => 7,
                 TcpState::Closed => 8,
             },
-            State::Udp(state) => 9 + state as usize,
-            State::Icmp(state) => 11 + state as usize,
-            State::Other(state) => 14 + state as usize,
-        }
+            State::Udp(_) => 9,
+            State::Icmp(_) => 11,
+            State::Other(_) => 14,
+        };
+        let ahead = match self {
+            State::Tcp(_) => 0,
+            State::Udp(state) | State::Other(state) => state as usize,
+            State::Icmp(state) => state as usize,
+        };
+        first + ahead
     }
 }
 

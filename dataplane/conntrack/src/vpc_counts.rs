@@ -10,12 +10,13 @@ const VPCS: usize = 1 << 16;
 /// How many connections began in each VPC, of one worker and both address families. Only that worker writes, with plain
 /// loads and stores; anybody reads.
 #[derive(Debug)]
-pub struct VpcCounts(Box<[AtomicU32]>);
+pub struct VpcCounts(Box<[AtomicU32; VPCS]>);
 
 impl Default for VpcCounts {
     /// No connections. Takes 256 KiB.
     fn default() -> Self {
-        VpcCounts((0..VPCS).map(|_| AtomicU32::new(0)).collect())
+        let counts: Box<[AtomicU32]> = (0..VPCS).map(|_| AtomicU32::new(0)).collect();
+        VpcCounts(counts.try_into().expect("as many as there are VPCs"))
     }
 }
 

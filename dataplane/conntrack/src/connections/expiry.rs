@@ -3,27 +3,20 @@
 use rewire_tables::Address;
 
 use super::{Connections, KeyHash, tick};
-use crate::mappings;
+use crate::mappings::Ending;
 use crate::records::flag;
-use crate::sweep::SLOTS_PER_CALL;
+use crate::sweep::Due;
 use crate::time::{Instant, LONGEST_TIMEOUT};
 
 /// So many connections ahead, each stage asks the memory for what the next one needs.
 const AHEAD: usize = 16;
 
-/// Gives back what it was given so many steps ago.
-#[derive(Default)]
-struct Delay<T> {
-    places: [Option<T>; AHEAD],
-    at: usize,
-}
-
-impl<T> Delay<T> {
-    #[inline(always)]
-    fn pass(&mut self, new: Option<T>) -> Option<T> {
-        self.at = (self.at + 1) % AHEAD;
-        std::mem::replace(&mut self.places[self.at], new)
-    }
+/// A connection that is to end, and what was found of it.
+#[derive(Clone, Copy)]
+struct Over {
+    slot: u32,
+    hashes: [KeyHash; 2],
+    mapping: Option<Ending>,
 }
 
 impl<A: Address> Connections<A> {
@@ -41,52 +34,47 @@ impl<A: Address> Connections<A> {
             self.sweep.leap(tick(now), self.records.len() == 0);
         }
         self.latest = self.latest.max(now);
-        let mut removed = 0;
-        let mut left = budget;
-        let mut room = SLOTS_PER_CALL;
-        // What a connection needs of the memory is asked for, and there while others come behind it.
-        let (mut due, mut over) = (Delay::default(), Delay::default());
-        let mut last_steps = 0;
-        while last_steps <= 2 * AHEAD {
-            let next = match left {
-                0 => None,
-                _ => self.sweep.next_due(tick(now), &mut room),
-            };
-            match next {
-                Some(slot) => {
-                    left -= 1;
-                    self.records.prefetch_all(slot);
-                }
-                // There is nothing in the delays.
-                None if left == budget => break,
-                None => {
-                    left = 0;
-                    last_steps += 1;
-                }
-            }
-            let looked_at = due.pass(next);
-            let ends = looked_at.and_then(|slot| self.look_whether_over(slot, now));
-            if let Some((slot, hashes)) = over.pass(ends) {
-                self.remove_hashed(slot, hashes);
-                removed += 1;
-            }
-        }
+        let mut due = Due::new();
+        self.sweep.find_due(tick(now), budget, &mut due);
+        let removed = match due.is_empty() {
+            true => 0,
+            false => self.end_those_over(&due, now),
+        };
         if self.is_recording() {
             self.record_some(now);
         }
         removed
     }
 
-    /// Whether the connection in a slot that is due has to end, and if so the hashes of its keys: what its end changes is asked for. One
+    /// Ends those connections in slots that are due whose time is up, and answers how many.
+    fn end_those_over(&mut self, due: &[u32], now: Instant) -> usize {
+        // What a connection needs of the memory is asked for, and there while others come behind it.
+        let mut over: [Option<Over>; AHEAD] = [None; AHEAD];
+        let mut removed = 0;
+        for step in 0..due.len() + 2 * AHEAD {
+            if let Some(slot) = due.get(step) {
+                self.records.prefetch_all(*slot);
+            }
+            let over = &mut over[step % AHEAD];
+            if let Some(over) = over {
+                self.remove_hashed(over.slot, over.hashes, over.mapping.as_ref());
+                removed += 1;
+            }
+            let looked_at = due.get(step.wrapping_sub(AHEAD));
+            *over = looked_at.and_then(|slot| self.look_whether_over(*slot, now));
+        }
+        removed
+    }
+
+    /// Whether the connection in a slot that is due has to end, and if so what was found for that: what its end changes is asked for. One
     /// that has not is scheduled again.
     #[inline(always)]
-    fn look_whether_over(&mut self, slot: u32, now: Instant) -> Option<(u32, [KeyHash; 2])> {
-        if self.records.id(slot).is_none() {
+    fn look_whether_over(&mut self, slot: u32, now: Instant) -> Option<Over> {
+        let Some(record) = self.records.get_used(slot) else {
             // Free: let it be for as long as can be.
             self.sweep.forget(slot);
             return None;
-        }
-        let record = self.records.used(slot);
+        };
         if record.has(flag::OFFLOADED) {
             self.expire_offloaded(slot, now);
             return None;
@@ -95,14 +83,14 @@ impl<A: Address> Connections<A> {
             self.sweep.schedule(slot, tick(record.expires.instant(now)));
             return None;
         }
-        let hashes = [&record.original, &record.reply].map(|key| self.hash(key));
+        let hashes = [self.hash(&record.original), self.hash(&record.reply)];
         hashes.iter().for_each(|hash| self.prefetch_change(*hash));
-        if record.has(flag::MAPPED) {
-            let internal = mappings::internal_of(&record.original);
-            let request = self.mappings.request(internal, record.reply.vpc);
-            self.mappings.prefetch(&request);
-            self.mappings.prefetch_end(&record.reply);
-        }
-        Some((slot, hashes))
+        let mapping = record.has(flag::MAPPED);
+        let mapping = mapping.then(|| self.mappings.prefetch_end(&self.records, slot));
+        Some(Over {
+            slot,
+            hashes,
+            mapping,
+        })
     }
 }

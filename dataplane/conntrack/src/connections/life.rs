@@ -6,7 +6,7 @@ use super::{Candidate, Connections, KeyHash, entry, slot_and_direction, tick};
 use crate::error::InsertError;
 use crate::flow::{Flow, FlowId, NewFlow};
 use crate::key::{Direction, FlowKey};
-use crate::mappings::MappingRequest;
+use crate::mappings::{Ending, MappingRequest};
 use crate::records::{Account, Id, NONE, Record, flag};
 use crate::segment::Segment;
 use crate::state::State;
@@ -358,7 +358,7 @@ impl<A: Address> Connections<A> {
         };
         match record.has(flag::OFFLOADED) {
             true => self.end_offloaded(id.0.slot),
-            false => self.remove_hashed(id.0.slot, hashes),
+            false => self.remove_hashed(id.0.slot, hashes, None),
         }
         true
     }
@@ -377,11 +377,17 @@ impl<A: Address> Connections<A> {
     pub(super) fn remove_slot(&mut self, slot: u32) {
         let record = self.records.used(slot);
         let hashes = [&record.original, &record.reply].map(|key| self.hash(key));
-        self.remove_hashed(slot, hashes);
+        self.remove_hashed(slot, hashes, None);
     }
 
-    #[inline]
-    pub(super) fn remove_hashed(&mut self, slot: u32, [original, reply]: [KeyHash; 2]) {
+    /// Ends a connection, with the hashes of its keys, and what was found of its mapping ahead, if anything was.
+    #[inline(always)]
+    pub(super) fn remove_hashed(
+        &mut self,
+        slot: u32,
+        [original, reply]: [KeyHash; 2],
+        mapping: Option<&Ending>,
+    ) {
         // Before anything of it is undone.
         if self.is_recording() {
             self.record_end(slot);
@@ -391,8 +397,12 @@ impl<A: Address> Connections<A> {
         self.counts.subtract(record.state);
         self.timeouts.release(record.timeouts);
         self.vpc_counts.subtract(record.original.vpc);
-        if record.flags & (flag::COUNTED | flag::MAPPED) != 0 {
-            self.leave_others(slot);
+        if record.has(flag::COUNTED) {
+            let source = (record.original.vpc, record.original.source);
+            self.forget_source(source);
+        }
+        if self.records.used(slot).has(flag::MAPPED) {
+            self.mappings.detach(&mut self.records, slot, mapping);
         }
         self.index
             .remove(original.0, entry(slot, Direction::Original));
@@ -401,18 +411,5 @@ impl<A: Address> Connections<A> {
         }
         self.records.free(slot);
         self.sweep.forget(slot);
-    }
-
-    /// A connection that is about to end is no longer counted with those from its source, nor is it one of its mapping's flows.
-    fn leave_others(&mut self, slot: u32) {
-        let record = self.records.used(slot);
-        let source = (record.original.vpc, record.original.source);
-        let is_mapped = record.has(flag::MAPPED);
-        if record.has(flag::COUNTED) {
-            self.forget_source(source);
-        }
-        if is_mapped {
-            self.mappings.detach(&mut self.records, slot);
-        }
     }
 }

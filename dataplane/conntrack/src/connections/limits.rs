@@ -133,6 +133,8 @@ impl<A: Address> Connections<A> {
         true
     }
 
+    /// A connection that is about to end is no longer counted with those from its source.
+    #[inline(never)]
     pub(super) fn forget_source(&mut self, source: (VpcIndex, A)) {
         if let Some(id) = self.sources.find(&source)
             && let Some(count) = self.sources.get_mut(id)

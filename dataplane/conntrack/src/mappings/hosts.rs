@@ -1,12 +1,10 @@
 //! What is remembered of internal addresses with mappings, so that each keeps to one external address (RFC 4787 REQ-2), or has one for
 //! itself.
 
-use std::hash::{Hash, Hasher};
-
 use rewire_tables::{Address, PortAllocation, VpcIndex};
 
 use super::{Internal, Mappings};
-use crate::ports::hash_address;
+use crate::key_hash::{KeyHasher, MapKey};
 use crate::slab::Id as HostId;
 
 /// An internal address with mappings: it keeps to one external address (RFC 4787 REQ-2).
@@ -42,10 +40,11 @@ impl<A: Address> HostKey<A> {
     }
 }
 
-impl<A: Address> Hash for HostKey<A> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let vpcs = u64::from(self.vpc.0) << 16 | u64::from(self.external_vpc.0);
-        hash_address(vpcs, self.address, state);
+impl<A: Address> MapKey for HostKey<A> {
+    #[inline(always)]
+    fn hash(&self, hasher: &KeyHasher) -> u64 {
+        let vpcs = u32::from(self.vpc.0) << 16 | u32::from(self.external_vpc.0);
+        hasher.hash_address(vpcs, self.address)
     }
 }
 

@@ -112,7 +112,7 @@ impl<A: Address> World<A> {
         let (slot, _) = self
             .flows
             .remove(self.flows.iter().position(is_it).unwrap());
-        self.mappings.detach(&mut self.records, slot);
+        self.mappings.detach(&mut self.records, slot, None);
         self.records.free(slot);
     }
 

@@ -90,3 +90,38 @@ fn a_mapping_outlives_the_flow_that_makes_way() {
     connections.remove(id);
     assert_eq!(connections.mappings_in_use(), 0);
 }
+
+/// More hosts than are remembered, with two ports each, and two connections of each port: what was found of them ahead of their ends is
+/// partly gone by then.
+#[test]
+fn all_mappings_end_with_connections_that_end_together() {
+    let mut connections = connections(1000);
+    let ranges = [address(200)..=address(203)];
+    for pair in 0..500_u16 {
+        let internal = Internal {
+            vpc: INSIDE,
+            protocol: 17,
+            address: Ipv4Addr::from_bits(0x0a01_0000 + u32::from(pair / 2)),
+            port: 2000 + pair,
+        };
+        let allocation = PortAllocation::default();
+        for last in [8, 9] {
+            let ranges = ranges.iter().cloned();
+            let mapping = connections
+                .acquire_mapping(internal, OUTSIDE, ranges, &allocation, |_, _| false)
+                .unwrap();
+            let key = FlowKey {
+                source: internal.address,
+                destination: address(last),
+                ..key(17, internal.port)
+            };
+            let new = masqueraded(key, mapping);
+            connections.insert(new, &Segment::Udp, 40, START).unwrap();
+        }
+    }
+    assert_eq!(connections.mappings_in_use(), 500);
+    let later = after(START, 200);
+    let ended = [70, 442, 0, 1000].map(|budget| connections.expire(later, budget));
+    assert_eq!(ended, [70, 442, 0, 488]);
+    assert!(connections.is_empty() && connections.mappings().is_empty());
+}
