@@ -529,10 +529,11 @@ impl<A: Address> Connections<A> {
     }
 
     /// The port that a mapping will most likely have whose own one [`expect_mapping`](Self::expect_mapping) has asked for, where that is taken. None
-    /// where it is free. Best when the line that says so is there; shortly before the mapping is used, since others take ports, too.
+    /// where it is free. Best when the line that says so is there; shortly before the mapping is used, since others take ports, too: `behind`
+    /// is what was foreseen for the one before, where that is on the same address.
     #[inline(always)]
-    pub fn foresee_port(&self, request: &MappingRequest<A>) -> Option<u16> {
-        self.mappings.foresee_port(request)
+    pub fn foresee_port(&self, request: &MappingRequest<A>, behind: Option<u16>) -> Option<u16> {
+        self.mappings.foresee_port(request, behind)
     }
 
     /// Ends the mapping that was acquired last, if no flow was inserted with it; for when [`insert`](Self::insert) has

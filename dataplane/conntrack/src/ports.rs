@@ -402,16 +402,26 @@ impl<A: Address> Ports<A> {
     }
 
     /// The port that a sender will most likely have of an address that was found, where its own is not free: the next one that is, if nothing
-    /// else is asked for. None where its own is free, or more would have to be looked at.
-    #[inline]
-    pub(crate) fn foresee(&self, id: Id, wanted: u16) -> Option<u16> {
+    /// else is asked for, behind the one that somebody else will have before it. None where its own is free, or more would have to be looked
+    /// at.
+    #[inline(always)]
+    pub(crate) fn foresee(&self, id: Id, wanted: u16, behind: Option<u16>) -> Option<u16> {
         let pool = self.pools.get(id)?;
-        if self.is_free(pool.page, wanted) {
-            return None;
+        match self.is_free(pool.page, wanted) {
+            true => None,
+            false => self.foresee_other(pool, behind),
         }
-        let block = self.block_of(pool.hint);
-        let free = !*self.words.get(place(pool.page, block))?;
-        (free != 0).then(|| block * BLOCK + free.trailing_zeros() as u16)
+    }
+
+    #[inline(never)]
+    fn foresee_other(&self, pool: &Pool, behind: Option<u16>) -> Option<u16> {
+        let turn = behind.map_or(pool.hint, |port| self.turn_of(port / BLOCK));
+        let beyond = behind.map_or(0, |port| (2_u64 << (port % BLOCK)).wrapping_sub(1));
+        [(turn, beyond), (turn + 1, 0)].into_iter().find_map(|(turn, taken)| {
+            let block = self.block_of(turn);
+            let free = !(self.words.get(place(pool.page, block))? | taken);
+            (free != 0).then(|| block * BLOCK + free.trailing_zeros() as u16)
+        })
     }
 
     /// A pool for an address of which no port is in use, if there is room.

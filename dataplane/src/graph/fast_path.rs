@@ -368,9 +368,7 @@ fn forward<B: PacketBuffer, A: Family>(
             if let Some(later) = beginnings.get_mut(number + AHEAD) {
                 prefetch_reply(packets, later, connections);
             }
-            if let Some(soon) = beginnings.get_mut(number + SOON) {
-                prefetch_other_reply(packets, soon, connections);
-            }
+            prefetch_other_reply(packets, beginnings, number + SOON, connections);
             begin(cx, packet, &beginnings[number], bytes, connections)
         }
     };

@@ -76,7 +76,12 @@ impl<A: Address> Mappings<A> {
 
     /// See [`crate::Connections::foresee_port`].
     #[inline(always)]
-    pub(crate) fn foresee_port(&self, request: &MappingRequest<A>) -> Option<u16> {
-        self.ports.foresee(request.ports?, request.internal.port)
+    pub(crate) fn foresee_port(
+        &self,
+        request: &MappingRequest<A>,
+        behind: Option<u16>,
+    ) -> Option<u16> {
+        self.ports
+            .foresee(request.ports?, request.internal.port, behind)
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Beginning<'a, A> {
     request: MappingRequest<A>,
     /// The hash of its replies' key, where its source becomes this address and port.
     expected: Option<(A, u16, KeyHash)>,
+    /// That, where it is not its own port, as that is taken.
+    foreseen: Option<(A, u16)>,
 }
 
 /// Those of a batch, in its order.
@@ -71,6 +73,7 @@ impl<B, A: Family> FastPath<B, A> {
                     is_usual: false,
                     request,
                     expected: None,
+                    foreseen: None,
                 };
                 are_alike &= beginnings
                     .first()
@@ -186,17 +189,31 @@ pub(super) fn prefetch_reply<A: Family>(
     }
 }
 
-/// As [`prefetch_reply`], of one that will not keep its port: another connection has it.
+/// As [`prefetch_reply`], of the beginning at a place, if there is one: where it will not keep its port, as another connection has that. Those of one host
+/// mostly come in a row.
 #[inline(always)]
 pub(super) fn prefetch_other_reply<A: Family>(
     packets: &[Packet<A>],
-    beginning: &mut Beginning<'_, A>,
+    beginnings: &mut [Beginning<'_, A>],
+    place: usize,
     connections: &Connections<A>,
 ) {
-    if let Some(port) = connections.foresee_port(&beginning.request)
-        && let Some((source, ..)) = beginning.expected
-    {
+    let Some((beginning, before)) = beginnings
+        .get_mut(..=place)
+        .and_then(|some| some.split_last_mut())
+    else {
+        return;
+    };
+    let Some((source, ..)) = beginning.expected else {
+        return;
+    };
+    let behind = match before.last().and_then(|before| before.foreseen) {
+        Some((address, port)) if address == source => Some(port),
+        _ => None,
+    };
+    if let Some(port) = connections.foresee_port(&beginning.request, behind) {
         let packet = &packets[usize::from(beginning.packet)];
+        beginning.foreseen = Some((source, port));
         expect_reply(packet, beginning, (source, port), connections);
     }
 }
