@@ -417,11 +417,13 @@ impl<A: Address> Ports<A> {
     fn foresee_other(&self, pool: &Pool, behind: Option<u16>) -> Option<u16> {
         let turn = behind.map_or(pool.hint, |port| self.turn_of(port / BLOCK));
         let beyond = behind.map_or(0, |port| (2_u64 << (port % BLOCK)).wrapping_sub(1));
-        [(turn, beyond), (turn + 1, 0)].into_iter().find_map(|(turn, taken)| {
-            let block = self.block_of(turn);
-            let free = !(self.words.get(place(pool.page, block))? | taken);
-            (free != 0).then(|| block * BLOCK + free.trailing_zeros() as u16)
-        })
+        [(turn, beyond), (turn + 1, 0)]
+            .into_iter()
+            .find_map(|(turn, taken)| {
+                let block = self.block_of(turn);
+                let free = !(self.words.get(place(pool.page, block))? | taken);
+                (free != 0).then(|| block * BLOCK + free.trailing_zeros() as u16)
+            })
     }
 
     /// A pool for an address of which no port is in use, if there is room.

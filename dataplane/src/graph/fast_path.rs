@@ -190,6 +190,9 @@ impl<B: PacketBuffer, A: Family> FastPath<B, A> {
         order: &mut Order,
         connections: &mut Connections<A>,
     ) -> Ways {
+        for place in 0..SOON {
+            prefetch_other_reply(&self.packets, beginnings, place, connections);
+        }
         let mut ways = Ways::new();
         let mut before = None;
         // The packet that is next, and its frame or one before that.
