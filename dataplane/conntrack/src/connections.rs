@@ -14,7 +14,7 @@ mod walk;
 pub use limits::Room;
 pub use saved::{CopiedFlow, Renumber, SavedFlow, in_order};
 
-pub use life::Removal;
+pub use life::{NewPreserved, Removal};
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -526,6 +526,14 @@ impl<A: Address> Connections<A> {
     #[inline(always)]
     pub fn expect_mapping(&mut self, request: &mut MappingRequest<A>) -> Option<A> {
         self.mappings.expect(request)
+    }
+
+    /// The port that a mapping will most likely have whose own one [`expect_mapping`](Self::expect_mapping) has asked for, where that is taken. None
+    /// where it is free. Best when the line that says so is there; shortly before the mapping is used, since others take ports, too: `behind`
+    /// is what was foreseen for the one before, where that is on the same address.
+    #[inline(always)]
+    pub fn foresee_port(&self, request: &MappingRequest<A>, behind: Option<u16>) -> Option<u16> {
+        self.mappings.foresee_port(request, behind)
     }
 
     /// Ends the mapping that was acquired last, if no flow was inserted with it; for when [`insert`](Self::insert) has

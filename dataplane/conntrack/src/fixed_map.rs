@@ -123,12 +123,6 @@ impl<K: MapKey, V> FixedMap<K, V> {
         Some((&entry.key, &entry.value))
     }
 
-    /// Whether a key is there.
-    #[inline(always)]
-    pub(crate) fn is_at(&self, id: Id, key: &K) -> bool {
-        self.entries.get(id).is_some_and(|entry| entry.key == *key)
-    }
-
     #[inline]
     pub(crate) fn get(&self, id: Id) -> Option<&V> {
         self.entries.get(id).map(|entry| &entry.value)

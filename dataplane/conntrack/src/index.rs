@@ -287,6 +287,14 @@ impl Index {
         slots.find_map(|slot| self.marked(bucket.entries[slot], spot))
     }
 
+    /// Whether nothing has what is known here of this hash: it is in for no entry. It may be so, too, where the answer is no.
+    #[inline(always)]
+    pub(crate) fn has_nothing_like(&self, hash: impl Hashed) -> bool {
+        let spot = hash.spot(self);
+        let bucket = &self.buckets[spot.home()];
+        bucket.matches(spot.tag()).0 == 0 && !bucket.misses(spot.tag())
+    }
+
     /// The entry with this hash of which `is_it` holds.
     #[inline]
     pub(crate) fn find(
@@ -296,13 +304,6 @@ impl Index {
     ) -> Option<u32> {
         let (number, slot) = self.place(hash.spot(self), &mut is_it)?;
         Some(self.number(self.buckets[number].entries[slot]))
-    }
-
-    /// Whether one look at the home of a hash says that there is no entry with it.
-    #[inline(always)]
-    pub(crate) fn has_none(&self, spot: Spot) -> bool {
-        let bucket = &self.buckets[spot.home()];
-        (bucket.matches(spot.tag()).0 == 0) & !bucket.misses(spot.tag())
     }
 
     /// The bucket and slot of it.

@@ -65,8 +65,8 @@ mod vpc_counts;
 
 pub use byte_reader::ByteReader;
 pub use connections::{
-    Candidate, Config, Connections, CopiedFlow, EXPIRY_TICK, KeyHash, MAX_CAPACITY, Removal,
-    Renumber, Room, SavedFlow, in_order,
+    Candidate, Config, Connections, CopiedFlow, EXPIRY_TICK, KeyHash, MAX_CAPACITY, NewPreserved,
+    Removal, Renumber, Room, SavedFlow, in_order,
 };
 pub use error::{Exhausted, InsertError, Invalid, Resource};
 pub use flow::{Admission, Ends, Flow, FlowId, Known, NewFlow, Passage, Rewrite, Traffic};

@@ -4,6 +4,7 @@ mod acquire;
 mod ending;
 mod external;
 mod hosts;
+mod preserved;
 mod request;
 
 use foldhash::fast::FixedState;
@@ -155,7 +156,7 @@ impl<A: Address> Mappings<A> {
         external_vpc: VpcIndex,
     ) -> Option<u32> {
         let spot = self.index.spot(hash);
-        match self.index.has_none(spot) {
+        match self.index.has_nothing_like(spot) {
             true => None,
             false => self.first_of_some(records, spot, *internal, external_vpc),
         }

@@ -94,21 +94,6 @@ struct Pool {
     dry_set: Option<u64>,
 }
 
-impl Pool {
-    /// Takes a port, if it is free.
-    #[inline(always)]
-    fn take(&mut self, words: &mut [u64], port: u16) -> bool {
-        let word = &mut words[place(self.page, port / BLOCK)];
-        let bit = 1 << (port % BLOCK);
-        let is_free = *word & bit == 0;
-        if is_free {
-            *word |= bit;
-            self.taken += 1;
-        }
-        is_free
-    }
-}
-
 /// Even ports, odd ones, or both: a bit for each port of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Parities(u64);
@@ -168,7 +153,7 @@ fn place(page: u32, block: u16) -> usize {
 }
 
 /// External addresses whose place is remembered.
-const RECENT: usize = 64;
+const RECENT: usize = 256;
 
 /// All external addresses' ports.
 #[derive(Debug)]
@@ -234,7 +219,7 @@ impl<A: Address> Ports<A> {
         let preserved = match (allocation.address_only, set) {
             (true, _) => self.is_first() && self.is_free(page, wanted) && !is_reserved(wanted),
             (false, Some(set)) => self.may_take(page, set, wanted, &is_reserved),
-            (false, None) => self.may_preserve(page, &external, wanted, &is_reserved),
+            (false, None) => self.may_preserve(page, external.protocol, wanted, &is_reserved),
         };
         // The port beside the other one of the pair, or one that may have such a neighbor, is better than the sender's own.
         let neighbor = next_to.map(|port| port ^ 1).filter(|port| {
@@ -242,7 +227,7 @@ impl<A: Address> Ports<A> {
             has_parity
                 && match set {
                     Some(set) => self.may_take(page, set, *port, &is_reserved),
-                    None => self.may_preserve(page, &external, *port, &is_reserved),
+                    None => self.may_preserve(page, external.protocol, *port, &is_reserved),
                 }
         });
         let is_best = match (allocation.parity, next_to) {
@@ -276,25 +261,29 @@ impl<A: Address> Ports<A> {
         Some(port)
     }
 
-    /// Takes the sender's own port, where nothing else is asked for; false where that cannot be, or the address has no port in use. Its ports
-    /// are `likely` there.
+    /// Takes the sender's own port, where nothing else is asked for; false where that cannot be, or the address has no port in use.
     #[inline]
     pub(crate) fn preserve(
         &mut self,
-        likely: Id,
         external: &External<A>,
         wanted: u16,
         is_reserved: impl Fn(u16) -> bool,
     ) -> bool {
-        if !self.is_own(external, wanted) || is_reserved(wanted) {
+        let Some(id) = self.find(external) else {
+            return false;
+        };
+        let Some(Pool { page, .. }) = self.pools.get(id) else {
+            return false;
+        };
+        let page = *page;
+        if !self.may_preserve(page, external.protocol, wanted, &is_reserved) {
             return false;
         }
-        let id = match self.pools.is_at(likely, external) {
-            true => Some(likely),
-            false => self.find(external),
-        };
-        let pool = id.and_then(|id| self.pools.get_mut(id));
-        pool.is_some_and(|pool| pool.take(&mut self.words, wanted))
+        self.words[place(page, wanted / BLOCK)] |= 1 << (wanted % BLOCK);
+        if let Some(pool) = self.pools.get_mut(id) {
+            pool.taken += 1;
+        }
+        true
     }
 
     /// Takes just this port, whoever's it is among workers; false where it is taken, or there is no room.
@@ -303,12 +292,16 @@ impl<A: Address> Ports<A> {
         let Some(id) = known.or_else(|| self.begin(external)) else {
             return false;
         };
-        let pool = self.pools.get_mut(id);
-        let is_taken = pool.is_some_and(|pool| pool.take(&mut self.words, port));
-        if !is_taken {
+        let page = self.pools.get(id).map(|pool| pool.page);
+        let Some(page) = page.filter(|page| self.is_free(*page, port)) else {
             self.end_if_unused(id);
+            return false;
+        };
+        self.words[place(page, port / BLOCK)] |= 1 << (port % BLOCK);
+        if let Some(pool) = self.pools.get_mut(id) {
+            pool.taken += 1;
         }
-        is_taken
+        true
     }
 
     /// Gives a taken port back.
@@ -381,6 +374,58 @@ impl<A: Address> Ports<A> {
         known.unwrap_or(Id::NOWHERE)
     }
 
+    /// Finds an external address with ports in use, and asks for the line that says whether a port is.
+    #[inline(always)]
+    pub(crate) fn expect(&mut self, external: &External<A>, port: u16) -> Option<Id> {
+        let known = self.find(external)?;
+        let pool = self.pools.get(known)?;
+        prefetch_at(&self.words, place(pool.page, port / BLOCK));
+        Some(known)
+    }
+
+    /// Whether [`preserve`](Self::preserve) would take a port of an address that was found, but for what is reserved. False where the address is
+    /// gone.
+    #[inline(always)]
+    pub(crate) fn is_preservable(&self, id: Id, protocol: u8, wanted: u16) -> bool {
+        self.pools
+            .get(id)
+            .is_some_and(|pool| self.may_preserve(pool.page, protocol, wanted, &|_| false))
+    }
+
+    /// Takes a port that [is preservable](Self::is_preservable).
+    #[inline(always)]
+    pub(crate) fn take_preserved(&mut self, id: Id, wanted: u16) {
+        if let Some(pool) = self.pools.get_mut(id) {
+            self.words[place(pool.page, wanted / BLOCK)] |= 1 << (wanted % BLOCK);
+            pool.taken += 1;
+        }
+    }
+
+    /// The port that a sender will most likely have of an address that was found, where its own is not free: the next one that is, if nothing
+    /// else is asked for, behind the one that somebody else will have before it. None where its own is free, or more would have to be looked
+    /// at.
+    #[inline(always)]
+    pub(crate) fn foresee(&self, id: Id, wanted: u16, behind: Option<u16>) -> Option<u16> {
+        let pool = self.pools.get(id)?;
+        match self.is_free(pool.page, wanted) {
+            true => None,
+            false => self.foresee_other(pool, behind),
+        }
+    }
+
+    #[inline(never)]
+    fn foresee_other(&self, pool: &Pool, behind: Option<u16>) -> Option<u16> {
+        let turn = behind.map_or(pool.hint, |port| self.turn_of(port / BLOCK));
+        let beyond = behind.map_or(0, |port| (2_u64 << (port % BLOCK)).wrapping_sub(1));
+        [(turn, beyond), (turn + 1, 0)]
+            .into_iter()
+            .find_map(|(turn, taken)| {
+                let block = self.block_of(turn);
+                let free = !(self.words.get(place(pool.page, block))? | taken);
+                (free != 0).then(|| block * BLOCK + free.trailing_zeros() as u16)
+            })
+    }
+
     /// A pool for an address of which no port is in use, if there is room.
     fn begin(&mut self, external: External<A>) -> Option<Id> {
         let page = match self.free_pages.pop() {
@@ -428,19 +473,16 @@ impl<A: Address> Ports<A> {
     fn may_preserve(
         &self,
         page: u32,
-        external: &External<A>,
+        protocol: u8,
         wanted: u16,
         is_reserved: &impl Fn(u16) -> bool,
     ) -> bool {
-        self.is_own(external, wanted) && self.is_free(page, wanted) && !is_reserved(wanted)
-    }
-
-    /// Whether a port is one that this worker may preserve.
-    #[inline(always)]
-    fn is_own(&self, external: &External<A>, wanted: u16) -> bool {
         // Port 0 is reserved in TCP and UDP, a valid identifier in ICMP, and what protocols without ports have.
-        let may_be = wanted != 0 || !matches!(external.protocol, 6 | 17);
-        may_be && owner(wanted, self.workers) == self.worker
+        let may_be = wanted != 0 || !matches!(protocol, 6 | 17);
+        may_be
+            && owner(wanted, self.workers) == self.worker
+            && self.is_free(page, wanted)
+            && !is_reserved(wanted)
     }
 
     /// Whether a port of a set is this worker's, and free.

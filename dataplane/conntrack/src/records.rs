@@ -328,31 +328,34 @@ impl<A: Address> Records<A> {
         }
     }
 
-    /// Stores a connection, unless all slots are taken. Its `reuse` is set here.
+    /// Stores a connection, unless all slots are taken. Its `reuse` is set here. Its account, in which nothing is counted yet, is for the caller to
+    /// write where it is.
     #[inline(always)]
-    pub(crate) fn insert(&mut self, record: Record<A>, account: Account) -> Option<Id> {
+    pub(crate) fn insert(&mut self, record: Record<A>) -> Option<(Id, &mut Account)> {
         // No slot has the number that says that none is free.
         let slot = self.free;
-        let id = match self.places.get_mut(slot as usize) {
+        let (slot, reuse) = match self.places.get_mut(slot as usize) {
             Some(place) => {
                 self.free = place.record.next;
                 let reuse = place.record.reuse.wrapping_add(1);
                 place.record = Record { reuse, ..record };
-                place.account = account;
+                place.account = Account::default();
                 // Where the next one goes: what is written of it would wait for its line otherwise, and with it all behind that is
                 // read soon after it was written.
                 self.prefetch_all(self.free);
-                Id { slot, reuse }
+                (slot, reuse)
             }
             None => {
                 let slot = self.places.len() as u32;
                 let record = Record { reuse: 1, ..record };
+                let account = Account::default();
                 self.places.push(Place { record, account }).ok()?;
-                Id { slot, reuse: 1 }
+                (slot, 1)
             }
         };
         self.used += 1;
-        Some(id)
+        let place = self.places.get_mut(slot as usize)?;
+        Some((Id { slot, reuse }, &mut place.account))
     }
 
     /// Frees a slot that is used.

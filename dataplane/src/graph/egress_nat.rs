@@ -226,8 +226,8 @@ pub(super) struct Sender<'a, A> {
     pub egress: Egress<'a, A>,
     /// Its mapping, if that was asked for.
     pub request: Option<MappingRequest<A>>,
-    /// The hash of the replies' key, where the source becomes this address, and keeps its port.
-    pub expected: Option<(A, KeyHash)>,
+    /// The hash of the replies' key, where the source becomes this address and port.
+    pub expected: Option<(A, u16, KeyHash)>,
 }
 
 impl<'a, A> Sender<'a, A> {
@@ -319,11 +319,7 @@ pub(super) fn open<A: Family>(
         mapping,
     };
     let reply_hash = match expected {
-        Some((address, hash))
-            if (address, opening.original.source_port) == (source, source_port) =>
-        {
-            hash
-        }
+        Some((address, port, hash)) if (address, port) == (source, source_port) => hash,
         _ => connections.hash(&reply),
     };
     let hashes = [opening.hash, reply_hash];

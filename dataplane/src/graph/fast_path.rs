@@ -27,7 +27,9 @@ use rewire_tables::memory::prefetch;
 use rewire_tables::{InterfaceIndex, Route, VpcIndex};
 
 use self::alike::Alike;
-use self::beginning::{Beginning, Beginnings, begin, look_closer, prefetch_reply};
+use self::beginning::{
+    Beginning, Beginnings, begin, look_closer, prefetch_other_reply, prefetch_reply,
+};
 use self::exits::{Exit, Exits};
 pub(super) use self::order::Order;
 use self::packet::{Ingress, Packet, Way, key, read, tcp_segment};
@@ -44,6 +46,10 @@ const BATCH: usize = 64;
 /// So many packets ahead, a stage asks the memory for what it needs. The memory brings a few lines at a time: asked for a whole batch at
 /// once, they would come while nothing is done, and then work would be done while none come.
 const AHEAD: usize = 40;
+
+/// So many packets ahead of its beginning, it is seen whether a connection can keep its port: late enough that few others take ports meanwhile, and
+/// early enough for one line of memory.
+const SOON: usize = 3;
 
 /// Frames in a row that go one way, and how many: they leave by an interface, or take the long way.
 type Ways = ArrayVec<(Option<InterfaceIndex>, u8), BATCH>;
@@ -184,6 +190,9 @@ impl<B: PacketBuffer, A: Family> FastPath<B, A> {
         order: &mut Order,
         connections: &mut Connections<A>,
     ) -> Ways {
+        for place in 0..SOON {
+            prefetch_other_reply(&self.packets, beginnings, place, connections);
+        }
         let mut ways = Ways::new();
         let mut before = None;
         // The packet that is next, and its frame or one before that.
@@ -362,6 +371,7 @@ fn forward<B: PacketBuffer, A: Family>(
             if let Some(later) = beginnings.get_mut(number + AHEAD) {
                 prefetch_reply(packets, later, connections);
             }
+            prefetch_other_reply(packets, beginnings, number + SOON, connections);
             begin(cx, packet, &beginnings[number], bytes, connections)
         }
     };

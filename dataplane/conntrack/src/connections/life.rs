@@ -1,22 +1,60 @@
 //! How a connection begins and ends.
 
-use rewire_tables::Address;
+use rewire_tables::{Address, InterfaceIndex, VpcIndex};
 
 use super::{Candidate, Connections, KeyHash, entry, slot_and_direction, tick};
 use crate::error::InsertError;
 use crate::flow::{Flow, FlowId, NewFlow};
 use crate::key::{Direction, FlowKey};
-use crate::mappings::Ending;
+use crate::mappings::{Ending, MappingRequest};
 use crate::records::{Account, Id, NONE, Record, flag};
 use crate::segment::Segment;
 use crate::state::State;
+use crate::tcp::Memory;
 use crate::time::{Deadline, Instant, Second};
+use crate::timeout_classes::TimeoutClass;
 
 /// A connection that is to end, and the hashes of its keys.
 #[derive(Clone, Copy, Debug)]
 pub struct Removal {
     id: FlowId,
     hashes: [KeyHash; 2],
+}
+
+/// A connection that is to begin with a new mapping, which has the endpoint's own port on an address that its host has already. Its
+/// destination stays.
+#[derive(Clone, Copy, Debug)]
+pub struct NewPreserved<'r, A> {
+    /// The key of its first packet.
+    pub original: &'r FlowKey<A>,
+    /// The hashes of that, and of the key of its replies.
+    pub hashes: [KeyHash; 2],
+    /// The mapping, as it was asked for: where its host is was found with [`Connections::expect_mapping`].
+    pub request: &'r MappingRequest<A>,
+    /// What was found then.
+    pub external: A,
+    /// The VPC of that address.
+    pub external_vpc: VpcIndex,
+    /// The generation of the policy that lets it begin.
+    pub policy_generation: u64,
+    /// The interface that its first packet came in by.
+    pub ingress: InterfaceIndex,
+}
+
+/// Notes what is kept of the first packet of a connection, which has this state now.
+#[inline(always)]
+fn keep_first(
+    account: &mut Account,
+    (state, memory): (State, &Memory),
+    ports: Option<(u16, u16)>,
+    bytes: u32,
+) {
+    account.count(Direction::Original, bytes);
+    match (state, ports) {
+        (State::Tcp(_), _) => account.set_tcp(memory),
+        (_, Some(ports)) => account.set_ports(ports),
+        _ => {}
+    }
 }
 
 impl<A: Address> Connections<A> {
@@ -75,13 +113,6 @@ impl<A: Address> Connections<A> {
         let (state, memory) = State::begin(segment);
         let timeout = self.timeouts.of(admission.timeouts, state);
         let expires = Deadline::after(now, timeout);
-        let mut account = Account::default();
-        account.count(Direction::Original, bytes);
-        match (state, admission.ports) {
-            (State::Tcp(_), _) => account.set_tcp(&memory),
-            (_, Some(ports)) => account.set_ports(ports),
-            _ => {}
-        }
         let bit = |flag, on| if on { flag } else { 0 };
         let record = Record {
             original,
@@ -101,20 +132,108 @@ impl<A: Address> Connections<A> {
                 | bit(flag::PEERING, admission.peering.is_some()),
             timeouts: admission.timeouts,
         };
-        let id = self
-            .records
-            .insert(record, account)
-            .ok_or(InsertError::TableFull)?;
+        let inserted = self.records.insert(record);
+        let (id, account) = inserted.ok_or(InsertError::TableFull)?;
+        keep_first(account, (state, &memory), admission.ports, bytes);
         self.records.set_peering(id.slot, admission.peering);
         if mapping.is_some() {
             self.mappings.attach(&mut self.records, id.slot);
         }
-        hashes.iter().for_each(|hash| self.newcomers.add(*hash));
         self.sweep.schedule(id.slot, tick(timeout.end(now)));
-        self.counts.add(state);
-        self.vpc_counts.add(original.vpc);
-        self.timeouts.hold(admission.timeouts);
+        self.note_beginning(hashes, state, original.vpc, admission.timeouts);
         Ok(FlowId(id))
+    }
+
+    /// Begins a connection as [`acquire_requested`](Self::acquire_requested) and [`insert_hashed`](Self::insert_hashed) would, at once, where all
+    /// is as it mostly is: its endpoint has no mapping, and gets its own port on the address that its host has; nobody has one of its keys, and
+    /// there is room. False in any other case, and no change.
+    ///
+    /// The address has to be the rule's, and its port not reserved; the rule asks for nothing else.
+    #[inline(never)]
+    pub fn begin_preserved(
+        &mut self,
+        new: &NewPreserved<'_, A>,
+        segment: &Segment,
+        bytes: u32,
+        now: Instant,
+    ) -> bool {
+        let NewPreserved {
+            original,
+            hashes,
+            request,
+            external,
+            external_vpc,
+            policy_generation,
+            ingress,
+        } = *new;
+        let Some(mapping) = self.mappings.may_preserve(request, external) else {
+            return false;
+        };
+        let slot = self.records.next_slot();
+        if self.recorder.is_some() || slot as usize >= self.records.capacity() {
+            return false;
+        }
+        let entries = [Direction::Original, Direction::Reply].map(|way| entry(slot, way));
+        if !self.index.claim_alone(hashes[0].0, entries[0]) {
+            return false;
+        }
+        if !self.index.claim_alone(hashes[1].0, entries[1]) {
+            self.index.remove(hashes[0].0, entries[0]);
+            return false;
+        }
+        self.latest = self.latest.max(now);
+        let is_listed = self.mappings.preserve(mapping, slot);
+        let ports = (original.source_port, original.destination_port);
+        let (state, memory) = State::begin(segment);
+        let timeouts = TimeoutClass::default();
+        let timeout = self.timeouts.of(timeouts, state);
+        let record = Record {
+            original: *original,
+            reply: FlowKey {
+                vpc: external_vpc,
+                protocol: original.protocol,
+                source: original.destination,
+                destination: external,
+                source_port: original.destination_port,
+                destination_port: original.source_port,
+            },
+            policy_generation: policy_generation as u32,
+            expires: Deadline::after(now, timeout),
+            created: Second::of(now),
+            next: slot,
+            previous: slot,
+            reuse: 0,
+            route_vpc: original.vpc,
+            ingress,
+            state,
+            flags: flag::WHOLE
+                | flag::PORTS
+                | flag::MAPPED
+                | if is_listed { flag::LISTED } else { 0 },
+            timeouts,
+        };
+        if let Some((id, account)) = self.records.insert(record) {
+            debug_assert_eq!(id.slot, slot);
+            keep_first(account, (state, &memory), Some(ports), bytes);
+        }
+        self.sweep.schedule(slot, tick(timeout.end(now)));
+        self.note_beginning(hashes, state, original.vpc, timeouts);
+        true
+    }
+
+    /// Counts a connection that has begun.
+    #[inline(always)]
+    fn note_beginning(
+        &mut self,
+        hashes: [KeyHash; 2],
+        state: State,
+        vpc: VpcIndex,
+        timeouts: TimeoutClass,
+    ) {
+        hashes.iter().for_each(|hash| self.newcomers.add(*hash));
+        self.counts.add(state);
+        self.vpc_counts.add(vpc);
+        self.timeouts.hold(timeouts);
     }
 
     /// Puts both keys of a connection into the index, for the slot that it will have. False, and no change, where another has one

@@ -420,10 +420,9 @@ impl<A: Address> Connections<A> {
             timeouts: TimeoutClass::default(),
             flags: saved.flags & LASTING | crosses,
         };
-        let id = self
-            .records
-            .insert(record, saved.account())
-            .ok_or(InsertError::TableFull)?;
+        let inserted = self.records.insert(record);
+        let (id, account) = inserted.ok_or(InsertError::TableFull)?;
+        *account = saved.account();
         self.records.set_peering(id.slot, saved.peering);
         if is_mapped {
             self.mappings.attach(&mut self.records, id.slot);

@@ -28,7 +28,7 @@ impl<A: Address> Mappings<A> {
             external_vpc,
             hash,
             host,
-            pool,
+            ..
         } = *request;
         self.release_unused();
         let old = self.first_hashed(records, hash, &internal, external_vpc);
@@ -67,7 +67,7 @@ impl<A: Address> Mappings<A> {
                 && self.is_open_to(&host_key, known)
                 && self
                     .ports
-                    .preserve(pool, &external, internal.port, |port| reserved(known, port))
+                    .preserve(&external, internal.port, |port| reserved(known, port))
         });
         let mapping = match known {
             Some(address) if is_preserved => Mapping {

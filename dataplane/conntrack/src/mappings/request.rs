@@ -5,7 +5,7 @@ use rewire_tables::{Address, VpcIndex};
 use super::hosts::host_of;
 use super::{Internal, Mappings};
 use crate::ports::External;
-use crate::slab::Id;
+use crate::slab::{Id as HostId, Id as PortsId};
 
 /// A mapping that is asked for, and what was found on the way to it: the packets of a burst ask in turns, so that the memory that one
 /// of them needs is fetched meanwhile.
@@ -16,9 +16,17 @@ pub struct MappingRequest<A> {
     /// What the endpoint's mapping is found by.
     pub(super) hash: u64,
     /// Where its host was found; none, where it was not, or was not looked for. It may be gone again.
-    pub(super) host: Option<Id>,
-    /// Where the ports of the host's external address are; nowhere, where that was not found. They may be gone, too.
-    pub(super) pool: Id,
+    pub(super) host: Option<HostId>,
+    /// Where the ports of its host's external address were found, likewise.
+    pub(super) ports: Option<PortsId>,
+}
+
+impl<A> MappingRequest<A> {
+    /// The VPC of the internal endpoint.
+    #[inline(always)]
+    pub fn vpc(&self) -> VpcIndex {
+        self.internal.vpc
+    }
 }
 
 impl<A: Address> Mappings<A> {
@@ -34,7 +42,7 @@ impl<A: Address> Mappings<A> {
             external_vpc,
             hash: self.hash(&internal, external_vpc),
             host: None,
-            pool: Id::NOWHERE,
+            ports: None,
         }
     }
 
@@ -62,7 +70,18 @@ impl<A: Address> Mappings<A> {
             protocol: internal.protocol,
             address,
         };
-        request.pool = self.ports.prefetch(&external, internal.port);
+        request.ports = self.ports.expect(&external, internal.port);
         Some(address)
+    }
+
+    /// See [`crate::Connections::foresee_port`].
+    #[inline(always)]
+    pub(crate) fn foresee_port(
+        &self,
+        request: &MappingRequest<A>,
+        behind: Option<u16>,
+    ) -> Option<u16> {
+        self.ports
+            .foresee(request.ports?, request.internal.port, behind)
     }
 }

@@ -6,7 +6,7 @@ use rewire_tables::nat::{PortParity, PortSet};
 use super::acquire::{nth, place_of};
 use super::*;
 use crate::error::{Exhausted, Resource};
-use crate::records::{Account, NONE};
+use crate::records::NONE;
 use crate::state::{Exchange, State};
 use crate::time::{Deadline, Instant, Second};
 
@@ -100,7 +100,7 @@ impl<A: Address> World<A> {
             flags: flag::MAPPED,
             timeouts: Default::default(),
         };
-        let id = self.records.insert(record, Account::default()).unwrap();
+        let (id, _) = self.records.insert(record).unwrap();
         self.mappings.attach(&mut self.records, id.slot);
         self.flows.push((id.slot, mapping));
         Ok(mapping)

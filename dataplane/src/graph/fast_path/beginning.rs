@@ -2,7 +2,8 @@
 
 use arrayvec::ArrayVec;
 use rewire_conntrack::{
-    Admission, Connections, Ends, FlowKey, KeyHash, Known, MappingRequest, Passage, TimeoutClass,
+    Admission, Connections, Ends, FlowKey, KeyHash, Known, MappingRequest, NewPreserved, Passage,
+    Segment, TimeoutClass,
 };
 use rewire_packet::IpAddress;
 use rewire_tables::acl::UNCOUNTED;
@@ -31,9 +32,13 @@ pub(super) struct Beginning<'a, A> {
     turns: bool,
     /// What the policy does with its source; none, where more has to be asked than was.
     source: Option<Egress<'a, A>>,
+    /// Whether nothing is asked about it but where its source's mapping is: for [`Connections::begin_preserved`].
+    is_usual: bool,
     request: MappingRequest<A>,
-    /// The hash of its replies' key, where its source becomes this address, and keeps its port.
-    expected: Option<(A, KeyHash)>,
+    /// The hash of its replies' key, where its source becomes this address and port.
+    expected: Option<(A, u16, KeyHash)>,
+    /// That, where it is not its own port, as that is taken.
+    foreseen: Option<(A, u16)>,
 }
 
 /// Those of a batch, in its order.
@@ -47,80 +52,122 @@ impl<B, A: Family> FastPath<B, A> {
         routes: &[Option<&Route>; BATCH],
         connections: &Connections<A>,
     ) -> Beginnings<'a, A> {
-        let mut beginnings = ArrayVec::new();
+        let mut beginnings = Beginnings::new();
+        let mut before = None;
+        let mut are_alike = true;
         for ((number, packet), route) in (0..).zip(&mut self.packets).zip(routes) {
-            if let (Way::New(port), Some(Route::Forward(hops))) = (packet.way, route) {
-                let exit = self.exits.find(cx, hops, packet);
+            if let (Way::New(port), Some(route @ Route::Forward(_))) = (packet.way, route)
+                && let Some(exit) = self.exits.follow(cx, route, packet, &mut before)
+            {
                 let internal = egress_nat::internal(&packet.key);
                 let request = connections.request_mapping(internal, exit.vpc);
                 connections.prefetch_mapping(&request);
                 packet.way = Way::Begins(beginnings.len() as u8);
-                beginnings.push(Beginning {
+                let beginning = Beginning {
                     packet: number,
                     egress: exit.interface,
                     vpc: exit.vpc,
                     port,
                     turns: false,
                     source: None,
+                    is_usual: false,
                     request,
                     expected: None,
-                });
+                    foreseen: None,
+                };
+                are_alike &= beginnings
+                    .first()
+                    .is_none_or(|first| is_like(&beginning, first));
+                beginnings.push(beginning);
             }
         }
-        self.decide(cx, &mut beginnings);
+        self.decide(cx, &mut beginnings, are_alike);
         beginnings
     }
 
     /// Finds what the policy does with the sources, and who turns round, for all of a VPC together that leave by one interface.
-    fn decide<'a>(&self, cx: &Context<'a>, beginnings: &mut Beginnings<'a, A>) {
-        let all = u64::MAX.checked_shr((BATCH - beginnings.len()) as u32);
+    fn decide<'a>(&self, cx: &Context<'a>, beginnings: &mut Beginnings<'a, A>, are_alike: bool) {
+        let number = beginnings.len();
+        // Mostly it is all of them.
+        if are_alike {
+            return self.decide_alike(cx, beginnings, 0..number);
+        }
+        let all = u64::MAX.checked_shr((BATCH - number) as u32);
         let mut waiting = all.unwrap_or(0);
         while waiting != 0 {
-            let packet = |index: usize| &self.packets[usize::from(beginnings[index].packet)];
             let group = take_alike(&mut waiting, |one, other| {
-                beginnings[one].egress == beginnings[other].egress
-                    && packet(one).key.vpc == packet(other).key.vpc
+                is_like(&beginnings[one], &beginnings[other])
             });
-            let first = usize::from(group[0]);
-            let (from, egress) = (packet(first).key.vpc, beginnings[first].egress);
-            let (to, nat) = (beginnings[first].vpc, cx.tables.nat());
-            let mut sources = [A::Key::default(); BATCH];
-            let mut destinations = [A::Key::default(); BATCH];
-            for (place, index) in group.iter().enumerate() {
-                let key = &packet(usize::from(*index)).key;
-                sources[place] = key.source.key();
-                destinations[place] = key.destination.key();
+            self.decide_alike(
+                cx,
+                beginnings,
+                group.iter().map(|index| usize::from(*index)),
+            );
+        }
+    }
+
+    /// Finds them for some of the beginnings, which are alike.
+    #[inline(always)]
+    fn decide_alike<'a>(
+        &self,
+        cx: &Context<'a>,
+        beginnings: &mut Beginnings<'a, A>,
+        group: impl ExactSizeIterator<Item = usize> + Clone,
+    ) {
+        let Some(first) = group.clone().next() else {
+            return;
+        };
+        let (from, egress) = (beginnings[first].request.vpc(), beginnings[first].egress);
+        let (to, nat) = (beginnings[first].vpc, cx.tables.nat());
+        let mut sources = [A::Key::default(); BATCH];
+        let mut destinations = [A::Key::default(); BATCH];
+        let number = group.len().min(BATCH);
+        let keys = sources.iter_mut().zip(&mut destinations);
+        for ((source, destination), index) in keys.zip(group.clone()) {
+            let key = &self.packets[usize::from(beginnings[index].packet)].key;
+            *source = key.source.key();
+            *destination = key.destination.key();
+        }
+        let mut there = [None; BATCH];
+        if to != from {
+            let table = cx.tables.vpc(to);
+            table.route_batch::<A>(&destinations[..number], &mut there[..number]);
+        }
+        let mut rules = [None; BATCH];
+        let asks_more = nat.asks_before_masquerades(from, to);
+        if !asks_more && let Some(masquerades) = nat.masquerade_rules(from, egress) {
+            masquerades.find_batch::<A>(&sources[..number], &mut rules[..number]);
+        }
+        let vpc = cx.tables.vpc(from);
+        let is_usual = vpc.connection_limits().is_none()
+            && vpc.timeouts().is_none()
+            && !cx.tables.has_acls()
+            && !cx.steering.has_peers();
+        for ((index, there), rules) in group.zip(there).zip(rules) {
+            let beginning = &mut beginnings[index];
+            let packet = &self.packets[usize::from(beginning.packet)];
+            if packet.is_led(beginning.port) {
+                continue;
             }
-            let number = group.len();
-            let mut there = [None; BATCH];
-            if to != from {
-                let table = cx.tables.vpc(to);
-                table.route_batch::<A>(&destinations[..number], &mut there[..number]);
-            }
-            let mut rules = [None; BATCH];
-            let asks_more = nat.asks_before_masquerades(from, to);
-            if !asks_more && let Some(masquerades) = nat.masquerade_rules(from, egress) {
-                masquerades.find_batch::<A>(&sources[..number], &mut rules[..number]);
-            }
-            for ((index, there), rules) in group.iter().zip(there).zip(rules) {
-                let beginning = &mut beginnings[usize::from(*index)];
-                let packet = &self.packets[usize::from(beginning.packet)];
-                if packet.is_led(beginning.port) {
-                    continue;
-                }
-                beginning.turns = hairpin::is_external(there);
-                if !asks_more {
-                    let key = || {
-                        let key = packet.key;
-                        let destination = (key.destination, key.destination_port);
-                        nat_policy::egress_key(&key, destination, &packet.admission())
-                    };
-                    let rule = rules.and_then(|rules| first_for(rules, key));
-                    beginning.source = Some(rule.map_or(Egress::None, Egress::Masquerade));
-                }
+            beginning.turns = hairpin::is_external(there);
+            if !asks_more {
+                let key = || {
+                    let key = packet.key;
+                    let destination = (key.destination, key.destination_port);
+                    nat_policy::egress_key(&key, destination, &packet.admission())
+                };
+                let rule = rules.and_then(|rules| first_for(rules, key));
+                beginning.is_usual = is_usual && rule.is_some_and(|rule| rule.is_plain());
+                beginning.source = Some(rule.map_or(Egress::None, Egress::Masquerade));
             }
         }
     }
+}
+
+/// Whether the policy is asked the same about both.
+#[inline(always)]
+fn is_like<A: Family>(one: &Beginning<'_, A>, other: &Beginning<'_, A>) -> bool {
+    (one.egress == other.egress) & (one.request.vpc() == other.request.vpc())
 }
 
 /// Asks for where the replies of a beginning go in the index: most connections keep their port, and have the external address of
@@ -133,19 +180,62 @@ pub(super) fn prefetch_reply<A: Family>(
 ) {
     if let Some(source) = connections.expect_mapping(&mut beginning.request) {
         let packet = &packets[usize::from(beginning.packet)];
-        let key = packet.key;
-        let reply = FlowKey {
-            source: packet.destination,
-            source_port: beginning.port,
-            destination: source,
-            destination_port: key.source_port,
-            vpc: beginning.vpc,
-            ..key
-        };
-        let hash = connections.hash(&reply);
-        connections.prefetch_change(hash);
-        beginning.expected = Some((source, hash));
+        expect_reply(
+            packet,
+            beginning,
+            (source, packet.key.source_port),
+            connections,
+        );
     }
+}
+
+/// As [`prefetch_reply`], of the beginning at a place, if there is one: where it will not keep its port, as another connection has that. Those of one host
+/// mostly come in a row.
+#[inline(always)]
+pub(super) fn prefetch_other_reply<A: Family>(
+    packets: &[Packet<A>],
+    beginnings: &mut [Beginning<'_, A>],
+    place: usize,
+    connections: &Connections<A>,
+) {
+    let Some((beginning, before)) = beginnings
+        .get_mut(..=place)
+        .and_then(|some| some.split_last_mut())
+    else {
+        return;
+    };
+    let Some((source, ..)) = beginning.expected else {
+        return;
+    };
+    let behind = match before.last().and_then(|before| before.foreseen) {
+        Some((address, port)) if address == source => Some(port),
+        _ => None,
+    };
+    if let Some(port) = connections.foresee_port(&beginning.request, behind) {
+        let packet = &packets[usize::from(beginning.packet)];
+        beginning.foreseen = Some((source, port));
+        expect_reply(packet, beginning, (source, port), connections);
+    }
+}
+
+#[inline(always)]
+fn expect_reply<A: Family>(
+    packet: &Packet<A>,
+    beginning: &mut Beginning<'_, A>,
+    (source, port): (A, u16),
+    connections: &Connections<A>,
+) {
+    let reply = FlowKey {
+        source: packet.destination,
+        source_port: beginning.port,
+        destination: source,
+        destination_port: port,
+        vpc: beginning.vpc,
+        protocol: packet.key.protocol,
+    };
+    let hash = connections.hash(&reply);
+    connections.prefetch_change(hash);
+    beginning.expected = Some((source, port, hash));
 }
 
 /// Finds the way of a packet that has no connection (it is new), or not the one that was likely.
@@ -230,7 +320,63 @@ pub(super) fn begin<A: Family>(
     if beginning.turns {
         return None;
     }
-    let plain = &packet.plain();
+    let segment = segment(&packet.plain(), bytes);
+    if beginning.is_usual
+        && let Some(ends) = begin_usually(cx, packet, beginning, &segment, connections)
+    {
+        return Some(ends);
+    }
+    begin_otherwise(cx, packet, beginning, &segment, connections)
+}
+
+/// Begins it, if all is as it mostly is; otherwise nothing has changed.
+#[inline(always)]
+fn begin_usually<A: Family>(
+    cx: &Context<'_>,
+    packet: &Packet<A>,
+    beginning: &Beginning<'_, A>,
+    segment: &Segment,
+    connections: &mut Connections<A>,
+) -> Option<Ends<A>> {
+    let key = &packet.key;
+    let (Some(Egress::Masquerade(rule)), Some((external, port, reply))) =
+        (beginning.source, beginning.expected)
+    else {
+        return None;
+    };
+    let source = (external, port);
+    let may_be = port == key.source_port
+        && rule.owns(external)
+        && !nat_policy::is_port_forward(cx.tables, beginning.vpc, key.protocol, source);
+    if !may_be {
+        return None;
+    }
+    let new = NewPreserved {
+        original: key,
+        hashes: [packet.hash, reply],
+        request: &beginning.request,
+        external,
+        external_vpc: beginning.vpc,
+        policy_generation: cx.tables.policy_generation(),
+        ingress: packet.ingress,
+    };
+    if !connections.begin_preserved(&new, segment, packet.length, cx.now) {
+        return None;
+    }
+    cx.counters.connections_created.add(1);
+    Some((source, (key.destination, key.destination_port)))
+}
+
+/// Begins it whatever there is to be asked.
+#[inline(never)]
+fn begin_otherwise<A: Family>(
+    cx: &Context<'_>,
+    packet: &Packet<A>,
+    beginning: &Beginning<'_, A>,
+    segment: &Segment,
+    connections: &mut Connections<A>,
+) -> Option<Ends<A>> {
+    let egress = beginning.egress;
     let opening = Opening {
         original: packet.key,
         hash: packet.hash,
@@ -255,15 +401,7 @@ pub(super) fn begin<A: Family>(
         request: Some(beginning.request),
         expected: beginning.expected,
     };
-    let segment = segment(plain, bytes);
-    let opened = egress_nat::open(
-        cx,
-        connections,
-        &opening,
-        sender,
-        &segment,
-        plain.packet_len,
-    );
+    let opened = egress_nat::open(cx, connections, &opening, sender, segment, packet.length);
     opened.ok().map(|(_, ends)| ends)
 }
 

@@ -115,6 +115,14 @@ impl Masquerade {
         }
     }
 
+    /// Whether it asks for nothing but an address and a port, for connections like all others.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.ports.is_plain()
+            & self.idle_timeout.is_none()
+            & (self.filtering == Filtering::default())
+    }
+
     /// The external ranges of one family.
     pub fn ranges<A: Address>(&self) -> impl Iterator<Item = RangeInclusive<A>> + Clone + '_ {
         self.external

@@ -1,0 +1,55 @@
+//! The usual mapping, at once: a new one of an endpoint whose host has others, with the endpoint's own port on the address of those.
+
+use rewire_tables::Address;
+
+use super::{MappingRequest, Mappings};
+use crate::slab::{Id as HostId, Id as PortsId};
+
+/// A mapping that is to be had, and where its host and the ports of its address are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Preserved {
+    hash: u64,
+    port: u16,
+    host: HostId,
+    ports: PortsId,
+}
+
+impl<A: Address> Mappings<A> {
+    /// Whether [`acquire`](Self::acquire) would find, for a rule that asks for no more, that an endpoint has no mapping and gets its own port on
+    /// this address of its host's. Nothing changes. None, too, where more would have to be looked at; what is reserved is not asked.
+    #[inline(always)]
+    pub(crate) fn may_preserve(
+        &self,
+        request: &MappingRequest<A>,
+        external: A,
+    ) -> Option<Preserved> {
+        let (host, ports) = (request.host?, request.ports?);
+        let port = request.internal.port;
+        let is_usual = self.promise.is_none()
+            && self.number < self.capacity
+            && self.owners.is_empty()
+            && self.index.has_nothing_like(request.hash)
+            && self.hosts.get(host)?.external == external
+            && self
+                .ports
+                .is_preservable(ports, request.internal.protocol, port);
+        is_usual.then_some(Preserved {
+            hash: request.hash,
+            port,
+            host,
+            ports,
+        })
+    }
+
+    /// Takes such a mapping, just after it was asked for, for the flow that will be the only one in its slot: whether it can be found by its
+    /// endpoint.
+    #[inline(always)]
+    pub(crate) fn preserve(&mut self, mapping: Preserved, slot: u32) -> bool {
+        self.number += 1;
+        self.ports.take_preserved(mapping.ports, mapping.port);
+        if let Some(host) = self.hosts.get_mut(mapping.host) {
+            host.mappings += 1;
+        }
+        self.index.insert(mapping.hash, slot)
+    }
+}
