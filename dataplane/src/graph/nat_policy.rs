@@ -445,8 +445,7 @@ pub(super) fn is_port_forward<A: Address>(
     protocol: u8,
     external: (A, u16),
 ) -> bool {
-    tables.nat().has_port_forwards()
-        && is_among_port_forwards(tables, vpc, protocol, external)
+    tables.nat().has_port_forwards() && is_among_port_forwards(tables, vpc, protocol, external)
 }
 
 #[inline(never)]

@@ -20,28 +20,37 @@ enum Step {
     Ask(Ask),
     /// Begins the connection that was asked for first, of those that wait.
     Begin,
+    /// A connection from outside, which has the key of its replies.
+    Occupy(Ask, u8),
     /// Ends one.
     End(usize),
+    /// Other addresses are the rule's, or those before again.
+    Move,
     Wait(u64),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn ask_any() -> impl Strategy<Value = Ask> {
     let ask = (
         prop_oneof![Just(6), Just(17)],
-        1..5_u8,
-        prop_oneof![Just(0), 5000..5003_u16],
+        1..4_u8,
+        prop_oneof![Just(0), 5000..5002_u16],
         8..10_u8,
     );
-    let ask = ask.prop_map(|(protocol, host, port, destination)| Ask {
+    ask.prop_map(|(protocol, host, port, destination)| Ask {
         protocol,
         host,
         port,
         destination,
-    });
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => ask.prop_map(Step::Ask),
+        6 => ask_any().prop_map(Step::Ask),
         6 => Just(Step::Begin),
+        1 => (ask_any(), 0..4_u8).prop_map(|(ask, last)| Step::Occupy(ask, last)),
         2 => any::<usize>().prop_map(Step::End),
+        1 => Just(Step::Move),
         1 => (0..90_u64).prop_map(Step::Wait),
     ]
 }
@@ -55,6 +64,8 @@ struct World {
         Option<Ipv4Addr>,
     )>,
     now: Instant,
+    /// The last number of the first of the rule's two addresses.
+    pool: u8,
     /// Whether connections begin at once where they can, and how many have.
     at_once: Option<u32>,
 }
@@ -65,6 +76,7 @@ impl World {
             connections: connections(12),
             asked: Vec::new(),
             now: START,
+            pool: 200,
             at_once,
         }
     }
@@ -91,8 +103,10 @@ impl World {
             _ => Segment::Udp,
         };
         let now = self.now;
+        let pool = address(self.pool)..=address(self.pool + 1);
         let connections = &mut self.connections;
         let hash = connections.hash(&original);
+        let external = external.filter(|external| pool.contains(external));
         if let (Some(external), Some(begun)) = (external, &mut self.at_once) {
             let reply = FlowKey {
                 destination: external,
@@ -115,8 +129,7 @@ impl World {
                 }));
             }
         }
-        let pool = std::iter::once(address(200)..=address(201));
-        let ports = PortAllocation::default();
+        let (pool, ports) = (std::iter::once(pool), PortAllocation::default());
         let mapping = connections.acquire_requested(&request, pool, &ports, |_, _| false);
         let mapping = match mapping {
             Ok(mapping) => mapping,
@@ -153,6 +166,27 @@ impl World {
         match *step {
             Step::Ask(ask) => self.ask(ask),
             Step::Begin => return self.begin(),
+            Step::Occupy(ask, last) => {
+                let reply = FlowKey {
+                    vpc: OUTSIDE,
+                    source: address(ask.destination),
+                    source_port: 80,
+                    destination: address(200 + last),
+                    destination_port: ask.port,
+                    protocol: ask.protocol,
+                };
+                let new = NewFlow {
+                    reply: reply.reversed(VpcIndex(3)),
+                    ..routed(reply)
+                };
+                let segment = if ask.protocol == 6 {
+                    syn()
+                } else {
+                    Segment::Udp
+                };
+                let _ = self.connections.insert(new, &segment, 60, self.now);
+            }
+            Step::Move => self.pool = 402_u16.wrapping_sub(self.pool.into()) as u8,
             Step::End(which) => {
                 let flows: Vec<_> = self.connections.iter().map(|(id, _)| id).collect();
                 if let Some(which) = which.checked_rem(flows.len()) {
@@ -180,13 +214,17 @@ impl World {
         let ports: Vec<_> = (0..connections.port_use_places())
             .map(|place| connections.port_use(place))
             .collect();
-        let mappings = connections.mappings_in_use();
+        let mappings = (
+            connections.mappings_in_use(),
+            connections.mappings.hosts_in_use(),
+        );
         let vpcs = [INSIDE, OUTSIDE].map(|vpc| connections.vpc_counts().of(vpc));
-        format!("{flows:#?} {found:?} {counts:?} {ports:?} {mappings} {vpcs:?}")
+        format!("{flows:#?} {found:?} {counts:?} {ports:?} {mappings:?} {vpcs:?}")
     }
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
     #[test]
     fn at_once_or_step_by_step(steps in prop::collection::vec(step(), 1..80)) {
         let (mut slow, mut quick) = (World::new(None), World::new(Some(0)));
