@@ -337,6 +337,12 @@ impl<A: Address> Mappings<A> {
         }
     }
 
+    /// How many hosts have mappings.
+    #[cfg(test)]
+    pub(crate) fn hosts_in_use(&self) -> usize {
+        self.hosts.len()
+    }
+
     /// Whether nothing is left of any mapping.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {

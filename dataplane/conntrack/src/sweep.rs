@@ -15,6 +15,8 @@ use rewire_tables::memory::{equal_bytes, prefetch_at};
 const MOST_AHEAD: u64 = 1 << 15;
 /// Slots that are compared at once.
 const CHUNK: usize = 64;
+/// Slots whose ticks lie in one line of memory.
+const SLOTS_PER_LINE: usize = 32;
 /// Slots that one call passes, at most.
 pub(crate) const SLOTS_PER_CALL: usize = 512;
 
@@ -85,6 +87,11 @@ impl Sweep {
     pub(crate) fn find_due(&mut self, now: u64, most: usize, found: &mut Due) {
         self.now = self.now.max(now);
         let mut room = SLOTS_PER_CALL;
+        // What the call after this one will see: it would wait for it.
+        for slots in 1..=SLOTS_PER_CALL / SLOTS_PER_LINE {
+            let ahead = SLOTS_PER_CALL + slots * SLOTS_PER_LINE;
+            prefetch_at(&self.ticks, self.position + ahead);
+        }
         while found.len() < most && room > 0 {
             if self.position == self.ticks.len() {
                 if self.began >= now {

@@ -438,7 +438,18 @@ fn has_source<A: AclFamily>(tables: &Tables, flow: &Flow<A>, egress: &Egress<'_,
 }
 
 /// Whether an external address and port lead to a port forward, so that no masquerade may use them.
+#[inline(always)]
 pub(super) fn is_port_forward<A: Address>(
+    tables: &Tables,
+    vpc: VpcIndex,
+    protocol: u8,
+    external: (A, u16),
+) -> bool {
+    tables.nat().has_port_forwards() && is_among_port_forwards(tables, vpc, protocol, external)
+}
+
+#[inline(never)]
+fn is_among_port_forwards<A: Address>(
     tables: &Tables,
     vpc: VpcIndex,
     protocol: u8,

@@ -108,6 +108,12 @@ impl NatPolicy {
         self.masquerades.get(&(vpc, interface))
     }
 
+    /// Whether there is any port forward.
+    #[inline]
+    pub fn has_port_forwards(&self) -> bool {
+        !self.port_forwards.is_empty()
+    }
+
     /// The port forward of an address and port of `key.vpc`, for whichever senders.
     pub fn port_forward(&self, key: &PortForwardKey) -> Option<&PortForward> {
         self.port_forwards.get(key)

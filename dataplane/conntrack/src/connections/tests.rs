@@ -18,6 +18,7 @@ mod limits;
 mod mapping;
 mod model;
 mod offload;
+mod preserved;
 mod record;
 mod saved;
 
