@@ -128,6 +128,33 @@ proptest! {
     }
 }
 
+/// A packet does not overtake one of its connection that goes the long way, to be cut, although the one between them, of another
+/// connection, takes the fast path by the same exit.
+#[test]
+fn nobody_overtakes_behind_another() {
+    let frame = |kind, size, oddity| Frame {
+        six: false,
+        tcp: false,
+        reply: false,
+        kind,
+        port: 4000,
+        flags: 0,
+        size,
+        ttl: 64,
+        oddity,
+    };
+    let small = |kind| frame(kind, 4, 20);
+    let burst = vec![frame(0, 1390, 1), small(1), small(0), small(1)];
+    let with = |burst: &[Frame]| {
+        let burst = Step::Burst(burst.to_vec());
+        let steps: Vec<_> = opening().into_iter().chain([burst]).collect();
+        compare(&steps, true)
+    };
+    // Both of the others, and not the third.
+    assert_eq!(with(&burst) - with(&[]), 2);
+    assert_eq!(with(&burst[1..]) - with(&[]), 3);
+}
+
 /// The random steps do take the fast path.
 #[test]
 fn random_steps_take_the_fast_path() {

@@ -32,9 +32,10 @@ impl<B: PacketBuffer, A: Family> Alike<'_, '_, B, A> {
     ) -> usize {
         let is_asked = cx.tables.has_acls() | connections.is_offloading();
         let mut later = self.packets.get(AHEAD..).unwrap_or_default().iter();
+        let first = self.packets.first().map_or(0, |packet| packet.frame);
         let mut number = 0;
-        let mut place = self.packets.first().map_or(0, |packet| packet.frame);
-        for ((packet, found), frame) in self.packets.iter().zip(self.routes).zip(self.frames) {
+        let packets = self.packets.iter().zip(self.routes).zip(self.frames);
+        for (place, ((packet, found), frame)) in (first..).zip(packets) {
             let Way::Established(flow, direction) = packet.way else {
                 break;
             };
@@ -60,7 +61,6 @@ impl<B: PacketBuffer, A: Family> Alike<'_, '_, B, A> {
             };
             rewrite(packet, exit, ends, &mut frame.buffer);
             number += 1;
-            place += 1;
         }
         debug_assert!(number <= BATCH);
         number
