@@ -155,6 +155,28 @@ fn nobody_overtakes_behind_another() {
     assert_eq!(with(&burst[1..]) - with(&[]), 3);
 }
 
+/// A connection that no ACL was asked about is not counted by the rule of the one that had its place before.
+#[test]
+fn what_was_counted_before_is_not_counted() {
+    let frame = |kind, port| Frame {
+        six: false,
+        tcp: kind == 2,
+        reply: kind == 2,
+        kind,
+        port,
+        flags: TcpFlags::SYN.0,
+        size: 4,
+        ttl: 64,
+        oddity: 20,
+    };
+    let bursts = |kind| [4000, 4001, 4001].map(|port| Step::Burst(vec![frame(kind, port)]));
+    let mut steps = vec![Step::Commit(8)];
+    steps.extend(bursts(2));
+    steps.push(Step::Wait(400));
+    steps.extend(bursts(0));
+    assert_eq!(compare(&steps, false), 3);
+}
+
 /// The random steps do take the fast path.
 #[test]
 fn random_steps_take_the_fast_path() {

@@ -74,7 +74,7 @@ pub fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => prop::collection::vec(frame(), 1..24).prop_map(Step::Burst),
         1 => (0..400_u64).prop_map(Step::Wait),
-        1 => (0..8_usize).prop_map(Step::Commit),
+        1 => (0..10_usize).prop_map(Step::Commit),
     ]
 }
 
@@ -126,6 +126,17 @@ pub fn document(which: usize) -> serde_json::Value {
         }
         // Nothing that comes in or leaves outside is offloaded any more.
         6 => document["interfaces"]["wan"]["offload"] = json!(false),
+        // Nothing is asked before the masquerade: connections begin at once.
+        7 => document["nat"]["static"] = json!({}),
+        // Besides, what begins outside is asked about and counted, what begins inside is not.
+        8 => {
+            document["nat"]["static"] = json!({});
+            document["acls"] = json!({ "guard": { "default": "allow", "rules": {
+                "10": { "action": "allow", "protocol": "udp" },
+                "20": { "action": "allow", "protocol": "tcp" }
+            } } });
+            document["interfaces"]["wan"]["acl_in"] = json!("guard");
+        }
         // Blue's way out is another.
         _ => {
             document["vpcs"]["blue"]["routes"]["198.51.100.0/25"] = json!({ "type": "unreachable" })

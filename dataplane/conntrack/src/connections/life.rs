@@ -146,7 +146,7 @@ impl<A: Address> Connections<A> {
 
     /// Begins a connection as [`acquire_requested`](Self::acquire_requested) and [`insert_hashed`](Self::insert_hashed) would, at once, where all
     /// is as it mostly is: its endpoint has no mapping, and gets its own port on the address that its host has; nobody has one of its keys, and
-    /// there is room. False in any other case, and no change.
+    /// there is room. None in any other case, and no change.
     ///
     /// The address has to be the rule's, and its port not reserved; the rule asks for nothing else.
     #[inline(never)]
@@ -156,7 +156,7 @@ impl<A: Address> Connections<A> {
         segment: &Segment,
         bytes: u32,
         now: Instant,
-    ) -> bool {
+    ) -> Option<FlowId> {
         let NewPreserved {
             original,
             hashes,
@@ -166,20 +166,18 @@ impl<A: Address> Connections<A> {
             policy_generation,
             ingress,
         } = *new;
-        let Some(mapping) = self.mappings.may_preserve(request, external) else {
-            return false;
-        };
+        let mapping = self.mappings.may_preserve(request, external)?;
         let slot = self.records.next_slot();
         if self.recorder.is_some() || slot as usize >= self.records.capacity() {
-            return false;
+            return None;
         }
         let entries = [Direction::Original, Direction::Reply].map(|way| entry(slot, way));
         if !self.index.claim_alone(hashes[0].0, entries[0]) {
-            return false;
+            return None;
         }
         if !self.index.claim_alone(hashes[1].0, entries[1]) {
             self.index.remove(hashes[0].0, entries[0]);
-            return false;
+            return None;
         }
         self.latest = self.latest.max(now);
         let is_listed = self.mappings.preserve(mapping, slot);
@@ -212,13 +210,12 @@ impl<A: Address> Connections<A> {
                 | if is_listed { flag::LISTED } else { 0 },
             timeouts,
         };
-        if let Some((id, account)) = self.records.insert(record) {
-            debug_assert_eq!(id.slot, slot);
-            keep_first(account, (state, &memory), Some(ports), bytes);
-        }
+        let (id, account) = self.records.insert(record)?;
+        debug_assert_eq!(id.slot, slot);
+        keep_first(account, (state, &memory), Some(ports), bytes);
         self.sweep.schedule(slot, tick(timeout.end(now)));
         self.note_beginning(hashes, state, original.vpc, timeouts);
-        true
+        Some(FlowId(id))
     }
 
     /// Counts a connection that has begun.

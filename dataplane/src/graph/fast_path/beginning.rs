@@ -16,6 +16,7 @@ use crate::graph::acl_policy::{self, To};
 use crate::graph::context::Context;
 use crate::graph::egress_nat::{self, Opening, Sender};
 use crate::graph::family::Family;
+use crate::graph::ingress_nat::note_counters;
 use crate::graph::nat_policy::Egress;
 use crate::graph::{hairpin, nat_policy};
 
@@ -139,10 +140,8 @@ impl<B, A: Family> FastPath<B, A> {
             masquerades.find_batch::<A>(&sources[..number], &mut rules[..number]);
         }
         let vpc = cx.tables.vpc(from);
-        let is_usual = vpc.connection_limits().is_none()
-            && vpc.timeouts().is_none()
-            && !cx.tables.has_acls()
-            && !cx.steering.has_peers();
+        // Of several workers, the one that may preserve a port is the one where its connection begins.
+        let is_usual = vpc.connection_limits().is_none() && vpc.timeouts().is_none();
         for ((index, there), rules) in group.zip(there).zip(rules) {
             let beginning = &mut beginnings[index];
             let packet = &self.packets[usize::from(beginning.packet)];
@@ -360,10 +359,9 @@ fn begin_usually<A: Family>(
         policy_generation: cx.tables.policy_generation(),
         ingress: packet.ingress,
     };
-    if !connections.begin_preserved(&new, segment, packet.length, cx.now) {
-        return None;
-    }
+    let id = connections.begin_preserved(&new, segment, packet.length, cx.now)?;
     cx.counters.connections_created.add(1);
+    note_counters(cx, connections, id, UNCOUNTED);
     Some((source, (key.destination, key.destination_port)))
 }
 

@@ -121,7 +121,10 @@ impl World {
                 policy_generation: 7,
                 ingress: InterfaceIndex(3),
             };
-            if connections.begin_preserved(&new, &segment, 60, now) {
+            if connections
+                .begin_preserved(&new, &segment, 60, now)
+                .is_some()
+            {
                 *begun += 1;
                 return Some(Ok(Mapping {
                     address: external,
