@@ -20,7 +20,7 @@ use zerocopy::{FromZeros, Immutable, IntoBytes};
 /// Entries of one bucket.
 const SLOTS: usize = 12;
 /// Of a hundred slots, those that are in use when the index is full.
-const FILL_PERCENT: usize = 78;
+const FILL_PERCENT: usize = 80;
 /// How often entries make room for one another, until one is refused: with two, some three hundred places were looked at.
 const DEPTH: u32 = 2;
 
