@@ -272,18 +272,11 @@ impl<A: Address> Ports<A> {
         let Some(id) = self.find(external) else {
             return false;
         };
-        let Some(Pool { page, .. }) = self.pools.get(id) else {
-            return false;
-        };
-        let page = *page;
-        if !self.may_preserve(page, external.protocol, wanted, &is_reserved) {
-            return false;
+        let may_be = self.is_preservable(id, external.protocol, wanted) && !is_reserved(wanted);
+        if may_be {
+            self.take_preserved(id, wanted);
         }
-        self.words[place(page, wanted / BLOCK)] |= 1 << (wanted % BLOCK);
-        if let Some(pool) = self.pools.get_mut(id) {
-            pool.taken += 1;
-        }
-        true
+        may_be
     }
 
     /// Takes just this port, whoever's it is among workers; false where it is taken, or there is no room.

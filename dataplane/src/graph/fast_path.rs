@@ -26,7 +26,7 @@ use rewire_packet::{Protocol, ethernet};
 use rewire_tables::memory::prefetch;
 use rewire_tables::{InterfaceIndex, Route, VpcIndex};
 
-use self::alike::Alike;
+use self::alike::{Alike, pass_and_tell};
 use self::beginning::{
     Beginning, Beginnings, begin, look_closer, prefetch_other_reply, prefetch_reply,
 };
@@ -37,7 +37,6 @@ use super::Node;
 use super::burst::layer3;
 use super::context::{Context, Received, Sinks};
 use super::family::Family;
-use super::offload;
 use crate::buffer::PacketBuffer;
 
 /// The packets that are worked on at once.
@@ -358,14 +357,7 @@ fn forward<B: PacketBuffer, A: Family>(
     let bytes = layer3(buffer);
     let ends = match packet.way {
         Way::Long | Way::New(_) => None,
-        Way::Established(flow, direction) => {
-            let ends = pass(cx, &packet.plain(), (flow, direction), bytes, connections);
-            if ends.is_some() && connections.is_offloading() {
-                let way = (packet.ingress, exit.interface, exit.addresses);
-                offload::offer(cx, (flow, direction), way, connections);
-            }
-            ends
-        }
+        Way::Established(..) => pass_and_tell(cx, packet, exit, bytes, connections),
         Way::Begins(number) => {
             let number = usize::from(number);
             if let Some(later) = beginnings.get_mut(number + AHEAD) {

@@ -6,7 +6,7 @@ use rewire_tables::Route;
 
 use super::exits::Exit;
 use super::packet::{Packet, Way};
-use super::{AHEAD, BATCH, pass, rewrite};
+use super::{AHEAD, pass, rewrite};
 use crate::buffer::PacketBuffer;
 use crate::graph::burst::layer3;
 use crate::graph::context::{Context, Received};
@@ -62,14 +62,13 @@ impl<B: PacketBuffer, A: Family> Alike<'_, '_, B, A> {
             rewrite(packet, exit, ends, &mut frame.buffer);
             number += 1;
         }
-        debug_assert!(number <= BATCH);
         number
     }
 }
 
 /// Lets any packet pass with its connection, and tells whoever wants to know.
 #[inline(never)]
-fn pass_and_tell<A: Family>(
+pub(super) fn pass_and_tell<A: Family>(
     cx: &Context<'_>,
     packet: &Packet<A>,
     exit: &Exit,
