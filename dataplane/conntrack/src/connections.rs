@@ -532,7 +532,11 @@ impl<A: Address> Connections<A> {
     /// where it is free. Best when the line that says so is there; shortly before the mapping is used, since others take ports, too: `behind`
     /// is what was foreseen for the one before, where that is on the same address.
     #[inline(always)]
-    pub fn foresee_port(&self, request: &MappingRequest<A>, behind: Option<u16>) -> Option<u16> {
+    pub fn foresee_port(
+        &self,
+        request: &MappingRequest<A>,
+        behind: impl FnOnce() -> Option<u16>,
+    ) -> Option<u16> {
         self.mappings.foresee_port(request, behind)
     }
 

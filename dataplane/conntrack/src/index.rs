@@ -292,7 +292,13 @@ impl Index {
     pub(crate) fn has_nothing_like(&self, hash: impl Hashed) -> bool {
         let spot = hash.spot(self);
         let bucket = &self.buckets[spot.home()];
-        bucket.matches(spot.tag()).0 == 0 && !bucket.misses(spot.tag())
+        let is_certain = bucket.matches(spot.tag()).0 == 0 && !bucket.misses(spot.tag());
+        is_certain || self.has_no_such(spot)
+    }
+
+    #[inline(never)]
+    fn has_no_such(&self, spot: Spot) -> bool {
+        self.place(spot, &mut |_| true).is_none()
     }
 
     /// The entry with this hash of which `is_it` holds.

@@ -272,9 +272,9 @@ impl<A: Address> Ports<A> {
         let Some(id) = self.find(external) else {
             return false;
         };
-        let may_be = self.is_preservable(id, external.protocol, wanted) && !is_reserved(wanted);
+        let may_be = self.would_take(id, external.protocol, wanted, wanted) && !is_reserved(wanted);
         if may_be {
-            self.take_preserved(id, wanted);
+            self.take_foreseen(id, wanted, wanted);
         }
         may_be
     }
@@ -376,47 +376,72 @@ impl<A: Address> Ports<A> {
         Some(known)
     }
 
-    /// Whether [`preserve`](Self::preserve) would take a port of an address that was found, but for what is reserved. False where the address is
-    /// gone.
+    /// Whether [`take`](Self::take) would take just this port of an address that was found, for a sender that asks for nothing else: its own, or the
+    /// next one that is free. What is reserved is not asked. False, too, where the address is gone, or more would have to be looked at.
     #[inline(always)]
-    pub(crate) fn is_preservable(&self, id: Id, protocol: u8, wanted: u16) -> bool {
-        self.pools
-            .get(id)
-            .is_some_and(|pool| self.may_preserve(pool.page, protocol, wanted, &|_| false))
-    }
-
-    /// Takes a port that [is preservable](Self::is_preservable).
-    #[inline(always)]
-    pub(crate) fn take_preserved(&mut self, id: Id, wanted: u16) {
-        if let Some(pool) = self.pools.get_mut(id) {
-            self.words[place(pool.page, wanted / BLOCK)] |= 1 << (wanted % BLOCK);
-            pool.taken += 1;
+    pub(crate) fn would_take(&self, id: Id, protocol: u8, wanted: u16, port: u16) -> bool {
+        match port == wanted {
+            true => self
+                .pools
+                .get(id)
+                .is_some_and(|pool| self.preserves(pool, protocol, wanted)),
+            false => self.foresee(id, protocol, wanted, || None) == Some(port),
         }
     }
 
-    /// The port that a sender will most likely have of an address that was found, where its own is not free: the next one that is, if nothing
-    /// else is asked for, behind the one that somebody else will have before it. None where its own is free, or more would have to be looked
-    /// at.
+    /// Takes a port that [would be taken](Self::would_take).
     #[inline(always)]
-    pub(crate) fn foresee(&self, id: Id, wanted: u16, behind: Option<u16>) -> Option<u16> {
-        let pool = self.pools.get(id)?;
-        match self.is_free(pool.page, wanted) {
+    pub(crate) fn take_foreseen(&mut self, id: Id, wanted: u16, port: u16) {
+        let turn = match port == wanted {
             true => None,
-            false => self.foresee_other(pool, behind),
+            false => Some(self.turn_of(port / BLOCK)),
+        };
+        if let Some(pool) = self.pools.get_mut(id) {
+            self.words[place(pool.page, port / BLOCK)] |= 1 << (port % BLOCK);
+            pool.taken += 1;
+            pool.hint = turn.unwrap_or(pool.hint);
+        }
+    }
+
+    /// The port that a sender will have of an address that was found, where it asks for nothing else and cannot have its own: the next one that
+    /// is free, behind the one that somebody else will have before it. None where it can have its own, or more than two words would have to be
+    /// looked at.
+    #[inline(always)]
+    pub(crate) fn foresee(
+        &self,
+        id: Id,
+        protocol: u8,
+        wanted: u16,
+        behind: impl FnOnce() -> Option<u16>,
+    ) -> Option<u16> {
+        let pool = self.pools.get(id)?;
+        match self.preserves(pool, protocol, wanted) {
+            true => None,
+            false => self.foresee_other(pool, protocol, behind()),
         }
     }
 
     #[inline(never)]
-    fn foresee_other(&self, pool: &Pool, behind: Option<u16>) -> Option<u16> {
+    fn foresee_other(&self, pool: &Pool, protocol: u8, behind: Option<u16>) -> Option<u16> {
+        if pool.dry != Parities::NONE || !has_translated_ports(protocol) {
+            return None;
+        }
         let turn = behind.map_or(pool.hint, |port| self.turn_of(port / BLOCK));
         let beyond = behind.map_or(0, |port| (2_u64 << (port % BLOCK)).wrapping_sub(1));
+        let turns = self.turns();
         [(turn, beyond), (turn + 1, 0)]
             .into_iter()
+            .filter(|(turn, _)| *turn < turns)
             .find_map(|(turn, taken)| {
                 let block = self.block_of(turn);
-                let free = !(self.words.get(place(pool.page, block))? | taken);
+                let free = !(self.words[place(pool.page, block)] | taken);
                 (free != 0).then(|| block * BLOCK + free.trailing_zeros() as u16)
             })
+    }
+
+    #[inline(always)]
+    fn preserves(&self, pool: &Pool, protocol: u8, wanted: u16) -> bool {
+        self.may_preserve(pool.page, protocol, wanted, &|_| false)
     }
 
     /// A pool for an address of which no port is in use, if there is room.
@@ -462,7 +487,7 @@ impl<A: Address> Ports<A> {
         self.worker == 0
     }
 
-    #[inline]
+    #[inline(always)]
     fn may_preserve(
         &self,
         page: u32,

@@ -32,7 +32,7 @@ pub struct NewPreserved<'r, A> {
     /// The mapping, as it was asked for: where its host is was found with [`Connections::expect_mapping`].
     pub request: &'r MappingRequest<A>,
     /// What was found then.
-    pub external: A,
+    pub external: (A, u16),
     /// The VPC of that address.
     pub external_vpc: VpcIndex,
     /// The generation of the policy that lets it begin.
@@ -191,9 +191,9 @@ impl<A: Address> Connections<A> {
                 vpc: external_vpc,
                 protocol: original.protocol,
                 source: original.destination,
-                destination: external,
+                destination: external.0,
                 source_port: original.destination_port,
-                destination_port: original.source_port,
+                destination_port: external.1,
             },
             policy_generation: policy_generation as u32,
             expires: Deadline::after(now, timeout),

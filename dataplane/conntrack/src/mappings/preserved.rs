@@ -2,13 +2,14 @@
 
 use rewire_tables::Address;
 
-use super::{MappingRequest, Mappings};
+use super::{Internal, MappingRequest, Mappings};
 use crate::slab::{Id as HostId, Id as PortsId};
 
 /// A mapping that is to be had, and where its host and the ports of its address are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Preserved {
     hash: u64,
+    own: u16,
     port: u16,
     host: HostId,
     ports: PortsId,
@@ -21,20 +22,23 @@ impl<A: Address> Mappings<A> {
     pub(crate) fn may_preserve(
         &self,
         request: &MappingRequest<A>,
-        external: A,
+        (external, port): (A, u16),
     ) -> Option<Preserved> {
         let (host, ports) = (request.host?, request.ports?);
-        let port = request.internal.port;
+        let Internal {
+            protocol,
+            port: own,
+            ..
+        } = request.internal;
         let is_usual = self.promise.is_none()
             && self.number < self.capacity
             && self.owners.is_empty()
             && self.index.has_nothing_like(request.hash)
             && self.hosts.get(host)?.external == external
-            && self
-                .ports
-                .is_preservable(ports, request.internal.protocol, port);
+            && self.ports.would_take(ports, protocol, own, port);
         is_usual.then_some(Preserved {
             hash: request.hash,
+            own,
             port,
             host,
             ports,
@@ -46,7 +50,8 @@ impl<A: Address> Mappings<A> {
     #[inline(always)]
     pub(crate) fn preserve(&mut self, mapping: Preserved, slot: u32) -> bool {
         self.number += 1;
-        self.ports.take_preserved(mapping.ports, mapping.port);
+        self.ports
+            .take_foreseen(mapping.ports, mapping.own, mapping.port);
         if let Some(host) = self.hosts.get_mut(mapping.host) {
             host.mappings += 1;
         }

@@ -79,9 +79,9 @@ impl<A: Address> Mappings<A> {
     pub(crate) fn foresee_port(
         &self,
         request: &MappingRequest<A>,
-        behind: Option<u16>,
+        behind: impl FnOnce() -> Option<u16>,
     ) -> Option<u16> {
-        self.ports
-            .foresee(request.ports?, request.internal.port, behind)
+        let Internal { protocol, port, .. } = request.internal;
+        self.ports.foresee(request.ports?, protocol, port, behind)
     }
 }

@@ -11,7 +11,7 @@ use rewire_tables::nat::first_for;
 use rewire_tables::{InterfaceIndex, Route, VpcIndex};
 
 use super::packet::{Packet, Way, segment};
-use super::{BATCH, FastPath, pass, take_alike};
+use super::{BATCH, FastPath, SOON, pass, take_alike};
 use crate::graph::acl_policy::{self, To};
 use crate::graph::context::Context;
 use crate::graph::egress_nat::{self, Opening, Sender};
@@ -206,9 +206,11 @@ pub(super) fn prefetch_other_reply<A: Family>(
     let Some((source, ..)) = beginning.expected else {
         return;
     };
-    let behind = match before.last().and_then(|before| before.foreseen) {
-        Some((address, port)) if address == source => Some(port),
-        _ => None,
+    // Of those that have not begun yet.
+    let behind = || {
+        let before = before.iter().rev().take(SOON);
+        let mut foreseen = before.filter_map(|before| before.foreseen);
+        foreseen.find_map(|(address, port)| (address == source).then_some(port))
     };
     if let Some(port) = connections.foresee_port(&beginning.request, behind) {
         let packet = &packets[usize::from(beginning.packet)];
@@ -344,8 +346,7 @@ fn begin_usually<A: Family>(
         return None;
     };
     let source = (external, port);
-    let may_be = port == key.source_port
-        && rule.owns(external)
+    let may_be = rule.owns(external)
         && !nat_policy::is_port_forward(cx.tables, beginning.vpc, key.protocol, source);
     if !may_be {
         return None;
@@ -354,7 +355,7 @@ fn begin_usually<A: Family>(
         original: key,
         hashes: [packet.hash, reply],
         request: &beginning.request,
-        external,
+        external: source,
         external_vpc: beginning.vpc,
         policy_generation: cx.tables.policy_generation(),
         ingress: packet.ingress,

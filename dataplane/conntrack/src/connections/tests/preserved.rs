@@ -116,7 +116,7 @@ impl World {
                 original: &original,
                 hashes: [hash, connections.hash(&reply)],
                 request: &request,
-                external,
+                external: (external, original.source_port),
                 external_vpc: OUTSIDE,
                 policy_generation: 7,
                 ingress: InterfaceIndex(3),
