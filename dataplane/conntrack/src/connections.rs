@@ -14,7 +14,7 @@ mod walk;
 pub use limits::Room;
 pub use saved::{CopiedFlow, Renumber, SavedFlow, in_order};
 
-pub use life::{NewPreserved, Removal};
+pub use life::{NewForeseen, Removal};
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;

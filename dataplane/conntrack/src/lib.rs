@@ -65,7 +65,7 @@ mod vpc_counts;
 
 pub use byte_reader::ByteReader;
 pub use connections::{
-    Candidate, Config, Connections, CopiedFlow, EXPIRY_TICK, KeyHash, MAX_CAPACITY, NewPreserved,
+    Candidate, Config, Connections, CopiedFlow, EXPIRY_TICK, KeyHash, MAX_CAPACITY, NewForeseen,
     Removal, Renumber, Room, SavedFlow, in_order,
 };
 pub use error::{Exhausted, InsertError, Invalid, Resource};

@@ -3,8 +3,8 @@
 mod acquire;
 mod ending;
 mod external;
+mod foreseen;
 mod hosts;
-mod preserved;
 mod request;
 
 use foldhash::fast::FixedState;

@@ -152,6 +152,13 @@ fn place(page: u32, block: u16) -> usize {
     page as usize * usize::from(BLOCKS) + usize::from(block)
 }
 
+/// A worker's first block from 1024 on. May be beyond the last.
+fn first_block(worker: u16, workers: u16) -> u32 {
+    let [worker, workers] = [worker, workers].map(u32::from);
+    let behind = u32::from(FIRST_BLOCK) % workers;
+    u32::from(FIRST_BLOCK) + (worker + workers - behind) % workers
+}
+
 /// External addresses whose place is remembered.
 const RECENT: usize = 256;
 
@@ -167,6 +174,10 @@ pub(crate) struct Ports<A> {
     pages: u32,
     worker: u16,
     workers: u16,
+    /// This worker's first block from 1024 on.
+    first_block: u32,
+    /// How many blocks from there on are this worker's: none where it is not one of the workers.
+    turns: u16,
     hash: KeyHasher,
 }
 
@@ -175,6 +186,13 @@ impl<A: Address> Ports<A> {
     /// is used: 8 KiB for each address and protocol.
     pub(crate) fn new(capacity: usize, worker: u16, workers: u16, hash: &FixedState) -> Self {
         let pools = capacity.div_ceil(64).max(capacity.min(64));
+        let workers = workers.max(1);
+        let first_block = first_block(worker, workers);
+        let left = u32::from(BLOCKS).saturating_sub(first_block);
+        let turns = match worker < workers {
+            true => left.div_ceil(u32::from(workers)) as u16,
+            false => 0,
+        };
         Ports {
             pools: FixedMap::new(pools, hash),
             recent: Recent::default(),
@@ -182,7 +200,9 @@ impl<A: Address> Ports<A> {
             free_pages: Vec::with_capacity(pools),
             pages: 0,
             worker,
-            workers: workers.max(1),
+            workers,
+            first_block,
+            turns,
             hash: KeyHasher::new(hash),
         }
     }
@@ -428,10 +448,9 @@ impl<A: Address> Ports<A> {
         }
         let turn = behind.map_or(pool.hint, |port| self.turn_of(port / BLOCK));
         let beyond = behind.map_or(0, |port| (2_u64 << (port % BLOCK)).wrapping_sub(1));
-        let turns = self.turns();
         [(turn, beyond), (turn + 1, 0)]
             .into_iter()
-            .filter(|(turn, _)| *turn < turns)
+            .filter(|(turn, _)| *turn < self.turns)
             .find_map(|(turn, taken)| {
                 let block = self.block_of(turn);
                 let free = !(self.words[place(pool.page, block)] | taken);
@@ -563,7 +582,7 @@ impl<A: Address> Ports<A> {
         is_reserved: &impl Fn(u16) -> bool,
     ) -> Option<u16> {
         let has_ports = has_translated_ports(external.protocol);
-        let turns = self.turns();
+        let turns = self.turns;
         let Pool {
             page, hint, dry, ..
         } = *self.pools.get(id)?;
@@ -588,35 +607,17 @@ impl<A: Address> Ports<A> {
         None
     }
 
-    /// This worker's first block from 1024 on. May be beyond the last.
-    fn first_block(&self) -> u32 {
-        let [worker, workers] = [self.worker, self.workers].map(u32::from);
-        let behind = u32::from(FIRST_BLOCK) % workers;
-        u32::from(FIRST_BLOCK) + (worker + workers - behind) % workers
-    }
-
-    /// How many blocks from 1024 on are this worker's: none where it is not one of the workers.
-    fn turns(&self) -> u16 {
-        let left = u32::from(BLOCKS).saturating_sub(self.first_block());
-        let is_one = self.worker < self.workers;
-        if is_one {
-            left.div_ceil(u32::from(self.workers)) as u16
-        } else {
-            0
-        }
-    }
-
     fn block_of(&self, turn: u16) -> u16 {
-        (self.first_block() + u32::from(turn) * u32::from(self.workers)) as u16
+        (self.first_block + u32::from(turn) * u32::from(self.workers)) as u16
     }
 
     fn turn_of(&self, block: u16) -> u16 {
-        (u32::from(block).saturating_sub(self.first_block()) / u32::from(self.workers)) as u16
+        (u32::from(block).saturating_sub(self.first_block) / u32::from(self.workers)) as u16
     }
 
     /// Where to look first on an address that has no port in use.
     fn first_turn(&self, external: &External<A>) -> u16 {
-        (external.hash(&self.hash) % u64::from(self.turns().max(1))) as u16
+        (external.hash(&self.hash) % u64::from(self.turns.max(1))) as u16
     }
 
     /// Whether nothing is taken.

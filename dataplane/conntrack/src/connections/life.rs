@@ -21,17 +21,17 @@ pub struct Removal {
     hashes: [KeyHash; 2],
 }
 
-/// A connection that is to begin with a new mapping, which has the endpoint's own port on an address that its host has already. Its
-/// destination stays.
+/// A connection that is to begin with a new mapping, which has the endpoint's own port, or the next one that is free, on an address that its
+/// host has already. Its destination stays.
 #[derive(Clone, Copy, Debug)]
-pub struct NewPreserved<'r, A> {
+pub struct NewForeseen<'r, A> {
     /// The key of its first packet.
     pub original: &'r FlowKey<A>,
     /// The hashes of that, and of the key of its replies.
     pub hashes: [KeyHash; 2],
     /// The mapping, as it was asked for: where its host is was found with [`Connections::expect_mapping`].
     pub request: &'r MappingRequest<A>,
-    /// What was found then.
+    /// What was found then, and the own port or what [`Connections::foresee_port`] has said.
     pub external: (A, u16),
     /// The VPC of that address.
     pub external_vpc: VpcIndex,
@@ -145,19 +145,19 @@ impl<A: Address> Connections<A> {
     }
 
     /// Begins a connection as [`acquire_requested`](Self::acquire_requested) and [`insert_hashed`](Self::insert_hashed) would, at once, where all
-    /// is as it mostly is: its endpoint has no mapping, and gets its own port on the address that its host has; nobody has one of its keys, and
+    /// is as it mostly is: its endpoint has no mapping, and gets that port on the address that its host has; nobody has one of its keys, and
     /// there is room. None in any other case, and no change.
     ///
-    /// The address has to be the rule's, and its port not reserved; the rule asks for nothing else.
+    /// The address has to be the rule's, and the port not reserved; the rule asks for nothing else.
     #[inline(never)]
-    pub fn begin_preserved(
+    pub fn begin_foreseen(
         &mut self,
-        new: &NewPreserved<'_, A>,
+        new: &NewForeseen<'_, A>,
         segment: &Segment,
         bytes: u32,
         now: Instant,
     ) -> Option<FlowId> {
-        let NewPreserved {
+        let NewForeseen {
             original,
             hashes,
             request,
@@ -166,7 +166,7 @@ impl<A: Address> Connections<A> {
             policy_generation,
             ingress,
         } = *new;
-        let mapping = self.mappings.may_preserve(request, external)?;
+        let mapping = self.mappings.foreseen(request, external)?;
         let slot = self.records.next_slot();
         if self.recorder.is_some() || slot as usize >= self.records.capacity() {
             return None;
@@ -180,7 +180,7 @@ impl<A: Address> Connections<A> {
             return None;
         }
         self.latest = self.latest.max(now);
-        let is_listed = self.mappings.preserve(mapping, slot);
+        let is_listed = self.mappings.take_foreseen(mapping, slot);
         let ports = (original.source_port, original.destination_port);
         let (state, memory) = State::begin(segment);
         let timeouts = TimeoutClass::default();

@@ -14,11 +14,11 @@ use Direction::{Original, Reply};
 
 mod expiry;
 mod filtering;
+mod foreseen;
 mod limits;
 mod mapping;
 mod model;
 mod offload;
-mod preserved;
 mod record;
 mod saved;
 

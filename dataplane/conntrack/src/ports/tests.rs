@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use proptest::prelude::*;
+
 use super::*;
 
 const TCP: u8 = 6;
@@ -255,5 +257,69 @@ fn a_sets_ports_are_their_owners() {
             }
         }
         assert_eq!(all, (first..=last).collect());
+    }
+}
+
+/// What becomes of the ports of one external address.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// So many senders in a row want a port, of which those below a limit are reserved.
+    Take {
+        wanted: u16,
+        times: u8,
+        limit: u16,
+    },
+    GiveBack(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let wanted = prop_oneof![Just(0), 1000..1200_u16, any::<u16>()];
+    let limit = prop_oneof![3 => Just(0), 1 => Just(u16::MAX)];
+    let take = (wanted, 1..80_u8, limit);
+    let take = take.prop_map(|(wanted, times, limit)| Step::Take {
+        wanted,
+        times,
+        limit,
+    });
+    prop_oneof![2 => take, 1 => any::<usize>().prop_map(Step::GiveBack)]
+}
+
+proptest! {
+    /// Whoever takes a port that would be taken has what others get by a search, and leaves the same behind.
+    #[test]
+    fn what_would_be_taken_is_taken(
+        (worker, workers) in prop_oneof![Just((0, 1)), Just((1, 2)), Just((3, 400))],
+        protocol in prop_oneof![Just(TCP), Just(47)],
+        steps in prop::collection::vec(step(), 1..40),
+    ) {
+        let (mut slow, mut quick) = (ports(worker, workers), ports(worker, workers));
+        let at = external(protocol, 1);
+        let mut taken = Vec::new();
+        for step in steps {
+            match step {
+                Step::GiveBack(_) if taken.is_empty() => {}
+                Step::GiveBack(which) => {
+                    let port = taken.swap_remove(which % taken.len());
+                    slow.give_back(&at, port);
+                    quick.give_back(&at, port);
+                }
+                Step::Take { wanted, times, limit } => for _ in 0..times {
+                    let is_reserved = |port| port < limit;
+                    let found = slow.take(at, wanted, None, &ANY, is_reserved);
+                    let id = quick.find(&at);
+                    let port = id.and_then(|id| {
+                        let port = quick.foresee(id, protocol, wanted, || None).unwrap_or(wanted);
+                        let is_it = quick.would_take(id, protocol, wanted, port) && !is_reserved(port);
+                        if is_it {
+                            quick.take_foreseen(id, wanted, port);
+                        }
+                        is_it.then_some(port)
+                    });
+                    let port = port.or_else(|| quick.take(at, wanted, None, &ANY, is_reserved));
+                    prop_assert_eq!(port, found);
+                    taken.extend(port);
+                },
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 use rewire_conntrack::{
-    Admission, Connections, Ends, FlowKey, KeyHash, Known, MappingRequest, NewPreserved, Passage,
+    Admission, Connections, Ends, FlowKey, KeyHash, Known, MappingRequest, NewForeseen, Passage,
     Segment, TimeoutClass,
 };
 use rewire_packet::IpAddress;
@@ -33,12 +33,12 @@ pub(super) struct Beginning<'a, A> {
     turns: bool,
     /// What the policy does with its source; none, where more has to be asked than was.
     source: Option<Egress<'a, A>>,
-    /// Whether nothing is asked about it but where its source's mapping is: for [`Connections::begin_preserved`].
+    /// Whether nothing is asked about it but where its source's mapping is: for [`Connections::begin_foreseen`].
     is_usual: bool,
     request: MappingRequest<A>,
     /// The hash of its replies' key, where its source becomes this address and port.
     expected: Option<(A, u16, KeyHash)>,
-    /// That, where it is not its own port, as that is taken.
+    /// That, where it is not its own port, as it cannot have that.
     foreseen: Option<(A, u16)>,
 }
 
@@ -188,8 +188,7 @@ pub(super) fn prefetch_reply<A: Family>(
     }
 }
 
-/// As [`prefetch_reply`], of the beginning at a place, if there is one: where it will not keep its port, as another connection has that. Those of one host
-/// mostly come in a row.
+/// As [`prefetch_reply`], of the beginning at a place, if there is one: where it will not keep its port, as another connection has that.
 #[inline(always)]
 pub(super) fn prefetch_other_reply<A: Family>(
     packets: &[Packet<A>],
@@ -206,7 +205,7 @@ pub(super) fn prefetch_other_reply<A: Family>(
     let Some((source, ..)) = beginning.expected else {
         return;
     };
-    // Of those that have not begun yet.
+    // Those of one host mostly come in a row. Of those that have not begun yet.
     let behind = || {
         let before = before.iter().rev().take(SOON);
         let mut foreseen = before.filter_map(|before| before.foreseen);
@@ -351,7 +350,7 @@ fn begin_usually<A: Family>(
     if !may_be {
         return None;
     }
-    let new = NewPreserved {
+    let new = NewForeseen {
         original: key,
         hashes: [packet.hash, reply],
         request: &beginning.request,
@@ -360,7 +359,7 @@ fn begin_usually<A: Family>(
         policy_generation: cx.tables.policy_generation(),
         ingress: packet.ingress,
     };
-    let id = connections.begin_preserved(&new, segment, packet.length, cx.now)?;
+    let id = connections.begin_foreseen(&new, segment, packet.length, cx.now)?;
     cx.counters.connections_created.add(1);
     note_counters(cx, connections, id, UNCOUNTED);
     Some((source, (key.destination, key.destination_port)))

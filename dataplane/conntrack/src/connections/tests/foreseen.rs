@@ -55,14 +55,17 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// What was asked for ahead of its use, and the external end that was foreseen.
+struct Asked {
+    original: FlowKey<Ipv4Addr>,
+    request: MappingRequest<Ipv4Addr>,
+    external: Option<(Ipv4Addr, u16)>,
+}
+
 /// A table, and what was asked of it.
 struct World {
     connections: Connections<Ipv4Addr>,
-    asked: Vec<(
-        FlowKey<Ipv4Addr>,
-        MappingRequest<Ipv4Addr>,
-        Option<Ipv4Addr>,
-    )>,
+    asked: Vec<Asked>,
     now: Instant,
     /// The last number of the first of the rule's two addresses.
     pool: u8,
@@ -71,9 +74,14 @@ struct World {
 }
 
 impl World {
-    fn new(at_once: Option<u32>) -> Self {
+    fn new(workers: u16, at_once: Option<u32>) -> Self {
+        let config = Config {
+            worker: workers - 1,
+            workers,
+            ..config(12)
+        };
         World {
-            connections: connections(12),
+            connections: Connections::new(config),
             asked: Vec::new(),
             now: START,
             pool: 200,
@@ -89,15 +97,29 @@ impl World {
         };
         let internal = crate::mappings::internal_of(&original);
         let mut request = self.connections.request_mapping(internal, OUTSIDE);
-        let external = self.connections.expect_mapping(&mut request);
-        self.asked.push((original, request, external));
+        let address = self.connections.expect_mapping(&mut request);
+        let external = address.map(|address| {
+            let waiting = self.asked.iter().rev().filter_map(|asked| asked.external);
+            let behind = || waiting.map(|(_, port)| port).next();
+            let port = self.connections.foresee_port(&request, behind);
+            (address, port.unwrap_or(ask.port))
+        });
+        self.asked.push(Asked {
+            original,
+            request,
+            external,
+        });
     }
 
     fn begin(&mut self) -> Option<Result<Mapping<Ipv4Addr>, String>> {
         if self.asked.is_empty() {
             return None;
         }
-        let (original, request, external) = self.asked.remove(0);
+        let Asked {
+            original,
+            request,
+            external,
+        } = self.asked.remove(0);
         let segment = match original.protocol {
             6 => syn(),
             _ => Segment::Udp,
@@ -106,29 +128,30 @@ impl World {
         let pool = address(self.pool)..=address(self.pool + 1);
         let connections = &mut self.connections;
         let hash = connections.hash(&original);
-        let external = external.filter(|external| pool.contains(external));
+        let external = external.filter(|(external, _)| pool.contains(external));
         if let (Some(external), Some(begun)) = (external, &mut self.at_once) {
             let reply = FlowKey {
-                destination: external,
+                destination: external.0,
+                destination_port: external.1,
                 ..original.reversed(OUTSIDE)
             };
-            let new = NewPreserved {
+            let new = NewForeseen {
                 original: &original,
                 hashes: [hash, connections.hash(&reply)],
                 request: &request,
-                external: (external, original.source_port),
+                external,
                 external_vpc: OUTSIDE,
                 policy_generation: 7,
                 ingress: InterfaceIndex(3),
             };
             if connections
-                .begin_preserved(&new, &segment, 60, now)
+                .begin_foreseen(&new, &segment, 60, now)
                 .is_some()
             {
                 *begun += 1;
                 return Some(Ok(Mapping {
-                    address: external,
-                    port: original.source_port,
+                    address: external.0,
+                    port: external.1,
                 }));
             }
         }
@@ -229,8 +252,8 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
     #[test]
-    fn at_once_or_step_by_step(steps in prop::collection::vec(step(), 1..80)) {
-        let (mut slow, mut quick) = (World::new(None), World::new(Some(0)));
+    fn at_once_or_step_by_step(workers in 1..3_u16, steps in prop::collection::vec(step(), 1..80)) {
+        let (mut slow, mut quick) = (World::new(workers, None), World::new(workers, Some(0)));
         for step in steps {
             prop_assert_eq!(slow.take(&step), quick.take(&step));
             prop_assert_eq!(slow.all(), quick.all());
@@ -250,7 +273,7 @@ proptest! {
 /// One host, one connection after the other: all but the first begin at once.
 #[test]
 fn most_begin_at_once() {
-    let mut world = World::new(Some(0));
+    let mut world = World::new(1, Some(0));
     for port in 5000..5010 {
         world.ask(Ask {
             protocol: 17,
@@ -261,4 +284,33 @@ fn most_begin_at_once() {
         assert!(matches!(world.begin(), Some(Ok(mapping)) if mapping.port == port));
     }
     assert_eq!(world.at_once, Some(9));
+}
+
+/// Another host has their ports: all but the first begin at once nevertheless, with the next ones that are free.
+#[test]
+fn those_with_other_ports_begin_at_once() {
+    let mut world = World::new(1, Some(0));
+    let begun = [1, 2].map(|host| {
+        let ask = |port| Ask {
+            protocol: 17,
+            host,
+            port,
+            destination: 9,
+        };
+        world.ask(ask(5000));
+        let first = world.begin();
+        // They are asked for before any of them begins.
+        (5001..5005).for_each(|port| world.ask(ask(port)));
+        let others = (5001..5005).map(|_| world.begin());
+        let all = std::iter::once(first).chain(others);
+        all.map(|begun| begun.unwrap().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(world.at_once, Some(8));
+    let [one, other] = begun;
+    assert_eq!(one[0].address, other[0].address);
+    let ports = |begun: &[Mapping<_>]| begun.iter().map(|mapping| mapping.port).collect::<Vec<_>>();
+    assert_eq!(ports(&one), (5000..5005).collect::<Vec<_>>());
+    let first = other[0].port;
+    assert_ne!(first, 5000);
+    assert_eq!(ports(&other), (first..first + 5).collect::<Vec<_>>());
 }

@@ -1,4 +1,4 @@
-//! The usual mapping, at once: a new one of an endpoint whose host has others, with the endpoint's own port on the address of those.
+//! The usual mapping, at once: a new one of an endpoint whose host has others, on the address of those.
 
 use rewire_tables::Address;
 
@@ -7,8 +7,9 @@ use crate::slab::{Id as HostId, Id as PortsId};
 
 /// A mapping that is to be had, and where its host and the ports of its address are.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Preserved {
+pub(crate) struct Foreseen {
     hash: u64,
+    /// The endpoint's own port, and the external one.
     own: u16,
     port: u16,
     host: HostId,
@@ -16,27 +17,27 @@ pub(crate) struct Preserved {
 }
 
 impl<A: Address> Mappings<A> {
-    /// Whether [`acquire`](Self::acquire) would find, for a rule that asks for no more, that an endpoint has no mapping and gets its own port on
-    /// this address of its host's. Nothing changes. None, too, where more would have to be looked at; what is reserved is not asked.
+    /// Whether [`acquire`](Self::acquire) would find, for a rule that asks for no more, that an endpoint has no mapping and gets this
+    /// port on this address of its host's. Nothing changes. None, too, where more would have to be looked at; what is reserved is not asked.
     #[inline(always)]
-    pub(crate) fn may_preserve(
+    pub(crate) fn foreseen(
         &self,
         request: &MappingRequest<A>,
         (external, port): (A, u16),
-    ) -> Option<Preserved> {
+    ) -> Option<Foreseen> {
         let (host, ports) = (request.host?, request.ports?);
         let Internal {
             protocol,
             port: own,
             ..
         } = request.internal;
-        let is_usual = self.promise.is_none()
+        let is_foreseen = self.promise.is_none()
             && self.number < self.capacity
             && self.owners.is_empty()
             && self.index.has_nothing_like(request.hash)
             && self.hosts.get(host)?.external == external
             && self.ports.would_take(ports, protocol, own, port);
-        is_usual.then_some(Preserved {
+        is_foreseen.then_some(Foreseen {
             hash: request.hash,
             own,
             port,
@@ -48,7 +49,7 @@ impl<A: Address> Mappings<A> {
     /// Takes such a mapping, just after it was asked for, for the flow that will be the only one in its slot: whether it can be found by its
     /// endpoint.
     #[inline(always)]
-    pub(crate) fn preserve(&mut self, mapping: Preserved, slot: u32) -> bool {
+    pub(crate) fn take_foreseen(&mut self, mapping: Foreseen, slot: u32) -> bool {
         self.number += 1;
         self.ports
             .take_foreseen(mapping.ports, mapping.own, mapping.port);
