@@ -70,8 +70,8 @@ struct Promise<A> {
     is_alone: bool,
     /// Whether the endpoint has no other mapping, either.
     is_first: bool,
-    /// What a mapping of this endpoint is found by.
-    hash: u64,
+    /// Where the index has a mapping of this endpoint.
+    spot: Spot,
 }
 
 /// All mappings of one worker. A mapping is nothing by itself: it is the ring of the flows that use it, whose keys say both
@@ -143,26 +143,31 @@ impl<A: Address> Mappings<A> {
         internal: &Internal<A>,
         external_vpc: VpcIndex,
     ) -> Option<u32> {
-        let hash = self.hash(internal, external_vpc);
-        self.first_hashed(records, hash, internal, external_vpc)
+        let spot = self.spot(internal, external_vpc);
+        self.first_at(records, spot, internal, external_vpc)
+    }
+
+    /// Where the index has the mapping of an internal endpoint.
+    #[inline(always)]
+    fn spot(&self, internal: &Internal<A>, external_vpc: VpcIndex) -> Spot {
+        self.index.spot(self.hash(internal, external_vpc))
     }
 
     #[inline(always)]
-    fn first_hashed(
+    fn first_at(
         &self,
         records: &Records<A>,
-        hash: u64,
+        spot: Spot,
         internal: &Internal<A>,
         external_vpc: VpcIndex,
     ) -> Option<u32> {
-        let spot = self.index.spot(hash);
         match self.index.has_nothing_like(spot) {
             true => None,
             false => self.first_of_some(records, spot, *internal, external_vpc),
         }
     }
 
-    /// As [`first_hashed`](Self::first_hashed), where there is something with some of the hash.
+    /// As [`first_at`](Self::first_at), where there is something with some of the hash.
     #[inline(never)]
     fn first_of_some(
         &self,
@@ -221,8 +226,8 @@ impl<A: Address> Mappings<A> {
             external_vpc,
             mapping,
         } = of;
-        let hash = self.hash(&internal, external_vpc);
-        let first = self.first_hashed(records, hash, &internal, external_vpc);
+        let spot = self.spot(&internal, external_vpc);
+        let first = self.first_at(records, spot, &internal, external_vpc);
         if first.is_none_or(|first| Use::of(records, first).mapping != mapping) {
             return false;
         }
@@ -233,7 +238,7 @@ impl<A: Address> Mappings<A> {
             mapping,
             is_alone: false,
             is_first: false,
-            hash,
+            spot,
         });
         true
     }
@@ -262,8 +267,8 @@ impl<A: Address> Mappings<A> {
         {
             return false;
         }
-        let hash = self.hash(&internal, external_vpc);
-        let old = self.first_hashed(records, hash, &internal, external_vpc);
+        let spot = self.spot(&internal, external_vpc);
+        let old = self.first_at(records, spot, &internal, external_vpc);
         self.number += 1;
         let allocation = PortAllocation {
             address_only: is_owner,
@@ -278,7 +283,7 @@ impl<A: Address> Mappings<A> {
             mapping,
             is_alone: true,
             is_first: old.is_none(),
-            hash,
+            spot,
         });
         true
     }
@@ -293,14 +298,14 @@ impl<A: Address> Mappings<A> {
     #[inline(always)]
     pub(crate) fn attach(&mut self, records: &mut Records<A>, slot: u32) {
         let new = match &self.promise {
-            Some(promise) if promise.is_alone && promise.is_first => Some(promise.hash),
+            Some(promise) if promise.is_alone && promise.is_first => Some(promise.spot),
             _ => None,
         };
         self.promise = None;
         match new {
             // It is the only one of its endpoint: nobody else has to be looked for.
-            Some(hash) => {
-                let is_listed = self.index.insert(hash, slot);
+            Some(spot) => {
+                let is_listed = self.index.insert(spot, slot);
                 begin_ring(records, slot, is_listed);
             }
             None => self.attach_beside(records, slot),
@@ -315,8 +320,8 @@ impl<A: Address> Mappings<A> {
             external_vpc,
             mapping,
         } = Use::of(records, slot);
-        let hash = self.hash(&internal, external_vpc);
-        let first = self.first_hashed(records, hash, &internal, external_vpc);
+        let spot = self.spot(&internal, external_vpc);
+        let first = self.first_at(records, spot, &internal, external_vpc);
         match first {
             Some(first) if Use::of(records, first).mapping == mapping => {
                 let next = self.boundary(records, first);
@@ -327,10 +332,10 @@ impl<A: Address> Mappings<A> {
                     // Policy has taken its external endpoint away: what flows use it still do, no new one does.
                     Some(old) => {
                         records.used_mut(old).set(flag::LISTED, false);
-                        self.index.replace(hash, old, slot);
+                        self.index.replace(spot, old, slot);
                         true
                     }
-                    None => self.index.insert(hash, slot),
+                    None => self.index.insert(spot, slot),
                 };
                 begin_ring(records, slot, is_listed);
             }

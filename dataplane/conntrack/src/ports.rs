@@ -423,8 +423,8 @@ impl<A: Address> Ports<A> {
         }
     }
 
-    /// The port that a sender will have of an address that was found, where it asks for nothing else and cannot have its own: the next one that
-    /// is free, behind the one that somebody else will have before it. None where it can have its own, or more than two words would have to be
+    /// The port that a sender will have of an address that was found, where it asks for nothing else and another has its own: the next one that
+    /// is free, behind the one that somebody else will have before it. None where its own is free, or more than two words would have to be
     /// looked at.
     #[inline(always)]
     pub(crate) fn foresee(
@@ -435,7 +435,7 @@ impl<A: Address> Ports<A> {
         behind: impl FnOnce() -> Option<u16>,
     ) -> Option<u16> {
         let pool = self.pools.get(id)?;
-        match self.preserves(pool, protocol, wanted) {
+        match self.is_free(pool.page, wanted) {
             true => None,
             false => self.foresee_other(pool, protocol, behind()),
         }

@@ -105,8 +105,8 @@ impl<B: PacketBuffer, A: Family> FastPath<B, A> {
                 true => self.beginnings(cx, &routes, connections),
                 false => Beginnings::new(),
             };
-            for beginning in beginnings.iter_mut().take(AHEAD) {
-                prefetch_reply(&self.packets, beginning, connections);
+            for place in 0..AHEAD {
+                prefetch_reply(&self.packets, &mut beginnings, place, connections);
             }
             for packet in self.packets.iter().take(AHEAD) {
                 packet.expect_to_pass(connections);
@@ -360,9 +360,7 @@ fn forward<B: PacketBuffer, A: Family>(
         Way::Established(..) => pass_and_tell(cx, packet, exit, bytes, connections),
         Way::Begins(number) => {
             let number = usize::from(number);
-            if let Some(later) = beginnings.get_mut(number + AHEAD) {
-                prefetch_reply(packets, later, connections);
-            }
+            prefetch_reply(packets, beginnings, number + AHEAD, connections);
             prefetch_other_reply(packets, beginnings, number + SOON, connections);
             begin(cx, packet, &beginnings[number], bytes, connections)
         }

@@ -18,7 +18,7 @@ use hashbrown::HashMap;
 pub use self::condition::{Condition, Exclusion};
 pub use self::masquerade::{
     Filtering, Masquerade, MasqueradeList, MasqueradeRules, PortAllocation, PortParity, first_for,
-    has_translated_ports,
+    has_translated_ports, is_first_for_all,
 };
 pub use self::nat64::{Nat64, mapped};
 pub use self::nptv6::LONGEST_NPTV6_PREFIX;

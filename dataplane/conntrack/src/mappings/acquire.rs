@@ -26,12 +26,12 @@ impl<A: Address> Mappings<A> {
         let MappingRequest {
             internal,
             external_vpc,
-            hash,
+            spot,
             host,
             ..
         } = *request;
         self.release_unused();
-        let old = self.first_hashed(records, hash, &internal, external_vpc);
+        let old = self.first_at(records, spot, &internal, external_vpc);
         if let Some(first) = old {
             let mapping = Use::of(records, first).mapping;
             if is_within(ranges.clone(), mapping.address)
@@ -98,7 +98,7 @@ impl<A: Address> Mappings<A> {
             mapping,
             is_alone: true,
             is_first: old.is_none(),
-            hash,
+            spot,
         });
         Ok(mapping)
     }

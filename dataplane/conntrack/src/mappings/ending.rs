@@ -24,7 +24,7 @@ impl<A: Address> Mappings<A> {
     #[inline(always)]
     pub(crate) fn prefetch_end(&self, records: &Records<A>, slot: u32) -> Ending {
         let of = Use::of(records, slot);
-        let spot = self.spot(&of);
+        let spot = self.spot(&of.internal, of.external_vpc);
         self.index.prefetch(spot);
         let host = of.host();
         let known = self.peek_host(&host);
@@ -39,15 +39,10 @@ impl<A: Address> Mappings<A> {
         }
     }
 
-    #[inline(always)]
-    fn spot(&self, of: &Use<A>) -> Spot {
-        self.index.spot(self.hash(&of.internal, of.external_vpc))
-    }
-
     /// The same of what nothing was found of yet.
     fn unsought(&self, of: &Use<A>) -> Ending {
         Ending {
-            spot: self.spot(of),
+            spot: self.spot(&of.internal, of.external_vpc),
             host: Id::NOWHERE,
             pool: Id::NOWHERE,
             port: of.mapping.port,

@@ -3,12 +3,13 @@
 use rewire_tables::Address;
 
 use super::{Internal, MappingRequest, Mappings};
+use crate::index::Spot;
 use crate::slab::{Id as HostId, Id as PortsId};
 
 /// A mapping that is to be had, and where its host and the ports of its address are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Foreseen {
-    hash: u64,
+    spot: Spot,
     /// The endpoint's own port, and the external one.
     own: u16,
     port: u16,
@@ -34,11 +35,11 @@ impl<A: Address> Mappings<A> {
         let is_foreseen = self.promise.is_none()
             && self.number < self.capacity
             && self.owners.is_empty()
-            && self.index.has_nothing_like(request.hash)
+            && self.index.has_nothing_like(request.spot)
             && self.hosts.get(host)?.external == external
             && self.ports.would_take(ports, protocol, own, port);
         is_foreseen.then_some(Foreseen {
-            hash: request.hash,
+            spot: request.spot,
             own,
             port,
             host,
@@ -56,6 +57,6 @@ impl<A: Address> Mappings<A> {
         if let Some(host) = self.hosts.get_mut(mapping.host) {
             host.mappings += 1;
         }
-        self.index.insert(mapping.hash, slot)
+        self.index.insert(mapping.spot, slot)
     }
 }

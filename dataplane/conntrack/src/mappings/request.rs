@@ -4,6 +4,7 @@ use rewire_tables::{Address, VpcIndex};
 
 use super::hosts::host_of;
 use super::{Internal, Mappings};
+use crate::index::Spot;
 use crate::ports::External;
 use crate::slab::{Id as HostId, Id as PortsId};
 
@@ -13,8 +14,8 @@ use crate::slab::{Id as HostId, Id as PortsId};
 pub struct MappingRequest<A> {
     pub(super) internal: Internal<A>,
     pub(super) external_vpc: VpcIndex,
-    /// What the endpoint's mapping is found by.
-    pub(super) hash: u64,
+    /// Where the index has the endpoint's mapping.
+    pub(super) spot: Spot,
     /// Where its host was found; none, where it was not, or was not looked for. It may be gone again.
     pub(super) host: Option<HostId>,
     /// Where the ports of its host's external address were found, likewise.
@@ -40,7 +41,7 @@ impl<A: Address> Mappings<A> {
         MappingRequest {
             internal,
             external_vpc,
-            hash: self.hash(&internal, external_vpc),
+            spot: self.spot(&internal, external_vpc),
             host: None,
             ports: None,
         }
@@ -49,7 +50,7 @@ impl<A: Address> Mappings<A> {
     /// Asks for the lines that the mapping of an internal endpoint and its host are found by.
     #[inline(always)]
     pub(crate) fn prefetch(&self, request: &MappingRequest<A>) {
-        self.index.prefetch(request.hash);
+        self.index.prefetch(request.spot);
         let host = host_of(&request.internal, request.external_vpc);
         if self.peek_host(&host).is_none() && !self.hosts.is_empty() {
             self.hosts.prefetch(&host);

@@ -7,7 +7,7 @@ use rewire_conntrack::{
 };
 use rewire_packet::IpAddress;
 use rewire_tables::acl::UNCOUNTED;
-use rewire_tables::nat::first_for;
+use rewire_tables::nat::{Masquerade, MasqueradeList, first_for, is_first_for_all};
 use rewire_tables::{InterfaceIndex, Route, VpcIndex};
 
 use super::packet::{Packet, Way, segment};
@@ -36,10 +36,24 @@ pub(super) struct Beginning<'a, A> {
     /// Whether nothing is asked about it but where its source's mapping is: for [`Connections::begin_foreseen`].
     is_usual: bool,
     request: MappingRequest<A>,
+    /// Whether its rule has the external address that it will most likely have.
+    is_owned: bool,
     /// The hash of its replies' key, where its source becomes this address and port.
     expected: Option<(A, u16, KeyHash)>,
     /// That, where it is not its own port, as it cannot have that.
     foreseen: Option<(A, u16)>,
+}
+
+impl<A: Family> Beginning<'_, A> {
+    /// Whether it has this rule, and will most likely have this external address.
+    #[inline(always)]
+    fn has_ends_of(&self, rule: &Masquerade, external: A) -> bool {
+        let (Some(Egress::Masquerade(own)), Some((address, ..))) = (self.source, self.expected)
+        else {
+            return false;
+        };
+        std::ptr::eq(own, rule) && address == external
+    }
 }
 
 /// Those of a batch, in its order.
@@ -73,6 +87,7 @@ impl<B, A: Family> FastPath<B, A> {
                     source: None,
                     is_usual: false,
                     request,
+                    is_owned: false,
                     expected: None,
                     foreseen: None,
                 };
@@ -142,6 +157,8 @@ impl<B, A: Family> FastPath<B, A> {
         let vpc = cx.tables.vpc(from);
         // Of several workers, the one that may preserve a port is the one where its connection begins.
         let is_usual = vpc.connection_limits().is_none() && vpc.timeouts().is_none();
+        // The rules of the packet before, and what was found among them: mostly all senders have the same.
+        let mut before: Option<(&MasqueradeList, (Egress<'a, A>, bool))> = None;
         for ((index, there), rules) in group.zip(there).zip(rules) {
             let beginning = &mut beginnings[index];
             let packet = &self.packets[usize::from(beginning.packet)];
@@ -149,16 +166,28 @@ impl<B, A: Family> FastPath<B, A> {
                 continue;
             }
             beginning.turns = hairpin::is_external(there);
-            if !asks_more {
-                let key = || {
-                    let key = packet.key;
-                    let destination = (key.destination, key.destination_port);
-                    nat_policy::egress_key(&key, destination, &packet.admission())
-                };
-                let rule = rules.and_then(|rules| first_for(rules, key));
-                beginning.is_usual = is_usual && rule.is_some_and(|rule| rule.is_plain());
-                beginning.source = Some(rule.map_or(Egress::None, Egress::Masquerade));
+            if asks_more {
+                continue;
             }
+            let (source, is_usual) = match (rules, before) {
+                (None, _) => (Egress::None, false),
+                (Some(rules), Some((same, found))) if std::ptr::eq(rules, same) => found,
+                (Some(rules), _) => {
+                    let key = || {
+                        let key = packet.key;
+                        let destination = (key.destination, key.destination_port);
+                        nat_policy::egress_key(&key, destination, &packet.admission())
+                    };
+                    let found = match first_for(rules, key) {
+                        Some(rule) => (Egress::Masquerade(rule), is_usual && rule.is_plain()),
+                        None => (Egress::None, false),
+                    };
+                    before = is_first_for_all(rules).then_some((rules, found));
+                    found
+                }
+            };
+            beginning.is_usual = is_usual;
+            beginning.source = Some(source);
         }
     }
 }
@@ -169,15 +198,28 @@ fn is_like<A: Family>(one: &Beginning<'_, A>, other: &Beginning<'_, A>) -> bool 
     (one.egress == other.egress) & (one.request.vpc() == other.request.vpc())
 }
 
-/// Asks for where the replies of a beginning go in the index: most connections keep their port, and have the external address of
-/// their host.
+/// Asks for where the replies of the beginning at a place go in the index, if there is one: most connections keep their port, and have the external
+/// address of their host. Call it for one after the other.
 #[inline(always)]
 pub(super) fn prefetch_reply<A: Family>(
     packets: &[Packet<A>],
-    beginning: &mut Beginning<'_, A>,
+    beginnings: &mut [Beginning<'_, A>],
+    place: usize,
     connections: &mut Connections<A>,
 ) {
+    let Some((beginning, before)) = beginnings
+        .get_mut(..=place)
+        .and_then(|some| some.split_last_mut())
+    else {
+        return;
+    };
     if let Some(source) = connections.expect_mapping(&mut beginning.request) {
+        if let Some(Egress::Masquerade(rule)) = beginning.source {
+            beginning.is_owned = match before.last() {
+                Some(before) if before.has_ends_of(rule, source) => before.is_owned,
+                _ => rule.owns(source),
+            };
+        }
         let packet = &packets[usize::from(beginning.packet)];
         expect_reply(
             packet,
@@ -339,13 +381,9 @@ fn begin_usually<A: Family>(
     connections: &mut Connections<A>,
 ) -> Option<Ends<A>> {
     let key = &packet.key;
-    let (Some(Egress::Masquerade(rule)), Some((external, port, reply))) =
-        (beginning.source, beginning.expected)
-    else {
-        return None;
-    };
+    let (external, port, reply) = beginning.expected?;
     let source = (external, port);
-    let may_be = rule.owns(external)
+    let may_be = beginning.is_owned
         && !nat_policy::is_port_forward(cx.tables, beginning.vpc, key.protocol, source);
     if !may_be {
         return None;

@@ -178,6 +178,12 @@ impl MasqueradeRules {
     }
 }
 
+/// Whether the first of a sender's rules is for all its packets.
+#[inline]
+pub fn is_first_for_all(rules: &MasqueradeList) -> bool {
+    rules.first().is_some_and(|rule| rule.condition.is_none())
+}
+
 /// The first of a sender's rules that is for a packet, whose key is asked for if one has a condition.
 #[inline]
 pub fn first_for<A: AclFamily>(
