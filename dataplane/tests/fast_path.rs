@@ -177,6 +177,53 @@ fn what_was_counted_before_is_not_counted() {
     assert_eq!(compare(&steps, false), 3);
 }
 
+/// Of two hosts with the same ports on one external address, the later one has the next ports that are free, from the fast path as from the nodes.
+#[test]
+fn a_port_that_is_taken_becomes_the_next() {
+    let frame = |kind, port| Frame {
+        six: false,
+        tcp: false,
+        reply: false,
+        kind,
+        port,
+        flags: 0,
+        size: 4,
+        ttl: 64,
+        oddity: 20,
+    };
+    let mut document = document(7);
+    document["nat"]["masquerade"]["blue-out"]["sources"] = serde_json::json!(["10.1.0.0/24"]);
+    let sent = [true, false].map(|fast_path| {
+        let config = GatewayConfig {
+            fast_path,
+            ..GatewayConfig::default()
+        };
+        let mut lab = Lab::with(document.clone(), config);
+        let mut number = 0;
+        let mut burst = |frames: Vec<Frame>| {
+            let frames = frames.iter().map(|frame| {
+                number += 1;
+                build(frame, number)
+            });
+            lab.burst(frames.collect::<Vec<_>>())
+        };
+        // What is taken, the first of the other host, and both at once.
+        let taken = burst((4000..4020).map(|port| frame(0, port)).collect());
+        let first = burst(vec![frame(1, 4500)]);
+        let both = (4000..4040).map(|port| frame(u8::from(port < 4020), port));
+        let both = burst(both.collect());
+        let packets = lab.gateway.totals().nodes[Node::FastPath as usize].packets;
+        assert_eq!(packets, if fast_path { 61 } else { 0 });
+        [taken, first, both].concat()
+    });
+    let [quick, long] = &sent;
+    assert_eq!(quick.len(), 61);
+    assert_eq!(quick, long);
+    let ports = quick.iter().map(|sent| [sent.frame[34], sent.frame[35]]);
+    let ports: std::collections::BTreeSet<_> = ports.collect();
+    assert_eq!(ports.len(), 61, "each has one of its own");
+}
+
 /// The random steps do take the fast path.
 #[test]
 fn random_steps_take_the_fast_path() {
