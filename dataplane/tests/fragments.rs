@@ -16,7 +16,10 @@ use rewire_dataplane::port::faulty::FaultyLink;
 use rewire_packet::checksum::checksum;
 use rewire_packet::ethernet::HEADER_LEN;
 use rewire_packet::ipv4::Ipv4View;
-use support::{HOST, Ip, Kept, Lab, SITE, WAN, bare_graph, echo, json, two_vpcs, udp, v6};
+use support::{
+    HOST, Ip, Kept, Lab, SITE, UPSTREAM_MAC, WAN, WAN_MAC, arp_frame, arp_of, bare_graph, echo,
+    json, two_vpcs, udp, v6,
+};
 
 /// Two VPCs whose links take all of a datagram at once, so that whole ones can be held against fragments.
 fn document() -> serde_json::Value {
@@ -322,6 +325,28 @@ fn a_fragment_that_comes_home_after_its_round_is_no_duplicate() {
     assert!(send(overlapping, HOME).is_empty());
     assert_eq!(counters.dropped(DropReason::FragmentOverlap).get(), 1);
     assert!(send(last, HOME).is_empty(), "the datagram is refused");
+}
+
+/// Fragments wait for their neighbor, and some have left before the others come: what walks again is no duplicate of itself.
+#[test]
+fn a_fragment_that_has_waited_for_its_neighbor_is_no_duplicate() {
+    let mut document = document();
+    document["interfaces"]["wan"]["neighbors"] = json!({});
+    let frame = udp((HOST, 4000), (SITE, 53), 200).may_fragment().frame();
+    let fragments = cut4(&frame, &[64, 128]);
+    for early in 1..=3 {
+        let mut lab = Lab::new(document.clone());
+        let send = |lab: &mut Lab, fragments: &[Vec<u8>]| {
+            let frames = fragments.iter().map(|fragment| ("blue0", fragment.clone()));
+            lab.burst(frames.collect::<Vec<_>>())
+        };
+        let asked = send(&mut lab, &fragments[..early]);
+        let answer = arp_of(&asked[0]).reply(UPSTREAM_MAC);
+        let mut sent = lab.send("wan", arp_frame(WAN_MAC, &answer));
+        sent.extend(send(&mut lab, &fragments[early..]));
+        assert_eq!(lab.drops(), [], "{early} have waited");
+        assert_eq!(sent.len(), 3, "{early} have waited");
+    }
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub struct Received<B> {
     pub origin: Origin,
     /// How often workers have handed it over: 0 as it came from its port.
     pub hops: u8,
+    /// Whether it has waited for its neighbor, and walks again: the nodes before that have seen it.
+    pub has_waited: bool,
     /// Whether its walk is observed, and as which.
     pub mark: Option<Mark>,
 }
@@ -51,6 +53,7 @@ impl<B> Received<B> {
             buffer,
             origin,
             hops: 0,
+            has_waited: false,
             mark: None,
         }
     }

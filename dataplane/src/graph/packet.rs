@@ -74,6 +74,8 @@ pub(super) struct Packet<B, A: Address> {
     pub origin: Origin,
     /// See [`Received::hops`].
     pub hops: u8,
+    /// See [`Received::has_waited`].
+    pub has_waited: bool,
     /// See [`Received::mark`].
     pub mark: Option<Mark>,
     /// The MAC address that the frame was sent to.
@@ -121,6 +123,7 @@ impl<B, A: Address> Packet<B, A> {
             buffer: frame.buffer,
             origin: frame.origin,
             hops: frame.hops,
+            has_waited: frame.has_waited,
             mark: frame.mark,
             link_destination,
             header: IpHeader {
@@ -168,6 +171,7 @@ impl<B, A: Address> Packet<B, A> {
             buffer: self.buffer,
             origin: self.origin,
             hops: self.hops,
+            has_waited: self.has_waited,
             mark: self.mark,
         }
     }

@@ -237,7 +237,10 @@ fn let_go<B>(
 ) -> usize {
     let number = held.len().min(*room);
     *room -= number;
-    out.extend(held.drain(..number));
+    out.extend(held.drain(..number).map(|frame| Received {
+        has_waited: true,
+        ..frame
+    }));
     number
 }
 

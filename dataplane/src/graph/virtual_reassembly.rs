@@ -122,8 +122,8 @@ impl<B: PacketBuffer, A: Family> VirtualReassembly<B, A> {
             Ok(Standing::Waits(id)) => return Ok(Some(id)),
             Ok(Standing::GoesOn(head)) => head,
             // Another worker has found out that its home is here, where it has been before. Where it came first, it was looked
-            // at as any fragment is.
-            Err(DropReason::FragmentDuplicate) if packet.hops > 0 => self
+            // at as any fragment is. So it was where it has waited for its neighbor.
+            Err(DropReason::FragmentDuplicate) if packet.hops > 0 || packet.has_waited => self
                 .datagrams
                 .head(&key)
                 .ok_or(DropReason::FragmentDuplicate)?,
