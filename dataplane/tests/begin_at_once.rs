@@ -93,32 +93,30 @@ impl Both {
     }
 }
 
-/// Two hosts of two rules take turns in one burst, and both have their rule's address: also once the rules have changed, so that what a host had is not
-/// its rule's any more, although it is that of the one before.
+/// Two hosts take turns in one burst, and each has its rule's address: also once the rules have changed, so that what a host had is not its rule's any
+/// more, although it is that of the one before.
 #[test]
 fn each_has_the_address_of_its_own_rule() {
-    let [a, b] = HOSTS;
-    let apart = [("a", 0, sources(&[a])), ("b", 1, sources(&[b]))];
-    let turns = |port: u16| [0, 1, 0, 1, 0, 1].map(|host| (host, port + host as u16));
-    let addresses = |ends: Vec<(usize, u16)>| ends.iter().map(|end| end.0).collect::<Vec<_>>();
+    let apart = [
+        ("a", 0, sources(&HOSTS[..1])),
+        ("b", 1, sources(&HOSTS[1..])),
+    ];
+    let together = [("all", 0, sources(&HOSTS))];
     let mut both = Both::new(&document(&apart, None));
-    for port in [4000, 4010] {
-        // The first ones let the hosts be known, those behind are foreseen.
-        for (n, senders) in turns(port).chunks(2).enumerate() {
-            let senders: Vec<_> = senders
-                .iter()
-                .map(|(h, p)| (*h, p + 2 * n as u16))
-                .collect();
-            assert_eq!(addresses(both.burst(&senders)), [0, 1]);
+    // What hosts have is foreseen of those that are known.
+    both.burst(&[(0, 4000), (1, 4001)]);
+    for (rules, port, expected) in [
+        (None, 4010, [0, 1, 0, 1, 0, 1]),
+        (Some(&together[..]), 4100, [0; 6]),
+        (Some(&apart[..]), 4200, [0, 1, 0, 1, 0, 1]),
+    ] {
+        if let Some(rules) = rules {
+            both.commit(&document(rules, None));
         }
+        let senders: Vec<_> = (0..6).map(|n| (usize::from(n % 2), port + n)).collect();
+        let places: Vec<_> = both.burst(&senders).iter().map(|end| end.0).collect();
+        assert_eq!(places, expected, "from port {port} on");
     }
-    let distinct = |port: u16| (0..6).map(move |n| (usize::from(n % 2), port + n));
-    both.commit(&document(&[("all", 0, sources(&[a, b]))], None));
-    let senders: Vec<_> = distinct(4100).collect();
-    assert_eq!(addresses(both.burst(&senders)), [0; 6]);
-    both.commit(&document(&apart, None));
-    let senders: Vec<_> = distinct(4200).collect();
-    assert_eq!(addresses(both.burst(&senders)), [0, 1, 0, 1, 0, 1]);
 }
 
 /// A rule that is for some ports alone comes before one for all.
