@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use rewire_dataplane::GatewayConfig;
 use rewire_dataplane::graph::Node;
 use serde_json::{Value, json};
+use support::traffic::connections;
 use support::*;
 
 const HOSTS: [Ipv4Addr; 2] = [HOST, Ipv4Addr::new(10, 1, 0, 11)];
@@ -154,4 +155,30 @@ fn a_port_that_is_forwarded_is_not_given_out() {
         panic!("on the first address");
     };
     assert_ne!(other, 4300);
+}
+
+/// A packet that is led elsewhere, and leaves by the masquerade's interface for there.
+#[test]
+fn what_is_led_elsewhere_goes_there() {
+    let mut document = document(&[("all", 0, sources(&HOSTS))], None);
+    document["nat"]["port_forward"] = json!({ "site": {
+        "protocol": "udp",
+        "external_vpc": "blue", "external_address": "10.1.0.100", "external_port": 8080,
+        "internal_vpc": "internet", "internal_address": SITE, "internal_port": 53,
+    } });
+    let mut both = Both::new(&document);
+    both.burst(&[(0, 4000)]);
+    let led = udp((HOST, 4001), (Ipv4Addr::new(10, 1, 0, 100), 8080), 4).frame();
+    let [quick, long] = both
+        .labs
+        .each_mut()
+        .map(|lab| lab.burst([("blue0", led.clone())]));
+    assert_eq!(quick, long);
+    let there = Ip::of(&quick[0].frame);
+    assert_eq!((there.source, there.destination), (EXTERNAL[0], SITE));
+    assert_eq!(there.ports(), (4001, 53));
+    let nodes = both.labs[0].gateway.totals().nodes;
+    assert_eq!(nodes[Node::FastPath as usize].packets, 2);
+    let [quick, long] = both.labs.each_ref().map(connections);
+    assert_eq!(quick, long);
 }
