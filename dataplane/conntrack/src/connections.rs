@@ -514,18 +514,27 @@ impl<A: Address> Connections<A> {
         self.records.id(slot).map(FlowId)
     }
 
-    /// Asks for the lines that [`acquire_requested`](Self::acquire_requested) begins with.
+    /// Asks for the lines that [`acquire_requested`](Self::acquire_requested) begins with. `before` is what was asked for before, if anything was: mostly
+    /// of the same host.
     #[inline(always)]
-    pub fn prefetch_mapping(&self, request: &MappingRequest<A>) {
-        self.mappings.prefetch(request);
+    pub fn prefetch_mapping(
+        &self,
+        request: &MappingRequest<A>,
+        before: Option<&MappingRequest<A>>,
+    ) {
+        self.mappings.prefetch(request, before);
     }
 
     /// The external address that a new mapping will most likely have: that of its host. Nothing for a host without one. Asks for the
     /// line that says whether the endpoint's own port is free there. Best when what [`prefetch_mapping`](Self::prefetch_mapping) asked
-    /// for is there.
+    /// for is there. `before` is the one before, as there.
     #[inline(always)]
-    pub fn expect_mapping(&mut self, request: &mut MappingRequest<A>) -> Option<A> {
-        self.mappings.expect(request)
+    pub fn expect_mapping(
+        &mut self,
+        request: &mut MappingRequest<A>,
+        before: Option<&MappingRequest<A>>,
+    ) -> Option<A> {
+        self.mappings.expect(request, before)
     }
 
     /// The port that a mapping will most likely have whose own one [`expect_mapping`](Self::expect_mapping) has asked for, where that is taken. None

@@ -381,19 +381,27 @@ impl<A: Address> Ports<A> {
     #[inline(always)]
     pub(crate) fn prefetch(&self, external: &External<A>, port: u16) -> Id {
         let known = self.recent.peek(&self.pools, external, external.number());
-        if let Some(pool) = known.and_then(|id| self.pools.get(id)) {
-            prefetch_at(&self.words, place(pool.page, port / BLOCK));
+        if let Some(known) = known {
+            self.prefetch_at(known, port);
         }
         known.unwrap_or(Id::NOWHERE)
+    }
+
+    /// Asks for the line that says whether a port of an address that was found is in use; false where the address is gone.
+    #[inline(always)]
+    pub(crate) fn prefetch_at(&self, id: Id, port: u16) -> bool {
+        let pool = self.pools.get(id);
+        if let Some(pool) = pool {
+            prefetch_at(&self.words, place(pool.page, port / BLOCK));
+        }
+        pool.is_some()
     }
 
     /// Finds an external address with ports in use, and asks for the line that says whether a port is.
     #[inline(always)]
     pub(crate) fn expect(&mut self, external: &External<A>, port: u16) -> Option<Id> {
         let known = self.find(external)?;
-        let pool = self.pools.get(known)?;
-        prefetch_at(&self.words, place(pool.page, port / BLOCK));
-        Some(known)
+        self.prefetch_at(known, port).then_some(known)
     }
 
     /// Whether [`take`](Self::take) would take just this port of an address that was found, for a sender that asks for nothing else: its own, or the

@@ -49,7 +49,7 @@ pub(super) fn run<B: PacketBuffer, A: Family>(
         {
             // What its mapping is found by comes near while other packets are worked on.
             let request = connections.request_mapping(internal(original), interface.vpc);
-            connections.prefetch_mapping(&request);
+            connections.prefetch_mapping(&request, None);
         }
     }
     burst.for_each(Node::EgressNat, cx.counters, |packet| {

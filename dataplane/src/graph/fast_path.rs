@@ -105,7 +105,7 @@ impl<B: PacketBuffer, A: Family> FastPath<B, A> {
                 true => self.beginnings(cx, &routes, connections),
                 false => Beginnings::new(),
             };
-            for place in 0..AHEAD {
+            for place in 0..beginnings.len().min(AHEAD) {
                 prefetch_reply(&self.packets, &mut beginnings, place, connections);
             }
             for packet in self.packets.iter().take(AHEAD) {

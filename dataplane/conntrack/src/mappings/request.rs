@@ -20,6 +20,8 @@ pub struct MappingRequest<A> {
     pub(super) host: Option<HostId>,
     /// Where the ports of its host's external address were found, likewise.
     pub(super) ports: Option<PortsId>,
+    /// That address, where they were found.
+    external: A,
 }
 
 impl<A> MappingRequest<A> {
@@ -27,6 +29,17 @@ impl<A> MappingRequest<A> {
     #[inline(always)]
     pub fn vpc(&self) -> VpcIndex {
         self.internal.vpc
+    }
+}
+
+impl<A: Address> MappingRequest<A> {
+    /// Whether another is of the same host, and its ports are those of the same external address.
+    #[inline(always)]
+    fn has_pool_of(&self, other: &Self) -> bool {
+        (self.internal.address == other.internal.address)
+            & (self.internal.vpc == other.internal.vpc)
+            & (self.internal.protocol == other.internal.protocol)
+            & (self.external_vpc == other.external_vpc)
     }
 }
 
@@ -44,13 +57,17 @@ impl<A: Address> Mappings<A> {
             spot: self.spot(&internal, external_vpc),
             host: None,
             ports: None,
+            external: A::from_number(0),
         }
     }
 
     /// Asks for the lines that the mapping of an internal endpoint and its host are found by.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, request: &MappingRequest<A>) {
+    pub(crate) fn prefetch(&self, request: &MappingRequest<A>, before: Option<&MappingRequest<A>>) {
         self.index.prefetch(request.spot);
+        if before.is_some_and(|before| before.has_pool_of(request)) {
+            return;
+        }
         let host = host_of(&request.internal, request.external_vpc);
         if self.peek_host(&host).is_none() && !self.hosts.is_empty() {
             self.hosts.prefetch(&host);
@@ -59,11 +76,26 @@ impl<A: Address> Mappings<A> {
 
     /// See [`crate::Connections::expect_mapping`].
     #[inline(always)]
-    pub(crate) fn expect(&mut self, request: &mut MappingRequest<A>) -> Option<A> {
+    pub(crate) fn expect(
+        &mut self,
+        request: &mut MappingRequest<A>,
+        before: Option<&MappingRequest<A>>,
+    ) -> Option<A> {
+        let (internal, external_vpc) = (&request.internal, request.external_vpc);
+        if let Some(before) = before
+            && before.has_pool_of(request)
+            && let (Some(host), Some(ports)) = (before.host, before.ports)
+            // It may have another address since.
+            && self.hosts.get(host)?.external == before.external
+            && self.ports.prefetch_at(ports, internal.port)
+        {
+            (request.host, request.ports) = (before.host, before.ports);
+            request.external = before.external;
+            return Some(before.external);
+        }
         if self.hosts.is_empty() {
             return None;
         }
-        let (internal, external_vpc) = (&request.internal, request.external_vpc);
         request.host = self.find_host(&host_of(internal, external_vpc));
         let address = self.hosts.get(request.host?)?.external;
         let external = External {
@@ -72,6 +104,7 @@ impl<A: Address> Mappings<A> {
             address,
         };
         request.ports = self.ports.expect(&external, internal.port);
+        request.external = address;
         Some(address)
     }
 

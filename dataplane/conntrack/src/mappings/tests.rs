@@ -48,7 +48,7 @@ impl<A: Address> World<A> {
     ) -> Result<Mapping<A>, Exhausted> {
         let mut request = self.mappings.request(internal, external_vpc);
         if internal.port.is_multiple_of(2) {
-            self.mappings.expect(&mut request);
+            self.mappings.expect(&mut request, None);
         }
         self.acquire_requested(&request, ranges, reserved)
     }
@@ -176,7 +176,7 @@ fn a_request_may_outlive_the_host() {
     let free = |_, _| false;
     let requested = |world: &mut World<_>, port| {
         let mut request = world.mappings.request(internal(1, port), OUTSIDE);
-        (world.mappings.expect(&mut request), request)
+        (world.mappings.expect(&mut request, None), request)
     };
     assert_eq!(requested(&mut world, 6000).0, None);
     for others in [0, 2] {

@@ -70,13 +70,15 @@ impl<B, A: Family> FastPath<B, A> {
         let mut beginnings = Beginnings::new();
         let mut before = None;
         let mut are_alike = true;
+        let routes = &routes[..self.packets.len().min(BATCH)];
         for ((number, packet), route) in (0..).zip(&mut self.packets).zip(routes) {
             if let (Way::New(port), Some(route @ Route::Forward(_))) = (packet.way, route)
                 && let Some(exit) = self.exits.follow(cx, route, packet, &mut before)
             {
                 let internal = egress_nat::internal(&packet.key);
                 let request = connections.request_mapping(internal, exit.vpc);
-                connections.prefetch_mapping(&request);
+                let earlier = beginnings.last().map(|before| &before.request);
+                connections.prefetch_mapping(&request, earlier);
                 packet.way = Way::Begins(beginnings.len() as u8);
                 let beginning = Beginning {
                     packet: number,
@@ -213,7 +215,8 @@ pub(super) fn prefetch_reply<A: Family>(
     else {
         return;
     };
-    if let Some(source) = connections.expect_mapping(&mut beginning.request) {
+    let earlier = before.last().map(|before| &before.request);
+    if let Some(source) = connections.expect_mapping(&mut beginning.request, earlier) {
         if let Some(Egress::Masquerade(rule)) = beginning.source {
             beginning.is_owned = match before.last() {
                 Some(before) if before.has_ends_of(rule, source) => before.is_owned,

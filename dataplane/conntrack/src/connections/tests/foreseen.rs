@@ -97,7 +97,8 @@ impl World {
         };
         let internal = crate::mappings::internal_of(&original);
         let mut request = self.connections.request_mapping(internal, OUTSIDE);
-        let address = self.connections.expect_mapping(&mut request);
+        let before = self.asked.last().map(|before| &before.request);
+        let address = self.connections.expect_mapping(&mut request, before);
         let external = address.map(|address| {
             let waiting = self.asked.iter().rev().filter_map(|asked| asked.external);
             let behind = || waiting.map(|(_, port)| port).next();
