@@ -296,6 +296,7 @@ impl Index {
         is_certain || self.has_no_such(spot)
     }
 
+    /// As [`has_nothing_like`](Self::has_nothing_like), where something has its tag.
     #[inline(never)]
     fn has_no_such(&self, spot: Spot) -> bool {
         self.place(spot, &mut |_| true).is_none()

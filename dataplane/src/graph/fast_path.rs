@@ -13,6 +13,7 @@
 //!
 //! *Uses* the frame and its interface. *Next*: the egress interface's port, or `ethernet_input`.
 
+mod ahead;
 mod alike;
 mod beginning;
 mod exits;
@@ -26,10 +27,9 @@ use rewire_packet::{Protocol, ethernet};
 use rewire_tables::memory::prefetch;
 use rewire_tables::{InterfaceIndex, Route, VpcIndex};
 
+use self::ahead::{Beginning, Beginnings, prefetch_other_reply, prefetch_reply};
 use self::alike::{Alike, pass_and_tell};
-use self::beginning::{
-    Beginning, Beginnings, begin, look_closer, prefetch_other_reply, prefetch_reply,
-};
+use self::beginning::{begin, look_closer};
 use self::exits::{Exit, Exits};
 pub(super) use self::order::Order;
 use self::packet::{Ingress, Packet, Way, key, read, tcp_segment};

@@ -1,7 +1,8 @@
 //! A packet on the fast path: how it is read, whose it is, and where it goes.
 
 use rewire_conntrack::{
-    Candidate, Connections, Direction, FlowId, FlowKey, KeyHash, Passage, Segment, TcpSegment,
+    Admission, Candidate, Connections, Direction, FlowId, FlowKey, KeyHash, Passage, Segment,
+    TcpSegment, TimeoutClass,
 };
 use rewire_packet::forward::Plain;
 use rewire_packet::tcp::TcpFlags;
@@ -48,7 +49,7 @@ pub(super) enum Way {
     Begins(u8),
 }
 
-impl<A: Copy> Packet<A> {
+impl<A: Copy + Eq> Packet<A> {
     /// What was read of it.
     #[inline(always)]
     pub(super) fn plain(&self) -> Plain<A> {
@@ -112,6 +113,24 @@ impl<A: Copy> Packet<A> {
         self.way = Way::Established(flow, direction);
         self.destination = destination;
         self.route_vpc = vpc;
+    }
+
+    /// Whether ingress NAT leads it elsewhere, to this port.
+    #[inline(always)]
+    pub(super) fn is_led(&self, port: u16) -> bool {
+        (self.destination, port) != (self.key.destination, self.key.destination_port)
+    }
+
+    /// How its connection is let in.
+    #[inline(always)]
+    pub(super) fn admission(&self) -> Admission {
+        Admission {
+            ingress: self.ingress,
+            ports: Some((self.key.source_port, self.key.destination_port)),
+            peering: None,
+            whole: true,
+            timeouts: TimeoutClass::default(),
+        }
     }
 }
 
