@@ -276,6 +276,7 @@ struct Session {
     at_least: Duration,
     at_most: Duration,
     both_spoke: bool,
+    both_may_have_spoken: bool,
 }
 
 const UNANSWERED: Duration = Duration::from_secs(120);
@@ -292,7 +293,7 @@ impl Naive {
             || self
                 .sessions
                 .get(&key)
-                .is_some_and(|session| session.at_most > now && session.both_spoke);
+                .is_some_and(|session| session.at_most > now && session.both_may_have_spoken);
         let session = Session {
             at_least: now + if both_spoke { ANSWERED } else { UNANSWERED },
             at_most: now
@@ -301,7 +302,8 @@ impl Naive {
                 } else {
                     UNANSWERED
                 },
-            both_spoke: may_have_spoken,
+            both_spoke,
+            both_may_have_spoken: may_have_spoken,
         };
         self.sessions.insert(key, session);
     }
@@ -335,8 +337,12 @@ impl Naive {
                 session.at_least = now + ANSWERED;
                 session.at_most = now + ANSWERED;
                 session.both_spoke = true;
+                session.both_may_have_spoken = true;
             }
-            Some(session) if session.at_most > now => session.at_most = now + ANSWERED,
+            Some(session) if session.at_most > now => {
+                session.at_most = now + ANSWERED;
+                session.both_may_have_spoken = true;
+            }
             _ if certainly => {
                 self.knocked.insert(key, now);
             }
