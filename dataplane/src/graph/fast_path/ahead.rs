@@ -242,7 +242,7 @@ pub(super) fn prefetch_other_reply<A: Family>(
     let Some((source, ..)) = beginning.expected else {
         return;
     };
-    // Those of one host mostly come in a row. Of those that have not begun yet.
+    // What those will have that come before it, and have not begun yet: mostly they are of the same host.
     let behind = || {
         let before = before.iter().rev().take(SOON);
         let mut foreseen = before.filter_map(|before| before.foreseen);
