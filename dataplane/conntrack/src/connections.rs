@@ -30,9 +30,8 @@ use crate::error::{Exhausted, Invalid};
 use crate::fixed_map::FixedMap;
 use crate::flow::{Admission, Ends, Flow, FlowId};
 use crate::flow_counters::FlowCounters;
-use crate::index::{Index, Spot};
+use crate::index::Spot;
 use crate::key::{Direction, FlowKey};
-use crate::key_hash::KeyHasher;
 use crate::mappings::{Internal, Mapping, MappingRequest, Mappings};
 use crate::offload::{Leaving, Offloads};
 use crate::recording::Recorder;
@@ -52,10 +51,6 @@ pub const MAX_CAPACITY: usize = 1 << 30;
 /// How exact [`Connections::expire`] is: a connection whose time is up is removed, given the budget, by the calls of a
 /// later tick, if not before.
 pub const EXPIRY_TICK: Duration = Duration::from_nanos(1 << TICK_BITS);
-
-/// Of a hundred connections that there is room for, those from which on the second line of the index is worth asking for before the first one is
-/// looked at: a seventh of what begins is away from home, or may be.
-const CROWDED_PERCENT: usize = 72;
 
 /// A tick is 2^30 ns, a little more than a second.
 const TICK_BITS: u32 = 30;
@@ -114,10 +109,6 @@ impl Default for Candidate {
 pub struct Connections<A> {
     records: Records<A>,
     counters: FlowCounters,
-    /// Of both keys of each flow: the flow's slot, times two, plus the direction.
-    index: Index,
-    /// Connections from which on many entries of the index are away from home.
-    crowd: usize,
     sweep: Sweep,
     mappings: Mappings<A>,
     counts: StateCounts,
@@ -128,7 +119,6 @@ pub struct Connections<A> {
     hand: limits::Hand,
     timeouts: TimeoutClasses,
     tcp_pickup: bool,
-    hash: KeyHasher,
     newcomers: Newcomers,
     /// The last moment that a change was told.
     latest: Instant,
@@ -138,19 +128,6 @@ pub struct Connections<A> {
     is_offloading: bool,
     /// Who is told of them, where somebody wants to know.
     recorder: Option<Box<Recorder>>,
-}
-
-fn entry(slot: u32, direction: Direction) -> u32 {
-    slot * 2 + direction as u32
-}
-
-fn slot_and_direction(entry: u32) -> (u32, Direction) {
-    let direction = if entry & 1 == 0 {
-        Direction::Original
-    } else {
-        Direction::Reply
-    };
-    (entry / 2, direction)
 }
 
 /// The ends of packets that packets with this key answer.
@@ -192,10 +169,8 @@ impl<A: Address> Connections<A> {
         let capacity = capacity.min(MAX_CAPACITY);
         let seed = FixedState::with_seed(hash_seed);
         Connections {
-            records: Records::new(capacity),
+            records: Records::new(capacity, &seed),
             counters: FlowCounters::new(capacity),
-            index: Index::new(2 * capacity).touched(),
-            crowd: capacity / 100 * CROWDED_PERCENT,
             sweep: Sweep::new(capacity),
             mappings: Mappings::new(capacity, worker, workers, &seed),
             counts: StateCounts::default(),
@@ -204,7 +179,6 @@ impl<A: Address> Connections<A> {
             hand: limits::Hand::new(capacity as u32),
             timeouts: TimeoutClasses::new(timeouts),
             tcp_pickup,
-            hash: KeyHasher::new(&seed),
             newcomers: Newcomers::default(),
             latest: Instant(0),
             offloads: None,
@@ -500,7 +474,19 @@ impl<A: Address> Connections<A> {
         internal: Internal<A>,
         external_vpc: VpcIndex,
     ) -> MappingRequest<A> {
-        self.mappings.request(internal, external_vpc)
+        self.mappings.request(&self.records, internal, external_vpc)
+    }
+
+    /// As [`request_mapping`](Self::request_mapping), for a connection that begins with a key, whose hash this is. Cheaper.
+    #[inline(always)]
+    pub fn request_mapping_for(
+        &self,
+        original: &FlowKey<A>,
+        hash: KeyHash,
+        external_vpc: VpcIndex,
+    ) -> MappingRequest<A> {
+        self.mappings
+            .request_for(&self.records, (original, hash.0), external_vpc)
     }
 
     /// A connection that uses the mapping which an internal endpoint has into a VPC, if it has one. It may be over already. Cost: a
@@ -522,7 +508,7 @@ impl<A: Address> Connections<A> {
         request: &MappingRequest<A>,
         before: Option<&MappingRequest<A>>,
     ) {
-        self.mappings.prefetch(request, before);
+        self.mappings.prefetch(&self.records, request, before);
     }
 
     /// The external address that a new mapping will most likely have: that of its host. Nothing for a host without one. Asks for the
@@ -603,10 +589,7 @@ impl<A: Address> Connections<A> {
     /// The memory that is reserved for connections, in bytes: their records, index, timers and mappings, without what the
     /// ports of external addresses take.
     pub fn memory(&self) -> usize {
-        self.records.memory()
-            + self.index.memory()
-            + self.sweep.memory()
-            + self.mappings.index_memory()
+        self.records.memory() + self.sweep.memory() + self.mappings.index_memory()
     }
 }
 

@@ -137,7 +137,9 @@ impl<K: MapKey, V> FixedMap<K, V> {
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<Id> {
         let hash = key.hash(&self.hash);
         let id = self.entries.insert(Entry { key, value })?;
-        if !self.index.insert(hash, id.slot) {
+        let (entries, hasher) = (&self.entries, &self.hash);
+        let hash_of = |slot| Some(entries.at(slot)?.1.key.hash(hasher));
+        if !self.index.insert(hash, id.slot, hash_of) {
             self.entries.remove(id);
             return None;
         }
@@ -158,6 +160,24 @@ mod tests {
     impl MapKey for u32 {
         fn hash(&self, hasher: &KeyHasher) -> u64 {
             hasher.hash_address(0, std::net::Ipv4Addr::from_bits(*self))
+        }
+    }
+
+    #[test]
+    fn full_and_in_use_for_long() {
+        const CAPACITY: u32 = 2_000;
+        let mut map = FixedMap::new(CAPACITY as usize, &FixedState::with_seed(3));
+        let mut ids: Vec<_> = (0..CAPACITY)
+            .map(|key| map.insert(key, key).unwrap())
+            .collect();
+        for key in CAPACITY..10 * CAPACITY {
+            assert_eq!(map.insert(key, key), None, "all room is taken");
+            let old = (key.wrapping_mul(0x9e37_79b9) % CAPACITY) as usize;
+            map.remove(ids[old]).unwrap();
+            ids[old] = map.insert(key, key).unwrap();
+        }
+        for id in ids {
+            assert_eq!(map.find(map.get(id).unwrap()), Some(id));
         }
     }
 

@@ -1,16 +1,18 @@
 //! A hash index over numbered entries that are stored elsewhere.
 //!
-//! A bucket is one cache line: twelve entry numbers of 32 bits, a tag of 8 bits of its hash beside each, and a count. A
+//! A bucket is one cache line: twelve entry numbers of 32 bits, a tag of 8 bits of its hash beside each, and counts. A
 //! look-up compares all tags of a bucket at once, and looks at no entry but those that have the tag. The bits of a number that no entry
 //! needs have more of its hash: where there are a million entries, a dozen. So hardly ever does a look-up wait for the memory of an
 //! entry that is another's.
 //!
-//! An entry has two places: its home bucket, by its hash, and another one, by its home and its tag (B. Fan, D. Andersen,
-//! M. Kaminsky and M. Mitzenmacher, "Cuckoo Filter: Practically Better Than Bloom", 2014). It goes home if there is room,
-//! otherwise to the other one; and where that is full, too, an entry at home or there makes room, and goes to the other one
-//! of its own two, which its tag says without a look at it. So a look-up sees two lines at most, however full the index is and
-//! however long it was in use; and mostly one: each bucket counts those that are away from it, in four counts by their tags. Nothing is
-//! ever hashed again, neither at once nor bit by bit.
+//! An entry has three places, by its hash: its home, and two others that have nothing to do with that (as in cuckoo hashing; R. Pagh and F. Rodler,
+//! 2001). It goes to the first one that has room; and where none has, entries in these places make room, and go to others of their own. So a
+//! look-up sees three lines at most, however full the index is and however long it was in use; and mostly one: each bucket counts those that were
+//! looked for there and are further away, in eight counts by their tags. Nothing is ever hashed again, neither at once nor bit by bit, but for
+//! those that make room.
+//!
+//! Hashes may have a home in common, and be different in their other bits: then their entries are *near* to one another, and who knows no more than
+//! that finds those that are at home. However many they are, the rest have two places each, as any.
 
 use std::hint::select_unpredictable;
 
@@ -25,7 +27,12 @@ const FILL_PERCENT: usize = 80;
 const DEPTH: u32 = 2;
 
 /// The most that one count of entries that are away can say.
-const MOST_MISSED: u16 = 15;
+const MOST_MISSED: u32 = 15;
+
+/// The tag, in the low half of a hash.
+pub(crate) const TAG: u32 = 0xff;
+/// Bits of the low half of a hash, besides the tag, that are of what its entries are near to: see [`Index::find_near`].
+pub(crate) const NEAR: u32 = 0xf800_0000;
 
 /// No slot has this tag but one that is free.
 const FREE: u8 = 0;
@@ -35,11 +42,9 @@ const FREE: u8 = 0;
 #[repr(C, align(64))]
 struct Bucket {
     tags: [u8; SLOTS],
-    /// A bit for each slot whose entry is away from home.
-    away: u16,
-    /// How many entries whose home this is are away: four counts of four bits, by the low bits of the tag. One that has come to the
-    /// most that it can say stays there.
-    missed: u16,
+    /// How many entries have one of their places here, and are further away: eight counts of four bits, by the low bits of the tag. One that has
+    /// come to the most that it can say stays there.
+    missed: u32,
     entries: [u32; SLOTS],
 }
 
@@ -59,13 +64,13 @@ impl Bucket {
         self.matches(FREE).0 == 0
     }
 
-    /// Whether an entry with a tag, whose home this is, may be away.
+    /// Whether an entry with a tag that has one of its places here may be further away.
     #[inline(always)]
     fn misses(&self, tag: u8) -> bool {
         self.missed >> missed_shift(tag) & MOST_MISSED != 0
     }
 
-    /// An entry whose home this is goes away, or has come back or ended.
+    /// An entry that has one of its places here goes further away, or has come back or ended.
     fn count_missed(&mut self, tag: u8, goes: bool) {
         let shift = missed_shift(tag);
         if self.missed >> shift & MOST_MISSED == MOST_MISSED {
@@ -77,9 +82,11 @@ impl Bucket {
         }
     }
 
-    #[inline(always)]
-    fn is_away(&self, slot: usize) -> bool {
-        self.away >> slot & 1 == 1
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
+        let counts = (0..8_u8).map(|tag| self.missed >> missed_shift(tag) & MOST_MISSED);
+        let are_over = |count| matches!(count, 0 | MOST_MISSED);
+        self.tags == [FREE; SLOTS] && counts.into_iter().all(are_over)
     }
 }
 
@@ -124,6 +131,23 @@ impl Default for Spot {
     }
 }
 
+/// Whether an entry was added, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// It was not.
+    Refused,
+    Home,
+    Away,
+}
+
+/// What was seen at the home of a hash.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Home {
+    /// Nothing there has its tag, and nothing is away or missed that might: there is nothing with this hash, and nothing near to it.
+    pub(crate) is_alone: bool,
+    free: Matches,
+}
+
 /// What says where an entry belongs.
 pub(crate) trait Hashed {
     fn spot(self, index: &Index) -> Spot;
@@ -157,7 +181,8 @@ impl Index {
     }
 
     fn of_numbers_below(limit: usize, entries: usize) -> Self {
-        let number = (entries * 100).div_ceil(SLOTS * FILL_PERCENT) + 1;
+        // Two at least: who has no room at home has some elsewhere.
+        let number = ((entries * 100).div_ceil(SLOTS * FILL_PERCENT) + 1).max(2);
         Index {
             buckets: LargeArray::zeroed(number),
             above: !u32::MAX
@@ -200,18 +225,29 @@ impl Index {
         Spot(u64::from(low) << 32 | home)
     }
 
-    /// The other bucket of an entry that has this tag and is in this one. The other bucket's other one is this.
+    /// Where entries with a hash may be besides their home, the first one first.
     #[inline]
-    fn other(&self, bucket: usize, tag: u8) -> usize {
-        // Any spread over all buckets will do. (2^32 divided by the golden ratio.)
-        let spread = u32::from(tag).wrapping_mul(0x9e37_79b9);
-        let sum = ((u64::from(spread) * self.buckets.len() as u64) >> 32) as usize;
-        let other = sum.wrapping_sub(bucket);
-        if sum < bucket {
-            other.wrapping_add(self.buckets.len())
-        } else {
-            other
-        }
+    fn others(&self, spot: Spot) -> [usize; 2] {
+        // Any spread over all buckets will do. (2^32 divided by the golden ratio, and half of its square root's bits.)
+        [0x9e37_79b9, 0xb504_f333].map(|factor: u32| {
+            let spread = spot.low().wrapping_mul(factor);
+            let others = self.buckets.len() as u64 - 1;
+            let other = ((u64::from(spread) * others) >> 32) as usize;
+            other + usize::from(other >= spot.home())
+        })
+    }
+
+    /// The first one of them.
+    #[inline]
+    fn other(&self, spot: Spot) -> usize {
+        let [other, _] = self.others(spot);
+        other
+    }
+
+    /// All its places, the first one first.
+    fn places(&self, spot: Spot) -> [usize; 3] {
+        let [other, last] = self.others(spot);
+        [spot.home(), other, last]
     }
 
     /// Asks for the line that a look-up of this hash begins with.
@@ -229,17 +265,17 @@ impl Index {
 
     #[inline(always)]
     fn prefetch_other(&self, spot: Spot) {
-        prefetch_at(&self.buckets, self.other(spot.home(), spot.tag()));
+        prefetch_at(&self.buckets, self.other(spot));
     }
 
-    /// Asks for the other line of a hash that is to be inserted, if it will be looked at. Best when the line of the home is there.
+    /// Asks for the line where a hash that is to be inserted goes besides its home, if that will be looked at. Best when the line of the home is there.
     #[inline(always)]
     pub(crate) fn prefetch_insertion(&self, spot: Spot) {
         let (tag, home) = (spot.tag(), spot.home());
         let bucket = &self.buckets[home];
         let is_seen = bucket.misses(tag) | bucket.is_full();
         // For one of four, and nobody knows for which: to ask for the home again costs less than to guess.
-        let line = select_unpredictable(is_seen, self.other(home, tag), home);
+        let line = select_unpredictable(is_seen, self.other(spot), home);
         prefetch_at(&self.buckets, line);
     }
 
@@ -282,24 +318,8 @@ impl Index {
     /// The first such entry that is away from home. Nothing: there is none with this hash there.
     #[inline(never)]
     pub(crate) fn candidate_away(&self, spot: Spot) -> Option<u32> {
-        let bucket = &self.buckets[self.other(spot.home(), spot.tag())];
-        let mut slots = bucket.matches(spot.tag());
-        slots.find_map(|slot| self.marked(bucket.entries[slot], spot))
-    }
-
-    /// Whether nothing has what is known here of this hash: it is in for no entry. It may be so, too, where the answer is no.
-    #[inline(always)]
-    pub(crate) fn has_nothing_like(&self, hash: impl Hashed) -> bool {
-        let spot = hash.spot(self);
-        let bucket = &self.buckets[spot.home()];
-        let is_certain = bucket.matches(spot.tag()).0 == 0 && !bucket.misses(spot.tag());
-        is_certain || self.has_no_such(spot)
-    }
-
-    /// As [`has_nothing_like`](Self::has_nothing_like), where something has its tag.
-    #[inline(never)]
-    fn has_no_such(&self, spot: Spot) -> bool {
-        self.place(spot, &mut |_| true).is_none()
+        let (number, slot) = self.place_away(spot, &mut |_| true)?;
+        Some(self.number(self.buckets[number].entries[slot]))
     }
 
     /// The entry with this hash of which `is_it` holds.
@@ -332,28 +352,77 @@ impl Index {
         }
     }
 
-    /// The bucket and slot of it, in the other bucket of its home.
+    /// The bucket and slot of it, in one of its places away from home.
     #[inline(never)]
     fn place_away(
         &self,
         spot: Spot,
         is_it: &mut impl FnMut(u32) -> bool,
     ) -> Option<(usize, usize)> {
-        let other = self.other(spot.home(), spot.tag());
-        let bucket = &self.buckets[other];
-        let mut slots = bucket.matches(spot.tag());
-        let is_there = |slot: &usize| {
-            let entry = self.marked(bucket.entries[*slot], spot);
-            entry.is_some_and(&mut *is_it)
-        };
-        let slot = slots.find(is_there)?;
-        Some((other, slot))
+        for number in self.others(spot) {
+            let bucket = &self.buckets[number];
+            let mut slots = bucket.matches(spot.tag());
+            let is_there = |slot: &usize| {
+                let entry = self.marked(bucket.entries[*slot], spot);
+                entry.is_some_and(&mut *is_it)
+            };
+            if let Some(slot) = slots.find(is_there) {
+                return Some((number, slot));
+            }
+            if !bucket.misses(spot.tag()) {
+                break;
+            }
+        }
+        None
     }
 
-    /// Adds an entry that is not in yet. False, and no change, where there is no room in its places, and none can be made.
+    /// Whether nothing at home is near to a hash, and nothing is away that its home counts: neither is there anything to be [found
+    /// near](Self::find_near), nor [missed](Self::count_missed). It may be so, too, where the answer is no.
+    #[inline(always)]
+    pub(crate) fn has_nothing_near(&self, spot: Spot) -> bool {
+        self.look_at_home(spot).is_alone || self.has_none_near(spot)
+    }
+
+    /// As [`has_nothing_near`](Self::has_nothing_near), where something has its tag.
+    #[inline(never)]
+    fn has_none_near(&self, spot: Spot) -> bool {
+        !self.misses(spot) && self.find_near(spot, |_| true).is_none()
+    }
+
+    /// The first entry at home of which `is_it` holds, and whose hash has in common with this one what [`NEAR`] says, as far as that is known
+    /// here; whatever its other bits are. It may be asked about such that are there away from another home.
+    #[inline]
+    pub(crate) fn find_near(&self, spot: Spot, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+        let bucket = &self.buckets[spot.home()];
+        bucket.matches(spot.tag()).find_map(|slot| {
+            let stored = bucket.entries[slot];
+            let is_near = (stored ^ spot.low()) & self.above & NEAR == 0;
+            let number = self.number(stored);
+            (is_near && is_it(number)).then_some(number)
+        })
+    }
+
+    /// Whether some entries whose home this is may be away, or are [missed](Self::count_missed) there.
+    #[inline]
+    pub(crate) fn misses(&self, spot: Spot) -> bool {
+        self.buckets[spot.home()].misses(spot.tag())
+    }
+
+    /// Notes at a home that there is something near to a hash which is not in this index, or no more.
+    pub(crate) fn count_missed(&mut self, spot: Spot, is: bool) {
+        self.buckets[spot.home()].count_missed(spot.tag(), is);
+    }
+
+    /// Adds an entry that is not in yet. False, and no change, where there is no room in its places, and none can be made: `hash_of` tells
+    /// the hashes of the entries that may make room, and nothing of such that have to stay where they are.
     #[must_use]
     #[inline]
-    pub(crate) fn insert(&mut self, hash: impl Hashed, entry: u32) -> bool {
+    pub(crate) fn insert(
+        &mut self,
+        hash: impl Hashed,
+        entry: u32,
+        hash_of: impl Fn(u32) -> Option<u64>,
+    ) -> bool {
         let spot = hash.spot(self);
         let stored = self.stored(entry, spot);
         let bucket = &mut self.buckets[spot.home()];
@@ -363,52 +432,102 @@ impl Index {
                 bucket.entries[slot] = stored;
                 true
             }
-            None => self.insert_away(spot, stored),
+            None => self.insert_away(spot, stored, &hash_of),
         }
     }
 
     /// As [`insert`](Self::insert), where the home is full.
     #[inline(never)]
-    fn insert_away(&mut self, spot: Spot, stored: u32) -> bool {
-        let (tag, home) = (spot.tag(), spot.home());
-        let other = self.other(home, tag);
-        let place = match self.buckets[other].matches(FREE).next() {
-            Some(slot) => Some((other, slot)),
-            None => self
-                .make_room(home, DEPTH)
-                .map(|slot| (home, slot))
-                .or_else(|| Some((other, self.make_room(other, DEPTH)?))),
-        };
+    fn insert_away(
+        &mut self,
+        spot: Spot,
+        stored: u32,
+        hash_of: &dyn Fn(u32) -> Option<u64>,
+    ) -> bool {
+        let places = self.places(spot);
+        let free = places
+            .iter()
+            .find_map(|number| Some((*number, self.buckets[*number].matches(FREE).next()?)));
+        let place = free.or_else(|| {
+            places
+                .iter()
+                .find_map(|number| Some((*number, self.make_room(*number, DEPTH, hash_of)?)))
+        });
         let Some(place) = place else {
             return false;
         };
-        self.put(place, home, tag, stored);
+        self.put(place, spot, stored);
         true
     }
 
-    /// Adds an entry that is not in yet, if nothing in its places has what is known there of its hash: then nobody needs to be looked at. False,
-    /// and no change, where something has, or there is no room: [`claim`](Self::claim) says which.
-    #[must_use]
+    /// Adds an entry that is not in yet, if nothing in its places has what is known there of its hash: then nobody needs to be looked at. Refused,
+    /// without any change, where something has, or there is no room: [`claim`](Self::claim) says which.
     #[inline(always)]
-    pub(crate) fn claim_alone(&mut self, spot: Spot, entry: u32) -> bool {
-        let tag = spot.tag();
+    pub(crate) fn claim_alone(
+        &mut self,
+        spot: Spot,
+        entry: u32,
+        hash_of: impl Fn(u32) -> Option<u64>,
+    ) -> Claim {
+        let home = self.look_at_home(spot);
+        self.claim_where_looked((spot, home), entry, hash_of)
+    }
+
+    /// Looks at the home of a hash, once for all that is to be known of it.
+    #[inline(always)]
+    pub(crate) fn look_at_home(&self, spot: Spot) -> Home {
+        let bucket = &self.buckets[spot.home()];
+        Home {
+            is_alone: (bucket.matches(spot.tag()).0 == 0) & !bucket.misses(spot.tag()),
+            free: bucket.matches(FREE),
+        }
+    }
+
+    /// As [`claim_alone`](Self::claim_alone), where the home was looked at, and nothing has changed since.
+    #[inline(always)]
+    pub(crate) fn claim_where_looked(
+        &mut self,
+        (spot, home): (Spot, Home),
+        entry: u32,
+        hash_of: impl Fn(u32) -> Option<u64>,
+    ) -> Claim {
         let stored = self.stored(entry, spot);
-        let bucket = &mut self.buckets[spot.home()];
-        let may_be_in = (bucket.matches(tag).0 != 0) | bucket.misses(tag);
-        match bucket.matches(FREE).next() {
-            Some(slot) if !may_be_in => {
-                bucket.tags[slot] = tag;
+        let Home { is_alone, mut free } = home;
+        match free.next() {
+            Some(slot) if is_alone => {
+                let bucket = &mut self.buckets[spot.home()];
+                bucket.tags[slot] = spot.tag();
                 bucket.entries[slot] = stored;
-                true
+                Claim::Home
             }
-            _ => self.claim_alone_in_both(spot, entry),
+            _ => self.claim_alone_in_both(spot, entry, &hash_of),
         }
     }
 
     /// As [`claim_alone`](Self::claim_alone), where the home is full, or something there or away may have its tag.
     #[inline(never)]
-    fn claim_alone_in_both(&mut self, spot: Spot, entry: u32) -> bool {
-        self.place(spot, &mut |_| true).is_none() && self.insert(spot, entry)
+    fn claim_alone_in_both(
+        &mut self,
+        spot: Spot,
+        entry: u32,
+        hash_of: &dyn Fn(u32) -> Option<u64>,
+    ) -> Claim {
+        let is_alone = self.place(spot, &mut |_| true).is_none();
+        match is_alone && self.insert(spot, entry, hash_of) {
+            false => Claim::Refused,
+            true if self.is_at_home(spot, entry) => Claim::Home,
+            true => Claim::Away,
+        }
+    }
+
+    /// Whether an entry is at home.
+    #[inline(always)]
+    pub(crate) fn is_at_home(&self, spot: Spot, entry: u32) -> bool {
+        let stored = self.stored(entry, spot);
+        let bucket = &self.buckets[spot.home()];
+        let mut slots = bucket.matches(spot.tag());
+        // What is at its home is not away.
+        slots.any(|slot| bucket.entries[slot] == stored)
     }
 
     /// Adds an entry that is not in yet, unless another is in of which `is_it` holds. False, and no change, where there is one, or
@@ -419,29 +538,35 @@ impl Index {
         spot: Spot,
         entry: u32,
         mut is_it: impl FnMut(u32) -> bool,
+        hash_of: impl Fn(u32) -> Option<u64>,
     ) -> bool {
-        self.place(spot, &mut is_it).is_none() && self.insert(spot, entry)
+        self.place(spot, &mut is_it).is_none() && self.insert(spot, entry, hash_of)
     }
 
-    /// Takes an entry out, by the hash that it was added with.
+    /// Takes an entry out, by the hash that it was added with. Whether it was at home.
     #[inline(always)]
-    pub(crate) fn remove(&mut self, hash: impl Hashed, entry: u32) {
+    pub(crate) fn remove(&mut self, hash: impl Hashed, entry: u32) -> bool {
         let spot = hash.spot(self);
         let stored = self.stored(entry, spot);
         let bucket = &mut self.buckets[spot.home()];
         match bucket.matches(spot.tag()).next() {
             // Whoever is at home is not away.
-            Some(slot) if bucket.entries[slot] == stored => bucket.tags[slot] = FREE,
+            Some(slot) if bucket.entries[slot] == stored => {
+                bucket.tags[slot] = FREE;
+                true
+            }
             _ => self.remove_among_others(spot, entry),
         }
     }
 
     /// As [`remove`](Self::remove), where the first with its tag at home is another one.
     #[inline(never)]
-    fn remove_among_others(&mut self, spot: Spot, entry: u32) {
-        if let Some(place) = self.place(spot, &mut |found| found == entry) {
-            self.clear(place, spot.home());
-        }
+    fn remove_among_others(&mut self, spot: Spot, entry: u32) -> bool {
+        let Some(place) = self.place(spot, &mut |found| found == entry) else {
+            return false;
+        };
+        self.clear(place, spot);
+        place.0 == spot.home()
     }
 
     /// Puts one entry in another's place, which had the same hash.
@@ -453,50 +578,59 @@ impl Index {
     }
 
     /// Puts an entry into a free slot.
-    fn put(&mut self, (number, slot): (usize, usize), home: usize, tag: u8, stored: u32) {
+    fn put(&mut self, (number, slot): (usize, usize), spot: Spot, stored: u32) {
         let bucket = &mut self.buckets[number];
-        bucket.tags[slot] = tag;
+        bucket.tags[slot] = spot.tag();
         bucket.entries[slot] = stored;
-        if number != home {
-            bucket.away |= 1 << slot;
-            self.buckets[home].count_missed(tag, true);
+        self.count_on_the_way(number, spot, true);
+    }
+
+    /// Frees the slot of an entry with a hash.
+    fn clear(&mut self, (number, slot): (usize, usize), spot: Spot) {
+        self.buckets[number].tags[slot] = FREE;
+        self.count_on_the_way(number, spot, false);
+    }
+
+    /// Counts an entry that is in a bucket, or is no more, in those of its places where it is looked for before.
+    fn count_on_the_way(&mut self, number: usize, spot: Spot, is: bool) {
+        for before in self.places(spot) {
+            if before == number {
+                break;
+            }
+            self.buckets[before].count_missed(spot.tag(), is);
         }
     }
 
-    /// Frees the slot of an entry whose home this is.
-    #[inline(always)]
-    fn clear(&mut self, (number, slot): (usize, usize), home: usize) {
-        let bucket = &mut self.buckets[number];
-        let tag = std::mem::replace(&mut bucket.tags[slot], FREE);
-        if number != home {
-            bucket.away &= !(1 << slot);
-            self.buckets[home].count_missed(tag, false);
-        }
-    }
-
-    /// Moves an entry out of a full bucket into the other one of its own: the slot that is free then.
+    /// Moves an entry out of a full bucket into another one of its own: the slot that is free then.
     #[cold]
-    fn make_room(&mut self, number: usize, depth: u32) -> Option<usize> {
+    fn make_room(
+        &mut self,
+        number: usize,
+        depth: u32,
+        hash_of: &dyn Fn(u32) -> Option<u64>,
+    ) -> Option<usize> {
         for further in 0..depth {
             for slot in 0..SLOTS {
-                let mover = self.buckets[number].tags[slot];
-                let other = self.other(number, mover);
-                if other == number {
+                let mover = self.buckets[number].entries[slot];
+                let Some(hash) = hash_of(self.number(mover)) else {
                     continue;
-                }
-                let free = match further {
-                    0 => self.buckets[other].matches(FREE).next(),
-                    _ => self.make_room(other, further),
                 };
+                let spot = self.spot(hash);
+                let others = self.places(spot);
+                let free = others.iter().filter(|to| **to != number).find_map(|to| {
+                    let free = match further {
+                        0 => self.buckets[*to].matches(FREE).next(),
+                        _ => self.make_room(*to, further, hash_of),
+                    };
+                    Some((*to, free?))
+                });
                 // Whatever made room there may have come here.
                 let bucket = &self.buckets[number];
                 if let Some(free) = free
-                    && bucket.tags[slot] == mover
+                    && (bucket.tags[slot], bucket.entries[slot]) == (spot.tag(), mover)
                 {
-                    let stored = bucket.entries[slot];
-                    let home = if bucket.is_away(slot) { other } else { number };
-                    self.clear((number, slot), home);
-                    self.put((other, free), home, mover, stored);
+                    self.clear((number, slot), spot);
+                    self.put(free, spot, mover);
                     return Some(slot);
                 }
             }
@@ -504,12 +638,10 @@ impl Index {
         None
     }
 
-    /// Whether there is no entry.
+    /// Whether there is no entry, and nothing is missed but what cannot be told any more.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.buckets
-            .iter()
-            .all(|bucket| bucket.tags == [FREE; SLOTS])
+        self.buckets.iter().all(Bucket::is_empty)
     }
 
     /// The memory that it takes, in bytes.
@@ -521,10 +653,11 @@ impl Index {
 /// Where a bucket counts those with a tag that are away from it.
 #[inline(always)]
 fn missed_shift(tag: u8) -> u32 {
-    u32::from(tag & 3) * 4
+    u32::from(tag & 7) * 4
 }
 
 /// Numbers of slots, a bit each.
+#[derive(Clone, Copy, Debug)]
 struct Matches(u32);
 
 impl Iterator for Matches {

@@ -38,6 +38,12 @@ impl<A: PartialEq> PartialEq for FlowKey<A> {
 }
 
 impl<A> FlowKey<A> {
+    /// Whether its packets look as if a client had sent them: its port is not the lower one.
+    #[inline(always)]
+    pub(crate) fn is_from_client(&self) -> bool {
+        self.source_port >= self.destination_port
+    }
+
     /// The key of packets that go the other way, and arrive in `vpc`.
     #[must_use]
     pub fn reversed(self, vpc: VpcIndex) -> Self {

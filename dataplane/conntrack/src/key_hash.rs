@@ -1,24 +1,27 @@
 //! The hash of a connection's key: NH, the universal hash of UMAC (J. Black, S. Halevi, H. Krawczyk, T. Krovetz and P. Rogaway,
 //! 1999; RFC 4418, section 5.2), and a mix of its bits.
 //!
-//! Whoever does not know the secret words finds two keys of one hash with a chance of one in 2^32 at best, whichever keys he
-//! takes: that is proven, not hoped. It takes one multiplication for eight bytes, none of which waits for another.
+//! Whoever does not know the secret words finds two keys of one sum with a chance of one in 2^32 at best, whichever keys he
+//! takes: that is proven, not hoped. It takes one multiplication for eight bytes, none of which waits for another. A hash has 45 bits of the sum of
+//! one end, and 19 of both: many keys of one end are told from one another by these 19.
 
 use std::hash::BuildHasher;
+use std::hint::select_unpredictable;
 
 use foldhash::fast::FixedState;
 use rewire_tables::{Address, VpcIndex};
 
+use crate::index::{NEAR, TAG};
 use crate::key::FlowKey;
 use crate::mappings::Internal;
 
-/// Words of the longest key: four for each address of IPv6, and two for the rest.
-const WORDS: usize = 10;
+/// Secret words of one end of a connection: four for an address of IPv6, and a pair's rest.
+const WORDS: usize = 6;
 
 /// The secret of one table.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyHasher {
-    secret: [u32; WORDS],
+    secret: [u32; 2 * WORDS],
 }
 
 impl KeyHasher {
@@ -29,43 +32,67 @@ impl KeyHasher {
         }
     }
 
+    /// The hash of a key. Its high half, and the bits of [`NEAR`], are those of one of its ends: of the one with the higher port, which is mostly the
+    /// client's, or of the source where both ports are the same; where that is the source, they are those of
+    /// [`hash_internal`](Self::hash_internal). The other bits are the whole key's.
     #[inline(always)]
     pub(crate) fn hash<A: Address>(&self, key: &FlowKey<A>) -> u64 {
-        // As they lie in memory, so that both come into a register at once.
-        let ports = u32::from(key.destination_port) << 16 | u32::from(key.source_port);
-        let place = u32::from(key.vpc.0) << 8 | u32::from(key.protocol);
-        let mut sum = self.product(0, ports, place);
-        for number in 0..words::<A>() {
-            let (left, right) = (word(key.source, number), word(key.destination, number));
-            sum = sum.wrapping_add(self.product(2 + 2 * number, left, right));
-        }
-        mixed(sum)
+        let (source, destination) = self.ends(key);
+        let end = select_unpredictable(key.is_from_client(), source, destination);
+        let whole = spread(source.wrapping_add(destination));
+        near(end) | whole >> 32 & !u64::from(NEAR | TAG)
+    }
+
+    /// A hash of a key all of whose bits are of the whole key.
+    pub(crate) fn hash_evenly<A: Address>(&self, key: &FlowKey<A>) -> u64 {
+        let (source, destination) = self.ends(key);
+        evenly(source.wrapping_add(destination))
     }
 
     /// The hash of an address, and of what else there is to a key.
     #[inline(always)]
     pub(crate) fn hash_address<A: Address>(&self, rest: u32, address: A) -> u64 {
-        let mut sum = self.product(0, rest, word(address, 0));
+        evenly(self.end(0, rest, address))
+    }
+
+    /// What the hashes of all keys with this source have in common, if its port is not below the other one.
+    #[inline(always)]
+    pub(crate) fn hash_internal<A: Address>(&self, internal: &Internal<A>) -> u64 {
+        near(self.source(internal.vpc, internal.address, internal.port))
+    }
+
+    /// The hash of an internal endpoint alone; which protocol it is of does not count.
+    pub(crate) fn hash_endpoint<A: Address>(&self, internal: &Internal<A>) -> u64 {
+        evenly(self.source(internal.vpc, internal.address, internal.port))
+    }
+
+    /// The sums of both ends of a key.
+    #[inline(always)]
+    fn ends<A: Address>(&self, key: &FlowKey<A>) -> (u64, u64) {
+        let port = u32::from(key.protocol) << 16 | u32::from(key.destination_port);
+        (
+            self.source(key.vpc, key.source, key.source_port),
+            self.end(WORDS, port, key.destination),
+        )
+    }
+
+    #[inline(always)]
+    fn source<A: Address>(&self, vpc: VpcIndex, address: A, port: u16) -> u64 {
+        // As they lie in memory, so that both come into a register at once.
+        self.end(0, u32::from(port) << 16 | u32::from(vpc.0), address)
+    }
+
+    #[inline(always)]
+    fn end<A: Address>(&self, at: usize, rest: u32, address: A) -> u64 {
+        let mut sum = self.product(at, word(address, 0), rest);
         for number in (1..words::<A>()).step_by(2) {
             let next = match number + 1 < words::<A>() {
                 true => word(address, number + 1),
                 false => 0,
             };
-            sum = sum.wrapping_add(self.product(1 + number, word(address, number), next));
+            sum = sum.wrapping_add(self.product(at + 1 + number, word(address, number), next));
         }
-        mixed(sum)
-    }
-
-    /// The hash of an internal endpoint, and of the VPC that its mapping leads to.
-    #[inline(always)]
-    pub(crate) fn hash_internal<A: Address>(&self, internal: &Internal<A>, to: VpcIndex) -> u64 {
-        let port = u32::from(internal.port) << 16 | u32::from(to.0);
-        let place = u32::from(internal.vpc.0) << 8 | u32::from(internal.protocol);
-        let mut sum = self.product(0, port, place);
-        for number in 0..words::<A>() {
-            sum = sum.wrapping_add(self.product(2 + 2 * number, word(internal.address, number), 0));
-        }
-        mixed(sum)
+        sum
     }
 
     #[inline(always)]
@@ -87,12 +114,25 @@ fn word<A: Address>(address: A, number: usize) -> u32 {
     ((address.to_number() >> (32 * number)) as u32).swap_bytes()
 }
 
-/// Lets every bit of a sum have its part in the high half, which chooses the bucket, and in the low byte. The factor is odd: nothing is
-/// lost. (2^64 divided by the golden ratio.)
+/// Lets every bit of a sum have its part in the high ones. The factor is odd: nothing is lost. (2^64 divided by the golden ratio.)
 #[inline(always)]
-fn mixed(sum: u64) -> u64 {
-    let mixed = (sum ^ sum >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed ^ mixed >> 32
+fn spread(sum: u64) -> u64 {
+    (sum ^ sum >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// A hash whose low half is as good as its high one.
+#[inline(always)]
+fn evenly(sum: u64) -> u64 {
+    let spread = spread(sum);
+    spread ^ spread >> 32
+}
+
+/// The bits of a hash that are of one end alone: the high half, which chooses the bucket, and of the low one the tag and some bits more.
+#[inline(always)]
+fn near(sum: u64) -> u64 {
+    let spread = spread(sum);
+    let low = (spread as u32).rotate_right(24) & (NEAR | TAG);
+    spread >> 32 << 32 | u64::from(low)
 }
 
 /// What a map of fixed size is asked by.
@@ -116,6 +156,9 @@ mod tests {
 
     use super::*;
 
+    /// The bits of a hash that are of the whole key.
+    const WHOLE: u64 = (!(NEAR | TAG)) as u64;
+
     /// Of as many numbers in a row.
     fn spread(hash: impl Fn(u32) -> u64) {
         let mut hashes = HashSet::new();
@@ -138,26 +181,45 @@ mod tests {
         let hasher = KeyHasher::new(&FixedState::with_seed(11));
         let vpc = VpcIndex(3);
         // Hosts and ports that count up together, as a scan's do.
-        spread(|number| {
-            hasher.hash(&FlowKey {
-                vpc,
-                protocol: 6,
-                source: address(number >> 4),
-                destination: address(7 << 24),
-                source_port: 1024 + (number & 15) as u16,
-                destination_port: (number >> 4) as u16,
-            })
-        });
+        let key = |number: u32| FlowKey {
+            vpc,
+            protocol: 6,
+            source: address(number >> 4),
+            destination: address(7 << 24),
+            source_port: 1024 + (number & 15) as u16,
+            destination_port: (number >> 4) as u16,
+        };
+        spread(|number| hasher.hash_evenly(&key(number)));
+        let to_one = |number| FlowKey {
+            destination_port: 443,
+            ..key(number)
+        };
+        spread(|number| hasher.hash(&to_one(number)));
+        // The answers.
+        spread(|number| hasher.hash(&to_one(number).reversed(VpcIndex(4))));
         spread(|number| hasher.hash_address(3, address(number)));
-        spread(|number| {
-            let internal = Internal {
-                vpc,
-                protocol: 6,
-                address: address(number >> 4),
-                port: 1024 + (number & 15) as u16,
-            };
-            hasher.hash_internal(&internal, VpcIndex(9))
-        });
+        let internal = |number: u32| Internal {
+            vpc,
+            protocol: 6,
+            address: address(number >> 4),
+            port: 1024 + (number & 15) as u16,
+        };
+        spread(|number| hasher.hash_internal(&internal(number)));
+        spread(|number| hasher.hash_endpoint(&internal(number)));
+        // Keys of one client have in common what says where they are at home; what says which it is, and where it is else, is spread.
+        let of_one = |number| FlowKey {
+            source: address(5),
+            source_port: u16::MAX,
+            destination: address(number),
+            ..key(7)
+        };
+        let mut others = vec![0_u32; 1 << 10];
+        for number in 0..1 << 16 {
+            let hash = hasher.hash(&of_one(number));
+            assert_eq!(hash & !WHOLE, hasher.hash(&of_one(0)) & !WHOLE);
+            others[(hash >> 8) as usize % 1024] += 1;
+        }
+        assert!(others.iter().all(|n| n.abs_diff(64) < 48), "{others:?}");
     }
 
     #[test]
@@ -165,6 +227,33 @@ mod tests {
         spread_all(Ipv4Addr::from_bits);
         spread_all(|number| Ipv6Addr::from_bits(u128::from(number)));
         spread_all(|number| Ipv6Addr::from_bits(u128::from(number) << 96));
+    }
+
+    #[test]
+    fn keys_are_near_to_their_clients() {
+        fn check<A: Address>(address: impl Fn(u32) -> A) {
+            let hasher = KeyHasher::new(&FixedState::with_seed(3));
+            for (port, other) in [(5, 4), (5, 5), (0, 0), (u16::MAX, 0)] {
+                let key = FlowKey {
+                    vpc: VpcIndex(3),
+                    protocol: 17,
+                    source: address(1),
+                    destination: address(2),
+                    source_port: port,
+                    destination_port: other,
+                };
+                let near = hasher.hash_internal(&crate::mappings::internal_of(&key));
+                assert!(key.is_from_client());
+                assert_eq!(hasher.hash(&key) & !WHOLE, near);
+                assert_eq!(near & WHOLE, 0);
+                let answer = key.reversed(VpcIndex(9));
+                assert_eq!(answer.is_from_client(), port == other);
+                let near = hasher.hash_internal(&crate::mappings::internal_of(&answer));
+                assert_eq!(hasher.hash(&answer) & !WHOLE == near, port == other);
+            }
+        }
+        check(Ipv4Addr::from_bits);
+        check(|number| Ipv6Addr::from_bits(u128::from(number) << 70));
     }
 
     #[test]
@@ -228,26 +317,21 @@ mod tests {
                 address: A::from_number(0),
                 port: 0,
             };
-            let (vpc, port, to) = (VpcIndex(1), 1, VpcIndex(1));
+            let (vpc, port) = (VpcIndex(1), 1);
             let mut all: Vec<_> = bits()
-                .map(|address| {
-                    (
-                        Internal {
-                            address,
-                            ..internal
-                        },
-                        VpcIndex(0),
-                    )
+                .map(|address| Internal {
+                    address,
+                    ..internal
                 })
                 .collect();
-            all.push((Internal { vpc, ..internal }, VpcIndex(0)));
-            all.push((Internal { port, ..internal }, VpcIndex(0)));
-            all.push((internal, to));
-            all.push((internal, VpcIndex(0)));
-            let hashes = all
-                .iter()
-                .map(|(internal, to)| hasher.hash_internal(internal, *to));
-            assert_eq!(hashes.collect::<HashSet<u64>>().len(), all.len());
+            all.push(Internal { vpc, ..internal });
+            all.push(Internal { port, ..internal });
+            all.push(internal);
+            let distinct = |hashes: Vec<u64>| HashSet::<u64>::from_iter(hashes).len();
+            let near = all.iter().map(|internal| hasher.hash_internal(internal));
+            assert_eq!(distinct(near.collect()), all.len());
+            let even = all.iter().map(|internal| hasher.hash_endpoint(internal));
+            assert_eq!(distinct(even.collect()), all.len());
         }
         hashes::<Ipv4Addr>();
         hashes::<Ipv6Addr>();

@@ -5,6 +5,7 @@ mod ending;
 mod external;
 mod foreseen;
 mod hosts;
+mod listing;
 mod request;
 
 use foldhash::fast::FixedState;
@@ -20,7 +21,7 @@ use crate::key::FlowKey;
 use crate::key_hash::KeyHasher;
 use crate::port_use::Exhaustions;
 use crate::ports::{External, Ports};
-use crate::records::{Record, Records, flag};
+use crate::records::{Record, Records};
 
 /// How many external addresses are tried for one mapping, at most.
 const MAX_TRIES: u128 = 1024;
@@ -70,15 +71,14 @@ struct Promise<A> {
     is_alone: bool,
     /// Whether the endpoint has no other mapping, either.
     is_first: bool,
-    /// Where the index has a mapping of this endpoint.
-    spot: Spot,
 }
 
 /// All mappings of one worker. A mapping is nothing by itself: it is the ring of the flows that use it, whose keys say both
 /// of its endpoints, and the first of which is found by the internal one.
 #[derive(Debug)]
 pub(crate) struct Mappings<A> {
-    index: Index,
+    /// By their internal endpoints, those whose first flow is not found by that where its key is: see [`listing`].
+    aside: Index,
     /// By their external endpoints, those that let connections from outside in. See [`external`].
     externals: Index,
     number: usize,
@@ -99,7 +99,7 @@ impl<A: Address> Mappings<A> {
     pub(crate) fn new(capacity: usize, worker: u16, workers: u16, seed: &FixedState) -> Self {
         let hosts = capacity.div_ceil(8).max(capacity.min(64));
         Mappings {
-            index: Index::new(capacity).touched(),
+            aside: Index::new(capacity).touched(),
             externals: Index::new(2 * capacity),
             number: 0,
             capacity,
@@ -118,69 +118,7 @@ impl<A: Address> Mappings<A> {
     }
 
     pub(crate) fn index_memory(&self) -> usize {
-        self.index.memory()
-    }
-
-    #[inline(always)]
-    fn hash(&self, internal: &Internal<A>, external_vpc: VpcIndex) -> u64 {
-        self.hash.hash_internal(internal, external_vpc)
-    }
-
-    fn host_hash(&self, key: &HostKey<A>) -> u64 {
-        let host = Internal {
-            vpc: key.vpc,
-            protocol: 0,
-            address: key.address,
-            port: 0,
-        };
-        self.hash(&host, key.external_vpc)
-    }
-
-    /// The first flow of the mapping that an internal endpoint has.
-    pub(crate) fn first(
-        &self,
-        records: &Records<A>,
-        internal: &Internal<A>,
-        external_vpc: VpcIndex,
-    ) -> Option<u32> {
-        let spot = self.spot(internal, external_vpc);
-        self.first_at(records, spot, internal, external_vpc)
-    }
-
-    /// Where the index has the mapping of an internal endpoint.
-    #[inline(always)]
-    fn spot(&self, internal: &Internal<A>, external_vpc: VpcIndex) -> Spot {
-        self.index.spot(self.hash(internal, external_vpc))
-    }
-
-    #[inline(always)]
-    fn first_at(
-        &self,
-        records: &Records<A>,
-        spot: Spot,
-        internal: &Internal<A>,
-        external_vpc: VpcIndex,
-    ) -> Option<u32> {
-        match self.index.has_nothing_like(spot) {
-            true => None,
-            false => self.first_of_some(records, spot, *internal, external_vpc),
-        }
-    }
-
-    /// As [`first_at`](Self::first_at), where there is something with some of the hash.
-    #[inline(never)]
-    fn first_of_some(
-        &self,
-        records: &Records<A>,
-        spot: Spot,
-        internal: Internal<A>,
-        external_vpc: VpcIndex,
-    ) -> Option<u32> {
-        let is_it = |slot| {
-            let of = Use::of(records, slot);
-            of.internal == internal && of.external_vpc == external_vpc
-        };
-        self.index.find(spot, is_it)
+        self.aside.memory()
     }
 
     /// Holds a mapping for a flow that begins with this key, and leaves into this VPC. Answers whether the mapping is there.
@@ -226,7 +164,7 @@ impl<A: Address> Mappings<A> {
             external_vpc,
             mapping,
         } = of;
-        let spot = self.spot(&internal, external_vpc);
+        let spot = records.spot_near(&internal);
         let first = self.first_at(records, spot, &internal, external_vpc);
         if first.is_none_or(|first| Use::of(records, first).mapping != mapping) {
             return false;
@@ -238,7 +176,6 @@ impl<A: Address> Mappings<A> {
             mapping,
             is_alone: false,
             is_first: false,
-            spot,
         });
         true
     }
@@ -267,7 +204,7 @@ impl<A: Address> Mappings<A> {
         {
             return false;
         }
-        let spot = self.spot(&internal, external_vpc);
+        let spot = records.spot_near(&internal);
         let old = self.first_at(records, spot, &internal, external_vpc);
         self.number += 1;
         let allocation = PortAllocation {
@@ -283,7 +220,6 @@ impl<A: Address> Mappings<A> {
             mapping,
             is_alone: true,
             is_first: old.is_none(),
-            spot,
         });
         true
     }
@@ -294,50 +230,45 @@ impl<A: Address> Mappings<A> {
         self.has_for_itself(&host_of(&of.internal, of.external_vpc), of.mapping.address)
     }
 
-    /// Adds a flow to the mapping that was promised it, once it has its slot.
+    /// Adds a flow to the mapping that was promised it, once it has its slot. `spots` are those of its keys.
     #[inline(always)]
-    pub(crate) fn attach(&mut self, records: &mut Records<A>, slot: u32) {
-        let new = match &self.promise {
-            Some(promise) if promise.is_alone && promise.is_first => Some(promise.spot),
-            _ => None,
+    pub(crate) fn attach(&mut self, records: &mut Records<A>, slot: u32, spots: [Spot; 2]) {
+        let is_only_one = match &self.promise {
+            Some(promise) => promise.is_alone && promise.is_first,
+            None => false,
         };
         self.promise = None;
-        match new {
-            // It is the only one of its endpoint: nobody else has to be looked for.
-            Some(spot) => {
-                let is_listed = self.index.insert(spot, slot);
-                begin_ring(records, slot, is_listed);
+        match is_only_one {
+            // Of its endpoint, too: nobody else has to be looked for.
+            true => {
+                begin_ring(records, slot);
+                self.list(records, slot, Some(spots));
             }
-            None => self.attach_beside(records, slot),
+            false => self.attach_beside(records, slot, spots),
         }
     }
 
     /// As [`attach`](Self::attach), where the endpoint may have other flows.
     #[inline(never)]
-    fn attach_beside(&mut self, records: &mut Records<A>, slot: u32) {
+    fn attach_beside(&mut self, records: &mut Records<A>, slot: u32, spots: [Spot; 2]) {
         let Use {
             internal,
             external_vpc,
             mapping,
         } = Use::of(records, slot);
-        let spot = self.spot(&internal, external_vpc);
-        let first = self.first_at(records, spot, &internal, external_vpc);
-        match first {
+        let spot = records.spot_near(&internal);
+        match self.first_at(records, spot, &internal, external_vpc) {
             Some(first) if Use::of(records, first).mapping == mapping => {
                 let next = self.boundary(records, first);
                 link_before(records, slot, next);
             }
             old => {
-                let is_listed = match old {
-                    // Policy has taken its external endpoint away: what flows use it still do, no new one does.
-                    Some(old) => {
-                        records.used_mut(old).set(flag::LISTED, false);
-                        self.index.replace(spot, old, slot);
-                        true
-                    }
-                    None => self.index.insert(spot, slot),
-                };
-                begin_ring(records, slot, is_listed);
+                // Policy has taken its external endpoint away: what flows use it still do, no new one does.
+                if let Some(old) = old {
+                    self.unlist_staying(records, old);
+                }
+                begin_ring(records, slot);
+                self.list(records, slot, Some(spots));
             }
         }
     }
@@ -352,6 +283,7 @@ impl<A: Address> Mappings<A> {
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.number == 0
+            && self.aside.is_empty()
             && self.externals.is_empty()
             && self.hosts.is_empty()
             && self.owners.is_empty()
@@ -417,11 +349,10 @@ impl<A: Address> Use<A> {
     }
 }
 
-/// Lets a flow be the only one of its ring, which is found by its endpoint or not.
-fn begin_ring<A: Address>(records: &mut Records<A>, slot: u32, is_listed: bool) {
+/// Lets a flow be the only one of its ring.
+fn begin_ring<A: Address>(records: &mut Records<A>, slot: u32) {
     let record = records.used_mut(slot);
     (record.previous, record.next) = (slot, slot);
-    record.set(flag::LISTED, is_listed);
 }
 
 /// Puts a flow into a ring, ahead of one that is in it.

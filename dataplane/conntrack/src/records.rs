@@ -1,19 +1,28 @@
 //! How connections lie in memory: a record of 64 bytes (for IPv4) with what a packet is translated by, and an account
 //! of 40 behind it with what is only counted or rarely looked at.
 
+mod keys;
+
 use std::hint::select_unpredictable;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use rewire_tables::growing::{Ahead, GrowingArray};
 use rewire_tables::memory::{prefetch, prefetch_within};
 use rewire_tables::{Address, InterfaceIndex, PeeringIndex, VpcIndex};
 
+use self::keys::Keys;
+pub(crate) use self::keys::{entry, slot_and_direction};
 use crate::flow::Traffic;
 use crate::key::{Direction, FlowKey};
 use crate::state::State;
 use crate::tcp::{Fins, Memory, Scales, Window};
 use crate::time::{Deadline, Instant, Second};
 use crate::timeout_classes::TimeoutClass;
+
+/// Of a hundred connections that there is room for, those from which on the second line of the index is worth asking for before the first one is
+/// looked at: a seventh of what begins is away from home, or may be.
+const CROWDED_PERCENT: usize = 72;
 
 /// No slot.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -282,6 +291,7 @@ struct Place<A> {
 #[derive(Debug)]
 pub(crate) struct Records<A> {
     places: GrowingArray<Place<A>>,
+    keys: Keys,
     /// The index of the peering that a connection crosses, where its record's flag says that it does. All zero at first, so that the system
     /// gives memory for what is written alone: mostly none.
     peerings: Vec<u16>,
@@ -289,22 +299,32 @@ pub(crate) struct Records<A> {
     free: u32,
     used: usize,
     capacity: usize,
+    /// Connections from which on many entries of the index are away from home.
+    crowd: usize,
 }
 
 impl<A: Address> Records<A> {
     /// Reserves room. The memory is first touched when it is first used.
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize, seed: &FixedState) -> Self {
         Records {
             places: GrowingArray::with_room(capacity),
+            keys: Keys::new(capacity, seed),
             peerings: vec![0; capacity],
             free: NONE,
             used: 0,
             capacity,
+            crowd: capacity / 100 * CROWDED_PERCENT,
         }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.used
+    }
+
+    /// Whether many keys are away from home.
+    #[inline(always)]
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.used > self.crowd
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -422,7 +442,7 @@ impl<A: Address> Records<A> {
     /// Whether the connection in a slot that is used has joined a mapping from outside.
     #[inline]
     pub(crate) fn is_joined(&self, slot: u32) -> bool {
-        self.used(slot).has(flag::OPEN) && self.account(slot).is_joined()
+        self.leaving(slot) == Direction::Reply
     }
 
     /// The id of what is in a slot; none where it is free.
@@ -483,9 +503,9 @@ impl<A: Address> Records<A> {
         (0..self.places.len() as u32).filter_map(|slot| self.id(slot))
     }
 
-    /// The memory that is reserved, in bytes.
+    /// The memory that is reserved, in bytes, with that of the index of keys.
     pub(crate) fn memory(&self) -> usize {
-        self.places.room() * size_of::<Place<A>>()
+        self.places.room() * size_of::<Place<A>>() + self.index().memory()
     }
 }
 

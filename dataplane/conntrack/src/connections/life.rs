@@ -2,12 +2,13 @@
 
 use rewire_tables::{Address, InterfaceIndex, VpcIndex};
 
-use super::{Candidate, Connections, KeyHash, entry, slot_and_direction, tick};
+use super::{Candidate, Connections, KeyHash, tick};
 use crate::error::InsertError;
 use crate::flow::{Flow, FlowId, NewFlow};
+use crate::index::Claim;
 use crate::key::{Direction, FlowKey};
 use crate::mappings::{Ending, MappingRequest};
-use crate::records::{Account, Id, NONE, Record, flag};
+use crate::records::{Account, Id, NONE, Record, entry, flag, slot_and_direction};
 use crate::segment::Segment;
 use crate::state::State;
 use crate::tcp::Memory;
@@ -137,7 +138,8 @@ impl<A: Address> Connections<A> {
         keep_first(account, (state, &memory), admission.ports, bytes);
         self.records.set_peering(id.slot, admission.peering);
         if mapping.is_some() {
-            self.mappings.attach(&mut self.records, id.slot);
+            let spots = hashes.map(|hash| hash.0);
+            self.mappings.attach(&mut self.records, id.slot, spots);
         }
         self.sweep.schedule(id.slot, tick(timeout.end(now)));
         self.note_beginning(hashes, state, original.vpc, admission.timeouts);
@@ -166,21 +168,33 @@ impl<A: Address> Connections<A> {
             policy_generation,
             ingress,
         } = *new;
+        let home = self.records.index().look_at_home(hashes[0].0);
+        let is_from_client = original.is_from_client();
+        // Where a client's key is alone, nothing else of its endpoint is there.
+        let is_first =
+            home.is_alone & is_from_client || self.records.index().has_nothing_near(request.spot());
+        if !is_first {
+            return None;
+        }
         let mapping = self.mappings.foreseen(request, external)?;
         let slot = self.records.next_slot();
         if self.recorder.is_some() || slot as usize >= self.records.capacity() {
             return None;
         }
         let entries = [Direction::Original, Direction::Reply].map(|way| entry(slot, way));
-        if !self.index.claim_alone(hashes[0].0, entries[0]) {
+        let original_place = self
+            .records
+            .claim_where_looked((hashes[0].0, home), entries[0]);
+        if original_place == Claim::Refused {
             return None;
         }
-        if !self.index.claim_alone(hashes[1].0, entries[1]) {
-            self.index.remove(hashes[0].0, entries[0]);
+        if self.records.claim_alone(hashes[1].0, entries[1]) == Claim::Refused {
+            self.records.unclaim(hashes[0].0, entries[0]);
             return None;
         }
         self.latest = self.latest.max(now);
-        let is_listed = self.mappings.take_foreseen(mapping, slot);
+        self.mappings.take_foreseen(mapping);
+        let is_near = (original_place == Claim::Home) & is_from_client;
         let ports = (original.source_port, original.destination_port);
         let (state, memory) = State::begin(segment);
         let timeouts = TimeoutClass::default();
@@ -207,12 +221,15 @@ impl<A: Address> Connections<A> {
             flags: flag::WHOLE
                 | flag::PORTS
                 | flag::MAPPED
-                | if is_listed { flag::LISTED } else { 0 },
+                | if is_near { flag::LISTED } else { 0 },
             timeouts,
         };
         let (id, account) = self.records.insert(record)?;
         debug_assert_eq!(id.slot, slot);
         keep_first(account, (state, &memory), Some(ports), bytes);
+        if !is_near {
+            self.mappings.list_aside(&mut self.records, slot);
+        }
         self.sweep.schedule(slot, tick(timeout.end(now)));
         self.note_beginning(hashes, state, original.vpc, timeouts);
         Some(FlowId(id))
@@ -243,14 +260,12 @@ impl<A: Address> Connections<A> {
             return false;
         }
         let [original, reply] = hashes;
-        let is_in = self
-            .index
-            .claim_alone(original.0, entry(own, Direction::Original));
+        let records = &mut self.records;
+        let is_in =
+            records.claim_alone(original.0, entry(own, Direction::Original)) != Claim::Refused;
         let are_in = is_in
             && original != reply
-            && self
-                .index
-                .claim_alone(reply.0, entry(own, Direction::Reply));
+            && records.claim_alone(reply.0, entry(own, Direction::Reply)) != Claim::Refused;
         are_in || self.claim_among_others(keys, hashes, own, is_in)
     }
 
@@ -263,21 +278,15 @@ impl<A: Address> Connections<A> {
         own: u32,
         is_in: bool,
     ) -> bool {
-        let (index, records) = (&mut self.index, &self.records);
-        let has = |key| {
-            move |entry| {
-                let (slot, direction) = slot_and_direction(entry);
-                slot != own && *records.used(slot).key(direction) == key
-            }
-        };
+        let records = &mut self.records;
         let entries = [Direction::Original, Direction::Reply].map(|way| entry(own, way));
-        if !is_in && !index.claim(original_hash.0, entries[0], has(original)) {
+        if !is_in && !records.claim(original_hash.0, entries[0], &original) {
             return false;
         }
-        if reply == original || index.claim(reply_hash.0, entries[1], has(reply)) {
+        if reply == original || records.claim(reply_hash.0, entries[1], &reply) {
             return true;
         }
-        index.remove(original_hash.0, entries[0]);
+        records.unclaim(original_hash.0, entries[0]);
         false
     }
 
@@ -313,7 +322,7 @@ impl<A: Address> Connections<A> {
     /// asked for is there.
     #[inline(always)]
     pub fn prefetch_insertion(&self, hash: KeyHash) {
-        self.index.prefetch_insertion(hash.0);
+        self.records.index().prefetch_insertion(hash.0);
     }
 
     /// Finds a packet's flow, which is to end, and asks for the lines of the index that its end changes; also a flow whose time is
@@ -398,13 +407,13 @@ impl<A: Address> Connections<A> {
             let source = (record.original.vpc, record.original.source);
             self.forget_source(source);
         }
-        if self.records.used(slot).has(flag::MAPPED) {
-            self.mappings.detach(&mut self.records, slot, mapping);
-        }
-        self.index
-            .remove(original.0, entry(slot, Direction::Original));
-        if has_two_keys {
-            self.index.remove(reply.0, entry(slot, Direction::Reply));
+        let is_mapped = self.records.used(slot).has(flag::MAPPED);
+        let records = &mut self.records;
+        let original_at_home = records.unclaim(original.0, entry(slot, Direction::Original));
+        let reply_at_home = has_two_keys && records.unclaim(reply.0, entry(slot, Direction::Reply));
+        if is_mapped {
+            let at_home = [original_at_home, reply_at_home];
+            self.mappings.detach(records, slot, at_home, mapping);
         }
         self.records.free(slot);
         self.sweep.forget(slot);

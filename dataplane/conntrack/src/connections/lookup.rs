@@ -2,34 +2,34 @@
 
 use rewire_tables::Address;
 
-use super::{Candidate, Connections, KeyHash, slot_and_direction};
+use super::{Candidate, Connections, KeyHash};
 use crate::flow::{FlowId, Known, Passage};
 use crate::index::Sought;
 use crate::key::{Direction, FlowKey};
-use crate::records::{Id, Record, flag};
+use crate::records::{Id, Record, flag, slot_and_direction};
 use crate::time::Instant;
 
 impl<A: Address> Connections<A> {
     /// The hash of a key, for the calls that take one.
     #[inline(always)]
     pub fn hash(&self, key: &FlowKey<A>) -> KeyHash {
-        KeyHash(self.index.spot(self.hash.hash(key)))
+        KeyHash(self.records.spot(key))
     }
 
     /// Asks for the line of the index that a look-up of this key begins with. Costs next to nothing; some 100 ns later the
     /// line is there.
     #[inline]
     pub fn prefetch_index(&self, hash: KeyHash) {
-        self.index.prefetch(hash.0);
+        self.records.index().prefetch(hash.0);
     }
 
     /// As [`prefetch_index`](Self::prefetch_index), for a key that is to be inserted or removed, and nothing is asked for in between: where many
     /// entries are away from home, for the other line, too.
     #[inline(always)]
     pub fn prefetch_change(&self, hash: KeyHash) {
-        match self.records.len() > self.crowd {
-            true => self.index.prefetch_both(hash.0),
-            false => self.index.prefetch(hash.0),
+        match self.records.is_crowded() {
+            true => self.records.index().prefetch_both(hash.0),
+            false => self.records.index().prefetch(hash.0),
         }
     }
 
@@ -38,7 +38,7 @@ impl<A: Address> Connections<A> {
     /// rest.
     #[inline(always)]
     pub fn prefetch_flow(&self, hash: KeyHash) -> Candidate {
-        match self.index.candidate(hash.0) {
+        match self.records.index().candidate(hash.0) {
             Sought::Found(entry) => {
                 self.records.prefetch(entry / 2);
                 Candidate(entry)
@@ -53,7 +53,7 @@ impl<A: Address> Connections<A> {
     pub fn prefetch_later(&self, hash: KeyHash, candidate: &mut Candidate) {
         if candidate.0 == Candidate::AWAY.0 {
             *candidate = Candidate::NONE;
-            if let Some(entry) = self.index.candidate_away(hash.0) {
+            if let Some(entry) = self.records.index().candidate_away(hash.0) {
                 self.records.prefetch(entry / 2);
                 *candidate = Candidate(entry);
             }
@@ -98,7 +98,10 @@ impl<A: Address> Connections<A> {
             let (slot, direction) = slot_and_direction(entry);
             self.records.used(slot).key(direction) == key
         };
-        self.index.find(hash.0, is_it).map(slot_and_direction)
+        self.records
+            .index()
+            .find(hash.0, is_it)
+            .map(slot_and_direction)
     }
 
     /// What is known of a packet: where it goes, if the policy of `generation` has let its connection in as a whole. Looks at

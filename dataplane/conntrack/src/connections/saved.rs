@@ -425,7 +425,8 @@ impl<A: Address> Connections<A> {
         *account = saved.account();
         self.records.set_peering(id.slot, saved.peering);
         if is_mapped {
-            self.mappings.attach(&mut self.records, id.slot);
+            let spots = hashes.map(|hash| hash.0);
+            self.mappings.attach(&mut self.records, id.slot, spots);
             if saved.flags & flag::OPEN != 0 {
                 self.mappings.open(&mut self.records, id.slot);
             }

@@ -12,6 +12,7 @@ use crate::state::{Exchange, IcmpState};
 use crate::tcp::TcpState;
 use Direction::{Original, Reply};
 
+mod crowded;
 mod expiry;
 mod filtering;
 mod foreseen;

@@ -8,6 +8,7 @@ use rewire_tables::{Address, PortAllocation, VpcIndex};
 use super::hosts::{HostKey, host_of};
 use super::{Internal, MAX_TRIES, Mapping, MappingRequest, Mappings, Promise, Use};
 use crate::error::{Exhausted, Resource};
+use crate::key_hash::MapKey;
 use crate::ports::External;
 use crate::records::Records;
 use crate::slab::Id as HostId;
@@ -98,7 +99,6 @@ impl<A: Address> Mappings<A> {
             mapping,
             is_alone: true,
             is_first: old.is_none(),
-            spot,
         });
         Ok(mapping)
     }
@@ -214,7 +214,7 @@ impl<A: Address> Mappings<A> {
         }
         known
             .and_then(|known| place_of(ranges, known))
-            .unwrap_or_else(|| u128::from(self.host_hash(host)) % total)
+            .unwrap_or_else(|| u128::from(host.hash(&self.hash)) % total)
             .min(total - 1)
     }
 }

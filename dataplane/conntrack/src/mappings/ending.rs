@@ -3,15 +3,12 @@
 use rewire_tables::Address;
 
 use super::{Mappings, Use, unlink};
-use crate::index::Spot;
 use crate::records::{Records, flag};
 use crate::slab::Id;
 
 /// What was found of a mapping ahead of its end, while the memory that its end changes is fetched.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ending {
-    /// Where the index has it.
-    spot: Spot,
     /// Where its host is, and where the ports of its external address are; nowhere, where that was not found. They may be gone again.
     host: Id,
     pool: Id,
@@ -24,15 +21,16 @@ impl<A: Address> Mappings<A> {
     #[inline(always)]
     pub(crate) fn prefetch_end(&self, records: &Records<A>, slot: u32) -> Ending {
         let of = Use::of(records, slot);
-        let spot = self.spot(&of.internal, of.external_vpc);
-        self.index.prefetch(spot);
+        // Of one that has joined from outside, it may be the other key. So be it.
+        if !records.used(slot).original.is_from_client() | records.is_crowded() {
+            self.prefetch_aside(records, of.internal);
+        }
         let host = of.host();
         let known = self.peek_host(&host);
         if known.is_none() {
             self.hosts.prefetch(&host);
         }
         Ending {
-            spot,
             host: known.unwrap_or(Id::NOWHERE),
             pool: self.ports.prefetch(&of.external(), of.mapping.port),
             port: of.mapping.port,
@@ -42,16 +40,22 @@ impl<A: Address> Mappings<A> {
     /// The same of what nothing was found of yet.
     fn unsought(&self, of: &Use<A>) -> Ending {
         Ending {
-            spot: self.spot(&of.internal, of.external_vpc),
             host: Id::NOWHERE,
             pool: Id::NOWHERE,
             port: of.mapping.port,
         }
     }
 
-    /// Takes a flow out of its mapping, and ends the mapping with the last one. `sought` is what was found ahead, if anything was.
+    /// Takes a flow, whose keys were taken out of the index, out of its mapping, and ends the mapping with the last one. `at_home` tells which of
+    /// the keys were at home, and `sought` what was found ahead, if anything was.
     #[inline(always)]
-    pub(crate) fn detach(&mut self, records: &mut Records<A>, slot: u32, sought: Option<&Ending>) {
+    pub(crate) fn detach(
+        &mut self,
+        records: &mut Records<A>,
+        slot: u32,
+        at_home: [bool; 2],
+        sought: Option<&Ending>,
+    ) {
         if records.used(slot).has(flag::OPEN) {
             self.leave_externals(records, slot);
         }
@@ -65,11 +69,9 @@ impl<A: Address> Mappings<A> {
             }
         };
         if record.next != slot {
-            return self.leave_ring(records, slot, ending.spot);
+            return self.leave_ring(records, slot, at_home);
         }
-        if record.has(flag::LISTED) {
-            self.index.remove(ending.spot, slot);
-        }
+        self.unlist(records, slot, at_home);
         if self.promise.is_none() || !self.keeps_promise(&Use::of(records, slot)) {
             self.end(ending, || Use::of(records, slot));
         }
@@ -77,13 +79,13 @@ impl<A: Address> Mappings<A> {
 
     /// Takes a flow out of its mapping, which others have, too.
     #[inline(never)]
-    fn leave_ring(&mut self, records: &mut Records<A>, slot: u32, spot: Spot) {
+    fn leave_ring(&mut self, records: &mut Records<A>, slot: u32, at_home: [bool; 2]) {
         let record = records.used(slot);
         let (is_listed, next) = (record.has(flag::LISTED), record.next);
         unlink(records, slot);
         if is_listed {
-            records.used_mut(next).set(flag::LISTED, true);
-            self.index.replace(spot, slot, next);
+            self.unlist(records, slot, at_home);
+            self.list(records, next, None);
         }
     }
 

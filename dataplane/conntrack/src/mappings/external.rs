@@ -13,6 +13,7 @@ use rewire_tables::{Address, VpcIndex};
 
 use super::{Mapping, Mappings, Use, link_before, unlink};
 use crate::key::FlowKey;
+use crate::key_hash::KeyHasher;
 use crate::records::{Record, Records, flag};
 
 /// An external endpoint.
@@ -51,24 +52,49 @@ fn remote_of<A: Address>(records: &Records<A>, slot: u32) -> A {
     }
 }
 
+fn holder_hash<A: Address>(hasher: &KeyHasher, endpoint: &Endpoint<A>) -> u64 {
+    endpoint_hash(hasher, endpoint, A::from_number(0), HOLDER)
+}
+
+fn head_hash<A: Address>(hasher: &KeyHasher, endpoint: &Endpoint<A>, remote: A) -> u64 {
+    endpoint_hash(hasher, endpoint, remote, HEAD)
+}
+
+fn endpoint_hash<A: Address>(
+    hasher: &KeyHasher,
+    endpoint: &Endpoint<A>,
+    remote: A,
+    kind: u32,
+) -> u64 {
+    hasher.hash_evenly(&FlowKey {
+        vpc: endpoint.vpc,
+        protocol: endpoint.protocol,
+        source: endpoint.mapping.address,
+        destination: remote,
+        source_port: endpoint.mapping.port,
+        destination_port: kind as u16,
+    })
+}
+
 impl<A: Address> Mappings<A> {
     fn holder_hash(&self, endpoint: &Endpoint<A>) -> u64 {
-        self.endpoint_hash(endpoint, A::from_number(0), HOLDER)
+        holder_hash(&self.hash, endpoint)
     }
 
     fn head_hash(&self, endpoint: &Endpoint<A>, remote: A) -> u64 {
-        self.endpoint_hash(endpoint, remote, HEAD)
+        head_hash(&self.hash, endpoint, remote)
     }
 
-    fn endpoint_hash(&self, endpoint: &Endpoint<A>, remote: A, kind: u32) -> u64 {
-        self.hash.hash(&FlowKey {
-            vpc: endpoint.vpc,
-            protocol: endpoint.protocol,
-            source: endpoint.mapping.address,
-            destination: remote,
-            source_port: endpoint.mapping.port,
-            destination_port: kind as u16,
-        })
+    fn insert_external(&mut self, records: &Records<A>, hash: u64, entry: u32) -> bool {
+        let hasher = &self.hash;
+        let hash_of = |entry| {
+            let endpoint = Endpoint::of(records, entry / 2);
+            Some(match entry % 2 {
+                HOLDER => holder_hash(hasher, &endpoint),
+                _ => head_hash(hasher, &endpoint, remote_of(records, entry / 2)),
+            })
+        };
+        self.externals.insert(hash, entry, hash_of)
     }
 
     /// A flow of the mapping that has this external endpoint, if it lets any connection from outside in.
@@ -101,7 +127,7 @@ impl<A: Address> Mappings<A> {
         if self.holder(records, &endpoint).is_none() {
             let hash = self.holder_hash(&endpoint);
             // Where there is no room for it, the mapping stays closed until another of its flows opens it.
-            let _ = self.externals.insert(hash, 2 * slot + HOLDER);
+            let _ = self.insert_external(records, hash, 2 * slot + HOLDER);
         }
         match records.is_joined(slot) {
             false => self.group(records, slot),
@@ -142,7 +168,7 @@ impl<A: Address> Mappings<A> {
             }
             None => {
                 let hash = self.head_hash(&endpoint, remote);
-                if !self.externals.insert(hash, 2 * slot + HEAD) {
+                if !self.insert_external(records, hash, 2 * slot + HEAD) {
                     return;
                 }
             }
@@ -174,7 +200,9 @@ impl<A: Address> Mappings<A> {
                     self.externals.replace(hash, old, new);
                 }
             }
-            None => self.externals.remove(hash, 2 * slot + HOLDER),
+            None => {
+                self.externals.remove(hash, 2 * slot + HOLDER);
+            }
         }
         if !records.account(slot).is_grouped() {
             return;
@@ -190,7 +218,9 @@ impl<A: Address> Mappings<A> {
             Some(next) => self
                 .externals
                 .replace(hash, 2 * slot + HEAD, 2 * next + HEAD),
-            None => self.externals.remove(hash, 2 * slot + HEAD),
+            None => {
+                self.externals.remove(hash, 2 * slot + HEAD);
+            }
         }
     }
 }

@@ -3,13 +3,11 @@
 use rewire_tables::Address;
 
 use super::{Internal, MappingRequest, Mappings};
-use crate::index::Spot;
 use crate::slab::{Id as HostId, Id as PortsId};
 
 /// A mapping that is to be had, and where its host and the ports of its address are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Foreseen {
-    spot: Spot,
     /// The endpoint's own port, and the external one.
     own: u16,
     port: u16,
@@ -35,11 +33,9 @@ impl<A: Address> Mappings<A> {
         let is_foreseen = self.promise.is_none()
             && self.number < self.capacity
             && self.owners.is_empty()
-            && self.index.has_nothing_like(request.spot)
             && self.hosts.get(host)?.external == external
             && self.ports.would_take(ports, protocol, own, port);
         is_foreseen.then_some(Foreseen {
-            spot: request.spot,
             own,
             port,
             host,
@@ -47,16 +43,14 @@ impl<A: Address> Mappings<A> {
         })
     }
 
-    /// Takes such a mapping, just after it was asked for, for the flow that will be the only one in its slot: whether it can be found by its
-    /// endpoint.
+    /// Takes such a mapping, just after it was asked for, for the flow that will be the only one: that is to be listed.
     #[inline(always)]
-    pub(crate) fn take_foreseen(&mut self, mapping: Foreseen, slot: u32) -> bool {
+    pub(crate) fn take_foreseen(&mut self, mapping: Foreseen) {
         self.number += 1;
         self.ports
             .take_foreseen(mapping.ports, mapping.own, mapping.port);
         if let Some(host) = self.hosts.get_mut(mapping.host) {
             host.mappings += 1;
         }
-        self.index.insert(mapping.spot, slot)
     }
 }

@@ -3,9 +3,11 @@
 use rewire_tables::{Address, VpcIndex};
 
 use super::hosts::host_of;
-use super::{Internal, Mappings};
+use super::{Internal, Mappings, internal_of};
 use crate::index::Spot;
+use crate::key::FlowKey;
 use crate::ports::External;
+use crate::records::Records;
 use crate::slab::{Id as HostId, Id as PortsId};
 
 /// A mapping that is asked for, and what was found on the way to it: the packets of a burst ask in turns, so that the memory that one
@@ -14,8 +16,10 @@ use crate::slab::{Id as HostId, Id as PortsId};
 pub struct MappingRequest<A> {
     pub(super) internal: Internal<A>,
     pub(super) external_vpc: VpcIndex,
-    /// Where the index has the endpoint's mapping.
+    /// Where the index has the keys of the endpoint's flows.
     pub(super) spot: Spot,
+    /// Whether its first flow is not one of a client, so that its mapping is looked for aside.
+    is_aside: bool,
     /// Where its host was found; none, where it was not, or was not looked for. It may be gone again.
     pub(super) host: Option<HostId>,
     /// Where the ports of its host's external address were found, likewise.
@@ -29,6 +33,10 @@ impl<A> MappingRequest<A> {
     #[inline(always)]
     pub fn vpc(&self) -> VpcIndex {
         self.internal.vpc
+    }
+
+    pub(crate) fn spot(&self) -> Spot {
+        self.spot
     }
 }
 
@@ -48,23 +56,56 @@ impl<A: Address> Mappings<A> {
     #[inline(always)]
     pub(crate) fn request(
         &self,
+        records: &Records<A>,
         internal: Internal<A>,
         external_vpc: VpcIndex,
     ) -> MappingRequest<A> {
         MappingRequest {
             internal,
             external_vpc,
-            spot: self.spot(&internal, external_vpc),
+            spot: records.spot_near(&internal),
+            is_aside: false,
             host: None,
             ports: None,
             external: A::from_number(0),
         }
     }
 
-    /// Asks for the lines that the mapping of an internal endpoint and its host are found by.
+    /// The same for a flow that begins with a key, which is at this spot.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, request: &MappingRequest<A>, before: Option<&MappingRequest<A>>) {
-        self.index.prefetch(request.spot);
+    pub(crate) fn request_for(
+        &self,
+        records: &Records<A>,
+        (original, spot): (&FlowKey<A>, Spot),
+        external_vpc: VpcIndex,
+    ) -> MappingRequest<A> {
+        let internal = internal_of(original);
+        let is_aside = !original.is_from_client();
+        MappingRequest {
+            internal,
+            external_vpc,
+            spot: match is_aside {
+                false => spot,
+                true => records.spot_near(&internal),
+            },
+            is_aside,
+            host: None,
+            ports: None,
+            external: A::from_number(0),
+        }
+    }
+
+    /// Asks for the lines that the mapping of an internal endpoint and its host are found by, but for that of the flow's own key.
+    #[inline(always)]
+    pub(crate) fn prefetch(
+        &self,
+        records: &Records<A>,
+        request: &MappingRequest<A>,
+        before: Option<&MappingRequest<A>>,
+    ) {
+        if request.is_aside | records.is_crowded() {
+            self.prefetch_aside(records, request.internal);
+        }
         if before.is_some_and(|before| before.has_pool_of(request)) {
             return;
         }

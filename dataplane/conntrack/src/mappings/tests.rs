@@ -6,7 +6,8 @@ use rewire_tables::nat::{PortParity, PortSet};
 use super::acquire::{nth, place_of};
 use super::*;
 use crate::error::{Exhausted, Resource};
-use crate::records::NONE;
+use crate::key::Direction;
+use crate::records::{NONE, entry, flag};
 use crate::state::{Exchange, State};
 use crate::time::{Deadline, Instant, Second};
 
@@ -16,6 +17,7 @@ const ANY: PortAllocation = PortAllocation {
     address_only: false,
     parity: PortParity::Any,
 };
+const DIRECTIONS: [Direction; 2] = [Direction::Original, Direction::Reply];
 const INSIDE: VpcIndex = VpcIndex(1);
 const OUTSIDE: VpcIndex = VpcIndex(2);
 
@@ -32,7 +34,7 @@ impl<A: Address> World<A> {
     fn new(capacity: usize, worker: u16, workers: u16) -> Self {
         World {
             mappings: Mappings::new(capacity, worker, workers, &FixedState::with_seed(7)),
-            records: Records::new(100 * capacity),
+            records: Records::new(100 * capacity, &FixedState::with_seed(7)),
             allocation: PortAllocation::default(),
             flows: Vec::new(),
         }
@@ -46,7 +48,7 @@ impl<A: Address> World<A> {
         ranges: impl Iterator<Item = RangeInclusive<A>> + Clone,
         reserved: impl Fn(A, u16) -> bool,
     ) -> Result<Mapping<A>, Exhausted> {
-        let mut request = self.mappings.request(internal, external_vpc);
+        let mut request = self.mappings.request(&self.records, internal, external_vpc);
         if internal.port.is_multiple_of(2) {
             self.mappings.expect(&mut request, None);
         }
@@ -100,8 +102,15 @@ impl<A: Address> World<A> {
             flags: flag::MAPPED,
             timeouts: Default::default(),
         };
+        let spots = [&original, &reply].map(|key| self.records.spot(key));
+        let own = self.records.next_slot();
+        for (direction, spot) in DIRECTIONS.into_iter().zip(spots) {
+            let key = [original, reply][direction as usize];
+            // Where the test begins two flows of one key, the second one is without.
+            let _ = self.records.claim(spot, entry(own, direction), &key);
+        }
         let (id, _) = self.records.insert(record).unwrap();
-        self.mappings.attach(&mut self.records, id.slot);
+        self.mappings.attach(&mut self.records, id.slot, spots);
         self.flows.push((id.slot, mapping));
         Ok(mapping)
     }
@@ -112,7 +121,13 @@ impl<A: Address> World<A> {
         let (slot, _) = self
             .flows
             .remove(self.flows.iter().position(is_it).unwrap());
-        self.mappings.detach(&mut self.records, slot, None);
+        let record = self.records.used(slot);
+        let spots = [&record.original, &record.reply].map(|key| self.records.spot(key));
+        let at_home = DIRECTIONS.map(|direction| {
+            let spot = spots[direction as usize];
+            self.records.unclaim(spot, entry(slot, direction))
+        });
+        self.mappings.detach(&mut self.records, slot, at_home, None);
         self.records.free(slot);
     }
 
@@ -175,7 +190,9 @@ fn a_request_may_outlive_the_host() {
     let mut world = mappings(10);
     let free = |_, _| false;
     let requested = |world: &mut World<_>, port| {
-        let mut request = world.mappings.request(internal(1, port), OUTSIDE);
+        let mut request = world
+            .mappings
+            .request(&world.records, internal(1, port), OUTSIDE);
         (world.mappings.expect(&mut request, None), request)
     };
     assert_eq!(requested(&mut world, 6000).0, None);
@@ -226,7 +243,7 @@ fn a_mapping_lives_while_a_flow_has_it() {
         mappings, records, ..
     } = &mut world;
     let [one, two] = [1, 2].map(|host| {
-        let request = mappings.request(internal(host, 5000), OUTSIDE);
+        let request = mappings.request(records, internal(host, 5000), OUTSIDE);
         mappings
             .acquire(records, &request, pool(1, 1), &ANY, free)
             .unwrap()

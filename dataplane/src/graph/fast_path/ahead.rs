@@ -10,7 +10,7 @@ use super::{BATCH, FastPath, SOON, take_alike};
 use crate::graph::context::Context;
 use crate::graph::family::Family;
 use crate::graph::nat_policy::Egress;
-use crate::graph::{egress_nat, hairpin, nat_policy};
+use crate::graph::{hairpin, nat_policy};
 
 /// A packet that begins a connection, and what was found for it ahead of that.
 pub(super) struct Beginning<'a, A> {
@@ -67,8 +67,7 @@ impl<B, A: Family> FastPath<B, A> {
             if let (Way::New(port), Some(route @ Route::Forward(_))) = (packet.way, route)
                 && let Some(exit) = self.exits.follow(cx, route, packet, &mut before)
             {
-                let internal = egress_nat::internal(&packet.key);
-                let request = connections.request_mapping(internal, exit.vpc);
+                let request = connections.request_mapping_for(&packet.key, packet.hash, exit.vpc);
                 let earlier = beginnings.last().map(|before| &before.request);
                 connections.prefetch_mapping(&request, earlier);
                 packet.way = Way::Begins(beginnings.len() as u8);

@@ -276,6 +276,7 @@ proptest! {
         all.into_iter().for_each(|id| assert!(connections.remove(id).is_some()));
         prop_assert_eq!(connections.mappings_in_use(), 0);
         prop_assert!(connections.mappings.is_empty());
+        prop_assert!(connections.records.index().is_empty());
     }
 }
 

@@ -33,7 +33,7 @@ fn ask_any() -> impl Strategy<Value = Ask> {
     let ask = (
         prop_oneof![Just(6), Just(17)],
         1..4_u8,
-        prop_oneof![Just(0), 5000..5002_u16],
+        prop_oneof![Just(0), Just(70), 5000..5002_u16],
         8..10_u8,
     );
     ask.prop_map(|(protocol, host, port, destination)| Ask {
@@ -95,8 +95,16 @@ impl World {
             destination: address(ask.destination),
             ..key(ask.protocol, ask.port)
         };
-        let internal = crate::mappings::internal_of(&original);
-        let mut request = self.connections.request_mapping(internal, OUTSIDE);
+        let hash = self.connections.hash(&original);
+        let mut request = match self.at_once {
+            Some(_) => self
+                .connections
+                .request_mapping_for(&original, hash, OUTSIDE),
+            None => {
+                let internal = crate::mappings::internal_of(&original);
+                self.connections.request_mapping(internal, OUTSIDE)
+            }
+        };
         let before = self.asked.last().map(|before| &before.request);
         let address = self.connections.expect_mapping(&mut request, before);
         let external = address.map(|address| {
@@ -267,6 +275,7 @@ proptest! {
             }
             world.connections.release_unused_mapping();
             prop_assert!(world.connections.mappings.is_empty());
+            prop_assert!(world.connections.records.index().is_empty());
         }
     }
 }

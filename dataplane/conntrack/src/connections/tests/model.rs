@@ -505,6 +505,7 @@ impl<A: Address> Run<A> {
         self.expire(usize::MAX);
         self.compare();
         assert!(self.connections.is_empty() && self.connections.mappings.is_empty());
+        assert!(self.connections.records.index().is_empty());
         self.log
     }
 }

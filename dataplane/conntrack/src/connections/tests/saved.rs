@@ -196,6 +196,7 @@ proptest! {
         let ids: Vec<_> = after.iter().map(|(id, _)| id).collect();
         ids.into_iter().for_each(|id| { after.remove(id); });
         prop_assert!(after.mappings.is_empty());
+        prop_assert!(after.records.index().is_empty());
     }
 }
 
