@@ -254,6 +254,20 @@ fn soup() -> impl Strategy<Value = String> {
     prop::collection::vec(prop::sample::select(pieces), 0..60).prop_map(|p| p.concat())
 }
 
+/// What is missing in a map is said at its first character, be that longer than a byte.
+#[test]
+fn a_map_may_begin_with_any_character() {
+    for text in [
+        "interfaces:\n  wan:\n    addresses:\n      - é: 1\n",
+        "\"interfaces\": {\"wan\": {\"addresses\": [ ? é\n : 1 ]}}\n",
+    ] {
+        let errors = source::read("wrong", text.as_bytes()).unwrap_err();
+        let rendered = errors.render(false);
+        assert!(rendered.contains("is missing"), "{rendered}");
+        assert!(rendered.contains("é"), "{rendered}");
+    }
+}
+
 fn read_anything(bytes: &[u8]) {
     if let Err(errors) = source::read("anything", bytes) {
         assert!(!errors.is_empty());

@@ -242,6 +242,9 @@ impl Diagnostics {
         let source = &self.text.text[range.clone()];
         let start = span.start.clamp(range.start, range.end) - range.start;
         let end = span.end.clamp(range.start + start, range.end) - range.start;
+        // What is wrong with a map as a whole is said at its first byte: then its first character is marked.
+        let start = source.floor_char_boundary(start);
+        let end = source.ceil_char_boundary(end);
         let end = start + source[start..end].trim_end().len();
         group.element(
             Snippet::source(source)
