@@ -39,7 +39,8 @@ impl KeyHasher {
     pub(crate) fn hash<A: Address>(&self, key: &FlowKey<A>) -> u64 {
         let (source, destination) = self.ends(key);
         let end = select_unpredictable(key.is_from_client(), source, destination);
-        let whole = spread(source.wrapping_add(destination));
+        // Of bits of the middle, to which all lower ones have come.
+        let whole = source.wrapping_add(destination).wrapping_mul(FACTOR);
         near(end) | whole >> 32 & !u64::from(NEAR | TAG)
     }
 
@@ -114,10 +115,13 @@ fn word<A: Address>(address: A, number: usize) -> u32 {
     ((address.to_number() >> (32 * number)) as u32).swap_bytes()
 }
 
-/// Lets every bit of a sum have its part in the high ones. The factor is odd: nothing is lost. (2^64 divided by the golden ratio.)
+/// Odd: to multiply by it loses nothing. (2^64 divided by the golden ratio.)
+const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Lets every bit of a sum have its part in the high ones.
 #[inline(always)]
 fn spread(sum: u64) -> u64 {
-    (sum ^ sum >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    (sum ^ sum >> 32).wrapping_mul(FACTOR)
 }
 
 /// A hash whose low half is as good as its high one.

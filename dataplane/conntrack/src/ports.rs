@@ -292,11 +292,7 @@ impl<A: Address> Ports<A> {
         let Some(id) = self.find(external) else {
             return false;
         };
-        let may_be = self.would_take(id, external.protocol, wanted, wanted) && !is_reserved(wanted);
-        if may_be {
-            self.take_foreseen(id, wanted, wanted);
-        }
-        may_be
+        !is_reserved(wanted) && self.take_foreseen(id, external.protocol, wanted, wanted)
     }
 
     /// Takes just this port, whoever's it is among workers; false where it is taken, or there is no room.
@@ -404,31 +400,30 @@ impl<A: Address> Ports<A> {
         self.prefetch_at(known, port).then_some(known)
     }
 
-    /// Whether [`take`](Self::take) would take just this port of an address that was found, for a sender that asks for nothing else: its own, or the
-    /// next one that is free. What is reserved is not asked. False, too, where the address is gone, or more would have to be looked at.
+    /// Takes just this port of an address that was found, where [`take`](Self::take) would, for a sender that asks for nothing else: its own, or the
+    /// next one that is free. What is reserved is not asked. False, and no change, where it is another, the address is gone, or more would have to be
+    /// looked at.
     #[inline(always)]
-    pub(crate) fn would_take(&self, id: Id, protocol: u8, wanted: u16, port: u16) -> bool {
-        match port == wanted {
-            true => self
-                .pools
-                .get(id)
-                .is_some_and(|pool| self.preserves(pool, protocol, wanted)),
-            false => self.foresee(id, protocol, wanted, || None) == Some(port),
-        }
-    }
-
-    /// Takes a port that [would be taken](Self::would_take).
-    #[inline(always)]
-    pub(crate) fn take_foreseen(&mut self, id: Id, wanted: u16, port: u16) {
-        let turn = match port == wanted {
-            true => None,
-            false => Some(self.turn_of(port / BLOCK)),
+    pub(crate) fn take_foreseen(&mut self, id: Id, protocol: u8, wanted: u16, port: u16) -> bool {
+        let hint = match port == wanted {
+            true if self.is_own(protocol, wanted) => None,
+            false if self.foresee(id, protocol, wanted, || None) == Some(port) => {
+                Some(self.turn_of(port / BLOCK))
+            }
+            _ => return false,
         };
-        if let Some(pool) = self.pools.get_mut(id) {
-            self.words[place(pool.page, port / BLOCK)] |= 1 << (port % BLOCK);
+        let Some(pool) = self.pools.get_mut(id) else {
+            return false;
+        };
+        let word = &mut self.words[place(pool.page, port / BLOCK)];
+        let bit = 1 << (port % BLOCK);
+        let is_free = *word & bit == 0;
+        if is_free {
+            *word |= bit;
             pool.taken += 1;
-            pool.hint = turn.unwrap_or(pool.hint);
+            pool.hint = hint.unwrap_or(pool.hint);
         }
+        is_free
     }
 
     /// The port that a sender will have of an address that was found, where it asks for nothing else and another has its own: the next one that
@@ -464,11 +459,6 @@ impl<A: Address> Ports<A> {
                 let free = !(self.words[place(pool.page, block)] | taken);
                 (free != 0).then(|| block * BLOCK + free.trailing_zeros() as u16)
             })
-    }
-
-    #[inline(always)]
-    fn preserves(&self, pool: &Pool, protocol: u8, wanted: u16) -> bool {
-        self.may_preserve(pool.page, protocol, wanted, &|_| false)
     }
 
     /// A pool for an address of which no port is in use, if there is room.
@@ -522,12 +512,15 @@ impl<A: Address> Ports<A> {
         wanted: u16,
         is_reserved: &impl Fn(u16) -> bool,
     ) -> bool {
+        self.is_own(protocol, wanted) && self.is_free(page, wanted) && !is_reserved(wanted)
+    }
+
+    /// Whether a sender's port is this worker's, and one that may be preserved.
+    #[inline(always)]
+    fn is_own(&self, protocol: u8, wanted: u16) -> bool {
         // Port 0 is reserved in TCP and UDP, a valid identifier in ICMP, and what protocols without ports have.
         let may_be = wanted != 0 || !matches!(protocol, 6 | 17);
-        may_be
-            && owner(wanted, self.workers) == self.worker
-            && self.is_free(page, wanted)
-            && !is_reserved(wanted)
+        may_be && owner(wanted, self.workers) == self.worker
     }
 
     /// Whether a port of a set is this worker's, and free.

@@ -168,6 +168,11 @@ impl<A: Address> Connections<A> {
             policy_generation,
             ingress,
         } = *new;
+        let slot = self.records.next_slot();
+        let has_room = (slot as usize) < self.records.capacity();
+        if !has_room | self.recorder.is_some() | !request.has_host() {
+            return None;
+        }
         let home = self.records.index().look_at_home(hashes[0].0);
         let is_from_client = original.is_from_client();
         // Where a client's key is alone, nothing else of its endpoint is there.
@@ -176,24 +181,22 @@ impl<A: Address> Connections<A> {
         if !is_first {
             return None;
         }
-        let mapping = self.mappings.foreseen(request, external)?;
-        let slot = self.records.next_slot();
-        if self.recorder.is_some() || slot as usize >= self.records.capacity() {
-            return None;
-        }
         let entries = [Direction::Original, Direction::Reply].map(|way| entry(slot, way));
-        let original_place = self
-            .records
-            .claim_where_looked((hashes[0].0, home), entries[0]);
+        let records = &mut self.records;
+        let original_place = records.claim_where_looked((hashes[0].0, home), entries[0]);
         if original_place == Claim::Refused {
             return None;
         }
-        if self.records.claim_alone(hashes[1].0, entries[1]) == Claim::Refused {
-            self.records.unclaim(hashes[0].0, entries[0]);
+        if records.claim_alone(hashes[1].0, entries[1]) == Claim::Refused {
+            records.unclaim(hashes[0].0, entries[0]);
+            return None;
+        }
+        if !self.mappings.take_foreseen(request, external) {
+            records.unclaim(hashes[0].0, entries[0]);
+            records.unclaim(hashes[1].0, entries[1]);
             return None;
         }
         self.latest = self.latest.max(now);
-        self.mappings.take_foreseen(mapping);
         let is_near = (original_place == Claim::Home) & is_from_client;
         let ports = (original.source_port, original.destination_port);
         let (state, memory) = State::begin(segment);

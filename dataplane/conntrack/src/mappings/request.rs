@@ -38,6 +38,12 @@ impl<A> MappingRequest<A> {
     pub(crate) fn spot(&self) -> Spot {
         self.spot
     }
+
+    /// Whether its host was found.
+    #[inline(always)]
+    pub(crate) fn has_host(&self) -> bool {
+        self.host.is_some()
+    }
 }
 
 impl<A: Address> MappingRequest<A> {

@@ -309,10 +309,7 @@ proptest! {
                     let id = quick.find(&at);
                     let port = id.and_then(|id| {
                         let port = quick.foresee(id, protocol, wanted, || None).unwrap_or(wanted);
-                        let is_it = quick.would_take(id, protocol, wanted, port) && !is_reserved(port);
-                        if is_it {
-                            quick.take_foreseen(id, wanted, port);
-                        }
+                        let is_it = !is_reserved(port) && quick.take_foreseen(id, protocol, wanted, port);
                         is_it.then_some(port)
                     });
                     let port = port.or_else(|| quick.take(at, wanted, None, &ANY, is_reserved));
