@@ -112,6 +112,11 @@ impl<K: MapKey, V> FixedMap<K, V> {
         self.index.prefetch(key.hash(&self.hash));
     }
 
+    /// The memory that is reserved, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.entries.memory() + self.index.memory()
+    }
+
     /// How many places were ever used: every entry is at one of the first so many. Never becomes less.
     pub(crate) fn places(&self) -> u32 {
         self.entries.places()
@@ -156,12 +161,6 @@ impl<K: MapKey, V> FixedMap<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    impl MapKey for u32 {
-        fn hash(&self, hasher: &KeyHasher) -> u64 {
-            hasher.hash_address(0, std::net::Ipv4Addr::from_bits(*self))
-        }
-    }
 
     #[test]
     fn full_and_in_use_for_long() {

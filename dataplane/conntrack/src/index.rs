@@ -14,10 +14,15 @@
 //! Hashes may have a home in common, and be different in their other bits: then their entries are *near* to one another, and who knows no more than
 //! that finds those that are at home. However many they are, the rest have two places each, as any.
 
+mod crowds;
+
 use std::hint::select_unpredictable;
 
+use foldhash::fast::FixedState;
 use rewire_tables::memory::{LargeArray, equal_bytes, prefetch_at};
 use zerocopy::{FromZeros, Immutable, IntoBytes};
+
+use self::crowds::Crowds;
 
 /// Entries of one bucket.
 const SLOTS: usize = 12;
@@ -26,7 +31,9 @@ const FILL_PERCENT: usize = 80;
 /// How often entries make room for one another, until one is refused: with two, some three hundred places were looked at.
 const DEPTH: u32 = 2;
 
-/// The most that one count of entries that are away can say.
+/// Counts of entries that are away, in a bucket.
+const COUNTS: u32 = 8;
+/// The most that one of them can say.
 const MOST_MISSED: u32 = 15;
 
 /// The tag, in the low half of a hash.
@@ -42,8 +49,8 @@ const FREE: u8 = 0;
 #[repr(C, align(64))]
 struct Bucket {
     tags: [u8; SLOTS],
-    /// How many entries have one of their places here, and are further away: eight counts of four bits, by the low bits of the tag. One that has
-    /// come to the most that it can say stays there.
+    /// How many entries have one of their places here, and are further away: eight counts of four bits, by the low bits of the tag. What is beyond
+    /// the most that one can say is for [`Crowds`]; in an index without, it stays there.
     missed: u32,
     entries: [u32; SLOTS],
 }
@@ -70,23 +77,16 @@ impl Bucket {
         self.missed >> missed_shift(tag) & MOST_MISSED != 0
     }
 
-    /// An entry that has one of its places here goes further away, or has come back or ended.
-    fn count_missed(&mut self, tag: u8, goes: bool) {
-        let shift = missed_shift(tag);
-        if self.missed >> shift & MOST_MISSED == MOST_MISSED {
-            return;
-        }
-        match goes {
-            true => self.missed += 1 << shift,
-            false => self.missed -= 1 << shift,
-        }
+    /// Whether there are as many of them as can be said, or more.
+    fn misses_most(&self, tag: u8) -> bool {
+        self.missed >> missed_shift(tag) & MOST_MISSED == MOST_MISSED
     }
 
     #[cfg(test)]
-    fn is_empty(&self) -> bool {
-        let counts = (0..8_u8).map(|tag| self.missed >> missed_shift(tag) & MOST_MISSED);
-        let are_over = |count| matches!(count, 0 | MOST_MISSED);
-        self.tags == [FREE; SLOTS] && counts.into_iter().all(are_over)
+    fn is_empty(&self, is_exact: bool) -> bool {
+        let mut tags = 0..COUNTS as u8;
+        let is_over = |tag| !self.misses(tag) || !is_exact && self.misses_most(tag);
+        self.tags == [FREE; SLOTS] && tags.all(is_over)
     }
 }
 
@@ -170,6 +170,7 @@ impl Hashed for Spot {
 #[derive(Debug)]
 pub(crate) struct Index {
     buckets: LargeArray<Bucket>,
+    crowds: Option<Box<Crowds>>,
     /// The bits that no number of an entry has: they have those of its hash.
     above: u32,
 }
@@ -185,6 +186,7 @@ impl Index {
         let number = ((entries * 100).div_ceil(SLOTS * FILL_PERCENT) + 1).max(2);
         Index {
             buckets: LargeArray::zeroed(number),
+            crowds: None,
             above: !u32::MAX
                 .checked_shr((limit as u32).leading_zeros())
                 .unwrap_or(0),
@@ -209,6 +211,14 @@ impl Index {
     fn marked(&self, stored: u32, spot: Spot) -> Option<u32> {
         let is_it = (stored ^ spot.low()) & self.above == 0;
         is_it.then_some(self.number(stored))
+    }
+
+    /// The same for hashes that senders can give one home as often as they want to: what is away is counted however much it is. It has no
+    /// entries yet.
+    pub(crate) fn counting_crowds(mut self, seed: &FixedState) -> Self {
+        let slots = self.buckets.len() * SLOTS;
+        self.crowds = Some(Box::new(Crowds::new(slots, seed)));
+        self
     }
 
     /// The same with all of its memory there: whoever is asked by every packet should not wait for the kernel. It has no entries yet.
@@ -410,7 +420,7 @@ impl Index {
 
     /// Notes at a home that there is something near to a hash which is not in this index, or no more.
     pub(crate) fn count_missed(&mut self, spot: Spot, is: bool) {
-        self.buckets[spot.home()].count_missed(spot.tag(), is);
+        self.count(spot.home(), spot.tag(), is);
     }
 
     /// Adds an entry that is not in yet. False, and no change, where there is no room in its places, and none can be made: `hash_of` tells
@@ -597,7 +607,39 @@ impl Index {
             if before == number {
                 break;
             }
-            self.buckets[before].count_missed(spot.tag(), is);
+            self.count(before, spot.tag(), is);
+        }
+    }
+
+    /// Counts one more that is further away than in a bucket, or one less.
+    fn count(&mut self, number: usize, tag: u8, is: bool) {
+        if self.buckets[number].misses_most(tag) && self.count_beyond(number, tag, is) {
+            return;
+        }
+        let one = 1 << missed_shift(tag);
+        let bucket = &mut self.buckets[number];
+        match is {
+            true => bucket.missed += one,
+            false => bucket.missed -= one,
+        }
+    }
+
+    /// The same where the bucket says the most that it can. Whether it says that still.
+    #[cold]
+    fn count_beyond(&mut self, number: usize, tag: u8, is: bool) -> bool {
+        let Some(crowds) = &mut self.crowds else {
+            return true;
+        };
+        let count = number as u32 * COUNTS + u32::from(tag) % COUNTS;
+        match is {
+            true => {
+                if !crowds.add(count) {
+                    // No more is known of any, and they stay. Nobody has so many.
+                    self.crowds = None;
+                }
+                true
+            }
+            false => crowds.take(count),
         }
     }
 
@@ -641,19 +683,22 @@ impl Index {
     /// Whether there is no entry, and nothing is missed but what cannot be told any more.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.buckets.iter().all(Bucket::is_empty)
+        let is_exact = self.crowds.is_some();
+        let crowds_are_over = self.crowds.iter().all(|crowds| crowds.is_empty());
+        self.buckets.iter().all(|bucket| bucket.is_empty(is_exact)) && crowds_are_over
     }
 
     /// The memory that it takes, in bytes.
     pub(crate) fn memory(&self) -> usize {
-        self.buckets.len() * size_of::<Bucket>()
+        let crowds = self.crowds.as_ref().map_or(0, |crowds| crowds.memory());
+        self.buckets.len() * size_of::<Bucket>() + crowds
     }
 }
 
 /// Where a bucket counts those with a tag that are away from it.
 #[inline(always)]
 fn missed_shift(tag: u8) -> u32 {
-    u32::from(tag & 7) * 4
+    u32::from(tag) % COUNTS * 4
 }
 
 /// Numbers of slots, a bit each.

@@ -7,6 +7,7 @@
 
 use std::hash::BuildHasher;
 use std::hint::select_unpredictable;
+use std::net::Ipv4Addr;
 
 use foldhash::fast::FixedState;
 use rewire_tables::{Address, VpcIndex};
@@ -153,10 +154,16 @@ impl<A: Address> MapKey for (VpcIndex, A) {
     }
 }
 
+impl MapKey for u32 {
+    fn hash(&self, hasher: &KeyHasher) -> u64 {
+        hasher.hash_address(0, Ipv4Addr::from_bits(*self))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::net::Ipv6Addr;
 
     use super::*;
 

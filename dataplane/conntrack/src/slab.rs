@@ -43,6 +43,11 @@ impl<T> Slab<T> {
         self.slots.len() - self.free.len()
     }
 
+    /// The memory that is reserved, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot<T>>() + self.free.capacity() * size_of::<u32>()
+    }
+
     /// How many slots were ever used.
     pub(crate) fn places(&self) -> u32 {
         u32::try_from(self.slots.len()).unwrap_or(u32::MAX)

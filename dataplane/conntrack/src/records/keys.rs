@@ -37,7 +37,7 @@ pub(super) struct Keys {
 impl Keys {
     pub(super) fn new(capacity: usize, seed: &FixedState) -> Self {
         Keys {
-            index: Index::new(2 * capacity).touched(),
+            index: Index::new(2 * capacity).touched().counting_crowds(seed),
             hash: KeyHasher::new(seed),
         }
     }
