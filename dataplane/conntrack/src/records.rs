@@ -91,6 +91,28 @@ impl<A: Address> Record<A> {
     }
 }
 
+#[cfg(test)]
+impl<A> Record<A> {
+    /// A datagram's, of which nothing matters but its keys and these flags.
+    pub(crate) fn with_keys([original, reply]: [FlowKey<A>; 2], flags: u8) -> Self {
+        Record {
+            policy_generation: 0,
+            expires: Deadline::past(Instant(0)),
+            created: Second::of(Instant(0)),
+            next: NONE,
+            previous: NONE,
+            reuse: 0,
+            route_vpc: reply.vpc,
+            ingress: InterfaceIndex::default(),
+            state: State::Udp(crate::state::Exchange::Unreplied),
+            flags,
+            timeouts: TimeoutClass::default(),
+            original,
+            reply,
+        }
+    }
+}
+
 impl<A> Record<A> {
     pub(crate) fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0

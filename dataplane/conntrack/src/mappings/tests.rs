@@ -7,9 +7,7 @@ use super::acquire::{nth, place_of};
 use super::*;
 use crate::error::{Exhausted, Resource};
 use crate::key::Direction;
-use crate::records::{NONE, entry, flag};
-use crate::state::{Exchange, State};
-use crate::time::{Deadline, Instant, Second};
+use crate::records::{entry, flag};
 
 /// No limits on ports.
 const ANY: PortAllocation = PortAllocation {
@@ -87,21 +85,7 @@ impl<A: Address> World<A> {
             .mappings
             .promise(&self.records, original, external_vpc, &mapping);
         assert!(promised);
-        let record = Record {
-            original,
-            reply,
-            policy_generation: 0,
-            expires: Deadline::past(Instant(0)),
-            created: Second::of(Instant(0)),
-            next: NONE,
-            previous: NONE,
-            reuse: 0,
-            route_vpc: internal.vpc,
-            ingress: Default::default(),
-            state: State::Udp(Exchange::Unreplied),
-            flags: flag::MAPPED,
-            timeouts: Default::default(),
-        };
+        let record = Record::with_keys([original, reply], flag::MAPPED);
         let spots = [&original, &reply].map(|key| self.records.spot(key));
         let own = self.records.next_slot();
         for (direction, spot) in DIRECTIONS.into_iter().zip(spots) {

@@ -139,9 +139,7 @@ mod tests {
     use rewire_tables::VpcIndex;
 
     use super::*;
-    use crate::records::{NONE, Record};
-    use crate::state::{Exchange, State};
-    use crate::time::{Deadline, Instant, Second};
+    use crate::records::Record;
 
     fn record(source_port: u16, flags: u8) -> Record<Ipv4Addr> {
         let original = FlowKey {
@@ -152,21 +150,7 @@ mod tests {
             source_port,
             destination_port: 53,
         };
-        Record {
-            original,
-            reply: original.reversed(VpcIndex(2)),
-            policy_generation: 0,
-            expires: Deadline::past(Instant(0)),
-            created: Second::of(Instant(0)),
-            next: NONE,
-            previous: NONE,
-            reuse: 0,
-            route_vpc: VpcIndex(2),
-            ingress: Default::default(),
-            state: State::Udp(Exchange::Unreplied),
-            flags,
-            timeouts: Default::default(),
-        }
+        Record::with_keys([original, original.reversed(VpcIndex(2))], flags)
     }
 
     #[test]
