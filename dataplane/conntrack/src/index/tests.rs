@@ -4,6 +4,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 use proptest::prelude::*;
 
+use super::bucket::{COUNTS, MOST_MISSED, missed_shift};
 use super::*;
 
 /// What no walk through the index sees: every count is what is away, or told to be missed, and every entry in one of its places.
