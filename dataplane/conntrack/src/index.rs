@@ -182,7 +182,7 @@ impl Index {
     /// Where entries with a hash may be besides their home, the first one first.
     #[inline]
     fn others(&self, spot: Spot) -> [usize; 2] {
-        // Any spread over all buckets will do. (2^32 divided by the golden ratio, and half of its square root's bits.)
+        // Any spread over all buckets will do. (2^32 divided by the golden ratio, and by the square root of two.)
         [0x9e37_79b9, 0xb504_f333].map(|factor: u32| {
             let spread = spot.low().wrapping_mul(factor);
             let others = self.buckets.len() as u64 - 1;
@@ -210,7 +210,7 @@ impl Index {
         prefetch_at(&self.buckets, hash.spot(self).home());
     }
 
-    /// Asks for both lines that an insertion or removal of this hash may see.
+    /// Asks for the two lines that an insertion or removal of this hash sees, if it sees more than its home: hardly ever is there a third.
     #[inline(always)]
     pub(crate) fn prefetch_both(&self, spot: Spot) {
         self.prefetch(spot);

@@ -94,13 +94,13 @@ impl Index {
                 bucket.entries[slot] = stored;
                 Claim::Home
             }
-            _ => self.claim_alone_in_both(spot, entry, &hash_of),
+            _ => self.claim_alone_anywhere(spot, entry, &hash_of),
         }
     }
 
     /// As [`claim_alone`](Self::claim_alone), where the home is full, or something there or away may have its tag.
     #[inline(never)]
-    fn claim_alone_in_both(
+    fn claim_alone_anywhere(
         &mut self,
         spot: Spot,
         entry: u32,
