@@ -139,15 +139,19 @@ fn learned<K: Key>(entries: &Entries<K>, slot: u32, routes: &mut Vec<(u32, K, Ca
 
 impl LearnedCopy {
     /// Sessions, next-hop objects, routes: in the words that tell them to a table of candidates that knows nothing. What is stale is told in
-    /// the session that it was said in, and where it led when that ended. Nothing of it follows the order of a hash table.
+    /// the session that it was said in, and where it led when that ended. Sources are told by their names: nothing of it follows the
+    /// order of a hash table, nor the numbers that sources have, which say who came and went before.
     ///
     /// Cost: the learned routes, sorted.
     pub fn told(self) -> Vec<Told> {
         let mut told = Vec::new();
-        for (number, source) in (0u16..).zip(&self.sources) {
-            if let Some(source) = source {
-                self.told_of(number, source, &mut told);
-            }
+        let sources = (0u16..).zip(&self.sources);
+        let mut sources: Vec<(u16, &SourceCopy)> = sources
+            .filter_map(|(number, source)| Some((number, source.as_ref()?)))
+            .collect();
+        sources.sort_by_key(|(_, source)| &source.name);
+        for (number, source) in sources {
+            self.told_of(number, source, &mut told);
         }
         told
     }

@@ -181,3 +181,21 @@ fn it_can_begin_on_tables_that_are_there() {
     assert!(!world.rib.has_sources());
     assert_eq!(to(&world, 0), Some(Route::Blackhole));
 }
+
+/// What is told is what there is, not who came first: two gateways that know the same record the same.
+#[test]
+fn sources_are_told_by_their_names_whoever_came_first() {
+    let mut world = World::new();
+    let tables = Some((true, true, None, None));
+    for source in [1, 0] {
+        world.step(&Step::Source(source, tables));
+    }
+    for source in [0, 1] {
+        world.step(&Step::Up(source));
+        world.step(&Step::Route(source, 1, 0, 186, To::Blackhole));
+    }
+    world.check();
+    let told = world.rib.retold();
+    let names: Vec<&str> = told.iter().map(|told| &*told.source).collect();
+    assert_eq!(names, ["s", "s", "t", "t"]);
+}
