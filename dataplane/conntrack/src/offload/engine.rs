@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rtrb::Producer;
+
 use super::card::{Card, Event, QueueFull, Refusal};
 use super::histogram::Histogram;
 use super::places::{Phase, Place, Places};
@@ -11,7 +13,11 @@ use super::rule::RuleId;
 use crate::time::Instant;
 
 /// Requests of one worker that are taken at once, so that the others have their turn, and the card its doorbell.
-const BATCH: usize = 64;
+const BATCH: usize = 16;
+/// How often that is done in one poll, while there is more.
+const ROUNDS: usize = 4;
+/// Events that are fetched in one poll, at most: requests wait meanwhile.
+const EVENTS: usize = 16;
 /// Rules that one call asks the card about, at most.
 const QUERIES: usize = 256;
 
@@ -49,8 +55,6 @@ pub struct Engine {
     places: Places,
     /// Rules that are in the card, or on their way.
     rules: usize,
-    /// Of each queue, what the card has no room for yet.
-    waiting: Vec<Option<Request>>,
     /// Removals to be tried again.
     again: Vec<RuleId>,
     /// When that was done last.
@@ -80,10 +84,9 @@ impl Engine {
             card,
             places: Places::new(config.queues, places_per_queue),
             rules: 0,
-            waiting: vec![None; queues.len()],
             again: Vec::new(),
             tried_again: None,
-            events: Vec::with_capacity(BATCH),
+            events: Vec::with_capacity(EVENTS),
             handed: Vec::with_capacity(BATCH),
             query_every: config.query_every,
             queried: Instant(0),
@@ -109,13 +112,24 @@ impl Engine {
     }
 
     /// Does what there is to do, by this clock; tells how much that was: zero where there was nothing.
+    ///
+    /// What is to be handed over goes before what the card has to tell, so that what has waited while the thread was away is with
+    /// the card soon. Neither keeps the other back for long: where more comes in than goes out, the card's queue is full at last.
     pub fn poll(&mut self, clock: impl Fn() -> Instant) -> usize {
-        let now = clock();
+        let mut now = clock();
         let mut done = self.try_again(now);
-        for queue in 0..self.queues.len() {
-            done += self.take_requests(queue, now, &clock);
+        for _ in 0..ROUNDS {
+            let mut is_more = false;
+            for queue in 0..self.queues.len() {
+                let taken = self.take_requests(queue, &mut now, &clock);
+                is_more |= taken == BATCH;
+                done += taken;
+            }
+            if !is_more {
+                break;
+            }
         }
-        done + self.fetch_events(&clock) + self.query(now)
+        done + self.fetch_events(now) + self.query(now)
     }
 
     /// Tries removals again that the card could not do, once at each moment: at a clock that stands still, whoever polls until
@@ -132,95 +146,83 @@ impl Engine {
         0
     }
 
-    /// Takes requests of one worker to the card, up to a batch.
-    fn take_requests(&mut self, queue: usize, now: Instant, clock: &impl Fn() -> Instant) -> usize {
-        let mut done = 0;
+    /// Takes requests of one worker to the card, up to a batch, and rings its doorbell for them; `now` is when, then.
+    fn take_requests(
+        &mut self,
+        queue: usize,
+        now: &mut Instant,
+        clock: &impl Fn() -> Instant,
+    ) -> usize {
+        let EngineQueue { requests, reports } = &mut self.queues[queue];
+        // What a request leads to at once must have room, too.
+        let number = requests.slots().min(BATCH).min(reports.slots());
+        let Ok(waiting) = requests.read_chunk(number) else {
+            return 0;
+        };
         self.handed.clear();
-        while done < BATCH {
-            // What a request leads to at once must have room, too.
-            if self.queues[queue].reports.is_full() {
-                break;
-            }
-            let waiting = self.waiting[queue].take();
-            let Some(request) = waiting.or_else(|| self.queues[queue].requests.pop().ok()) else {
-                break;
-            };
-            let taken = match &request {
+        let mut taken = 0;
+        let (first, second) = waiting.as_slices();
+        for request in first.iter().chain(second) {
+            let (id, decided) = match request {
                 Request::Install { id, rule, decided } => {
-                    let installed = self.card.install(*id, rule, now);
-                    self.install(queue, *id, *decided, installed)
+                    match self.card.install(*id, rule, *now) {
+                        Ok(()) => {}
+                        Err(Refusal::QueueFull) => break,
+                        Err(refusal) => {
+                            report(reports, Report::NotInstalled(*id, refusal));
+                            taken += 1;
+                            continue;
+                        }
+                    }
+                    self.rules += 1;
+                    let place = Place {
+                        phase: Phase::Installing,
+                        serial: id.serial,
+                        ..Place::default()
+                    };
+                    self.places.set(*id, place);
+                    (*id, *decided)
                 }
                 Request::Remove { id, decided } => {
-                    let removed = self.card.remove(*id, now).is_ok();
-                    if removed && let Some(place) = self.places.get(*id) {
-                        place.phase = Phase::Removing;
-                        self.handed.push((*id, *decided));
+                    if self.card.remove(*id, *now) == Err(QueueFull) {
+                        break;
                     }
-                    removed
+                    if let Some(place) = self.places.get(*id) {
+                        place.phase = Phase::Removing;
+                    }
+                    (*id, *decided)
                 }
             };
-            if !taken {
-                self.waiting[queue] = Some(request);
-                break;
-            }
-            done += 1;
+            self.handed.push((id, decided));
+            taken += 1;
         }
+        waiting.commit(taken);
         if self.handed.is_empty() {
-            return done;
+            return taken;
         }
-        let before = clock();
-        self.card.push(before);
-        let handed_at = clock();
+        self.card.push(*now);
+        *now = clock();
         for (id, decided) in self.handed.drain(..) {
             let Some(place) = self.places.get(id) else {
                 continue;
             };
-            place.handed = handed_at;
+            place.handed = *now;
             let histogram = match place.phase {
                 Phase::Removing => &self.latencies.remove_handed,
                 _ => &self.latencies.install_handed,
             };
-            histogram.record(handed_at.duration_since(decided));
+            histogram.record(now.duration_since(decided));
         }
-        done
-    }
-
-    /// Notes what came of handing over a rule. False where it has to wait.
-    fn install(
-        &mut self,
-        queue: usize,
-        id: RuleId,
-        decided: Instant,
-        installed: Result<(), Refusal>,
-    ) -> bool {
-        match installed {
-            Ok(()) => {
-                let place = Place {
-                    phase: Phase::Installing,
-                    serial: id.serial,
-                    ..Place::default()
-                };
-                self.places.set(id, place);
-                self.rules += 1;
-                self.handed.push((id, decided));
-                true
-            }
-            Err(Refusal::QueueFull) => false,
-            Err(refusal) => {
-                report(&mut self.queues[queue], Report::NotInstalled(id, refusal));
-                true
-            }
-        }
+        taken
     }
 
     /// Fetches what the card has done, as much as all workers have room for.
-    fn fetch_events(&mut self, clock: &impl Fn() -> Instant) -> usize {
+    fn fetch_events(&mut self, now: Instant) -> usize {
         let room = self.queues.iter().map(|queue| queue.reports.slots()).min();
-        let limit = room.unwrap_or(0).min(BATCH);
+        let limit = room.unwrap_or(0).min(EVENTS);
         if limit == 0 {
             return 0;
         }
-        let now = clock();
         self.events.clear();
         self.card.poll(now, limit, &mut self.events);
         let fetched = self.events.len();
@@ -263,7 +265,7 @@ impl Engine {
                 // Not as promised; nothing that a worker waits for.
                 _ => continue,
             };
-            report(&mut self.queues[queue], reported);
+            report(&mut self.queues[queue].reports, reported);
         }
         fetched
     }
@@ -273,10 +275,11 @@ impl Engine {
         let places = self.places.used() as u128;
         let every = self.query_every.as_nanos().max(1);
         let elapsed = now.duration_since(self.queried).as_nanos();
-        let due = (places * elapsed / every).min(places) as usize;
-        if due == 0 {
+        // Nearly always, and a multiplication is much cheaper than a division.
+        if places * elapsed < every {
             return 0;
         }
+        let due = (places * elapsed / every).min(places) as usize;
         let number = due.min(QUERIES);
         let mut reported = 0;
         for _ in 0..number {
@@ -294,7 +297,7 @@ impl Engine {
                     && usage.packets != place.reported
                 {
                     place.reported = usage.packets;
-                    report(queue, Report::Used(id, usage));
+                    report(&mut queue.reports, Report::Used(id, usage));
                     reported += 1;
                 }
             }
@@ -310,7 +313,7 @@ impl Engine {
 }
 
 /// Tells a worker. Whoever calls has seen that there is room.
-fn report(queue: &mut EngineQueue, report: Report) {
-    let pushed = queue.reports.push(report);
+fn report(reports: &mut Producer<Report>, report: Report) {
+    let pushed = reports.push(report);
     debug_assert!(pushed.is_ok(), "there was room");
 }

@@ -238,6 +238,66 @@ fn no_room_leaves_flows_in_software() {
     assert_eq!(lab.connections.len(), 3);
 }
 
+/// Whoever asks for much does not keep others waiting, and nobody overtakes himself.
+#[test]
+fn workers_have_their_turns() {
+    let card = Hand::default();
+    let config = EngineConfig {
+        queues: 2,
+        flows: 100,
+        requests: 256,
+        query_every: Duration::from_secs(5),
+    };
+    let (mut engine, queues) = Engine::new(Box::new(card.clone()), &config);
+    let offloading = Offloading {
+        packets: 1,
+        again: NonZeroU64::MIN,
+        idle_after: Duration::from_secs(30),
+    };
+    let mut workers: Vec<_> = queues
+        .into_iter()
+        .map(|queue| {
+            let mut connections = connections(256);
+            connections.enable_offload(queue, offloading);
+            connections
+        })
+        .collect();
+    for (worker, flows) in workers.iter_mut().zip([100, 1]) {
+        for port in 0..flows {
+            let flow = routed(key(17, port));
+            let id = worker.insert(flow, &Segment::Udp, 100, START).unwrap();
+            worker.update(id, Reply, &Segment::Udp, 100, START).unwrap();
+            worker.offload(id, Original, &PATH, START);
+            worker.offload(id, Reply, &PATH, START);
+        }
+    }
+    let handed = |card: &Hand| card.with(|state| state.asked.len());
+    engine.poll(|| START);
+    let first = handed(&card);
+    assert!(first < 202, "there is more to do in another poll");
+    let asked = card.with(|state| state.asked.clone());
+    let of_second = |asked: &[(RuleId, Option<Rule>)]| {
+        let mut places = asked.iter().map(|(id, _)| id.place);
+        places.position(|place| place >= 200).unwrap()
+    };
+    assert!(of_second(&asked) <= first / 2, "its turn came early");
+    while engine.poll(|| START) > 0 {}
+    assert_eq!(handed(&card), 202);
+    // What the one worker asked for has come in the order in which it did.
+    let asked = card.obey();
+    let of_first = asked
+        .iter()
+        .map(|(id, _)| id.place)
+        .filter(|place| *place < 200);
+    assert!(of_first.is_sorted());
+    // All is reported, if not at once.
+    while engine.poll(|| START) > 0 {}
+    for (worker, rules) in workers.iter_mut().zip([200, 2]) {
+        worker.run_offload(START, |_| {});
+        assert_eq!(worker.offload_counts().rules, rules);
+    }
+}
+
 #[test]
 fn a_connection_ends_after_its_last_packet_wherever_that_was() {
     let mut lab = Lab::new(4, 16);
