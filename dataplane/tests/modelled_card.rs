@@ -260,6 +260,8 @@ proptest! {
                     let is_there = oracle.done(now).0.values().any(|rule| *rule == id);
                     let usage = is_there.then(|| oracle.usage(id));
                     prop_assert_eq!(card.query(id, now), usage);
+                    let earlier = RuleId { place, serial: id.serial.wrapping_sub(1) };
+                    prop_assert_eq!(card.query(earlier, now), None, "that was another rule");
                 }
             }
         }
@@ -297,4 +299,45 @@ fn nothing_matches_a_rule_of_a_closed_port_even_if_it_comes_later() {
         assert_eq!(events.len(), 2);
         assert_eq!(card.rules(), 0);
     }
+}
+
+/// What nothing has matched for long is told, once, until something matches again; nobody has to send packets for that.
+#[test]
+fn idle_rules_are_told_by_polling_alone() {
+    let mut card = ModelledCard::default();
+    card.reserve(2);
+    let port = card.clone();
+    let id = RuleId {
+        place: 1,
+        serial: 1,
+    };
+    let idle_after = rule(0).idle_after;
+    let start = Instant(1000);
+    card.install(id, &rule(0), start).unwrap();
+    card.push(start);
+    let mut told = |now| {
+        let mut events = Vec::new();
+        card.poll(now, 10, &mut events);
+        events
+    };
+    assert_eq!(told(start), [Event::Installed(id)]);
+    let half = start.saturating_add(idle_after / 2);
+    assert!(is_forwarded(&port, 0, half));
+    let mut due = half.saturating_add(idle_after);
+    assert_eq!(told(Instant(due.0 - 1)), []);
+    assert_eq!(told(due), [Event::Idle(id)]);
+    due = due.saturating_add(5 * idle_after);
+    assert_eq!(told(due), [], "it is said already");
+    assert!(is_forwarded(&card, 0, due));
+    assert_eq!(card.now(), due);
+    // It may be looked at late, but no later than that.
+    let mut events = Vec::new();
+    card.poll(
+        Instant(due.0 + idle_after.as_nanos() as u64 - 1),
+        10,
+        &mut events,
+    );
+    assert_eq!(events, []);
+    card.poll(due.saturating_add(2 * idle_after), 10, &mut events);
+    assert_eq!(events, [Event::Idle(id)]);
 }

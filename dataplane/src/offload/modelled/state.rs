@@ -234,10 +234,18 @@ impl State {
         self.look_for_idle(now);
         let most = events.len().saturating_add(limit);
         while events.len() < most {
-            match self.done.pop_front_if(|(at, _)| *at <= now) {
-                Some((_, event)) => events.push(event),
-                None if self.work_on_next(now) => {}
-                None => break,
+            if let Some((_, event)) = self.done.pop_front_if(|(at, _)| *at <= now) {
+                events.push(event);
+                continue;
+            }
+            let Some((at, event)) = self.work_on_next(now) else {
+                break;
+            };
+            // Nothing that is done is reported before this. What is put by and read again at once would have to wait for all that was
+            // written before.
+            match at <= now {
+                true => events.push(event),
+                false => self.done.push_back((at, event)),
             }
         }
     }
@@ -260,7 +268,9 @@ impl State {
 
     /// Does all that is due.
     pub(super) fn work(&mut self, now: Instant) {
-        while self.work_on_next(now) {}
+        while let Some(done) = self.work_on_next(now) {
+            self.done.push_back(done);
+        }
         self.look_for_idle(now);
     }
 
@@ -274,11 +284,10 @@ impl State {
         }
     }
 
-    /// Does what is due next; false where nothing is.
-    fn work_on_next(&mut self, now: Instant) -> bool {
-        let Some(Due { at, id, operation }) = self.pending.pop_front_if(|due| due.at <= now) else {
-            return false;
-        };
+    /// Does what is due next, and when that is reported; none where nothing is.
+    #[inline]
+    fn work_on_next(&mut self, now: Instant) -> Option<(Instant, Event)> {
+        let Due { at, id, operation } = self.pending.pop_front_if(|due| due.at <= now)?;
         let event = match operation {
             Operation::Install => match self.install(id.place, at) {
                 Ok(()) => Event::Installed(id),
@@ -289,9 +298,7 @@ impl State {
             },
             Operation::Remove => Event::Removed(id, self.remove(id)),
         };
-        let reported = at.saturating_add(self.config.latency);
-        self.done.push_back((reported, event));
-        true
+        Some((at.saturating_add(self.config.latency), event))
     }
 
     /// Lets packets match the rule in a place.

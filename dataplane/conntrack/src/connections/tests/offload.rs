@@ -18,6 +18,7 @@ struct Held {
     asked: Vec<(RuleId, Option<Rule>)>,
     events: Vec<Event>,
     is_full: bool,
+    refuses: bool,
     usage: Option<Usage>,
 }
 
@@ -44,12 +45,15 @@ impl Hand {
 impl Card for Hand {
     fn reserve(&mut self, _: usize) {}
     fn install(&mut self, id: RuleId, rule: &Rule, _: Instant) -> Result<(), Refusal> {
-        self.with(|state| match state.is_full {
-            true => Err(Refusal::QueueFull),
-            false => {
-                state.asked.push((id, Some(*rule)));
-                Ok(())
+        self.with(|state| {
+            if state.is_full {
+                return Err(Refusal::QueueFull);
             }
+            if state.refuses {
+                return Err(Refusal::Unsupported);
+            }
+            state.asked.push((id, Some(*rule)));
+            Ok(())
         })
     }
     fn remove(&mut self, id: RuleId, _: Instant) -> Result<(), QueueFull> {
@@ -236,6 +240,59 @@ fn no_room_leaves_flows_in_software() {
     let counts = lab.connections.offload_counts();
     assert_eq!((counts.flows, counts.rules, counts.removed), (0, 0, 3));
     assert_eq!(lab.connections.len(), 3);
+}
+
+/// A refusal is told as everything is: where nobody listens, requests wait.
+#[test]
+fn refusals_wait_for_room_to_be_told() {
+    let mut lab = Lab::new(8, 2);
+    lab.card.with(|state| state.refuses = true);
+    for port in 0..8 {
+        lab.offloaded(port, START);
+        while lab.engine.poll(|| START) > 0 {}
+    }
+    let counts = lab.connections.offload_counts();
+    // Four reports have room, and two requests.
+    assert_eq!(
+        (counts.installs, counts.ring_full, counts.refused),
+        (6, 10, 0)
+    );
+    for _ in 0..2 {
+        lab.exchange(START);
+    }
+    let counts = lab.connections.offload_counts();
+    assert_eq!((counts.refused, counts.flows), (6, 0));
+}
+
+/// From the decision until the card's doorbell has been rung, and from there until it has answered.
+#[test]
+fn latencies_are_those_of_the_clock() {
+    let mut lab = Lab::new(4, 16);
+    let id = lab.offloaded(5, START);
+    let ticks = std::cell::Cell::new(0);
+    // Each look at it is a microsecond later.
+    let clock = || {
+        ticks.set(ticks.get() + 1);
+        START.saturating_add(Duration::from_micros(ticks.get()))
+    };
+    let latencies = lab.engine.latencies();
+    let sum = |histogram: &crate::offload::Histogram| {
+        let counted = histogram.counted();
+        (counted.count(), counted.sum())
+    };
+    let micros = Duration::from_micros;
+    lab.engine.poll(clock);
+    assert_eq!(sum(&latencies.install_handed), (2, micros(2 * 2)));
+    lab.card.obey();
+    lab.engine.poll(clock);
+    assert_eq!(sum(&latencies.install_confirmed), (2, micros(2)));
+    lab.connections.run_offload(START, |_| {});
+    lab.connections.take_back(id, START);
+    lab.engine.poll(clock);
+    assert_eq!(sum(&latencies.remove_handed), (2, micros(2 * 5)));
+    lab.card.obey();
+    lab.engine.poll(clock);
+    assert_eq!(sum(&latencies.remove_confirmed), (2, micros(2)));
 }
 
 /// Whoever asks for much does not keep others waiting, and nobody overtakes himself.
