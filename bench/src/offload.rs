@@ -30,7 +30,8 @@ use crate::report::{Report, Run, median};
 
 type Failure = Box<dyn std::error::Error>;
 
-const RUNS: usize = 7;
+/// Many, and short: what a thread's being stopped costs is another thing in each.
+const RUNS: usize = 15;
 /// Flows of one run: 0.2 s.
 const FLOWS: u32 = 100_000;
 /// A flow every so many ns.
