@@ -1,4 +1,4 @@
-//! The modelled card beside an oracle that knows what comes of a request when it is handed over.
+//! The modelled card beside an oracle that works out anew, each time, what must have become of all requests so far.
 
 mod support;
 
